@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+#include "rp_wire_conn.h"
+#include "rp_wire_fd.h"
+
+#define HEADER_MAX 64
+#define IOV_MAX_PARTS 8
+
+/* A message, or its rest, that the socket did not take yet. */
+struct output {
+	STAILQ_ENTRY(output) link;
+	size_t size_bytes;
+	size_t sent_bytes;
+	unsigned int fds_count; /* go out with the first byte, then closed */
+	int fds[RP_WIRE_FDS_MAX];
+	uint8_t bytes[];
+};
+
+struct rp_wire_conn {
+	int fd;
+	const struct rp_wire_framing *framing;
+
+	struct rp_wire_msg msg;
+	size_t have_bytes; /* of msg.bytes */
+	size_t want_bytes; /* header_bytes, then the whole message */
+	size_t room_bytes; /* allocated at msg.bytes */
+	bool header_done;
+	bool msg_handed_out;
+
+	STAILQ_HEAD(, output) outputs;
+	size_t output_bytes;
+};
+
+int
+rp_wire_conn_create(int *fd, const struct rp_wire_framing *framing, struct rp_wire_conn **ret_conn)
+{
+	struct rp_wire_conn *conn;
+	int flags;
+
+	if (*fd < 0 || framing->header_bytes == 0 || framing->header_bytes > HEADER_MAX ||
+	    framing->fds_max > RP_WIRE_FDS_MAX)
+		return -EINVAL;
+	flags = fcntl(*fd, F_GETFL);
+	if (flags < 0 || fcntl(*fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	conn = calloc(1, sizeof(*conn));
+	if (conn == NULL)
+		return -ENOMEM;
+	conn->msg.bytes = malloc(framing->header_bytes);
+	if (conn->msg.bytes == NULL) {
+		free(conn);
+		return -ENOMEM;
+	}
+	conn->room_bytes = framing->header_bytes;
+	conn->want_bytes = framing->header_bytes;
+	conn->framing = framing;
+	conn->fd = rp_wire_fd_take(fd);
+	STAILQ_INIT(&conn->outputs);
+	*ret_conn = conn;
+	return 0;
+}
+
+static void
+output_free(struct output *output)
+{
+	rp_wire_fd_close_all(output->fds, output->fds_count);
+	free(output);
+}
+
+struct rp_wire_conn *
+rp_wire_conn_destroy(struct rp_wire_conn *conn)
+{
+	struct output *output;
+
+	if (conn == NULL)
+		return NULL;
+	rp_wire_msg_drop(&conn->msg);
+	while ((output = STAILQ_FIRST(&conn->outputs)) != NULL) {
+		STAILQ_REMOVE_HEAD(&conn->outputs, link);
+		output_free(output);
+	}
+	rp_wire_fd_close(&conn->fd);
+	free(conn->msg.bytes);
+	free(conn);
+	return NULL;
+}
+
+int
+rp_wire_conn_fd(const struct rp_wire_conn *conn)
+{
+	return conn->fd;
+}
+
+short
+rp_wire_conn_poll_events(const struct rp_wire_conn *conn)
+{
+	return STAILQ_EMPTY(&conn->outputs) ? POLLIN : POLLIN | POLLOUT;
+}
+
+void
+rp_wire_msg_drop(struct rp_wire_msg *msg)
+{
+	rp_wire_fd_close_all(msg->fds, msg->fds_count);
+	msg->fds_count = 0;
+}
+
+static void
+start_next_message(struct rp_wire_conn *conn)
+{
+	rp_wire_msg_drop(&conn->msg);
+	conn->msg_handed_out = false;
+	conn->header_done = false;
+	conn->have_bytes = 0;
+	conn->want_bytes = conn->framing->header_bytes;
+	conn->msg.size_bytes = 0;
+}
+
+/* Everything that the kernel installed is ours from here, whatever happens next. */
+static int
+take_descriptors(struct rp_wire_conn *conn, struct msghdr *header, struct rp_wire_why *why)
+{
+	unsigned int refused = 0;
+	struct cmsghdr *control;
+
+	for (control = CMSG_FIRSTHDR(header); control != NULL; control = CMSG_NXTHDR(header, control)) {
+		size_t count, i;
+
+		if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS)
+			continue;
+		count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (i = 0; i < count; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(control) + i * sizeof(int), sizeof(int));
+			if (conn->msg.fds_count < conn->framing->fds_max) {
+				conn->msg.fds[conn->msg.fds_count++] = fd;
+			} else {
+				rp_wire_fd_close(&fd);
+				refused++;
+			}
+		}
+	}
+	if (refused > 0 || (header->msg_flags & MSG_CTRUNC) != 0)
+		return rp_wire_why_set(why, -EPROTO, "descriptors: more than %u with one message, or truncated",
+				       conn->framing->fds_max);
+	return 0;
+}
+
+static int
+read_some(struct rp_wire_conn *conn, struct rp_wire_why *why)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int) * RP_WIRE_FDS_MAX)];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {
+		.iov_base = conn->msg.bytes + conn->have_bytes,
+		.iov_len = conn->want_bytes - conn->have_bytes,
+	};
+	struct msghdr header = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	ssize_t got;
+	int rc;
+
+	do {
+		got = recvmsg(conn->fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	} while (got < 0 && errno == EINTR);
+	if (got < 0) {
+		if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return -EAGAIN;
+		return rp_wire_why_set(why, -ENOTCONN, "peer left: %s", strerror(errno));
+	}
+	rc = take_descriptors(conn, &header, why);
+	if (rc < 0)
+		return rc;
+	if (got == 0) {
+		if (conn->have_bytes > 0)
+			return rp_wire_why_set(why, -ENOTCONN, "peer left in the middle of a message");
+		return rp_wire_why_set(why, -ENOTCONN, "peer left");
+	}
+	conn->have_bytes += (size_t)got;
+	return 0;
+}
+
+static int
+make_room(struct rp_wire_conn *conn, size_t bytes)
+{
+	uint8_t *bigger;
+
+	if (bytes <= conn->room_bytes)
+		return 0;
+	bigger = realloc(conn->msg.bytes, bytes);
+	if (bigger == NULL)
+		return -ENOMEM;
+	conn->msg.bytes = bigger;
+	conn->room_bytes = bytes;
+	return 0;
+}
+
+static int
+header_complete(struct rp_wire_conn *conn, struct rp_wire_why *why)
+{
+	const struct rp_wire_framing *framing = conn->framing;
+	size_t payload_bytes = 0;
+	int rc = framing->payload_bytes(conn->msg.bytes, &payload_bytes, why);
+
+	if (rc < 0)
+		return rc;
+	if (payload_bytes > framing->payload_max_bytes)
+		return rp_wire_why_set(why, -EPROTO, "header: size: payload of %zu bytes, expected at most %zu",
+				       payload_bytes, framing->payload_max_bytes);
+	if (make_room(conn, framing->header_bytes + payload_bytes) < 0)
+		return rp_wire_why_set(why, -EPROTO, "no memory for a payload of %zu bytes", payload_bytes);
+	conn->header_done = true;
+	conn->want_bytes = framing->header_bytes + payload_bytes;
+	return 0;
+}
+
+int
+rp_wire_conn_receive(struct rp_wire_conn *conn, struct rp_wire_msg **ret_msg, struct rp_wire_why *why)
+{
+	int rc;
+
+	if (conn->msg_handed_out)
+		start_next_message(conn);
+	for (;;) {
+		if (conn->have_bytes < conn->want_bytes) {
+			rc = read_some(conn, why);
+			if (rc < 0)
+				return rc;
+			continue;
+		}
+		if (conn->header_done)
+			break;
+		rc = header_complete(conn, why);
+		if (rc < 0)
+			return rc;
+	}
+	conn->msg.size_bytes = conn->have_bytes;
+	conn->msg_handed_out = true;
+	*ret_msg = &conn->msg;
+	return 0;
+}
+
+static ssize_t
+write_some(int socket_fd, const struct iovec *iov, unsigned int iov_count, const int *fds, unsigned int fds_count)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int) * RP_WIRE_FDS_MAX)];
+		struct cmsghdr align;
+	} control;
+	struct msghdr header = {
+		.msg_iov = (struct iovec *)iov,
+		.msg_iovlen = iov_count,
+	};
+	ssize_t sent;
+
+	if (fds_count > 0) {
+		struct cmsghdr *rights;
+
+		memset(&control, 0, sizeof(control));
+		header.msg_control = control.bytes;
+		header.msg_controllen = CMSG_SPACE(sizeof(int) * fds_count);
+		rights = CMSG_FIRSTHDR(&header);
+		rights->cmsg_level = SOL_SOCKET;
+		rights->cmsg_type = SCM_RIGHTS;
+		rights->cmsg_len = CMSG_LEN(sizeof(int) * fds_count);
+		memcpy(CMSG_DATA(rights), fds, sizeof(int) * fds_count);
+	}
+	do {
+		sent = sendmsg(socket_fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} while (sent < 0 && errno == EINTR);
+	if (sent >= 0)
+		return sent;
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? -EAGAIN : -ENOTCONN;
+}
+
+static int
+queue_output(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, size_t total_bytes,
+	     size_t sent_bytes, const int *fds, unsigned int fds_count)
+{
+	struct output *output = calloc(1, sizeof(*output) + total_bytes);
+	size_t at = 0;
+	unsigned int i;
+
+	if (output == NULL)
+		return -ENOSPC;
+	for (i = 0; i < iov_count; i++) {
+		memcpy(output->bytes + at, iov[i].iov_base, iov[i].iov_len);
+		at += iov[i].iov_len;
+	}
+	output->size_bytes = total_bytes;
+	output->sent_bytes = sent_bytes;
+	for (i = 0; i < fds_count; i++) {
+		int copy = rp_wire_fd_dup(fds[i]);
+
+		if (copy < 0) {
+			output_free(output);
+			return -ENOSPC;
+		}
+		output->fds[output->fds_count++] = copy;
+	}
+	STAILQ_INSERT_TAIL(&conn->outputs, output, link);
+	conn->output_bytes += total_bytes - sent_bytes;
+	return 0;
+}
+
+int
+rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, const int *fds,
+		  unsigned int fds_count)
+{
+	size_t total_bytes = 0;
+	ssize_t sent = 0;
+	unsigned int i;
+	int rc;
+
+	if (fds_count > conn->framing->fds_max || iov_count > IOV_MAX_PARTS)
+		return -EINVAL;
+	for (i = 0; i < iov_count; i++)
+		total_bytes += iov[i].iov_len;
+	if (STAILQ_EMPTY(&conn->outputs)) {
+		sent = write_some(conn->fd, iov, iov_count, fds, fds_count);
+		if (sent == -ENOTCONN)
+			return -ENOTCONN;
+		if (sent > 0)
+			fds_count = 0;
+		else
+			sent = 0;
+		if ((size_t)sent == total_bytes)
+			return 0;
+	}
+	/* A message once begun must be finished, whatever the limit says. */
+	if (sent == 0 && conn->output_bytes + total_bytes > conn->framing->output_max_bytes)
+		return -ENOSPC;
+	rc = queue_output(conn, iov, iov_count, total_bytes, (size_t)sent, fds, fds_count);
+	if (rc < 0 && sent > 0) {
+		/* The peer holds half a message that will never be whole. */
+		shutdown(conn->fd, SHUT_RDWR);
+		return -ENOTCONN;
+	}
+	return rc;
+}
+
+int
+rp_wire_conn_flush(struct rp_wire_conn *conn)
+{
+	struct output *output;
+
+	while ((output = STAILQ_FIRST(&conn->outputs)) != NULL) {
+		struct iovec iov = {
+			.iov_base = output->bytes + output->sent_bytes,
+			.iov_len = output->size_bytes - output->sent_bytes,
+		};
+		ssize_t sent = write_some(conn->fd, &iov, 1, output->fds, output->fds_count);
+
+		if (sent < 0)
+			return (int)sent;
+		rp_wire_fd_close_all(output->fds, output->fds_count);
+		output->fds_count = 0;
+		output->sent_bytes += (size_t)sent;
+		conn->output_bytes -= (size_t)sent;
+		if (output->sent_bytes < output->size_bytes)
+			continue;
+		STAILQ_REMOVE_HEAD(&conn->outputs, link);
+		output_free(output);
+	}
+	return 0;
+}

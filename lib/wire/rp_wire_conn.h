@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_WIRE_CONN_H
+#define RP_WIRE_CONN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "rp_wire_why.h"
+
+/**
+ * @file
+ * A connection that carries framed messages with file descriptors over a Unix
+ * stream socket. The one receive path of the project.
+ *
+ * Theory of operation: receiving is a state machine that owns a half-read
+ * message; it never waits. It reads the header's bytes, asks the protocol for
+ * the payload's size, then reads exactly that many, so descriptors (which the
+ * kernel ties to a byte of the stream) can only be those of the message being
+ * read. They are taken out of the control data, close-on-exec, before anything
+ * else can return. What a handler does not take is closed by the next receive
+ * or by rp_wire_msg_drop().
+ *
+ * Sending writes at once what the socket takes and queues the rest, up to a
+ * limit; queued messages hold duplicates of their descriptors.
+ *
+ * Threads: a connection belongs to one thread.
+ */
+
+#define RP_WIRE_FDS_MAX 32
+
+/** One received message. Owned by its connection, valid until the next receive. */
+struct rp_wire_msg {
+	uint8_t *bytes; /**< header, then payload */
+	size_t size_bytes; /**< header and payload together */
+	unsigned int fds_count;
+	int fds[RP_WIRE_FDS_MAX]; /**< take with rp_wire_fd_take() */
+};
+
+/** What a protocol says about its frames. Must outlive its connections. */
+struct rp_wire_framing {
+	size_t header_bytes; /**< fixed, at most 64 */
+	size_t payload_max_bytes; /**< a header that announces more is -EPROTO */
+	size_t output_max_bytes; /**< queued for a slow peer; beyond: -ENOSPC */
+	unsigned int fds_max; /**< at most RP_WIRE_FDS_MAX; more is -EPROTO */
+	/**
+	 * The payload's size from a whole header.
+	 * @return 0, or -EPROTO with the reason when the header cannot be one.
+	 */
+	int (*payload_bytes)(const void *header, size_t *ret_bytes, struct rp_wire_why *why);
+};
+
+struct rp_wire_conn;
+
+/**
+ * Make a connection of a connected socket.
+ *
+ * @param fd taken on success; made non-blocking.
+ * @return 0, -EINVAL or -ENOMEM.
+ */
+int rp_wire_conn_create(int *fd, const struct rp_wire_framing *framing, struct rp_wire_conn **ret_conn);
+
+/** Close it, and every descriptor that nobody took. NULL is allowed. @return NULL. */
+struct rp_wire_conn *rp_wire_conn_destroy(struct rp_wire_conn *conn);
+
+/** The socket, borrowed, for poll(2). */
+int rp_wire_conn_fd(const struct rp_wire_conn *conn);
+
+/** What to poll for: POLLIN, and POLLOUT while output is queued. */
+short rp_wire_conn_poll_events(const struct rp_wire_conn *conn);
+
+/**
+ * Receive one message without waiting.
+ *
+ * @param ret_msg set when 0 is returned; the previous one is gone.
+ * @return 0, -EAGAIN (not whole yet), -ENOTCONN (peer left),
+ *         -EPROTO (framing lost, control data truncated, too many descriptors);
+ *         the last two are final.
+ */
+int rp_wire_conn_receive(struct rp_wire_conn *conn, struct rp_wire_msg **ret_msg, struct rp_wire_why *why);
+
+/**
+ * Send one message: at once as far as the socket takes it, the rest queued.
+ *
+ * @param iov the whole message, header included; borrowed.
+ * @param fds borrowed; duplicated if the message must be queued.
+ * @return 0, -ENOSPC (output limit; nothing was sent), -ENOTCONN, -EINVAL.
+ */
+int rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count,
+		      const int *fds, unsigned int fds_count);
+
+/** Write queued output. @return 0 (all out), -EAGAIN (some left), -ENOTCONN. */
+int rp_wire_conn_flush(struct rp_wire_conn *conn);
+
+/** Close the descriptors of a message that nobody took. */
+void rp_wire_msg_drop(struct rp_wire_msg *msg);
+
+#endif

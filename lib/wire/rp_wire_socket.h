@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_WIRE_SOCKET_H
+#define RP_WIRE_SOCKET_H
+
+#include "rp_wire_why.h"
+
+/**
+ * @file
+ * Unix stream sockets: listen, accept, connect. All descriptors are
+ * close-on-exec and non-blocking.
+ *
+ * Threads: no state; any thread.
+ */
+
+/**
+ * Listen on a path. A stale socket file (nobody accepts on it) is replaced; a
+ * live one, and any file that is not a socket, is left alone.
+ *
+ * @param path at most 107 bytes.
+ * @param ret_fd set on success; the caller owns it and unlinks the path.
+ * @return 0, -EADDRINUSE (somebody listens there), -EEXIST (not a socket),
+ *         -ENAMETOOLONG, or what bind(2) and listen(2) say.
+ */
+int rp_wire_socket_listen(const char *path, int *ret_fd, struct rp_wire_why *why);
+
+/**
+ * Accept one connection.
+ *
+ * @return 0, -EAGAIN when none waits, or what accept4(2) says.
+ */
+int rp_wire_socket_accept(int listen_fd, int *ret_fd);
+
+/**
+ * Connect to a path; does not wait for the peer to accept.
+ *
+ * @return 0, -ENAMETOOLONG, or what connect(2) says (-ENOENT, -ECONNREFUSED:
+ *         nobody listens yet; try again later).
+ */
+int rp_wire_socket_connect(const char *path, int *ret_fd, struct rp_wire_why *why);
+
+#endif

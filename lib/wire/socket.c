@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "rp_wire_fd.h"
+#include "rp_wire_socket.h"
+
+#define LISTEN_BACKLOG 8
+
+static int
+address_from_path(const char *path, struct sockaddr_un *address, struct rp_wire_why *why)
+{
+	size_t length = strlen(path);
+
+	memset(address, 0, sizeof(*address));
+	address->sun_family = AF_UNIX;
+	if (length == 0)
+		return rp_wire_why_set(why, -EINVAL, "socket path: is empty");
+	if (length >= sizeof(address->sun_path))
+		return rp_wire_why_set(why, -ENAMETOOLONG,
+				       "socket path '%.60s...': is %zu bytes long, expected at most %zu",
+				       path, length, sizeof(address->sun_path) - 1);
+	memcpy(address->sun_path, path, length);
+	return 0;
+}
+
+static int
+unix_stream_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* A socket file outlives a killed server; only a refused connection proves it dead. */
+static int
+remove_stale(const char *path, const struct sockaddr_un *address, struct rp_wire_why *why)
+{
+	RP_WIRE_FD_SCOPED int probe = -1;
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : rp_wire_why_set(why, -errno, "%s: %s", path, strerror(errno));
+	if (!S_ISSOCK(st.st_mode))
+		return rp_wire_why_set(why, -EEXIST, "%s: exists and is not a socket", path);
+	probe = unix_stream_socket();
+	if (probe < 0)
+		return rp_wire_why_set(why, probe, "socket: %s", strerror(-probe));
+	if (connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno != ECONNREFUSED)
+		return rp_wire_why_set(why, -EADDRINUSE, "%s: another process listens there", path);
+	unlink(path);
+	return 0;
+}
+
+int
+rp_wire_socket_listen(const char *path, int *ret_fd, struct rp_wire_why *why)
+{
+	RP_WIRE_FD_SCOPED int fd = -1;
+	struct sockaddr_un address;
+	int rc = address_from_path(path, &address, why);
+
+	if (rc < 0)
+		return rc;
+	rc = remove_stale(path, &address, why);
+	if (rc < 0)
+		return rc;
+	fd = unix_stream_socket();
+	if (fd < 0)
+		return rp_wire_why_set(why, fd, "socket: %s", strerror(-fd));
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return rp_wire_why_set(why, -errno, "%s: bind: %s", path, strerror(errno));
+	if (listen(fd, LISTEN_BACKLOG) < 0) {
+		rc = rp_wire_why_set(why, -errno, "%s: listen: %s", path, strerror(errno));
+		unlink(path);
+		return rc;
+	}
+	*ret_fd = rp_wire_fd_take(&fd);
+	return 0;
+}
+
+int
+rp_wire_socket_accept(int listen_fd, int *ret_fd)
+{
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+int
+rp_wire_socket_connect(const char *path, int *ret_fd, struct rp_wire_why *why)
+{
+	RP_WIRE_FD_SCOPED int fd = -1;
+	struct sockaddr_un address;
+	int rc = address_from_path(path, &address, why);
+
+	if (rc < 0)
+		return rc;
+	fd = unix_stream_socket();
+	if (fd < 0)
+		return rp_wire_why_set(why, fd, "socket: %s", strerror(-fd));
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return rp_wire_why_set(why, -errno, "%s: connect: %s", path, strerror(errno));
+	*ret_fd = rp_wire_fd_take(&fd);
+	return 0;
+}
