@@ -13,6 +13,8 @@
 
 #define HEADER_MAX 64
 #define IOV_MAX_PARTS 8
+/* A peer that asks for descriptors and never reads must not use up our table. */
+#define OUTPUT_FDS_MAX (4 * RP_WIRE_FDS_MAX)
 
 /* A message, or its rest, that the socket did not take yet. */
 struct output {
@@ -34,9 +36,11 @@ struct rp_wire_conn {
 	size_t room_bytes; /* allocated at msg.bytes */
 	bool header_done;
 	bool msg_handed_out;
+	int failed; /* -EPROTO or -ENOTCONN: bytes or descriptors are lost, no message can follow */
 
 	STAILQ_HEAD(, output) outputs;
 	size_t output_bytes;
+	unsigned int output_fds_count;
 };
 
 int
@@ -50,7 +54,7 @@ rp_wire_conn_create(int *fd, const struct rp_wire_framing *framing, struct rp_wi
 		return -EINVAL;
 	flags = fcntl(*fd, F_GETFL);
 	if (flags < 0 || fcntl(*fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return -errno;
+		return -EINVAL;
 	conn = calloc(1, sizeof(*conn));
 	if (conn == NULL)
 		return -ENOMEM;
@@ -148,9 +152,13 @@ take_descriptors(struct rp_wire_conn *conn, struct msghdr *header, struct rp_wir
 			}
 		}
 	}
-	if (refused > 0 || (header->msg_flags & MSG_CTRUNC) != 0)
-		return rp_wire_why_set(why, -EPROTO, "descriptors: more than %u with one message, or truncated",
-				       conn->framing->fds_max);
+	if (refused > 0)
+		return rp_wire_why_set(why, -EPROTO, "descriptors: %u with one message, expected at most %u",
+				       conn->msg.fds_count + refused, conn->framing->fds_max);
+	if ((header->msg_flags & MSG_CTRUNC) != 0)
+		return rp_wire_why_set(why, -EPROTO,
+				       "descriptors: truncated: more than %u at once, or this process has too many "
+				       "files open", RP_WIRE_FDS_MAX);
 	return 0;
 }
 
@@ -228,6 +236,23 @@ header_complete(struct rp_wire_conn *conn, struct rp_wire_why *why)
 	return 0;
 }
 
+static int
+read_whole_message(struct rp_wire_conn *conn, struct rp_wire_why *why)
+{
+	for (;;) {
+		int rc;
+
+		if (conn->have_bytes < conn->want_bytes)
+			rc = read_some(conn, why);
+		else if (!conn->header_done)
+			rc = header_complete(conn, why);
+		else
+			return 0;
+		if (rc < 0)
+			return rc;
+	}
+}
+
 int
 rp_wire_conn_receive(struct rp_wire_conn *conn, struct rp_wire_msg **ret_msg, struct rp_wire_why *why)
 {
@@ -235,23 +260,39 @@ rp_wire_conn_receive(struct rp_wire_conn *conn, struct rp_wire_msg **ret_msg, st
 
 	if (conn->msg_handed_out)
 		start_next_message(conn);
-	for (;;) {
-		if (conn->have_bytes < conn->want_bytes) {
-			rc = read_some(conn, why);
-			if (rc < 0)
-				return rc;
-			continue;
-		}
-		if (conn->header_done)
-			break;
-		rc = header_complete(conn, why);
-		if (rc < 0)
-			return rc;
+	if (conn->failed != 0)
+		return rp_wire_why_set(why, conn->failed, "connection: has failed before");
+	rc = read_whole_message(conn, why);
+	if (rc == -EAGAIN)
+		return rc;
+	if (rc < 0) {
+		conn->failed = rc;
+		rp_wire_msg_drop(&conn->msg);
+		return rc;
 	}
 	conn->msg.size_bytes = conn->have_bytes;
 	conn->msg_handed_out = true;
 	*ret_msg = &conn->msg;
 	return 0;
+}
+
+/* Only a broken connection is -ENOTCONN: a caller's bad descriptor and a kernel limit leave it whole. */
+static int
+send_error(int error)
+{
+	switch (error) {
+	case EAGAIN:
+	case ENOBUFS:
+	case ENOMEM:
+	case ETOOMANYREFS: /* our user has too many descriptors in flight; the peer's reading frees them */
+		return -EAGAIN;
+	case EBADF:
+	case EFAULT:
+	case EINVAL:
+		return -EINVAL;
+	default:
+		return -ENOTCONN;
+	}
 }
 
 static ssize_t
@@ -282,38 +323,43 @@ write_some(int socket_fd, const struct iovec *iov, unsigned int iov_count, const
 	do {
 		sent = sendmsg(socket_fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 	} while (sent < 0 && errno == EINTR);
-	if (sent >= 0)
-		return sent;
-	return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? -EAGAIN : -ENOTCONN;
+	return sent >= 0 ? sent : send_error(errno);
 }
 
 static int
 queue_output(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, size_t total_bytes,
 	     size_t sent_bytes, const int *fds, unsigned int fds_count)
 {
-	struct output *output = calloc(1, sizeof(*output) + total_bytes);
+	struct output *output;
 	size_t at = 0;
 	unsigned int i;
 
+	if (conn->output_fds_count + fds_count > OUTPUT_FDS_MAX)
+		return -ENOSPC;
+	output = malloc(sizeof(*output) + total_bytes);
 	if (output == NULL)
 		return -ENOSPC;
 	for (i = 0; i < iov_count; i++) {
+		if (iov[i].iov_len == 0)
+			continue;
 		memcpy(output->bytes + at, iov[i].iov_base, iov[i].iov_len);
 		at += iov[i].iov_len;
 	}
 	output->size_bytes = total_bytes;
 	output->sent_bytes = sent_bytes;
+	output->fds_count = 0;
 	for (i = 0; i < fds_count; i++) {
 		int copy = rp_wire_fd_dup(fds[i]);
 
 		if (copy < 0) {
 			output_free(output);
-			return -ENOSPC;
+			return copy == -EBADF ? -EINVAL : -ENOSPC;
 		}
 		output->fds[output->fds_count++] = copy;
 	}
 	STAILQ_INSERT_TAIL(&conn->outputs, output, link);
 	conn->output_bytes += total_bytes - sent_bytes;
+	conn->output_fds_count += fds_count;
 	return 0;
 }
 
@@ -330,10 +376,13 @@ rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned i
 		return -EINVAL;
 	for (i = 0; i < iov_count; i++)
 		total_bytes += iov[i].iov_len;
+	/* Nothing to send could carry no descriptor either: they would be lost without a word. */
+	if (total_bytes == 0)
+		return -EINVAL;
 	if (STAILQ_EMPTY(&conn->outputs)) {
 		sent = write_some(conn->fd, iov, iov_count, fds, fds_count);
-		if (sent == -ENOTCONN)
-			return -ENOTCONN;
+		if (sent < 0 && sent != -EAGAIN)
+			return (int)sent;
 		if (sent > 0)
 			fds_count = 0;
 		else
@@ -368,6 +417,7 @@ rp_wire_conn_flush(struct rp_wire_conn *conn)
 		if (sent < 0)
 			return (int)sent;
 		rp_wire_fd_close_all(output->fds, output->fds_count);
+		conn->output_fds_count -= output->fds_count;
 		output->fds_count = 0;
 		output->sent_bytes += (size_t)sent;
 		conn->output_bytes -= (size_t)sent;

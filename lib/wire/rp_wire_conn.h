@@ -22,7 +22,8 @@
  * or by rp_wire_msg_drop().
  *
  * Sending writes at once what the socket takes and queues the rest, up to a
- * limit; queued messages hold duplicates of their descriptors.
+ * limit of bytes (the protocol's) and of descriptors (four times
+ * RP_WIRE_FDS_MAX); queued messages hold duplicates of their descriptors.
  *
  * Threads: a connection belongs to one thread.
  */
@@ -75,16 +76,20 @@ short rp_wire_conn_poll_events(const struct rp_wire_conn *conn);
  * @param ret_msg set when 0 is returned; the previous one is gone.
  * @return 0, -EAGAIN (not whole yet), -ENOTCONN (peer left),
  *         -EPROTO (framing lost, control data truncated, too many descriptors);
- *         the last two are final.
+ *         the last two are final: every later receive says the same, and the
+ *         descriptors of the message that was being read are closed. Sending
+ *         what explains it is still allowed.
  */
 int rp_wire_conn_receive(struct rp_wire_conn *conn, struct rp_wire_msg **ret_msg, struct rp_wire_why *why);
 
 /**
  * Send one message: at once as far as the socket takes it, the rest queued.
  *
- * @param iov the whole message, header included; borrowed.
+ * @param iov the whole message, header included, in at most 8 parts; borrowed.
  * @param fds borrowed; duplicated if the message must be queued.
- * @return 0, -ENOSPC (output limit; nothing was sent), -ENOTCONN, -EINVAL.
+ * @return 0, -ENOSPC (output limit or memory; nothing was sent), -ENOTCONN,
+ *         -EINVAL (no bytes, too many parts or descriptors, a bad descriptor;
+ *         nothing was sent).
  */
 int rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count,
 		      const int *fds, unsigned int fds_count);

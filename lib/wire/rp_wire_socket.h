@@ -14,12 +14,14 @@
 
 /**
  * Listen on a path. A stale socket file (nobody accepts on it) is replaced; a
- * live one, and any file that is not a socket, is left alone.
+ * live one, and any file that is not a socket, is left alone. Two processes
+ * that start on one stale path in the same instant are not kept apart.
  *
  * @param path at most 107 bytes.
  * @param ret_fd set on success; the caller owns it and unlinks the path.
  * @return 0, -EADDRINUSE (somebody listens there), -EEXIST (not a socket),
- *         -ENAMETOOLONG, or what bind(2) and listen(2) say.
+ *         -ENAMETOOLONG, -EINVAL (empty path), or what lstat(2), connect(2),
+ *         unlink(2), bind(2) and listen(2) say.
  */
 int rp_wire_socket_listen(const char *path, int *ret_fd, struct rp_wire_why *why);
 

@@ -39,7 +39,8 @@ struct rp_wire_why {
  *
  * @param why where to; NULL is allowed and records nothing.
  * @param error a negative errno value.
- * @param format printf format of the line.
+ * @param format printf format of the line; control characters in the result
+ *        become '?', a line that is too long is cut.
  * @return error, so that `return rp_wire_why_set(...)` reads well.
  */
 int rp_wire_why_set(struct rp_wire_why *why, int error, const char *format, ...)

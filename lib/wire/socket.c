@@ -50,9 +50,15 @@ remove_stale(const char *path, const struct sockaddr_un *address, struct rp_wire
 	probe = unix_stream_socket();
 	if (probe < 0)
 		return rp_wire_why_set(why, probe, "socket: %s", strerror(-probe));
-	if (connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno != ECONNREFUSED)
+	/* EAGAIN is a full backlog, EPROTOTYPE a listener of another socket type: both are alive. */
+	if (connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN ||
+	    errno == EPROTOTYPE)
 		return rp_wire_why_set(why, -EADDRINUSE, "%s: another process listens there", path);
-	unlink(path);
+	if (errno != ECONNREFUSED && errno != ENOENT)
+		return rp_wire_why_set(why, -errno, "%s: cannot tell whether anybody listens: %s", path,
+				       strerror(errno));
+	if (unlink(path) < 0 && errno != ENOENT)
+		return rp_wire_why_set(why, -errno, "%s: stale, and cannot be removed: %s", path, strerror(errno));
 	return 0;
 }
 

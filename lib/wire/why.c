@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "rp_wire_why.h"
+
+/* The words may quote a peer, who must not be able to write log lines of its own. */
+static void
+keep_one_line(char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (iscntrl((unsigned char)*text))
+			*text = '?';
+	}
+}
 
 int
 rp_wire_why_set(struct rp_wire_why *why, int error, const char *format, ...)
@@ -17,6 +28,7 @@ rp_wire_why_set(struct rp_wire_why *why, int error, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(why->text, sizeof(why->text), format, args);
 	va_end(args);
+	keep_one_line(why->text);
 	return error;
 }
 
@@ -33,6 +45,7 @@ rp_wire_why_prefix(struct rp_wire_why *why, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(why->text, sizeof(why->text), format, args);
 	va_end(args);
+	keep_one_line(why->text);
 	used = strlen(why->text);
 	snprintf(why->text + used, sizeof(why->text) - used, "%s", rest);
 }
