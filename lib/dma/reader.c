@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "reader.h"
+
+#define YIELDS_BEFORE_SLEEP 64
+#define SLEEP_MAX_US 200
+
+int
+rp_dma_reader_create(struct rp_dma_space *space, struct rp_dma_reader **ret_reader)
+{
+	struct rp_dma_reader *reader = aligned_alloc(_Alignof(struct rp_dma_reader), sizeof(*reader));
+
+	if (reader == NULL)
+		return -ENOMEM;
+	atomic_init(&reader->epoch, 0);
+	reader->generation = 0;
+	reader->space = space;
+	reader->hint_index = 0;
+	LIST_INSERT_HEAD(&space->readers, reader, link);
+	*ret_reader = reader;
+	return 0;
+}
+
+struct rp_dma_reader *
+rp_dma_reader_destroy(struct rp_dma_reader *reader)
+{
+	if (reader == NULL)
+		return NULL;
+	assert(atomic_load(&reader->epoch) == 0);
+	LIST_REMOVE(reader, link);
+	free(reader);
+	return NULL;
+}
+
+void
+rp_dma_reader_online(struct rp_dma_reader *reader)
+{
+	reader->generation = atomic_load_explicit(&reader->space->epoch, memory_order_acquire);
+	atomic_store_explicit(&reader->epoch, reader->generation, memory_order_seq_cst);
+}
+
+void
+rp_dma_reader_offline(struct rp_dma_reader *reader)
+{
+	atomic_store_explicit(&reader->epoch, 0, memory_order_release);
+}
+
+void
+rp_dma_reader_quiescent(struct rp_dma_reader *reader)
+{
+	uint64_t epoch = atomic_load_explicit(&reader->space->epoch, memory_order_acquire);
+
+	/* Nothing to tell the writer: its line stays in this core's cache. */
+	if (epoch == reader->generation)
+		return;
+	reader->generation = epoch;
+	atomic_store_explicit(&reader->epoch, epoch, memory_order_release);
+}
+
+uint64_t
+rp_dma_reader_generation(const struct rp_dma_reader *reader)
+{
+	return reader->generation;
+}
+
+/* Neighbouring translations mostly fall into one mapping. */
+static const struct rp_dma_entry *
+find_near(struct rp_dma_reader *reader, const struct rp_dma_table *table, uint64_t iova)
+{
+	const struct rp_dma_entry *entry;
+
+	if (reader->hint_index < table->count) {
+		entry = &table->entries[reader->hint_index];
+		if (entry->first_iova <= iova && iova <= entry->last_iova)
+			return entry;
+	}
+	entry = rp_dma_table_find(table, iova);
+	if (entry != NULL)
+		reader->hint_index = (uint32_t)(entry - table->entries);
+	return entry;
+}
+
+void *
+rp_dma_reader_translate(struct rp_dma_reader *reader, uint64_t iova, uint64_t size_bytes, uint32_t access_mask,
+			uint64_t *ret_contiguous_bytes)
+{
+	/* Loaded anew each time: what a peer was told is mapped must be seen before the next quiescent point. */
+	const struct rp_dma_table *table = atomic_load_explicit(&reader->space->table, memory_order_seq_cst);
+	const struct rp_dma_entry *entry = find_near(reader, table, iova);
+	uint64_t beyond_bytes;
+
+	*ret_contiguous_bytes = 0;
+	if (entry == NULL || entry->hva == NULL || (entry->access_mask & access_mask) != access_mask ||
+	    size_bytes == 0)
+		return NULL;
+	beyond_bytes = entry->last_iova - iova;
+	*ret_contiguous_bytes = size_bytes - 1 <= beyond_bytes ? size_bytes : beyond_bytes + 1;
+	return entry->hva + (iova - entry->first_iova);
+}
+
+/* The oldest count that an online reader has repeated; the present one when none is online. */
+static uint64_t
+oldest_epoch(const struct rp_dma_space *space)
+{
+	uint64_t oldest = atomic_load_explicit(&space->epoch, memory_order_relaxed);
+	struct rp_dma_reader *reader;
+
+	LIST_FOREACH(reader, &space->readers, link) {
+		uint64_t epoch = atomic_load_explicit(&reader->epoch, memory_order_seq_cst);
+
+		if (epoch != 0 && epoch < oldest)
+			oldest = epoch;
+	}
+	return oldest;
+}
+
+static void
+free_retired(struct rp_dma_space *space, uint64_t oldest)
+{
+	uint32_t i, kept_count = 0;
+
+	for (i = 0; i < space->retired_count; i++) {
+		if (space->retired[i].epoch <= oldest)
+			rp_dma_table_free(space->retired[i].table);
+		else
+			space->retired[kept_count++] = space->retired[i];
+	}
+	space->retired_count = kept_count;
+}
+
+void
+rp_dma_space_synchronize(struct rp_dma_space *space)
+{
+	uint64_t target = atomic_load_explicit(&space->epoch, memory_order_relaxed);
+	unsigned int rounds = 0;
+
+	while (oldest_epoch(space) < target) {
+		/* A reader may share our core: it must get to run. */
+		if (rounds < YIELDS_BEFORE_SLEEP)
+			sched_yield();
+		else
+			usleep(rounds < SLEEP_MAX_US ? rounds : SLEEP_MAX_US);
+		rounds++;
+	}
+	free_retired(space, target);
+}
+
+const struct rp_dma_table *
+rp_dma_space_publish(struct rp_dma_space *space, const struct rp_dma_table *table)
+{
+	const struct rp_dma_table *old = atomic_load_explicit(&space->table, memory_order_relaxed);
+
+	atomic_store_explicit(&space->table, table, memory_order_seq_cst);
+	atomic_fetch_add_explicit(&space->epoch, 1, memory_order_seq_cst);
+	return old;
+}
+
+void
+rp_dma_space_retire(struct rp_dma_space *space, const struct rp_dma_table *table)
+{
+	free_retired(space, oldest_epoch(space));
+	if (space->retired_count == RP_DMA_RETIRED_MAX)
+		rp_dma_space_synchronize(space);
+	space->retired[space->retired_count++] = (struct rp_dma_retired){
+		.table = table,
+		.epoch = atomic_load_explicit(&space->epoch, memory_order_relaxed),
+	};
+}

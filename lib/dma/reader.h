@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_DMA_READER_H
+#define RP_DMA_READER_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "backing.h"
+#include "table.h"
+
+/**
+ * @file
+ * Inside a space, and how a table may be freed while others read.
+ *
+ * The algorithm (quiescent states, as DPDK's lib/rcu describes them): the space
+ * counts its changes in `epoch`. An online reader repeats in `reader.epoch` the
+ * value that it saw at its last quiescent point; 0 says that it is offline. The
+ * writer publishes a table, then counts. A reader that has repeated the new
+ * count loads the table after it did so, therefore sees the new one, and holds
+ * nothing of the old one. So when every online reader has repeated a count, the
+ * tables and pages that went before it can go.
+ *
+ * Going online is a store (of the epoch) followed by a load (of the table),
+ * against the writer's store of the table followed by a load of the reader's
+ * epoch: one of the two must see the other. That needs sequential consistency
+ * on these four accesses; a release and an acquire are not enough.
+ */
+
+#define RP_DMA_RETIRED_MAX 16
+
+/** Written by its reader, read by the writer: a line of its own. */
+struct rp_dma_reader {
+	_Alignas(64) _Atomic uint64_t epoch;
+	uint64_t generation; /* the reader's own copy, kept while offline */
+	struct rp_dma_space *space;
+	uint32_t hint_index; /* where the last translation was found; only a guess */
+	LIST_ENTRY(rp_dma_reader) link; /* the writer's */
+};
+
+/** A table that readers may still see, and the count after which none does. */
+struct rp_dma_retired {
+	const struct rp_dma_table *table;
+	uint64_t epoch;
+};
+
+struct rp_dma_space {
+	_Atomic(const struct rp_dma_table *) table;
+	_Atomic uint64_t epoch; /* starts at 1 */
+
+	/* The writer's from here. */
+	uint32_t mappings_max;
+	uint32_t retired_count;
+	struct rp_dma_retired retired[RP_DMA_RETIRED_MAX];
+	struct rp_dma_files files;
+	LIST_HEAD(, rp_dma_reader) readers;
+};
+
+/** Publish a table. @return the one before it, which readers may still see. */
+const struct rp_dma_table *rp_dma_space_publish(struct rp_dma_space *space, const struct rp_dma_table *table);
+
+/** Free the table just replaced when nobody can see it any more. Waits only when too many such are kept. */
+void rp_dma_space_retire(struct rp_dma_space *space, const struct rp_dma_table *table);
+
+/** Wait until no reader can see anything but the published table; free the retired ones. */
+void rp_dma_space_synchronize(struct rp_dma_space *space);
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_DMA_H
+#define RP_DMA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rp_wire_why.h"
+
+/**
+ * @file
+ * An address space for DMA: which I/O virtual addresses (IOVA) lead to which
+ * bytes of memory, as a vfio-user client or a vhost-user frontend said it.
+ *
+ * Theory of operation: one writer changes the space; any number of readers
+ * translate without locks. The mappings are an immutable sorted table; a change
+ * builds the next table and publishes it: every translation that begins later
+ * sees it. A call that takes something away then waits until every online
+ * reader has passed a quiescent point. Only then is memory unmapped and does
+ * the call return: a peer that gets the answer to an unmap knows that nothing
+ * of ours touches those bytes any more. A call that only adds does not wait.
+ *
+ * Source: vfio-user (VFIO_USER_DMA_MAP, VFIO_USER_DMA_UNMAP) and vhost-user
+ * (SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG) both describe memory in these terms.
+ *
+ * Threads: rp_dma_space_* belongs to one thread (the writer).
+ * rp_dma_reader_create/destroy: the writer. Everything else on a reader: the
+ * one thread that the reader was made for. That may be the writer's own thread,
+ * but then the reader must be offline while the space is unmapped, cleared,
+ * mapped or destroyed: the writer would wait for itself. This is the one library
+ * that threads share.
+ *
+ * Ownership: the space keeps its own duplicate of a file's descriptor, one for
+ * all mappings of that open file, and its own mapping of the bytes. A file that
+ * its owner truncates later still faults whoever touches it (SIGBUS): the size
+ * is checked when it is mapped, and seals are the caller's to demand.
+ *
+ * Errors: the dictionary of rp_wire_why.h.
+ */
+
+#define RP_DMA_READ 0x1u /**< the device may read (PROT_READ's bit) */
+#define RP_DMA_WRITE 0x2u /**< the device may write (PROT_WRITE's bit) */
+
+struct rp_dma_space;
+struct rp_dma_reader;
+
+/** One mapping, as given to rp_dma_space_map() or found by an iteration. */
+struct rp_dma_mapping {
+	uint64_t iova; /**< first address */
+	uint64_t size_bytes; /**< at least 1; iova + size_bytes may be 2^64 but not more */
+	uint64_t offset_bytes; /**< in the file behind fd; ignored without fd */
+	uint32_t access_mask; /**< RP_DMA_READ | RP_DMA_WRITE */
+	int fd; /**< borrowed; -1: no file, the bytes are reached by messages only */
+	void *hva; /**< our mapping of it; NULL without fd. Output only. */
+};
+
+/** Limits of one space. Zero means the default. */
+struct rp_dma_limits {
+	uint32_t mappings_max; /**< default 65536; beyond: -ENOSPC */
+};
+
+/**
+ * Make an empty space.
+ *
+ * @param limits NULL for the defaults.
+ * @return 0 or -ENOMEM.
+ */
+int rp_dma_space_create(const struct rp_dma_limits *limits, struct rp_dma_space **ret_space);
+
+/** Unmap everything; its readers must be gone. NULL is allowed. @return NULL. */
+struct rp_dma_space *rp_dma_space_destroy(struct rp_dma_space *space);
+
+/**
+ * Add a mapping. With a file, the bytes are mapped shared into this process and
+ * a duplicate of the descriptor is kept (see rp_dma_space_at()). Neither offset
+ * nor size need be multiples of a page: the enclosing pages are mapped.
+ *
+ * @return 0, -EEXIST (overlaps a mapping; why names both), -EBADMSG (empty, wraps,
+ *         no or unknown access bits, a file that is too short or cannot be mapped
+ *         with that access), -ENOSPC (limit, descriptors or memory). On failure
+ *         nothing changed.
+ */
+int rp_dma_space_map(struct rp_dma_space *space, const struct rp_dma_mapping *mapping, struct rp_wire_why *why);
+
+/**
+ * Remove whatever lies in a range: mappings inside it go, mappings that straddle
+ * an end are split. Waits for readers. Removing what was never mapped succeeds,
+ * as with VFIO type1 v2.
+ *
+ * @return 0, -EBADMSG (empty or wraps), -ENOSPC (no memory, or a split would
+ *         exceed the limit of mappings; nothing changed).
+ */
+int rp_dma_space_unmap(struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
+
+/** Remove everything (a peer left). Waits for readers. */
+void rp_dma_space_clear(struct rp_dma_space *space);
+
+/** How many mappings there are. */
+uint32_t rp_dma_space_count(const struct rp_dma_space *space);
+
+/**
+ * Look at the mapping number `index`, in address order (writer's thread).
+ *
+ * @param ret_mapping fd is borrowed from the space.
+ * @return 0 or -EINVAL (no such index).
+ */
+int rp_dma_space_at(const struct rp_dma_space *space, uint32_t index, struct rp_dma_mapping *ret_mapping);
+
+/**
+ * Translate in the writer's thread.
+ *
+ * @return the address of `iova` here when all `size_bytes` are mapped, contiguous
+ *         in one mapping, with that access and a file; else NULL.
+ */
+void *rp_dma_space_translate(const struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes,
+			     uint32_t access_mask);
+
+/**
+ * Make a reader for a data path thread. It starts offline.
+ *
+ * @return 0 or -ENOMEM.
+ */
+int rp_dma_reader_create(struct rp_dma_space *space, struct rp_dma_reader **ret_reader);
+
+/** End a reader; it must be offline. NULL is allowed. @return NULL. */
+struct rp_dma_reader *rp_dma_reader_destroy(struct rp_dma_reader *reader);
+
+/** From here until rp_dma_reader_offline() the writer waits for this reader. */
+void rp_dma_reader_online(struct rp_dma_reader *reader);
+
+/** The reader holds no translated address; call before sleeping. */
+void rp_dma_reader_offline(struct rp_dma_reader *reader);
+
+/**
+ * A quiescent point: addresses translated before are void, unless
+ * rp_dma_reader_generation() is what it was. Online only. Call once per poll;
+ * costs two loads, and a store when the space has changed.
+ */
+void rp_dma_reader_quiescent(struct rp_dma_reader *reader);
+
+/**
+ * What the reader knew of the space's changes at its last quiescent point (or
+ * when it went online). Never 0 after the first rp_dma_reader_online(). Addresses
+ * translated while it was G are good, online, for as long as it is G: whoever
+ * keeps addresses across quiescent points compares it and translates anew when
+ * it differs.
+ *
+ * @return the generation; costs one load of the reader's own memory.
+ */
+uint64_t rp_dma_reader_generation(const struct rp_dma_reader *reader);
+
+/**
+ * Translate in the reader's thread, online.
+ *
+ * @param ret_contiguous_bytes how many bytes from iova on lie together in that
+ *        mapping (at most size_bytes); 0 when none.
+ * @return the address of iova, good until the next quiescent point, or NULL when
+ *         iova is not mapped with that access or has no file, or size_bytes is 0.
+ *         As aligned as the mapping's offset in its file makes it.
+ */
+void *rp_dma_reader_translate(struct rp_dma_reader *reader, uint64_t iova, uint64_t size_bytes,
+			      uint32_t access_mask, uint64_t *ret_contiguous_bytes);
+
+#endif
