@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_VRING_DRV_H
+#define RP_VRING_DRV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rp_vring_dev.h"
+
+/**
+ * @file
+ * The driver's side of a split virtqueue (virtio 1.2, 2.7), in memory that the
+ * caller owns. Used by tests, benchmarks and small VMM-shaped programs. It trusts
+ * the device no more than the device trusts it: which descriptors are out is kept
+ * in private memory.
+ *
+ * Threads: one thread per ring.
+ *
+ * Errors: -EINVAL and -ENOSPC are the caller's, -EBADMSG the device's.
+ */
+
+struct rp_vring_drv;
+
+/** One part of a chain. */
+struct rp_vring_part {
+	uint64_t iova;
+	uint32_t size_bytes;
+	bool device_writes;
+};
+
+/** Bytes that a ring of `num` entries needs, aligned to 4096; desc, avail, used in that order. */
+size_t rp_vring_drv_bytes(uint16_t num);
+
+/**
+ * Lay out a fresh ring in `memory`.
+ *
+ * @param memory zeroed by this call; rp_vring_drv_bytes(num) long, aligned to 4096.
+ * @param memory_iova the device's address of it.
+ * @param features as negotiated (event index is used when in them).
+ * @return 0, -EINVAL, -ENOMEM.
+ */
+int rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64_t features,
+			struct rp_vring_drv **ret_ring);
+
+/** Free the bookkeeping; the memory is the caller's. NULL is allowed. @return NULL. */
+struct rp_vring_drv *rp_vring_drv_destroy(struct rp_vring_drv *ring);
+
+/** The layout to tell the device. */
+void rp_vring_drv_layout(const struct rp_vring_drv *ring, struct rp_vring_layout *ret_layout);
+
+/**
+ * Make a chain available (and publish it).
+ *
+ * @param cookie given back by rp_vring_drv_get().
+ * @return 0, -ENOSPC (too few free descriptors), -EINVAL (no parts, an empty one,
+ *         or one that the device reads after one that it writes).
+ */
+int rp_vring_drv_add(struct rp_vring_drv *ring, const struct rp_vring_part *parts, uint16_t parts_count, void *cookie);
+
+/** Whether the device wants a kick for what was added since the last call (virtio 1.2, 2.7.10). */
+bool rp_vring_drv_needs_kick(struct rp_vring_drv *ring);
+
+/**
+ * Take one used chain.
+ *
+ * @param ret_cookie set when 1 is returned, as is ret_written_bytes.
+ * @return 1, 0 when there is none, -EBADMSG (the device wrote an index beyond what
+ *         is out, an id that is not out, or more bytes than the chain takes; nothing
+ *         is taken).
+ */
+int rp_vring_drv_get(struct rp_vring_drv *ring, void **ret_cookie, uint32_t *ret_written_bytes);
+
+/**
+ * Ask for interrupts or for none; when asking, look for used chains once more after it.
+ * A fresh ring asks for them, and while it does each rp_vring_drv_get() asks again.
+ */
+void rp_vring_drv_set_interrupt(struct rp_vring_drv *ring, bool wanted);
+
+/** Free descriptors. */
+uint16_t rp_vring_drv_free_count(const struct rp_vring_drv *ring);
+
+#endif
