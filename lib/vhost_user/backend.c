@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "rp_wire_fd.h"
+#include "vhu_backend.h"
+
+#define BIT(n) (1ull << (n))
+
+/* What this library speaks; a config may ask for no more. */
+#define PROTOCOL_FEATURES                                                                                           \
+	(BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_RARP_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT) | BIT(RP_VHU_PF_MTU_BIT) |   \
+	 BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_CONFIG_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) |           \
+	 BIT(RP_VHU_PF_HOST_NOTIFIER_BIT) | BIT(RP_VHU_PF_RESET_DEVICE_BIT) |                                       \
+	 BIT(RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT) | BIT(RP_VHU_PF_STATUS_BIT))
+
+#define MESSAGES_PER_PROCESS 64
+
+static int
+check_config(const struct rp_vhu_backend_config *config, struct rp_wire_why *why)
+{
+	if (config->profile != RP_VHU_PROFILE_STANDARD)
+		return rp_wire_why_set(why, -ENOTSUP, "profile: only 'standard' is implemented");
+	if (config->queues_max == 0 || config->queues_max > RP_VHU_QUEUES_MAX)
+		return rp_wire_why_set(why, -EINVAL, "queues_max: %u, expected 1 to %u", config->queues_max,
+				       RP_VHU_QUEUES_MAX);
+	if ((config->vring_num_max & (config->vring_num_max - 1)) != 0)
+		return rp_wire_why_set(why, -EINVAL, "vring_num_max: %u, expected a power of two",
+				       config->vring_num_max);
+	if ((config->protocol_features & ~PROTOCOL_FEATURES) != 0)
+		return rp_wire_why_set(why, -EINVAL, "protocol_features: 0x%llx are not implemented",
+				       (unsigned long long)(config->protocol_features & ~PROTOCOL_FEATURES));
+	return 0;
+}
+
+int
+rp_vhu_backend_create(const struct rp_vhu_backend_config *config, const struct rp_vhu_backend_ops *ops, void *ctx,
+		      struct rp_vhu_backend **ret_backend, struct rp_wire_why *why)
+{
+	struct rp_vhu_backend *backend;
+	int rc = check_config(config, why);
+
+	if (rc < 0)
+		return rc;
+	backend = calloc(1, sizeof(*backend));
+	if (backend == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	backend->config = *config;
+	backend->config.features |= BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT);
+	if (backend->config.vring_num_max == 0)
+		backend->config.vring_num_max = 32768;
+	backend->ops = ops;
+	backend->ctx = ctx;
+	backend->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (backend->epoll_fd < 0 || vhu_vrings_create(backend) < 0) {
+		rp_vhu_backend_destroy(backend);
+		return rp_wire_why_set(why, -ENOMEM, "no memory, or no descriptor");
+	}
+	*ret_backend = backend;
+	return 0;
+}
+
+struct rp_vhu_backend *
+rp_vhu_backend_destroy(struct rp_vhu_backend *backend)
+{
+	if (backend == NULL)
+		return NULL;
+	rp_vhu_backend_detach(backend);
+	rp_wire_fd_close(&backend->epoll_fd);
+	free(backend->vrings);
+	free(backend);
+	return NULL;
+}
+
+int
+vhu_backend_watch(struct rp_vhu_backend *backend, struct rp_wire_conn *conn)
+{
+	bool writable = (rp_wire_conn_poll_events(conn) & POLLOUT) != 0;
+	struct epoll_event event = {.events = EPOLLIN | (writable ? (uint32_t)EPOLLOUT : 0)};
+	int fd = rp_wire_conn_fd(conn);
+
+	if (epoll_ctl(backend->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
+		return 0;
+	return epoll_ctl(backend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int
+rp_vhu_backend_attach(struct rp_vhu_backend *backend, int *fd)
+{
+	struct ucred peer = {0};
+	socklen_t size = sizeof(peer);
+	int rc;
+
+	if (backend->conn != NULL)
+		return -EBUSY;
+	if (getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		peer.pid = 0;
+	rc = rp_wire_conn_create(fd, &rp_vhu_msg_framing, &backend->conn);
+	if (rc < 0)
+		return rc;
+	rc = vhu_backend_watch(backend, backend->conn);
+	if (rc < 0) {
+		backend->conn = rp_wire_conn_destroy(backend->conn);
+		return rc;
+	}
+	backend->peer = peer.pid;
+	return 0;
+}
+
+void
+vhu_backend_close(struct rp_vhu_backend *backend, const struct rp_wire_why *why)
+{
+	if (backend->conn == NULL)
+		return;
+	vhu_vrings_clear(backend);
+	vhu_channel_close(backend);
+	vhu_memory_clear(backend);
+	backend->conn = rp_wire_conn_destroy(backend->conn);
+	backend->peer = 0;
+	backend->features_acked = false;
+	backend->features = 0;
+	backend->protocol_features = 0;
+	backend->status = 0;
+	backend->detach_wanted = false;
+	if (backend->ops->disconnected != NULL)
+		backend->ops->disconnected(backend->ctx, why);
+}
+
+void
+rp_vhu_backend_detach(struct rp_vhu_backend *backend)
+{
+	const struct rp_wire_why why = {.error = -ENOTCONN, .text = "detached"};
+
+	if (backend->in_process)
+		backend->detach_wanted = true;
+	else
+		vhu_backend_close(backend, &why);
+}
+
+bool
+rp_vhu_backend_attached(const struct rp_vhu_backend *backend)
+{
+	return backend->conn != NULL;
+}
+
+int
+rp_vhu_backend_fd(const struct rp_vhu_backend *backend)
+{
+	return backend->epoll_fd;
+}
+
+static int
+process_requests(struct rp_vhu_backend *backend, struct rp_wire_why *why)
+{
+	unsigned int count;
+	int rc;
+
+	if (rp_wire_conn_flush(backend->conn) == -ENOTCONN)
+		return rp_wire_why_set(why, -ENOTCONN, "peer left");
+	for (count = 0; count < MESSAGES_PER_PROCESS; count++) {
+		struct rp_wire_msg *msg;
+
+		rc = rp_wire_conn_receive(backend->conn, &msg, why);
+		if (rc == -EAGAIN)
+			break;
+		if (rc == 0) {
+			rc = vhu_backend_dispatch(backend, msg, why);
+			rp_wire_msg_drop(msg);
+		}
+		if (rc < 0)
+			return rc;
+		if (backend->detach_wanted)
+			return rp_wire_why_set(why, -ENOTCONN, "detached");
+	}
+	return vhu_backend_watch(backend, backend->conn);
+}
+
+int
+rp_vhu_backend_process(struct rp_vhu_backend *backend)
+{
+	struct rp_wire_why why = {0};
+	int rc;
+
+	if (backend->conn == NULL)
+		return 0;
+	backend->in_process = true;
+	vhu_channel_process(backend);
+	rc = backend->detach_wanted ? rp_wire_why_set(&why, -ENOTCONN, "detached") : process_requests(backend, &why);
+	backend->in_process = false;
+	if (rc < 0)
+		vhu_backend_close(backend, &why);
+	return 0;
+}
+
+void
+rp_vhu_backend_set_offer(struct rp_vhu_backend *backend, uint64_t features)
+{
+	backend->config.features = features | BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT);
+}
+
+uint64_t
+rp_vhu_backend_features(const struct rp_vhu_backend *backend)
+{
+	return backend->features;
+}
+
+uint64_t
+rp_vhu_backend_protocol_features(const struct rp_vhu_backend *backend)
+{
+	return backend->protocol_features;
+}
+
+pid_t
+rp_vhu_backend_peer(const struct rp_vhu_backend *backend)
+{
+	return backend->peer;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * The backend channel: our requests to the frontend. Sent at once, answered some
+ * time; answers come in the order of the requests. A frontend that breaks that
+ * loses the channel, not the connection.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include "rp_wire_fd.h"
+#include "vhu_backend.h"
+
+#define BIT(n) (1ull << (n))
+
+void
+vhu_channel_close(struct rp_vhu_backend *backend)
+{
+	backend->channel = rp_wire_conn_destroy(backend->channel);
+	while (backend->pending_count > 0) {
+		uint64_t token = backend->pending[backend->pending_head].token;
+
+		backend->pending_head = (backend->pending_head + 1) % VHU_PENDING_MAX;
+		backend->pending_count--;
+		if (backend->ops->channel_reply != NULL)
+			backend->ops->channel_reply(backend->ctx, token, -ENOTCONN);
+	}
+}
+
+int
+vhu_on_set_backend_req_fd(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
+{
+	int rc;
+
+	vhu_channel_close(backend);
+	rc = rp_wire_conn_create(&request->msg->fds[0], &rp_vhu_msg_framing, &backend->channel);
+	if (rc == 0)
+		rc = vhu_backend_watch(backend, backend->channel);
+	if (rc < 0) {
+		backend->channel = rp_wire_conn_destroy(backend->channel);
+		return rp_wire_why_set(why, -EBADMSG, "descriptor: cannot be polled as a socket: %s", strerror(-rc));
+	}
+	if (backend->ops->channel_up != NULL)
+		backend->ops->channel_up(backend->ctx);
+	return 0;
+}
+
+static int
+take_reply(struct rp_vhu_backend *backend, const struct rp_wire_msg *msg, struct rp_wire_why *why)
+{
+	struct vhu_pending pending;
+	struct rp_vhu_header header;
+	uint64_t value;
+
+	memcpy(&header, msg->bytes, sizeof(header));
+	if (backend->pending_count == 0)
+		return rp_wire_why_set(why, -EPROTO, "backend channel: request %u: nothing was asked", header.request);
+	pending = backend->pending[backend->pending_head];
+	if ((header.flags & RP_VHU_FLAG_REPLY) == 0 || header.request != pending.request ||
+	    header.size_bytes != sizeof(value))
+		return rp_wire_why_set(why, -EPROTO,
+				       "backend channel: request %u, flags 0x%x, %u bytes, expected a reply of 8 bytes to %u",
+				       header.request, header.flags, header.size_bytes, pending.request);
+	memcpy(&value, msg->bytes + sizeof(header), sizeof(value));
+	backend->pending_head = (backend->pending_head + 1) % VHU_PENDING_MAX;
+	backend->pending_count--;
+	if (backend->ops->channel_reply != NULL)
+		backend->ops->channel_reply(backend->ctx, pending.token, value == 0 ? 0 : -EREMOTEIO);
+	return 0;
+}
+
+void
+vhu_channel_process(struct rp_vhu_backend *backend)
+{
+	struct rp_wire_why why = {0};
+	struct rp_wire_msg *msg;
+	int rc = 0;
+
+	if (backend->channel == NULL)
+		return;
+	if (rp_wire_conn_flush(backend->channel) == -ENOTCONN)
+		rc = rp_wire_why_set(&why, -ENOTCONN, "backend channel: the frontend closed it");
+	while (rc == 0) {
+		rc = rp_wire_conn_receive(backend->channel, &msg, &why);
+		if (rc < 0)
+			break;
+		rc = take_reply(backend, msg, &why);
+		rp_wire_msg_drop(msg);
+	}
+	if (rc == -EAGAIN) {
+		vhu_backend_watch(backend, backend->channel);
+		return;
+	}
+	if (backend->ops->refused != NULL)
+		backend->ops->refused(backend->ctx, &why);
+	vhu_channel_close(backend);
+}
+
+static int
+require(const struct rp_vhu_backend *backend, uint64_t bits, struct rp_wire_why *why)
+{
+	static const struct {
+		unsigned int bit;
+		const char *name;
+	} names[] = {
+		{RP_VHU_PF_BACKEND_REQ_BIT, "BACKEND_REQ"},
+		{RP_VHU_PF_BACKEND_SEND_FD_BIT, "BACKEND_SEND_FD"},
+		{RP_VHU_PF_HOST_NOTIFIER_BIT, "HOST_NOTIFIER"},
+		{RP_VHU_PF_REPLY_ACK_BIT, "REPLY_ACK"},
+		{RP_VHU_PF_CONFIG_BIT, "CONFIG"},
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if ((bits & ~backend->protocol_features & BIT(names[i].bit)) != 0)
+			return rp_wire_why_set(why, -ENOTSUP, "the frontend did not negotiate %s", names[i].name);
+	if (backend->channel == NULL)
+		return rp_wire_why_set(why, -ENOTSUP, "the frontend opened no backend channel");
+	if (backend->pending_count == VHU_PENDING_MAX)
+		return rp_wire_why_set(why, -ENOSPC, "%u requests wait for the frontend's answer", VHU_PENDING_MAX);
+	return 0;
+}
+
+static int
+send_request(struct rp_vhu_backend *backend, uint32_t request, const void *payload, uint32_t size_bytes, int fd,
+	     uint64_t token, struct rp_wire_why *why)
+{
+	unsigned int tail = (backend->pending_head + backend->pending_count) % VHU_PENDING_MAX;
+	int rc = rp_vhu_msg_send(backend->channel, request, RP_VHU_FLAG_NEED_REPLY, payload, size_bytes, &fd,
+				 fd >= 0 ? 1 : 0);
+
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "backend channel: %s", strerror(-rc));
+	backend->pending[tail] = (struct vhu_pending){.request = request, .token = token};
+	backend->pending_count++;
+	vhu_backend_watch(backend, backend->channel);
+	return 0;
+}
+
+#define NOTIFY_FEATURES                                                                                       \
+	(BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) | BIT(RP_VHU_PF_HOST_NOTIFIER_BIT) | \
+	 BIT(RP_VHU_PF_REPLY_ACK_BIT))
+
+int
+rp_vhu_backend_notify_area_set(struct rp_vhu_backend *backend, unsigned int queue, int fd, uint64_t offset_bytes,
+			       uint64_t size_bytes, uint64_t token, struct rp_wire_why *why)
+{
+	struct rp_vhu_wire_area area = {
+		.queue_flags = queue,
+		.size_bytes = size_bytes,
+		.offset_bytes = offset_bytes,
+	};
+	int rc;
+
+	if (queue >= backend->config.queues_max || fd < 0)
+		return rp_wire_why_set(why, -EINVAL, "queue %u, descriptor %d", queue, fd);
+	rc = require(backend, NOTIFY_FEATURES, why);
+	if (rc < 0)
+		return rc;
+	if (!backend->vrings[queue].state.started)
+		return rp_wire_why_set(why, -EBUSY, "ring %u is not started", queue);
+	return send_request(backend, RP_VHU_BACKEND_VRING_HOST_NOTIFIER_MSG, &area, sizeof(area), fd, token, why);
+}
+
+int
+rp_vhu_backend_notify_area_clear(struct rp_vhu_backend *backend, unsigned int queue, uint64_t token,
+				 struct rp_wire_why *why)
+{
+	struct rp_vhu_wire_area area = {.queue_flags = queue | RP_VHU_VRING_NOFD_MASK};
+	int rc;
+
+	if (queue >= backend->config.queues_max)
+		return rp_wire_why_set(why, -EINVAL, "queue %u", queue);
+	rc = require(backend, NOTIFY_FEATURES, why);
+	if (rc < 0)
+		return rc;
+	return send_request(backend, RP_VHU_BACKEND_VRING_HOST_NOTIFIER_MSG, &area, sizeof(area), -1, token, why);
+}
+
+int
+rp_vhu_backend_config_changed(struct rp_vhu_backend *backend, uint64_t token, struct rp_wire_why *why)
+{
+	int rc = require(backend,
+			 BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_CONFIG_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT), why);
+
+	if (rc < 0)
+		return rc;
+	return send_request(backend, RP_VHU_BACKEND_CONFIG_CHANGE_MSG, NULL, 0, -1, token, why);
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rp_wire_fd.h"
+#include "vhu_backend.h"
+
+#define RING_PACKED_BIT 34
+
+int
+vhu_vrings_create(struct rp_vhu_backend *backend)
+{
+	unsigned int i;
+
+	backend->vrings = calloc(backend->config.queues_max, sizeof(*backend->vrings));
+	if (backend->vrings == NULL)
+		return -ENOMEM;
+	for (i = 0; i < backend->config.queues_max; i++)
+		backend->vrings[i].state.kick_fd = backend->vrings[i].state.call_fd = backend->vrings[i].state.err_fd =
+			-1;
+	return 0;
+}
+
+static struct vhu_vring *
+find(struct rp_vhu_backend *backend, uint64_t index, struct rp_wire_why *why)
+{
+	if (index < backend->config.queues_max)
+		return &backend->vrings[index];
+	rp_wire_why_set(why, -EBADMSG, "index: %llu, expected 0 to %u", (unsigned long long)index,
+			backend->config.queues_max - 1u);
+	return NULL;
+}
+
+static unsigned int
+index_of(const struct rp_vhu_backend *backend, const struct vhu_vring *vring)
+{
+	return (unsigned int)(vring - backend->vrings);
+}
+
+/* Without protocol features there is no SET_VRING_ENABLE, and rings are born enabled. */
+static bool
+is_enabled(const struct rp_vhu_backend *backend, const struct vhu_vring *vring)
+{
+	bool explicit = (backend->features & 1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT) != 0 ||
+			!backend->features_acked;
+
+	return vring->enabled_by_message || !explicit;
+}
+
+int
+vhu_on_set_vring_num(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
+{
+	struct rp_vhu_wire_vring_state wire;
+	struct vhu_vring *vring;
+
+	memcpy(&wire, request->payload, sizeof(wire));
+	vring = find(backend, wire.index, why);
+	if (vring == NULL)
+		return -EBADMSG;
+	if (wire.num == 0 || wire.num > backend->config.vring_num_max || (wire.num & (wire.num - 1)) != 0)
+		return rp_wire_why_set(why, -EBADMSG, "num: %u, expected a power of two up to %u", wire.num,
+				       backend->config.vring_num_max);
+	if (vring->state.started && wire.num != vring->state.num)
+		return rp_wire_why_set(why, -EBUSY, "ring %u is started", wire.index);
+	vring->state.num = (uint16_t)wire.num;
+	vring->num_known = true;
+	return 0;
+}
+
+int
+vhu_on_set_vring_addr(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
+{
+	struct rp_vhu_wire_vring_addr wire;
+	struct vhu_vring *vring;
+
+	memcpy(&wire, request->payload, sizeof(wire));
+	vring = find(backend, wire.index, why);
+	if (vring == NULL)
+		return -EBADMSG;
+	if (vring->state.started &&
+	    (wire.desc_uva != vring->addr.desc_uva || wire.avail_uva != vring->addr.avail_uva ||
+	     wire.used_uva != vring->addr.used_uva))
+		return rp_wire_why_set(why, -EBUSY, "ring %u is started, at other addresses", wire.index);
+	vring->addr = wire;
+	vring->addr_known = true;
+	return 0;
+}
+
+int
+vhu_on_set_vring_base(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
+{
+	struct rp_vhu_wire_vring_state wire;
+	struct vhu_vring *vring;
+
+	memcpy(&wire, request->payload, sizeof(wire));
+	vring = find(backend, wire.index, why);
+	if (vring == NULL)
+		return -EBADMSG;
+	if ((backend->features & 1ull << RING_PACKED_BIT) == 0 && wire.num > UINT16_MAX)
+		return rp_wire_why_set(why, -EBADMSG, "num: %u, expected an index of 16 bits", wire.num);
+	if (vring->state.started)
+		return rp_wire_why_set(why, -EBUSY, "ring %u is started", wire.index);
+	vring->state.base_raw = wire.num;
+	vring->state.base = (uint16_t)wire.num;
+	return 0;
+}
+
+struct ring_part {
+	const char *name;
+	uint64_t uva;
+	uint64_t size_bytes;
+	uint64_t align_mask;
+	uint64_t *ret_gpa;
+};
+
+/* Sizes and alignments: virtio 1.2, 2.7 (split) and 2.8.10 (packed: the event suppression areas have 4 bytes). */
+static int
+translate(const struct rp_vhu_backend *backend, struct vhu_vring *vring, struct rp_wire_why *why)
+{
+	bool packed = (backend->features & 1ull << RING_PACKED_BIT) != 0;
+	uint64_t num = vring->state.num;
+	struct ring_part parts[] = {
+		{"descriptor table", vring->addr.desc_uva, 16 * num, 15, &vring->state.desc_gpa},
+		{"available ring", vring->addr.avail_uva, packed ? 4 : 6 + 2 * num, packed ? 3 : 1,
+		 &vring->state.avail_gpa},
+		{"used ring", vring->addr.used_uva, packed ? 4 : 6 + 8 * num, 3, &vring->state.used_gpa},
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		if ((parts[i].uva & parts[i].align_mask) != 0)
+			return rp_wire_why_set(why, -EBADMSG, "%s: 0x%llx is not aligned to %llu", parts[i].name,
+					       (unsigned long long)parts[i].uva,
+					       (unsigned long long)parts[i].align_mask + 1);
+		if (vhu_memory_translate(backend, parts[i].uva, parts[i].size_bytes, parts[i].ret_gpa) < 0)
+			return rp_wire_why_set(why, -EBADMSG, "%s: %llu bytes at 0x%llx are in no memory region",
+					       parts[i].name, (unsigned long long)parts[i].size_bytes,
+					       (unsigned long long)parts[i].uva);
+	}
+	return 0;
+}
+
+static int
+start(struct rp_vhu_backend *backend, struct vhu_vring *vring, struct rp_wire_why *why)
+{
+	unsigned int index = index_of(backend, vring);
+	int rc;
+
+	if (!vring->num_known || !vring->addr_known)
+		return rp_wire_why_set(why, -EBUSY, "ring %u: SET_VRING_NUM and SET_VRING_ADDR must come first", index);
+	rc = translate(backend, vring, why);
+	if (rc < 0)
+		return rc;
+	vring->state.enabled = is_enabled(backend, vring);
+	vring->state.started = true;
+	if (backend->ops->vring_start != NULL)
+		rc = backend->ops->vring_start(backend->ctx, index, &vring->state, why);
+	vring->state.started = rc == 0;
+	return rc;
+}
+
+static void
+stop(struct rp_vhu_backend *backend, struct vhu_vring *vring)
+{
+	uint32_t base = vring->state.base_raw;
+
+	if (!vring->state.started)
+		return;
+	if (backend->ops->vring_stop != NULL)
+		backend->ops->vring_stop(backend->ctx, index_of(backend, vring), &base);
+	vring->state.started = false;
+	vring->state.base_raw = base;
+	vring->state.base = (uint16_t)base;
+	rp_wire_fd_close(&vring->state.kick_fd);
+}
+
+int
+vhu_on_get_vring_base(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
+{
+	struct rp_vhu_wire_vring_state wire;
+	struct vhu_vring *vring;
+
+	memcpy(&wire, request->payload, sizeof(wire));
+	vring = find(backend, wire.index, why);
+	if (vring == NULL)
+		return -EBADMSG;
+	stop(backend, vring);
+	wire.num = vring->state.base_raw;
+	memcpy(request->reply, &wire, sizeof(wire));
+	request->reply_bytes = sizeof(wire);
+	return 0;
+}
+
+/* The ring of a kick, call or err message, and its descriptor (taken), -1 when it says "none". */
+static struct vhu_vring *
+take_vring_fd(struct rp_vhu_backend *backend, struct vhu_request *request, int *ret_fd, struct rp_wire_why *why)
+{
+	struct vhu_vring *vring = find(backend, vhu_request_u64(request) & RP_VHU_VRING_INDEX_MASK, why);
+
+	*ret_fd = -1;
+	if (vring != NULL && request->msg->fds_count == 1)
+		*ret_fd = rp_wire_fd_take(&request->msg->fds[0]);
+	return vring;
+}
+
+int
+vhu_on_set_vring_kick(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
+{
+	RP_WIRE_FD_SCOPED int fd = -1;
+	struct vhu_vring *vring = take_vring_fd(backend, request, &fd, why);
+	int rc = 0;
+
+	if (vring == NULL)
+		return -EBADMSG;
+	if (vring->state.started) {
+		if (backend->ops->vring_kick != NULL)
+			rc = backend->ops->vring_kick(backend->ctx, index_of(backend, vring), fd, why);
+		if (rc == 0)
+			rp_wire_fd_replace(&vring->state.kick_fd, &fd);
+		return rc;
+	}
+	rp_wire_fd_replace(&vring->state.kick_fd, &fd);
+	rc = start(backend, vring, why);
+	if (rc < 0)
+		rp_wire_fd_close(&vring->state.kick_fd);
+	return rc;
+}
+
+int
+vhu_on_set_vring_call(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
+{
+	RP_WIRE_FD_SCOPED int fd = -1;
+	struct vhu_vring *vring = take_vring_fd(backend, request, &fd, why);
+	int rc = 0;
+
+	if (vring == NULL)
+		return -EBADMSG;
+	if (vring->state.started && backend->ops->vring_call != NULL)
+		rc = backend->ops->vring_call(backend->ctx, index_of(backend, vring), fd, why);
+	if (rc == 0)
+		rp_wire_fd_replace(&vring->state.call_fd, &fd);
+	return rc;
+}
+
+int
+vhu_on_set_vring_err(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
+{
+	RP_WIRE_FD_SCOPED int fd = -1;
+	struct vhu_vring *vring = take_vring_fd(backend, request, &fd, why);
+
+	if (vring == NULL)
+		return -EBADMSG;
+	rp_wire_fd_replace(&vring->state.err_fd, &fd);
+	return 0;
+}
+
+int
+vhu_on_set_vring_enable(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
+{
+	struct rp_vhu_wire_vring_state wire;
+	struct vhu_vring *vring;
+	bool before;
+	int rc = 0;
+
+	memcpy(&wire, request->payload, sizeof(wire));
+	vring = find(backend, wire.index, why);
+	if (vring == NULL)
+		return -EBADMSG;
+	if (wire.num > 1)
+		return rp_wire_why_set(why, -EBADMSG, "num: %u, expected 0 or 1", wire.num);
+	before = vring->enabled_by_message;
+	vring->enabled_by_message = wire.num == 1;
+	if (backend->ops->vring_enable != NULL)
+		rc = backend->ops->vring_enable(backend->ctx, wire.index, wire.num == 1, why);
+	if (rc < 0)
+		vring->enabled_by_message = before;
+	vring->state.enabled = is_enabled(backend, vring);
+	return rc;
+}
+
+void
+vhu_vrings_clear(struct rp_vhu_backend *backend)
+{
+	unsigned int i;
+
+	for (i = 0; i < backend->config.queues_max; i++) {
+		struct vhu_vring *vring = &backend->vrings[i];
+
+		stop(backend, vring);
+		rp_wire_fd_close(&vring->state.kick_fd);
+		rp_wire_fd_close(&vring->state.call_fd);
+		rp_wire_fd_close(&vring->state.err_fd);
+		memset(vring, 0, sizeof(*vring));
+		vring->state.kick_fd = vring->state.call_fd = vring->state.err_fd = -1;
+	}
+}
+
+int
+vhu_vrings_inside(const struct rp_vhu_backend *backend, uint64_t gpa, uint64_t size_bytes)
+{
+	unsigned int i;
+
+	for (i = 0; i < backend->config.queues_max; i++) {
+		const struct rp_vhu_vring *state = &backend->vrings[i].state;
+
+		if (!state->started)
+			continue;
+		/* A part lies in one region, so its first byte tells. */
+		if (state->desc_gpa - gpa < size_bytes || state->avail_gpa - gpa < size_bytes ||
+		    state->used_gpa - gpa < size_bytes)
+			return (int)i;
+	}
+	return -1;
+}
+
+int
+rp_vhu_backend_vring(const struct rp_vhu_backend *backend, unsigned int queue, struct rp_vhu_vring *ret_vring)
+{
+	if (queue >= backend->config.queues_max)
+		return -EINVAL;
+	*ret_vring = backend->vrings[queue].state;
+	return 0;
+}

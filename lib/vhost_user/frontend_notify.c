@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "rp_wire_fd.h"
+#include "vhu_frontend.h"
+
+static struct rp_wire_why *
+nowhere(struct rp_wire_why *why)
+{
+	memset(why, 0, sizeof(*why));
+	return why;
+}
+
+static int
+tell(struct rp_vhu_frontend *frontend, unsigned int queue, const struct rp_vhu_notify_map *map,
+     struct rp_wire_why *why)
+{
+	if (frontend->ops == NULL || frontend->ops->notify_area == NULL)
+		return 0;
+	return frontend->ops->notify_area(frontend->ctx, queue, map, why);
+}
+
+void
+vhu_frontend_unmap(struct rp_vhu_frontend *frontend, unsigned int queue)
+{
+	const struct rp_vhu_notify_map none = {0};
+	struct rp_vhu_notify_map old = frontend->rings[queue].map;
+	struct rp_wire_why why;
+
+	if (old.address == NULL)
+		return;
+	frontend->rings[queue].map = none;
+	tell(frontend, queue, &none, nowhere(&why));
+	munmap(old.address, old.size_bytes);
+}
+
+void
+vhu_frontend_unmap_all(struct rp_vhu_frontend *frontend)
+{
+	unsigned int i;
+
+	for (i = 0; i < frontend->config.queues_max; i++)
+		vhu_frontend_unmap(frontend, i);
+}
+
+/* A file that shrinks under a mapping kills whoever touches it: ask it, where it can be asked. */
+static int
+check_file(int fd, const struct rp_vhu_wire_area *area, struct rp_wire_why *why)
+{
+	struct stat st;
+	int seals;
+
+	if (fstat(fd, &st) < 0)
+		return rp_wire_why_set(why, -EBADMSG, "descriptor: %s", strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return 0; /* a device's region: its driver knows its size */
+	if ((uint64_t)st.st_size < area->offset_bytes + area->size_bytes)
+		return rp_wire_why_set(why, -EBADMSG, "descriptor: the file has %lld bytes, the area ends at %llu",
+				       (long long)st.st_size,
+				       (unsigned long long)(area->offset_bytes + area->size_bytes));
+	seals = fcntl(fd, F_GET_SEALS);
+	if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
+		return rp_wire_why_set(why, -EBADMSG, "descriptor: the file is not sealed against shrinking");
+	return 0;
+}
+
+static int
+check_area(const struct rp_vhu_frontend *frontend, const struct rp_vhu_wire_area *area, int fd,
+	   struct rp_wire_why *why)
+{
+	uint64_t page_mask = (uint64_t)sysconf(_SC_PAGESIZE) - 1;
+	uint64_t queue = area->queue_flags & RP_VHU_VRING_INDEX_MASK;
+
+	if (!frontend->rings[queue].started)
+		return rp_wire_why_set(why, -EBUSY, "ring %llu is not started", (unsigned long long)queue);
+	if (area->size_bytes != frontend->config.notify_slot_bytes)
+		return rp_wire_why_set(why, -EBADMSG, "size: %llu, expected %llu, one queue's slot",
+				       (unsigned long long)area->size_bytes,
+				       (unsigned long long)frontend->config.notify_slot_bytes);
+	if ((area->offset_bytes & page_mask) != 0 || area->offset_bytes + area->size_bytes < area->offset_bytes)
+		return rp_wire_why_set(why, -EBADMSG, "offset: 0x%llx, expected a multiple of the page size",
+				       (unsigned long long)area->offset_bytes);
+	return check_file(fd, area, why);
+}
+
+/* The old mapping stays until the new one has proved good. */
+static int
+replace(struct rp_vhu_frontend *frontend, const struct rp_vhu_wire_area *area, int fd, struct rp_wire_why *why)
+{
+	unsigned int queue = area->queue_flags & RP_VHU_VRING_INDEX_MASK;
+	struct rp_vhu_notify_map old = frontend->rings[queue].map;
+	struct rp_vhu_notify_map map = {.size_bytes = area->size_bytes};
+	int rc = check_area(frontend, area, fd, why);
+
+	if (rc < 0)
+		return rc;
+	map.address = mmap(NULL, area->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)area->offset_bytes);
+	if (map.address == MAP_FAILED)
+		return rp_wire_why_set(why, -EBADMSG, "descriptor: mmap: %s", strerror(errno));
+	rc = tell(frontend, queue, &map, why);
+	if (rc < 0) {
+		munmap(map.address, map.size_bytes);
+		return rc;
+	}
+	frontend->rings[queue].map = map;
+	if (old.address != NULL)
+		munmap(old.address, old.size_bytes);
+	return 0;
+}
+
+static int
+on_notify_area(struct rp_vhu_frontend *frontend, const struct rp_wire_msg *msg, struct rp_wire_why *why)
+{
+	struct rp_vhu_wire_area area;
+	unsigned int queue;
+
+	memcpy(&area, msg->bytes + sizeof(struct rp_vhu_header), sizeof(area));
+	queue = area.queue_flags & RP_VHU_VRING_INDEX_MASK;
+	if (queue >= frontend->config.queues_max)
+		return rp_wire_why_set(why, -EBADMSG, "queue: %u, expected 0 to %u", queue,
+				       frontend->config.queues_max - 1u);
+	if (msg->fds_count == 1)
+		return replace(frontend, &area, msg->fds[0], why);
+	vhu_frontend_unmap(frontend, queue);
+	return 0;
+}
+
+static int
+handle(struct rp_vhu_frontend *frontend, const struct rp_wire_msg *msg, struct rp_wire_why *why)
+{
+	const struct rp_vhu_msg_row *row;
+	struct rp_vhu_header header;
+	int rc;
+
+	memcpy(&header, msg->bytes, sizeof(header));
+	if ((header.flags & RP_VHU_FLAG_REPLY) != 0)
+		return rp_wire_why_set(why, -EPROTO, "backend channel: a reply where a request is expected");
+	row = rp_vhu_msg_find_backend(header.request);
+	rc = rp_vhu_msg_check(row, header.request, msg->bytes + sizeof(header), header.size_bytes, msg->fds_count,
+			      frontend->protocol_features, why);
+	if (rc == 0 && header.request == RP_VHU_BACKEND_VRING_HOST_NOTIFIER_MSG)
+		rc = on_notify_area(frontend, msg, why);
+	else if (rc == 0 && frontend->ops != NULL && frontend->ops->config_changed != NULL)
+		frontend->ops->config_changed(frontend->ctx);
+	if (rc < 0 && frontend->ops != NULL && frontend->ops->refused != NULL)
+		frontend->ops->refused(frontend->ctx, why);
+	if ((header.flags & RP_VHU_FLAG_NEED_REPLY) != 0 && vhu_frontend_can_ack(frontend)) {
+		uint64_t value = rc < 0;
+
+		rc = rp_vhu_msg_send(frontend->channel, header.request, RP_VHU_FLAG_REPLY, &value, sizeof(value), NULL,
+				     0);
+		vhu_frontend_watch(frontend, frontend->channel);
+		return rc < 0 ? rp_wire_why_set(why, -ENOTCONN, "backend channel: answers are not read") : 0;
+	}
+	return 0;
+}
+
+void
+vhu_frontend_serve_channel(struct rp_vhu_frontend *frontend)
+{
+	struct rp_wire_why why = {0};
+	struct rp_wire_msg *msg;
+	int rc = 0;
+
+	if (frontend->channel == NULL)
+		return;
+	rp_wire_conn_flush(frontend->channel);
+	while (rc == 0) {
+		rc = rp_wire_conn_receive(frontend->channel, &msg, &why);
+		if (rc < 0)
+			break;
+		rc = handle(frontend, msg, &why);
+		rp_wire_msg_drop(msg);
+	}
+	if (rc == -EAGAIN)
+		return;
+	/* Without the channel no doorbell can be taken back any more. */
+	vhu_frontend_unmap_all(frontend);
+	frontend->channel = rp_wire_conn_destroy(frontend->channel);
+}
+
+struct rp_vhu_notify_map
+rp_vhu_frontend_notify_map(const struct rp_vhu_frontend *frontend, unsigned int queue)
+{
+	const struct rp_vhu_notify_map none = {0};
+
+	return queue < frontend->config.queues_max ? frontend->rings[queue].map : none;
+}
+
+int
+rp_vhu_frontend_kick(struct rp_vhu_frontend *frontend, unsigned int queue)
+{
+	const struct vhu_frontend_ring *ring = &frontend->rings[queue];
+	uint64_t one = 1;
+
+	if (ring->map.address != NULL) {
+		/* virtio 1.2, 4.1.5.2: the queue's index, 16 bits, little-endian. */
+		__atomic_store_n((uint16_t *)ring->map.address, htole16((uint16_t)queue), __ATOMIC_SEQ_CST);
+		return 1;
+	}
+	if (ring->kick_fd >= 0 && write(ring->kick_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		return -errno;
+	return 0;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_VHU_BACKEND_H
+#define RP_VHU_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "rp_vhu_proto.h"
+#include "rp_wire_why.h"
+
+/**
+ * @file
+ * The backend's end of one vhost-user connection: it speaks the protocol, holds
+ * what the frontend said (features, memory, rings) and tells its owner through
+ * callbacks what has become true. It never touches a ring.
+ *
+ * Theory of operation: rp_vhu_backend_process() reads whole messages, checks
+ * each against its row of the message table (size, descriptors, negotiated
+ * features, legal state) and calls the handler. A ring is *started* from
+ * SET_VRING_KICK (with size, addresses and a callable memory table known) to
+ * GET_VRING_BASE; only then may it be touched. Requests on the backend channel
+ * are answered asynchronously: the frontend reads neither channel while it
+ * waits for our answer to its own request, so waiting for it inside a request
+ * deadlocks both.
+ *
+ * Threads: one thread. Callbacks run inside rp_vhu_backend_process() and may
+ * call every function here but rp_vhu_backend_destroy() and _attach().
+ *
+ * Specification: vhost-user.rst, "Front-end message types", "Back-end message types".
+ */
+
+/** Which numbers the VFIO extension uses; see doc/protocol. */
+enum rp_vhu_profile {
+	RP_VHU_PROFILE_STANDARD, /**< HOST_NOTIFIER, backend message 3 */
+	RP_VHU_PROFILE_EXTENDED,
+	RP_VHU_PROFILE_VFIO2018,
+};
+
+struct rp_vhu_backend;
+
+/** One memory region of the frontend. */
+struct rp_vhu_region {
+	uint64_t gpa; /**< guest-physical address */
+	uint64_t size_bytes;
+	uint64_t uva; /**< address in the frontend's process; ring addresses are such */
+	uint64_t offset_bytes; /**< of gpa in the file */
+	int fd; /**< borrowed; lives until the region is removed */
+};
+
+/** A ring as the frontend described it. Descriptors are borrowed, -1 when none. */
+struct rp_vhu_vring {
+	uint16_t num;
+	uint16_t base; /**< index to start from (split rings) */
+	uint32_t base_raw; /**< SET_VRING_BASE as sent (packed rings encode wrap counters) */
+	uint64_t desc_gpa; /**< translated from the frontend's addresses, inside one region each */
+	uint64_t avail_gpa;
+	uint64_t used_gpa;
+	bool started;
+	bool enabled;
+	int kick_fd;
+	int call_fd;
+	int err_fd;
+};
+
+/**
+ * What the owner does. Every pointer may be NULL (then: accept, ignore). A
+ * negative return refuses the request (NACK when the frontend asked for a reply)
+ * with `why` filled.
+ */
+struct rp_vhu_backend_ops {
+	/** SET_FEATURES, already known to be a subset of what was offered. */
+	int (*features)(void *ctx, uint64_t features, struct rp_wire_why *why);
+	/** A region appeared. Called before the request that brought it is answered. */
+	int (*region_add)(void *ctx, const struct rp_vhu_region *region, struct rp_wire_why *why);
+	/** A region went: no access to it may happen after the return. */
+	void (*region_remove)(void *ctx, const struct rp_vhu_region *region);
+	/** A ring may be touched from now on. Called on SET_VRING_KICK. */
+	int (*vring_start)(void *ctx, unsigned int queue, const struct rp_vhu_vring *vring, struct rp_wire_why *why);
+	/**
+	 * The ring must not be touched after the return (GET_VRING_BASE, reset,
+	 * disconnect, destroy).
+	 * @param ret_base the index to go on from.
+	 */
+	void (*vring_stop)(void *ctx, unsigned int queue, uint32_t *ret_base);
+	/** SET_VRING_ENABLE changed it; says nothing about whether the ring is started. */
+	int (*vring_enable)(void *ctx, unsigned int queue, bool enabled, struct rp_wire_why *why);
+	/** SET_VRING_CALL on a started ring: the interrupt goes to this eventfd from now on (-1: none, poll). */
+	int (*vring_call)(void *ctx, unsigned int queue, int call_fd, struct rp_wire_why *why);
+	/** SET_VRING_KICK on a started ring (-1: poll). */
+	int (*vring_kick)(void *ctx, unsigned int queue, int kick_fd, struct rp_wire_why *why);
+	/** GET_CONFIG / SET_CONFIG; bounds were checked against RP_VHU_CONFIG_MAX. */
+	int (*config_get)(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes,
+			  struct rp_wire_why *why);
+	int (*config_set)(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, const uint8_t *bytes, uint32_t flags,
+			  struct rp_wire_why *why);
+	int (*mtu)(void *ctx, uint16_t mtu_bytes, struct rp_wire_why *why);
+	int (*rarp)(void *ctx, const uint8_t mac[6], struct rp_wire_why *why);
+	/** SET_STATUS, virtio device status bits. */
+	int (*status)(void *ctx, uint8_t status, struct rp_wire_why *why);
+	/** RESET_DEVICE or RESET_OWNER; rings were stopped through vring_stop before. */
+	void (*reset)(void *ctx);
+	/** The frontend handed over the backend channel and it may be used. */
+	void (*channel_up)(void *ctx);
+	/**
+	 * The answer to a request on the backend channel.
+	 * @param token as given to the request.
+	 * @param error 0, -EREMOTEIO (the frontend answered non-zero), -ENOTCONN (it left first).
+	 */
+	void (*channel_reply)(void *ctx, uint64_t token, int error);
+	/** A message was refused; one line for the log. The connection stays. */
+	void (*refused)(void *ctx, const struct rp_wire_why *why);
+	/**
+	 * The connection ended: rings were stopped and regions removed through the
+	 * callbacks above, descriptors closed. Wait for the next and attach it.
+	 */
+	void (*disconnected)(void *ctx, const struct rp_wire_why *why);
+};
+
+struct rp_vhu_backend_config {
+	enum rp_vhu_profile profile;
+	uint64_t features; /**< device features to offer; PROTOCOL_FEATURES is added */
+	uint64_t protocol_features; /**< allow-list; bits that this library does not implement are refused */
+	uint16_t queues_max; /**< rings (not pairs), at most RP_VHU_QUEUES_MAX */
+	uint16_t vring_num_max; /**< largest ring size, a power of two; 0: 32768 */
+};
+
+/**
+ * @param config copied.
+ * @param ops must outlive the backend.
+ * @return 0, -EINVAL (why says which field) or -ENOMEM.
+ */
+int rp_vhu_backend_create(const struct rp_vhu_backend_config *config, const struct rp_vhu_backend_ops *ops,
+			  void *ctx, struct rp_vhu_backend **ret_backend, struct rp_wire_why *why);
+
+/** Stop rings, drop the connection, free. NULL is allowed. @return NULL. */
+struct rp_vhu_backend *rp_vhu_backend_destroy(struct rp_vhu_backend *backend);
+
+/**
+ * Serve a connection. @param fd a connected socket, taken on success.
+ * @return 0, -EBUSY (one is being served) or -ENOMEM.
+ */
+int rp_vhu_backend_attach(struct rp_vhu_backend *backend, int *fd);
+
+/** Drop the connection as if the frontend had left. Nothing happens without one. */
+void rp_vhu_backend_detach(struct rp_vhu_backend *backend);
+
+bool rp_vhu_backend_attached(const struct rp_vhu_backend *backend);
+
+/** One descriptor (an epoll) to poll for POLLIN. Borrowed. */
+int rp_vhu_backend_fd(const struct rp_vhu_backend *backend);
+
+/** Do what can be done without waiting. @return 0; errors of the peer are handled inside. */
+int rp_vhu_backend_process(struct rp_vhu_backend *backend);
+
+/** Offer other device features from the next connection on (and to a frontend that has not acked yet). */
+void rp_vhu_backend_set_offer(struct rp_vhu_backend *backend, uint64_t features);
+
+uint64_t rp_vhu_backend_features(const struct rp_vhu_backend *backend); /**< acked device features */
+uint64_t rp_vhu_backend_protocol_features(const struct rp_vhu_backend *backend); /**< acked protocol features */
+
+/** The ring as known now. @return 0 or -EINVAL. Addresses are translated only while started. */
+int rp_vhu_backend_vring(const struct rp_vhu_backend *backend, unsigned int queue, struct rp_vhu_vring *ret_vring);
+
+/** Process id of the frontend (SO_PEERCRED), 0 when none. */
+pid_t rp_vhu_backend_peer(const struct rp_vhu_backend *backend);
+
+/** Number of regions, and one of them. @return 0 or -EINVAL. */
+unsigned int rp_vhu_backend_regions_count(const struct rp_vhu_backend *backend);
+int rp_vhu_backend_region(const struct rp_vhu_backend *backend, unsigned int index, struct rp_vhu_region *ret_region);
+
+/**
+ * Hand the frontend the notify area of a queue. Returns at once; ops->channel_reply
+ * brings the answer.
+ *
+ * @param fd borrowed.
+ * @param token given back with the answer.
+ * @return 0 (sent), -ENOTSUP (HOST_NOTIFIER, BACKEND_SEND_FD, BACKEND_REQ or
+ *         REPLY_ACK not negotiated, no channel; why says which), -EBUSY (queue not
+ *         started), -ENOSPC, -ENOTCONN.
+ */
+int rp_vhu_backend_notify_area_set(struct rp_vhu_backend *backend, unsigned int queue, int fd, uint64_t offset_bytes,
+				   uint64_t size_bytes, uint64_t token, struct rp_wire_why *why);
+
+/** Take the notify area back; asynchronous as above. Legal whether started or not. */
+int rp_vhu_backend_notify_area_clear(struct rp_vhu_backend *backend, unsigned int queue, uint64_t token,
+				     struct rp_wire_why *why);
+
+/** Tell the frontend that configuration space changed (link state). @return as above. */
+int rp_vhu_backend_config_changed(struct rp_vhu_backend *backend, uint64_t token, struct rp_wire_why *why);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VHU_BACKEND_H
+#define VHU_BACKEND_H
+
+/*
+ * Inside of the backend:
+ *
+ *   backend.c           life of the object and of a connection
+ *   backend_dispatch.c  one message: check, handler, answer
+ *   backend_features.c  handlers of features and of what concerns the whole device
+ *   backend_memory.c    handlers of memory regions: the table's difference
+ *   backend_vring.c     handlers of rings: when one is started
+ *   backend_channel.c   requests of ours and their answers
+ */
+
+#include "rp_vhu_backend.h"
+#include "rp_vhu_msg.h"
+
+#define VHU_PENDING_MAX (2 * RP_VHU_QUEUES_MAX)
+
+struct vhu_vring {
+	struct rp_vhu_vring state; /* descriptors are owned here */
+	bool num_known;
+	bool addr_known;
+	bool enabled_by_message; /* else enabled follows from the features */
+	struct rp_vhu_wire_vring_addr addr; /* in the frontend's addresses */
+};
+
+/* A request of ours that is not answered yet; answers come in order. */
+struct vhu_pending {
+	uint32_t request;
+	uint64_t token;
+};
+
+struct rp_vhu_backend {
+	struct rp_vhu_backend_config config;
+	const struct rp_vhu_backend_ops *ops;
+	void *ctx;
+	int epoll_fd;
+	struct rp_wire_conn *conn;
+	struct rp_wire_conn *channel;
+	bool in_process; /* a detach from a callback waits for the handler's return */
+	bool detach_wanted;
+	pid_t peer;
+
+	bool features_acked;
+	uint64_t features;
+	uint64_t protocol_features;
+	uint8_t status;
+
+	struct rp_vhu_region regions[RP_VHU_SLOTS_MAX]; /* descriptors are owned here */
+	unsigned int regions_count;
+	struct vhu_vring *vrings; /* config.queues_max */
+
+	struct vhu_pending pending[VHU_PENDING_MAX];
+	unsigned int pending_head;
+	unsigned int pending_count;
+};
+
+/* A request in the hands of its handler. */
+struct vhu_request {
+	struct rp_wire_msg *msg; /* descriptors not taken are closed afterwards */
+	const uint8_t *payload; /* of at least the row's smallest size; copy, do not cast */
+	uint32_t size_bytes;
+	uint8_t *reply; /* room for RP_VHU_CONFIG_MAX and a header of it */
+	uint32_t reply_bytes; /* set by handlers of messages with a payload in answer */
+};
+
+typedef int (*vhu_handler)(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+
+/* backend.c */
+void vhu_backend_close(struct rp_vhu_backend *backend, const struct rp_wire_why *why);
+
+/* backend_dispatch.c: 0, or -EPROTO / -ENOTCONN when the connection must end. */
+int vhu_backend_dispatch(struct rp_vhu_backend *backend, struct rp_wire_msg *msg, struct rp_wire_why *why);
+
+uint64_t vhu_request_u64(const struct vhu_request *request);
+void vhu_request_reply_u64(struct vhu_request *request, uint64_t value);
+
+/* backend_features.c */
+int vhu_on_get_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_owner(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_reset(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_get_protocol_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_protocol_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_get_queue_num(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_send_rarp(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_mtu(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_get_config(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_config(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_status(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_get_status(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+
+/* backend_memory.c */
+int vhu_on_set_mem_table(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_get_max_mem_slots(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_add_mem_reg(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_rem_mem_reg(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+void vhu_memory_clear(struct rp_vhu_backend *backend);
+/* @return 0 when [uva, uva + size) lies in one region, else -EBADMSG. */
+int vhu_memory_translate(const struct rp_vhu_backend *backend, uint64_t uva, uint64_t size_bytes, uint64_t *ret_gpa);
+
+/* backend_vring.c */
+int vhu_on_set_vring_num(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_vring_addr(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_vring_base(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_get_vring_base(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_vring_kick(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_vring_call(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_vring_err(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_vring_enable(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_vrings_create(struct rp_vhu_backend *backend);
+/* Stop every started ring and forget what the frontend said. */
+void vhu_vrings_clear(struct rp_vhu_backend *backend);
+/* Whether a started ring has a part in [gpa, gpa + size). -1: none, else its index. */
+int vhu_vrings_inside(const struct rp_vhu_backend *backend, uint64_t gpa, uint64_t size_bytes);
+
+/* backend_channel.c */
+int vhu_on_set_backend_req_fd(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+void vhu_channel_process(struct rp_vhu_backend *backend);
+void vhu_channel_close(struct rp_vhu_backend *backend);
+
+/* Poll a connection's socket; again after each send, because it may have queued output. */
+int vhu_backend_watch(struct rp_vhu_backend *backend, struct rp_wire_conn *conn);
+
+#endif
