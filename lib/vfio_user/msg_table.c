@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "rp_vfu_msg.h"
+
+#define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#define IRQ_DATA_MASK (RP_VFU_IRQ_DATA_NONE_MASK | RP_VFU_IRQ_DATA_BOOL_MASK | RP_VFU_IRQ_DATA_EVENTFD_MASK)
+#define IRQ_ACTION_MASK \
+	(RP_VFU_IRQ_ACTION_MASK_MASK | RP_VFU_IRQ_ACTION_UNMASK_MASK | RP_VFU_IRQ_ACTION_TRIGGER_MASK)
+
+static int
+check_dma_map(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
+{
+	const uint32_t known = RP_VFU_DMA_MAP_READ_MASK | RP_VFU_DMA_MAP_WRITE_MASK;
+	struct rp_vfu_wire_dma_map map;
+
+	memcpy(&map, command->payload, sizeof(map));
+	if ((map.flags & ~known) != 0)
+		return rp_wire_why_set(why, -EBADMSG, "flags: 0x%x, expected readable (1), writeable (2) or both",
+				       map.flags);
+	if (map.flags == 0)
+		return rp_wire_why_set(why, -EBADMSG, "flags: neither readable nor writeable");
+	if (map.size_bytes == 0)
+		return rp_wire_why_set(why, -EBADMSG, "size: 0");
+	if (map.size_bytes - 1 > UINT64_MAX - map.iova)
+		return rp_wire_why_set(why, -EBADMSG, "size: 0x%" PRIx64 " from address 0x%" PRIx64 " wraps",
+				       map.size_bytes, map.iova);
+	/* A file offset is an off_t; without a file the field means nothing. */
+	if (command->fds_count > 0 &&
+	    (map.offset_bytes > INT64_MAX || map.size_bytes > INT64_MAX - map.offset_bytes))
+		return rp_wire_why_set(why, -EBADMSG, "offset: 0x%" PRIx64 " and size 0x%" PRIx64 " leave every file",
+				       map.offset_bytes, map.size_bytes);
+	return 0;
+}
+
+static int
+check_dma_unmap(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
+{
+	const uint32_t known = RP_VFU_DMA_UNMAP_DIRTY_MASK | RP_VFU_DMA_UNMAP_ALL_MASK;
+	struct rp_vfu_wire_dma_unmap unmap;
+
+	memcpy(&unmap, command->payload, sizeof(unmap));
+	if ((unmap.flags & ~known) != 0)
+		return rp_wire_why_set(why, -EBADMSG, "flags: 0x%x, expected 0 or all (2)", unmap.flags);
+	if ((unmap.flags & RP_VFU_DMA_UNMAP_DIRTY_MASK) != 0)
+		return rp_wire_why_set(why, -ENOTSUP, "flags: dirty bitmaps are not kept");
+	if ((unmap.flags & RP_VFU_DMA_UNMAP_ALL_MASK) != 0)
+		return 0;
+	if (unmap.size_bytes == 0)
+		return rp_wire_why_set(why, -EBADMSG, "size: 0");
+	if (unmap.size_bytes - 1 > UINT64_MAX - unmap.iova)
+		return rp_wire_why_set(why, -EBADMSG, "size: 0x%" PRIx64 " from address 0x%" PRIx64 " wraps",
+				       unmap.size_bytes, unmap.iova);
+	return 0;
+}
+
+static int
+check_io_fds(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
+{
+	struct rp_vfu_wire_io_fds_request request;
+
+	memcpy(&request, command->payload, sizeof(request));
+	if (request.flags != 0)
+		return rp_wire_why_set(why, -EBADMSG, "flags: 0x%x, expected 0", request.flags);
+	return 0;
+}
+
+static int
+check_irq_data(const struct rp_vfu_msg_view *command, const struct rp_vfu_wire_irq_set *set, struct rp_wire_why *why)
+{
+	uint32_t data_bytes = command->payload_bytes - (uint32_t)sizeof(*set);
+	uint32_t want_bytes = (set->flags & RP_VFU_IRQ_DATA_BOOL_MASK) != 0 ? set->count : 0;
+
+	if (data_bytes != want_bytes)
+		return rp_wire_why_set(why, -EBADMSG, "data: %u bytes, expected %u", data_bytes, want_bytes);
+	if ((set->flags & RP_VFU_IRQ_DATA_EVENTFD_MASK) == 0) {
+		if (command->fds_count > 0)
+			return rp_wire_why_set(why, -EBADMSG, "descriptors: %u, expected none without DATA_EVENTFD",
+					       command->fds_count);
+		return 0;
+	}
+	if (command->fds_count != 0 && command->fds_count != set->count)
+		return rp_wire_why_set(why, -EBADMSG, "descriptors: %u for %u vectors, expected one each or none",
+				       command->fds_count, set->count);
+	return 0;
+}
+
+static int
+check_set_irqs(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
+{
+	struct rp_vfu_wire_irq_set set;
+	uint32_t data, action;
+
+	memcpy(&set, command->payload, sizeof(set));
+	data = set.flags & IRQ_DATA_MASK;
+	action = set.flags & IRQ_ACTION_MASK;
+	if ((set.flags & ~(IRQ_DATA_MASK | IRQ_ACTION_MASK)) != 0)
+		return rp_wire_why_set(why, -EBADMSG, "flags: 0x%x has unknown bits", set.flags);
+	if (__builtin_popcount(data) != 1 || __builtin_popcount(action) != 1)
+		return rp_wire_why_set(why, -EBADMSG, "flags: 0x%x, expected one kind of data and one action",
+				       set.flags);
+	if (set.count > UINT32_MAX - set.start)
+		return rp_wire_why_set(why, -EBADMSG, "count: %u from vector %u wraps", set.count, set.start);
+	if (set.count == 0 && (set.start != 0 || set.flags != (RP_VFU_IRQ_DATA_NONE_MASK |
+							       RP_VFU_IRQ_ACTION_TRIGGER_MASK)))
+		return rp_wire_why_set(why, -EBADMSG, "count: 0, legal only to disable an index");
+	return check_irq_data(command, &set, why);
+}
+
+static int
+check_region_read(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
+{
+	struct rp_vfu_wire_region_access access;
+
+	memcpy(&access, command->payload, sizeof(access));
+	if (access.count_bytes == 0)
+		return rp_wire_why_set(why, -EBADMSG, "count: 0");
+	return 0;
+}
+
+static int
+check_region_write(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
+{
+	uint32_t data_bytes = command->payload_bytes - (uint32_t)sizeof(struct rp_vfu_wire_region_access);
+	struct rp_vfu_wire_region_access access;
+
+	memcpy(&access, command->payload, sizeof(access));
+	if (access.count_bytes == 0)
+		return rp_wire_why_set(why, -EBADMSG, "count: 0");
+	if (access.count_bytes != data_bytes)
+		return rp_wire_why_set(why, -EBADMSG, "count: %u, but %u bytes of data", access.count_bytes,
+				       data_bytes);
+	return 0;
+}
+
+#define VERSION_MIN sizeof(struct rp_vfu_wire_version)
+#define VERSION_MAX (VERSION_MIN + RP_VFU_VERSION_TEXT_MAX_BYTES)
+#define UNMAP_MIN sizeof(struct rp_vfu_wire_dma_unmap)
+#define BITMAP_BYTES 16 /* page size and size, behind an unmap that asks for dirty pages */
+#define REGION_MIN sizeof(struct rp_vfu_wire_region_info)
+#define REGION_REPLY_MAX 65536 /* capabilities of kinds unknown to us included */
+#define IO_FDS_MIN sizeof(struct rp_vfu_wire_io_fds_request)
+#define IO_FDS_REPLY_MAX (IO_FDS_MIN + RP_VFU_IO_FDS_MAX * sizeof(struct rp_vfu_wire_io_fd))
+#define IRQ_SET_MIN sizeof(struct rp_vfu_wire_irq_set)
+#define ACCESS_MIN sizeof(struct rp_vfu_wire_region_access)
+#define ACCESS_MAX (ACCESS_MIN + RP_VFU_DATA_XFER_MAX_BYTES)
+#define MULTI_MIN sizeof(uint64_t)
+#define MULTI_MAX (MULTI_MIN + 1024 * sizeof(struct rp_vfu_wire_region_write1))
+#define FEATURE_MIN sizeof(struct rp_vfu_wire_feature)
+#define FEATURE_MAX (FEATURE_MIN + RP_VFU_DATA_XFER_MAX_BYTES)
+#define MIG_MIN sizeof(struct rp_vfu_wire_mig_data)
+#define MIG_MAX (MIG_MIN + RP_VFU_DATA_XFER_MAX_BYTES)
+
+/* clang-format off */
+static const struct rp_vfu_msg messages[] = {
+	{ .command = RP_VFU_VERSION, .name = "VERSION",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_NEW_MASK,
+	  .payload_min_bytes = VERSION_MIN, .payload_max_bytes = VERSION_MAX,
+	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = VERSION_MIN, .reply_max_bytes = VERSION_MAX },
+	{ .command = RP_VFU_DMA_MAP, .name = "DMA_MAP",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = sizeof(struct rp_vfu_wire_dma_map),
+	  .payload_max_bytes = sizeof(struct rp_vfu_wire_dma_map), .argsz = true, .fds_max = 1,
+	  .reply = RP_VFU_REPLY_HEADER, .check = check_dma_map },
+	{ .command = RP_VFU_DMA_UNMAP, .name = "DMA_UNMAP",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = UNMAP_MIN, .payload_max_bytes = UNMAP_MIN + BITMAP_BYTES, .argsz = true,
+	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = UNMAP_MIN, .reply_max_bytes = UNMAP_MIN,
+	  .check = check_dma_unmap },
+	{ .command = RP_VFU_DEVICE_GET_INFO, .name = "DEVICE_GET_INFO",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = sizeof(struct rp_vfu_wire_device_info),
+	  .payload_max_bytes = RP_VFU_DEVICE_INFO_LONG_BYTES, .argsz = true,
+	  .reply = RP_VFU_REPLY_ARGSZ, .reply_min_bytes = sizeof(struct rp_vfu_wire_device_info),
+	  .reply_max_bytes = RP_VFU_DEVICE_INFO_LONG_BYTES },
+	{ .command = RP_VFU_DEVICE_GET_REGION_INFO, .name = "DEVICE_GET_REGION_INFO",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = REGION_MIN, .payload_max_bytes = REGION_MIN, .argsz = true,
+	  .reply = RP_VFU_REPLY_ARGSZ, .reply_min_bytes = REGION_MIN, .reply_max_bytes = REGION_REPLY_MAX,
+	  .reply_fds_max = 1 },
+	{ .command = RP_VFU_DEVICE_GET_REGION_IO_FDS, .name = "DEVICE_GET_REGION_IO_FDS",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = IO_FDS_MIN, .payload_max_bytes = IO_FDS_MIN, .argsz = true,
+	  .reply = RP_VFU_REPLY_ARGSZ, .reply_min_bytes = IO_FDS_MIN, .reply_max_bytes = IO_FDS_REPLY_MAX,
+	  .reply_fds_max = RP_VFU_MSG_FDS_MAX, .check = check_io_fds },
+	{ .command = RP_VFU_DEVICE_GET_IRQ_INFO, .name = "DEVICE_GET_IRQ_INFO",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = sizeof(struct rp_vfu_wire_irq_info),
+	  .payload_max_bytes = sizeof(struct rp_vfu_wire_irq_info), .argsz = true,
+	  .reply = RP_VFU_REPLY_ARGSZ, .reply_min_bytes = sizeof(struct rp_vfu_wire_irq_info),
+	  .reply_max_bytes = sizeof(struct rp_vfu_wire_irq_info) },
+	{ .command = RP_VFU_DEVICE_SET_IRQS, .name = "DEVICE_SET_IRQS",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = IRQ_SET_MIN, .payload_max_bytes = IRQ_SET_MIN + RP_VFU_IRQ_VECTORS_MAX,
+	  .argsz = true, .fds_max = RP_VFU_MSG_FDS_MAX,
+	  .reply = RP_VFU_REPLY_HEADER, .check = check_set_irqs },
+	{ .command = RP_VFU_REGION_READ, .name = "REGION_READ",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = ACCESS_MIN, .payload_max_bytes = ACCESS_MIN,
+	  .reply = RP_VFU_REPLY_DATA, .reply_min_bytes = ACCESS_MIN, .reply_max_bytes = ACCESS_MAX,
+	  .check = check_region_read },
+	{ .command = RP_VFU_REGION_WRITE, .name = "REGION_WRITE",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = ACCESS_MIN, .payload_max_bytes = ACCESS_MAX,
+	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = ACCESS_MIN, .reply_max_bytes = ACCESS_MIN,
+	  .check = check_region_write },
+	{ .command = RP_VFU_DMA_READ, .name = "DMA_READ",
+	  .direction = RP_VFU_TO_CLIENT, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = ACCESS_MIN, .payload_max_bytes = ACCESS_MIN,
+	  .reply = RP_VFU_REPLY_DATA, .reply_min_bytes = ACCESS_MIN, .reply_max_bytes = ACCESS_MAX },
+	{ .command = RP_VFU_DMA_WRITE, .name = "DMA_WRITE",
+	  .direction = RP_VFU_TO_CLIENT, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = ACCESS_MIN, .payload_max_bytes = ACCESS_MAX,
+	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = ACCESS_MIN, .reply_max_bytes = ACCESS_MIN },
+	{ .command = RP_VFU_DEVICE_RESET, .name = "DEVICE_RESET",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .reply = RP_VFU_REPLY_HEADER },
+	{ .command = RP_VFU_DIRTY_PAGES, .name = "DIRTY_PAGES",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = FEATURE_MIN, .payload_max_bytes = FEATURE_MAX, .argsz = true,
+	  .reply = RP_VFU_REPLY_ARGSZ, .reply_min_bytes = FEATURE_MIN, .reply_max_bytes = FEATURE_MAX },
+	{ .command = RP_VFU_REGION_WRITE_MULTI, .name = "REGION_WRITE_MULTI",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .terms_mask = 1u << RP_VFU_TERM_WRITE_MULTI,
+	  .payload_min_bytes = MULTI_MIN, .payload_max_bytes = MULTI_MAX,
+	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = MULTI_MIN, .reply_max_bytes = MULTI_MIN },
+	{ .command = RP_VFU_DEVICE_FEATURE, .name = "DEVICE_FEATURE",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = FEATURE_MIN, .payload_max_bytes = FEATURE_MAX, .argsz = true,
+	  .reply = RP_VFU_REPLY_ARGSZ, .reply_min_bytes = FEATURE_MIN, .reply_max_bytes = FEATURE_MAX },
+	{ .command = RP_VFU_MIG_DATA_READ, .name = "MIG_DATA_READ",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = MIG_MIN, .payload_max_bytes = MIG_MIN, .argsz = true,
+	  .reply = RP_VFU_REPLY_DATA, .reply_min_bytes = MIG_MIN, .reply_max_bytes = MIG_MAX },
+	{ .command = RP_VFU_MIG_DATA_WRITE, .name = "MIG_DATA_WRITE",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .payload_min_bytes = MIG_MIN, .payload_max_bytes = MIG_MAX,
+	  .reply = RP_VFU_REPLY_HEADER },
+};
+/* clang-format on */
+
+const struct rp_vfu_msg *
+rp_vfu_msg_at(unsigned int index)
+{
+	return index < ARRAY_COUNT(messages) ? &messages[index] : NULL;
+}
+
+const struct rp_vfu_msg *
+rp_vfu_msg_find(uint16_t command)
+{
+	/* Commands are numbered without a gap from 1, so the row is where it must be. */
+	static_assert(ARRAY_COUNT(messages) == RP_VFU_MIG_DATA_WRITE, "a row for each command, in order");
+	return command == 0 ? NULL : rp_vfu_msg_at(command - 1u);
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_VFU_PROTO_H
+#define RP_VFU_PROTO_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * @file
+ * The vfio-user protocol on the wire: numbers and structures, as in QEMU's
+ * docs/interop/vfio-user.rst. Headers and fixed fields are in host byte order;
+ * PCI configuration space inside a region is little-endian. Structures are
+ * copied to and from messages, never pointed into.
+ */
+
+#define RP_VFU_VERSION_MAJOR 0
+#define RP_VFU_VERSION_MINOR 1
+
+/** What this library offers at most; both sides may rely on the floor. */
+#define RP_VFU_DATA_XFER_MAX_BYTES (1024u * 1024u)
+#define RP_VFU_DATA_XFER_FLOOR_BYTES 4096u
+#define RP_VFU_MSG_FDS_MAX 16u
+#define RP_VFU_DMA_MAPS_MAX 65535u
+#define RP_VFU_VERSION_TEXT_MAX_BYTES 4096u /* JSON of a VERSION, its NUL included */
+
+/* What a peer can make us allocate; a device beyond it is refused by both ends. */
+#define RP_VFU_REGIONS_MAX 64u
+#define RP_VFU_IRQ_INDICES_MAX 16u
+#define RP_VFU_IRQ_VECTORS_MAX 2048u /* of one index: the most that MSI-X knows */
+#define RP_VFU_SPARSE_AREAS_MAX 1024u /* of one region */
+#define RP_VFU_IO_FDS_MAX 1024u /* places of one region */
+
+enum rp_vfu_command {
+	RP_VFU_VERSION = 1,
+	RP_VFU_DMA_MAP = 2,
+	RP_VFU_DMA_UNMAP = 3,
+	RP_VFU_DEVICE_GET_INFO = 4,
+	RP_VFU_DEVICE_GET_REGION_INFO = 5,
+	RP_VFU_DEVICE_GET_REGION_IO_FDS = 6,
+	RP_VFU_DEVICE_GET_IRQ_INFO = 7,
+	RP_VFU_DEVICE_SET_IRQS = 8,
+	RP_VFU_REGION_READ = 9,
+	RP_VFU_REGION_WRITE = 10,
+	RP_VFU_DMA_READ = 11,
+	RP_VFU_DMA_WRITE = 12,
+	RP_VFU_DEVICE_RESET = 13,
+	RP_VFU_DIRTY_PAGES = 14, /* of older revisions; no longer in the specification */
+	RP_VFU_REGION_WRITE_MULTI = 15,
+	RP_VFU_DEVICE_FEATURE = 16,
+	RP_VFU_MIG_DATA_READ = 17,
+	RP_VFU_MIG_DATA_WRITE = 18,
+};
+
+/* Header flags. */
+#define RP_VFU_TYPE_MASK 0xfu
+#define RP_VFU_TYPE_COMMAND 0x0u
+#define RP_VFU_TYPE_REPLY 0x1u
+#define RP_VFU_FLAG_NO_REPLY 0x10u
+#define RP_VFU_FLAG_ERROR 0x20u
+
+struct rp_vfu_header {
+	uint16_t id;
+	uint16_t command;
+	uint32_t size_bytes; /* header included */
+	uint32_t flags;
+	uint32_t error; /* an errno value when FLAG_ERROR is set */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_header) == 16, "vfio-user header");
+
+struct rp_vfu_wire_version {
+	uint16_t major;
+	uint16_t minor;
+	/* a NUL-terminated JSON text follows */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_version) == 4, "version");
+
+#define RP_VFU_DMA_MAP_READ_MASK 0x1u
+#define RP_VFU_DMA_MAP_WRITE_MASK 0x2u
+
+struct rp_vfu_wire_dma_map {
+	uint32_t argsz;
+	uint32_t flags;
+	uint64_t offset_bytes;
+	uint64_t iova;
+	uint64_t size_bytes;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_dma_map) == 32, "dma map");
+
+#define RP_VFU_DMA_UNMAP_DIRTY_MASK 0x1u
+#define RP_VFU_DMA_UNMAP_ALL_MASK 0x2u
+
+struct rp_vfu_wire_dma_unmap {
+	uint32_t argsz;
+	uint32_t flags;
+	uint64_t iova;
+	uint64_t size_bytes;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_dma_unmap) == 24, "dma unmap");
+
+/* As struct vfio_device_info. */
+#define RP_VFU_DEVICE_FLAG_RESET_MASK 0x1u
+#define RP_VFU_DEVICE_FLAG_PCI_MASK 0x2u
+
+struct rp_vfu_wire_device_info {
+	uint32_t argsz;
+	uint32_t flags;
+	uint32_t regions_count;
+	uint32_t irqs_count;
+	/* newer <linux/vfio.h> ends in cap_offset and padding, which vfio-user lacks */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_device_info) == 16, "device info");
+#define RP_VFU_DEVICE_INFO_LONG_BYTES 24u
+
+/* As struct vfio_region_info. */
+#define RP_VFU_REGION_FLAG_READ_MASK 0x1u
+#define RP_VFU_REGION_FLAG_WRITE_MASK 0x2u
+#define RP_VFU_REGION_FLAG_MMAP_MASK 0x4u
+#define RP_VFU_REGION_FLAG_CAPS_MASK 0x8u
+
+struct rp_vfu_wire_region_info {
+	uint32_t argsz;
+	uint32_t flags;
+	uint32_t index;
+	uint32_t cap_offset_bytes;
+	uint64_t size_bytes;
+	uint64_t offset_bytes; /* for mmap of the descriptor */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_region_info) == 32, "region info");
+
+/* As struct vfio_info_cap_header and vfio_region_info_cap_sparse_mmap. */
+#define RP_VFU_CAP_SPARSE_MMAP 1u
+
+struct rp_vfu_wire_cap {
+	uint16_t id;
+	uint16_t version;
+	uint32_t next_bytes;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_cap) == 8, "capability");
+
+/* Behind the head of a sparse mmap capability; the areas follow. */
+struct rp_vfu_wire_sparse {
+	uint32_t areas_count;
+	uint32_t reserved;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_sparse) == 8, "sparse mmap");
+
+struct rp_vfu_wire_sparse_area {
+	uint64_t offset_bytes;
+	uint64_t size_bytes;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_sparse_area) == 16, "sparse area");
+
+/* GET_REGION_IO_FDS. */
+struct rp_vfu_wire_io_fds_request {
+	uint32_t argsz;
+	uint32_t flags;
+	uint32_t index;
+	uint32_t count;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_io_fds_request) == 16, "io fds");
+
+#define RP_VFU_IO_FD_TYPE_IOEVENTFD 0u
+#define RP_VFU_IO_FD_TYPE_IOREGIONFD 1u
+#define RP_VFU_IO_FD_DATAMATCH_MASK 0x1u /* as KVM_IOEVENTFD_FLAG_DATAMATCH */
+#define RP_VFU_IO_FD_PIO_MASK 0x2u /* as KVM_IOEVENTFD_FLAG_PIO */
+
+struct rp_vfu_wire_io_fd {
+	uint64_t offset_bytes;
+	uint64_t size_bytes;
+	uint32_t fd_index;
+	uint32_t type;
+	uint32_t flags;
+	uint32_t padding;
+	uint64_t datamatch;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_io_fd) == 40, "io fd");
+
+/* As struct vfio_irq_info. */
+#define RP_VFU_IRQ_FLAG_EVENTFD_MASK 0x1u
+#define RP_VFU_IRQ_FLAG_MASKABLE_MASK 0x2u
+#define RP_VFU_IRQ_FLAG_AUTOMASKED_MASK 0x4u
+#define RP_VFU_IRQ_FLAG_NORESIZE_MASK 0x8u
+
+struct rp_vfu_wire_irq_info {
+	uint32_t argsz;
+	uint32_t flags;
+	uint32_t index;
+	uint32_t count;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_irq_info) == 16, "irq info");
+
+/* As struct vfio_irq_set. */
+#define RP_VFU_IRQ_DATA_NONE_MASK 0x1u
+#define RP_VFU_IRQ_DATA_BOOL_MASK 0x2u
+#define RP_VFU_IRQ_DATA_EVENTFD_MASK 0x4u
+#define RP_VFU_IRQ_ACTION_MASK_MASK 0x8u
+#define RP_VFU_IRQ_ACTION_UNMASK_MASK 0x10u
+#define RP_VFU_IRQ_ACTION_TRIGGER_MASK 0x20u
+
+struct rp_vfu_wire_irq_set {
+	uint32_t argsz;
+	uint32_t flags;
+	uint32_t index;
+	uint32_t start;
+	uint32_t count;
+	/* data follows: nothing, a byte each, or descriptors beside the message */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_irq_set) == 20, "irq set");
+
+struct rp_vfu_wire_region_access {
+	uint64_t offset_bytes;
+	uint32_t region;
+	uint32_t count_bytes;
+	/* data follows in a write and in a read's reply */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_region_access) == 16, "region access");
+
+/* One write of a REGION_WRITE_MULTI, behind the u64 that counts them. */
+struct rp_vfu_wire_region_write1 {
+	uint64_t offset_bytes;
+	uint32_t region;
+	uint32_t count_bytes; /* at most 8 */
+	uint64_t data;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_region_write1) == 24, "region write multi");
+
+/* DMA_READ and DMA_WRITE. The specification's table gives the count of a write's reply 4 bytes; peers use 8. */
+struct rp_vfu_wire_dma_access {
+	uint64_t iova;
+	uint64_t count_bytes;
+	/* data follows in a write and in a read's reply */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_dma_access) == 16, "dma access");
+
+struct rp_vfu_wire_feature {
+	uint32_t argsz;
+	uint32_t flags; /* feature index in the low 16 bits, then GET, SET, PROBE */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_feature) == 8, "device feature");
+
+struct rp_vfu_wire_mig_data {
+	uint32_t argsz;
+	uint32_t size_bytes;
+	/* data follows in a write and in a read's reply */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_mig_data) == 8, "migration data");
+
+/* Indices of a PCI device, as in linux/vfio.h. */
+#define RP_VFU_PCI_BAR0_REGION 0u
+#define RP_VFU_PCI_BARS_COUNT 6u
+#define RP_VFU_PCI_ROM_REGION 6u
+#define RP_VFU_PCI_CONFIG_REGION 7u
+#define RP_VFU_PCI_REGIONS_COUNT 9u
+#define RP_VFU_PCI_INTX_IRQ 0u
+#define RP_VFU_PCI_MSI_IRQ 1u
+#define RP_VFU_PCI_MSIX_IRQ 2u
+#define RP_VFU_PCI_ERR_IRQ 3u
+#define RP_VFU_PCI_REQ_IRQ 4u
+#define RP_VFU_PCI_IRQS_COUNT 5u
+
+#endif

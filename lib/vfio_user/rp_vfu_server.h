@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_VFU_SERVER_H
+#define RP_VFU_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "rp_dma.h"
+#include "rp_vfu_proto.h"
+#include "rp_wire_why.h"
+
+/**
+ * @file
+ * The server's (the device's) end of vfio-user: one device, one client at a time.
+ *
+ * Theory of operation: the device is described once (regions, interrupts), then
+ * rp_vfu_server_process() accepts a client, checks each command against its row
+ * of the message table and answers it, in the order of arrival. While a reply
+ * waits for the client to read, no further command is taken.
+ *
+ * What the client maps for DMA appears in the server's rp_dma_space; an unmap is
+ * answered after every reader has let go. When the client leaves, its memory is
+ * unmapped, its descriptors are closed, its interrupts dropped; the device's own
+ * state stays, and the next client goes on. A second client while one is
+ * connected is accepted and closed at once, so that it does not wait for ever.
+ *
+ * A broken rule is answered with an errno and the connection stays; lost framing
+ * (an impossible header, more descriptors than a message may carry) and a wrong
+ * major version close it.
+ *
+ * Threads: one thread. Callbacks run in it, from inside rp_vfu_server_process()
+ * and rp_vfu_server_destroy(), and must not call either. A data path thread never
+ * calls in here: it translates with an rp_dma_reader of its own, and signals a
+ * vector through a duplicate of the descriptor that irq_changed() gave.
+ *
+ * Ownership: descriptors of the description are borrowed while the server lives;
+ * what a client sent belongs to the server.
+ *
+ * Specification: QEMU docs/interop/vfio-user.rst. doc/protocol/vfio-user.md says
+ * which errno goes on the wire when, and what goes beyond the specification.
+ */
+
+struct rp_vfu_server;
+
+/** A window of a region that the client may mmap. */
+struct rp_vfu_area {
+	uint64_t offset_bytes; /**< in the region, a multiple of the page size */
+	uint64_t size_bytes;
+};
+
+/** An eventfd that stands for writes to a place of a region (GET_REGION_IO_FDS). */
+struct rp_vfu_io_fd {
+	uint64_t offset_bytes; /**< in the region */
+	uint64_t size_bytes; /**< width of the write; 0: any */
+	int fd; /**< an eventfd, borrowed by the server while it lives */
+};
+
+/**
+ * One region. size_bytes 0: absent. A BAR's size must be a power of two. With fd,
+ * what may be mmapped is of whole pages, inside the file. Without read() or
+ * write() messages reach that memory all the same, and nothing else of the region.
+ */
+struct rp_vfu_region {
+	uint64_t size_bytes;
+	bool readable;
+	bool writable;
+	int fd; /**< memory behind it for mmap, borrowed; -1: none */
+	uint64_t fd_offset_bytes;
+	const struct rp_vfu_area *areas; /**< what may be mmapped, apart from each other; NULL with fd: all of it */
+	uint32_t areas_count;
+	const struct rp_vfu_io_fd *io_fds;
+	uint32_t io_fds_count;
+	/**
+	 * A message read or wrote it. Bounds were checked; at least one byte. What
+	 * read() leaves untouched reads as 0.
+	 * @return 0 or a negative errno, which goes into the reply.
+	 */
+	int (*read)(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, uint8_t *ret_bytes);
+	int (*write)(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, const uint8_t *bytes);
+};
+
+struct rp_vfu_irq_type {
+	uint32_t count; /**< vectors; 0: absent */
+	uint32_t flags; /**< RP_VFU_IRQ_FLAG_* */
+};
+
+/** Copied. Each may be NULL, but reset() of a resettable device. */
+struct rp_vfu_server_ops {
+	/** DEVICE_RESET. Memory and interrupts stay as they are. @return 0 or a negative errno. */
+	int (*reset)(void *ctx);
+	/**
+	 * What to signal for a vector changed (-1: nothing). Borrowed; stays open until
+	 * the next change of that vector has returned: who hands it to another thread
+	 * makes sure of that thread, or of a duplicate, before returning. While the
+	 * client masks a vector this is an eventfd of the server's own, which keeps the
+	 * signal until the unmasking, so that nobody else has to know about masks.
+	 */
+	void (*irq_changed)(void *ctx, uint32_t irq_index, uint32_t vector, int eventfd);
+	/** The address space changed (mapped or unmapped), after the fact. */
+	void (*dma_changed)(void *ctx);
+	/** A client's VERSION was agreed to. */
+	void (*connected)(void *ctx);
+	/** After connected(): the client left; its memory and interrupts are gone already (callbacks above ran). */
+	void (*disconnected)(void *ctx, const struct rp_wire_why *why);
+	/** A command, or a client, was refused; one line for the log. A peer can cause any number of them. */
+	void (*refused)(void *ctx, const struct rp_wire_why *why);
+};
+
+/** Describes the device; copied (arrays too), except descriptors and callbacks. */
+struct rp_vfu_server_config {
+	const char *socket_path;
+	uint32_t regions_count; /**< at least RP_VFU_PCI_REGIONS_COUNT for PCI, with a configuration space */
+	const struct rp_vfu_region *regions;
+	uint32_t irqs_count; /**< for PCI at least INTx, MSI and MSI-X, each possibly absent */
+	const struct rp_vfu_irq_type *irqs;
+	bool pci;
+	bool resettable;
+};
+
+/**
+ * Listen.
+ * @param ops copied. @param ctx given to each callback.
+ * @param ret_server set on success.
+ * @return 0, -EINVAL (why names the field), what rp_wire_socket_listen() says, -ENOMEM.
+ */
+int rp_vfu_server_create(const struct rp_vfu_server_config *config, const struct rp_vfu_server_ops *ops, void *ctx,
+			 struct rp_vfu_server **ret_server, struct rp_wire_why *why);
+
+/**
+ * Disconnect (with the callbacks of a client that leaves), stop listening, unlink
+ * the socket. The readers of the address space must be gone. NULL is allowed.
+ * @return NULL.
+ */
+struct rp_vfu_server *rp_vfu_server_destroy(struct rp_vfu_server *server);
+
+/** One descriptor (an epoll) to poll for POLLIN. Borrowed. */
+int rp_vfu_server_fd(const struct rp_vfu_server *server);
+
+/**
+ * Do what can be done without waiting for the peer (an unmap waits for DMA
+ * readers). A busy client gets a turn of some commands; the descriptor stays
+ * readable while there is more.
+ * @return 0.
+ */
+int rp_vfu_server_process(struct rp_vfu_server *server);
+
+/** The client's memory. Borrowed; make readers of it for data path threads. */
+struct rp_dma_space *rp_vfu_server_dma(struct rp_vfu_server *server);
+
+/** Whether a client is connected whose VERSION was agreed to. */
+bool rp_vfu_server_connected(const struct rp_vfu_server *server);
+
+/**
+ * Signal a vector from the server's thread. A masked one is signalled when it is
+ * unmasked; one whose type is AUTOMASKED is masked by it.
+ * @return 0, -ENOTCONN (no eventfd set; nothing was lost that anybody waits for), -EINVAL.
+ */
+int rp_vfu_server_irq_trigger(struct rp_vfu_server *server, uint32_t irq_index, uint32_t vector);
+
+/** What irq_changed() gave last for a vector, borrowed, -1 when none. */
+int rp_vfu_server_irq_fd(const struct rp_vfu_server *server, uint32_t irq_index, uint32_t vector);
+
+#endif

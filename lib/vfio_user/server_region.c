@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vfu_server.h"
+
+/* Whether the range lies in the memory behind the region. */
+static bool
+in_memory(const struct rp_vfu_region *region, uint64_t offset_bytes, uint32_t count_bytes)
+{
+	uint32_t i;
+
+	if (region->fd < 0)
+		return false;
+	if (region->areas == NULL)
+		return true;
+	for (i = 0; i < region->areas_count; i++) {
+		const struct rp_vfu_area *area = &region->areas[i];
+
+		if (offset_bytes >= area->offset_bytes &&
+		    offset_bytes - area->offset_bytes <= area->size_bytes &&
+		    count_bytes <= area->size_bytes - (offset_bytes - area->offset_bytes))
+			return true;
+	}
+	return false;
+}
+
+/* What can be mmapped must be reachable by messages too ("Read and Write Operations"). */
+static int
+memory_read(const struct rp_vfu_region *region, uint64_t offset_bytes, uint32_t count_bytes, uint8_t *ret_bytes)
+{
+	ssize_t got = pread(region->fd, ret_bytes, count_bytes, (off_t)(region->fd_offset_bytes + offset_bytes));
+
+	if (got < 0)
+		return -errno;
+	return (size_t)got == count_bytes ? 0 : -EIO;
+}
+
+static int
+memory_write(const struct rp_vfu_region *region, uint64_t offset_bytes, uint32_t count_bytes, const uint8_t *bytes)
+{
+	ssize_t put = pwrite(region->fd, bytes, count_bytes, (off_t)(region->fd_offset_bytes + offset_bytes));
+
+	if (put < 0)
+		return -errno;
+	return (size_t)put == count_bytes ? 0 : -EIO;
+}
+
+static int
+find_region(const struct rp_vfu_server *server, const struct rp_vfu_wire_region_access *access,
+	    const struct rp_vfu_region **ret_region, struct rp_wire_why *why)
+{
+	uint64_t max_bytes = server->terms.value[RP_VFU_TERM_DATA_XFER];
+	const struct rp_vfu_region *region;
+
+	if (access->count_bytes > max_bytes)
+		return rp_wire_why_set(why, -EMSGSIZE, "count: %u, expected at most %" PRIu64 " (max_data_xfer_size)",
+				       access->count_bytes, max_bytes);
+	if (access->region >= server->regions_count)
+		return rp_wire_why_set(why, -EBADMSG, "region: %u, expected below %u", access->region,
+				       server->regions_count);
+	region = &server->regions[access->region];
+	if (access->offset_bytes > region->size_bytes ||
+	    access->count_bytes > region->size_bytes - access->offset_bytes)
+		return rp_wire_why_set(why, -EBADMSG,
+				       "offset: %u bytes at 0x%" PRIx64 " leave region %u of 0x%" PRIx64 " bytes",
+				       access->count_bytes, access->offset_bytes, access->region, region->size_bytes);
+	*ret_region = region;
+	return 0;
+}
+
+static int
+device_failed(int error, const struct rp_vfu_wire_region_access *access, struct rp_wire_why *why)
+{
+	return rp_wire_why_set(why, error, "region %u, %u bytes at 0x%" PRIx64 ": %s", access->region,
+			       access->count_bytes, access->offset_bytes, strerror(-error));
+}
+
+int
+rp_vfu_server_on_region_read(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+			     struct rp_vfu_reply *reply, struct rp_wire_why *why)
+{
+	struct rp_vfu_wire_region_access access;
+	const struct rp_vfu_region *region;
+	uint8_t *bytes;
+	int rc;
+
+	(void)fds;
+	memcpy(&access, command->payload, sizeof(access));
+	rc = find_region(server, &access, &region, why);
+	if (rc < 0)
+		return rc;
+	bytes = rp_vfu_server_scratch(server, access.count_bytes);
+	if (bytes == NULL)
+		return rp_wire_why_set(why, -ENOSPC, "no memory for %u bytes", access.count_bytes);
+	/* What a device does not fill in must not be the bytes of an earlier reply. */
+	memset(bytes, 0, access.count_bytes);
+	if (!region->readable)
+		rc = -EACCES;
+	else if (region->read != NULL)
+		rc = region->read(server->ctx, access.region, access.offset_bytes, access.count_bytes, bytes);
+	else if (in_memory(region, access.offset_bytes, access.count_bytes))
+		rc = memory_read(region, access.offset_bytes, access.count_bytes, bytes);
+	else
+		rc = -EACCES;
+	if (rc < 0)
+		return device_failed(rc, &access, why);
+	memcpy(reply->fixed, &access, sizeof(access));
+	reply->fixed_bytes = sizeof(access);
+	reply->data = bytes;
+	reply->data_bytes = access.count_bytes;
+	return 0;
+}
+
+int
+rp_vfu_server_on_region_write(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+			      struct rp_vfu_reply *reply, struct rp_wire_why *why)
+{
+	const uint8_t *bytes = command->payload + sizeof(struct rp_vfu_wire_region_access);
+	struct rp_vfu_wire_region_access access;
+	const struct rp_vfu_region *region;
+	int rc;
+
+	(void)fds;
+	memcpy(&access, command->payload, sizeof(access));
+	rc = find_region(server, &access, &region, why);
+	if (rc < 0)
+		return rc;
+	if (!region->writable)
+		rc = -EACCES;
+	else if (region->write != NULL)
+		rc = region->write(server->ctx, access.region, access.offset_bytes, access.count_bytes, bytes);
+	else if (in_memory(region, access.offset_bytes, access.count_bytes))
+		rc = memory_write(region, access.offset_bytes, access.count_bytes, bytes);
+	else
+		rc = -EACCES;
+	if (rc < 0)
+		return device_failed(rc, &access, why);
+	memcpy(reply->fixed, &access, sizeof(access));
+	reply->fixed_bytes = sizeof(access);
+	return 0;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <string.h>
+
+#include "vfu_server.h"
+#include "vfu_version.h"
+
+static void
+put_fixed(struct rp_vfu_reply *reply, const void *bytes, uint32_t count)
+{
+	memcpy(reply->fixed, bytes, count);
+	reply->fixed_bytes = count;
+}
+
+static int
+put_text(struct rp_vfu_server *server, struct rp_vfu_reply *reply, const struct rp_vfu_terms *agreed)
+{
+	char *text = (char *)rp_vfu_server_scratch(server, RP_VFU_VERSION_TEXT_MAX_BYTES);
+	size_t bytes;
+	int rc;
+
+	if (text == NULL)
+		return -ENOSPC;
+	rc = rp_vfu_terms_format(agreed, text, RP_VFU_VERSION_TEXT_MAX_BYTES, &bytes);
+	if (rc < 0)
+		return rc;
+	reply->data = (const uint8_t *)text;
+	reply->data_bytes = (uint32_t)bytes;
+	return 0;
+}
+
+int
+rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+			 struct rp_vfu_reply *reply, struct rp_wire_why *why)
+{
+	struct rp_vfu_terms ours, theirs, agreed;
+	struct rp_vfu_wire_version version;
+	uint32_t text_bytes = command->payload_bytes - (uint32_t)sizeof(version);
+	int rc;
+
+	(void)fds;
+	memcpy(&version, command->payload, sizeof(version));
+	if (version.major != RP_VFU_VERSION_MAJOR) {
+		reply->last = true;
+		return rp_wire_why_set(why, -ENOTSUP, "major: %u, expected %u", version.major, RP_VFU_VERSION_MAJOR);
+	}
+	rc = rp_vfu_terms_parse(command->payload + sizeof(version), text_bytes, &theirs, why);
+	if (rc < 0)
+		return rc;
+	rp_vfu_terms_ours(&ours);
+	rc = rp_vfu_terms_agree(&ours, &theirs, &agreed, why);
+	if (rc < 0)
+		return rc;
+	if (version.minor > RP_VFU_VERSION_MINOR)
+		version.minor = RP_VFU_VERSION_MINOR;
+	put_fixed(reply, &version, sizeof(version));
+	/* Clients read the reply into the room of their offer, so one without a text gets none. */
+	if (text_bytes > 0 && put_text(server, reply, &agreed) < 0)
+		return rp_wire_why_set(why, -ENOSPC, "no memory for the reply");
+	server->terms = agreed;
+	server->state = RP_VFU_STATE_READY;
+	if (server->ops.connected != NULL)
+		server->ops.connected(server->ctx);
+	return 0;
+}
+
+int
+rp_vfu_server_on_reset(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+		       struct rp_vfu_reply *reply, struct rp_wire_why *why)
+{
+	int rc;
+
+	(void)command;
+	(void)fds;
+	(void)reply;
+	if (!server->resettable)
+		return rp_wire_why_set(why, -ENOTSUP, "the device has no reset");
+	rc = server->ops.reset(server->ctx);
+	return rc < 0 ? rp_wire_why_set(why, rc, "the device: %s", strerror(-rc)) : 0;
+}
