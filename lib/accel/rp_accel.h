@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_ACCEL_H
+#define RP_ACCEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "rp_wire_why.h"
+
+/**
+ * @file
+ * What an accelerator is: a device with virtio rings that can serve the rings of
+ * a guest. A driver fills struct rp_accel_driver; lib/port uses nothing else.
+ *
+ * Theory of operation: an accelerator is opened from a device argument string,
+ * told the negotiated features and the guest's memory, and then its queues are
+ * started and stopped one by one. Addresses given to it are I/O virtual
+ * addresses; the port uses guest-physical ones. A queue that was stopped touches
+ * its ring no more: the return of queue_stop is the proof.
+ *
+ * Threads: an accelerator belongs to one thread.
+ */
+
+/** Who can take a ring over, and from where (doc/protocol). */
+enum rp_accel_class {
+	RP_ACCEL_CLASS_A, /**< the ring index can be read and set per queue */
+	RP_ACCEL_CLASS_B, /**< a queue can be stopped, but always starts at index 0 */
+	RP_ACCEL_CLASS_C, /**< state moves device-wide only */
+};
+
+#define RP_ACCEL_QUEUES_MAX 256u
+
+/** What an accelerator says about itself once it is open. */
+struct rp_accel_info {
+	char driver[16]; /**< "virtio" */
+	char transport[16]; /**< "vfio-user", "vfio" */
+	char device[128]; /**< what a user recognises: socket path, PCI address */
+	uint64_t features; /**< device features that a guest may be offered */
+	uint64_t features_required; /**< bits that the driver sets by itself, whatever the guest acked */
+	uint16_t queues_count; /**< data queues (rx0, tx0, rx1, ...), the control queue not counted */
+	uint16_t queue_size_max;
+	enum rp_accel_class class;
+	bool notify_by_address; /**< decodes a doorbell by its address, not by the value stored */
+	bool has_mac;
+	uint8_t mac[6];
+	int vfio_file_fd; /**< VFIO group or cdev, borrowed; -1: none (vfio-user) */
+	int peer_pid; /**< of a device process; 0: none */
+};
+
+/** A ring to serve. */
+struct rp_accel_queue_config {
+	uint16_t num;
+	uint16_t index; /**< where to go on (split); class B takes 0 only */
+	uint64_t desc_iova;
+	uint64_t avail_iova;
+	uint64_t used_iova;
+	int call_fd; /**< borrowed: the guest's own eventfd; -1: none, the guest polls */
+};
+
+/** The doorbell of a queue as something that another process can mmap. */
+struct rp_accel_notify_area {
+	int fd; /**< borrowed from the accelerator */
+	uint64_t offset_bytes; /**< multiple of the host page size */
+	uint64_t size_bytes; /**< exactly one host page */
+};
+
+/** Counted by the device; cumulative since it was opened. */
+struct rp_accel_queue_counters {
+	uint64_t direct_kicks; /**< doorbell stores seen by the device */
+	uint64_t eventfd_kicks; /**< kicks seen on its eventfd */
+	uint64_t interrupts; /**< eventfd writes of the device */
+	uint64_t packets;
+	uint64_t bytes;
+	uint64_t errors; /**< chains refused */
+};
+
+struct rp_accel;
+
+struct rp_accel_ops {
+	void (*get_info)(void *priv, struct rp_accel_info *ret_info);
+	/**
+	 * Negotiate; stops every queue. @param features of the guest.
+	 * @return 0, -ENOTSUP (why names the bits that the device refuses), -EIO.
+	 */
+	int (*set_features)(void *priv, uint64_t features, struct rp_wire_why *why);
+	/** @param fd borrowed. @param hva our mapping of it, NULL if there is none. @return 0, -EEXIST, -ENOSPC, -EIO. */
+	int (*dma_map)(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
+		       struct rp_wire_why *why);
+	/** On return nothing of the device touches the range. */
+	int (*dma_unmap)(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
+	/** @return 0, -EBUSY (running), -ENOTSUP (class B and index not 0), -EINVAL, -EIO. */
+	int (*queue_start)(void *priv, unsigned int queue, const struct rp_accel_queue_config *config,
+			   struct rp_wire_why *why);
+	/**
+	 * Drain and stop; bounded in time.
+	 * @param ret_index where another may go on (class A).
+	 * @return 0 (the ring is let go of), or -EIO / -ETIMEDOUT: no proof, the ring may still be written.
+	 */
+	int (*queue_stop)(void *priv, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why);
+	/** Re-arm the one vector of a running queue. @param call_fd borrowed, -1: none. */
+	int (*queue_call)(void *priv, unsigned int queue, int call_fd, struct rp_wire_why *why);
+	/** Ring the doorbell on the guest's behalf. */
+	int (*queue_kick)(void *priv, unsigned int queue);
+	/** @return 0, or -ENOTSUP: the doorbell cannot be handed out; why says the reason. */
+	int (*queue_notify_area)(void *priv, unsigned int queue, struct rp_accel_notify_area *ret_area,
+				 struct rp_wire_why *why);
+	/** @return 0 or -ENOTSUP (the device does not count). */
+	int (*queue_counters)(void *priv, unsigned int queue, struct rp_accel_queue_counters *ret_counters);
+	/** virtio device configuration space, little-endian bytes. */
+	int (*config_get)(void *priv, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes);
+	/** Everything back to the state after open. Doorbell pages may die: revoke them first. */
+	int (*reset)(void *priv, struct rp_wire_why *why);
+	/** To poll for POLLIN; then call process. -1: none. */
+	int (*get_fd)(void *priv);
+	/** @return 0, or -ENOTCONN / -EIO once the device failed: it serves nothing any more. */
+	int (*process)(void *priv, struct rp_wire_why *why);
+	/** Whether a failed device is proven to touch memory no more (its process is gone, its DMA cut). */
+	bool (*is_quiet)(void *priv);
+	void (*close)(void *priv);
+};
+
+/** An open accelerator. */
+struct rp_accel {
+	const struct rp_accel_ops *ops;
+	void *priv;
+};
+
+struct rp_accel_devargs;
+
+/**
+ * How one kind of accelerator is opened. Static data of a driver.
+ */
+struct rp_accel_driver {
+	const char *name; /**< first word of the device argument string: "vfio-user" */
+	const char *const *keys; /**< keys that it understands, NULL-terminated */
+	const char *usage; /**< "vfio-user,socket=PATH[,timeout_ms=N]" */
+	/**
+	 * Judge values without touching a device: required keys, numbers, lengths.
+	 * NULL: nothing to judge. The registry puts the driver's name before why.
+	 * @return 0 or -EBADMSG (why names the key and what was expected).
+	 */
+	int (*check)(const struct rp_accel_devargs *args, struct rp_wire_why *why);
+	/** @return 0, what check says, or what opening says (-ENOENT, -ECONNREFUSED: try later). */
+	int (*open)(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, struct rp_wire_why *why);
+};
+
+/** The drivers that an application offers. Belongs to the application. */
+struct rp_accel_registry {
+	const struct rp_accel_driver *const *drivers; /**< NULL-terminated */
+};
+
+/**
+ * Open an accelerator from "driver,key=value,...".
+ *
+ * @return 0, -ENOENT from opening, -EBADMSG (unknown driver, unknown or malformed
+ *         key; why names it and what was expected), or what the driver's open says.
+ */
+int rp_accel_open(const struct rp_accel_registry *registry, const char *device_arguments, struct rp_accel *ret_accel,
+		  struct rp_wire_why *why);
+
+/** Only check the string: driver, keys, values. Touches no device. @return 0 or -EBADMSG (why names what is wrong). */
+int rp_accel_check(const struct rp_accel_registry *registry, const char *device_arguments, struct rp_wire_why *why);
+
+/** Close; ops becomes NULL. An accelerator that is not open is allowed. */
+void rp_accel_close(struct rp_accel *accel);
+
+/** The value of a key, NULL when absent. Borrowed from args. For drivers. */
+const char *rp_accel_devargs_get(const struct rp_accel_devargs *args, const char *key);
+
+/** A number between bounds. @return 0 (absent: *ret is left alone), -EBADMSG. */
+int rp_accel_devargs_get_u32(const struct rp_accel_devargs *args, const char *key, uint32_t min, uint32_t max,
+			     uint32_t *ret, struct rp_wire_why *why);
+
+/** "A", "B" or "C". */
+const char *rp_accel_class_name(enum rp_accel_class class);
+
+#endif

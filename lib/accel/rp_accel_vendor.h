@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_ACCEL_VENDOR_H
+#define RP_ACCEL_VENDOR_H
+
+#include <assert.h>
+#include <stdint.h>
+
+/**
+ * @file
+ * The ring state capability: a virtio vendor data capability
+ * (VIRTIO_PCI_CAP_VENDOR_CFG, virtio 1.2, 4.1.4.9) by which a device lets its
+ * driver stop one queue, read the ring index and start it elsewhere (capability
+ * class A), and by which it shows its counters. All fields little-endian.
+ *
+ * The capability points at a register block in a BAR: a header, then one entry
+ * per queue, `stride_bytes` apart. Registers are accessed with their own width.
+ *
+ * Stopping: write RP_ACCEL_VENDOR_STOP to `control`. The write completes when
+ * the queue is drained and its ring will be touched no more; `index` then is the
+ * next available entry. queue_enable reads 0 from then on. Starting: program the
+ * queue as usual, write `index`, then queue_enable = 1. A device reset, or
+ * queue_reset, sets `index` to 0.
+ */
+
+#define RP_ACCEL_VENDOR_CFG_TYPE 9u /**< VIRTIO_PCI_CAP_VENDOR_CFG */
+#define RP_ACCEL_VENDOR_ID 0x5250u /**< "RP": names the format, not a manufacturer */
+#define RP_ACCEL_VENDOR_MAGIC 0x53525052u /**< "RPRS" */
+#define RP_ACCEL_VENDOR_VERSION 1u
+
+#define RP_ACCEL_VENDOR_RING_STATE_MASK 0x1u /**< flags: stop, index read and write work */
+#define RP_ACCEL_VENDOR_NOTIFY_ADDRESS_MASK 0x2u /**< flags: doorbells are decoded by address */
+#define RP_ACCEL_VENDOR_COUNTERS_MASK 0x4u /**< flags: counters are maintained */
+
+#define RP_ACCEL_VENDOR_STOPPED 0u /**< control, read */
+#define RP_ACCEL_VENDOR_RUNNING 1u /**< control, read */
+#define RP_ACCEL_VENDOR_BROKEN 2u /**< control, read: the ring broke a rule; stop it and start anew */
+#define RP_ACCEL_VENDOR_STOP 1u /**< control, written */
+
+/** In PCI configuration space. */
+struct rp_accel_vendor_cap {
+	uint8_t cap_vndr; /* 0x09 */
+	uint8_t cap_next;
+	uint8_t cap_len;
+	uint8_t cfg_type; /* RP_ACCEL_VENDOR_CFG_TYPE */
+	uint16_t vendor_id; /* RP_ACCEL_VENDOR_ID */
+	uint8_t bar;
+	uint8_t reserved;
+	uint32_t offset_bytes; /* of the register block in the BAR */
+	uint32_t length_bytes;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_accel_vendor_cap) == 16, "vendor capability");
+
+struct rp_accel_vendor_header {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t stride_bytes;
+	uint32_t queues_count;
+	uint32_t flags;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_accel_vendor_header) == 16, "vendor header");
+
+struct rp_accel_vendor_queue {
+	uint32_t index; /* RW while stopped, RO while running */
+	uint32_t control;
+	uint64_t direct_kicks;
+	uint64_t eventfd_kicks;
+	uint64_t interrupts;
+	uint64_t packets;
+	uint64_t bytes;
+	uint64_t errors;
+	uint64_t reserved;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_accel_vendor_queue) == 64, "vendor queue");
+
+#endif
