@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_VFIO_USER_H
+#define RP_VFIO_USER_H
+
+#include "rp_accel_transport.h"
+
+/**
+ * @file
+ * Transport: a PCI device in another process, behind a vfio-user socket.
+ *
+ * Theory of operation: each operation is one command of the vfio-user client and
+ * its reply. A connection that broke stays broken: the transport reports it from
+ * every call, and is closed and opened anew by whoever wants the device back.
+ * Beside the socket it holds a pidfd of the server, taken when it connected,
+ * because the end of that process is the only proof that a server which no longer
+ * answers has let go of guest memory.
+ *
+ * Threads: one thread.
+ *
+ * Specification: QEMU docs/interop/vfio-user.rst.
+ */
+
+#define RP_VFIO_USER_TIMEOUT_MS 5000u
+
+struct rp_vfio_user_config {
+	const char *socket_path;
+	uint32_t timeout_ms; /**< of one command; 0: RP_VFIO_USER_TIMEOUT_MS */
+};
+
+/**
+ * Connect to a device.
+ *
+ * @param ret_transport set on success; ended by its close operation.
+ * @return 0, what rp_vfu_client_create() says (-ENOENT, -ECONNREFUSED: nobody
+ *         listens yet, try again later), -ENOTSUP (not a PCI device, no MSI-X),
+ *         -ENOMEM, or what epoll_create1(2) says.
+ */
+int rp_vfio_user_open(const struct rp_vfio_user_config *config, struct rp_accel_transport *ret_transport,
+		      struct rp_wire_why *why);
+
+#endif

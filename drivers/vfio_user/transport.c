@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "peer.h"
+#include "rp_vfio_user.h"
+#include "rp_vfu_client.h"
+#include "rp_wire_fd.h"
+
+struct transport {
+	struct rp_vfu_client *client;
+	struct rp_vfu_client_device device;
+	uint32_t msix_count;
+	int epoll_fd; /* outlives the client's socket, so that whoever polls it never polls a closed number */
+	int pidfd;
+	int peer_pid;
+	char path[128];
+	struct rp_wire_why lost; /* error 0: connected */
+};
+
+static void
+on_disconnected(void *ctx, const struct rp_wire_why *why)
+{
+	struct transport *transport = ctx;
+
+	if (transport->lost.error == 0)
+		rp_wire_why_set(&transport->lost, -ENOTCONN, "the device process left: %s", why->text);
+}
+
+static const struct rp_vfu_client_ops client_ops = {
+	.disconnected = on_disconnected,
+};
+
+static void
+transport_get_info(void *priv, struct rp_accel_transport_info *ret_info)
+{
+	const struct transport *transport = priv;
+
+	memset(ret_info, 0, sizeof(*ret_info));
+	snprintf(ret_info->name, sizeof(ret_info->name), "vfio-user");
+	snprintf(ret_info->device, sizeof(ret_info->device), "%s", transport->path);
+	ret_info->msix_count = transport->msix_count;
+	ret_info->resettable = transport->device.resettable;
+	ret_info->vfio_file_fd = -1;
+	ret_info->peer_pid = transport->peer_pid;
+}
+
+static int
+transport_region_size(void *priv, uint32_t region, uint64_t *ret_size_bytes, struct rp_wire_why *why)
+{
+	struct transport *transport = priv;
+	struct rp_vfu_client_region info;
+	int rc;
+
+	if (region >= transport->device.regions_count) {
+		*ret_size_bytes = 0;
+		return 0;
+	}
+	rc = rp_vfu_client_region_info(transport->client, region, &info, why);
+	if (rc == 0)
+		*ret_size_bytes = info.size_bytes;
+	return rc;
+}
+
+static int
+transport_region_read(void *priv, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, void *ret_bytes,
+		      struct rp_wire_why *why)
+{
+	struct transport *transport = priv;
+
+	return rp_vfu_client_region_read(transport->client, region, offset_bytes, count_bytes, ret_bytes, why);
+}
+
+static int
+transport_region_write(void *priv, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, const void *bytes,
+		       struct rp_wire_why *why)
+{
+	struct transport *transport = priv;
+
+	return rp_vfu_client_region_write(transport->client, region, offset_bytes, count_bytes, bytes, why);
+}
+
+static int
+transport_region_window(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
+			struct rp_accel_transport_window *ret_window, struct rp_wire_why *why)
+{
+	struct transport *transport = priv;
+	struct rp_vfu_client_region info;
+	uint64_t file_offset_bytes;
+	uint32_t i;
+	int rc;
+
+	if (region >= transport->device.regions_count)
+		return rp_wire_why_set(why, -ENOTSUP, "region %u is absent", region);
+	rc = rp_vfu_client_region_info(transport->client, region, &info, why);
+	if (rc < 0)
+		return rc;
+	if (info.fd < 0)
+		return rp_wire_why_set(why, -ENOTSUP, "region %u is not mmap-able", region);
+	for (i = 0; i < info.areas_count; i++) {
+		uint64_t start_bytes = info.areas[i].offset_bytes;
+		uint64_t room_bytes = info.areas[i].size_bytes;
+
+		if (offset_bytes < start_bytes || offset_bytes - start_bytes > room_bytes ||
+		    size_bytes > room_bytes - (offset_bytes - start_bytes))
+			continue;
+		if (__builtin_add_overflow(info.fd_offset_bytes, offset_bytes, &file_offset_bytes))
+			break;
+		ret_window->fd = info.fd;
+		ret_window->offset_bytes = file_offset_bytes;
+		ret_window->size_bytes = size_bytes;
+		return 0;
+	}
+	return rp_wire_why_set(why, -ENOTSUP, "region %u is not mmap-able at 0x%" PRIx64 " for %" PRIu64 " bytes",
+			       region, offset_bytes, size_bytes);
+}
+
+static int
+transport_region_io_fd(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes, int *ret_fd,
+		       struct rp_wire_why *why)
+{
+	struct transport *transport = priv;
+
+	return rp_vfu_client_io_fd(transport->client, region, offset_bytes, size_bytes, ret_fd, why);
+}
+
+static int
+transport_irq_set(void *priv, uint32_t vector, int eventfd, struct rp_wire_why *why)
+{
+	struct transport *transport = priv;
+
+	return rp_vfu_client_irq_set(transport->client, RP_VFU_PCI_MSIX_IRQ, vector, eventfd, why);
+}
+
+static int
+transport_dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
+		  struct rp_wire_why *why)
+{
+	struct transport *transport = priv;
+
+	(void)hva;
+	return rp_vfu_client_dma_map(transport->client, iova, size_bytes, fd, offset_bytes,
+				     RP_VFU_DMA_MAP_READ_MASK | RP_VFU_DMA_MAP_WRITE_MASK, why);
+}
+
+static int
+transport_dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
+{
+	struct transport *transport = priv;
+
+	return rp_vfu_client_dma_unmap(transport->client, iova, size_bytes, why);
+}
+
+static int
+transport_reset(void *priv, struct rp_wire_why *why)
+{
+	struct transport *transport = priv;
+
+	if (!transport->device.resettable)
+		return rp_wire_why_set(why, -ENOTSUP, "the device process offers no device reset");
+	return rp_vfu_client_reset(transport->client, why);
+}
+
+static int
+transport_get_fd(void *priv)
+{
+	const struct transport *transport = priv;
+
+	return transport->epoll_fd;
+}
+
+static int
+transport_process(void *priv, struct rp_wire_why *why)
+{
+	struct transport *transport = priv;
+
+	if (transport->lost.error == 0)
+		rp_vfu_client_process(transport->client);
+	/* A child of the server may hold the socket open. */
+	if (transport->lost.error == 0 && vfio_user_peer_exited(transport->pidfd))
+		rp_wire_why_set(&transport->lost, -ENOTCONN, "the device process left: process %d exited",
+				transport->peer_pid);
+	/* The client does not say why when a call of ours ended it. */
+	if (transport->lost.error == 0 && !rp_vfu_client_connected(transport->client))
+		rp_wire_why_set(&transport->lost, -ENOTCONN, "the connection to the device process was ended");
+	if (transport->lost.error == 0)
+		return 0;
+	return rp_wire_why_set(why, transport->lost.error, "%s", transport->lost.text);
+}
+
+static bool
+transport_is_quiet(void *priv)
+{
+	const struct transport *transport = priv;
+
+	return vfio_user_peer_exited(transport->pidfd);
+}
+
+static void
+transport_close(void *priv)
+{
+	struct transport *transport = priv;
+
+	rp_wire_fd_close(&transport->epoll_fd);
+	rp_vfu_client_destroy(transport->client);
+	rp_wire_fd_close(&transport->pidfd);
+	free(transport);
+}
+
+static const struct rp_accel_transport_ops transport_ops = {
+	.get_info = transport_get_info,
+	.region_size = transport_region_size,
+	.region_read = transport_region_read,
+	.region_write = transport_region_write,
+	.region_window = transport_region_window,
+	.region_io_fd = transport_region_io_fd,
+	.irq_set = transport_irq_set,
+	.dma_map = transport_dma_map,
+	.dma_unmap = transport_dma_unmap,
+	.reset = transport_reset,
+	.get_fd = transport_get_fd,
+	.process = transport_process,
+	.is_quiet = transport_is_quiet,
+	.close = transport_close,
+};
+
+static int
+inspect(struct transport *transport, struct rp_wire_why *why)
+{
+	uint32_t flags = 0;
+	int rc = rp_vfu_client_device_info(transport->client, &transport->device, why);
+
+	if (rc < 0)
+		return rc;
+	if (!transport->device.pci || transport->device.regions_count <= RP_ACCEL_TRANSPORT_CONFIG_REGION)
+		return rp_wire_why_set(why, -ENOTSUP, "not a PCI device, or one without a configuration space");
+	if (transport->device.irqs_count > RP_VFU_PCI_MSIX_IRQ) {
+		rc = rp_vfu_client_irq_info(transport->client, RP_VFU_PCI_MSIX_IRQ, &transport->msix_count, &flags, why);
+		if (rc < 0)
+			return rc;
+	}
+	if (transport->msix_count == 0 || (flags & RP_VFU_IRQ_FLAG_EVENTFD_MASK) == 0)
+		return rp_wire_why_set(why, -ENOTSUP, "no MSI-X vector that signals an eventfd");
+	return 0;
+}
+
+static int
+watch(struct transport *transport, int fd, struct rp_wire_why *why)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	if (fd >= 0 && epoll_ctl(transport->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+		return rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno));
+	return 0;
+}
+
+static int
+watch_peer(struct transport *transport, struct rp_wire_why *why)
+{
+	int socket_fd = rp_vfu_client_fd(transport->client);
+	int rc;
+
+	transport->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (transport->epoll_fd < 0)
+		return rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno));
+	transport->pidfd = vfio_user_peer_open(socket_fd, &transport->peer_pid);
+	rc = watch(transport, socket_fd, why);
+	return rc < 0 ? rc : watch(transport, transport->pidfd, why);
+}
+
+int
+rp_vfio_user_open(const struct rp_vfio_user_config *config, struct rp_accel_transport *ret_transport,
+		  struct rp_wire_why *why)
+{
+	struct rp_vfu_client_config client_config = {
+		.socket_path = config->socket_path,
+		.timeout_ms = config->timeout_ms != 0 ? config->timeout_ms : RP_VFIO_USER_TIMEOUT_MS,
+	};
+	struct transport *transport = calloc(1, sizeof(*transport));
+	int rc;
+
+	if (transport == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	transport->epoll_fd = -1;
+	transport->pidfd = -1;
+	snprintf(transport->path, sizeof(transport->path), "%s", config->socket_path);
+	rc = rp_vfu_client_create(&client_config, &client_ops, transport, &transport->client, why);
+	if (rc == 0)
+		rc = watch_peer(transport, why);
+	if (rc == 0)
+		rc = inspect(transport, why);
+	if (rc < 0) {
+		transport_close(transport);
+		return rc;
+	}
+	ret_transport->ops = &transport_ops;
+	ret_transport->priv = transport;
+	return 0;
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "rp_accel_vendor.h"
+#include "virtio.h"
+
+/*
+ * Each operation: refuse when the device has failed, do it, and judge by what came
+ * of it whether the device has failed now. The judge needs words, so a caller that
+ * wants none gets a place for them.
+ */
+#define WORDS(why) ((why) != NULL ? (why) : &(struct rp_wire_why){0})
+
+static void
+accel_get_info(void *priv, struct rp_accel_info *ret_info)
+{
+	const struct virtio_device *device = priv;
+	const struct rp_accel_transport_info *transport = &device->transport_info;
+
+	memset(ret_info, 0, sizeof(*ret_info));
+	snprintf(ret_info->driver, sizeof(ret_info->driver), "virtio");
+	snprintf(ret_info->transport, sizeof(ret_info->transport), "%s", transport->name);
+	snprintf(ret_info->device, sizeof(ret_info->device), "%s", transport->device);
+	ret_info->features = virtio_features_offered(device->device_features);
+	ret_info->features_required = device->own_features;
+	ret_info->queues_count = (uint16_t)device->queues_count;
+	ret_info->queue_size_max = device->queue_size_max;
+	ret_info->class =
+		virtio_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK) ? RP_ACCEL_CLASS_A : RP_ACCEL_CLASS_B;
+	ret_info->notify_by_address = virtio_vendor_has(device, RP_ACCEL_VENDOR_NOTIFY_ADDRESS_MASK);
+	ret_info->has_mac = device->has_mac;
+	memcpy(ret_info->mac, device->mac, sizeof(ret_info->mac));
+	ret_info->vfio_file_fd = transport->vfio_file_fd;
+	ret_info->peer_pid = transport->peer_pid;
+}
+
+static int
+accel_set_features(void *priv, uint64_t features, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = virtio_usable(device, words);
+
+	if (rc == 0)
+		rc = virtio_features_check(device->device_features, features, words);
+	if (rc == 0)
+		rc = virtio_negotiate(device, features, words);
+	return virtio_judge(device, rc, words);
+}
+
+/* A refusal that is neither an overlap nor a limit leaves the device without the guest's memory: it is of no use. */
+static int
+dma_error(int error, struct rp_wire_why *why)
+{
+	if (error == 0 || error == -EEXIST || error == -ENOSPC)
+		return error;
+	if (error != -ENOMEM)
+		return virtio_error_from_transport(error, why);
+	why->error = -ENOSPC;
+	return -ENOSPC;
+}
+
+static int
+accel_dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
+	      struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = virtio_usable(device, words);
+
+	if (rc == 0)
+		rc = dma_error(device->transport.ops->dma_map(device->transport.priv, iova, size_bytes, fd, offset_bytes,
+							      hva, words),
+			       words);
+	return virtio_judge(device, rc, words);
+}
+
+static int
+accel_dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = virtio_usable(device, words);
+
+	if (rc == 0)
+		rc = device->transport.ops->dma_unmap(device->transport.priv, iova, size_bytes, words);
+	if (rc < 0)
+		rc = virtio_error_from_transport(rc, words);
+	return virtio_judge(device, rc, words);
+}
+
+static int
+accel_queue_start(void *priv, unsigned int queue, const struct rp_accel_queue_config *config, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = virtio_usable(device, words);
+
+	if (rc == 0)
+		rc = virtio_queue_start(device, queue, config, words);
+	return virtio_judge(device, rc, words);
+}
+
+static int
+accel_queue_stop(void *priv, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = virtio_usable(device, words);
+
+	if (rc == 0)
+		rc = virtio_queue_stop(device, queue, ret_index, words);
+	return virtio_judge(device, rc, words);
+}
+
+static int
+accel_queue_call(void *priv, unsigned int queue, int call_fd, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = virtio_usable(device, words);
+
+	if (rc == 0)
+		rc = virtio_queue_call(device, queue, call_fd, words);
+	return virtio_judge(device, rc, words);
+}
+
+static int
+accel_queue_kick(void *priv, unsigned int queue)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why words = {0};
+	int rc = virtio_usable(device, &words);
+
+	if (rc == 0)
+		rc = virtio_doorbell_ring(device, queue, &words);
+	return virtio_judge(device, rc, &words);
+}
+
+static int
+accel_queue_notify_area(void *priv, unsigned int queue, struct rp_accel_notify_area *ret_area,
+			struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = virtio_usable(device, words);
+
+	if (rc == 0)
+		rc = virtio_notify_area(device, queue, ret_area, words);
+	return virtio_judge(device, rc, words);
+}
+
+static int
+accel_queue_counters(void *priv, unsigned int queue, struct rp_accel_queue_counters *ret_counters)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why words = {0};
+	int rc = virtio_usable(device, &words);
+
+	if (rc == 0)
+		rc = queue < device->queues_count ? virtio_vendor_counters(device, queue, ret_counters, &words) : -EINVAL;
+	return virtio_judge(device, rc, &words);
+}
+
+static int
+accel_config_get(void *priv, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why words = {0};
+	int rc = virtio_usable(device, &words);
+
+	if (rc == 0)
+		rc = virtio_config_get(device, offset_bytes, size_bytes, ret_bytes, &words);
+	return virtio_judge(device, rc, &words);
+}
+
+static int
+accel_reset(void *priv, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = virtio_usable(device, words);
+
+	if (rc == 0)
+		rc = virtio_reset(device, words);
+	return virtio_judge(device, rc, words);
+}
+
+static int
+accel_get_fd(void *priv)
+{
+	const struct virtio_device *device = priv;
+
+	return device->epoll_fd;
+}
+
+static int
+accel_process(void *priv, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = virtio_usable(device, words);
+
+	if (rc == 0)
+		rc = virtio_process(device, words);
+	return virtio_judge(device, rc, words);
+}
+
+static bool
+accel_is_quiet(void *priv)
+{
+	const struct virtio_device *device = priv;
+
+	return device->quiet || device->transport.ops->is_quiet(device->transport.priv);
+}
+
+static void
+accel_close(void *priv)
+{
+	virtio_close(priv);
+}
+
+const struct rp_accel_ops virtio_accel_ops = {
+	.get_info = accel_get_info,
+	.set_features = accel_set_features,
+	.dma_map = accel_dma_map,
+	.dma_unmap = accel_dma_unmap,
+	.queue_start = accel_queue_start,
+	.queue_stop = accel_queue_stop,
+	.queue_call = accel_queue_call,
+	.queue_kick = accel_queue_kick,
+	.queue_notify_area = accel_queue_notify_area,
+	.queue_counters = accel_queue_counters,
+	.config_get = accel_config_get,
+	.reset = accel_reset,
+	.get_fd = accel_get_fd,
+	.process = accel_process,
+	.is_quiet = accel_is_quiet,
+	.close = accel_close,
+};

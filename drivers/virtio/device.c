@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "rp_accel_vendor.h"
+#include "rp_wire_fd.h"
+#include "virtio.h"
+#include "virtio_regs.h"
+
+#define VERSION_1_BIT 32u
+
+int
+virtio_usable(const struct virtio_device *device, struct rp_wire_why *why)
+{
+	if (device->failed.error == 0)
+		return 0;
+	return rp_wire_why_set(why, device->failed.error, "%s", device->failed.text);
+}
+
+int
+virtio_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why)
+{
+	if (!virtio_error_is_loss(rc) || device->failed.error != 0)
+		return rc;
+	device->failed = *why;
+	device->failed.error = rc;
+	/* Whoever polls us learns of it too, not only whose call this was. */
+	eventfd_write(device->config_event_fd, 1);
+	/* Whatever it did wrong: a reset that reads back proves that it touches no ring. */
+	if (rc != -ENOTCONN)
+		device->quiet = virtio_reset(device, NULL) == 0;
+	return rc;
+}
+
+int
+virtio_process(struct virtio_device *device, struct rp_wire_why *why)
+{
+	uint64_t count;
+	int rc = device->transport.ops->process(device->transport.priv, why);
+
+	if (rc < 0)
+		return virtio_error_from_transport(rc, why);
+	/* Non-blocking; what it counted does not matter, the status is looked at anyway. */
+	if (read(device->config_event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		return rp_wire_why_set(why, -EIO, "configuration interrupt: eventfd: %s", strerror(errno));
+	return virtio_status_check(device, why);
+}
+
+static int
+check_identity(const struct virtio_layout *layout, struct rp_wire_why *why)
+{
+	uint16_t vendor = layout->pci_vendor, id = layout->pci_device;
+
+	if (vendor != VIRTIO_PCI_VENDOR || id < VIRTIO_PCI_DEVICE_TRANSITIONAL_NET || id > VIRTIO_PCI_DEVICE_LAST)
+		return rp_wire_why_set(why, -ENOTSUP, "PCI device %04x:%04x is not a virtio device", vendor, id);
+	if (id != VIRTIO_PCI_DEVICE_TRANSITIONAL_NET && id != VIRTIO_PCI_DEVICE_MODERN + VIRTIO_DEVICE_NET)
+		return rp_wire_why_set(why, -ENOTSUP, "PCI device %04x:%04x is not a virtio network device", vendor, id);
+	return 0;
+}
+
+/* A device on a real bus needs it before it may answer or reach memory; others may refuse to have such a register. */
+static int
+enable_bus(const struct virtio_device *device, struct rp_wire_why *why)
+{
+	const struct rp_accel_transport *transport = &device->transport;
+	uint8_t bytes[2];
+	int rc = transport->ops->region_read(transport->priv, RP_ACCEL_TRANSPORT_CONFIG_REGION, PCI_COMMAND,
+					     sizeof(bytes), bytes, why);
+
+	if (rc == 0) {
+		bytes[0] |= PCI_COMMAND_MEMORY_MASK | PCI_COMMAND_MASTER_MASK;
+		rc = transport->ops->region_write(transport->priv, RP_ACCEL_TRANSPORT_CONFIG_REGION, PCI_COMMAND,
+						  sizeof(bytes), bytes, why);
+	}
+	return virtio_error_is_loss(rc) ? rc : 0;
+}
+
+static int
+watch(const struct virtio_device *device, int fd, struct rp_wire_why *why)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	if (fd >= 0 && epoll_ctl(device->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+		return rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno));
+	return 0;
+}
+
+static int
+open_events(struct virtio_device *device, struct rp_wire_why *why)
+{
+	int rc;
+
+	device->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	device->config_event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (device->epoll_fd < 0 || device->config_event_fd < 0)
+		return rp_wire_why_set(why, -errno, "eventfd: %s", strerror(errno));
+	rc = watch(device, device->config_event_fd, why);
+	return rc < 0 ? rc : watch(device, device->transport.ops->get_fd(device->transport.priv), why);
+}
+
+/* Where things are, before any register is touched. */
+static int
+inspect(struct virtio_device *device, struct rp_wire_why *why)
+{
+	int rc = virtio_capabilities_read(&device->transport, &device->layout, why);
+
+	if (rc == 0)
+		rc = check_identity(&device->layout, why);
+	if (rc == 0)
+		rc = virtio_layout_check(&device->transport, &device->layout, why);
+	return rc;
+}
+
+static int
+interrogate(struct virtio_device *device, struct rp_wire_why *why)
+{
+	int rc = enable_bus(device, why);
+
+	if (rc == 0)
+		rc = virtio_reset(device, why);
+	if (rc == 0)
+		rc = virtio_device_features(device, &device->device_features, why);
+	if (rc == 0 && !virtio_feature(device->device_features, VERSION_1_BIT))
+		rc = rp_wire_why_set(why, -ENOTSUP, "features: the device does not offer VERSION_1");
+	if (rc == 0)
+		rc = virtio_queues_open(device, why);
+	if (rc == 0)
+		rc = virtio_vendor_open(device, why);
+	if (rc == 0)
+		rc = virtio_config_open(device, why);
+	if (rc == 0)
+		rc = virtio_doorbells_open(device, why);
+	if (rc < 0)
+		return rc;
+	device->own_features = virtio_features_own(device->device_features,
+						   virtio_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK));
+	return 0;
+}
+
+/* All but the transport. */
+static void
+release(struct virtio_device *device)
+{
+	virtio_doorbells_close(device);
+	rp_wire_fd_close(&device->config_event_fd);
+	rp_wire_fd_close(&device->epoll_fd);
+	free(device);
+}
+
+void
+virtio_close(struct virtio_device *device)
+{
+	struct rp_accel_transport transport = device->transport;
+
+	if (device->failed.error == 0)
+		virtio_reset(device, NULL);
+	release(device);
+	transport.ops->close(transport.priv);
+}
+
+static struct virtio_device *
+allocate(const struct rp_accel_transport *transport, const struct rp_virtio_config *config)
+{
+	struct virtio_device *device = calloc(1, sizeof(*device));
+	unsigned int i;
+
+	if (device == NULL)
+		return NULL;
+	device->transport = *transport;
+	transport->ops->get_info(transport->priv, &device->transport_info);
+	device->wait_ms = config->wait_ms != 0 ? config->wait_ms : RP_VIRTIO_WAIT_MS;
+	device->epoll_fd = -1;
+	device->config_event_fd = -1;
+	for (i = 0; i < RP_ACCEL_QUEUES_MAX; i++)
+		device->queues[i].kick_fd = -1;
+	return device;
+}
+
+int
+rp_virtio_open(struct rp_accel_transport *transport, const struct rp_virtio_config *config,
+	       struct rp_accel *ret_accel, struct rp_wire_why *why)
+{
+	struct virtio_device *device = allocate(transport, config);
+	int rc;
+
+	if (device == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	rc = open_events(device, why);
+	if (rc == 0)
+		rc = inspect(device, why);
+	if (rc == 0)
+		rc = interrogate(device, why);
+	if (rc < 0) {
+		release(device);
+		return rc;
+	}
+	transport->ops = NULL;
+	transport->priv = NULL;
+	ret_accel->ops = &virtio_accel_ops;
+	ret_accel->priv = device;
+	return 0;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "virtio.h"
+
+/* What becomes of a feature bit that the device offers. A bit without a row is withheld. */
+enum use {
+	OFFERED, /* the guest may have it */
+	OURS, /* set on the device, whatever the guest says, and not shown to it */
+	OURS_WITHOUT_RING_STATE, /* as OURS, when nothing better stops a queue */
+	WITHHELD, /* needs what a port does not give */
+};
+
+struct feature {
+	uint8_t bit;
+	enum use use;
+	const char *name;
+};
+
+/*
+ * virtio 1.2, 5.1.3 and 6. Withheld are the control queue and all that is set
+ * through it (it never leaves the VMM), ring layouts that we cannot move yet, what
+ * changes the doorbell's value, and what concerns the device's owner.
+ */
+/* clang-format off */
+static const struct feature features[] = {
+	{0,  OFFERED,  "CSUM"},
+	{1,  OFFERED,  "GUEST_CSUM"},
+	{2,  WITHHELD, "CTRL_GUEST_OFFLOADS"},
+	{3,  OFFERED,  "MTU"},
+	{5,  OFFERED,  "MAC"},
+	{7,  OFFERED,  "GUEST_TSO4"},
+	{8,  OFFERED,  "GUEST_TSO6"},
+	{9,  OFFERED,  "GUEST_ECN"},
+	{10, OFFERED,  "GUEST_UFO"},
+	{11, OFFERED,  "HOST_TSO4"},
+	{12, OFFERED,  "HOST_TSO6"},
+	{13, OFFERED,  "HOST_ECN"},
+	{14, OFFERED,  "HOST_UFO"},
+	{15, OFFERED,  "MRG_RXBUF"},
+	{16, OFFERED,  "STATUS"},
+	{17, WITHHELD, "CTRL_VQ"},
+	{18, WITHHELD, "CTRL_RX"},
+	{19, WITHHELD, "CTRL_VLAN"},
+	{20, WITHHELD, "CTRL_RX_EXTRA"},
+	{21, WITHHELD, "GUEST_ANNOUNCE"},
+	{22, WITHHELD, "MQ"},
+	{23, WITHHELD, "CTRL_MAC_ADDR"},
+	{28, OFFERED,  "INDIRECT_DESC"},
+	{29, OFFERED,  "EVENT_IDX"},
+	{32, OFFERED,  "VERSION_1"},
+	{33, OURS,     "ACCESS_PLATFORM"},
+	{34, WITHHELD, "RING_PACKED"},
+	{35, OFFERED,  "IN_ORDER"},
+	{36, OURS,     "ORDER_PLATFORM"},
+	{37, WITHHELD, "SR_IOV"},
+	{38, WITHHELD, "NOTIFICATION_DATA"},
+	{39, WITHHELD, "NOTIF_CONFIG_DATA"},
+	{40, OURS_WITHOUT_RING_STATE, "RING_RESET"},
+	{41, WITHHELD, "ADMIN_VQ"},
+	{50, WITHHELD, "DEVICE_STATS"},
+	{51, WITHHELD, "HASH_TUNNEL"},
+	{52, WITHHELD, "VQ_NOTF_COAL"},
+	{53, WITHHELD, "NOTF_COAL"},
+	{54, OFFERED,  "GUEST_USO4"},
+	{55, OFFERED,  "GUEST_USO6"},
+	{56, OFFERED,  "HOST_USO"},
+	{57, WITHHELD, "HASH_REPORT"},
+	{59, OFFERED,  "GUEST_HDRLEN"},
+	{60, WITHHELD, "RSS"},
+	{61, OFFERED,  "RSC_EXT"},
+	{62, WITHHELD, "STANDBY"},
+	{63, OFFERED,  "SPEED_DUPLEX"},
+};
+/* clang-format on */
+
+#define FEATURES_COUNT (sizeof(features) / sizeof(features[0]))
+#define VERSION_1_BIT 32u
+
+static uint64_t
+mask_of(enum use use)
+{
+	uint64_t mask = 0;
+	size_t i;
+
+	for (i = 0; i < FEATURES_COUNT; i++)
+		if (features[i].use == use)
+			mask |= 1ull << features[i].bit;
+	return mask;
+}
+
+static const char *
+name_of(unsigned int bit)
+{
+	size_t i;
+
+	for (i = 0; i < FEATURES_COUNT; i++)
+		if (features[i].bit == bit)
+			return features[i].name;
+	return NULL;
+}
+
+bool
+virtio_feature(uint64_t mask, unsigned int bit)
+{
+	return (mask >> bit & 1) != 0;
+}
+
+uint64_t
+virtio_features_offered(uint64_t device_features)
+{
+	return device_features & mask_of(OFFERED);
+}
+
+uint64_t
+virtio_features_own(uint64_t device_features, bool has_ring_state)
+{
+	uint64_t mask = mask_of(OURS);
+
+	if (!has_ring_state)
+		mask |= mask_of(OURS_WITHOUT_RING_STATE);
+	return device_features & mask;
+}
+
+void
+virtio_features_names(uint64_t mask, char *ret_text, size_t size)
+{
+	size_t used = 0;
+	unsigned int bit;
+
+	ret_text[0] = '\0';
+	for (bit = 0; bit < 64; bit++) {
+		const char *name = name_of(bit);
+		const char *comma = used > 0 ? ", " : "";
+
+		if (!virtio_feature(mask, bit))
+			continue;
+		if (name != NULL)
+			snprintf(ret_text + used, size - used, "%s%s", comma, name);
+		else
+			snprintf(ret_text + used, size - used, "%sbit %u", comma, bit);
+		used = strlen(ret_text);
+	}
+}
+
+int
+virtio_features_check(uint64_t device_features, uint64_t guest_features, struct rp_wire_why *why)
+{
+	uint64_t refused = guest_features & ~virtio_features_offered(device_features);
+	char names[160];
+
+	if (refused != 0) {
+		virtio_features_names(refused, names, sizeof(names));
+		return rp_wire_why_set(why, -ENOTSUP, "features: the device was not offered with %s", names);
+	}
+	/* Without it headers are shorter and in the guest's byte order: no virtio 1.x device does that. */
+	if (!virtio_feature(guest_features, VERSION_1_BIT))
+		return rp_wire_why_set(why, -ENOTSUP, "features: the guest did not accept VERSION_1 (a legacy driver)");
+	return 0;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "virtio.h"
+#include "virtio_regs.h"
+
+static int
+read_status(const struct virtio_device *device, uint64_t *ret_status, struct rp_wire_why *why)
+{
+	return virtio_common_read(device, COMMON_DEVICE_STATUS, 1, ret_status, why);
+}
+
+static int
+write_status(const struct virtio_device *device, uint64_t status, struct rp_wire_why *why)
+{
+	return virtio_common_write(device, COMMON_DEVICE_STATUS, 1, status, why);
+}
+
+/* 4.1.4.3: two halves behind a select register */
+int
+virtio_device_features(const struct virtio_device *device, uint64_t *ret_features, struct rp_wire_why *why)
+{
+	uint64_t features = 0, half_bits;
+	unsigned int half;
+	int rc;
+
+	for (half = 0; half < 2; half++) {
+		rc = virtio_common_write(device, COMMON_DEVICE_FEATURE_SELECT, 4, half, why);
+		if (rc == 0)
+			rc = virtio_common_read(device, COMMON_DEVICE_FEATURE, 4, &half_bits, why);
+		if (rc < 0)
+			return rc;
+		features |= half_bits << 32 * half;
+	}
+	*ret_features = features;
+	return 0;
+}
+
+static int
+write_features(const struct virtio_device *device, uint64_t features, struct rp_wire_why *why)
+{
+	unsigned int half;
+	int rc = 0;
+
+	for (half = 0; half < 2 && rc == 0; half++) {
+		rc = virtio_common_write(device, COMMON_DRIVER_FEATURE_SELECT, 4, half, why);
+		if (rc == 0)
+			rc = virtio_common_write(device, COMMON_DRIVER_FEATURE, 4, features >> 32 * half & 0xffffffffu,
+					  why);
+	}
+	return rc;
+}
+
+static int
+write_reset(const struct virtio_device *device, struct rp_wire_why *why)
+{
+	int rc = write_status(device, 0, why);
+
+	/* 4.1.4.3.2: the reset is complete when the status reads 0. */
+	return rc < 0 ? rc : virtio_wait(device, COMMON_DEVICE_STATUS, 1, 0, "device_status (reset)", why);
+}
+
+int
+virtio_reset(struct virtio_device *device, struct rp_wire_why *why)
+{
+	const struct rp_accel_transport *transport = &device->transport;
+	unsigned int i;
+	int rc = write_reset(device, why);
+
+	/* A device that ignores its driver may still obey its bus. */
+	if (rc == -ETIMEDOUT && device->transport_info.resettable && transport->ops->reset(transport->priv, NULL) == 0)
+		rc = write_reset(device, why);
+	if (rc < 0)
+		return rc;
+	device->negotiated = false;
+	device->driver_ok = false;
+	for (i = 0; i < device->queues_count; i++) {
+		if (!device->queues[i].running)
+			continue;
+		device->queues[i].running = false;
+		/* The device is quiet; a refusal leaves an eventfd with it that it has no reason to write. */
+		transport->ops->irq_set(transport->priv, i, -1, NULL);
+	}
+	return 0;
+}
+
+/* Without it the device still works, but we learn that it failed only when we use it. */
+static int
+arm_config_vector(struct virtio_device *device, struct rp_wire_why *why)
+{
+	const struct rp_accel_transport *transport = &device->transport;
+	uint64_t vector = VIRTIO_NO_VECTOR;
+	int rc;
+
+	if (device->has_config_vector &&
+	    transport->ops->irq_set(transport->priv, device->queues_count, device->config_event_fd, NULL) == 0)
+		vector = device->queues_count;
+	rc = virtio_common_write(device, COMMON_CONFIG_MSIX_VECTOR, 2, vector, why);
+	return rc < 0 ? rc : virtio_common_read(device, COMMON_CONFIG_MSIX_VECTOR, 2, &vector, why);
+}
+
+static int
+accept_features(struct virtio_device *device, uint64_t features, struct rp_wire_why *why)
+{
+	uint64_t status = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER;
+	char names[160];
+	int rc = write_features(device, features, why);
+
+	if (rc == 0)
+		rc = write_status(device, status | VIRTIO_STATUS_FEATURES_OK, why);
+	if (rc == 0)
+		rc = read_status(device, &status, why);
+	if (rc < 0)
+		return rc;
+	if ((status & VIRTIO_STATUS_NEEDS_RESET) != 0)
+		return rp_wire_why_set(why, -EIO, "device_status: 0x%02" PRIx64 ", it asks for a reset", status);
+	if ((status & VIRTIO_STATUS_FEATURES_OK) != 0)
+		return 0;
+	virtio_features_names(features, names, sizeof(names));
+	rp_wire_why_set(why, -ENOTSUP, "features: the device refuses the set %s", names);
+	/* Nothing was started; a failed reset would show at the next use. */
+	virtio_reset(device, NULL);
+	return -ENOTSUP;
+}
+
+/* 3.1.1 */
+int
+virtio_negotiate(struct virtio_device *device, uint64_t guest_features, struct rp_wire_why *why)
+{
+	int rc = virtio_reset(device, why);
+
+	if (rc == 0)
+		rc = write_status(device, VIRTIO_STATUS_ACKNOWLEDGE, why);
+	if (rc == 0)
+		rc = write_status(device, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER, why);
+	if (rc == 0)
+		rc = accept_features(device, guest_features | device->own_features, why);
+	if (rc == 0)
+		rc = arm_config_vector(device, why);
+	if (rc < 0)
+		return rc;
+	device->guest_features = guest_features;
+	device->negotiated = true;
+	return 0;
+}
+
+int
+virtio_set_driver_ok(struct virtio_device *device, struct rp_wire_why *why)
+{
+	int rc;
+
+	if (device->driver_ok)
+		return 0;
+	rc = write_status(device,
+			  VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK |
+				  VIRTIO_STATUS_DRIVER_OK,
+			  why);
+	device->driver_ok = rc == 0;
+	return rc;
+}
+
+int
+virtio_status_check(const struct virtio_device *device, struct rp_wire_why *why)
+{
+	uint64_t expected = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK;
+	uint64_t status;
+	int rc;
+
+	if (!device->negotiated)
+		return 0;
+	if (device->driver_ok)
+		expected |= VIRTIO_STATUS_DRIVER_OK;
+	rc = read_status(device, &status, why);
+	if (rc < 0)
+		return rc;
+	if ((status & VIRTIO_STATUS_NEEDS_RESET) != 0)
+		return rp_wire_why_set(why, -EIO, "device_status: 0x%02" PRIx64 ", it asks for a reset", status);
+	if (status != expected)
+		return rp_wire_why_set(why, -EIO, "device_status: 0x%02" PRIx64 ", expected 0x%02" PRIx64
+				       ": it was reset by somebody else", status, expected);
+	return 0;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "rp_accel_vendor.h"
+#include "virtio.h"
+#include "virtio_regs.h"
+
+#define RING_RESET_BIT 40u
+
+/* Write a register and see that the device took it. */
+static int
+set_and_verify(const struct virtio_device *device, uint64_t offset_bytes, uint64_t value, const char *name,
+	       unsigned int queue, struct rp_wire_why *why)
+{
+	uint64_t back;
+	int rc = virtio_common_write(device, offset_bytes, 2, value, why);
+
+	if (rc == 0)
+		rc = virtio_common_read(device, offset_bytes, 2, &back, why);
+	if (rc < 0)
+		return rc;
+	if (back != value)
+		return rp_wire_why_set(why, -ENOTSUP, "queue %u: %s: reads 0x%" PRIx64 " after 0x%" PRIx64
+				       " was written: the device refuses it", queue, name, back, value);
+	return 0;
+}
+
+static int
+check_config(const struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
+	     struct rp_wire_why *why)
+{
+	if (queue >= device->queues_count)
+		return rp_wire_why_set(why, -EINVAL, "queue %u: expected less than %u", queue, device->queues_count);
+	if (!device->negotiated)
+		return rp_wire_why_set(why, -EINVAL, "queue %u: features are not negotiated", queue);
+	if (device->queues[queue].running)
+		return rp_wire_why_set(why, -EBUSY, "queue %u: is running", queue);
+	if (!virtio_is_power_of_two(config->num) || config->num > device->queues[queue].size_max)
+		return rp_wire_why_set(why, -EINVAL, "queue %u: size: %u, expected a power of two up to %u", queue,
+				       config->num, device->queues[queue].size_max);
+	/* 2.7 */
+	if (config->desc_iova % 16 != 0 || config->avail_iova % 2 != 0 || config->used_iova % 4 != 0)
+		return rp_wire_why_set(why, -EINVAL, "queue %u: ring: desc 0x%" PRIx64 ", avail 0x%" PRIx64 ", used 0x%"
+				       PRIx64 ": expected multiples of 16, 2 and 4", queue, config->desc_iova,
+				       config->avail_iova, config->used_iova);
+	if (config->index != 0 && !virtio_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
+		return rp_wire_why_set(why, -ENOTSUP, "queue %u: index: %u: the device starts rings at index 0 only "
+				       "(class B)", queue, config->index);
+	return 0;
+}
+
+/* 4.1.3.1: 64-bit fields as two 32-bit accesses */
+static int
+set_address(const struct virtio_device *device, uint64_t offset_bytes, uint64_t iova, struct rp_wire_why *why)
+{
+	int rc = virtio_common_write(device, offset_bytes, 4, iova & 0xffffffffu, why);
+
+	return rc < 0 ? rc : virtio_common_write(device, offset_bytes + 4, 4, iova >> 32, why);
+}
+
+/* 4.1.5.1.3 and 4.1.5.1.2.1; the vector of a queue is its own number */
+static int
+program(const struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
+	struct rp_wire_why *why)
+{
+	uint64_t enabled;
+	int rc = virtio_queue_select(device, queue, why);
+
+	if (rc == 0)
+		rc = virtio_common_read(device, COMMON_QUEUE_ENABLE, 2, &enabled, why);
+	if (rc == 0 && enabled != 0)
+		rc = rp_wire_why_set(why, -EIO, "queue %u: queue_enable: reads %" PRIu64 " though it was stopped", queue,
+				     enabled);
+	if (rc == 0)
+		rc = set_and_verify(device, COMMON_QUEUE_SIZE, config->num, "queue_size", queue, why);
+	if (rc == 0)
+		rc = set_and_verify(device, COMMON_QUEUE_MSIX_VECTOR, queue, "queue_msix_vector", queue, why);
+	if (rc == 0)
+		rc = set_address(device, COMMON_QUEUE_DESC, config->desc_iova, why);
+	if (rc == 0)
+		rc = set_address(device, COMMON_QUEUE_DRIVER, config->avail_iova, why);
+	if (rc == 0)
+		rc = set_address(device, COMMON_QUEUE_DEVICE, config->used_iova, why);
+	if (rc == 0 && virtio_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
+		rc = virtio_vendor_set_index(device, queue, config->index, why);
+	return rc < 0 ? rc : set_and_verify(device, COMMON_QUEUE_ENABLE, 1, "queue_enable", queue, why);
+}
+
+static int
+set_vector(const struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why)
+{
+	int rc = device->transport.ops->irq_set(device->transport.priv, queue, call_fd, why);
+
+	if (rc == 0)
+		return 0;
+	rp_wire_why_prefix(why, "queue %u: MSI-X vector: ", queue);
+	return virtio_error_from_transport(rc, why);
+}
+
+int
+virtio_queue_start(struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
+		   struct rp_wire_why *why)
+{
+	int rc = check_config(device, queue, config, why);
+
+	if (rc < 0)
+		return rc;
+	rc = set_vector(device, queue, config->call_fd, why);
+	if (rc < 0)
+		return rc;
+	rc = program(device, queue, config, why);
+	if (rc < 0) {
+		set_vector(device, queue, -1, NULL);
+		return rc;
+	}
+	device->queues[queue].running = true;
+	rc = virtio_set_driver_ok(device, why);
+	return rc < 0 ? rc : virtio_status_check(device, why);
+}
+
+/* 4.1.4.3.2: the reset is over when queue_reset reads 0, and then queue_enable does too. */
+static int
+stop_by_queue_reset(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
+{
+	uint64_t enabled;
+	int rc = virtio_queue_select(device, queue, why);
+
+	if (rc == 0)
+		rc = virtio_common_write(device, COMMON_QUEUE_RESET, 2, 1, why);
+	if (rc == 0)
+		rc = virtio_wait(device, COMMON_QUEUE_RESET, 2, 0, "queue_reset", why);
+	if (rc == 0)
+		rc = virtio_common_read(device, COMMON_QUEUE_ENABLE, 2, &enabled, why);
+	if (rc < 0)
+		return rc;
+	if (enabled != 0)
+		return rp_wire_why_set(why, -EIO, "queue %u: queue_enable: reads %" PRIu64 " after a queue reset", queue,
+				       enabled);
+	return 0;
+}
+
+static int
+stop_by_device_reset(struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
+{
+	unsigned int i;
+
+	for (i = 0; i < device->queues_count; i++)
+		if (i != queue && device->queues[i].running)
+			return rp_wire_why_set(why, -ENOTSUP, "queue %u: the device cannot stop one queue while queue %u "
+					       "runs (neither RING_RESET nor ring state): a reset stops all", queue, i);
+	return virtio_negotiate(device, device->guest_features, why);
+}
+
+static int
+stop(struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
+{
+	if (virtio_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
+		return virtio_vendor_stop(device, queue, ret_index, why);
+	if (virtio_feature(device->own_features, RING_RESET_BIT))
+		return stop_by_queue_reset(device, queue, why);
+	return stop_by_device_reset(device, queue, why);
+}
+
+int
+virtio_queue_stop(struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
+{
+	int rc;
+
+	if (queue >= device->queues_count || !device->queues[queue].running)
+		return rp_wire_why_set(why, -EINVAL, "queue %u: is not running", queue);
+	rc = stop(device, queue, ret_index, why);
+	if (rc < 0)
+		return rc;
+	device->queues[queue].running = false;
+	/* The ring is let go of; that a vector keeps its eventfd longer harms nobody. */
+	set_vector(device, queue, -1, NULL);
+	return 0;
+}
+
+int
+virtio_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why)
+{
+	if (queue >= device->queues_count || !device->queues[queue].running)
+		return rp_wire_why_set(why, -EINVAL, "queue %u: is not running", queue);
+	return set_vector(device, queue, call_fd, why);
+}

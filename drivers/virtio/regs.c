@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "rp_wire_clock.h"
+#include "virtio.h"
+#include "virtio_regs.h"
+
+#define PAUSE_MIN_US 50u
+#define PAUSE_MAX_US 2000u
+
+bool
+virtio_error_is_loss(int error)
+{
+	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EIO;
+}
+
+int
+virtio_error_from_transport(int error, struct rp_wire_why *why)
+{
+	int ours = virtio_error_is_loss(error) ? error : -EIO;
+
+	if (why != NULL)
+		why->error = ours;
+	return ours;
+}
+
+int
+virtio_read(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
+	    unsigned int width_bytes, uint64_t *ret_value, struct rp_wire_why *why)
+{
+	const struct virtio_place *place = &device->layout.places[structure];
+	uint8_t bytes[8] = {0};
+	uint64_t value = 0;
+	unsigned int i;
+	int rc;
+
+	assert(place->present && offset_bytes + width_bytes <= place->length_bytes);
+	rc = device->transport.ops->region_read(device->transport.priv, place->bar, place->offset_bytes + offset_bytes,
+						width_bytes, bytes, why);
+	if (rc < 0) {
+		rp_wire_why_prefix(why, "%s: read at 0x%" PRIx64 ": ", virtio_structure_name(structure), offset_bytes);
+		return virtio_error_from_transport(rc, why);
+	}
+	for (i = 0; i < width_bytes; i++)
+		value |= (uint64_t)bytes[i] << 8 * i;
+	*ret_value = value;
+	return 0;
+}
+
+int
+virtio_write(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
+	     unsigned int width_bytes, uint64_t value, struct rp_wire_why *why)
+{
+	const struct virtio_place *place = &device->layout.places[structure];
+	uint8_t bytes[8];
+	unsigned int i;
+	int rc;
+
+	assert(place->present && offset_bytes + width_bytes <= place->length_bytes);
+	for (i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(value >> 8 * i);
+	rc = device->transport.ops->region_write(device->transport.priv, place->bar,
+						 place->offset_bytes + offset_bytes, width_bytes, bytes, why);
+	if (rc == 0)
+		return 0;
+	rp_wire_why_prefix(why, "%s: write at 0x%" PRIx64 ": ", virtio_structure_name(structure), offset_bytes);
+	return virtio_error_from_transport(rc, why);
+}
+
+int
+virtio_common_read(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
+		   uint64_t *ret_value, struct rp_wire_why *why)
+{
+	return virtio_read(device, VIRTIO_COMMON, offset_bytes, width_bytes, ret_value, why);
+}
+
+int
+virtio_common_write(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
+		    uint64_t value, struct rp_wire_why *why)
+{
+	return virtio_write(device, VIRTIO_COMMON, offset_bytes, width_bytes, value, why);
+}
+
+int
+virtio_queue_select(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
+{
+	return virtio_common_write(device, COMMON_QUEUE_SELECT, 2, queue, why);
+}
+
+int
+virtio_wait(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t expected,
+	    const char *name, struct rp_wire_why *why)
+{
+	uint64_t deadline_ms = rp_wire_clock_ms() + device->wait_ms;
+	unsigned int pause_us = PAUSE_MIN_US;
+
+	for (;;) {
+		uint64_t value;
+		int rc = virtio_common_read(device, offset_bytes, width_bytes, &value, why);
+
+		if (rc < 0 || value == expected)
+			return rc;
+		if (rp_wire_clock_ms() >= deadline_ms)
+			return rp_wire_why_set(why, -ETIMEDOUT, "%s: still 0x%02" PRIx64 " after %u ms, expected 0x%02"
+					       PRIx64, name, value, device->wait_ms, expected);
+		usleep(pause_us);
+		if (pause_us < PAUSE_MAX_US)
+			pause_us *= 2;
+	}
+}

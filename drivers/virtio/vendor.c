@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+
+#include "rp_accel_vendor.h"
+#include "virtio.h"
+
+#define HEADER(field) offsetof(struct rp_accel_vendor_header, field)
+#define QUEUE(field) offsetof(struct rp_accel_vendor_queue, field)
+
+static int
+read_header(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t *ret_value,
+	    struct rp_wire_why *why)
+{
+	return virtio_read(device, VIRTIO_VENDOR, offset_bytes, width_bytes, ret_value, why);
+}
+
+static uint64_t
+queue_register(const struct virtio_device *device, unsigned int queue, size_t field_bytes)
+{
+	return sizeof(struct rp_accel_vendor_header) + (uint64_t)queue * device->vendor.stride_bytes + field_bytes;
+}
+
+static int
+check_extent(const struct virtio_device *device, uint64_t stride_bytes, uint64_t queues_count, struct rp_wire_why *why)
+{
+	uint64_t length_bytes = device->layout.places[VIRTIO_VENDOR].length_bytes;
+
+	if (stride_bytes < sizeof(struct rp_accel_vendor_queue) || stride_bytes % 8 != 0)
+		return rp_wire_why_set(why, -EBADMSG, "ring state: stride: %" PRIu64 ", expected a multiple of 8, at "
+				       "least %zu", stride_bytes, sizeof(struct rp_accel_vendor_queue));
+	if (queues_count < device->queues_count)
+		return rp_wire_why_set(why, -EBADMSG, "ring state: queues: %" PRIu64 ", expected at least %u",
+				       queues_count, device->queues_count);
+	/* Two 16-bit and 32-bit numbers: cannot wrap. */
+	if (sizeof(struct rp_accel_vendor_header) + stride_bytes * queues_count > length_bytes)
+		return rp_wire_why_set(why, -EBADMSG, "ring state: %" PRIu64 " queues of %" PRIu64 " bytes reach beyond "
+				       "its length %" PRIu64, queues_count, stride_bytes, length_bytes);
+	return 0;
+}
+
+int
+virtio_vendor_open(struct virtio_device *device, struct rp_wire_why *why)
+{
+	uint64_t magic, version, stride_bytes, queues_count, flags;
+	int rc;
+
+	if (!device->layout.places[VIRTIO_VENDOR].present)
+		return 0;
+	rc = read_header(device, HEADER(magic), 4, &magic, why);
+	if (rc == 0)
+		rc = read_header(device, HEADER(version), 2, &version, why);
+	if (rc == 0)
+		rc = read_header(device, HEADER(stride_bytes), 2, &stride_bytes, why);
+	if (rc == 0)
+		rc = read_header(device, HEADER(queues_count), 4, &queues_count, why);
+	if (rc == 0)
+		rc = read_header(device, HEADER(flags), 4, &flags, why);
+	if (rc < 0)
+		return rc;
+	if (magic != RP_ACCEL_VENDOR_MAGIC)
+		return rp_wire_why_set(why, -EBADMSG, "ring state: magic: 0x%" PRIx64 ", expected 0x%x", magic,
+				       RP_ACCEL_VENDOR_MAGIC);
+	if (version != RP_ACCEL_VENDOR_VERSION)
+		return rp_wire_why_set(why, -EBADMSG, "ring state: version: %" PRIu64 ", expected %u", version,
+				       RP_ACCEL_VENDOR_VERSION);
+	rc = check_extent(device, stride_bytes, queues_count, why);
+	if (rc < 0)
+		return rc;
+	device->vendor.flags = (uint32_t)flags;
+	device->vendor.stride_bytes = (uint16_t)stride_bytes;
+	return 0;
+}
+
+bool
+virtio_vendor_has(const struct virtio_device *device, uint32_t flag_mask)
+{
+	return (device->vendor.flags & flag_mask) != 0;
+}
+
+int
+virtio_vendor_set_index(const struct virtio_device *device, unsigned int queue, uint16_t index,
+			struct rp_wire_why *why)
+{
+	uint64_t at = queue_register(device, queue, QUEUE(index));
+	uint64_t back;
+	int rc = virtio_write(device, VIRTIO_VENDOR, at, 4, index, why);
+
+	if (rc == 0)
+		rc = virtio_read(device, VIRTIO_VENDOR, at, 4, &back, why);
+	if (rc < 0)
+		return rc;
+	if (back != index)
+		return rp_wire_why_set(why, -EIO, "ring state: queue %u: index: reads %" PRIu64 " after %u was written",
+				       queue, back, index);
+	return 0;
+}
+
+int
+virtio_vendor_stop(const struct virtio_device *device, unsigned int queue, uint16_t *ret_index,
+		   struct rp_wire_why *why)
+{
+	uint64_t control_at = queue_register(device, queue, QUEUE(control));
+	uint64_t state, index;
+	int rc = virtio_write(device, VIRTIO_VENDOR, control_at, 4, RP_ACCEL_VENDOR_STOP, why);
+
+	if (rc == 0)
+		rc = virtio_read(device, VIRTIO_VENDOR, control_at, 4, &state, why);
+	if (rc == 0)
+		rc = virtio_read(device, VIRTIO_VENDOR, queue_register(device, queue, QUEUE(index)), 4, &index, why);
+	if (rc < 0)
+		return rc;
+	if (state != RP_ACCEL_VENDOR_STOPPED)
+		return rp_wire_why_set(why, -EIO, "ring state: queue %u: control: reads %" PRIu64 " after a stop", queue,
+				       state);
+	if (index > UINT16_MAX)
+		return rp_wire_why_set(why, -EIO, "ring state: queue %u: index: 0x%" PRIx64 ", expected 16 bits", queue,
+				       index);
+	*ret_index = (uint16_t)index;
+	return 0;
+}
+
+int
+virtio_vendor_counters(const struct virtio_device *device, unsigned int queue,
+		       struct rp_accel_queue_counters *ret_counters, struct rp_wire_why *why)
+{
+	struct rp_accel_queue_counters counters;
+	const struct {
+		uint64_t *value;
+		size_t at_bytes;
+	} fields[] = {
+		{&counters.direct_kicks, QUEUE(direct_kicks)},
+		{&counters.eventfd_kicks, QUEUE(eventfd_kicks)},
+		{&counters.interrupts, QUEUE(interrupts)},
+		{&counters.packets, QUEUE(packets)},
+		{&counters.bytes, QUEUE(bytes)},
+		{&counters.errors, QUEUE(errors)},
+	};
+	size_t i;
+
+	if (!virtio_vendor_has(device, RP_ACCEL_VENDOR_COUNTERS_MASK))
+		return rp_wire_why_set(why, -ENOTSUP, "the device does not count");
+	for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		int rc = virtio_read(device, VIRTIO_VENDOR, queue_register(device, queue, fields[i].at_bytes), 8,
+				     fields[i].value, why);
+
+		if (rc < 0)
+			return rc;
+	}
+	*ret_counters = counters;
+	return 0;
+}

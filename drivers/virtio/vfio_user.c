@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <string.h>
+
+#include "rp_vfio_user.h"
+#include "rp_virtio.h"
+
+#define TIMEOUT_MIN_MS 10u
+#define TIMEOUT_MAX_MS 600000u
+/* sockaddr_un's path, without its NUL. */
+#define PATH_MAX_BYTES 107u
+
+static int
+parse(const struct rp_accel_devargs *args, struct rp_vfio_user_config *ret_config, struct rp_wire_why *why)
+{
+	const char *path = rp_accel_devargs_get(args, "socket");
+	uint32_t timeout_ms = RP_VFIO_USER_TIMEOUT_MS;
+	int rc;
+
+	if (path == NULL)
+		return rp_wire_why_set(why, -EBADMSG, "key 'socket': missing, expected %s",
+				       rp_virtio_vfio_user_driver.usage);
+	if (strlen(path) > PATH_MAX_BYTES)
+		return rp_wire_why_set(why, -EBADMSG, "key 'socket': '%.40s...': %zu bytes, expected at most %u", path,
+				       strlen(path), PATH_MAX_BYTES);
+	rc = rp_accel_devargs_get_u32(args, "timeout_ms", TIMEOUT_MIN_MS, TIMEOUT_MAX_MS, &timeout_ms, why);
+	if (rc < 0)
+		return rc;
+	ret_config->socket_path = path;
+	ret_config->timeout_ms = timeout_ms;
+	return 0;
+}
+
+static int
+check(const struct rp_accel_devargs *args, struct rp_wire_why *why)
+{
+	struct rp_vfio_user_config config;
+
+	return parse(args, &config, why);
+}
+
+static int
+open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, struct rp_wire_why *why)
+{
+	struct rp_accel_transport transport = {0};
+	struct rp_virtio_config virtio_config;
+	struct rp_vfio_user_config config;
+	int rc = parse(args, &config, why);
+
+	if (rc == 0)
+		rc = rp_vfio_user_open(&config, &transport, why);
+	if (rc < 0)
+		return rc;
+	virtio_config.wait_ms = config.timeout_ms;
+	rc = rp_virtio_open(&transport, &virtio_config, ret_accel, why);
+	if (rc < 0) {
+		rp_wire_why_prefix(why, "%s: ", config.socket_path);
+		transport.ops->close(transport.priv);
+	}
+	return rc;
+}
+
+static const char *const keys[] = {"socket", "timeout_ms", NULL};
+
+const struct rp_accel_driver rp_virtio_vfio_user_driver = {
+	.name = "vfio-user",
+	.keys = keys,
+	.usage = "vfio-user,socket=PATH[,timeout_ms=N]",
+	.check = check,
+	.open = open_device,
+};

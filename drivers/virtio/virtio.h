@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VIRTIO_H
+#define VIRTIO_H
+
+/*
+ * Inside of drivers/virtio. One file, one idea:
+ *
+ *   capabilities.c  where the device says that its structures are
+ *   layout.c        whether they can be there
+ *   regs.c          registers: width, byte order, bounded waits
+ *   features.c      which feature bits go to the guest, which are ours
+ *   handshake.c     reset, negotiation, DRIVER_OK
+ *   vendor.c        the ring state capability
+ *   queue_open.c    which queues there are
+ *   queue.c         start, stop, call
+ *   doorbell.c      how we ring
+ *   notify_area.c   whether a doorbell's page may be handed out
+ *   config.c        the device configuration
+ *   device.c        open, close, failure
+ *   accel.c         the operations table
+ *   vfio_user.c     the driver over vfio-user
+ */
+
+#include <stddef.h>
+
+#include "rp_virtio.h"
+
+enum virtio_structure {
+	VIRTIO_COMMON,
+	VIRTIO_NOTIFY,
+	VIRTIO_ISR,
+	VIRTIO_CONFIG,
+	VIRTIO_VENDOR,
+	VIRTIO_MSIX_TABLE,
+	VIRTIO_MSIX_PBA,
+	VIRTIO_STRUCTURES_COUNT,
+};
+
+/* A structure's place; present ones were checked against their BAR. */
+struct virtio_place {
+	bool present;
+	uint32_t bar;
+	uint64_t offset_bytes;
+	uint64_t length_bytes;
+};
+
+struct virtio_layout {
+	uint16_t pci_vendor;
+	uint16_t pci_device;
+	struct virtio_place places[VIRTIO_STRUCTURES_COUNT];
+	uint32_t notify_multiplier;
+};
+
+/* Vendor registers; flags 0: the device has none. */
+struct virtio_vendor {
+	uint32_t flags;
+	uint16_t stride_bytes;
+};
+
+enum virtio_kick_path {
+	VIRTIO_KICK_MESSAGE,
+	VIRTIO_KICK_EVENTFD,
+	VIRTIO_KICK_STORE,
+};
+
+struct virtio_queue {
+	uint16_t size_max;
+	bool running;
+	enum virtio_kick_path kick_path;
+	int kick_fd; /* owned; with VIRTIO_KICK_EVENTFD */
+	void *page; /* our mapping of the doorbell's page; with VIRTIO_KICK_STORE */
+	uint16_t *doorbell; /* inside of page */
+};
+
+/* One more than we use: the control queue comes after the data queues. */
+#define VIRTIO_DOORBELLS_MAX (RP_ACCEL_QUEUES_MAX + 1u)
+
+struct virtio_device {
+	struct rp_accel_transport transport;
+	struct rp_accel_transport_info transport_info;
+	uint32_t wait_ms;
+	struct virtio_layout layout;
+	struct virtio_vendor vendor;
+
+	uint64_t device_features;
+	uint64_t own_features; /* set by us, whatever the guest acked */
+	uint64_t guest_features; /* acked by the guest; valid while negotiated */
+	bool negotiated;
+	bool driver_ok;
+
+	unsigned int all_queues_count; /* as the device says, control queue included */
+	unsigned int queues_count; /* data queues that we serve */
+	uint16_t queue_size_max; /* of the smallest */
+	struct virtio_queue queues[RP_ACCEL_QUEUES_MAX];
+	unsigned int doorbells_count; /* of all queues, the first VIRTIO_DOORBELLS_MAX */
+	uint64_t doorbells[VIRTIO_DOORBELLS_MAX]; /* offsets in the notify BAR */
+
+	bool has_mac;
+	uint8_t mac[6];
+
+	int epoll_fd; /* transport and config_event_fd */
+	int config_event_fd;
+	bool has_config_vector; /* the vector after those of the queues */
+
+	struct rp_wire_why failed; /* error 0: the device works */
+	bool quiet; /* failed, and a reset was read back since */
+};
+
+/* capabilities.c */
+int virtio_capabilities_read(const struct rp_accel_transport *transport, struct virtio_layout *ret_layout,
+			     struct rp_wire_why *why);
+
+/* layout.c */
+const char *virtio_structure_name(enum virtio_structure structure);
+int virtio_layout_check(const struct rp_accel_transport *transport, const struct virtio_layout *layout,
+			struct rp_wire_why *why);
+/* The present structure, other than notify, that has bytes in a range of a BAR; VIRTIO_STRUCTURES_COUNT: none. */
+enum virtio_structure virtio_layout_find(const struct virtio_layout *layout, uint32_t bar, uint64_t offset_bytes,
+					 uint64_t size_bytes);
+
+/* regs.c: width_bytes is 1, 2, 4 or 8. Errors are -ENOTCONN, -ETIMEDOUT, or -EIO for whatever else the transport says. */
+int virtio_read(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
+		unsigned int width_bytes, uint64_t *ret_value, struct rp_wire_why *why);
+int virtio_write(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
+		 unsigned int width_bytes, uint64_t value, struct rp_wire_why *why);
+int virtio_common_read(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
+		       uint64_t *ret_value, struct rp_wire_why *why);
+int virtio_common_write(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
+			uint64_t value, struct rp_wire_why *why);
+int virtio_queue_select(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why);
+/* Read a common register until it has a value, at most wait_ms. */
+int virtio_wait(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t expected,
+		const char *name, struct rp_wire_why *why);
+static inline bool
+virtio_is_power_of_two(uint64_t number)
+{
+	return number != 0 && (number & (number - 1)) == 0;
+}
+
+/* -ENOTCONN, -ETIMEDOUT or -EIO: the device is not to be trusted any more. */
+bool virtio_error_is_loss(int error);
+/* What an error of the transport is to us; why gets it too. */
+int virtio_error_from_transport(int error, struct rp_wire_why *why);
+
+/* features.c */
+uint64_t virtio_features_offered(uint64_t device_features);
+uint64_t virtio_features_own(uint64_t device_features, bool has_ring_state);
+/* "VERSION_1, bit 45" */
+void virtio_features_names(uint64_t features, char *ret_text, size_t size);
+int virtio_features_check(uint64_t device_features, uint64_t guest_features, struct rp_wire_why *why);
+bool virtio_feature(uint64_t features, unsigned int bit);
+
+/* handshake.c */
+int virtio_device_features(const struct virtio_device *device, uint64_t *ret_features, struct rp_wire_why *why);
+/* Every queue stops; proven on success. */
+int virtio_reset(struct virtio_device *device, struct rp_wire_why *why);
+int virtio_negotiate(struct virtio_device *device, uint64_t guest_features, struct rp_wire_why *why);
+int virtio_set_driver_ok(struct virtio_device *device, struct rp_wire_why *why);
+/* 0, or -EIO: the device wants a reset, or was reset by somebody else. */
+int virtio_status_check(const struct virtio_device *device, struct rp_wire_why *why);
+
+/* vendor.c */
+int virtio_vendor_open(struct virtio_device *device, struct rp_wire_why *why);
+bool virtio_vendor_has(const struct virtio_device *device, uint32_t flag_mask);
+int virtio_vendor_set_index(const struct virtio_device *device, unsigned int queue, uint16_t index,
+			    struct rp_wire_why *why);
+int virtio_vendor_stop(const struct virtio_device *device, unsigned int queue, uint16_t *ret_index,
+		       struct rp_wire_why *why);
+int virtio_vendor_counters(const struct virtio_device *device, unsigned int queue,
+			   struct rp_accel_queue_counters *ret_counters, struct rp_wire_why *why);
+
+/* queue_open.c */
+int virtio_queues_open(struct virtio_device *device, struct rp_wire_why *why);
+
+/* queue.c */
+int virtio_queue_start(struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
+		       struct rp_wire_why *why);
+int virtio_queue_stop(struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why);
+int virtio_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why);
+
+/* doorbell.c */
+int virtio_doorbells_open(struct virtio_device *device, struct rp_wire_why *why);
+void virtio_doorbells_close(struct virtio_device *device);
+int virtio_doorbell_ring(struct virtio_device *device, unsigned int queue, struct rp_wire_why *why);
+uint64_t virtio_doorbell_page(const struct virtio_device *device, unsigned int queue);
+/* -ENOTSUP: the file behind a window may change under its mapping. */
+int virtio_window_check(const struct rp_accel_transport_window *window, struct rp_wire_why *why);
+
+/* notify_area.c */
+int virtio_notify_area(const struct virtio_device *device, unsigned int queue, struct rp_accel_notify_area *ret_area,
+		       struct rp_wire_why *why);
+
+/* config.c */
+int virtio_config_get(const struct virtio_device *device, uint32_t offset_bytes, uint32_t size_bytes,
+		      uint8_t *ret_bytes, struct rp_wire_why *why);
+int virtio_config_open(struct virtio_device *device, struct rp_wire_why *why);
+
+/* device.c */
+int virtio_usable(const struct virtio_device *device, struct rp_wire_why *why);
+/* The one place where a device becomes a failed one. Returns rc. */
+int virtio_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why);
+int virtio_process(struct virtio_device *device, struct rp_wire_why *why);
+/* Also of a half-opened one. */
+void virtio_close(struct virtio_device *device);
+
+/* accel.c */
+extern const struct rp_accel_ops virtio_accel_ops;
+
+#endif
