@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "port.h"
+#include "rp_wire_clock.h"
+
+bool
+port_accelerator_usable(const struct rp_port *port, int index)
+{
+	return index >= 0 && port->accelerators[index].accel.ops != NULL && !port->accelerators[index].failed;
+}
+
+static bool
+queue_is_on(const struct port_queue *queue, unsigned int accelerator)
+{
+	return queue->accelerator == (int)accelerator;
+}
+
+static void
+accelerator_ready(struct rp_port *port, struct port_source *source)
+{
+	struct port_accelerator *accelerator = &port->accelerators[source->index];
+	struct rp_wire_why why = {0};
+	int rc = accelerator->accel.ops->process(accelerator->accel.priv, &why);
+
+	if (rc < 0)
+		port_accelerator_fail(port, source->index, rc, &why);
+}
+
+/* Everything a fresh device must know before a queue can start. */
+static int
+bring_up_to_date(struct rp_port *port, struct port_accelerator *accelerator, struct rp_wire_why *why)
+{
+	const struct rp_accel *accel = &accelerator->accel;
+	unsigned int i;
+	int rc;
+
+	for (i = 0; i < rp_vhu_backend_regions_count(port->backend); i++) {
+		struct rp_vhu_region region;
+
+		if (rp_vhu_backend_region(port->backend, i, &region) < 0)
+			continue;
+		rc = accel->ops->dma_map(accel->priv, region.gpa, region.size_bytes, region.fd, region.offset_bytes,
+					 rp_dma_space_translate(port->memory, region.gpa, 1, RP_DMA_READ), why);
+		if (rc < 0)
+			return rc;
+	}
+	if (!port->features_acked)
+		return 0;
+	rc = accel->ops->set_features(accel->priv, port->features & ~port_vhost_own_features(port), why);
+	accelerator->features_set = rc == 0;
+	return rc;
+}
+
+static int
+watch(struct rp_port *port, unsigned int index)
+{
+	struct port_accelerator *accelerator = &port->accelerators[index];
+	int fd = accelerator->accel.ops->get_fd(accelerator->accel.priv);
+
+	return fd < 0 ? 0 : port_source_add(port, &accelerator->source, fd, accelerator_ready, index);
+}
+
+static int
+open_one(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
+{
+	struct port_accelerator *accelerator = &port->accelerators[index];
+	int rc = rp_accel_open(port->registry, accelerator->arguments, &accelerator->accel, why);
+
+	if (rc < 0)
+		return rc;
+	accelerator->accel.ops->get_info(accelerator->accel.priv, &accelerator->info);
+	rc = watch(port, index);
+	if (rc < 0) {
+		rp_accel_close(&accelerator->accel);
+		return rp_wire_why_set(why, rc, "epoll: %s", strerror(-rc));
+	}
+	return 0;
+}
+
+static void
+close_one(struct rp_port *port, struct port_accelerator *accelerator)
+{
+	port_source_remove(port, &accelerator->source);
+	rp_accel_close(&accelerator->accel);
+	accelerator->failed = false;
+	accelerator->features_set = false;
+}
+
+/* Queue pairs go to the accelerators in the order of their list. */
+static void
+assign_queues(struct rp_port *port)
+{
+	unsigned int accelerator = 0, taken = 0, i;
+
+	for (i = 0; i < port->queues_count; i++) {
+		while (taken >= port->accelerators[accelerator].info.queues_count) {
+			accelerator++;
+			taken = 0;
+		}
+		port->queues[i].accelerator = (int)accelerator;
+		port->queues[i].accelerator_queue = taken++;
+		port_queue_counters_begin(port, &port->queues[i]);
+	}
+}
+
+int
+port_accelerators_open(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why)
+{
+	unsigned int queues_count = 0, wanted_count = config->queue_pairs * 2u, i;
+	uint64_t features = UINT64_MAX;
+	int rc;
+
+	for (i = 0; i < config->accelerators_count; i++) {
+		struct port_accelerator *accelerator = &port->accelerators[i];
+
+		accelerator->source.fd = -1;
+		accelerator->arguments = strdup(config->accelerators[i]);
+		port->accelerators_count++;
+		if (accelerator->arguments == NULL)
+			return rp_wire_why_set(why, -ENOMEM, "no memory");
+		rc = open_one(port, i, why);
+		if (rc < 0)
+			return rc;
+		features &= accelerator->info.features;
+		queues_count += accelerator->info.queues_count & ~1u;
+	}
+	if (wanted_count == 0)
+		wanted_count = queues_count < RP_VHU_QUEUES_MAX ? queues_count : RP_VHU_QUEUES_MAX;
+	if (wanted_count == 0 || wanted_count > queues_count || wanted_count > RP_VHU_QUEUES_MAX)
+		return rp_wire_why_set(why, -EINVAL, "queue_pairs: %u wanted, the accelerators have %u",
+				       wanted_count / 2, queues_count / 2);
+	rc = port_queues_create(port, wanted_count);
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "no memory");
+	assign_queues(port);
+	port->features_offered = features | port_vhost_own_features(port);
+	return 0;
+}
+
+void
+port_accelerators_close(struct rp_port *port)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->accelerators_count; i++) {
+		close_one(port, &port->accelerators[i]);
+		free(port->accelerators[i].arguments);
+	}
+	port->accelerators_count = 0;
+}
+
+int
+port_accelerators_features(struct rp_port *port, uint64_t features, struct rp_wire_why *why)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->accelerators_count; i++) {
+		struct port_accelerator *accelerator = &port->accelerators[i];
+		int rc;
+
+		if (!port_accelerator_usable(port, (int)i))
+			continue;
+		rc = accelerator->accel.ops->set_features(accelerator->accel.priv,
+							  features & ~port_vhost_own_features(port), why);
+		if (rc == -ENOTSUP)
+			return rc;
+		if (rc < 0)
+			port_accelerator_fail(port, i, rc, why);
+		else
+			accelerator->features_set = true;
+	}
+	return 0;
+}
+
+int
+port_accelerators_region_add(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why)
+{
+	void *hva = rp_dma_space_translate(port->memory, region->gpa, 1, RP_DMA_READ);
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 0; i < port->accelerators_count; i++) {
+		const struct rp_accel *accel = &port->accelerators[i].accel;
+
+		if (!port_accelerator_usable(port, (int)i))
+			continue;
+		rc = accel->ops->dma_map(accel->priv, region->gpa, region->size_bytes, region->fd, region->offset_bytes,
+					 hva, why);
+		if (rc == -ENOTCONN || rc == -ETIMEDOUT || rc == -EIO) {
+			port_accelerator_fail(port, i, rc, why);
+			rc = 0;
+		}
+		if (rc < 0)
+			break;
+	}
+	if (rc == 0)
+		return 0;
+	while (i-- > 0) {
+		const struct rp_accel *accel = &port->accelerators[i].accel;
+
+		if (port_accelerator_usable(port, (int)i))
+			accel->ops->dma_unmap(accel->priv, region->gpa, region->size_bytes, NULL);
+	}
+	return rc;
+}
+
+void
+port_accelerators_region_remove(struct rp_port *port, const struct rp_vhu_region *region)
+{
+	struct rp_wire_why why = {0};
+	unsigned int i;
+
+	for (i = 0; i < port->accelerators_count; i++) {
+		const struct rp_accel *accel = &port->accelerators[i].accel;
+		int rc;
+
+		if (!port_accelerator_usable(port, (int)i))
+			continue;
+		rc = accel->ops->dma_unmap(accel->priv, region->gpa, region->size_bytes, &why);
+		if (rc < 0)
+			port_accelerator_fail(port, i, rc, &why);
+	}
+}
+
+void
+port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const struct rp_wire_why *why)
+{
+	struct port_accelerator *accelerator = &port->accelerators[index];
+	unsigned int i;
+
+	if (accelerator->failed)
+		return;
+	accelerator->failed = true;
+	accelerator->waiting_logged = false;
+	accelerator->retry_at_ms = rp_wire_clock_ms();
+	snprintf(accelerator->reason, sizeof(accelerator->reason), "accelerator failed: %.120s",
+		 why->text[0] != '\0' ? why->text : strerror(-error));
+	port_source_remove(port, &accelerator->source);
+	port_event(port, RP_PORT_EVENT_ERROR, -1, "accelerator-failed", "%s: %s", accelerator->arguments,
+		   accelerator->reason);
+	for (i = 0; i < port->queues_count; i++) {
+		struct port_queue *queue = &port->queues[i];
+
+		if (!queue_is_on(queue, index) || !queue->running)
+			continue;
+		queue->running = false;
+		queue->unproven = true;
+		queue->moves++;
+		port_relay_stop(port, queue);
+		port_doorbell_stopped(port, queue);
+	}
+}
+
+/* With proof that the old owner is gone, rings go on from the used index. */
+static void
+release_queues(struct rp_port *port, unsigned int index)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++) {
+		struct port_queue *queue = &port->queues[i];
+
+		if (!queue_is_on(queue, index) || !queue->unproven)
+			continue;
+		queue->unproven = false;
+		if (queue->frontend_started)
+			port_queue_index_from_used(port, queue);
+	}
+}
+
+static bool
+doorbells_outstanding(const struct rp_port *port, unsigned int index)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++)
+		if (queue_is_on(&port->queues[i], index) && port_doorbell_outstanding(&port->queues[i]))
+			return true;
+	return false;
+}
+
+static int
+check_replacement(const struct rp_port *port, unsigned int index, const struct rp_accel_info *before,
+		  struct rp_wire_why *why)
+{
+	const struct rp_accel_info *now = &port->accelerators[index].info;
+	uint64_t needed = port->features_offered & ~port_vhost_own_features(port);
+
+	if ((needed & ~now->features) != 0)
+		return rp_wire_why_set(why, -ENOTSUP, "it came back without features 0x%llx that the guest was offered",
+				       (unsigned long long)(needed & ~now->features));
+	if (now->queues_count < before->queues_count)
+		return rp_wire_why_set(why, -ENOTSUP, "it came back with %u queues, %u are in use", now->queues_count,
+				       before->queues_count);
+	return 0;
+}
+
+static void
+reopen(struct rp_port *port, unsigned int index, uint64_t now_ms)
+{
+	struct port_accelerator *accelerator = &port->accelerators[index];
+	struct rp_accel_info before = accelerator->info;
+	struct rp_wire_why why = {0};
+	unsigned int i;
+	int rc = open_one(port, index, &why);
+
+	if (rc == 0) {
+		/* A device that was reset over a new connection touches no ring of the old one. */
+		release_queues(port, index);
+		rc = check_replacement(port, index, &before, &why);
+		if (rc == 0)
+			rc = bring_up_to_date(port, accelerator, &why);
+		if (rc < 0)
+			close_one(port, accelerator);
+	}
+	if (rc < 0) {
+		accelerator->info = before;
+		accelerator->retry_at_ms = now_ms + port->reconnect_ms;
+		if (!accelerator->waiting_logged)
+			port_event(port, RP_PORT_EVENT_NOTICE, -1, "accelerator-waiting", "%s: %s; trying every %u ms",
+				   accelerator->arguments, why.text, port->reconnect_ms);
+		accelerator->waiting_logged = true;
+		snprintf(accelerator->reason, sizeof(accelerator->reason), "accelerator is gone: %.120s", why.text);
+		return;
+	}
+	accelerator->retry_at_ms = 0;
+	accelerator->reason[0] = '\0';
+	port_event(port, RP_PORT_EVENT_NOTICE, -1, "accelerator-back", "%s", accelerator->arguments);
+	for (i = 0; i < port->queues_count; i++) {
+		if (!queue_is_on(&port->queues[i], index))
+			continue;
+		port_queue_counters_end(&port->queues[i]);
+		port_queue_counters_begin(port, &port->queues[i]);
+		port_queue_update(port, &port->queues[i], NULL);
+	}
+}
+
+static void
+tick_one(struct rp_port *port, unsigned int index, uint64_t now_ms)
+{
+	struct port_accelerator *accelerator = &port->accelerators[index];
+
+	if (accelerator->retry_at_ms == 0 || now_ms < accelerator->retry_at_ms)
+		return;
+	if (accelerator->failed) {
+		if (accelerator->accel.ops->is_quiet(accelerator->accel.priv))
+			release_queues(port, index);
+		/* The doorbell's page may die with the device: its mappings go first. */
+		if (doorbells_outstanding(port, index)) {
+			accelerator->retry_at_ms = now_ms + port->reconnect_ms;
+			return;
+		}
+		close_one(port, accelerator);
+	}
+	reopen(port, index, now_ms);
+}
+
+void
+port_accelerators_tick(struct rp_port *port, uint64_t now_ms)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->accelerators_count; i++)
+		tick_one(port, i, now_ms);
+}
+
+uint64_t
+port_accelerators_deadline(const struct rp_port *port)
+{
+	uint64_t earliest_ms = 0;
+	unsigned int i;
+
+	for (i = 0; i < port->accelerators_count; i++) {
+		uint64_t at_ms = port->accelerators[i].retry_at_ms;
+
+		if (at_ms != 0 && (earliest_ms == 0 || at_ms < earliest_ms))
+			earliest_ms = at_ms;
+	}
+	return earliest_ms;
+}

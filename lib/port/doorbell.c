@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * The notify area of a queue in the frontend.
+ *
+ * An offer goes out from the timer only: the frontend reads neither channel
+ * while it waits for our answer to a request of its own, and a VMM that removes
+ * a mapping twice within its deferred unmap aborts, so an offer keeps its
+ * distance from every start and removal. A mapping is taken back without
+ * waiting. GET_VRING_BASE drops it on the frontend's side; an offer that was
+ * under way then is stale: its answer does not tell on which side of the drop it
+ * was mapped, so it is taken back before the next one.
+ *
+ *             offer            accepted
+ *   UNMAPPED --------> PENDING --------> MAPPED
+ *      ^                  |                |  take back, or accepted but stale
+ *      |     refused      |                v
+ *      +------------------+            REVOKING
+ *      +-----------------------------------+  answered
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "port.h"
+#include "rp_wire_clock.h"
+
+#define PACE_MS 2
+#define DELAY_MAX_MS 10000
+#define CHURN_MAX 6
+/* How long a virtual CPU may still act on the old memory map after the frontend said "mapped". */
+#define DRAIN_DELAY_MS 20
+
+enum doorbell_event {
+	EVENT_OFFER,
+	EVENT_ACCEPTED,
+	EVENT_ACCEPTED_STALE,
+	EVENT_REFUSED,
+	EVENT_TAKE_BACK,
+	EVENT_DROPPED,
+	EVENT_GONE,
+	EVENT_COUNT,
+};
+
+typedef int (*doorbell_action)(struct rp_port *port, struct port_queue *queue);
+
+struct transition {
+	bool legal;
+	enum rp_port_doorbell_state next;
+	doorbell_action action; /* fails: the state stays */
+};
+
+static void
+put_off(struct rp_port *port, struct port_queue *queue)
+{
+	uint64_t delay_ms = (uint64_t)port->doorbell_delay_ms << queue->doorbell.churn_count;
+
+	if (delay_ms > DELAY_MAX_MS)
+		delay_ms = DELAY_MAX_MS;
+	queue->doorbell.not_before_ms = rp_wire_clock_ms() + delay_ms;
+}
+
+static void
+refuse(struct rp_port *port, struct port_queue *queue, const char *text)
+{
+	queue->doorbell.refused = true;
+	snprintf(queue->doorbell.reason, sizeof(queue->doorbell.reason), "%.150s", text);
+	port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "doorbell-refused", "kicks are relayed: %s", text);
+}
+
+static int
+action_offer(struct rp_port *port, struct port_queue *queue)
+{
+	const struct port_accelerator *accelerator = &port->accelerators[queue->accelerator];
+	struct rp_accel_notify_area area;
+	struct rp_wire_why why = {0};
+	int rc;
+
+	if (!accelerator->info.notify_by_address && queue->accelerator_queue != queue->index) {
+		refuse(port, queue, "the device decodes doorbells by value and knows this queue by another number");
+		return -ENOTSUP;
+	}
+	rc = accelerator->accel.ops->queue_notify_area(accelerator->accel.priv, queue->accelerator_queue, &area, &why);
+	if (rc == 0)
+		rc = rp_vhu_backend_notify_area_set(port->backend, queue->index, area.fd, area.offset_bytes,
+						    area.size_bytes, queue->index, &why);
+	if (rc == -ENOSPC) {
+		put_off(port, queue);
+		return rc;
+	}
+	if (rc < 0) {
+		refuse(port, queue, why.text);
+		return rc;
+	}
+	queue->doorbell.stale = false;
+	port->last_offer_ms = rp_wire_clock_ms();
+	return 0;
+}
+
+static int
+action_mapped(struct rp_port *port, struct port_queue *queue)
+{
+	struct port_doorbell *doorbell = &queue->doorbell;
+
+	doorbell->mapped_at_ms = rp_wire_clock_ms();
+	doorbell->drain_due = true;
+	doorbell->drain_at_ms = doorbell->mapped_at_ms + DRAIN_DELAY_MS;
+	queue->doorbell_maps++;
+	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "doorbell-mapped", "the guest kicks the device");
+	return 0;
+}
+
+static int
+action_refused(struct rp_port *port, struct port_queue *queue)
+{
+	put_off(port, queue);
+	if (!queue->doorbell.stale)
+		refuse(port, queue,
+		       "the frontend refused the notify area (QEMU needs page-per-vq=on, a modern virtio-pci device "
+		       "and 4 KiB pages)");
+	queue->doorbell.stale = false;
+	return 0;
+}
+
+static int
+action_take_back(struct rp_port *port, struct port_queue *queue)
+{
+	struct rp_wire_why why;
+	int rc = rp_vhu_backend_notify_area_clear(port->backend, queue->index, queue->index, &why);
+
+	if (rc < 0) {
+		put_off(port, queue); /* the tick tries again */
+		return rc;
+	}
+	queue->doorbell.stale = false;
+	queue->doorbell.drain_due = false;
+	return 0;
+}
+
+static int
+action_stale(struct rp_port *port, struct port_queue *queue)
+{
+	(void)port;
+	queue->doorbell.stale = true;
+	return 0;
+}
+
+static int
+action_taken_back(struct rp_port *port, struct port_queue *queue)
+{
+	put_off(port, queue);
+	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "doorbell-unmapped", "taken back");
+	/* A store may have fallen on the page while nobody watched it. */
+	port_relay_nudge(port, queue, false);
+	return 0;
+}
+
+static int
+action_dropped(struct rp_port *port, struct port_queue *queue)
+{
+	struct port_doorbell *doorbell = &queue->doorbell;
+
+	if (rp_wire_clock_ms() - doorbell->mapped_at_ms >= DELAY_MAX_MS)
+		doorbell->churn_count = 0;
+	else if (doorbell->churn_count < CHURN_MAX)
+		doorbell->churn_count++;
+	doorbell->drain_due = false;
+	put_off(port, queue);
+	return 0;
+}
+
+static int
+action_gone(struct rp_port *port, struct port_queue *queue)
+{
+	(void)port;
+	queue->doorbell.stale = false;
+	queue->doorbell.drain_due = false;
+	queue->doorbell.churn_count = 0;
+	return 0;
+}
+
+/* clang-format off */
+static const struct transition transitions[][EVENT_COUNT] = {
+	[RP_PORT_DOORBELL_UNMAPPED] = {
+		[EVENT_OFFER]          = {true, RP_PORT_DOORBELL_PENDING, action_offer},
+		[EVENT_TAKE_BACK]      = {true, RP_PORT_DOORBELL_UNMAPPED, NULL},
+		[EVENT_DROPPED]        = {true, RP_PORT_DOORBELL_UNMAPPED, NULL},
+		[EVENT_GONE]           = {true, RP_PORT_DOORBELL_UNMAPPED, action_gone},
+	},
+	[RP_PORT_DOORBELL_PENDING] = {
+		[EVENT_ACCEPTED]       = {true, RP_PORT_DOORBELL_MAPPED, action_mapped},
+		[EVENT_ACCEPTED_STALE] = {true, RP_PORT_DOORBELL_REVOKING, action_take_back},
+		[EVENT_REFUSED]        = {true, RP_PORT_DOORBELL_UNMAPPED, action_refused},
+		[EVENT_TAKE_BACK]      = {true, RP_PORT_DOORBELL_PENDING, action_stale},
+		[EVENT_DROPPED]        = {true, RP_PORT_DOORBELL_PENDING, action_stale},
+		[EVENT_GONE]           = {true, RP_PORT_DOORBELL_UNMAPPED, action_gone},
+	},
+	[RP_PORT_DOORBELL_MAPPED] = {
+		[EVENT_TAKE_BACK]      = {true, RP_PORT_DOORBELL_REVOKING, action_take_back},
+		[EVENT_DROPPED]        = {true, RP_PORT_DOORBELL_UNMAPPED, action_dropped},
+		[EVENT_GONE]           = {true, RP_PORT_DOORBELL_UNMAPPED, action_gone},
+	},
+	[RP_PORT_DOORBELL_REVOKING] = {
+		[EVENT_ACCEPTED]       = {true, RP_PORT_DOORBELL_UNMAPPED, action_taken_back},
+		[EVENT_REFUSED]        = {true, RP_PORT_DOORBELL_UNMAPPED, action_taken_back},
+		[EVENT_TAKE_BACK]      = {true, RP_PORT_DOORBELL_REVOKING, NULL},
+		[EVENT_DROPPED]        = {true, RP_PORT_DOORBELL_REVOKING, NULL},
+		[EVENT_GONE]           = {true, RP_PORT_DOORBELL_UNMAPPED, action_gone},
+	},
+};
+/* clang-format on */
+
+static int
+happen(struct rp_port *port, struct port_queue *queue, enum doorbell_event event)
+{
+	const struct transition *transition = &transitions[queue->doorbell.state][event];
+	enum rp_port_doorbell_state before = queue->doorbell.state;
+	int rc;
+
+	if (!transition->legal)
+		return -EBUSY;
+	/* The action may look at the state it leads to (a nudge counts kicks by it). */
+	queue->doorbell.state = transition->next;
+	rc = transition->action == NULL ? 0 : transition->action(port, queue);
+	if (rc < 0)
+		queue->doorbell.state = before;
+	return rc;
+}
+
+static bool
+wanted(const struct rp_port *port, const struct port_queue *queue)
+{
+	return queue->running && !port->closing && port->channel_up && !queue->doorbell.refused &&
+	       queue->doorbell.policy == RP_PORT_DOORBELL_AUTO;
+}
+
+void
+port_doorbell_started(struct rp_port *port, struct port_queue *queue)
+{
+	queue->doorbell.refused = false;
+	queue->doorbell.reason[0] = '\0';
+	if (queue->doorbell.state == RP_PORT_DOORBELL_UNMAPPED)
+		put_off(port, queue);
+}
+
+void
+port_doorbell_stopped(struct rp_port *port, struct port_queue *queue)
+{
+	happen(port, queue, EVENT_TAKE_BACK);
+}
+
+void
+port_doorbell_dropped(struct rp_port *port, struct port_queue *queue)
+{
+	happen(port, queue, EVENT_DROPPED);
+}
+
+void
+port_doorbell_disconnected(struct port_queue *queue)
+{
+	happen(NULL, queue, EVENT_GONE);
+}
+
+void
+port_doorbell_policy(struct rp_port *port, struct port_queue *queue, enum rp_port_doorbell_policy policy)
+{
+	queue->doorbell.policy = policy;
+	if (policy == RP_PORT_DOORBELL_RELAY)
+		happen(port, queue, EVENT_TAKE_BACK);
+	else
+		queue->doorbell.refused = false;
+}
+
+void
+port_doorbell_reply(struct rp_port *port, uint64_t token, int error)
+{
+	struct port_queue *queue;
+	enum doorbell_event event = EVENT_REFUSED;
+
+	if (token >= port->queues_count)
+		return;
+	queue = &port->queues[token];
+	if (error == -ENOTCONN)
+		event = EVENT_GONE;
+	else if (error == 0)
+		event = queue->doorbell.state == RP_PORT_DOORBELL_PENDING && queue->doorbell.stale ?
+				EVENT_ACCEPTED_STALE :
+				EVENT_ACCEPTED;
+	happen(port, queue, event);
+}
+
+bool
+port_doorbell_outstanding(const struct port_queue *queue)
+{
+	return queue->doorbell.state != RP_PORT_DOORBELL_UNMAPPED;
+}
+
+static bool
+offer_under_way(const struct rp_port *port)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++)
+		if (port->queues[i].doorbell.state == RP_PORT_DOORBELL_PENDING)
+			return true;
+	return false;
+}
+
+uint64_t
+port_doorbell_deadline(const struct rp_port *port, const struct port_queue *queue)
+{
+	const struct port_doorbell *doorbell = &queue->doorbell;
+
+	switch (doorbell->state) {
+	case RP_PORT_DOORBELL_UNMAPPED:
+		if (!wanted(port, queue) || offer_under_way(port))
+			return 0;
+		if (doorbell->not_before_ms < port->last_offer_ms + PACE_MS)
+			return port->last_offer_ms + PACE_MS;
+		return doorbell->not_before_ms;
+	case RP_PORT_DOORBELL_MAPPED:
+		if (!wanted(port, queue))
+			return doorbell->not_before_ms;
+		return doorbell->drain_due ? doorbell->drain_at_ms : 0;
+	default:
+		return 0;
+	}
+}
+
+void
+port_doorbell_tick(struct rp_port *port, struct port_queue *queue, uint64_t now_ms)
+{
+	struct port_doorbell *doorbell = &queue->doorbell;
+	uint64_t deadline_ms = port_doorbell_deadline(port, queue);
+
+	if (deadline_ms == 0 || now_ms < deadline_ms)
+		return;
+	if (doorbell->state == RP_PORT_DOORBELL_UNMAPPED) {
+		happen(port, queue, EVENT_OFFER);
+	} else if (!wanted(port, queue)) {
+		happen(port, queue, EVENT_TAKE_BACK);
+	} else {
+		port_relay_drain(port, queue);
+		doorbell->drain_due = false;
+	}
+}
+
+const char *
+rp_port_doorbell_state_name(enum rp_port_doorbell_state state)
+{
+	static const char *const names[] = {
+		[RP_PORT_DOORBELL_UNMAPPED] = "unmapped",
+		[RP_PORT_DOORBELL_PENDING] = "pending",
+		[RP_PORT_DOORBELL_MAPPED] = "mapped",
+		[RP_PORT_DOORBELL_REVOKING] = "revoking",
+	};
+
+	return names[state];
+}

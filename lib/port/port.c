@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <ctype.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "port.h"
+#include "rp_wire_clock.h"
+#include "rp_wire_fd.h"
+
+#define DOORBELL_DELAY_DEFAULT_MS 250
+#define RECONNECT_DEFAULT_MS 1000
+#define EVENTS_PER_PROCESS 64
+#define CLOSE_REVOKE_LIMIT_MS 1000
+
+int
+port_source_add(struct rp_port *port, struct port_source *source, int fd, port_ready ready, unsigned int index)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
+
+	source->ready = ready;
+	source->index = index;
+	if (epoll_ctl(port->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+		return -errno;
+	source->fd = fd;
+	return 0;
+}
+
+void
+port_source_remove(struct rp_port *port, struct port_source *source)
+{
+	if (source->fd < 0)
+		return;
+	epoll_ctl(port->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
+	source->fd = -1;
+}
+
+static int
+check_config(const struct rp_port_config *config, struct rp_wire_why *why)
+{
+	size_t i, length = config->name == NULL ? 0 : strlen(config->name);
+
+	if (length == 0 || length >= RP_PORT_NAME_MAX)
+		return rp_wire_why_set(why, -EINVAL, "name: %zu characters, expected 1 to %d", length,
+				       RP_PORT_NAME_MAX - 1);
+	for (i = 0; i < length; i++)
+		if (!isalnum((unsigned char)config->name[i]) && strchr("_.-", config->name[i]) == NULL)
+			return rp_wire_why_set(why, -EINVAL, "name: '%s', expected letters, digits, '_', '.' and '-'",
+					       config->name);
+	if (config->socket_path == NULL || strlen(config->socket_path) >= sizeof(((struct rp_port *)0)->socket_path))
+		return rp_wire_why_set(why, -EINVAL, "socket: expected a path of at most 107 bytes");
+	if (config->accelerators_count == 0 || config->accelerators_count > RP_PORT_ACCELERATORS_MAX)
+		return rp_wire_why_set(why, -EINVAL, "accelerators: %u given, expected 1 to %d",
+				       config->accelerators_count, RP_PORT_ACCELERATORS_MAX);
+	return 0;
+}
+
+static void
+take_config(struct rp_port *port, const struct rp_port_config *config)
+{
+	snprintf(port->name, sizeof(port->name), "%s", config->name);
+	snprintf(port->socket_path, sizeof(port->socket_path), "%s", config->socket_path);
+	port->socket_mode = config->socket_mode;
+	port->profile = config->profile;
+	port->relay_interrupts = config->relay_interrupts;
+	port->doorbell_delay_ms = config->doorbell_delay_ms ? config->doorbell_delay_ms : DOORBELL_DELAY_DEFAULT_MS;
+	port->reconnect_ms = config->reconnect_ms ? config->reconnect_ms : RECONNECT_DEFAULT_MS;
+}
+
+static int
+open_parts(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why)
+{
+	unsigned int i;
+	int rc;
+
+	port->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (port->epoll_fd < 0)
+		return rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno));
+	rc = port_timer_open(port);
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "timerfd: %s", strerror(-rc));
+	rc = rp_dma_space_create(NULL, &port->memory);
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "no memory");
+	rc = port_accelerators_open(port, config, why);
+	if (rc < 0)
+		return rc;
+	for (i = 0; i < port->queues_count; i++)
+		port->queues[i].doorbell.policy = config->doorbell;
+	rc = port_vhost_open(port, why);
+	if (rc < 0)
+		return rc;
+	return port_endpoint_open(port, why);
+}
+
+int
+rp_port_create(const struct rp_port_config *config, const struct rp_accel_registry *registry,
+	       const struct rp_port_ops *ops, void *ctx, struct rp_port **ret_port, struct rp_wire_why *why)
+{
+	struct rp_port *port;
+	int rc = check_config(config, why);
+
+	if (rc < 0)
+		return rc;
+	port = calloc(1, sizeof(*port));
+	if (port == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	port->epoll_fd = port->timer_fd = port->listen_fd = -1;
+	port->timer_source.fd = port->listen_source.fd = port->backend_source.fd = -1;
+	port->registry = registry;
+	port->ops = ops;
+	port->ctx = ctx;
+	take_config(port, config);
+	rc = open_parts(port, config, why);
+	if (rc < 0) {
+		rp_port_destroy(port);
+		return rc;
+	}
+	port_timer_update(port);
+	*ret_port = port;
+	return 0;
+}
+
+static bool
+any_doorbell(const struct rp_port *port)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++)
+		if (port_doorbell_outstanding(&port->queues[i]))
+			return true;
+	return false;
+}
+
+/* A page that the guest still stores to must not die: ask for the doorbells back first. */
+static void
+revoke_all(struct rp_port *port)
+{
+	uint64_t deadline_ms = rp_wire_clock_ms() + CLOSE_REVOKE_LIMIT_MS;
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++)
+		port_doorbell_stopped(port, &port->queues[i]);
+	while (any_doorbell(port) && rp_vhu_backend_attached(port->backend)) {
+		struct pollfd wait = {.fd = rp_vhu_backend_fd(port->backend), .events = POLLIN};
+		uint64_t now_ms = rp_wire_clock_ms();
+
+		if (now_ms >= deadline_ms) {
+			port_event(port, RP_PORT_EVENT_WARNING, -1, "revoke-unanswered",
+				   "the frontend did not give the doorbells back within %d ms", CLOSE_REVOKE_LIMIT_MS);
+			return;
+		}
+		if (poll(&wait, 1, (int)(deadline_ms - now_ms)) > 0)
+			rp_vhu_backend_process(port->backend);
+	}
+}
+
+struct rp_port *
+rp_port_destroy(struct rp_port *port)
+{
+	if (port == NULL)
+		return NULL;
+	port->closing = true;
+	if (port->backend != NULL) {
+		port_endpoint_close(port);
+		revoke_all(port);
+		rp_vhu_backend_detach(port->backend);
+		port_source_remove(port, &port->backend_source);
+		port->backend = rp_vhu_backend_destroy(port->backend);
+	}
+	port_accelerators_close(port);
+	port_queues_destroy(port);
+	port->memory = rp_dma_space_destroy(port->memory);
+	port_timer_close(port);
+	rp_wire_fd_close(&port->epoll_fd);
+	free(port);
+	return NULL;
+}
+
+int
+rp_port_fd(const struct rp_port *port)
+{
+	return port->epoll_fd;
+}
+
+int
+rp_port_process(struct rp_port *port)
+{
+	unsigned int handled;
+
+	/* One event at a time: a handler may remove any other source. */
+	for (handled = 0; handled < EVENTS_PER_PROCESS; handled++) {
+		struct port_source *source;
+		struct epoll_event event;
+
+		if (epoll_wait(port->epoll_fd, &event, 1, 0) != 1)
+			break;
+		source = event.data.ptr;
+		source->ready(port, source);
+	}
+	port_timer_update(port);
+	return 0;
+}
+
+static struct port_queue *
+find_queue(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
+{
+	if (index < port->queues_count)
+		return &port->queues[index];
+	rp_wire_why_set(why, -EINVAL, "queue: %u, expected 0 to %u", index, port->queues_count - 1);
+	return NULL;
+}
+
+static int
+set_user_enabled(struct rp_port *port, unsigned int index, bool enabled, struct rp_wire_why *why)
+{
+	struct port_queue *queue = find_queue(port, index, why);
+	int rc;
+
+	if (queue == NULL)
+		return -EINVAL;
+	if (enabled && !port_accelerator_usable(port, queue->accelerator))
+		return rp_wire_why_set(why, -ENOTCONN, "queue %u: %s", index,
+				       port->accelerators[queue->accelerator].reason);
+	queue->user_enabled = enabled;
+	rc = port_queue_update(port, queue, why);
+	port_timer_update(port);
+	return rc;
+}
+
+int
+rp_port_queue_enable(struct rp_port *port, unsigned int queue, struct rp_wire_why *why)
+{
+	return set_user_enabled(port, queue, true, why);
+}
+
+int
+rp_port_queue_disable(struct rp_port *port, unsigned int queue, struct rp_wire_why *why)
+{
+	return set_user_enabled(port, queue, false, why);
+}
+
+int
+rp_port_queue_doorbell(struct rp_port *port, unsigned int index, enum rp_port_doorbell_policy policy,
+		       struct rp_wire_why *why)
+{
+	struct port_queue *queue = find_queue(port, index, why);
+
+	if (queue == NULL)
+		return -EINVAL;
+	port_doorbell_policy(port, queue, policy);
+	port_timer_update(port);
+	return 0;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef PORT_H
+#define PORT_H
+
+/*
+ * Inside of lib/port. One file, one idea:
+ *
+ *   port.c          life of a port, its poll descriptor, what it tells
+ *   endpoint.c      listen, accept, connect
+ *   timer.c         one timerfd for all deadlines
+ *   vhost.c         what the frontend says (callbacks of the vhost-user backend)
+ *   accelerators.c  open, lose and regain accelerators; their memory
+ *   queue.c         who serves a queue: start and stop
+ *   doorbell.c      the notify area's states
+ *   relay.c         kicks and interrupts that pass through us
+ *   event.c         one line per event
+ */
+
+#include "rp_dma.h"
+#include "rp_port.h"
+
+struct port_source;
+
+typedef void (*port_ready)(struct rp_port *port, struct port_source *source);
+
+/* A descriptor in the port's epoll set. */
+struct port_source {
+	port_ready ready;
+	int fd; /* borrowed; -1: not in the set */
+	unsigned int index; /* of the queue or accelerator */
+};
+
+struct port_doorbell {
+	enum rp_port_doorbell_state state;
+	enum rp_port_doorbell_policy policy;
+	bool refused; /* the frontend or the device said no; until the next start */
+	bool stale; /* PENDING, but the ring was stopped meanwhile: its answer says nothing */
+	bool drain_due; /* MAPPED, and kicks sent before it took effect may still be in the eventfd */
+	uint64_t not_before_ms; /* no offer before */
+	uint64_t drain_at_ms;
+	uint64_t mapped_at_ms;
+	unsigned int churn_count; /* removals by the guest soon after a map: back off */
+	char reason[RP_PORT_REASON_MAX];
+};
+
+struct port_queue {
+	unsigned int index;
+	int accelerator; /* -1: none */
+	unsigned int accelerator_queue;
+
+	bool user_enabled;
+	bool frontend_enabled;
+	bool frontend_started;
+	struct rp_vhu_vring vring; /* valid while frontend_started; its descriptors are not used */
+	int kick_fd; /* duplicates: ours to poll and to hand on, whatever the frontend swaps */
+	int call_fd;
+
+	bool running; /* the accelerator serves the ring */
+	bool unproven; /* the accelerator failed or hangs and may still touch the ring */
+	bool served_before; /* since the frontend's start: a later start is a move back */
+	uint16_t next_index; /* where to go on, while not running */
+	char reason[RP_PORT_REASON_MAX]; /* of the last failure to start or stop */
+
+	struct port_doorbell doorbell;
+	struct port_source kick_source;
+	struct port_source interrupt_source; /* with relay_interrupts */
+	int interrupt_fd;
+
+	uint64_t relayed_kicks;
+	uint64_t relayed_kicks_after_map;
+	uint64_t relayed_interrupts;
+	uint64_t moves;
+	uint64_t doorbell_maps;
+	struct rp_accel_queue_counters counters_base; /* of the device when it was opened */
+	struct rp_accel_queue_counters counters_kept; /* of devices that were closed */
+	struct rp_accel_queue_counters counters_last;
+};
+
+struct port_accelerator {
+	char *arguments;
+	struct rp_accel accel; /* ops NULL: not open */
+	struct rp_accel_info info;
+	struct port_source source;
+	bool failed; /* open, but it left; waiting for proof and for doorbells to be taken back */
+	bool waiting_logged;
+	bool features_set;
+	uint64_t retry_at_ms; /* 0: no */
+	char reason[RP_PORT_REASON_MAX];
+};
+
+struct rp_port {
+	char name[RP_PORT_NAME_MAX];
+	char socket_path[108];
+	enum rp_port_socket_mode socket_mode;
+	enum rp_vhu_profile profile;
+	bool relay_interrupts;
+	uint32_t doorbell_delay_ms;
+	uint32_t reconnect_ms;
+	const struct rp_port_ops *ops;
+	void *ctx;
+	const struct rp_accel_registry *registry;
+
+	int epoll_fd;
+	int timer_fd;
+	int listen_fd;
+	uint64_t connect_at_ms; /* client mode, not connected */
+	bool connect_logged;
+	uint64_t last_offer_ms; /* notify areas are offered one at a time */
+	bool closing;
+	struct port_source timer_source;
+	struct port_source listen_source;
+	struct port_source backend_source;
+
+	struct rp_vhu_backend *backend;
+	struct rp_dma_space *memory; /* the guest's, at guest-physical addresses */
+	bool channel_up;
+	bool features_acked;
+	uint64_t features_offered;
+	uint64_t features; /* acked by the frontend */
+
+	struct port_accelerator accelerators[RP_PORT_ACCELERATORS_MAX];
+	unsigned int accelerators_count;
+	struct port_queue *queues;
+	unsigned int queues_count;
+};
+
+/* port.c */
+int port_source_add(struct rp_port *port, struct port_source *source, int fd, port_ready ready, unsigned int index);
+void port_source_remove(struct rp_port *port, struct port_source *source);
+
+/* endpoint.c */
+int port_endpoint_open(struct rp_port *port, struct rp_wire_why *why);
+void port_endpoint_close(struct rp_port *port);
+void port_endpoint_lost(struct rp_port *port);
+void port_endpoint_tick(struct rp_port *port, uint64_t now_ms);
+
+/* timer.c */
+int port_timer_open(struct rp_port *port);
+void port_timer_close(struct rp_port *port);
+/* Arm for the earliest of all deadlines. */
+void port_timer_update(struct rp_port *port);
+
+/* vhost.c */
+int port_vhost_open(struct rp_port *port, struct rp_wire_why *why);
+/* The bits that are ours to add to what accelerators offer, never theirs to see. */
+uint64_t port_vhost_own_features(const struct rp_port *port);
+
+/* accelerators.c */
+int port_accelerators_open(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why);
+void port_accelerators_close(struct rp_port *port);
+int port_accelerators_features(struct rp_port *port, uint64_t features, struct rp_wire_why *why);
+int port_accelerators_region_add(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why);
+void port_accelerators_region_remove(struct rp_port *port, const struct rp_vhu_region *region);
+void port_accelerators_tick(struct rp_port *port, uint64_t now_ms);
+uint64_t port_accelerators_deadline(const struct rp_port *port);
+/* The accelerator does not answer any more. */
+void port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const struct rp_wire_why *why);
+bool port_accelerator_usable(const struct rp_port *port, int index);
+
+/* queue.c */
+int port_queues_create(struct rp_port *port, unsigned int queues_count);
+void port_queues_destroy(struct rp_port *port);
+/* Make what is true of the queue what should be; 0, or why it could not be started or stopped. */
+int port_queue_update(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
+/* The accelerator is gone and cannot be asked: the position comes from the used ring. */
+void port_queue_index_from_used(struct rp_port *port, struct port_queue *queue);
+enum rp_port_queue_mode port_queue_mode(const struct port_queue *queue);
+void port_queue_reason(const struct rp_port *port, const struct port_queue *queue, char *ret_text, size_t size);
+bool port_queue_counters(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_counters *ret);
+void port_queue_counters_begin(struct rp_port *port, struct port_queue *queue);
+void port_queue_counters_end(struct port_queue *queue);
+
+/* doorbell.c */
+void port_doorbell_started(struct rp_port *port, struct port_queue *queue);
+void port_doorbell_stopped(struct rp_port *port, struct port_queue *queue); /* by us: take it back */
+void port_doorbell_dropped(struct rp_port *port, struct port_queue *queue); /* by the frontend's GET_VRING_BASE */
+void port_doorbell_disconnected(struct port_queue *queue);
+void port_doorbell_policy(struct rp_port *port, struct port_queue *queue, enum rp_port_doorbell_policy policy);
+void port_doorbell_reply(struct rp_port *port, uint64_t token, int error);
+void port_doorbell_tick(struct rp_port *port, struct port_queue *queue, uint64_t now_ms);
+uint64_t port_doorbell_deadline(const struct rp_port *port, const struct port_queue *queue); /* 0: none */
+bool port_doorbell_outstanding(const struct port_queue *queue);
+
+/* relay.c */
+int port_relay_start(struct rp_port *port, struct port_queue *queue);
+void port_relay_stop(struct rp_port *port, struct port_queue *queue);
+/* The eventfd to give to the accelerator: the guest's own, or ours with relay_interrupts. */
+int port_relay_interrupt_fd(struct rp_port *port, struct port_queue *queue);
+void port_relay_drain(struct rp_port *port, struct port_queue *queue);
+/* Ring once, and call once: for what fell between two owners. */
+void port_relay_nudge(struct rp_port *port, struct port_queue *queue, bool call);
+
+/* event.c */
+void port_event(const struct rp_port *port, enum rp_port_event_level level, int queue, const char *name,
+		const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+#endif

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "port.h"
+#include "rp_wire_fd.h"
+
+int
+port_queues_create(struct rp_port *port, unsigned int queues_count)
+{
+	unsigned int i;
+
+	port->queues = calloc(queues_count, sizeof(*port->queues));
+	if (port->queues == NULL)
+		return -ENOMEM;
+	port->queues_count = queues_count;
+	for (i = 0; i < queues_count; i++) {
+		struct port_queue *queue = &port->queues[i];
+
+		queue->index = i;
+		queue->accelerator = -1;
+		queue->user_enabled = true;
+		queue->kick_fd = -1;
+		queue->call_fd = -1;
+		queue->interrupt_fd = -1;
+		queue->kick_source.fd = -1;
+		queue->interrupt_source.fd = -1;
+	}
+	return 0;
+}
+
+void
+port_queues_destroy(struct rp_port *port)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++) {
+		rp_wire_fd_close(&port->queues[i].kick_fd);
+		rp_wire_fd_close(&port->queues[i].call_fd);
+		rp_wire_fd_close(&port->queues[i].interrupt_fd);
+	}
+	free(port->queues);
+	port->queues = NULL;
+	port->queues_count = 0;
+}
+
+/* The one place that says whether an accelerator should serve a ring. */
+static bool
+should_run(const struct rp_port *port, const struct port_queue *queue)
+{
+	return queue->user_enabled && queue->frontend_enabled && queue->frontend_started && port->features_acked &&
+	       port_accelerator_usable(port, queue->accelerator);
+}
+
+static bool
+accelerator_is_lost(int error)
+{
+	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EIO;
+}
+
+static int
+start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+{
+	const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
+	struct rp_accel_queue_config config = {
+		.num = queue->vring.num,
+		.index = queue->next_index,
+		.desc_iova = queue->vring.desc_gpa,
+		.avail_iova = queue->vring.avail_gpa,
+		.used_iova = queue->vring.used_gpa,
+		.call_fd = port_relay_interrupt_fd(port, queue),
+	};
+	int rc = accel->ops->queue_start(accel->priv, queue->accelerator_queue, &config, why);
+
+	if (rc < 0) {
+		snprintf(queue->reason, sizeof(queue->reason), "not started: %.140s", why->text);
+		port_event(port, RP_PORT_EVENT_ERROR, (int)queue->index, "queue-start-failed", "%s", why->text);
+		port_relay_stop(port, queue);
+		if (accelerator_is_lost(rc))
+			port_accelerator_fail(port, (unsigned int)queue->accelerator, rc, why);
+		return rc;
+	}
+	queue->running = true;
+	queue->reason[0] = '\0';
+	if (queue->served_before)
+		queue->moves++;
+	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "queue-started",
+		   "accelerator %d queue %u from index %u, %u entries", queue->accelerator, queue->accelerator_queue,
+		   config.index, config.num);
+	if (port_relay_start(port, queue) < 0)
+		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "relay-failed",
+			   "the kick descriptor cannot be polled; only a mapped doorbell will be heard");
+	port_doorbell_started(port, queue);
+	port_relay_nudge(port, queue, queue->served_before);
+	queue->served_before = true;
+	return 0;
+}
+
+static int
+stop(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+{
+	const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
+	uint16_t index = 0;
+	int rc;
+
+	rc = accel->ops->queue_stop(accel->priv, queue->accelerator_queue, &index, why);
+	if (rc < 0) {
+		port_event(port, RP_PORT_EVENT_ERROR, (int)queue->index, "queue-stop-failed", "%s", why->text);
+		port_accelerator_fail(port, (unsigned int)queue->accelerator, rc, why);
+		return rc;
+	}
+	queue->running = false;
+	queue->next_index = index;
+	if (queue->frontend_started && queue->frontend_enabled)
+		queue->moves++;
+	port_relay_stop(port, queue);
+	port_doorbell_stopped(port, queue);
+	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "queue-stopped", "at index %u", index);
+	return 0;
+}
+
+int
+port_queue_update(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+{
+	struct rp_wire_why unused = {0};
+	bool wanted = should_run(port, queue);
+
+	if (why == NULL)
+		why = &unused;
+	if (wanted == queue->running)
+		return 0;
+	return wanted ? start(port, queue, why) : stop(port, queue, why);
+}
+
+void
+port_queue_index_from_used(struct rp_port *port, struct port_queue *queue)
+{
+	const uint16_t *used;
+
+	/* flags, then the index: virtio 1.2, 2.7.8. What was taken but not used is done again. */
+	used = rp_dma_space_translate(port->memory, queue->vring.used_gpa, 4, RP_DMA_READ);
+	if (used != NULL)
+		queue->next_index = le16toh(__atomic_load_n(&used[1], __ATOMIC_ACQUIRE));
+}
+
+enum rp_port_queue_mode
+port_queue_mode(const struct port_queue *queue)
+{
+	if (!queue->running)
+		return RP_PORT_QUEUE_STOPPED;
+	return queue->doorbell.state == RP_PORT_DOORBELL_MAPPED ? RP_PORT_QUEUE_DIRECT : RP_PORT_QUEUE_RELAYED;
+}
+
+static const char *
+stopped_reason(const struct rp_port *port, const struct port_queue *queue)
+{
+	if (queue->unproven)
+		return "the accelerator failed and nothing proves that it let go of the ring";
+	if (!rp_vhu_backend_attached(port->backend))
+		return "no frontend is connected";
+	if (!queue->user_enabled)
+		return "disabled by the user";
+	if (!queue->frontend_started)
+		return "the frontend has not started the ring";
+	if (!queue->frontend_enabled)
+		return "disabled by the frontend";
+	if (!port_accelerator_usable(port, queue->accelerator))
+		return port->accelerators[queue->accelerator].reason;
+	return queue->reason;
+}
+
+void
+port_queue_reason(const struct rp_port *port, const struct port_queue *queue, char *ret_text, size_t size)
+{
+	const struct port_doorbell *doorbell = &queue->doorbell;
+	const char *text = "";
+
+	switch (port_queue_mode(queue)) {
+	case RP_PORT_QUEUE_STOPPED:
+		text = stopped_reason(port, queue);
+		break;
+	case RP_PORT_QUEUE_DIRECT:
+		break;
+	case RP_PORT_QUEUE_RELAYED:
+		if (doorbell->policy == RP_PORT_DOORBELL_RELAY)
+			text = "relay is the user's choice";
+		else if (doorbell->refused)
+			text = doorbell->reason;
+		else if (doorbell->state == RP_PORT_DOORBELL_PENDING)
+			text = "the doorbell is offered, the frontend has not answered yet";
+		else if (doorbell->state == RP_PORT_DOORBELL_REVOKING)
+			text = "the doorbell is being taken back";
+		else if (!port->channel_up)
+			text = "the frontend opened no backend channel";
+		else
+			text = "the doorbell will be offered soon";
+		break;
+	}
+	snprintf(ret_text, size, "%s", text);
+}
+
+static void
+counters_add(struct rp_accel_queue_counters *sum, const struct rp_accel_queue_counters *add,
+	     const struct rp_accel_queue_counters *base)
+{
+	sum->direct_kicks += add->direct_kicks - base->direct_kicks;
+	sum->eventfd_kicks += add->eventfd_kicks - base->eventfd_kicks;
+	sum->interrupts += add->interrupts - base->interrupts;
+	sum->packets += add->packets - base->packets;
+	sum->bytes += add->bytes - base->bytes;
+	sum->errors += add->errors - base->errors;
+}
+
+bool
+port_queue_counters(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_counters *ret)
+{
+	bool valid = false;
+
+	if (port_accelerator_usable(port, queue->accelerator)) {
+		const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
+
+		valid = accel->ops->queue_counters(accel->priv, queue->accelerator_queue, &queue->counters_last) == 0;
+	}
+	*ret = queue->counters_kept;
+	counters_add(ret, &queue->counters_last, &queue->counters_base);
+	return valid;
+}
+
+void
+port_queue_counters_begin(struct rp_port *port, struct port_queue *queue)
+{
+	const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
+
+	if (accel->ops->queue_counters(accel->priv, queue->accelerator_queue, &queue->counters_base) < 0)
+		memset(&queue->counters_base, 0, sizeof(queue->counters_base));
+	queue->counters_last = queue->counters_base;
+}
+
+void
+port_queue_counters_end(struct port_queue *queue)
+{
+	counters_add(&queue->counters_kept, &queue->counters_last, &queue->counters_base);
+	queue->counters_base = queue->counters_last;
+}

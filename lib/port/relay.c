@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "port.h"
+#include "rp_wire_fd.h"
+
+static void
+ring(struct rp_port *port, struct port_queue *queue)
+{
+	const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
+	int rc = accel->ops->queue_kick(accel->priv, queue->accelerator_queue);
+
+	if (rc < 0)
+		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "kick-failed", "%s", strerror(-rc));
+}
+
+static void
+kick_ready(struct rp_port *port, struct port_source *source)
+{
+	struct port_queue *queue = &port->queues[source->index];
+	uint64_t kicks;
+	ssize_t got = read(source->fd, &kicks, sizeof(kicks));
+
+	if (got < 0 && errno == EAGAIN)
+		return;
+	if (got != sizeof(kicks)) {
+		/* Not an eventfd, or a broken one: polling it on would spin. */
+		port_source_remove(port, source);
+		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "relay-failed",
+			   "the kick descriptor is no eventfd; only a mapped doorbell will be heard");
+		return;
+	}
+	queue->relayed_kicks++;
+	if (queue->doorbell.state == RP_PORT_DOORBELL_MAPPED && !queue->doorbell.drain_due)
+		queue->relayed_kicks_after_map++;
+	ring(port, queue);
+}
+
+static void
+interrupt_ready(struct rp_port *port, struct port_source *source)
+{
+	struct port_queue *queue = &port->queues[source->index];
+	uint64_t count;
+
+	if (read(source->fd, &count, sizeof(count)) != sizeof(count))
+		return;
+	queue->relayed_interrupts++;
+	count = 1;
+	if (queue->call_fd >= 0 && write(queue->call_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "interrupt-failed", "%s", strerror(errno));
+}
+
+int
+port_relay_interrupt_fd(struct rp_port *port, struct port_queue *queue)
+{
+	if (!port->relay_interrupts || queue->call_fd < 0)
+		return queue->call_fd;
+	if (queue->interrupt_fd < 0) {
+		queue->interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (queue->interrupt_fd < 0)
+			return -1;
+		if (port_source_add(port, &queue->interrupt_source, queue->interrupt_fd, interrupt_ready,
+				    queue->index) < 0)
+			rp_wire_fd_close(&queue->interrupt_fd);
+	}
+	return queue->interrupt_fd;
+}
+
+int
+port_relay_start(struct rp_port *port, struct port_queue *queue)
+{
+	if (queue->kick_fd < 0)
+		return 0;
+	return port_source_add(port, &queue->kick_source, queue->kick_fd, kick_ready, queue->index);
+}
+
+void
+port_relay_stop(struct rp_port *port, struct port_queue *queue)
+{
+	port_source_remove(port, &queue->kick_source);
+	port_source_remove(port, &queue->interrupt_source);
+	rp_wire_fd_close(&queue->interrupt_fd);
+}
+
+void
+port_relay_drain(struct rp_port *port, struct port_queue *queue)
+{
+	if (queue->kick_source.fd >= 0)
+		kick_ready(port, &queue->kick_source);
+}
+
+void
+port_relay_nudge(struct rp_port *port, struct port_queue *queue, bool call)
+{
+	uint64_t one = 1;
+
+	if (queue->running)
+		ring(port, queue);
+	/* A full counter means that an interrupt is pending anyway. */
+	if (call && queue->call_fd >= 0 && write(queue->call_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "interrupt-failed", "%s", strerror(errno));
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_PORT_H
+#define RP_PORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "rp_accel.h"
+#include "rp_vhu_backend.h"
+#include "rp_wire_why.h"
+
+/**
+ * @file
+ * The control plane: one port is one vhost-user socket, its queues and the
+ * accelerators that serve them.
+ *
+ * Theory of operation: the port owns one descriptor to poll and one process
+ * call. When the frontend starts a ring and the queue is enabled by the user, the
+ * port starts the accelerator's queue on it, with the guest's own call eventfd;
+ * until the doorbell is mapped by the frontend, kicks are relayed. The doorbell is
+ * offered from a timer, never inside a request; it is revoked without waiting.
+ *
+ * A queue is enabled by the user (rp_port_queue_enable) and by the frontend; it
+ * runs when both say so and the frontend has started its ring.
+ *
+ * Threads: one thread. Callbacks run inside rp_port_process() and the calls below.
+ */
+
+#define RP_PORT_NAME_MAX 32
+#define RP_PORT_REASON_MAX 160
+#define RP_PORT_ACCELERATORS_MAX 16
+
+struct rp_port;
+
+enum rp_port_socket_mode {
+	RP_PORT_SERVER, /**< listen on the path */
+	RP_PORT_CLIENT, /**< connect to it, again and again */
+};
+
+/** Who serves a queue, and how. */
+enum rp_port_queue_mode {
+	RP_PORT_QUEUE_STOPPED, /**< nobody touches the ring; reason says why */
+	RP_PORT_QUEUE_DIRECT, /**< hardware ring, doorbell mapped, interrupt wired */
+	RP_PORT_QUEUE_RELAYED, /**< hardware ring, kicks go through us */
+};
+
+/** What the user wants of a queue's doorbell. */
+enum rp_port_doorbell_policy {
+	RP_PORT_DOORBELL_AUTO, /**< direct when possible */
+	RP_PORT_DOORBELL_RELAY, /**< always relay */
+};
+
+/** Life of a queue's notify area in the frontend. */
+enum rp_port_doorbell_state {
+	RP_PORT_DOORBELL_UNMAPPED,
+	RP_PORT_DOORBELL_PENDING, /**< offered, no answer yet */
+	RP_PORT_DOORBELL_MAPPED,
+	RP_PORT_DOORBELL_REVOKING, /**< taken back, no answer yet */
+};
+
+struct rp_port_config {
+	const char *name; /**< 1 to RP_PORT_NAME_MAX - 1 of [A-Za-z0-9_.-] */
+	const char *socket_path;
+	enum rp_port_socket_mode socket_mode;
+	enum rp_vhu_profile profile;
+	uint16_t queue_pairs; /**< offered to the guest; 0: as many as the accelerators have */
+	/** Device argument strings; queue i of the port is served by the next free queue pair in this order. */
+	const char *const *accelerators;
+	unsigned int accelerators_count;
+	enum rp_port_doorbell_policy doorbell;
+	bool relay_interrupts; /**< interrupts through us instead of the guest's own eventfd: to compare, or to debug */
+	uint32_t doorbell_delay_ms; /**< after a start or removal before an offer; 0: 250 */
+	uint32_t reconnect_ms; /**< client mode and lost accelerators; 0: 1000 */
+};
+
+enum rp_port_event_level {
+	RP_PORT_EVENT_ERROR,
+	RP_PORT_EVENT_WARNING,
+	RP_PORT_EVENT_NOTICE,
+	RP_PORT_EVENT_DEBUG,
+};
+
+/** One line for the log and for watchers. */
+struct rp_port_event {
+	enum rp_port_event_level level;
+	const char *port;
+	int queue; /**< -1: the whole port */
+	const char *name; /**< a short fixed word: "queue-start", "doorbell-mapped", ... */
+	const char *text;
+};
+
+struct rp_port_ops {
+	void (*event)(void *ctx, const struct rp_port_event *event);
+};
+
+struct rp_port_queue_info {
+	unsigned int queue;
+	enum rp_port_queue_mode mode;
+	enum rp_port_doorbell_state doorbell;
+	enum rp_port_doorbell_policy doorbell_policy;
+	bool user_enabled;
+	bool frontend_enabled;
+	bool frontend_started;
+	char reason[RP_PORT_REASON_MAX]; /**< why stopped or relayed; empty when direct */
+	int accelerator; /**< index in the port's list; -1: none */
+	unsigned int accelerator_queue;
+	uint64_t relayed_kicks; /**< kick eventfd reads that we passed on; cumulative */
+	uint64_t relayed_kicks_after_map; /**< of these, after the reply that confirmed a mapping plus one drain */
+	uint64_t relayed_interrupts; /**< interrupts that passed through us; the direct path makes none */
+	uint64_t moves; /**< changes of who serves the queue, by user or failure */
+	uint64_t doorbell_maps;
+	bool counters_valid;
+	struct rp_accel_queue_counters counters; /**< by the device, of this port's use of it */
+};
+
+struct rp_port_info {
+	char name[RP_PORT_NAME_MAX];
+	char socket_path[108];
+	enum rp_port_socket_mode socket_mode;
+	enum rp_vhu_profile profile;
+	bool connected;
+	int frontend_pid; /**< 0: none */
+	uint64_t features_offered;
+	uint64_t features_acked;
+	uint64_t protocol_features;
+	unsigned int queues_count;
+	unsigned int accelerators_count;
+	unsigned int regions_count;
+	uint64_t memory_bytes;
+};
+
+struct rp_port_accelerator_info {
+	char arguments[256];
+	bool open;
+	char reason[RP_PORT_REASON_MAX]; /**< why not open */
+	struct rp_accel_info info; /**< when open */
+};
+
+/**
+ * Make a port: opens the accelerators, fixes the port's features, listens.
+ *
+ * @param config copied.
+ * @param registry must outlive the port.
+ * @return 0, -EBADMSG or -EINVAL (why names the field), what opening an
+ *         accelerator or the socket says.
+ */
+int rp_port_create(const struct rp_port_config *config, const struct rp_accel_registry *registry,
+		   const struct rp_port_ops *ops, void *ctx, struct rp_port **ret_port, struct rp_wire_why *why);
+
+/** Revoke doorbells (bounded wait), stop queues, close. NULL is allowed. @return NULL. */
+struct rp_port *rp_port_destroy(struct rp_port *port);
+
+/** One descriptor (an epoll, timers included) to poll for POLLIN. Borrowed. */
+int rp_port_fd(const struct rp_port *port);
+
+/** Do what can be done without waiting for the frontend. @return 0. */
+int rp_port_process(struct rp_port *port);
+
+/**
+ * Let the accelerator serve a queue, or stop it. Idempotent.
+ *
+ * @return 0 (done, or will be once the frontend starts the ring), -EINVAL (no such
+ *         queue), -ENOTCONN (the accelerator is gone), -ETIMEDOUT or -EIO (no proof
+ *         that it let go: the queue stays with the accelerator).
+ */
+int rp_port_queue_enable(struct rp_port *port, unsigned int queue, struct rp_wire_why *why);
+int rp_port_queue_disable(struct rp_port *port, unsigned int queue, struct rp_wire_why *why);
+
+/** Direct when possible, or always relayed. Takes effect at once. @return 0 or -EINVAL. */
+int rp_port_queue_doorbell(struct rp_port *port, unsigned int queue, enum rp_port_doorbell_policy policy,
+			   struct rp_wire_why *why);
+
+void rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info);
+/** @return 0 or -EINVAL. Asks the device for its counters (bounded wait). */
+int rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_port_queue_info *ret_info);
+/** @return 0 or -EINVAL. */
+int rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index,
+				 struct rp_port_accelerator_info *ret_info);
+
+/** Words for people and JSON: "stopped", "direct", "relayed"; "unmapped", ... */
+const char *rp_port_queue_mode_name(enum rp_port_queue_mode mode);
+const char *rp_port_doorbell_state_name(enum rp_port_doorbell_state state);
+const char *rp_port_event_level_name(enum rp_port_event_level level);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "port.h"
+#include "rp_wire_clock.h"
+#include "rp_wire_fd.h"
+
+static void
+timer_ready(struct rp_port *port, struct port_source *source)
+{
+	uint64_t now_ms = rp_wire_clock_ms();
+	uint64_t expirations;
+	unsigned int i;
+
+	if (read(source->fd, &expirations, sizeof(expirations)) < 0)
+		return;
+	port_endpoint_tick(port, now_ms);
+	port_accelerators_tick(port, now_ms);
+	for (i = 0; i < port->queues_count; i++)
+		port_doorbell_tick(port, &port->queues[i], now_ms);
+}
+
+int
+port_timer_open(struct rp_port *port)
+{
+	port->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (port->timer_fd < 0)
+		return -errno;
+	return port_source_add(port, &port->timer_source, port->timer_fd, timer_ready, 0);
+}
+
+void
+port_timer_close(struct rp_port *port)
+{
+	port_source_remove(port, &port->timer_source);
+	rp_wire_fd_close(&port->timer_fd);
+}
+
+static uint64_t
+earlier(uint64_t a, uint64_t b)
+{
+	if (a == 0)
+		return b;
+	return b == 0 || a < b ? a : b;
+}
+
+void
+port_timer_update(struct rp_port *port)
+{
+	struct itimerspec when = {0};
+	uint64_t deadline_ms = earlier(port->connect_at_ms, port_accelerators_deadline(port));
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++)
+		deadline_ms = earlier(deadline_ms, port_doorbell_deadline(port, &port->queues[i]));
+	/* Zero disarms; an absolute time that has passed fires at once. */
+	when.it_value.tv_sec = (time_t)(deadline_ms / 1000);
+	when.it_value.tv_nsec = (long)(deadline_ms % 1000) * 1000000;
+	timerfd_settime(port->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_net.h>
+#include <string.h>
+
+#include "port.h"
+#include "rp_wire_fd.h"
+
+#define BIT(n) (1ULL << (n))
+
+/*
+ * MQ is ours because the control queue never leaves the VMM; GUEST_ANNOUNCE is
+ * the VMM's own doing and only says that it need not send RARP through us.
+ */
+uint64_t
+port_vhost_own_features(const struct rp_port *port)
+{
+	return BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT) |
+	       (port->queues_count > 2 ? BIT(VIRTIO_NET_F_MQ) : 0);
+}
+
+/*
+ * A duplicate that is ours to poll and hand on. Non-blocking, because a peer could
+ * fill its eventfd and have us wait for ever.
+ */
+static int
+adopt(int *held, int fd)
+{
+	RP_WIRE_FD_SCOPED int copy = -1;
+	int flags;
+
+	if (fd >= 0) {
+		copy = rp_wire_fd_dup(fd);
+		if (copy < 0)
+			return copy;
+		flags = fcntl(copy, F_GETFL);
+		if (flags < 0 || ((flags & O_NONBLOCK) == 0 && fcntl(copy, F_SETFL, flags | O_NONBLOCK) < 0))
+			return -errno;
+	}
+	rp_wire_fd_replace(held, &copy);
+	return 0;
+}
+
+static int
+on_features(void *ctx, uint64_t features, struct rp_wire_why *why)
+{
+	struct rp_port *port = ctx;
+	unsigned int i;
+	int rc;
+
+	if (port->features_acked && features == port->features)
+		return 0; /* VMMs send it once per queue pair */
+	for (i = 0; i < port->queues_count; i++)
+		if (port->queues[i].running)
+			return rp_wire_why_set(why, -EBUSY, "features: 0x%llx while ring %u runs with 0x%llx",
+					       (unsigned long long)features, i, (unsigned long long)port->features);
+	rc = port_accelerators_features(port, features, why);
+	if (rc < 0)
+		return rc;
+	port->features = features;
+	port->features_acked = true;
+	return 0;
+}
+
+static int
+on_region_add(void *ctx, const struct rp_vhu_region *region, struct rp_wire_why *why)
+{
+	struct rp_port *port = ctx;
+	struct rp_dma_mapping mapping = {
+		.iova = region->gpa,
+		.size_bytes = region->size_bytes,
+		.offset_bytes = region->offset_bytes,
+		.access_mask = RP_DMA_READ | RP_DMA_WRITE,
+		.fd = region->fd,
+	};
+	int rc = rp_dma_space_map(port->memory, &mapping, why);
+
+	if (rc < 0)
+		return rc;
+	rc = port_accelerators_region_add(port, region, why);
+	if (rc < 0)
+		rp_dma_space_unmap(port->memory, region->gpa, region->size_bytes, NULL);
+	return rc;
+}
+
+static void
+on_region_remove(void *ctx, const struct rp_vhu_region *region)
+{
+	struct rp_port *port = ctx;
+
+	port_accelerators_region_remove(port, region);
+	rp_dma_space_unmap(port->memory, region->gpa, region->size_bytes, NULL);
+}
+
+static int
+on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, struct rp_wire_why *why)
+{
+	struct rp_port *port = ctx;
+	struct port_queue *queue = &port->queues[index];
+	int rc;
+
+	rc = adopt(&queue->kick_fd, vring->kick_fd);
+	if (rc == 0)
+		rc = adopt(&queue->call_fd, vring->call_fd);
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "ring %u: descriptor: %s", index, strerror(-rc));
+	queue->vring = *vring;
+	queue->next_index = vring->base;
+	queue->frontend_started = true;
+	queue->frontend_enabled = vring->enabled;
+	queue->served_before = false;
+	/* A ring that no accelerator can serve now stays stopped and says why; it is not the frontend's mistake. */
+	port_queue_update(port, queue, NULL);
+	return 0;
+}
+
+static void
+on_vring_stop(void *ctx, unsigned int index, uint32_t *ret_base)
+{
+	struct rp_port *port = ctx;
+	struct port_queue *queue = &port->queues[index];
+
+	/* The frontend dropped the notify area by itself before it asked. */
+	port_doorbell_dropped(port, queue);
+	queue->frontend_started = false;
+	port_queue_update(port, queue, NULL);
+	if (queue->unproven)
+		port_queue_index_from_used(port, queue);
+	*ret_base = queue->next_index;
+	rp_wire_fd_close(&queue->kick_fd);
+	rp_wire_fd_close(&queue->call_fd);
+}
+
+static int
+on_vring_enable(void *ctx, unsigned int index, bool enabled, struct rp_wire_why *why)
+{
+	struct rp_port *port = ctx;
+
+	(void)why;
+	port->queues[index].frontend_enabled = enabled;
+	port_queue_update(port, &port->queues[index], NULL);
+	return 0;
+}
+
+static int
+on_vring_call(void *ctx, unsigned int index, int call_fd, struct rp_wire_why *why)
+{
+	struct rp_port *port = ctx;
+	struct port_queue *queue = &port->queues[index];
+	const struct rp_accel *accel;
+	int rc = adopt(&queue->call_fd, call_fd);
+
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "ring %u: call descriptor: %s", index, strerror(-rc));
+	if (!queue->running)
+		return 0;
+	accel = &port->accelerators[queue->accelerator].accel;
+	rc = accel->ops->queue_call(accel->priv, queue->accelerator_queue, port_relay_interrupt_fd(port, queue), why);
+	if (rc < 0) {
+		port_accelerator_fail(port, (unsigned int)queue->accelerator, rc, why);
+		return rc;
+	}
+	/* An interrupt may have gone to the old eventfd while the VMM swapped. */
+	port_relay_nudge(port, queue, true);
+	return 0;
+}
+
+static int
+on_vring_kick(void *ctx, unsigned int index, int kick_fd, struct rp_wire_why *why)
+{
+	struct rp_port *port = ctx;
+	struct port_queue *queue = &port->queues[index];
+	int rc;
+
+	port_source_remove(port, &queue->kick_source);
+	rc = adopt(&queue->kick_fd, kick_fd);
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "ring %u: kick descriptor: %s", index, strerror(-rc));
+	if (!queue->running)
+		return 0;
+	rc = port_relay_start(port, queue);
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "ring %u: kick descriptor: %s", index, strerror(-rc));
+	port_relay_nudge(port, queue, false);
+	return 0;
+}
+
+static void
+on_channel_up(void *ctx)
+{
+	struct rp_port *port = ctx;
+
+	port->channel_up = true;
+}
+
+static void
+on_channel_reply(void *ctx, uint64_t token, int error)
+{
+	port_doorbell_reply(ctx, token, error);
+}
+
+static void
+on_refused(void *ctx, const struct rp_wire_why *why)
+{
+	port_event(ctx, RP_PORT_EVENT_WARNING, -1, "message-refused", "%s", why->text);
+}
+
+static void
+on_disconnected(void *ctx, const struct rp_wire_why *why)
+{
+	struct rp_port *port = ctx;
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++) {
+		port_doorbell_disconnected(&port->queues[i]);
+		port->queues[i].frontend_enabled = false;
+	}
+	port->channel_up = false;
+	port->features_acked = false;
+	port_event(port, RP_PORT_EVENT_NOTICE, -1, "frontend-disconnected", "%s", why->text);
+	port_endpoint_lost(port);
+}
+
+static const struct rp_vhu_backend_ops backend_ops = {
+	.features = on_features,
+	.region_add = on_region_add,
+	.region_remove = on_region_remove,
+	.vring_start = on_vring_start,
+	.vring_stop = on_vring_stop,
+	.vring_enable = on_vring_enable,
+	.vring_call = on_vring_call,
+	.vring_kick = on_vring_kick,
+	.channel_up = on_channel_up,
+	.channel_reply = on_channel_reply,
+	.refused = on_refused,
+	.disconnected = on_disconnected,
+};
+
+static void
+backend_ready(struct rp_port *port, struct port_source *source)
+{
+	(void)source;
+	rp_vhu_backend_process(port->backend);
+}
+
+int
+port_vhost_open(struct rp_port *port, struct rp_wire_why *why)
+{
+	struct rp_vhu_backend_config config = {
+		.profile = port->profile,
+		.features = port->features_offered,
+		.protocol_features = BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT) |
+				     BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) |
+				     BIT(RP_VHU_PF_HOST_NOTIFIER_BIT) | BIT(RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT),
+		.queues_max = (uint16_t)port->queues_count,
+		.vring_num_max = port->accelerators[0].info.queue_size_max,
+	};
+	unsigned int i;
+	int rc;
+
+	for (i = 1; i < port->accelerators_count; i++)
+		if (port->accelerators[i].info.queue_size_max < config.vring_num_max)
+			config.vring_num_max = port->accelerators[i].info.queue_size_max;
+	rc = rp_vhu_backend_create(&config, &backend_ops, port, &port->backend, why);
+	if (rc < 0)
+		return rc;
+	return port_source_add(port, &port->backend_source, rp_vhu_backend_fd(port->backend), backend_ready, 0);
+}
