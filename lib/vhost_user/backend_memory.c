@@ -94,6 +94,7 @@ add(struct rp_vhu_backend *backend, struct rp_vhu_region *region, struct rp_wire
 		return rc;
 	backend->regions[backend->regions_count] = *region;
 	backend->regions[backend->regions_count].fd = rp_wire_fd_take(&region->fd);
+	backend->region_adds[backend->regions_count] = 1;
 	backend->regions_count++;
 	return 0;
 }
@@ -109,6 +110,8 @@ take_out(struct rp_vhu_backend *backend, unsigned int index)
 	backend->regions_count--;
 	memmove(&backend->regions[index], &backend->regions[index + 1],
 		(backend->regions_count - index) * sizeof(region));
+	memmove(&backend->region_adds[index], &backend->region_adds[index + 1],
+		(backend->regions_count - index) * sizeof(backend->region_adds[0]));
 	return region;
 }
 
@@ -268,9 +271,17 @@ vhu_on_add_mem_reg(struct rp_vhu_backend *backend, struct vhu_request *request, 
 	rc = region_from_wire(&wire.region, &region, why);
 	if (rc < 0)
 		return rc;
-	for (i = 0; i < backend->regions_count; i++)
-		if (regions_overlap(&region, &backend->regions[i]))
-			return overlap_error(&region, &backend->regions[i], why);
+	for (i = 0; i < backend->regions_count; i++) {
+		const struct rp_vhu_region *old = &backend->regions[i];
+
+		/* QEMU before 8.1 says it once per queue pair, and REM_MEM_REG as well. */
+		if (same_region(&region, old) && same_file(request->msg->fds[0], old->fd)) {
+			backend->region_adds[i]++;
+			return 0;
+		}
+		if (regions_overlap(&region, old))
+			return overlap_error(&region, old, why);
+	}
 	region.fd = rp_wire_fd_take(&request->msg->fds[0]);
 	rc = add(backend, &region, why);
 	rp_wire_fd_close(&region.fd);
@@ -291,6 +302,10 @@ vhu_on_rem_mem_reg(struct rp_vhu_backend *backend, struct vhu_request *request, 
 		if (region->gpa != wire.region.gpa || region->size_bytes != wire.region.size_bytes ||
 		    region->uva != wire.region.uva)
 			continue;
+		if (backend->region_adds[i] > 1) {
+			backend->region_adds[i]--;
+			return 0;
+		}
 		rc = refuse_in_use(backend, region, why);
 		if (rc == 0)
 			remove_at(backend, i);

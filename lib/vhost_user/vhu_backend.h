@@ -49,6 +49,7 @@ struct rp_vhu_backend {
 	uint8_t status;
 
 	struct rp_vhu_region regions[RP_VHU_SLOTS_MAX]; /* descriptors are owned here */
+	unsigned int region_adds[RP_VHU_SLOTS_MAX]; /* how often each was added: as often it must be removed */
 	unsigned int regions_count;
 	struct vhu_vring *vrings; /* config.queues_max */
 
