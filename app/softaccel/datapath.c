@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include "rp_wire_fd.h"
+#include "sa_datapath.h"
+#include "sa_packet.h"
+
+#define MBUF_CACHE 64u
+
+static int
+make_pool(struct sa_datapath *path, uint32_t mbufs_count)
+{
+	char name[RTE_MEMPOOL_NAMESIZE];
+
+	/* DPDK's names are process-wide; there may be several accelerators in one process. */
+	snprintf(name, sizeof(name), "sa_%llx", (unsigned long long)(uintptr_t)path);
+	path->scratch.pool = rte_pktmbuf_pool_create(name, mbufs_count, MBUF_CACHE,
+						     RTE_ALIGN_CEIL(sizeof(struct sa_packet), RTE_MBUF_PRIV_ALIGN),
+						     RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	return path->scratch.pool == NULL ? -ENOMEM : 0;
+}
+
+static int
+watch(struct sa_datapath *path, int fd, struct sa_ring *ring)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = ring };
+
+	return epoll_ctl(path->kick_epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int
+make_descriptors(struct sa_datapath *path)
+{
+	path->kick_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (path->kick_epoll_fd < 0)
+		return -errno;
+	path->notice_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (path->notice_fd < 0)
+		return -errno;
+	return watch(path, path->gate.wake_fd, NULL);
+}
+
+int
+sa_datapath_init(struct sa_datapath *path, uint32_t mbufs_count)
+{
+	int rc;
+
+	*path = (struct sa_datapath){ .kick_epoll_fd = -1, .notice_fd = -1 };
+	rc = sa_gate_init(&path->gate);
+	if (rc == 0)
+		rc = make_descriptors(path);
+	if (rc == 0)
+		rc = make_pool(path, mbufs_count);
+	if (rc == 0)
+		rc = sa_switch_init(&path->sw, &path->scratch);
+	if (rc < 0)
+		sa_datapath_fini(path);
+	return rc;
+}
+
+void
+sa_datapath_fini(struct sa_datapath *path)
+{
+	path->uplink = sa_uplink_destroy(path->uplink);
+	sa_switch_fini(&path->sw);
+	rte_mempool_free(path->scratch.pool);
+	path->scratch.pool = NULL;
+	free(path->running);
+	path->running = NULL;
+	rp_wire_fd_close(&path->notice_fd);
+	rp_wire_fd_close(&path->kick_epoll_fd);
+	sa_gate_fini(&path->gate);
+}
+
+void
+sa_datapath_reader_add(struct sa_datapath *path, struct rp_dma_reader *reader)
+{
+	path->readers[path->readers_count++] = reader;
+}
+
+void
+sa_datapath_reader_remove(struct sa_datapath *path, struct rp_dma_reader *reader)
+{
+	unsigned int i;
+
+	for (i = 0; i < path->readers_count; i++) {
+		if (path->readers[i] == reader) {
+			path->readers[i] = path->readers[--path->readers_count];
+			return;
+		}
+	}
+}
+
+int
+sa_datapath_ring_add(struct sa_datapath *path, struct sa_ring *ring)
+{
+	int rc;
+
+	if (path->running_count == path->running_room) {
+		unsigned int room = path->running_room + 16;
+		struct sa_ring **more = realloc(path->running, room * sizeof(*more));
+
+		if (more == NULL)
+			return -ENOMEM;
+		path->running = more;
+		path->running_room = room;
+	}
+	rc = watch(path, ring->kick_fd, ring);
+	if (rc < 0)
+		return rc;
+	if (!ring->transmits)
+		rc = sa_switch_ring_add(&path->sw, ring);
+	if (rc < 0) {
+		epoll_ctl(path->kick_epoll_fd, EPOLL_CTL_DEL, ring->kick_fd, NULL);
+		return rc;
+	}
+	path->running[path->running_count++] = ring;
+	return 0;
+}
+
+void
+sa_datapath_ring_remove(struct sa_datapath *path, struct sa_ring *ring)
+{
+	unsigned int i;
+
+	for (i = 0; i < path->running_count && path->running[i] != ring; i++)
+		;
+	if (i == path->running_count)
+		return;
+	path->running[i] = path->running[--path->running_count];
+	epoll_ctl(path->kick_epoll_fd, EPOLL_CTL_DEL, ring->kick_fd, NULL);
+	if (!ring->transmits)
+		sa_switch_ring_remove(ring);
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sa_device.h"
+
+#define FEATURES                                                                                                 \
+	(SA_FEATURE(VIRTIO_F_VERSION_1) | SA_FEATURE(VIRTIO_F_ACCESS_PLATFORM) |                                 \
+	 SA_FEATURE(VIRTIO_F_ORDER_PLATFORM) | SA_FEATURE(VIRTIO_F_RING_RESET) |                                 \
+	 SA_FEATURE(VIRTIO_RING_F_EVENT_IDX) | SA_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) |                         \
+	 SA_FEATURE(VIRTIO_NET_F_CSUM) | SA_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | SA_FEATURE(VIRTIO_NET_F_MAC) |    \
+	 SA_FEATURE(VIRTIO_NET_F_MRG_RXBUF) | SA_FEATURE(VIRTIO_NET_F_STATUS))
+
+void
+sa_device_event(const struct softaccel_function *function, const char *format, ...)
+{
+	char text[RP_WIRE_WHY_MAX + 160];
+	int used;
+	va_list args;
+
+	if (function->ops == NULL || function->ops->event == NULL)
+		return;
+	used = snprintf(text, sizeof(text), "%s: ", function->socket_path);
+	va_start(args, format);
+	vsnprintf(text + used, sizeof(text) - (size_t)used, format, args);
+	va_end(args);
+	function->ops->event(function->ops_ctx, text);
+}
+
+void
+sa_device_reset(struct softaccel_function *function)
+{
+	unsigned int number;
+
+	if (function->status != 0)
+		sa_device_event(function, "reset");
+	/* Before the queues, so that each is not said to be reset by itself. */
+	for (number = 0; number < function->queues_count; number++) {
+		sa_queue_forgive(function, number);
+		function->queues[number].enabled = false;
+		sa_queue_reset(function, number);
+	}
+	sa_doorbells_clear(&function->doorbells);
+	function->status = 0;
+	function->isr = 0;
+	function->driver_features = 0;
+	function->device_feature_select = 0;
+	function->driver_feature_select = 0;
+	function->queue_select = 0;
+	function->msix_config = SA_NO_VECTOR;
+}
+
+static int
+on_reset(void *ctx)
+{
+	struct softaccel_function *function = ctx;
+
+	sa_device_reset(function);
+	sa_pci_init(function);
+	return 0;
+}
+
+static void
+on_irq_changed(void *ctx, uint32_t irq_index, uint32_t vector, int eventfd)
+{
+	struct softaccel_function *function = ctx;
+	unsigned int number;
+
+	if (irq_index != RP_VFU_PCI_MSIX_IRQ || vector >= sa_device_vectors(function))
+		return;
+	function->call_fds[vector] = eventfd;
+	for (number = 0; number < function->queues_count; number++)
+		sa_queue_rewire(function, number);
+}
+
+static void
+on_dma_changed(void *ctx)
+{
+	struct softaccel_function *function = ctx;
+	unsigned int number;
+
+	/* After a client came back, a ring runs again once its memory has. Until then there is nothing to say. */
+	for (number = 0; number < function->queues_count; number++)
+		sa_queue_update(function, number, NULL);
+}
+
+static void
+on_connected(void *ctx)
+{
+	struct softaccel_function *function = ctx;
+
+	function->connected = true;
+	sa_device_event(function, "client connected");
+}
+
+static void
+on_disconnected(void *ctx, const struct rp_wire_why *why)
+{
+	struct softaccel_function *function = ctx;
+	unsigned int number;
+
+	function->connected = false;
+	for (number = 0; number < function->queues_count; number++)
+		sa_queue_forgive(function, number);
+	sa_device_event(function, "client disconnected: %s", why->text);
+}
+
+static void
+on_refused(void *ctx, const struct rp_wire_why *why)
+{
+	sa_device_event(ctx, "refused: %s", why->text);
+}
+
+static const struct rp_vfu_server_ops server_ops = {
+	.reset = on_reset,
+	.irq_changed = on_irq_changed,
+	.dma_changed = on_dma_changed,
+	.connected = on_connected,
+	.disconnected = on_disconnected,
+	.refused = on_refused,
+};
+
+static int
+serve(struct softaccel_function *function, struct rp_wire_why *why)
+{
+	struct rp_vfu_io_fd io_fds[2 * SOFTACCEL_QUEUE_PAIRS_MAX];
+	struct rp_vfu_region regions[RP_VFU_PCI_REGIONS_COUNT] = {
+		[SA_BAR_MSIX] = { SA_MSIX_BAR_BYTES, true, true, .fd = -1,
+				  .read = sa_pci_msix_read, .write = sa_pci_msix_write },
+		[SA_BAR_REGISTERS] = { SA_REGISTERS_BAR_BYTES, true, true, .fd = -1,
+				       .read = sa_registers_read, .write = sa_registers_write },
+		[SA_BAR_NOTIFY] = { function->doorbells.size_bytes, true, true, .fd = function->doorbells.fd,
+				    .io_fds = io_fds, .io_fds_count = function->queues_count,
+				    .read = sa_notify_read, .write = sa_notify_write },
+		[RP_VFU_PCI_CONFIG_REGION] = { SA_PCI_CONFIG_BYTES, true, true, .fd = -1,
+					       .read = sa_pci_config_read, .write = sa_pci_config_write },
+	};
+	struct rp_vfu_irq_type irqs[RP_VFU_PCI_IRQS_COUNT] = {
+		[RP_VFU_PCI_MSIX_IRQ] = { sa_device_vectors(function),
+					  RP_VFU_IRQ_FLAG_EVENTFD_MASK | RP_VFU_IRQ_FLAG_NORESIZE_MASK },
+	};
+	const struct rp_vfu_server_config config = {
+		.socket_path = function->socket_path,
+		.regions_count = RTE_DIM(regions),
+		.regions = regions,
+		.irqs_count = RTE_DIM(irqs),
+		.irqs = irqs,
+		.pci = true,
+		.resettable = true,
+	};
+	unsigned int number;
+
+	for (number = 0; number < function->queues_count; number++)
+		io_fds[number] = (struct rp_vfu_io_fd){
+			.offset_bytes = (uint64_t)number * function->doorbells.multiplier_bytes,
+			.size_bytes = sizeof(uint16_t),
+			.fd = function->doorbells.kick_fds[number],
+		};
+	return rp_vfu_server_create(&config, &server_ops, function, &function->server, why);
+}
+
+static int
+check_config(const struct softaccel_function_config *config, struct rp_wire_why *why)
+{
+	if (config->socket_path == NULL || config->socket_path[0] == '\0')
+		return rp_wire_why_set(why, -EINVAL, "socket: missing, expected a path");
+	if (config->queue_pairs == 0 || config->queue_pairs > SOFTACCEL_QUEUE_PAIRS_MAX)
+		return rp_wire_why_set(why, -EINVAL, "queue_pairs: %u, expected 1 to %u", config->queue_pairs,
+				       SOFTACCEL_QUEUE_PAIRS_MAX);
+	if (config->queue_size == 0 || config->queue_size > SOFTACCEL_QUEUE_SIZE_MAX ||
+	    (config->queue_size & (config->queue_size - 1)) != 0)
+		return rp_wire_why_set(why, -EINVAL, "queue_size: %u, expected a power of two up to %u",
+				       config->queue_size, SOFTACCEL_QUEUE_SIZE_MAX);
+	if ((config->mac[0] & 1) != 0)
+		return rp_wire_why_set(why, -EINVAL, "mac: is a group address");
+	if (config->group != NULL && (config->group[0] == '\0' || strlen(config->group) >= SOFTACCEL_GROUP_NAME_MAX))
+		return rp_wire_why_set(why, -EINVAL, "group: expected a name of 1 to %u characters",
+				       SOFTACCEL_GROUP_NAME_MAX - 1);
+	return 0;
+}
+
+static int
+make_parts(struct softaccel_function *function, const struct softaccel_function_config *config, unsigned int number)
+{
+	unsigned int queue;
+	int rc;
+
+	function->socket_path = strdup(config->socket_path);
+	function->queues = calloc(function->queues_count, sizeof(*function->queues));
+	function->call_fds = malloc(sa_device_vectors(function) * sizeof(*function->call_fds));
+	if (function->socket_path == NULL || function->queues == NULL || function->call_fds == NULL)
+		return -ENOMEM;
+	memset(function->call_fds, 0xff, sa_device_vectors(function) * sizeof(*function->call_fds));
+	rc = sa_doorbells_init(&function->doorbells, config->doorbell, function->queues_count);
+	if (rc < 0)
+		return rc;
+	sa_gate_close(&function->path->gate);
+	rc = sa_switch_port(&function->path->sw, config->group, &function->port);
+	sa_gate_open(&function->path->gate);
+	if (rc < 0)
+		return rc;
+	for (queue = 0; queue < function->queues_count; queue++)
+		sa_queue_init(function, queue, number * 2 * SOFTACCEL_QUEUE_PAIRS_MAX + queue);
+	sa_pci_init(function);
+	return 0;
+}
+
+static int
+make_reader(struct softaccel_function *function)
+{
+	int rc = rp_dma_reader_create(rp_vfu_server_dma(function->server), &function->reader);
+
+	if (rc < 0)
+		return rc;
+	sa_gate_close(&function->path->gate);
+	sa_datapath_reader_add(function->path, function->reader);
+	sa_gate_open(&function->path->gate);
+	return 0;
+}
+
+int
+sa_device_create(struct sa_datapath *path, const struct softaccel_function_config *config, unsigned int number,
+		 const struct softaccel_ops *ops, void *ctx, struct softaccel_function **ret_function,
+		 struct rp_wire_why *why)
+{
+	struct softaccel_function *function;
+	int rc = check_config(config, why);
+
+	if (rc < 0)
+		return rc;
+	function = calloc(1, sizeof(*function));
+	if (function == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory for a function");
+	function->path = path;
+	function->ops = ops;
+	function->ops_ctx = ctx;
+	function->queues_count = (uint16_t)(2 * config->queue_pairs);
+	function->queue_size_max = config->queue_size;
+	function->features = FEATURES;
+	function->msix_config = SA_NO_VECTOR;
+	function->doorbells.fd = -1;
+	memcpy(function->mac, config->mac, sizeof(function->mac));
+	rc = make_parts(function, config, number);
+	if (rc < 0)
+		rp_wire_why_set(why, rc, "cannot make a function: %s", strerror(-rc));
+	if (rc == 0)
+		rc = serve(function, why);
+	if (rc == 0) {
+		rc = make_reader(function);
+		if (rc < 0)
+			rp_wire_why_set(why, rc, "cannot make a function: %s", strerror(-rc));
+	}
+	if (rc < 0) {
+		sa_device_destroy(function);
+		return rc;
+	}
+	*ret_function = function;
+	return 0;
+}
+
+struct softaccel_function *
+sa_device_destroy(struct softaccel_function *function)
+{
+	unsigned int number;
+
+	if (function == NULL)
+		return NULL;
+	if (function->reader != NULL) {
+		for (number = 0; number < function->queues_count; number++)
+			sa_queue_reset(function, number);
+		sa_gate_close(&function->path->gate);
+		sa_datapath_reader_remove(function->path, function->reader);
+		sa_gate_open(&function->path->gate);
+		function->reader = rp_dma_reader_destroy(function->reader);
+	}
+	function->server = rp_vfu_server_destroy(function->server);
+	sa_doorbells_fini(&function->doorbells);
+	free(function->call_fds);
+	free(function->queues);
+	free(function->socket_path);
+	free(function);
+	return NULL;
+}
+
+void
+sa_device_notice(struct softaccel_function *function)
+{
+	unsigned int number;
+
+	for (number = 0; number < function->queues_count; number++)
+		sa_queue_notice(function, number);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "rp_wire_fd.h"
+#include "sa_doorbell.h"
+
+static size_t
+power_of_two_at_least(size_t size)
+{
+	size_t power = SA_DOORBELL_PAGE_BYTES;
+
+	while (power < size)
+		power *= 2;
+	return power;
+}
+
+static int
+make_memory(struct sa_doorbells *doorbells)
+{
+	void *memory;
+
+	doorbells->fd = memfd_create("softaccel-doorbells", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (doorbells->fd < 0)
+		return -errno;
+	if (ftruncate(doorbells->fd, (off_t)doorbells->size_bytes) < 0 ||
+	    fcntl(doorbells->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -errno;
+	memory = mmap(NULL, doorbells->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, doorbells->fd, 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	doorbells->memory = memory;
+	memset(memory, 0xff, doorbells->size_bytes);
+	return 0;
+}
+
+static int
+make_eventfds(struct sa_doorbells *doorbells)
+{
+	unsigned int i;
+
+	doorbells->kick_fds = calloc(doorbells->count, sizeof(*doorbells->kick_fds));
+	if (doorbells->kick_fds == NULL)
+		return -ENOMEM;
+	memset(doorbells->kick_fds, 0xff, doorbells->count * sizeof(*doorbells->kick_fds));
+	for (i = 0; i < doorbells->count; i++) {
+		doorbells->kick_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (doorbells->kick_fds[i] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+int
+sa_doorbells_init(struct sa_doorbells *doorbells, enum softaccel_doorbell mode, unsigned int queues_count)
+{
+	int rc;
+
+	*doorbells = (struct sa_doorbells){
+		.fd = -1,
+		.count = queues_count,
+		.multiplier_bytes = mode == SOFTACCEL_DOORBELL_SHARED ? SA_DOORBELL_SHARED_MULTIPLIER :
+									SA_DOORBELL_PAGE_BYTES,
+	};
+	doorbells->size_bytes = power_of_two_at_least((size_t)queues_count * doorbells->multiplier_bytes);
+	rc = make_memory(doorbells);
+	if (rc == 0)
+		rc = make_eventfds(doorbells);
+	if (rc < 0) {
+		sa_doorbells_fini(doorbells);
+		return rc;
+	}
+	if (mode == SOFTACCEL_DOORBELL_NONE)
+		rp_wire_fd_close(&doorbells->fd);
+	return 0;
+}
+
+void
+sa_doorbells_fini(struct sa_doorbells *doorbells)
+{
+	if (doorbells->kick_fds != NULL)
+		rp_wire_fd_close_all(doorbells->kick_fds, doorbells->count);
+	free(doorbells->kick_fds);
+	doorbells->kick_fds = NULL;
+	if (doorbells->memory != NULL)
+		munmap(doorbells->memory, doorbells->size_bytes);
+	doorbells->memory = NULL;
+	rp_wire_fd_close(&doorbells->fd);
+}
+
+void
+sa_doorbells_clear(struct sa_doorbells *doorbells)
+{
+	unsigned int i;
+
+	for (i = 0; i < doorbells->count; i++) {
+		sa_doorbell_observe(sa_doorbell_word(doorbells, i));
+		sa_doorbell_drain(doorbells->kick_fds[i]);
+	}
+}
+
+int
+sa_doorbells_queue_at(const struct sa_doorbells *doorbells, uint64_t offset_bytes)
+{
+	uint64_t queue = offset_bytes / doorbells->multiplier_bytes;
+
+	if (offset_bytes % doorbells->multiplier_bytes != 0 || queue >= doorbells->count)
+		return -1;
+	return (int)queue;
+}
+
+uint64_t
+sa_doorbell_drain(int kick_fd)
+{
+	uint64_t count = 0;
+	struct iovec iov = { .iov_base = &count, .iov_len = sizeof(count) };
+
+	/* O_NONBLOCK belongs to the open file, which the other side holds too and may have cleared. */
+	if (preadv2(kick_fd, &iov, 1, -1, RWF_NOWAIT) != (ssize_t)sizeof(count))
+		return 0;
+	return count;
+}

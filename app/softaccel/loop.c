@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include <rte_branch_prediction.h>
+#include <rte_pause.h>
+
+#include "sa_datapath.h"
+#include "sa_doorbell.h"
+
+/*
+ * One iteration: doorbells, eventfds, transmit rings, uplink, then everything
+ * that was filled is published. Asking the kernel for eventfds costs more than
+ * looking at some hundred doorbells, so a busy loop asks less often.
+ */
+#define BUSY_ITERATIONS_PER_EPOLL 8u
+#define EVENTS_MAX 32
+
+static unsigned int
+observe_doorbells(struct sa_datapath *path)
+{
+	unsigned int i, rung = 0;
+
+	for (i = 0; i < path->running_count; i++)
+		rung += sa_ring_observe(path->running[i]);
+	return rung;
+}
+
+static unsigned int
+collect_eventfds(struct sa_datapath *path)
+{
+	struct epoll_event events[EVENTS_MAX];
+	int i, count = epoll_wait(path->kick_epoll_fd, events, EVENTS_MAX, 0);
+	unsigned int kicked = 0;
+
+	for (i = 0; i < count; i++) {
+		if (events[i].data.ptr == NULL) {
+			/* The gate's, written just after we woke by ourselves. */
+			sa_doorbell_drain(path->gate.wake_fd);
+			continue;
+		}
+		sa_ring_kicked(events[i].data.ptr);
+		kicked++;
+	}
+	return kicked;
+}
+
+static unsigned int
+serve_transmit_rings(struct sa_datapath *path)
+{
+	struct rte_mbuf *mbufs[SA_BURST];
+	unsigned int i, packets = 0;
+
+	for (i = 0; i < path->running_count; i++) {
+		struct sa_ring *ring = path->running[i];
+		unsigned int count;
+
+		if (!ring->transmits || !ring->awake)
+			continue;
+		count = sa_ring_transmit(ring, &path->scratch, mbufs);
+		sa_switch_forward(&path->sw, ring->port, mbufs, count);
+		/* A ring that is still awake has more, whatever became of these. */
+		packets += ring->awake ? count + 1 : count;
+	}
+	return packets;
+}
+
+static unsigned int
+serve_uplink(struct sa_datapath *path)
+{
+	struct rte_mbuf *mbufs[SA_BURST];
+	unsigned int count;
+
+	if (path->uplink == NULL)
+		return 0;
+	count = sa_uplink_receive(path->uplink, mbufs);
+	if (count > 0)
+		sa_switch_forward(&path->sw, path->uplink_port, mbufs, count);
+	return count;
+}
+
+static void
+keep_time(struct sa_datapath *path)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	path->sw.now_s = (uint32_t)now.tv_sec;
+	if (path->sw.now_s != path->aged_s) {
+		path->aged_s = path->sw.now_s;
+		sa_mac_table_age(path->sw.macs, path->sw.now_s);
+	}
+}
+
+static unsigned int
+iterate(struct sa_datapath *path, bool ask_kernel)
+{
+	unsigned int done = observe_doorbells(path);
+
+	if (ask_kernel)
+		done += collect_eventfds(path);
+	done += serve_transmit_rings(path);
+	done += serve_uplink(path);
+	sa_switch_flush(&path->sw);
+	return done;
+}
+
+static void
+readers_online(struct sa_datapath *path)
+{
+	unsigned int i;
+
+	for (i = 0; i < path->readers_count; i++)
+		rp_dma_reader_online(path->readers[i]);
+}
+
+static void
+readers_offline(struct sa_datapath *path)
+{
+	unsigned int i;
+
+	for (i = 0; i < path->readers_count; i++)
+		rp_dma_reader_offline(path->readers[i]);
+}
+
+static void
+readers_quiescent(struct sa_datapath *path)
+{
+	unsigned int i;
+
+	for (i = 0; i < path->readers_count; i++)
+		rp_dma_reader_quiescent(path->readers[i]);
+}
+
+/* Every ring that is asleep has asked for its kick; the rest is looked at again after the sleep. */
+static void
+sleep_us(struct sa_datapath *path, uint32_t us)
+{
+	struct pollfd kicked = { .fd = path->kick_epoll_fd, .events = POLLIN };
+	struct timespec limit = { .tv_nsec = (long)us * 1000 };
+	bool forever = false;
+
+	if (path->running_count == 0) {
+		forever = path->uplink == NULL;
+		limit.tv_nsec = SA_IDLE_DRAIN_US * 1000;
+	}
+	readers_offline(path);
+	sa_gate_sleep(&path->gate);
+	ppoll(&kicked, 1, forever ? NULL : &limit, NULL);
+	sa_gate_wake(&path->gate);
+	readers_online(path);
+}
+
+unsigned int
+sa_datapath_poll(struct sa_datapath *path)
+{
+	unsigned int done;
+
+	sa_gate_enter(&path->gate);
+	if (sa_gate_is_wanted(&path->gate))
+		sa_gate_pass(&path->gate);
+	readers_online(path);
+	keep_time(path);
+	done = iterate(path, true);
+	readers_offline(path);
+	sa_gate_leave(&path->gate);
+	return done;
+}
+
+void
+sa_datapath_run(struct sa_datapath *path)
+{
+	unsigned int iterations_count = 0;
+
+	sa_gate_enter(&path->gate);
+	readers_online(path);
+	while (!__atomic_load_n(&path->stop, __ATOMIC_ACQUIRE)) {
+		bool ask_kernel = path->idle.spins_count > 0 || ++iterations_count % BUSY_ITERATIONS_PER_EPOLL == 0;
+		uint32_t us;
+
+		if (unlikely(sa_gate_is_wanted(&path->gate))) {
+			readers_offline(path);
+			sa_gate_pass(&path->gate);
+			readers_online(path);
+		}
+		readers_quiescent(path);
+		keep_time(path);
+		if (iterate(path, ask_kernel) > 0) {
+			sa_idle_reset(&path->idle);
+			continue;
+		}
+		us = sa_idle_next_us(&path->idle);
+		if (us == 0)
+			rte_pause();
+		else
+			sleep_us(path, us);
+	}
+	readers_offline(path);
+	sa_gate_leave(&path->gate);
+}
+
+void
+sa_datapath_stop(struct sa_datapath *path)
+{
+	__atomic_store_n(&path->stop, true, __ATOMIC_RELEASE);
+	eventfd_write(path->gate.wake_fd, 1);
+}

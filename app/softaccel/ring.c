@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include "sa_doorbell.h"
+#include "sa_ring.h"
+
+static void
+wake(struct sa_ring *ring)
+{
+	if (ring->awake || ring->state != SOFTACCEL_QUEUE_RUNNING)
+		return;
+	ring->awake = true;
+	if (rp_vring_dev_set_notify(&ring->vring, false) < 0)
+		sa_ring_break(ring);
+}
+
+bool
+sa_ring_observe(struct sa_ring *ring)
+{
+	if (!sa_doorbell_observe(ring->doorbell))
+		return false;
+	sa_count(&ring->counters.direct_kicks, 1);
+	wake(ring);
+	return true;
+}
+
+void
+sa_ring_kicked(struct sa_ring *ring)
+{
+	uint64_t count = sa_doorbell_drain(ring->kick_fd);
+
+	if (count == 0)
+		return;
+	sa_count(&ring->counters.eventfd_kicks, count);
+	wake(ring);
+}
+
+void
+sa_ring_break(struct sa_ring *ring)
+{
+	if (ring->state != SOFTACCEL_QUEUE_RUNNING)
+		return;
+	ring->awake = false;
+	sa_count(&ring->counters.errors, 1);
+	__atomic_store_n(&ring->state, SOFTACCEL_QUEUE_BROKEN, __ATOMIC_RELEASE);
+	eventfd_write(ring->notice_fd, 1);
+}
+
+bool
+sa_ring_try_sleep(struct sa_ring *ring)
+{
+	int waiting;
+
+	if (rp_vring_dev_set_notify(&ring->vring, true) < 0) {
+		sa_ring_break(ring);
+		return true;
+	}
+	waiting = rp_vring_dev_available(&ring->vring);
+	if (waiting < 0) {
+		sa_ring_break(ring);
+		return true;
+	}
+	if (waiting == 0) {
+		ring->awake = false;
+		return true;
+	}
+	if (rp_vring_dev_set_notify(&ring->vring, false) < 0) {
+		sa_ring_break(ring);
+		return true;
+	}
+	return false;
+}
+
+static void
+interrupt(struct sa_ring *ring)
+{
+	struct pollfd room = { .fd = ring->call_fd, .events = POLLOUT };
+
+	if (ring->call_fd < 0) {
+		ring->interrupt_owed = true;
+		return;
+	}
+	ring->interrupt_owed = false;
+	/* A peer may have filled its eventfd and made it blocking; then it has its interrupt anyway. */
+	if (poll(&room, 1, 0) == 1)
+		eventfd_write(ring->call_fd, 1);
+	sa_count(&ring->counters.interrupts, 1);
+}
+
+void
+sa_ring_flush(struct sa_ring *ring)
+{
+	int wanted;
+
+	if (ring->unpublished_count == 0 || ring->state != SOFTACCEL_QUEUE_RUNNING)
+		return;
+	if (rp_vring_dev_publish(&ring->vring, ring->unpublished_count) < 0) {
+		sa_ring_break(ring);
+		return;
+	}
+	ring->unpublished_count = 0;
+	__atomic_store_n(&ring->position, rp_vring_dev_index(&ring->vring), __ATOMIC_RELAXED);
+	wanted = rp_vring_dev_needs_interrupt(&ring->vring);
+	if (wanted < 0)
+		sa_ring_break(ring);
+	else if (wanted > 0)
+		interrupt(ring);
+}
+
+void
+sa_ring_set_call(struct sa_ring *ring, int call_fd)
+{
+	ring->call_fd = call_fd;
+	if (call_fd >= 0 && ring->interrupt_owed)
+		interrupt(ring);
+}
+
+uint16_t
+sa_ring_release(struct sa_ring *ring)
+{
+	if (ring->state == SOFTACCEL_QUEUE_RUNNING)
+		rp_vring_dev_set_notify(&ring->vring, true);
+	ring->awake = false;
+	/* A broken ring may hold entries that were taken and never given back: the next owner does them again. */
+	return (uint16_t)(rp_vring_dev_index(&ring->vring) - ring->unpublished_count);
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "sa_cursor.h"
+#include "sa_packet.h"
+#include "sa_ring.h"
+
+/* One packet takes at most this many chains: a frame in buffers of 64 bytes. */
+#define CHAINS_MAX 64u
+/* Useless chains given back for one packet; a guest that offers only such cannot hold the loop. */
+#define BAD_CHAINS_MAX 8u
+
+#define NUM_BUFFERS_OFFSET 10u
+
+#define DELIVERED (-1)
+
+static struct sa_cursor
+writable_part(const struct rp_vring_chain *chain)
+{
+	return (struct sa_cursor){ .part = chain->iov + chain->out_count };
+}
+
+static void
+give_back_unused(struct sa_ring *ring, const struct rp_vring_chain *chain)
+{
+	sa_count(&ring->counters.errors, 1);
+	if (rp_vring_dev_fill(&ring->vring, ring->unpublished_count, chain->head, 0) < 0)
+		return;
+	rp_vring_dev_advance(&ring->vring, 1);
+	ring->unpublished_count++;
+}
+
+/* Find the first usable chain. @return DELIVERED: there is one in the scratch; else the reason. */
+static int
+first_chain(struct sa_ring *ring, struct rp_vring_chain *chain)
+{
+	unsigned int tries = 0;
+
+	while (tries < BAD_CHAINS_MAX) {
+		int rc = rp_vring_dev_peek(&ring->vring, 0, chain);
+
+		if (rc < 0) {
+			sa_ring_break(ring);
+			return SOFTACCEL_DROP_RX_BAD_CHAIN;
+		}
+		if (rc == 0) {
+			if (sa_ring_try_sleep(ring))
+				return SOFTACCEL_DROP_RX_NO_BUFFER;
+			continue;
+		}
+		/* num_buffers must be in the first buffer (virtio 1.2, 5.1.6.4), and so must the frame's begin. */
+		if (chain->in_bytes > SA_NET_HEADER_BYTES)
+			return DELIVERED;
+		give_back_unused(ring, chain);
+		tries++;
+	}
+	return SOFTACCEL_DROP_RX_BAD_CHAIN;
+}
+
+/* The header, and where its num_buffers lies, each byte on its own: parts may end anywhere. */
+static void
+write_header(struct sa_cursor *cursor, const uint8_t *header, uint8_t *ret_num_buffers[2])
+{
+	size_t one;
+
+	sa_cursor_write(cursor, header, NUM_BUFFERS_OFFSET);
+	ret_num_buffers[0] = sa_cursor_next(cursor, 1, &one);
+	*ret_num_buffers[0] = header[NUM_BUFFERS_OFFSET];
+	ret_num_buffers[1] = sa_cursor_next(cursor, 1, &one);
+	*ret_num_buffers[1] = header[NUM_BUFFERS_OFFSET + 1];
+}
+
+static int
+fill(struct sa_ring *ring, unsigned int ahead, const struct rp_vring_chain *chain, uint32_t written_bytes)
+{
+	int rc = rp_vring_dev_fill(&ring->vring, (uint16_t)(ring->unpublished_count + ahead), chain->head,
+				   written_bytes);
+
+	if (rc < 0)
+		sa_ring_break(ring);
+	return rc;
+}
+
+/*
+ * Copy what the first chain had no room for. Nothing was advanced yet, so giving up
+ * leaves the ring as it was.
+ */
+static int
+copy_rest(struct sa_ring *ring, struct rp_vring_chain *chain, const uint8_t *frame, uint32_t left_bytes,
+	  unsigned int *chains_count)
+{
+	while (left_bytes > 0) {
+		struct sa_cursor cursor;
+		uint32_t now_bytes;
+		int rc;
+
+		if (!ring->mergeable || *chains_count == CHAINS_MAX)
+			return SOFTACCEL_DROP_RX_BAD_CHAIN;
+		rc = rp_vring_dev_peek(&ring->vring, (uint16_t)*chains_count, chain);
+		if (rc < 0) {
+			sa_ring_break(ring);
+			return SOFTACCEL_DROP_RX_BAD_CHAIN;
+		}
+		/* Some buffers are there: the ring stays awake, smaller packets fit. */
+		if (rc == 0)
+			return SOFTACCEL_DROP_RX_NO_BUFFER;
+		if (chain->in_bytes == 0)
+			return SOFTACCEL_DROP_RX_BAD_CHAIN;
+		now_bytes = RTE_MIN(left_bytes, chain->in_bytes);
+		cursor = writable_part(chain);
+		sa_cursor_write(&cursor, frame, now_bytes);
+		if (fill(ring, *chains_count, chain, now_bytes) < 0)
+			return SOFTACCEL_DROP_RX_BAD_CHAIN;
+		frame += now_bytes;
+		left_bytes -= now_bytes;
+		(*chains_count)++;
+	}
+	return DELIVERED;
+}
+
+static int
+copy_packet(struct sa_ring *ring, struct rp_vring_chain *chain, const uint8_t *header, const uint8_t *frame,
+	    uint32_t frame_bytes)
+{
+	struct sa_cursor cursor = writable_part(chain);
+	uint32_t now_bytes = RTE_MIN(frame_bytes, chain->in_bytes - SA_NET_HEADER_BYTES);
+	unsigned int chains_count = 1;
+	uint8_t *num_buffers[2];
+	int why;
+
+	write_header(&cursor, header, num_buffers);
+	sa_cursor_write(&cursor, frame, now_bytes);
+	if (fill(ring, 0, chain, SA_NET_HEADER_BYTES + now_bytes) < 0)
+		return SOFTACCEL_DROP_RX_BAD_CHAIN;
+	why = copy_rest(ring, chain, frame + now_bytes, frame_bytes - now_bytes, &chains_count);
+	if (why != DELIVERED)
+		return why;
+	*num_buffers[0] = (uint8_t)chains_count;
+	rp_vring_dev_advance(&ring->vring, (uint16_t)chains_count);
+	ring->unpublished_count = (uint16_t)(ring->unpublished_count + chains_count);
+	return DELIVERED;
+}
+
+int
+sa_ring_receive(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf *mbuf)
+{
+	uint32_t frame_bytes = rte_pktmbuf_pkt_len(mbuf);
+	uint8_t header[SA_NET_HEADER_BYTES];
+	int why;
+
+	if (!ring->awake)
+		return SOFTACCEL_DROP_RX_NO_BUFFER;
+	if (!ring->guest_csum)
+		sa_packet_complete(mbuf);
+	why = first_chain(ring, &scratch->chain);
+	if (why != DELIVERED)
+		return why;
+	sa_packet_header_write(mbuf, header, ring->guest_csum);
+	why = copy_packet(ring, &scratch->chain, header, rte_pktmbuf_mtod(mbuf, const uint8_t *), frame_bytes);
+	if (why != DELIVERED)
+		return why;
+	sa_count(&ring->counters.packets, 1);
+	sa_count(&ring->counters.bytes, frame_bytes);
+	return DELIVERED;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SA_DEVICE_H
+#define SA_DEVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_ring.h>
+
+#include "rp_accel_vendor.h"
+#include "rp_vfu_server.h"
+#include "sa_datapath.h"
+#include "sa_doorbell.h"
+#include "softaccel.h"
+
+/**
+ * @file
+ * One function: a virtio-net PCI device (virtio 1.2, sections 4.1 and 5.1) behind
+ * a vfio-user socket, as the control side sees it.
+ *
+ *   device.c     life; what the vfio-user server calls
+ *   pci.c        configuration space and its capabilities
+ *   registers.c  which register block an address of the register BAR is in
+ *   common.c     the common configuration
+ *   vendor.c     the ring state capability (rp_accel_vendor.h)
+ *   queue.c      starting and stopping queues; the only file that closes the gate
+ *
+ * Whether a queue's ring is served follows from facts, in one place
+ * (sa_queue_update()): it is enabled, the driver said DRIVER_OK, a client is
+ * there, and the ring is not broken.
+ *
+ * Threads: the control side.
+ */
+
+/* BARs: 64-bit each, so every second one. */
+#define SA_BAR_MSIX 0u
+#define SA_BAR_REGISTERS 2u
+#define SA_BAR_NOTIFY 4u
+
+/* The MSI-X BAR: room for 257 vectors of 16 bytes, then the pending bits. */
+#define SA_MSIX_BAR_BYTES 0x4000u
+#define SA_MSIX_PENDING_OFFSET 0x3000u
+
+/* The register BAR. */
+#define SA_REGISTERS_BAR_BYTES 0x10000u
+#define SA_COMMON_OFFSET 0x0000u
+#define SA_COMMON_BYTES 0x40u
+#define SA_ISR_OFFSET 0x1000u
+#define SA_ISR_BYTES 0x4u
+#define SA_NET_CONFIG_OFFSET 0x2000u
+#define SA_NET_CONFIG_BYTES 0x40u
+#define SA_VENDOR_OFFSET 0x4000u
+
+#define SA_PCI_CONFIG_BYTES 256u
+#define SA_NO_VECTOR 0xffffu
+
+#define SA_FEATURE(bit) (1ull << (bit))
+#ifndef VIRTIO_F_ORDER_PLATFORM
+#define VIRTIO_F_ORDER_PLATFORM 36
+#endif
+#ifndef VIRTIO_F_RING_RESET
+#define VIRTIO_F_RING_RESET 40
+#endif
+
+struct sa_queue {
+	/* Registers. */
+	uint16_t size;
+	uint16_t msix_vector;
+	uint16_t index; /* where to start; while enabled it is the ring's */
+	bool enabled;
+	uint64_t desc_iova;
+	uint64_t avail_iova;
+	uint64_t used_iova;
+
+	bool attached; /* the data path has the ring */
+	struct sa_ring ring;
+};
+
+struct sa_pci {
+	uint8_t bytes[SA_PCI_CONFIG_BYTES];
+	uint8_t writable[SA_PCI_CONFIG_BYTES]; /* bit masks */
+	uint8_t msix_bar[SA_MSIX_BAR_BYTES];
+};
+
+struct softaccel_function {
+	struct sa_datapath *path;
+	const struct softaccel_ops *ops;
+	void *ops_ctx;
+	struct sa_port *port;
+	struct rp_vfu_server *server;
+	struct rp_dma_reader *reader;
+	bool connected;
+	struct sa_doorbells doorbells;
+	char *socket_path;
+	uint16_t queues_count;
+	uint16_t queue_size_max;
+	uint8_t mac[6];
+
+	struct sa_pci pci;
+	int *call_fds; /* by MSI-X vector; borrowed from the server */
+
+	/* Common configuration. */
+	uint64_t features;
+	uint32_t device_feature_select;
+	uint32_t driver_feature_select;
+	uint64_t driver_features;
+	uint16_t msix_config;
+	uint16_t queue_select;
+	uint8_t status;
+	uint8_t isr;
+	struct sa_queue *queues;
+};
+
+/** @return 0, or as softaccel_function_add(). */
+int sa_device_create(struct sa_datapath *path, const struct softaccel_function_config *config, unsigned int number,
+		     const struct softaccel_ops *ops, void *ctx, struct softaccel_function **ret_function,
+		     struct rp_wire_why *why);
+/** NULL is allowed. @return NULL. */
+struct softaccel_function *sa_device_destroy(struct softaccel_function *function);
+/** The data path found a ring broken, of this function or another. */
+void sa_device_notice(struct softaccel_function *function);
+void sa_device_event(const struct softaccel_function *function, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/** virtio 1.2, 2.4: everything but the counters and what PCI keeps. */
+void sa_device_reset(struct softaccel_function *function);
+
+/** Vectors: one for each queue, then one for the configuration. */
+static inline uint32_t
+sa_device_vectors(const struct softaccel_function *function)
+{
+	return function->queues_count + 1u;
+}
+
+/* pci.c; accesses are within the region, at any width. */
+void sa_pci_init(struct softaccel_function *function);
+int sa_pci_config_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes);
+int sa_pci_config_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes);
+int sa_pci_msix_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes);
+int sa_pci_msix_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes);
+bool sa_pci_is_bus_master(const struct softaccel_function *function);
+
+/* registers.c */
+int sa_registers_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes);
+int sa_registers_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes);
+int sa_notify_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes);
+int sa_notify_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes);
+
+/* common.c, vendor.c; `at` counts from the block's begin. */
+void sa_common_read(struct softaccel_function *function, uint32_t at, uint32_t count, uint8_t *ret_bytes);
+void sa_common_write(struct softaccel_function *function, uint32_t at, uint32_t count, const uint8_t *bytes);
+uint32_t sa_vendor_bytes(const struct softaccel_function *function);
+void sa_vendor_read(struct softaccel_function *function, uint32_t at, uint32_t count, uint8_t *ret_bytes);
+void sa_vendor_write(struct softaccel_function *function, uint32_t at, uint32_t count, const uint8_t *bytes);
+
+/* queue.c */
+void sa_queue_init(struct softaccel_function *function, unsigned int number, uint32_t order);
+/** queue_enable = 1: judge the ring, and serve it as soon as may be. */
+void sa_queue_enable(struct softaccel_function *function, unsigned int number);
+/** Let go of the ring; its position is in `index` then. */
+void sa_queue_stop(struct softaccel_function *function, unsigned int number);
+/** As stop, and the registers too. */
+void sa_queue_reset(struct softaccel_function *function, unsigned int number);
+/** Facts changed. @return 0, or why the ring cannot be served (yet). */
+int sa_queue_update(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why);
+/** The client left: whatever its vanishing memory did to the ring is no fault of the guest. */
+void sa_queue_forgive(struct softaccel_function *function, unsigned int number);
+/** The data path may have found the ring broken. */
+void sa_queue_notice(struct softaccel_function *function, unsigned int number);
+/** A vector's eventfd, or the queue's vector, changed. */
+void sa_queue_rewire(struct softaccel_function *function, unsigned int number);
+
+#endif

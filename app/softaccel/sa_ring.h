@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SA_RING_H
+#define SA_RING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
+
+#include "rp_vring_dev.h"
+#include "softaccel.h"
+
+/**
+ * @file
+ * One virtqueue as the data path serves it.
+ *
+ * Theory of operation: a ring is *asleep* until its doorbell or its eventfd was
+ * seen; while it sleeps its memory is not looked at, as hardware would not. A
+ * transmit ring falls asleep when it was found empty, a receive ring when a
+ * packet found no buffer; both ask for a kick first, and look once more.
+ *
+ * Used entries are filled as the work is done and published together
+ * (sa_ring_flush), with at most one interrupt.
+ *
+ * Threads: the data path while the ring runs; the control side before and after
+ * that, and with the gate closed. Counters and state may be read by any thread.
+ */
+
+struct sa_port;
+
+struct sa_ring {
+	struct rp_vring_dev vring;
+	enum softaccel_queue_state state; /* atomic; the data path only goes from RUNNING to BROKEN */
+	bool transmits; /* from the guest into the switch */
+	bool mergeable; /* VIRTIO_NET_F_MRG_RXBUF */
+	bool guest_csum; /* VIRTIO_NET_F_GUEST_CSUM */
+	bool csum; /* VIRTIO_NET_F_CSUM */
+	bool awake;
+	bool dirty; /* is in the list of rings to flush */
+	bool interrupt_owed; /* the driver wanted one while no eventfd was attached */
+	uint16_t unpublished_count; /* taken and filled, but not published */
+	uint16_t position; /* atomic: the next entry to take, as of the last flush */
+	uint32_t *doorbell;
+	int kick_fd; /* borrowed */
+	int call_fd; /* borrowed; -1: none */
+	int notice_fd; /* borrowed: tells the control side that it broke */
+	uint32_t order; /* among its port's receive rings */
+	struct sa_port *port;
+	struct softaccel_queue_counters counters; /* atomic words */
+};
+
+/** What the functions below need besides a ring; one for each data path. */
+struct sa_ring_scratch {
+	struct rp_vring_chain chain; /* too large for the stack */
+	struct rte_mempool *pool;
+};
+
+/** Frames of one transmit burst. */
+#define SA_BURST 32u
+
+static inline void
+sa_count(uint64_t *counter, uint64_t more)
+{
+	/* One writer; readers on other threads only need whole words. */
+	__atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
+}
+
+/** Copy a structure of counters, each a whole word, in any thread. */
+static inline void
+sa_counters_copy(const void *counters, void *ret_counters, size_t size_bytes)
+{
+	const uint64_t *from = counters;
+	uint64_t *to = ret_counters;
+	size_t i;
+
+	for (i = 0; i < size_bytes / sizeof(*from); i++)
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+}
+
+static inline enum softaccel_queue_state
+sa_ring_state(const struct sa_ring *ring)
+{
+	return __atomic_load_n(&ring->state, __ATOMIC_ACQUIRE);
+}
+
+/** Look at the doorbell word; a ring that was rung wakes. @return whether it was rung. */
+bool sa_ring_observe(struct sa_ring *ring);
+/** The kick eventfd is readable. */
+void sa_ring_kicked(struct sa_ring *ring);
+
+/**
+ * Take what the guest sent.
+ * @param ret_mbufs room for SA_BURST; the caller owns what is returned.
+ * @return how many.
+ */
+unsigned int sa_ring_transmit(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf **ret_mbufs);
+
+/**
+ * Copy a packet into the guest's buffers. The mbuf stays the caller's; its
+ * checksum may have been completed.
+ * @return -1: delivered (publish with sa_ring_flush()), else why not (enum softaccel_drop).
+ */
+int sa_ring_receive(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf *mbuf);
+
+/** Publish what is filled and interrupt if the driver wants it. */
+void sa_ring_flush(struct sa_ring *ring);
+
+/** Attach another call eventfd; an interrupt that was owed goes out. */
+void sa_ring_set_call(struct sa_ring *ring, int call_fd);
+
+/** The ring broke a rule: it is not touched any more. */
+void sa_ring_break(struct sa_ring *ring);
+
+/** Fall asleep, having asked for a kick. @return false: something came meanwhile, still awake. */
+bool sa_ring_try_sleep(struct sa_ring *ring);
+
+/** Leave the ring as its next owner expects it: notifications wanted. @return the next entry to take. */
+uint16_t sa_ring_release(struct sa_ring *ring);
+
+#endif

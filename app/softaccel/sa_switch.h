@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SA_SWITCH_H
+#define SA_SWITCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
+
+#include "sa_mac.h"
+#include "sa_ring.h"
+#include "softaccel.h"
+
+/**
+ * @file
+ * A learning Ethernet switch between the functions and the uplink.
+ *
+ * Theory of operation: a switch port is a group of functions, or the uplink.
+ * Frames to a known address go to its port, others to all ports but the one
+ * they came from. Within a port of functions the flow chooses the receive ring
+ * among all that run there, in a fixed order, so a flow keeps to its ring until
+ * the set of running rings changes.
+ *
+ * Threads: the data path; ports and rings are added and removed by the control
+ * side with the gate closed.
+ */
+
+#define SA_PORTS_MAX (SOFTACCEL_FUNCTIONS_MAX + 1u)
+/** What a guest may have behind its port (bridges, containers), and what a network may. */
+#define SA_FUNCTION_MACS_MAX 256u
+#define SA_UPLINK_MACS_MAX 4096u
+
+struct sa_uplink;
+
+struct sa_port {
+	struct sa_mac_owner macs; /* first: what the table finds is the port */
+	char name[SOFTACCEL_GROUP_NAME_MAX];
+	struct sa_uplink *uplink; /* NULL: functions */
+	struct sa_ring **receive_rings; /* running, in order */
+	unsigned int receive_count;
+	unsigned int receive_room;
+	struct softaccel_port_counters counters; /* atomic words */
+};
+
+struct sa_switch {
+	struct sa_mac_table *macs;
+	struct sa_port *ports[SA_PORTS_MAX];
+	unsigned int ports_count;
+	struct sa_ring **dirty; /* receive rings to flush at the end of an iteration */
+	unsigned int dirty_count;
+	unsigned int dirty_room;
+	struct sa_ring_scratch *scratch; /* borrowed */
+	uint32_t now_s;
+};
+
+static inline void
+sa_port_drop(struct sa_port *port, enum softaccel_drop why)
+{
+	sa_count(&port->counters.drops[why], 1);
+}
+
+/** @return 0 or -ENOMEM. */
+int sa_switch_init(struct sa_switch *sw, struct sa_ring_scratch *scratch);
+/** Ends its ports too. */
+void sa_switch_fini(struct sa_switch *sw);
+
+/**
+ * The port of a group, made when it is the first of its name.
+ * @param group NULL: a new port.
+ * @return 0, -ENOSPC or -ENOMEM.
+ */
+int sa_switch_port(struct sa_switch *sw, const char *group, struct sa_port **ret_port);
+
+/** @return 0 or -ENOMEM. */
+int sa_switch_ring_add(struct sa_switch *sw, struct sa_ring *ring);
+void sa_switch_ring_remove(struct sa_ring *ring);
+
+/** Switch packets that came from a port; takes the mbufs. */
+void sa_switch_forward(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf **mbufs, unsigned int count);
+
+/** End of an iteration: publish, interrupt, send what waits for the uplink. */
+void sa_switch_flush(struct sa_switch *sw);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SOFTACCEL_H
+#define SOFTACCEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "rp_wire_why.h"
+
+/**
+ * @file
+ * The software accelerator: virtio-net functions served over vfio-user, and a
+ * switch between them and an uplink.
+ *
+ * Theory of operation: there are two sides. The control side answers vfio-user
+ * messages: it owns the registers, the sockets and the guests' address spaces.
+ * The data path is one loop that looks at doorbells, serves rings and switches
+ * packets. The control side changes what the loop uses only while the loop
+ * stands at a gate between two iterations (sa_gate.h), so a register write that
+ * stopped a queue is answered after the loop has let go of its ring.
+ *
+ * Nothing here starts an EAL, a thread or an event loop: the caller has
+ * initialised DPDK, polls softaccel_fd(), and gives the data path a thread.
+ *
+ * Threads: softaccel_poll() and softaccel_run() belong to one thread, the data
+ * path's; softaccel_stop() and the functions that read counters may be called
+ * from any; everything else belongs to one thread, the control side's. Both may
+ * be the same thread when softaccel_poll() is used.
+ */
+
+#define SOFTACCEL_FUNCTIONS_MAX 32u
+#define SOFTACCEL_QUEUE_PAIRS_MAX 128u
+#define SOFTACCEL_QUEUE_SIZE_MAX 32768u
+#define SOFTACCEL_GROUP_NAME_MAX 32u
+
+struct softaccel;
+struct softaccel_function;
+
+/** How a function's doorbells are laid out in its notify BAR. */
+enum softaccel_doorbell {
+	SOFTACCEL_DOORBELL_PAGE, /**< a page for each queue: can be handed to a guest */
+	SOFTACCEL_DOORBELL_SHARED, /**< all queues in one page: mmap-able, not fit to be handed out */
+	SOFTACCEL_DOORBELL_NONE, /**< not mmap-able: messages and eventfds only */
+};
+
+struct softaccel_config {
+	uint32_t mbufs_count; /**< packet buffers; 0: 4096 */
+};
+
+struct softaccel_ops {
+	/** Something worth a line in a log happened. Control side. */
+	void (*event)(void *ctx, const char *text);
+};
+
+struct softaccel_function_config {
+	const char *socket_path;
+	const char *group; /**< functions of one group are one switch port; NULL: a port of its own */
+	uint16_t queue_pairs; /**< 1 to SOFTACCEL_QUEUE_PAIRS_MAX */
+	uint16_t queue_size; /**< largest ring, a power of two */
+	uint8_t mac[6];
+	enum softaccel_doorbell doorbell;
+};
+
+enum softaccel_queue_state {
+	SOFTACCEL_QUEUE_STOPPED,
+	SOFTACCEL_QUEUE_RUNNING,
+	SOFTACCEL_QUEUE_BROKEN, /**< its ring broke a rule; nothing touches it until it is stopped or reset */
+};
+
+/** Of one queue, since its function was added. */
+struct softaccel_queue_counters {
+	uint64_t direct_kicks; /**< doorbell words found changed */
+	uint64_t eventfd_kicks; /**< kicks that came by eventfd or message */
+	uint64_t interrupts; /**< eventfd writes */
+	uint64_t packets;
+	uint64_t bytes; /**< of frames, without the virtio-net header */
+	uint64_t errors; /**< chains that could not be used, rings refused or broken */
+};
+
+/** Why a packet went nowhere. Counted at the switch port that came last. */
+enum softaccel_drop {
+	SOFTACCEL_DROP_RX_NO_QUEUE, /**< no receive queue runs there */
+	SOFTACCEL_DROP_RX_NO_BUFFER, /**< the receive ring has too few buffers */
+	SOFTACCEL_DROP_RX_BAD_CHAIN, /**< its buffers are too small, or not writable */
+	SOFTACCEL_DROP_TX_LENGTH, /**< shorter than an Ethernet header, or longer than a packet buffer */
+	SOFTACCEL_DROP_TX_BAD_HEADER, /**< asks for an offload that was not offered */
+	SOFTACCEL_DROP_SAME_PORT, /**< the destination is where it came from */
+	SOFTACCEL_DROP_UPLINK_FULL,
+	SOFTACCEL_DROP_UPLINK_SEGMENTS, /**< the uplink gave a packet of several segments */
+	SOFTACCEL_DROPS_COUNT,
+};
+
+/** Of one switch port. */
+struct softaccel_port_counters {
+	uint64_t in_packets; /**< into the switch */
+	uint64_t out_packets; /**< out of the switch */
+	uint64_t flooded; /**< of in_packets: destination unknown or a group address */
+	uint64_t macs_count; /**< learned now */
+	uint64_t macs_refused; /**< not learned: the port has as many as it may */
+	uint64_t drops[SOFTACCEL_DROPS_COUNT];
+};
+
+/**
+ * Make an accelerator without functions.
+ * @param ops borrowed; may be NULL.
+ * @return 0, -ENOMEM, or what eventfd(2) and epoll_create(2) say.
+ */
+int softaccel_create(const struct softaccel_config *config, const struct softaccel_ops *ops, void *ctx,
+		     struct softaccel **ret_accel, struct rp_wire_why *why);
+
+/** The data path must not run any more. Sockets are unlinked. NULL is allowed. @return NULL. */
+struct softaccel *softaccel_destroy(struct softaccel *accel);
+
+/**
+ * Add a function; it listens on return.
+ * @return 0, -EINVAL (why names the field), -ENOSPC (too many), -ENOMEM, or what
+ *         rp_wire_socket_listen() says.
+ */
+int softaccel_function_add(struct softaccel *accel, const struct softaccel_function_config *config,
+			   struct softaccel_function **ret_function, struct rp_wire_why *why);
+
+/**
+ * Make an ethdev port the uplink: it is configured, started, and stopped at destroy.
+ * @return 0, -EBUSY (there is one), or what the ethdev says.
+ */
+int softaccel_uplink_attach(struct softaccel *accel, uint16_t ethdev_port, struct rp_wire_why *why);
+
+/** To poll for POLLIN on the control side. Borrowed. */
+int softaccel_fd(const struct softaccel *accel);
+
+/** Control side: answer what came. */
+void softaccel_process(struct softaccel *accel);
+
+/** Data path: one iteration. @return what was done (kicks and packets); 0: nothing. */
+unsigned int softaccel_poll(struct softaccel *accel);
+
+/** Data path: iterate, and sleep when idle, until softaccel_stop(). */
+void softaccel_run(struct softaccel *accel);
+
+/** End softaccel_run(), also one that is called later. Any thread, but no signal handler. */
+void softaccel_stop(struct softaccel *accel);
+
+unsigned int softaccel_functions_count(const struct softaccel *accel);
+/** @return NULL when there is none of that number. */
+struct softaccel_function *softaccel_function_at(const struct softaccel *accel, unsigned int index);
+
+const char *softaccel_function_socket(const struct softaccel_function *function);
+unsigned int softaccel_function_queues(const struct softaccel_function *function);
+enum softaccel_queue_state softaccel_queue_state(const struct softaccel_function *function, unsigned int queue);
+void softaccel_queue_counters(const struct softaccel_function *function, unsigned int queue,
+			      struct softaccel_queue_counters *ret_counters);
+void softaccel_function_port_counters(const struct softaccel_function *function,
+				      struct softaccel_port_counters *ret_counters);
+/** @return 0 or -ENOENT (no uplink). */
+int softaccel_uplink_port_counters(const struct softaccel *accel, struct softaccel_port_counters *ret_counters);
+
+/** "rx_no_buffer" */
+const char *softaccel_drop_name(enum softaccel_drop drop);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sa_flow.h"
+#include "sa_switch.h"
+#include "sa_uplink.h"
+
+int
+sa_switch_init(struct sa_switch *sw, struct sa_ring_scratch *scratch)
+{
+	*sw = (struct sa_switch){ .scratch = scratch };
+	return sa_mac_table_create(SOFTACCEL_FUNCTIONS_MAX * SA_FUNCTION_MACS_MAX + SA_UPLINK_MACS_MAX, &sw->macs);
+}
+
+void
+sa_switch_fini(struct sa_switch *sw)
+{
+	unsigned int i;
+
+	for (i = 0; i < sw->ports_count; i++) {
+		free(sw->ports[i]->receive_rings);
+		free(sw->ports[i]);
+	}
+	sw->ports_count = 0;
+	free(sw->dirty);
+	sw->dirty = NULL;
+	sw->macs = sa_mac_table_destroy(sw->macs);
+}
+
+int
+sa_switch_port(struct sa_switch *sw, const char *group, struct sa_port **ret_port)
+{
+	struct sa_port *port;
+	unsigned int i;
+
+	for (i = 0; group != NULL && i < sw->ports_count; i++) {
+		if (strcmp(sw->ports[i]->name, group) == 0) {
+			*ret_port = sw->ports[i];
+			return 0;
+		}
+	}
+	if (sw->ports_count == SA_PORTS_MAX)
+		return -ENOSPC;
+	port = calloc(1, sizeof(*port));
+	if (port == NULL)
+		return -ENOMEM;
+	if (group != NULL)
+		snprintf(port->name, sizeof(port->name), "%s", group);
+	port->macs.quota = SA_FUNCTION_MACS_MAX;
+	sw->ports[sw->ports_count++] = port;
+	*ret_port = port;
+	return 0;
+}
+
+static int
+make_room(struct sa_ring ***rings, unsigned int *room, unsigned int count)
+{
+	struct sa_ring **more;
+
+	if (count < *room)
+		return 0;
+	more = realloc(*rings, (*room + 16) * sizeof(**rings));
+	if (more == NULL)
+		return -ENOMEM;
+	*rings = more;
+	*room += 16;
+	return 0;
+}
+
+static unsigned int
+receive_rings_count(const struct sa_switch *sw)
+{
+	unsigned int i, count = 0;
+
+	for (i = 0; i < sw->ports_count; i++)
+		count += sw->ports[i]->receive_count;
+	return count;
+}
+
+int
+sa_switch_ring_add(struct sa_switch *sw, struct sa_ring *ring)
+{
+	struct sa_port *port = ring->port;
+	unsigned int at = port->receive_count;
+	int rc = make_room(&port->receive_rings, &port->receive_room, port->receive_count);
+
+	if (rc == 0)
+		rc = make_room(&sw->dirty, &sw->dirty_room, receive_rings_count(sw));
+	if (rc < 0)
+		return rc;
+	for (; at > 0 && port->receive_rings[at - 1]->order > ring->order; at--)
+		port->receive_rings[at] = port->receive_rings[at - 1];
+	port->receive_rings[at] = ring;
+	port->receive_count++;
+	return 0;
+}
+
+void
+sa_switch_ring_remove(struct sa_ring *ring)
+{
+	struct sa_port *port = ring->port;
+	unsigned int from, to = 0;
+
+	for (from = 0; from < port->receive_count; from++) {
+		if (port->receive_rings[from] != ring)
+			port->receive_rings[to++] = port->receive_rings[from];
+	}
+	port->receive_count = to;
+}
+
+static int
+receive(struct sa_switch *sw, struct sa_port *port, struct rte_mbuf *mbuf)
+{
+	const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+	uint32_t hash = port->receive_count > 1 ? sa_flow_hash(frame, rte_pktmbuf_pkt_len(mbuf)) : 0;
+	struct sa_ring *ring;
+	int why;
+
+	if (port->receive_count == 0)
+		return SOFTACCEL_DROP_RX_NO_QUEUE;
+	ring = port->receive_rings[(uint64_t)hash * port->receive_count >> 32];
+	why = sa_ring_receive(ring, sw->scratch, mbuf);
+	if (!ring->dirty && ring->unpublished_count > 0) {
+		ring->dirty = true;
+		sw->dirty[sw->dirty_count++] = ring;
+	}
+	return why;
+}
+
+/* The mbuf stays the caller's. */
+static void
+deliver(struct sa_switch *sw, struct sa_port *to, struct rte_mbuf *mbuf)
+{
+	int why;
+
+	if (to->uplink != NULL) {
+		sa_uplink_send(to->uplink, mbuf);
+		return;
+	}
+	why = receive(sw, to, mbuf);
+	if (why >= 0)
+		sa_port_drop(to, (enum softaccel_drop)why);
+	else
+		sa_count(&to->counters.out_packets, 1);
+}
+
+static void
+forward_one(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf *mbuf)
+{
+	const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+	sa_mac destination = sa_mac_from_bytes(frame);
+	struct sa_port *to = NULL;
+	unsigned int i;
+
+	sa_mac_learn(sw->macs, sa_mac_from_bytes(frame + 6), &from->macs, sw->now_s);
+	if (!sa_mac_is_group(destination))
+		to = (struct sa_port *)sa_mac_find(sw->macs, destination, sw->now_s);
+	if (to == from) {
+		sa_port_drop(from, SOFTACCEL_DROP_SAME_PORT);
+		return;
+	}
+	if (to != NULL) {
+		deliver(sw, to, mbuf);
+		return;
+	}
+	sa_count(&from->counters.flooded, 1);
+	for (i = 0; i < sw->ports_count; i++) {
+		if (sw->ports[i] != from)
+			deliver(sw, sw->ports[i], mbuf);
+	}
+}
+
+void
+sa_switch_forward(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf **mbufs, unsigned int count)
+{
+	unsigned int i;
+
+	sa_count(&from->counters.in_packets, count);
+	for (i = 0; i < count; i++)
+		forward_one(sw, from, mbufs[i]);
+	rte_pktmbuf_free_bulk(mbufs, count);
+	__atomic_store_n(&from->counters.macs_count, from->macs.count, __ATOMIC_RELAXED);
+	__atomic_store_n(&from->counters.macs_refused, from->macs.refused_count, __ATOMIC_RELAXED);
+}
+
+void
+sa_switch_flush(struct sa_switch *sw)
+{
+	unsigned int i;
+
+	for (i = 0; i < sw->dirty_count; i++) {
+		sw->dirty[i]->dirty = false;
+		sa_ring_flush(sw->dirty[i]);
+	}
+	sw->dirty_count = 0;
+	for (i = 0; i < sw->ports_count; i++) {
+		if (sw->ports[i]->uplink != NULL)
+			sa_uplink_flush(sw->ports[i]->uplink);
+	}
+}
