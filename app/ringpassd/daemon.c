@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "daemon.h"
+#include "rp_wire_clock.h"
+#include "server.h"
+
+#define EXIT_FAILED 1
+#define EXIT_CONFIG 2
+
+struct daemon {
+	struct event_base *base;
+	struct rpd_log *log;
+	struct rpd_ports *ports;
+	struct rpd_server *server;
+	struct rpd_rpc rpc;
+	struct event *terminated;
+	struct event *interrupted;
+	struct event *log_due;
+	char rpc_directory[RPD_SOCKET_PATH_MAX]; /* made by us; empty: it was there */
+};
+
+static void
+daemon_event(void *ctx, const struct rp_port_event *event)
+{
+	struct daemon *self = ctx;
+	uint64_t now_ms = rp_wire_clock_ms();
+	uint64_t due_ms;
+
+	rpd_log_event(self->log, event, now_ms);
+	due_ms = rpd_log_deadline(self->log);
+	if (due_ms != 0 && !event_pending(self->log_due, EV_TIMEOUT, NULL)) {
+		struct timeval delay = {.tv_sec = (time_t)((due_ms - now_ms) / 1000) + 1};
+
+		event_add(self->log_due, &delay);
+	}
+	rpd_server_event(self->server, event);
+}
+
+static void
+log_due(evutil_socket_t fd, short what, void *ctx)
+{
+	struct daemon *self = ctx;
+	uint64_t now_ms = rp_wire_clock_ms();
+	uint64_t due_ms;
+
+	(void)fd;
+	(void)what;
+	rpd_log_tick(self->log, now_ms);
+	due_ms = rpd_log_deadline(self->log);
+	if (due_ms != 0) {
+		struct timeval delay = {.tv_sec = (time_t)((due_ms - now_ms) / 1000) + 1};
+
+		event_add(self->log_due, &delay);
+	}
+}
+
+static void
+tell(struct daemon *self, enum rp_port_event_level level, const char *name, const char *text)
+{
+	struct rp_port_event event = {.level = level, .queue = -1, .name = name, .text = text};
+
+	daemon_event(self, &event);
+}
+
+static void
+stop(evutil_socket_t number, short what, void *ctx)
+{
+	struct daemon *self = ctx;
+
+	(void)what;
+	tell(self, RP_PORT_EVENT_NOTICE, "stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
+	event_base_loopexit(self->base, NULL);
+}
+
+static int
+open_loop(struct daemon *self, enum rp_port_event_level level)
+{
+	self->base = event_base_new();
+	if (self->base == NULL || rpd_log_create(stderr, level, &self->log) < 0)
+		return -ENOMEM;
+	self->terminated = evsignal_new(self->base, SIGTERM, stop, self);
+	self->interrupted = evsignal_new(self->base, SIGINT, stop, self);
+	self->log_due = evtimer_new(self->base, log_due, self);
+	if (self->terminated == NULL || self->interrupted == NULL || self->log_due == NULL)
+		return -ENOMEM;
+	if (event_add(self->terminated, NULL) < 0 || event_add(self->interrupted, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static void
+close_all(struct daemon *self)
+{
+	struct event *events[] = {self->terminated, self->interrupted, self->log_due};
+	unsigned int i;
+
+	self->server = rpd_server_destroy(self->server);
+	self->ports = rpd_ports_destroy(self->ports);
+	for (i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+		if (events[i] != NULL)
+			event_free(events[i]);
+	}
+	self->log = rpd_log_destroy(self->log);
+	if (self->base != NULL)
+		event_base_free(self->base);
+	/* Others may have put their sockets there too: then it stays. */
+	if (self->rpc_directory[0] != '\0')
+		rmdir(self->rpc_directory);
+}
+
+/* /run is empty after a boot: a missing directory is the normal case, not the user's mistake. */
+static void
+make_rpc_directory(struct daemon *self, const char *path)
+{
+	char *slash;
+
+	snprintf(self->rpc_directory, sizeof(self->rpc_directory), "%s", path);
+	slash = strrchr(self->rpc_directory, '/');
+	if (slash != NULL)
+		*slash = '\0';
+	if (slash == NULL || mkdir(self->rpc_directory, 0755) < 0)
+		self->rpc_directory[0] = '\0';
+}
+
+static int
+open_rpc(struct daemon *self, const char *path)
+{
+	struct rpd_server_config config = {
+		.base = self->base,
+		.path = path,
+		.rpc = &self->rpc,
+		.event = daemon_event,
+		.ctx = self,
+	};
+	struct rp_wire_why why = {0};
+
+	self->rpc = (struct rpd_rpc){self->ports, self->log};
+	make_rpc_directory(self, path);
+	if (rpd_server_create(&config, &self->server, &why) < 0) {
+		fprintf(stderr, "ringpassd: RPC socket: %s\n", why.text);
+		return EXIT_FAILED;
+	}
+	tell(self, RP_PORT_EVENT_NOTICE, "rpc-listening", path);
+	return 0;
+}
+
+static int
+open_ports(struct daemon *self, const struct rpd_config *config)
+{
+	unsigned int i;
+
+	for (i = 0; i < config->ports_count; i++) {
+		struct rp_wire_why why = {0};
+
+		if (rpd_ports_add(self->ports, &config->ports[i].spec, &why) < 0) {
+			fprintf(stderr, "%s: %s\n", config->ports[i].where, why.text);
+			return EXIT_CONFIG;
+		}
+	}
+	return 0;
+}
+
+static int
+start(struct daemon *self, const struct rpd_options *options, const struct rpd_config *config,
+      const struct rp_accel_registry *registry)
+{
+	struct rpd_ports_config ports_config = {.registry = registry, .event = daemon_event, .ctx = self};
+	const char *rpc_path = options->rpc_path;
+	int status;
+
+	if (rpc_path == NULL)
+		rpc_path = config->rpc_path[0] != '\0' ? config->rpc_path : RPD_RPC_PATH_DEFAULT;
+	if (open_loop(self, options->level) < 0) {
+		fprintf(stderr, "ringpassd: the event loop cannot be set up\n");
+		return EXIT_FAILED;
+	}
+	ports_config.base = self->base;
+	if (rpd_ports_create(&ports_config, &self->ports) < 0) {
+		fprintf(stderr, "ringpassd: no memory\n");
+		return EXIT_FAILED;
+	}
+	status = open_rpc(self, rpc_path);
+	return status != 0 ? status : open_ports(self, config);
+}
+
+static void
+report(void *ctx, const char *line)
+{
+	fprintf(ctx, "%s\n", line);
+}
+
+int
+rpd_daemon_run(const struct rpd_options *options, const struct rp_accel_registry *registry)
+{
+	struct rpd_config config = {0};
+	struct daemon self = {0};
+	int status;
+
+	if (options->config_path != NULL &&
+	    rpd_config_read(options->config_path, registry, report, stderr, &config) < 0)
+		return EXIT_CONFIG;
+	if (options->check) {
+		printf("%s: ok, %u ports\n", options->config_path, config.ports_count);
+		rpd_config_free(&config);
+		return EXIT_SUCCESS;
+	}
+	/* A client or a log reader that leaves must not take the ports with it. */
+	signal(SIGPIPE, SIG_IGN);
+	status = start(&self, options, &config, registry);
+	rpd_config_free(&config);
+	if (status == 0) {
+		printf("ringpassd: ready\n");
+		fflush(stdout);
+		if (event_base_dispatch(self.base) < 0)
+			status = EXIT_FAILED;
+	}
+	close_all(&self);
+	return status;
+}

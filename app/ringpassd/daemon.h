@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DAEMON_H
+#define DAEMON_H
+
+#include "rp_port.h"
+
+/**
+ * @file
+ * The daemon: one event loop that ports, log and RPC hang on.
+ *
+ * Threads: one.
+ */
+
+#define RPD_RPC_PATH_DEFAULT "/run/ringpass/rpc.sock"
+
+struct rpd_options {
+	const char *config_path; /**< NULL: no configuration, RPC only */
+	const char *rpc_path;	 /**< NULL: from the configuration, or the default */
+	enum rp_port_event_level level;
+	bool check; /**< only check the configuration */
+};
+
+/**
+ * Run until SIGTERM or SIGINT.
+ *
+ * @return the exit status: 0, 1 (something failed), 2 (the configuration is wrong).
+ */
+int rpd_daemon_run(const struct rpd_options *options, const struct rp_accel_registry *registry);
+
+#endif

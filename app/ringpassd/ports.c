@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "ports.h"
+#include "rp_wire_clock.h"
+
+#define RETRY_DEFAULT_MS 1000u
+/* A device that accepts and then says nothing holds the loop until its time-out: at most a tenth of the time. */
+#define RETRY_SHARE 10u
+
+TAILQ_HEAD(port_list, rpd_port);
+
+struct rpd_ports {
+	struct rpd_ports_config config;
+	struct rp_port_ops port_ops;
+	struct port_list list;
+	unsigned int count;
+};
+
+int
+rpd_ports_create(const struct rpd_ports_config *config, struct rpd_ports **ret_ports)
+{
+	struct rpd_ports *ports = calloc(1, sizeof(*ports));
+
+	if (ports == NULL)
+		return -ENOMEM;
+	ports->config = *config;
+	ports->port_ops.event = config->event;
+	TAILQ_INIT(&ports->list);
+	*ret_ports = ports;
+	return 0;
+}
+
+static void
+tell(const struct rpd_port *entry, enum rp_port_event_level level, const char *name, const char *text)
+{
+	struct rp_port_event event = {
+		.level = level,
+		.port = entry->spec.name,
+		.queue = -1,
+		.name = name,
+		.text = text,
+	};
+
+	entry->ports->config.event(entry->ports->config.ctx, &event);
+}
+
+static void
+free_port(struct rpd_port *entry)
+{
+	/* The event watches a descriptor that the port closes. */
+	if (entry->ready != NULL)
+		event_free(entry->ready);
+	if (entry->retry != NULL)
+		event_free(entry->retry);
+	rp_port_destroy(entry->port);
+	free(entry);
+}
+
+struct rpd_ports *
+rpd_ports_destroy(struct rpd_ports *ports)
+{
+	struct rpd_port *entry;
+
+	if (ports == NULL)
+		return NULL;
+	while ((entry = TAILQ_FIRST(&ports->list)) != NULL) {
+		TAILQ_REMOVE(&ports->list, entry, link);
+		free_port(entry);
+	}
+	free(ports);
+	return NULL;
+}
+
+static void
+port_ready(evutil_socket_t fd, short what, void *ctx)
+{
+	struct rpd_port *entry = ctx;
+
+	(void)fd;
+	(void)what;
+	rp_port_process(entry->port);
+}
+
+/* -ENOENT would read as an accelerator that is not there yet, and be tried for ever. */
+static int
+check_directory(const struct rpd_port_spec *spec, struct rp_wire_why *why)
+{
+	char directory[RPD_SOCKET_PATH_MAX];
+	char *slash;
+	struct stat st;
+
+	snprintf(directory, sizeof(directory), "%s", spec->socket_path);
+	slash = strrchr(directory, '/');
+	if (slash == NULL || slash == directory)
+		return 0;
+	*slash = '\0';
+	if (stat(directory, &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	return rp_wire_why_set(why, -ENOTDIR, "socket: found no directory %s, expected it to exist", directory);
+}
+
+static int
+open_port(struct rpd_port *entry, struct rp_wire_why *why)
+{
+	const struct rpd_ports_config *ports = &entry->ports->config;
+	const char *accelerators[RP_PORT_ACCELERATORS_MAX];
+	struct rp_port_config config;
+	int rc;
+
+	rpd_spec_port_config(&entry->spec, accelerators, &config);
+	if (config.socket_mode == RP_PORT_SERVER) {
+		rc = check_directory(&entry->spec, why);
+		if (rc < 0)
+			return rc;
+	}
+	rc = rp_port_create(&config, ports->registry, &entry->ports->port_ops, ports->ctx, &entry->port, why);
+	if (rc < 0)
+		return rc;
+	entry->ready = event_new(ports->base, rp_port_fd(entry->port), EV_READ | EV_PERSIST, port_ready, entry);
+	if (entry->ready == NULL || event_add(entry->ready, NULL) < 0) {
+		entry->port = rp_port_destroy(entry->port);
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	}
+	return 0;
+}
+
+/* Whether an accelerator may only be late: not started yet, restarting, or busy with its last client. */
+static bool
+may_come(int error)
+{
+	static const int errors[] = {ENOENT,	ECONNREFUSED, ECONNRESET, ENOTCONN, EPIPE,
+				     ETIMEDOUT, EAGAIN,	      EBUSY,	  ENODEV};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		if (error == -errors[i])
+			return true;
+	}
+	return false;
+}
+
+static void
+wait_for_next_try(struct rpd_port *entry, uint64_t took_ms)
+{
+	uint64_t delay_ms = entry->spec.reconnect_ms == 0 ? RETRY_DEFAULT_MS : entry->spec.reconnect_ms;
+	struct timeval delay;
+
+	if (delay_ms < took_ms * RETRY_SHARE)
+		delay_ms = took_ms * RETRY_SHARE;
+	delay.tv_sec = (time_t)(delay_ms / 1000);
+	delay.tv_usec = (suseconds_t)(delay_ms % 1000 * 1000);
+	event_add(entry->retry, &delay);
+}
+
+/* One line for each new reason; the tries between are silent. */
+static void
+remember_reason(struct rpd_port *entry, const char *reason)
+{
+	if (strcmp(entry->reason, reason) == 0)
+		return;
+	snprintf(entry->reason, sizeof(entry->reason), "%s", reason);
+	tell(entry, RP_PORT_EVENT_WARNING, "port-waiting", entry->reason);
+}
+
+static void
+try_again(evutil_socket_t fd, short what, void *ctx)
+{
+	struct rpd_port *entry = ctx;
+	struct rp_wire_why why = {0};
+	uint64_t begun_ms = rp_wire_clock_ms();
+
+	(void)fd;
+	(void)what;
+	if (open_port(entry, &why) < 0) {
+		remember_reason(entry, why.text);
+		wait_for_next_try(entry, rp_wire_clock_ms() - begun_ms);
+		return;
+	}
+	entry->reason[0] = '\0';
+	tell(entry, RP_PORT_EVENT_NOTICE, "port-up", "its accelerators are there now");
+}
+
+static int
+open_or_wait(struct rpd_port *entry, struct rp_wire_why *why)
+{
+	uint64_t begun_ms = rp_wire_clock_ms();
+	int rc;
+
+	entry->retry = evtimer_new(entry->ports->config.base, try_again, entry);
+	if (entry->retry == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	rc = open_port(entry, why);
+	if (rc == 0) {
+		tell(entry, RP_PORT_EVENT_NOTICE, "port-up", entry->spec.socket_path);
+		return 0;
+	}
+	if (!may_come(rc))
+		return rc;
+	remember_reason(entry, why->text);
+	wait_for_next_try(entry, rp_wire_clock_ms() - begun_ms);
+	return 0;
+}
+
+int
+rpd_ports_add(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rp_wire_why *why)
+{
+	struct rpd_port *entry;
+	int rc;
+
+	for (entry = TAILQ_FIRST(&ports->list); entry != NULL; entry = TAILQ_NEXT(entry, link)) {
+		if (strcmp(entry->spec.name, spec->name) == 0)
+			return rp_wire_why_set(why, -EEXIST, "name: found '%s', which is a port already", spec->name);
+		if (strcmp(entry->spec.socket_path, spec->socket_path) == 0)
+			return rp_wire_why_set(why, -EEXIST, "socket: found '%s', which is the socket of port %s",
+					       spec->socket_path, entry->spec.name);
+	}
+	if (ports->count == RPD_PORTS_MAX)
+		return rp_wire_why_set(why, -ENOSPC, "there are %u ports already, the limit", ports->count);
+	entry = calloc(1, sizeof(*entry));
+	if (entry == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	entry->ports = ports;
+	entry->spec = *spec;
+	rc = open_or_wait(entry, why);
+	if (rc < 0) {
+		free_port(entry);
+		return rc;
+	}
+	TAILQ_INSERT_TAIL(&ports->list, entry, link);
+	ports->count++;
+	return 0;
+}
+
+int
+rpd_ports_remove(struct rpd_ports *ports, const char *name, struct rp_wire_why *why)
+{
+	struct rpd_port *entry = rpd_ports_find(ports, name);
+
+	if (entry == NULL)
+		return rp_wire_why_set(why, -ENOENT, "port: found '%s', which is no port", name);
+	TAILQ_REMOVE(&ports->list, entry, link);
+	ports->count--;
+	tell(entry, RP_PORT_EVENT_NOTICE, "port-removed", entry->spec.socket_path);
+	free_port(entry);
+	return 0;
+}
+
+struct rpd_port *
+rpd_ports_find(const struct rpd_ports *ports, const char *name)
+{
+	struct rpd_port *entry;
+
+	for (entry = TAILQ_FIRST(&ports->list); entry != NULL; entry = TAILQ_NEXT(entry, link)) {
+		if (strcmp(entry->spec.name, name) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+struct rpd_port *
+rpd_ports_next(const struct rpd_ports *ports, const struct rpd_port *after)
+{
+	return after == NULL ? TAILQ_FIRST(&ports->list) : TAILQ_NEXT(after, link);
+}
+
+const struct rp_accel_registry *
+rpd_ports_registry(const struct rpd_ports *ports)
+{
+	return ports->config.registry;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "rpc.h"
+#include "text.h"
+
+#define TEXT_SHOWN_MAX 512
+
+void
+rpd_json_add_text(struct json_object *object, const char *key, const char *text)
+{
+	char clean[TEXT_SHOWN_MAX];
+
+	rpd_text_clean(text, clean, sizeof(clean));
+	json_object_object_add(object, key, json_object_new_string(clean));
+}
+
+void
+rpd_json_add_number(struct json_object *object, const char *key, uint64_t number)
+{
+	json_object_object_add(object, key, json_object_new_uint64(number));
+}
+
+static void
+add_bool(struct json_object *object, const char *key, bool value)
+{
+	json_object_object_add(object, key, json_object_new_boolean(value));
+}
+
+/* As text: JSON readers keep only 53 bits of a number. */
+static void
+add_mask(struct json_object *object, const char *key, uint64_t mask)
+{
+	char text[20];
+
+	snprintf(text, sizeof(text), "0x%" PRIx64, mask);
+	json_object_object_add(object, key, json_object_new_string(text));
+}
+
+static const char *
+state_of(const struct rpd_port *entry, const struct rp_port_info *info)
+{
+	if (entry->port == NULL)
+		return "waiting";
+	if (info->connected)
+		return "connected";
+	return info->socket_mode == RP_PORT_CLIENT ? "connecting" : "listening";
+}
+
+static void
+add_identity(struct json_object *object, const struct rpd_port *entry, const struct rp_port_info *info)
+{
+	rpd_json_add_text(object, "port", entry->spec.name);
+	rpd_json_add_text(object, "socket", entry->spec.socket_path);
+	rpd_json_add_text(object, "mode", rpd_socket_mode_name((enum rp_port_socket_mode)entry->spec.socket_mode));
+	rpd_json_add_text(object, "profile", rpd_profile_name((enum rp_vhu_profile)entry->spec.profile));
+	rpd_json_add_text(object, "state", state_of(entry, info));
+	rpd_json_add_text(object, "reason", entry->reason);
+	rpd_json_add_number(object, "frontend_pid", (uint64_t)info->frontend_pid);
+}
+
+void
+rpd_show_port_summary(struct json_object *object, const struct rpd_port *entry)
+{
+	unsigned int modes[RP_PORT_QUEUE_RELAYED + 1] = {0};
+	struct rp_port_info info = {0};
+	unsigned int i;
+
+	if (entry->port != NULL)
+		rp_port_get_info(entry->port, &info);
+	for (i = 0; i < info.queues_count; i++) {
+		struct rp_port_queue_info queue;
+
+		if (rp_port_get_queue_info(entry->port, i, &queue) == 0)
+			modes[queue.mode]++;
+	}
+	add_identity(object, entry, &info);
+	rpd_json_add_number(object, "accelerators", entry->spec.accelerators_count);
+	rpd_json_add_number(object, "queues", info.queues_count);
+	rpd_json_add_number(object, "queues_direct", modes[RP_PORT_QUEUE_DIRECT]);
+	rpd_json_add_number(object, "queues_relayed", modes[RP_PORT_QUEUE_RELAYED]);
+	rpd_json_add_number(object, "queues_stopped", modes[RP_PORT_QUEUE_STOPPED]);
+}
+
+static struct json_object *
+show_accelerator(const struct rpd_port *entry, unsigned int index)
+{
+	struct json_object *object = json_object_new_object();
+	struct rp_port_accelerator_info accelerator = {0};
+
+	if (entry->port == NULL)
+		snprintf(accelerator.reason, sizeof(accelerator.reason), "%.*s", RP_PORT_REASON_MAX - 1, entry->reason);
+	else
+		rp_port_get_accelerator_info(entry->port, index, &accelerator);
+	rpd_json_add_text(object, "arguments", entry->spec.accelerators[index]);
+	add_bool(object, "open", accelerator.open);
+	rpd_json_add_text(object, "reason", accelerator.reason);
+	if (!accelerator.open)
+		return object;
+	rpd_json_add_text(object, "driver", accelerator.info.driver);
+	rpd_json_add_text(object, "transport", accelerator.info.transport);
+	rpd_json_add_text(object, "device", accelerator.info.device);
+	rpd_json_add_text(object, "class", rp_accel_class_name(accelerator.info.class));
+	add_mask(object, "features", accelerator.info.features);
+	rpd_json_add_number(object, "queues", accelerator.info.queues_count);
+	add_bool(object, "notify_by_address", accelerator.info.notify_by_address);
+	rpd_json_add_number(object, "peer_pid", (uint64_t)accelerator.info.peer_pid);
+	return object;
+}
+
+static void
+add_counters(struct json_object *object, const struct rp_port_queue_info *info)
+{
+	const struct rp_accel_queue_counters *counters = &info->counters;
+
+	rpd_json_add_number(object, "direct_kicks", counters->direct_kicks);
+	rpd_json_add_number(object, "eventfd_kicks", counters->eventfd_kicks);
+	rpd_json_add_number(object, "relayed_kicks", info->relayed_kicks);
+	rpd_json_add_number(object, "relayed_kicks_after_map", info->relayed_kicks_after_map);
+	rpd_json_add_number(object, "device_interrupts", counters->interrupts);
+	rpd_json_add_number(object, "relayed_interrupts", info->relayed_interrupts);
+	rpd_json_add_number(object, "moves", info->moves);
+	rpd_json_add_number(object, "doorbell_maps", info->doorbell_maps);
+	rpd_json_add_number(object, "packets", counters->packets);
+	rpd_json_add_number(object, "bytes", counters->bytes);
+	rpd_json_add_number(object, "errors", counters->errors);
+	add_bool(object, "counters_valid", info->counters_valid);
+}
+
+void
+rpd_show_queue(struct json_object *object, const struct rp_port_queue_info *info)
+{
+	rpd_json_add_number(object, "queue", info->queue);
+	/* virtio 1.2, 5.1.2: even queues receive, odd ones transmit. */
+	rpd_json_add_text(object, "direction", info->queue % 2 == 0 ? "rx" : "tx");
+	rpd_json_add_text(object, "mode", rp_port_queue_mode_name(info->mode));
+	rpd_json_add_text(object, "doorbell", rp_port_doorbell_state_name(info->doorbell));
+	rpd_json_add_text(object, "doorbell_policy", rpd_doorbell_policy_name(info->doorbell_policy));
+	rpd_json_add_text(object, "reason", info->reason);
+	add_bool(object, "user_enabled", info->user_enabled);
+	add_bool(object, "frontend_enabled", info->frontend_enabled);
+	add_bool(object, "frontend_started", info->frontend_started);
+	if (info->accelerator < 0) {
+		json_object_object_add(object, "accelerator", NULL);
+		json_object_object_add(object, "accelerator_queue", NULL);
+	} else {
+		rpd_json_add_number(object, "accelerator", (uint64_t)info->accelerator);
+		rpd_json_add_number(object, "accelerator_queue", info->accelerator_queue);
+	}
+	add_counters(object, info);
+}
+
+void
+rpd_show_port(struct json_object *object, const struct rpd_port *entry)
+{
+	struct json_object *accelerators = json_object_new_array();
+	struct json_object *queues = json_object_new_array();
+	struct rp_port_info info = {0};
+	unsigned int i;
+
+	if (entry->port != NULL)
+		rp_port_get_info(entry->port, &info);
+	add_identity(object, entry, &info);
+	add_mask(object, "features_offered", info.features_offered);
+	add_mask(object, "features_acked", info.features_acked);
+	add_mask(object, "protocol_features", info.protocol_features);
+	rpd_json_add_number(object, "memory_bytes", info.memory_bytes);
+	rpd_json_add_number(object, "regions", info.regions_count);
+	for (i = 0; i < entry->spec.accelerators_count; i++)
+		json_object_array_add(accelerators, show_accelerator(entry, i));
+	for (i = 0; i < info.queues_count; i++) {
+		struct json_object *queue = json_object_new_object();
+		struct rp_port_queue_info queue_info;
+
+		if (rp_port_get_queue_info(entry->port, i, &queue_info) == 0)
+			rpd_show_queue(queue, &queue_info);
+		json_object_array_add(queues, queue);
+	}
+	json_object_object_add(object, "accelerators", accelerators);
+	json_object_object_add(object, "queues", queues);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "spec.h"
+
+#define WORDS_MAX 4
+
+struct rpd_spec_key {
+	const char *name;
+	enum rpd_value_type type; /* of the value, or of an element */
+	bool required;
+	bool list;
+	size_t offset;
+	size_t size;  /* TEXT: room at offset */
+	uint32_t min; /* NUMBER */
+	uint32_t max;
+	const char *words[WORDS_MAX]; /* TEXT: one of these, in the order of the enum */
+	const char *expected;
+	bool (*is_legal)(const char *text);
+};
+
+static bool
+is_port_name(const char *text)
+{
+	return text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")] == '\0';
+}
+
+/* clang-format off */
+static const struct rpd_spec_key keys[] = {
+	{
+		.name = "name", .type = RPD_VALUE_TEXT, .required = true,
+		.offset = offsetof(struct rpd_port_spec, name), .size = RP_PORT_NAME_MAX, .is_legal = is_port_name,
+		.expected = "1 to 31 characters of A-Z a-z 0-9 _ . -",
+	}, {
+		.name = "socket", .type = RPD_VALUE_TEXT, .required = true,
+		.offset = offsetof(struct rpd_port_spec, socket_path), .size = RPD_SOCKET_PATH_MAX,
+		.expected = "a path of 1 to 107 bytes",
+	}, {
+		.name = "mode", .type = RPD_VALUE_TEXT,
+		.offset = offsetof(struct rpd_port_spec, socket_mode),
+		.words = { [RP_PORT_SERVER] = "server", [RP_PORT_CLIENT] = "client" },
+		.expected = "\"server\" or \"client\"",
+	}, {
+		.name = "queue_pairs", .type = RPD_VALUE_NUMBER,
+		.offset = offsetof(struct rpd_port_spec, queue_pairs), .min = 0, .max = RP_ACCEL_QUEUES_MAX / 2,
+		.expected = "a number from 0 (as many as the accelerators have) to 128",
+	}, {
+		.name = "doorbell", .type = RPD_VALUE_TEXT,
+		.offset = offsetof(struct rpd_port_spec, doorbell),
+		.words = { [RP_PORT_DOORBELL_AUTO] = "auto", [RP_PORT_DOORBELL_RELAY] = "relay" },
+		.expected = "\"auto\" or \"relay\"",
+	}, {
+		.name = "doorbell_delay_ms", .type = RPD_VALUE_NUMBER,
+		.offset = offsetof(struct rpd_port_spec, doorbell_delay_ms), .min = 1, .max = 60000,
+		.expected = "a number from 1 to 60000",
+	}, {
+		.name = "reconnect_ms", .type = RPD_VALUE_NUMBER,
+		.offset = offsetof(struct rpd_port_spec, reconnect_ms), .min = 10, .max = 600000,
+		.expected = "a number from 10 to 600000",
+	}, {
+		.name = "profile", .type = RPD_VALUE_TEXT,
+		.offset = offsetof(struct rpd_port_spec, profile),
+		.words = { [RP_VHU_PROFILE_STANDARD] = "standard", [RP_VHU_PROFILE_EXTENDED] = "extended",
+			   [RP_VHU_PROFILE_VFIO2018] = "vfio2018" },
+		.expected = "\"standard\", \"extended\" or \"vfio2018\"",
+	}, {
+		.name = "relay_interrupts", .type = RPD_VALUE_BOOL,
+		.offset = offsetof(struct rpd_port_spec, relay_interrupts),
+		.expected = "true or false",
+	}, {
+		.name = "accelerators", .type = RPD_VALUE_TEXT, .required = true, .list = true,
+		.expected = "a list of 1 to 16 device argument strings of 1 to 255 bytes",
+	},
+};
+/* clang-format on */
+
+#define KEYS_COUNT (sizeof(keys) / sizeof(keys[0]))
+
+const struct rpd_spec_key *
+rpd_spec_key_find(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < KEYS_COUNT; i++) {
+		if (strcmp(keys[i].name, name) == 0)
+			return &keys[i];
+	}
+	return NULL;
+}
+
+bool
+rpd_spec_key_is_list(const struct rpd_spec_key *key)
+{
+	return key->list;
+}
+
+const char *
+rpd_spec_key_names(void)
+{
+	static const char names[] = "name, socket, mode, queue_pairs, doorbell, doorbell_delay_ms, reconnect_ms, "
+				    "profile, relay_interrupts or accelerators";
+
+	return names;
+}
+
+void
+rpd_value_describe(const struct rpd_value *value, char *ret_text, size_t size)
+{
+	switch (value->type) {
+	case RPD_VALUE_NUMBER:
+		snprintf(ret_text, size, "%" PRId64, value->number);
+		break;
+	case RPD_VALUE_TEXT:
+		snprintf(ret_text, size, strlen(value->text) > 60 ? "'%.60s...'" : "'%s'", value->text);
+		break;
+	case RPD_VALUE_BOOL:
+		snprintf(ret_text, size, "%s", value->boolean ? "true" : "false");
+		break;
+	case RPD_VALUE_LIST:
+		snprintf(ret_text, size, "a list");
+		break;
+	case RPD_VALUE_OTHER:
+		snprintf(ret_text, size, "%s", value->text);
+		break;
+	}
+}
+
+static int
+refuse(const struct rpd_spec_key *key, const struct rpd_value *value, struct rp_wire_why *why)
+{
+	char found[80];
+
+	rpd_value_describe(value, found, sizeof(found));
+	return rp_wire_why_set(why, -EBADMSG, "found %s, expected %s", found, key->expected);
+}
+
+static int
+set_number(const struct rpd_spec_key *key, const struct rpd_value *value, void *room, struct rp_wire_why *why)
+{
+	uint32_t number;
+
+	if (value->number < key->min || value->number > key->max)
+		return refuse(key, value, why);
+	number = (uint32_t)value->number;
+	memcpy(room, &number, sizeof(number));
+	return 0;
+}
+
+static int
+set_word(const struct rpd_spec_key *key, const struct rpd_value *value, void *room, struct rp_wire_why *why)
+{
+	uint32_t i;
+
+	for (i = 0; i < WORDS_MAX && key->words[i] != NULL; i++) {
+		if (strcmp(key->words[i], value->text) == 0) {
+			memcpy(room, &i, sizeof(i));
+			return 0;
+		}
+	}
+	return refuse(key, value, why);
+}
+
+static int
+set_text(const struct rpd_spec_key *key, const struct rpd_value *value, char *room, struct rp_wire_why *why)
+{
+	size_t length = strlen(value->text);
+
+	if (length == 0 || length >= key->size || (key->is_legal != NULL && !key->is_legal(value->text)))
+		return refuse(key, value, why);
+	memcpy(room, value->text, length + 1);
+	return 0;
+}
+
+static int
+add_accelerator(struct rpd_port_spec *spec, const struct rpd_spec_key *key, const struct rpd_value *value,
+		const struct rp_accel_registry *registry, struct rp_wire_why *why)
+{
+	size_t length = strlen(value->text);
+	int rc;
+
+	if (length == 0 || length >= RPD_ARGUMENTS_MAX)
+		return refuse(key, value, why);
+	if (spec->accelerators_count == RP_PORT_ACCELERATORS_MAX)
+		return rp_wire_why_set(why, -EBADMSG, "found more than %d, expected %s", RP_PORT_ACCELERATORS_MAX,
+				       key->expected);
+	rc = rp_accel_check(registry, value->text, why);
+	if (rc < 0)
+		return rc;
+	memcpy(spec->accelerators[spec->accelerators_count++], value->text, length + 1);
+	return 0;
+}
+
+int
+rpd_spec_set(struct rpd_port_spec *spec, const struct rpd_spec_key *key, const struct rpd_value *value,
+	     const struct rp_accel_registry *registry, struct rp_wire_why *why)
+{
+	char *room = (char *)spec + key->offset;
+	int rc;
+
+	if (value->type != key->type)
+		return refuse(key, value, why);
+	if (key->list)
+		rc = add_accelerator(spec, key, value, registry, why);
+	else if (key->type == RPD_VALUE_NUMBER)
+		rc = set_number(key, value, room, why);
+	else if (key->words[0] != NULL)
+		rc = set_word(key, value, room, why);
+	else if (key->type == RPD_VALUE_TEXT)
+		rc = set_text(key, value, room, why);
+	else {
+		memcpy(room, &value->boolean, sizeof(value->boolean));
+		rc = 0;
+	}
+	if (rc == 0)
+		spec->given |= 1u << (key - keys);
+	return rc;
+}
+
+int
+rpd_spec_check(const struct rpd_port_spec *spec, struct rp_wire_why *why)
+{
+	unsigned int i;
+
+	for (i = 0; i < KEYS_COUNT; i++) {
+		if (keys[i].required && (spec->given & 1u << i) == 0)
+			return rp_wire_why_set(why, -EBADMSG, "%s: found nothing, expected %s", keys[i].name,
+					       keys[i].expected);
+	}
+	return 0;
+}
+
+void
+rpd_spec_port_config(const struct rpd_port_spec *spec, const char **accelerators, struct rp_port_config *ret_config)
+{
+	unsigned int i;
+
+	for (i = 0; i < spec->accelerators_count; i++)
+		accelerators[i] = spec->accelerators[i];
+	*ret_config = (struct rp_port_config){
+		.name = spec->name,
+		.socket_path = spec->socket_path,
+		.socket_mode = (enum rp_port_socket_mode)spec->socket_mode,
+		.profile = (enum rp_vhu_profile)spec->profile,
+		.queue_pairs = (uint16_t)spec->queue_pairs,
+		.accelerators = accelerators,
+		.accelerators_count = spec->accelerators_count,
+		.doorbell = (enum rp_port_doorbell_policy)spec->doorbell,
+		.relay_interrupts = spec->relay_interrupts,
+		.doorbell_delay_ms = spec->doorbell_delay_ms,
+		.reconnect_ms = spec->reconnect_ms,
+	};
+}
+
+const char *
+rpd_socket_mode_name(enum rp_port_socket_mode mode)
+{
+	return rpd_spec_key_find("mode")->words[mode];
+}
+
+const char *
+rpd_profile_name(enum rp_vhu_profile profile)
+{
+	return rpd_spec_key_find("profile")->words[profile];
+}
+
+const char *
+rpd_doorbell_policy_name(enum rp_port_doorbell_policy policy)
+{
+	return rpd_spec_key_find("doorbell")->words[policy];
+}
+
+int
+rpd_doorbell_policy_parse(const char *name, enum rp_port_doorbell_policy *ret_policy)
+{
+	const struct rpd_spec_key *key = rpd_spec_key_find("doorbell");
+	uint32_t i;
+
+	for (i = 0; i < WORDS_MAX && key->words[i] != NULL; i++) {
+		if (strcmp(key->words[i], name) == 0) {
+			*ret_policy = (enum rp_port_doorbell_policy)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SPEC_H
+#define SPEC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "rp_port.h"
+
+/**
+ * @file
+ * What a user says about a port. The configuration file and the RPC speak of
+ * ports with the same keys: one table of keys judges both.
+ *
+ * Threads: no state; any thread.
+ */
+
+#define RPD_SOCKET_PATH_MAX 108
+#define RPD_ARGUMENTS_MAX   256
+
+struct rpd_port_spec {
+	uint32_t given; /**< keys that were set, one bit each; the table's order */
+	char name[RP_PORT_NAME_MAX];
+	char socket_path[RPD_SOCKET_PATH_MAX];
+	uint32_t socket_mode; /**< enum rp_port_socket_mode */
+	uint32_t profile;     /**< enum rp_vhu_profile */
+	uint32_t doorbell;    /**< enum rp_port_doorbell_policy */
+	uint32_t queue_pairs;
+	uint32_t doorbell_delay_ms;
+	uint32_t reconnect_ms;
+	bool relay_interrupts;
+	unsigned int accelerators_count;
+	char accelerators[RP_PORT_ACCELERATORS_MAX][RPD_ARGUMENTS_MAX];
+};
+
+enum rpd_value_type {
+	RPD_VALUE_NUMBER,
+	RPD_VALUE_TEXT,
+	RPD_VALUE_BOOL,
+	RPD_VALUE_LIST,
+	RPD_VALUE_OTHER, /**< what no key takes */
+};
+
+/** A value as a reader of some syntax found it. */
+struct rpd_value {
+	enum rpd_value_type type;
+	int64_t number;
+	bool boolean;
+	const char *text; /**< TEXT: the text; OTHER: what it is, "a group" */
+};
+
+struct rpd_spec_key;
+
+/** @return the key, or NULL when there is none of that name. */
+const struct rpd_spec_key *rpd_spec_key_find(const char *name);
+
+/** Whether a key's value is a list, whose elements are set one by one. */
+bool rpd_spec_key_is_list(const struct rpd_spec_key *key);
+
+/** All keys, for messages: "name, socket, ...". */
+const char *rpd_spec_key_names(void);
+
+/** "'text'", "7", "true", "a list": for messages. */
+void rpd_value_describe(const struct rpd_value *value, char *ret_text, size_t size);
+
+/**
+ * Set one key, or add one element to a list key.
+ *
+ * @return 0, or -EBADMSG: why says what was found and what was expected, not the key.
+ */
+int rpd_spec_set(struct rpd_port_spec *spec, const struct rpd_spec_key *key, const struct rpd_value *value,
+		 const struct rp_accel_registry *registry, struct rp_wire_why *why);
+
+/** @return 0, or -EBADMSG: why names the key that is missing. */
+int rpd_spec_check(const struct rpd_port_spec *spec, struct rp_wire_why *why);
+
+/**
+ * What lib/port takes.
+ *
+ * @param accelerators room for RP_PORT_ACCELERATORS_MAX pointers into spec; both must outlive ret_config.
+ */
+void rpd_spec_port_config(const struct rpd_port_spec *spec, const char **accelerators,
+			  struct rp_port_config *ret_config);
+
+/** "server" or "client"; "standard", ... */
+const char *rpd_socket_mode_name(enum rp_port_socket_mode mode);
+const char *rpd_profile_name(enum rp_vhu_profile profile);
+const char *rpd_doorbell_policy_name(enum rp_port_doorbell_policy policy);
+int rpd_doorbell_policy_parse(const char *name, enum rp_port_doorbell_policy *ret_policy);
+
+#endif
