@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The programs of Ringpass around a test guest: what the demo and the end-to-end tests share.
+
+    programs.py   softaccel, ringpassd and ringpass-ctl: how they are started and asked
+    scenario.py   guests on ports on functions of one softaccel, with an uplink or without
+    ping.py       a stream of pings of which the fate of each is known
+    transfer.py   bulk data with a checksum at both ends
+    demo.py       what `make demo` shows
+    summary.py    its figures, table and verdict
+"""

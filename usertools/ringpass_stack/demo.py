@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What `make demo` shows: a guest's packets go through an accelerator, and the control plane does nothing.
+
+Every figure is counted where it happens: pings by the guest's ping, bytes by checksums at both ends, kicks
+and interrupts by the device and by ringpassd, toggles and reboots by what ringpass-ctl and the guest's
+kernel report.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+from ringpass_testvm import Supervisor, TestvmError, netns, stopping
+from ringpass_testvm.cache import Cache
+from ringpass_testvm.supervise import tail
+
+from . import transfer
+from .ping import PingStream, ping
+from .programs import Build, describe_modes
+from .scenario import UPLINK_ADDRESS, Stack
+from .summary import Figures
+
+PINGS = 50
+TOGGLED_PAIRS = (1, 0, 1, 0)
+HOLD_SECONDS = 0.3
+PAUSE_SECONDS = 1.0
+
+
+class Demo:
+    def __init__(self, supervisor, options):
+        self.figures = Figures()
+        self._supervisor = supervisor
+        self._options = options
+        self._start = time.monotonic()
+        self._stack = None
+        self._guest = None
+
+    def say(self, text):
+        print(f"[{time.monotonic() - self._start:6.1f} s] {text}", flush=True)
+
+    def run(self):
+        self._supervisor.open()
+        try:
+            self._show()
+        except TestvmError:
+            for program in ("softaccel", "ringpassd"):
+                print(f"end of the log of {program}:{tail(self._supervisor.path(program + '.log'))}", file=sys.stderr)
+            raise
+
+    def _show(self):
+        self._boot()
+        self._ping("pings from the guest to the uplink")
+        self._transfer()
+        self._toggle()
+        self._reboot()
+        self._ping("pings after the reboot")
+        self.figures.queues = self._guest.show()["queues"]
+
+    def _boot(self):
+        store = Cache(self._options.cache_dir or os.path.join(self._options.build_dir, "testvm-cache"))
+        self.say("preparing the guest: kernel, initramfs, KVM probe")
+        netns.enter_private()
+        self._stack = Stack(self._supervisor, Build(self._options.build_dir), store, uplink=True)
+        self._guest = self._stack.guests[0]
+        self.say(f"starting softaccel with a TAP uplink {self._stack.uplink} ({UPLINK_ADDRESS}), and ringpassd")
+        self._stack.start_host()
+        self.say(f"booting a guest under {self._guest.vm.machine.accel.upper()}")
+        self._stack.start_guests()
+        self.say(f"guest is up: Linux {self._guest.vm.release}, address {self._guest.address}")
+        self._wait_direct()
+
+    def _wait_direct(self):
+        shown = self._guest.wait_modes()
+        self.figures.queues = shown["queues"]
+        self.say(f"queues: {describe_modes(shown)}")
+
+    def _ping(self, what):
+        report = ping(self._guest.vm, UPLINK_ADDRESS, PINGS)
+        self.figures.add_pings(report)
+        self.say(f"{what}: {report.received} of {report.sent} answered")
+
+    def _transfer(self):
+        vm, mib = self._guest.vm, self._options.transfer_mib
+        sent = transfer.to_guest(vm, UPLINK_ADDRESS, mib << 20)
+        self.figures.bytes_checked += sent[1]
+        self.say(f"{mib} MiB of random data to the guest: the checksums agree")
+        transfer.from_guest(vm, UPLINK_ADDRESS, sent)
+        self.figures.bytes_checked += sent[1]
+        self.say(f"{mib} MiB back to the uplink: the checksums agree")
+
+    def _toggle(self):
+        self.say("pings go on while queue pairs are disabled and enabled again")
+        stream = PingStream(self._guest.vm, UPLINK_ADDRESS)
+        windows = []
+        for pair in TOGGLED_PAIRS:
+            time.sleep(PAUSE_SECONDS)
+            windows.append(self._guest.toggle(pair, HOLD_SECONDS))
+            self.figures.queue_toggles += 1
+            self.say(f"queue pair {pair}: disabled, enabled, direct again "
+                     f"within {windows[-1].end - windows[-1].start:.1f} s")
+        time.sleep(PAUSE_SECONDS)
+        report = stream.finish(windows)
+        self.figures.add_pings(report)
+        self.say(f"pings outside of the toggles: {report.received} of {report.sent} answered; "
+                 f"inside: {report.lost_in_windows} of {report.sent_in_windows} lost")
+
+    def _reboot(self):
+        vm = self._guest.vm
+        boots = vm.boot_count
+        self.say("rebooting the guest")
+        vm.reboot()
+        self.figures.guest_reboots += vm.boot_count - boots
+        self._guest.set_address()
+        self.say(f"guest is up again: boot {vm.boot_id}")
+        self._wait_direct()
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="ringpass-demo", description="Show Ringpass at work with a real guest.")
+    parser.add_argument("--build-dir", required=True, help="where meson has built Ringpass")
+    parser.add_argument("--cache-dir", help="for the guest's initramfs; else a folder of the build directory")
+    parser.add_argument("--run-dir", help="an existing directory for logs, which is kept")
+    parser.add_argument("--transfer-mib", type=int, default=64, metavar="MIB", help="each way")
+    return parser
+
+
+def _finish(demo, problems):
+    """Print table and last line. @return exit status."""
+    for line in demo.figures.table():
+        print(line)
+    for problem in problems:
+        print(f"ringpass-demo: {problem}", file=sys.stderr, flush=True)
+    print(demo.figures.json("failed" if problems else "ok", "; ".join(problems)), flush=True)
+    return 1 if problems else 0
+
+
+def main(arguments=None):
+    stopping.install()
+    options = _parser().parse_args(arguments)
+    supervisor = Supervisor("demo", options.run_dir)
+    demo = Demo(supervisor, options)
+    try:
+        stopping.guarded(demo.run, supervisor.close)
+    except TestvmError as error:
+        return _finish(demo, [str(error)])
+    except stopping.Stopped as stopped:
+        print(f"ringpass-demo: {stopped}", file=sys.stderr)
+        return 128 + stopped.signum
+    return _finish(demo, demo.figures.problems())

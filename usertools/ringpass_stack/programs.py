@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""softaccel, ringpassd and ringpass-ctl: how they are started and asked."""
+
+import dataclasses
+import json
+import os
+
+from ringpass_testvm import supervise
+from ringpass_testvm.errors import TestvmError
+
+USERTOOLS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+READY_SECONDS = 60
+COMMAND_SECONDS = 30
+UPLINK_DEVICE = "net_tap0"
+# Not "--in-memory": DPDK refuses it together with "--no-huge".
+EAL_ARGUMENTS = ("--no-huge", "--no-pci", "--no-shconf", "-m", "256", "-l", "0")
+
+
+class Build:
+    """Where the programs are: a meson build directory, and the scripts beside this package."""
+
+    def __init__(self, directory):
+        self.directory = os.path.abspath(directory)
+
+    def program(self, name):
+        path = os.path.join(self.directory, "app", name, name)
+        if not os.access(path, os.X_OK):
+            raise TestvmError(f"{path}: not there; is {self.directory} a finished build?")
+        return path
+
+    def tool(self, name):
+        return os.path.join(USERTOOLS, name)
+
+
+@dataclasses.dataclass
+class Function:
+    """One virtio-net device that softaccel serves."""
+
+    socket: str
+    mac: str
+    queue_pairs: int = 2
+
+    def argument(self):
+        return f"socket={self.socket},queue_pairs={self.queue_pairs},mac={self.mac}"
+
+
+class _Program:
+    """A program that may be started again after it has ended. process is None while it is not meant to run."""
+
+    def __init__(self, supervisor, build):
+        self._supervisor = supervisor
+        self._build = build
+        self.process = None
+
+    def _start(self, name, command, environment=None):
+        self.process = self._supervisor.start(name, command, environment)
+        self.process.wait_for_line(f"{name}: ready", READY_SECONDS)
+
+    def _take(self):
+        process, self.process = self.process, None
+        return process
+
+    def kill(self):
+        """As a crash would."""
+        return self._take().kill()
+
+    def stop(self):
+        """@return exit status."""
+        return self._take().stop()
+
+
+class Softaccel(_Program):
+    def __init__(self, supervisor, build, functions, uplink=None):
+        """uplink: name of the TAP interface to make, or None."""
+        super().__init__(supervisor, build)
+        self._functions = functions
+        self._uplink = uplink
+
+    def command(self):
+        command = [self._build.program("softaccel"), *EAL_ARGUMENTS, f"--file-prefix=rp{os.getpid()}"]
+        if self._uplink:
+            command.append(f"--vdev={UPLINK_DEVICE},iface={self._uplink}")
+        command.append("--")
+        for function in self._functions:
+            command += ["--function", function.argument()]
+        if self._uplink:
+            command += ["--uplink", UPLINK_DEVICE]
+        return command
+
+    def start(self):
+        # DPDK's own files, too, go into the directory that is removed at the end
+        environment = {"RUNTIME_DIRECTORY": self._supervisor.directory}
+        self._start("softaccel", self.command(), environment)
+
+
+@dataclasses.dataclass
+class Port:
+    """One entry of ringpassd's configuration."""
+
+    name: str
+    socket: str
+    accelerators: list
+    mode: str = "server"
+    queue_pairs: int = 2
+
+    def text(self):
+        accelerators = ", ".join(f'"{one}"' for one in self.accelerators)
+        return (f'{{ name = "{self.name}"; socket = "{self.socket}"; mode = "{self.mode}"; '
+                f"queue_pairs = {self.queue_pairs}; accelerators = ( {accelerators} ); }}")
+
+
+class Ringpassd(_Program):
+    def __init__(self, supervisor, build, ports):
+        super().__init__(supervisor, build)
+        self._ports = ports
+        self.rpc = supervisor.path("rpc.sock")
+
+    def start(self):
+        config = self._supervisor.path("ringpassd.conf")
+        with open(config, "w", encoding="utf-8") as file:
+            ports = ",\n  ".join(port.text() for port in self._ports)
+            file.write(f"ports = (\n  {ports}\n);\n")
+        self._start("ringpassd", [self._build.program("ringpassd"), "--config", config, "--rpc", self.rpc])
+
+
+class Control:
+    """ringpass-ctl, as a user runs it."""
+
+    def __init__(self, build, rpc):
+        self._command = [build.tool("ringpass-ctl"), "--rpc", rpc]
+
+    def _run(self, *arguments):
+        return supervise.run([*self._command, *arguments], COMMAND_SECONDS)
+
+    def show(self, port):
+        """@return the port as a dictionary; its "queues" in the order of their numbers."""
+        text = self._run("--json", "show", port)
+        try:
+            shown = json.loads(text)
+            shown["queues"].sort(key=lambda queue: queue["queue"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise TestvmError(f"ringpass-ctl show {port}: unexpected answer: {text.strip()[:200]}") from error
+        return shown
+
+    def enable(self, port, pair):
+        self._run("enable", port, "--pair", str(pair))
+
+    def disable(self, port, pair):
+        self._run("disable", port, "--pair", str(pair))
+
+    def wait_modes(self, port, expected, timeout, alive=None):
+        """Until the queues' modes are as expected: a mode for all, or {queue: mode}. @return what show said last."""
+        last = {}
+
+        def reached():
+            nonlocal last
+            last = self.show(port)
+            modes = {queue["queue"]: queue["mode"] for queue in last["queues"]}
+            wanted = expected if isinstance(expected, dict) else dict.fromkeys(modes, expected)
+            return modes and all(modes.get(queue) == mode for queue, mode in wanted.items())
+        try:
+            supervise.wait_until(reached, timeout, f"port {port}: queues {expected}", alive)
+        except TestvmError as error:
+            raise TestvmError(f"{error}; last seen: {describe_modes(last)}") from error
+        return last
+
+
+def describe_modes(shown):
+    """For an error message: "0 direct, 1 relayed (reason)"."""
+    return ", ".join(f"{queue['queue']} {queue['mode']}" + (f" ({queue['reason']})" if queue.get("reason") else "")
+                     for queue in shown.get("queues", ())) or "no queues"

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The usual arrangement: guest i on port vm<i>, served by function i of one softaccel; an uplink or none."""
+
+import os
+import time
+
+from ringpass_testvm import Nic, VhostUser, Vm, netns, prepare
+from ringpass_testvm.errors import TestvmError
+
+from . import ping
+from .programs import Control, Function, Port, Ringpassd, Softaccel
+
+PREFIX_LENGTH = 24
+UPLINK_ADDRESS = "10.77.0.1"
+UPLINK_SECONDS = 30
+# The doorbell is offered 250 ms after a ring's start, and again later when the guest's driver is restless.
+DIRECT_SECONDS = 60
+RECONNECT_SECONDS = 1
+
+
+class Guest:
+    """One guest, its port and its function."""
+
+    def __init__(self, stack, index, machine):
+        self.port = f"vm{index}"
+        self.address = f"10.77.0.{index + 2}"
+        self.vm = Vm(stack.supervisor, f"guest{index}", machine)
+        self._control = stack.control
+        self._alive = stack.require_alive
+
+    def set_address(self):
+        self.vm.set_address(0, f"{self.address}/{PREFIX_LENGTH}")
+
+    def show(self):
+        return self._control.show(self.port)
+
+    def wait_modes(self, expected="direct", timeout=DIRECT_SECONDS):
+        return self._control.wait_modes(self.port, expected, timeout, self._alive)
+
+    def toggle(self, pair, hold_seconds):
+        """Disable a queue pair, and enable it again until it is direct. @return the ping.Window that it took."""
+        start = ping.clock(self.vm)
+        self._control.disable(self.port, pair)
+        self.wait_modes({2 * pair: "stopped", 2 * pair + 1: "stopped"})
+        time.sleep(hold_seconds)
+        self._control.enable(self.port, pair)
+        self.wait_modes()
+        return ping.Window(start, ping.clock(self.vm))
+
+
+class Stack:
+    """Creates nothing until start_host()."""
+
+    def __init__(self, supervisor, build, store, guests=1, queue_pairs=2, uplink=False, qemu_listens=False,
+                 **nic_options):
+        """store: a testvm Cache. qemu_listens: QEMU is the server of the vhost-user socket. nic_options: of Nic."""
+        self.supervisor = supervisor
+        # The namespace is ours alone; the pid makes logs of several runs easier to tell apart.
+        self.uplink = f"rp{os.getpid()}" if uplink else None
+        macs = [f"52:54:00:00:00:{index + 1:02x}" for index in range(guests)]
+        sockets = [supervisor.path(f"vm{index}.sock") for index in range(guests)]
+        functions = [Function(supervisor.path(f"f{index}.sock"), mac, queue_pairs) for index, mac in enumerate(macs)]
+        mode = "client" if qemu_listens else "server"
+        ports = [Port(f"vm{index}", sockets[index], [f"vfio-user,socket={function.socket}"], mode, queue_pairs)
+                 for index, function in enumerate(functions)]
+        self.softaccel = Softaccel(supervisor, build, functions, self.uplink)
+        self.ringpassd = Ringpassd(supervisor, build, ports)
+        self.control = Control(build, self.ringpassd.rpc)
+        reconnect = 0 if qemu_listens else RECONNECT_SECONDS
+        self.guests = []
+        for index, path in enumerate(sockets):
+            nic = Nic(VhostUser(path, qemu_listens, reconnect), macs[index], queue_pairs, **nic_options)
+            self.guests.append(Guest(self, index, prepare.machine([nic], store)))
+
+    def require_alive(self):
+        for program in (self.softaccel, self.ringpassd):
+            if program.process:
+                program.process.require_alive()
+        for guest in self.guests:
+            guest.vm.require_alive()
+
+    def start_softaccel(self):
+        self.softaccel.start()
+        if self.uplink:
+            netns.set_address(self.uplink, f"{UPLINK_ADDRESS}/{PREFIX_LENGTH}", UPLINK_SECONDS)
+
+    def start_host(self):
+        self.start_softaccel()
+        self.ringpassd.start()
+
+    def start_guests(self):
+        for guest in self.guests:
+            guest.vm.launch()
+        for guest in self.guests:
+            guest.vm.wait_boot()
+            guest.set_address()
+
+    def start(self, mode="direct"):
+        """Everything, until all queues are in that mode."""
+        self.start_host()
+        self.start_guests()
+        for guest in self.guests:
+            guest.wait_modes(mode)
+
+
+def require_all(report, what):
+    """@raises TestvmError when a ping was lost outside the windows."""
+    if report.lost:
+        raise TestvmError(f"{what}: {len(report.lost)} of {report.sent} pings lost: numbers {report.lost[:20]}")
+    return report

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From what is installed here to a description of a guest."""
+
+from . import accel, initramfs, kernel, qemu
+from .cache import Cache
+
+
+def machine(nics=(), cache=None, accelerator=None, modules=kernel.DEFAULT_MODULES, **fields):
+    """@return qemu.Machine. cache: a Cache. accelerator: "kvm", "tcg" or None (probe). fields: more of Machine's."""
+    store = cache or Cache()
+    guest = kernel.newest()
+    return qemu.Machine(guest.image, initramfs.build(store, guest, modules), accelerator or accel.choose(store),
+                        nics=list(nics), **fields)

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The QEMU command line: one place that knows which options are wanted and which are traps."""
+
+import dataclasses
+import functools
+import re
+import typing
+
+from . import supervise
+
+PROGRAM = "qemu-system-x86_64"
+# No self-tests of ciphers, and no calibration of timers against an emulated clock: half a second each.
+KERNEL_ARGUMENTS = ("console=ttyS0 panic=-1 quiet loglevel=4 cryptomgr.notests no_timer_check tsc=reliable "
+                    "mitigations=off random.trust_cpu=on")
+
+
+@dataclasses.dataclass
+class UserNet:
+    """QEMU's own network: the guest reaches the host as 10.0.2.2."""
+
+    def arguments(self, index, _queues):
+        return ["-netdev", f"user,id=n{index}"]
+
+
+@dataclasses.dataclass
+class VhostUser:
+    """A vhost-user backend behind a socket."""
+
+    path: str
+    server: bool = False  # QEMU listens, and waits for the backend before it starts the guest
+    reconnect: int = 0  # QEMU connects again after so many seconds; 0: never
+
+    def arguments(self, index, queues):
+        chardev = f"socket,id=c{index},path={self.path}"
+        if self.server:
+            chardev += ",server=on,wait=off"
+        if self.reconnect:
+            chardev += f",reconnect={self.reconnect}"
+        return ["-chardev", chardev, "-netdev", f"vhost-user,id=n{index},chardev=c{index},queues={queues}"]
+
+
+@dataclasses.dataclass
+class Nic:
+    """A virtio-net device. The nth one is eth<n> in the guest."""
+
+    net: typing.Union[UserNet, VhostUser]
+    mac: str = ""
+    queues: int = 1
+    page_per_vq: bool = True
+    vectors: typing.Optional[int] = None  # None: as many as are safe
+
+    def arguments(self, index, accel):
+        device = [f"virtio-net-pci,netdev=n{index},romfile=,disable-legacy=on",
+                  f"page-per-vq={'on' if self.page_per_vq else 'off'}"]
+        if self.mac:
+            device.append(f"mac={self.mac}")
+        if self.queues > 1:
+            device.append("mq=on")
+        vectors = self._vectors(accel)
+        if vectors is not None:
+            device.append(f"vectors={vectors}")
+        return [*self.net.arguments(index, self.queues), "-device", ",".join(device)]
+
+    def _vectors(self, accel):
+        if self.vectors is not None:
+            return self.vectors
+        # QEMU 7.2 under TCG crashes when a driver starts a vhost-user device with MSI-X.
+        if isinstance(self.net, VhostUser) and accel == "tcg" and major_version() < 8:
+            return 0
+        return 2 * self.queues + 2
+
+
+@functools.lru_cache(maxsize=None)
+def version():
+    return supervise.run([PROGRAM, "--version"], 30).splitlines()[0]
+
+
+def major_version():
+    return int(re.search(r"version (\d+)", version()).group(1))
+
+
+def accel_arguments(accel):
+    return ["-accel", "kvm", "-cpu", "host"] if accel == "kvm" else ["-accel", "tcg,thread=multi", "-cpu", "max"]
+
+
+@dataclasses.dataclass
+class Machine:
+    """All that makes a guest but its run directory."""
+
+    kernel: str
+    initramfs: str
+    accel: str
+    nics: typing.Sequence[Nic] = ()
+    memory_mib: int = 512
+    cpus: int = 2
+    model: str = "q35"
+    extra: typing.Sequence[str] = ()
+
+    def command(self, console_log, agent_socket, qmp_socket):
+        command = [
+            PROGRAM, "-nodefaults", "-no-user-config", "-display", "none",
+            *accel_arguments(self.accel), "-smp", str(self.cpus), "-m", str(self.memory_mib),
+            # shared: a vhost-user backend maps it
+            "-object", f"memory-backend-memfd,id=mem,size={self.memory_mib}M,share=on",
+            "-machine", f"{self.model},memory-backend=mem",
+            "-kernel", self.kernel, "-initrd", self.initramfs, "-append", KERNEL_ARGUMENTS,
+            "-chardev", f"file,id=console,path={console_log}", "-serial", "chardev:console",
+            "-chardev", f"socket,id=agent,path={agent_socket}", "-serial", "chardev:agent",
+            "-qmp", f"unix:{qmp_socket},server=on,wait=off",
+        ]
+        for index, nic in enumerate(self.nics):
+            command += nic.arguments(index, self.accel)
+        return [*command, *self.extra]

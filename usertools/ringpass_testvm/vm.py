@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A running guest: start, run commands, reboot, stop."""
+
+import base64
+import itertools
+import os
+
+from . import supervise
+from .agent import Agent, AgentError
+from .errors import TestvmError
+from .qmp import Qmp
+
+# An emulated guest needs two to four seconds, several at once on a loaded machine much longer.
+BOOT_SECONDS = 60
+COMMAND_SECONDS = 30
+UNIX_PATH_MAX = 107
+
+
+class CommandFailed(TestvmError):
+    """A command in the guest ended with another status than zero."""
+
+    def __init__(self, command, result):
+        super().__init__(f"in the guest: {command}: status {result.status}: {result.output.strip()[-2000:]}")
+        self.result = result
+
+
+class Job:
+    """A script that goes on in the guest while other commands run."""
+
+    def __init__(self, vm, directory):
+        self._vm = vm
+        self._directory = directory
+
+    def status(self):
+        """Exit status, or None while it runs."""
+        text = self._vm.run(f"cat {self._directory}/status 2>/dev/null", check=False).output
+        return int(text) if text.strip() else None
+
+    def output(self):
+        return self._vm.run(f"cat {self._directory}/output").output
+
+    def signal(self, name):
+        """To the script and all that it has started."""
+        self._vm.run(f"kill -{name} -$(cat {self._directory}/pid)", check=False)
+
+    def wait(self, timeout):
+        """@return status."""
+        supervise.wait_until(lambda: self.status() is not None, timeout, f"{self._vm.name}: job {self._directory}")
+        return self.status()
+
+
+class Vm:
+    """One guest in its own QEMU. Files go to the supervisor's directory: NAME-console.log, NAME.log (QEMU)."""
+
+    def __init__(self, supervisor, name, machine):
+        """machine: a qemu.Machine, as prepare.machine() makes it."""
+        self.name = name
+        self.machine = machine
+        self._supervisor = supervisor
+        self._console_log = supervisor.path(f"{name}-console.log")
+        self._process = None
+        self._agent = None
+        self._job_numbers = itertools.count(1)
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @property
+    def boot_id(self):
+        return self._agent.boot_id
+
+    @property
+    def release(self):
+        return self._agent.release
+
+    @property
+    def boot_count(self):
+        return self._agent.boot_count
+
+    def _socket_path(self, kind):
+        path = self._supervisor.path(f"{self.name}-{kind}.sock")
+        if len(path) > UNIX_PATH_MAX:
+            raise TestvmError(f"{path}: too long for a Unix socket, use a shorter run directory")
+        return path
+
+    def require_alive(self):
+        if self._process:
+            self._process.require_alive()
+
+    def launch(self):
+        """Start QEMU and return at once: several guests can boot at the same time."""
+        agent_socket = self._socket_path("agent")
+        self._process = None
+        self._agent = Agent(agent_socket, self.require_alive)
+        command = self.machine.command(self._console_log, agent_socket, self._socket_path("qmp"))
+        self._process = self._supervisor.start(self.name, command)
+
+    def wait_boot(self, timeout=BOOT_SECONDS, boots=1):
+        try:
+            self._agent.wait_boot(boots, timeout)
+        except AgentError as error:
+            raise AgentError(f"{self.name}: {error}; end of the console:{supervise.tail(self._console_log)}") from error
+
+    def start(self, timeout=BOOT_SECONDS):
+        self.launch()
+        self.wait_boot(timeout)
+
+    def run(self, command, timeout=COMMAND_SECONDS, check=True):
+        """Run a shell script in the guest. @return Result. @raises CommandFailed, GuestTimeout, GuestRebooted."""
+        result = self._agent.run(command, timeout)
+        if check and result.status:
+            raise CommandFailed(command, result)
+        return result
+
+    def spawn(self, command):
+        """Start a shell script in the guest that goes on by itself. @return Job."""
+        directory = f"/run/job-{next(self._job_numbers)}"
+        script = base64.b64encode(command.encode()).decode()
+        body = f"echo $$ >{directory}/pid; sh {directory}/script >{directory}/output 2>&1; echo $? >{directory}/status"
+        # a session of its own, so that signal() reaches all of it and no terminal signal does
+        self.run(f"mkdir {directory} && echo {script} | base64 -d >{directory}/script && : >{directory}/output\n"
+                 f"setsid sh -c '{body}' </dev/null >/dev/null 2>&1 &\n"
+                 f"while [ ! -s {directory}/pid ]; do usleep 1000; done")
+        return Job(self, directory)
+
+    def set_address(self, index, address):
+        """Give eth<index> an address with prefix length, and up."""
+        self.run(f"ip addr add {address} dev eth{index} && ip link set eth{index} up")
+
+    def reboot(self, timeout=BOOT_SECONDS):
+        """A real reboot, by the guest itself. Returns when the agent of the new boot has said hello."""
+        boots = self._agent.boot_count + 1
+        self._agent.send("reboot -f", timeout)
+        self.wait_boot(timeout, boots)
+
+    def qmp(self):
+        """@return Qmp, to be closed by the caller."""
+        return Qmp(self._socket_path("qmp"))
+
+    def kill(self):
+        """As a crash of the VMM would."""
+        self._process.kill()
+        self._forget()
+
+    def stop(self):
+        """Power off, from the outside. @return QEMU's exit status."""
+        status = self._process.stop() if self._process else 0
+        self._forget()
+        return status
+
+    def _forget(self):
+        if self._agent:
+            self._agent.close()
+            self._agent = None
+        for kind in ("agent", "qmp"):
+            if os.path.exists(self._socket_path(kind)):
+                os.unlink(self._socket_path(kind))
