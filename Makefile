@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The doors of the house. Each is a few visible calls; the work is done by meson, ninja and pytest.
+
+BUILD ?= build
+PYTHON = /usr/bin/python3
+MESON = meson
+
+.PHONY: all demo test check e2e sanitize lint docs bench clean install-build install-test
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	$(MESON) setup $(BUILD)
+
+install-build:
+	devtools/install-packages build
+
+install-test:
+	devtools/install-packages build test sanitize
+
+# The main job: a guest kicks an accelerator directly and is interrupted by it directly.
+demo: install-build install-test
+	@$(MAKE) --no-print-directory all
+	$(PYTHON) usertools/ringpass-demo --build-dir $(BUILD)
+
+# The whole suite: units, in-process, sanitizers, real VMs. Ends with its one-line summary.
+test: install-build install-test
+	devtools/run-tests --build-dir $(BUILD)
+
+# Unit and in-process suites, seconds.
+check: install-build
+	@$(MAKE) --no-print-directory all
+	$(MESON) test -C $(BUILD) --print-errorlogs
+
+# Real VMs only.
+e2e: install-test
+	@$(MAKE) --no-print-directory all
+	RINGPASS_BUILD_DIR=$(abspath $(BUILD)) $(PYTHON) -m pytest app/test/e2e
+
+# The unit and in-process suites under address, undefined and thread sanitizers.
+sanitize: install-test
+	devtools/run-sanitizers --build-dir $(BUILD)
+
+lint:
+	devtools/install-packages lint
+	devtools/run-lint
+
+docs:
+	devtools/check-docs
+
+bench:
+	@echo "no benchmark exists yet; figures that were measured are in doc/guides/softaccel.md"
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-address $(BUILD)-thread
