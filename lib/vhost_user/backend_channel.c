@@ -92,7 +92,8 @@ vhu_channel_process(struct rp_vhu_backend *backend)
 		vhu_backend_watch(backend, backend->channel);
 		return;
 	}
-	if (backend->ops->refused != NULL)
+	/* A frontend that leaves closes both; the connection's own end says so. */
+	if (rc != -ENOTCONN && backend->ops->refused != NULL)
 		backend->ops->refused(backend->ctx, &why);
 	vhu_channel_close(backend);
 }
