@@ -71,10 +71,10 @@ rpd_show_port_summary(struct json_object *object, const struct rpd_port *entry)
 	if (entry->port != NULL)
 		rp_port_get_info(entry->port, &info);
 	for (i = 0; i < info.queues_count; i++) {
-		struct rp_port_queue_info queue;
+		enum rp_port_queue_mode mode;
 
-		if (rp_port_get_queue_info(entry->port, i, &queue) == 0)
-			modes[queue.mode]++;
+		if (rp_port_get_queue_mode(entry->port, i, &mode) == 0)
+			modes[mode]++;
 	}
 	add_identity(object, entry, &info);
 	rpd_json_add_number(object, "accelerators", entry->spec.accelerators_count);

@@ -32,6 +32,15 @@ rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info)
 }
 
 int
+rp_port_get_queue_mode(const struct rp_port *port, unsigned int index, enum rp_port_queue_mode *ret_mode)
+{
+	if (index >= port->queues_count)
+		return -EINVAL;
+	*ret_mode = port_queue_mode(&port->queues[index]);
+	return 0;
+}
+
+int
 rp_port_get_queue_info(struct rp_port *port, unsigned int index, struct rp_port_queue_info *ret_info)
 {
 	struct port_queue *queue;

@@ -159,10 +159,10 @@ stopped_reason(const struct rp_port *port, const struct port_queue *queue)
 {
 	if (queue->unproven)
 		return "the accelerator failed and nothing proves that it let go of the ring";
-	if (!rp_vhu_backend_attached(port->backend))
-		return "no frontend is connected";
 	if (!queue->user_enabled)
 		return "disabled by the user";
+	if (!rp_vhu_backend_attached(port->backend))
+		return "no frontend is connected";
 	if (!queue->frontend_started)
 		return "the frontend has not started the ring";
 	if (!queue->frontend_enabled)

@@ -170,6 +170,9 @@ int rp_port_queue_disable(struct rp_port *port, unsigned int queue, struct rp_wi
 int rp_port_queue_doorbell(struct rp_port *port, unsigned int queue, enum rp_port_doorbell_policy policy,
 			   struct rp_wire_why *why);
 
+/** Only who serves a queue; asks nobody. @return 0 or -EINVAL. */
+int rp_port_get_queue_mode(const struct rp_port *port, unsigned int queue, enum rp_port_queue_mode *ret_mode);
+
 void rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info);
 /** @return 0 or -EINVAL. Asks the device for its counters (bounded wait). */
 int rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_port_queue_info *ret_info);

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "fake_port.h"
+#include "rp_wire_fd.h"
+
+struct rp_port {
+	char name[RP_PORT_NAME_MAX];
+	char socket_path[108];
+	struct rp_port_config config;
+	struct rp_port_ops ops;
+	void *ctx;
+	int fd;
+	bool user_enabled[FAKE_QUEUES_COUNT];
+	enum rp_port_doorbell_policy policies[FAKE_QUEUES_COUNT];
+};
+
+struct fake_ports fake_ports;
+
+static int
+driver_open(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, struct rp_wire_why *why)
+{
+	(void)args;
+	(void)ret_accel;
+	return rp_wire_why_set(why, -ENOENT, "never opened");
+}
+
+static const char *const driver_keys[] = {"socket", NULL};
+static const struct rp_accel_driver driver = {
+	.name = "fake",
+	.keys = driver_keys,
+	.usage = "fake,socket=PATH",
+	.open = driver_open,
+};
+static const struct rp_accel_driver *const drivers[] = {&driver, NULL};
+const struct rp_accel_registry fake_registry = {.drivers = drivers};
+
+void
+fake_ports_reset(void)
+{
+	memset(&fake_ports, 0, sizeof(fake_ports));
+}
+
+void
+fake_port_poke(struct rp_port *port)
+{
+	eventfd_write(port->fd, 1);
+}
+
+void
+fake_port_tell(struct rp_port *port, enum rp_port_event_level level, int queue, const char *name, const char *text)
+{
+	struct rp_port_event event = {level, port->name, queue, name, text};
+
+	port->ops.event(port->ctx, &event);
+}
+
+int
+rp_port_create(const struct rp_port_config *config, const struct rp_accel_registry *registry,
+	       const struct rp_port_ops *ops, void *ctx, struct rp_port **ret_port, struct rp_wire_why *why)
+{
+	struct rp_port *port;
+	unsigned int i;
+
+	(void)registry;
+	fake_ports.create_count++;
+	if (fake_ports.create_error < 0)
+		return rp_wire_why_set(why, fake_ports.create_error, "%s", fake_ports.create_text);
+	port = calloc(1, sizeof(*port));
+	if (port == NULL)
+		return -ENOMEM;
+	port->config = *config;
+	snprintf(port->name, sizeof(port->name), "%s", config->name);
+	snprintf(port->socket_path, sizeof(port->socket_path), "%s", config->socket_path);
+	port->ops = *ops;
+	port->ctx = ctx;
+	port->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	for (i = 0; i < FAKE_QUEUES_COUNT; i++) {
+		port->user_enabled[i] = true;
+		port->policies[i] = config->doorbell;
+	}
+	fake_ports.alive_count++;
+	*ret_port = port;
+	return 0;
+}
+
+struct rp_port *
+rp_port_destroy(struct rp_port *port)
+{
+	if (port == NULL)
+		return NULL;
+	fake_port_tell(port, RP_PORT_EVENT_NOTICE, -1, "closing", "the fake port closes");
+	rp_wire_fd_close(&port->fd);
+	fake_ports.alive_count--;
+	free(port);
+	return NULL;
+}
+
+int
+rp_port_fd(const struct rp_port *port)
+{
+	return port->fd;
+}
+
+int
+rp_port_process(struct rp_port *port)
+{
+	eventfd_t count;
+
+	eventfd_read(port->fd, &count);
+	fake_ports.process_count++;
+	return 0;
+}
+
+static int
+set_enabled(struct rp_port *port, unsigned int queue, bool enabled, struct rp_wire_why *why)
+{
+	if (queue >= FAKE_QUEUES_COUNT)
+		return rp_wire_why_set(why, -EINVAL, "queue: %u, expected 0 to %d", queue, FAKE_QUEUES_COUNT - 1);
+	port->user_enabled[queue] = enabled;
+	fake_port_tell(port, RP_PORT_EVENT_NOTICE, (int)queue, enabled ? "queue-started" : "queue-stopped",
+		       "by the user");
+	return 0;
+}
+
+int
+rp_port_queue_enable(struct rp_port *port, unsigned int queue, struct rp_wire_why *why)
+{
+	return set_enabled(port, queue, true, why);
+}
+
+int
+rp_port_queue_disable(struct rp_port *port, unsigned int queue, struct rp_wire_why *why)
+{
+	return set_enabled(port, queue, false, why);
+}
+
+int
+rp_port_queue_doorbell(struct rp_port *port, unsigned int queue, enum rp_port_doorbell_policy policy,
+		       struct rp_wire_why *why)
+{
+	if (queue >= FAKE_QUEUES_COUNT)
+		return rp_wire_why_set(why, -EINVAL, "queue: %u, expected 0 to %d", queue, FAKE_QUEUES_COUNT - 1);
+	port->policies[queue] = policy;
+	return 0;
+}
+
+void
+rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info)
+{
+	memset(ret_info, 0, sizeof(*ret_info));
+	snprintf(ret_info->name, sizeof(ret_info->name), "%s", port->name);
+	snprintf(ret_info->socket_path, sizeof(ret_info->socket_path), "%s", port->socket_path);
+	ret_info->socket_mode = port->config.socket_mode;
+	ret_info->profile = port->config.profile;
+	ret_info->connected = fake_ports.connected;
+	ret_info->frontend_pid = fake_ports.connected ? 4242 : 0;
+	ret_info->features_offered = 0x130000000;
+	ret_info->queues_count = FAKE_QUEUES_COUNT;
+	ret_info->accelerators_count = port->config.accelerators_count;
+	ret_info->regions_count = fake_ports.connected ? 2 : 0;
+	ret_info->memory_bytes = fake_ports.connected ? 1 << 30 : 0;
+}
+
+int
+rp_port_get_queue_mode(const struct rp_port *port, unsigned int queue, enum rp_port_queue_mode *ret_mode)
+{
+	if (queue >= FAKE_QUEUES_COUNT)
+		return -EINVAL;
+	*ret_mode = RP_PORT_QUEUE_STOPPED;
+	if (port->user_enabled[queue] && fake_ports.connected)
+		*ret_mode = port->policies[queue] == RP_PORT_DOORBELL_AUTO ? RP_PORT_QUEUE_DIRECT :
+									      RP_PORT_QUEUE_RELAYED;
+	return 0;
+}
+
+int
+rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_port_queue_info *ret_info)
+{
+	if (queue >= FAKE_QUEUES_COUNT)
+		return -EINVAL;
+	memset(ret_info, 0, sizeof(*ret_info));
+	ret_info->queue = queue;
+	ret_info->user_enabled = port->user_enabled[queue];
+	ret_info->frontend_enabled = ret_info->frontend_started = fake_ports.connected;
+	ret_info->doorbell_policy = port->policies[queue];
+	rp_port_get_queue_mode(port, queue, &ret_info->mode);
+	if (ret_info->mode == RP_PORT_QUEUE_STOPPED)
+		snprintf(ret_info->reason, sizeof(ret_info->reason), "%s",
+			 ret_info->user_enabled ? "no frontend is connected" : "disabled by the user");
+	if (ret_info->mode == RP_PORT_QUEUE_DIRECT)
+		ret_info->doorbell = RP_PORT_DOORBELL_MAPPED;
+	ret_info->accelerator_queue = queue;
+	ret_info->counters_valid = true;
+	ret_info->counters.direct_kicks = UINT64_MAX;
+	return 0;
+}
+
+int
+rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index, struct rp_port_accelerator_info *ret_info)
+{
+	if (index >= port->config.accelerators_count)
+		return -EINVAL;
+	memset(ret_info, 0, sizeof(*ret_info));
+	ret_info->open = true;
+	snprintf(ret_info->info.driver, sizeof(ret_info->info.driver), "fake");
+	ret_info->info.class = RP_ACCEL_CLASS_A;
+	ret_info->info.queues_count = FAKE_QUEUES_COUNT;
+	return 0;
+}
+
+const char *
+rp_port_queue_mode_name(enum rp_port_queue_mode mode)
+{
+	static const char *const names[] = {"stopped", "direct", "relayed"};
+
+	return names[mode];
+}
+
+const char *
+rp_port_doorbell_state_name(enum rp_port_doorbell_state state)
+{
+	static const char *const names[] = {"unmapped", "pending", "mapped", "revoking"};
+
+	return names[state];
+}
+
+const char *
+rp_port_event_level_name(enum rp_port_event_level level)
+{
+	static const char *const names[] = {"error", "warning", "notice", "debug"};
+
+	return names[level];
+}
