@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "conn_pair.h"
+#include "rp_wire_fd.h"
+
+#define OUTPUT_FDS_MAX    (4 * RP_WIRE_FDS_MAX)
+#define BIG_PAYLOAD_BYTES (4u << 20)
+
+static void
+send_refuses_nonsense(void **state)
+{
+	struct conn_pair *pair = *state;
+	uint8_t bytes[HEADER_BYTES];
+	struct iovec iov[9] = {{.iov_base = bytes, .iov_len = conn_make_message(bytes, 0, 0)}};
+	struct iovec nothing = {.iov_base = NULL, .iov_len = 0};
+	int fds[FDS_MAX + 1] = {-1, -1, -1, -1, -1};
+	struct pollfd poll_peer = {.fd = pair->peer, .events = POLLIN};
+
+	assert_int_equal(rp_wire_conn_send(pair->conn, iov, 9, NULL, 0), -EINVAL);
+	assert_int_equal(rp_wire_conn_send(pair->conn, iov, 1, fds, FDS_MAX + 1), -EINVAL);
+	assert_int_equal(rp_wire_conn_send(pair->conn, iov, 1, fds, 1), -EINVAL);
+	assert_int_equal(rp_wire_conn_send(pair->conn, &nothing, 1, &pair->peer, 1), -EINVAL);
+	assert_int_equal(rp_wire_conn_send(pair->conn, iov, 0, NULL, 0), -EINVAL);
+	assert_int_equal(poll(&poll_peer, 1, 0), 0);
+	assert_int_equal(rp_wire_conn_send(pair->conn, iov, 1, NULL, 0), 0);
+	assert_int_equal(poll(&poll_peer, 1, 0), 1);
+}
+
+/* Both ends are connections: parts are gathered, descriptors arrive as other numbers of the same file. */
+static void
+send_reaches_a_connection(void **state)
+{
+	struct conn_pair *pair = *state;
+	struct header header = {.magic = MAGIC, .payload_bytes = 6};
+	struct iovec iov[] = {
+		{.iov_base = &header, .iov_len = sizeof(header)},
+		{.iov_base = (char[]){'a', 'b', 'c'}, .iov_len = 3},
+		{.iov_base = NULL, .iov_len = 0},
+		{.iov_base = (char[]){'d', 'e', 'f'}, .iov_len = 3},
+	};
+	struct rp_wire_conn *other = NULL;
+	struct rp_wire_msg *msg;
+	int fd = conn_pair_eventfd(3), same;
+
+	assert_int_equal(rp_wire_conn_create(&pair->peer, &conn_pair_framing, &other), 0);
+	assert_int_equal(rp_wire_conn_send(pair->conn, iov, 4, &fd, 1), 0);
+	assert_int_equal(rp_wire_conn_poll_events(pair->conn), POLLIN);
+	msg = conn_receive(other);
+	assert_int_equal(msg->size_bytes, HEADER_BYTES + 6);
+	assert_memory_equal(msg->bytes + HEADER_BYTES, "abcdef", 6);
+	assert_int_equal(msg->fds_count, 1);
+	assert_int_not_equal(msg->fds[0], fd);
+	same = rp_wire_fd_same(msg->fds[0], fd);
+	assert_true(same == 1 || same < 0);
+	assert_int_equal(conn_pair_eventfd_value(msg->fds[0]), 3);
+	rp_wire_fd_close(&fd);
+	rp_wire_conn_destroy(other);
+}
+
+static void
+fill_socket(struct rp_wire_conn *conn)
+{
+	uint8_t bytes[HEADER_BYTES + 1000];
+	struct iovec iov = {.iov_base = bytes, .iov_len = conn_make_message(bytes, 1000, 0xff)};
+
+	while ((rp_wire_conn_poll_events(conn) & POLLOUT) == 0)
+		assert_int_equal(rp_wire_conn_send(conn, &iov, 1, NULL, 0), 0);
+}
+
+/* A slow peer: messages and their descriptors wait in order, and all arrive. */
+static void
+full_socket_queues_in_order(void **state)
+{
+	struct conn_pair *pair = *state;
+	struct rp_wire_conn *other = NULL;
+	struct rp_wire_msg *msg = NULL;
+	uint32_t sent = 0, got = 0;
+	int rc;
+
+	assert_int_equal(rp_wire_conn_create(&pair->peer, &conn_pair_framing, &other), 0);
+	fill_socket(pair->conn);
+	for (sent = 0; sent < 20; sent++) {
+		uint8_t bytes[HEADER_BYTES + 100];
+		struct iovec iov = {.iov_base = bytes, .iov_len = conn_make_message(bytes, 100, (uint8_t)sent)};
+		int fd = conn_pair_eventfd(sent + 1);
+
+		assert_int_equal(rp_wire_conn_send(pair->conn, &iov, 1, &fd, sent % 2), 0);
+		rp_wire_fd_close(&fd);
+	}
+	assert_int_equal(rp_wire_conn_flush(pair->conn), -EAGAIN);
+	do {
+		rc = rp_wire_conn_flush(pair->conn);
+		assert_true(rc == 0 || rc == -EAGAIN);
+		while (rp_wire_conn_receive(other, &msg, NULL) == 0) {
+			if (msg->bytes[HEADER_BYTES] == 0xff)
+				continue;
+			conn_assert_message(msg, 100, (uint8_t)got, got % 2);
+			if (msg->fds_count > 0)
+				assert_int_equal(conn_pair_eventfd_value(msg->fds[0]), got + 1);
+			got++;
+		}
+	} while (rc == -EAGAIN);
+	assert_int_equal(got, sent);
+	assert_int_equal(rp_wire_conn_poll_events(pair->conn), POLLIN);
+	rp_wire_conn_destroy(other);
+}
+
+/* A message far larger than the socket: its rest is queued whatever the limit says, byte for byte. */
+static void
+partial_write_is_finished(void **state)
+{
+	struct conn_pair *pair = *state;
+	size_t total_bytes = HEADER_BYTES + BIG_PAYLOAD_BYTES, got_bytes = 0, i;
+	uint8_t *sent = malloc(total_bytes), *got = malloc(total_bytes);
+	struct iovec iov = {.iov_base = sent, .iov_len = total_bytes};
+	int fd = conn_pair_eventfd(1);
+
+	conn_make_message(sent, BIG_PAYLOAD_BYTES, 0);
+	for (i = 0; i < BIG_PAYLOAD_BYTES; i++)
+		sent[HEADER_BYTES + i] = (uint8_t)(i * 7 + i / 251);
+	assert_int_equal(rp_wire_conn_send(pair->conn, &iov, 1, &fd, 1), 0);
+	rp_wire_fd_close(&fd);
+	assert_int_equal(rp_wire_conn_poll_events(pair->conn), POLLIN | POLLOUT);
+	while (got_bytes < total_bytes) {
+		ssize_t bytes = recv(pair->peer, got + got_bytes, total_bytes - got_bytes, 0);
+
+		assert_true(bytes > 0);
+		got_bytes += (size_t)bytes;
+		rp_wire_conn_flush(pair->conn);
+	}
+	assert_memory_equal(sent, got, total_bytes);
+	assert_int_equal(rp_wire_conn_flush(pair->conn), 0);
+	free(sent);
+	free(got);
+}
+
+static void
+read_all(int peer)
+{
+	uint8_t bytes[4096];
+
+	while (recv(peer, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+}
+
+/* Twice: what was written out counts no more. */
+static void
+output_has_a_limit(void **state)
+{
+	struct conn_pair *pair = *state;
+	uint8_t bytes[HEADER_BYTES + 1000];
+	struct iovec iov = {.iov_base = bytes, .iov_len = conn_make_message(bytes, 1000, 0)};
+	int round;
+
+	for (round = 0; round < 2; round++) {
+		size_t queued = 0;
+		int rc;
+
+		fill_socket(pair->conn);
+		while ((rc = rp_wire_conn_send(pair->conn, &iov, 1, NULL, 0)) == 0)
+			queued += iov.iov_len;
+		assert_int_equal(rc, -ENOSPC);
+		assert_true(queued <= OUTPUT_MAX_BYTES);
+		assert_true(queued >= OUTPUT_MAX_BYTES - 2 * iov.iov_len);
+		while (rp_wire_conn_flush(pair->conn) == -EAGAIN)
+			read_all(pair->peer);
+		read_all(pair->peer);
+	}
+}
+
+/* A queued message that the socket takes in two bites carries its descriptors in the first one only. */
+static void
+queued_message_is_written_in_bites(void **state)
+{
+	struct conn_pair *pair = *state;
+	struct rp_wire_framing roomy = conn_pair_framing;
+	struct rp_wire_conn *other = NULL;
+	struct rp_wire_msg *msg = NULL;
+	uint8_t *bytes = malloc(HEADER_BYTES + BIG_PAYLOAD_BYTES);
+	struct iovec iov = {.iov_base = bytes, .iov_len = conn_make_message(bytes, BIG_PAYLOAD_BYTES, 0x66)};
+	int fd, rc;
+
+	conn_pair_teardown(state);
+	roomy.payload_max_bytes = BIG_PAYLOAD_BYTES;
+	roomy.output_max_bytes = 2 * (size_t)BIG_PAYLOAD_BYTES;
+	conn_pair_open(pair, &roomy);
+	fd = conn_pair_eventfd(11);
+	assert_int_equal(rp_wire_conn_create(&pair->peer, &roomy, &other), 0);
+	fill_socket(pair->conn);
+	assert_int_equal(rp_wire_conn_send(pair->conn, &iov, 1, &fd, 1), 0);
+	do {
+		assert_int_not_equal(rp_wire_conn_flush(pair->conn), -ENOTCONN);
+		while ((rc = rp_wire_conn_receive(other, &msg, NULL)) == 0 && msg->size_bytes != iov.iov_len)
+			;
+	} while (rc == -EAGAIN);
+	assert_int_equal(rc, 0);
+	assert_memory_equal(msg->bytes, bytes, iov.iov_len);
+	assert_int_equal(msg->fds_count, 1);
+	assert_int_equal(conn_pair_eventfd_value(msg->fds[0]), 11);
+	rp_wire_conn_destroy(other);
+	pair->conn = rp_wire_conn_destroy(pair->conn);
+	rp_wire_fd_close(&fd);
+	free(bytes);
+}
+
+/* A peer that asks for descriptors and never reads: bytes alone would let it have thousands. */
+static void
+queued_descriptors_have_a_limit(void **state)
+{
+	struct conn_pair *pair = *state;
+	uint8_t bytes[HEADER_BYTES];
+	struct iovec iov = {.iov_base = bytes, .iov_len = conn_make_message(bytes, 0, 0)};
+	int fds[FDS_MAX];
+	unsigned int queued = 0, i;
+	int rc;
+
+	fill_socket(pair->conn);
+	for (i = 0; i < FDS_MAX; i++)
+		fds[i] = conn_pair_eventfd(1);
+	while ((rc = rp_wire_conn_send(pair->conn, &iov, 1, fds, FDS_MAX)) == 0)
+		queued += FDS_MAX;
+	assert_int_equal(rc, -ENOSPC);
+	assert_int_equal(queued, OUTPUT_FDS_MAX);
+	assert_int_equal(rp_wire_conn_send(pair->conn, &iov, 1, NULL, 0), 0);
+	rp_wire_fd_close_all(fds, FDS_MAX);
+}
+
+static void
+peer_leaves_with_output_queued(void **state)
+{
+	struct conn_pair *pair = *state;
+	uint8_t bytes[HEADER_BYTES];
+	struct iovec iov = {.iov_base = bytes, .iov_len = conn_make_message(bytes, 0, 0)};
+	int fd = conn_pair_eventfd(1);
+
+	fill_socket(pair->conn);
+	assert_int_equal(rp_wire_conn_send(pair->conn, &iov, 1, &fd, 1), 0);
+	rp_wire_fd_close(&fd);
+	rp_wire_fd_close(&pair->peer);
+	assert_int_equal(rp_wire_conn_flush(pair->conn), -ENOTCONN);
+	conn_assert_refused(pair->conn, -ENOTCONN, "peer left");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_PAIR(send_refuses_nonsense),
+		WITH_PAIR(send_reaches_a_connection),
+		WITH_PAIR(full_socket_queues_in_order),
+		WITH_PAIR(partial_write_is_finished),
+		WITH_PAIR(output_has_a_limit),
+		WITH_PAIR(queued_message_is_written_in_bites),
+		WITH_PAIR(queued_descriptors_have_a_limit),
+		WITH_PAIR(peer_leaves_with_output_queued),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

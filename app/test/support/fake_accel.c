@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "fake_accel.h"
+#include "rp_wire_fd.h"
+
+static struct fake_accel fake_accel;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char second_device; /* the same fake again, as another accelerator of a port */
+
+static void
+unlock(pthread_mutex_t **held)
+{
+	pthread_mutex_unlock(*held);
+}
+
+static pthread_mutex_t *
+take(void)
+{
+	pthread_mutex_lock(&lock);
+	return &lock;
+}
+
+#define LOCKED __attribute__((cleanup(unlock), unused)) pthread_mutex_t *held = take()
+
+struct fake_accel
+fake_now(void)
+{
+	LOCKED;
+
+	return fake_accel;
+}
+
+struct fake_accel *
+fake_take(void)
+{
+	take();
+	return &fake_accel;
+}
+
+void
+fake_give(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+void
+fake_accel_setup(void)
+{
+	LOCKED;
+	unsigned int i;
+
+	memset(&fake_accel, 0, sizeof(fake_accel));
+	fake_accel.features = 1ull << 32 | 1ull << 29 | 1ull << 15; /* VERSION_1, EVENT_IDX, MRG_RXBUF */
+	fake_accel.failure_fd = -1;
+	fake_accel.doorbell_fd = test_memfd(FAKE_ACCEL_QUEUES * 4096, true);
+	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
+		fake_accel.queues[i].call_fd = -1;
+}
+
+void
+fake_accel_teardown(void)
+{
+	LOCKED;
+	unsigned int i;
+
+	rp_wire_fd_close(&fake_accel.doorbell_fd);
+	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
+		rp_wire_fd_close(&fake_accel.queues[i].call_fd);
+}
+
+void
+fake_accel_die(bool quiet)
+{
+	LOCKED;
+	uint64_t one = 1;
+
+	fake_accel.quiet = quiet;
+	assert_int_equal(write(fake_accel.failure_fd, &one, sizeof(one)), sizeof(one));
+}
+
+static void
+get_info(void *priv, struct rp_accel_info *info)
+{
+	LOCKED;
+	(void)priv;
+	memset(info, 0, sizeof(*info));
+	snprintf(info->driver, sizeof(info->driver), "fake");
+	snprintf(info->transport, sizeof(info->transport), "none");
+	info->features = fake_accel.features;
+	info->queues_count = FAKE_ACCEL_QUEUES;
+	info->queue_size_max = 256;
+	info->class = RP_ACCEL_CLASS_A;
+	info->notify_by_address = !fake_accel.notify_by_value;
+	info->vfio_file_fd = -1;
+}
+
+static int
+set_features(void *priv, uint64_t features, struct rp_wire_why *why)
+{
+	LOCKED;
+	(void)priv;
+	if ((features & ~fake_accel.features) != 0)
+		return rp_wire_why_set(why, -ENOTSUP, "features 0x%llx are not the device's",
+				       (unsigned long long)(features & ~fake_accel.features));
+	fake_accel.negotiated = features;
+	return 0;
+}
+
+static int
+dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
+	struct rp_wire_why *why)
+{
+	LOCKED;
+	(void)priv, (void)iova, (void)size_bytes, (void)offset_bytes;
+	assert_true(fd >= 0);
+	assert_non_null(hva);
+	if (fake_accel.map_error != 0)
+		return rp_wire_why_set(why, fake_accel.map_error, "map refused");
+	fake_accel.mappings++;
+	return 0;
+}
+
+static int
+dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
+{
+	LOCKED;
+	unsigned int i;
+
+	(void)priv, (void)iova, (void)size_bytes, (void)why;
+	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
+		assert_false(fake_accel.queues[i].running); /* a running ring must not lose its memory */
+	fake_accel.mappings--;
+	return 0;
+}
+
+static int
+queue_start(void *priv, unsigned int index, const struct rp_accel_queue_config *config, struct rp_wire_why *why)
+{
+	LOCKED;
+	struct fake_accel_queue *queue = &fake_accel.queues[index];
+	int copy = -1;
+
+	(void)priv;
+	if (fake_accel.start_error != 0)
+		return rp_wire_why_set(why, fake_accel.start_error, "start refused");
+	assert_false(queue->running);
+	queue->running = true;
+	queue->config = *config;
+	queue->index = config->index;
+	queue->starts++;
+	if (config->call_fd >= 0)
+		copy = rp_wire_fd_dup(config->call_fd);
+	rp_wire_fd_replace(&queue->call_fd, &copy);
+	return 0;
+}
+
+static int
+queue_stop(void *priv, unsigned int index, uint16_t *ret_index, struct rp_wire_why *why)
+{
+	LOCKED;
+	struct fake_accel_queue *queue = &fake_accel.queues[index];
+
+	(void)priv;
+	if (fake_accel.stop_error != 0)
+		return rp_wire_why_set(why, fake_accel.stop_error, "stop not answered");
+	assert_true(queue->running);
+	queue->running = false;
+	queue->stops++;
+	*ret_index = queue->index;
+	return 0;
+}
+
+static int
+queue_call(void *priv, unsigned int index, int call_fd, struct rp_wire_why *why)
+{
+	LOCKED;
+	struct fake_accel_queue *queue = &fake_accel.queues[index];
+	int copy = call_fd < 0 ? -1 : rp_wire_fd_dup(call_fd);
+
+	(void)priv, (void)why;
+	rp_wire_fd_replace(&queue->call_fd, &copy);
+	queue->calls++;
+	return 0;
+}
+
+static int
+queue_kick(void *priv, unsigned int index)
+{
+	LOCKED;
+	(void)priv;
+	fake_accel.queues[index].kicks++;
+	return 0;
+}
+
+static int
+queue_notify_area(void *priv, unsigned int index, struct rp_accel_notify_area *area, struct rp_wire_why *why)
+{
+	LOCKED;
+	(void)priv;
+	if (fake_accel.no_notify_area)
+		return rp_wire_why_set(why, -ENOTSUP, "doorbell page is shared by 4 queues");
+	area->fd = fake_accel.doorbell_fd;
+	area->offset_bytes = index * 4096ull;
+	area->size_bytes = 4096;
+	return 0;
+}
+
+static int
+queue_counters(void *priv, unsigned int index, struct rp_accel_queue_counters *counters)
+{
+	LOCKED;
+	(void)priv;
+	memset(counters, 0, sizeof(*counters));
+	counters->eventfd_kicks = fake_accel.queues[index].kicks;
+	return 0;
+}
+
+static int
+get_fd(void *priv)
+{
+	LOCKED;
+	return priv == &fake_accel ? fake_accel.failure_fd : -1;
+}
+
+static int
+process(void *priv, struct rp_wire_why *why)
+{
+	LOCKED;
+	struct pollfd dead = {.fd = fake_accel.failure_fd, .events = POLLIN};
+
+	(void)priv;
+	return poll(&dead, 1, 0) == 1 ? rp_wire_why_set(why, -ENOTCONN, "the device died") : 0;
+}
+
+static bool
+is_quiet(void *priv)
+{
+	LOCKED;
+	(void)priv;
+	return fake_accel.quiet;
+}
+
+static void
+close_device(void *priv)
+{
+	LOCKED;
+	unsigned int i;
+
+	if (priv != &fake_accel)
+		return;
+	rp_wire_fd_close(&fake_accel.failure_fd);
+	fake_accel.open = false;
+	fake_accel.mappings = 0;
+	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
+		fake_accel.queues[i].running = false;
+}
+
+static const struct rp_accel_ops ops = {
+	.get_info = get_info,
+	.set_features = set_features,
+	.dma_map = dma_map,
+	.dma_unmap = dma_unmap,
+	.queue_start = queue_start,
+	.queue_stop = queue_stop,
+	.queue_call = queue_call,
+	.queue_kick = queue_kick,
+	.queue_notify_area = queue_notify_area,
+	.queue_counters = queue_counters,
+	.get_fd = get_fd,
+	.process = process,
+	.is_quiet = is_quiet,
+	.close = close_device,
+};
+
+static int
+open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, struct rp_wire_why *why)
+{
+	LOCKED;
+	int error = fake_accel.open_error;
+
+	(void)args;
+	if (error != 0)
+		return rp_wire_why_set(why, error, "nobody listens");
+	if (fake_accel.open) {
+		*ret_accel = (struct rp_accel){.ops = &ops, .priv = &second_device};
+		return 0;
+	}
+	fake_accel.failure_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	fake_accel.open = true;
+	fake_accel.opens++;
+	*ret_accel = (struct rp_accel){.ops = &ops, .priv = &fake_accel};
+	return 0;
+}
+
+static const char *const keys[] = {"socket", NULL};
+static const struct rp_accel_driver driver = {.name = "fake", .keys = keys, .usage = "fake", .open = open_device};
+static const struct rp_accel_driver *const drivers[] = {&driver, NULL};
+const struct rp_accel_registry fake_accel_registry = {.drivers = drivers};

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FAKE_ACCEL_H
+#define FAKE_ACCEL_H
+
+#include "rp_accel.h"
+#include "test_support.h"
+
+/*
+ * An accelerator that serves nothing, remembers everything, and fails on demand:
+ * for faults that no real part can be made to show. One device at a time.
+ */
+
+#define FAKE_ACCEL_QUEUES 4
+
+struct fake_accel_queue {
+	bool running;
+	struct rp_accel_queue_config config; /* of the last start; call_fd is not kept */
+	int call_fd; /* a duplicate of what was wired */
+	unsigned int starts, stops, kicks, calls;
+	uint16_t index; /* what a stop answers */
+};
+
+struct fake_accel {
+	/* What the test sets. */
+	uint64_t features;
+	bool notify_by_value; /* else by address */
+	bool no_notify_area;
+	bool quiet; /* whether a failed device is proven to be gone */
+	int open_error; /* the next opens fail with it */
+	int start_error;
+	int stop_error;
+	int map_error;
+
+	/* What happened. */
+	bool open;
+	unsigned int opens;
+	uint64_t negotiated;
+	unsigned int mappings;
+	struct fake_accel_queue queues[FAKE_ACCEL_QUEUES];
+	int failure_fd; /* an eventfd; written: process() fails */
+	int doorbell_fd; /* a sealed memfd, one page per queue */
+};
+
+/* The port has a thread of its own: look at a copy, change under the lock. */
+struct fake_accel fake_now(void);
+struct fake_accel *fake_take(void);
+void fake_give(void);
+#define FAKE_SET(field, value)                           \
+	do {                                             \
+		__typeof__(value) fake_value_ = (value); \
+		fake_take()->field = fake_value_;        \
+		fake_give();                             \
+	} while (0)
+
+extern const struct rp_accel_registry fake_accel_registry; /* "fake" */
+
+void fake_accel_setup(void);
+void fake_accel_teardown(void);
+/* The device dies: its process() fails from now on. */
+void fake_accel_die(bool quiet);
+
+#endif

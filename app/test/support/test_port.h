@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef TEST_PORT_H
+#define TEST_PORT_H
+
+#include <pthread.h>
+
+#include "rp_port.h"
+#include "test_support.h"
+
+/*
+ * A port served by a thread of its own, as a daemon would; calls from the test
+ * take the thread's place under a lock.
+ */
+struct test_port {
+	struct rp_port *port;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	bool stop; /* under lock */
+	char log[16384]; /* under lock: "name text" lines of events */
+	size_t log_used;
+};
+
+void test_port_open(struct test_port *test, const struct rp_port_config *config,
+		    const struct rp_accel_registry *registry);
+void test_port_close(struct test_port *test);
+
+int test_port_enable(struct test_port *test, unsigned int queue);
+int test_port_disable(struct test_port *test, unsigned int queue);
+void test_port_doorbell(struct test_port *test, unsigned int queue, enum rp_port_doorbell_policy policy);
+struct rp_port_queue_info test_port_queue(struct test_port *test, unsigned int queue);
+bool test_port_wait_mode(struct test_port *test, unsigned int queue, enum rp_port_queue_mode mode,
+			 unsigned int limit_ms);
+/* How many events with this name were seen. */
+unsigned int test_port_events(struct test_port *test, const char *name);
+
+#endif

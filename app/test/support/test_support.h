@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef TEST_SUPPORT_H
+#define TEST_SUPPORT_H
+
+/* cmocka.h needs these four before it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* What must not grow: compare before and after. */
+struct test_leaks {
+	unsigned int fds_count;
+	unsigned int mappings_count; /* shared ones: lazily loaded libraries, which are private, are not leaks */
+};
+
+void test_leaks_read(struct test_leaks *ret_leaks);
+
+/* Fail the test when a descriptor or a shared mapping was leaked since `before`. */
+void test_leaks_assert_none(const struct test_leaks *before);
+
+/* A memfd of `size_bytes`, sealed against shrinking when `sealed`. The caller closes it. */
+int test_memfd(size_t size_bytes, bool sealed);
+
+/* A path for a socket, always the same, in a private directory under TMPDIR; both are removed at exit. */
+const char *test_socket_path(void);
+
+/* Call step(ctx) until it returns true, with short sleeps; false after `limit_ms`. */
+bool test_wait(bool (*step)(void *ctx), void *ctx, unsigned int limit_ms);
+
+#endif

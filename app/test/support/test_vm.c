@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "rp_wire_clock.h"
+#include "rp_wire_fd.h"
+#include "rp_wire_socket.h"
+#include "test_vm.h"
+
+#define RING_ROOM_BYTES 0x10000u
+
+static uint64_t
+queue_offset(unsigned int queue)
+{
+	return queue * TEST_VM_QUEUE_BYTES;
+}
+
+static uint64_t
+buffer_offset(unsigned int queue, uint16_t buffer)
+{
+	return queue_offset(queue) + RING_ROOM_BYTES + (uint64_t)buffer * TEST_VM_BUFFER_BYTES;
+}
+
+static int
+on_notify_area(void *ctx, unsigned int queue, const struct rp_vhu_notify_map *map, struct rp_wire_why *why)
+{
+	struct test_vm *vm = ctx;
+
+	(void)queue;
+	(void)why;
+	if (map->address != NULL)
+		vm->maps++;
+	else
+		vm->unmaps++;
+	return 0;
+}
+
+static void
+on_refused(void *ctx, const struct rp_wire_why *why)
+{
+	struct test_vm *vm = ctx;
+
+	vm->why = *why;
+}
+
+static const struct rp_vhu_frontend_ops frontend_ops = {
+	.notify_area = on_notify_area,
+	.refused = on_refused,
+};
+
+static struct rp_vhu_region
+region_of(const struct test_vm *vm)
+{
+	return (struct rp_vhu_region){
+		.gpa = TEST_VM_GPA,
+		.size_bytes = vm->memory_bytes,
+		.uva = (uint64_t)(uintptr_t)vm->memory,
+		.offset_bytes = 0,
+		.fd = vm->memory_fd,
+	};
+}
+
+#define OK(call) test_vm_ok(call, &why, #call)
+
+static void
+test_vm_ok(int rc, const struct rp_wire_why *why, const char *call)
+{
+	if (rc < 0)
+		fail_msg("%s: %d: %s", call, rc, why->text);
+}
+
+void
+test_vm_connect(struct test_vm *vm, const char *socket_path, const struct test_vm_options *options)
+{
+	struct test_vm_options none = {0};
+	struct rp_wire_why why = {0};
+	struct rp_vhu_frontend_config config;
+	struct rp_vhu_region region = region_of(vm);
+	int fd = -1;
+
+	if (options == NULL)
+		options = &none;
+	config = (struct rp_vhu_frontend_config){
+		.profile = RP_VHU_PROFILE_STANDARD,
+		.protocol_features = options->protocol_features ? options->protocol_features : UINT64_MAX,
+		.queues_max = (uint16_t)vm->queues_count,
+		.notify_slot_bytes = options->notify_slot_bytes,
+		.deaf_while_waiting = options->deaf_while_waiting,
+		.need_reply_always = options->need_reply_always,
+	};
+	OK(rp_wire_socket_connect(socket_path, &fd, &why));
+	OK(rp_vhu_frontend_create(&fd, &config, &frontend_ops, vm, &vm->frontend));
+	OK(rp_vhu_frontend_negotiate(vm->frontend, &why));
+	vm->features = rp_vhu_frontend_features_offered(vm->frontend);
+	if (options->features_mask != 0)
+		vm->features &= options->features_mask;
+	OK(rp_vhu_frontend_set_features(vm->frontend, vm->features, &why));
+	OK(rp_vhu_frontend_set_mem_table(vm->frontend, &region, 1, &why));
+}
+
+static void
+queue_open(struct test_vm *vm, unsigned int index, uint16_t num)
+{
+	struct test_vm_queue *queue = &vm->queues[index];
+	uint64_t offset = queue_offset(index);
+	uint16_t i;
+
+	assert_true(rp_vring_drv_bytes(num) <= RING_ROOM_BYTES);
+	queue->num = num;
+	queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	queue->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_true(queue->kick_fd >= 0 && queue->call_fd >= 0);
+	assert_int_equal(rp_vring_drv_create(num, vm->memory + offset, TEST_VM_GPA + offset, vm->features,
+					     &queue->ring), 0);
+	queue->free_count = num < 256 ? num : 256;
+	for (i = 0; i < queue->free_count; i++)
+		queue->free_buffers[i] = i;
+}
+
+void
+test_vm_open(struct test_vm *vm, const char *socket_path, unsigned int queues_count, uint16_t num,
+	     const struct test_vm_options *options)
+{
+	unsigned int i;
+
+	memset(vm, 0, sizeof(*vm));
+	assert_true(queues_count <= TEST_VM_QUEUES_MAX);
+	vm->queues_count = queues_count;
+	vm->memory_bytes = queues_count * TEST_VM_QUEUE_BYTES;
+	vm->memory_fd = test_memfd(vm->memory_bytes, false);
+	vm->memory = mmap(NULL, vm->memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vm->memory_fd, 0);
+	assert_true(vm->memory != MAP_FAILED);
+	test_vm_connect(vm, socket_path, options);
+	for (i = 0; i < queues_count; i++)
+		queue_open(vm, i, num);
+}
+
+void
+test_vm_disconnect(struct test_vm *vm)
+{
+	unsigned int i;
+
+	vm->frontend = rp_vhu_frontend_destroy(vm->frontend);
+	for (i = 0; i < vm->queues_count; i++)
+		vm->queues[i].started = false;
+}
+
+void
+test_vm_close(struct test_vm *vm)
+{
+	unsigned int i;
+
+	test_vm_disconnect(vm);
+	for (i = 0; i < vm->queues_count; i++) {
+		vm->queues[i].ring = rp_vring_drv_destroy(vm->queues[i].ring);
+		rp_wire_fd_close(&vm->queues[i].kick_fd);
+		rp_wire_fd_close(&vm->queues[i].call_fd);
+	}
+	munmap(vm->memory, vm->memory_bytes);
+	rp_wire_fd_close(&vm->memory_fd);
+}
+
+void
+test_vm_queue_start(struct test_vm *vm, unsigned int index, uint32_t base)
+{
+	struct test_vm_queue *queue = &vm->queues[index];
+	struct rp_wire_why why = {0};
+	struct rp_vring_layout layout;
+	struct rp_vhu_frontend_ring ring;
+	uint64_t uva = (uint64_t)(uintptr_t)vm->memory - TEST_VM_GPA;
+
+	rp_vring_drv_layout(queue->ring, &layout);
+	ring = (struct rp_vhu_frontend_ring){
+		.num = layout.num,
+		.base = base,
+		.desc_uva = layout.desc_iova + uva,
+		.avail_uva = layout.avail_iova + uva,
+		.used_uva = layout.used_iova + uva,
+		.kick_fd = queue->kick_fd,
+		.call_fd = queue->call_fd,
+	};
+	OK(rp_vhu_frontend_ring_start(vm->frontend, index, &ring, &why));
+	OK(rp_vhu_frontend_ring_enable(vm->frontend, index, true, &why));
+	queue->started = true;
+}
+
+uint32_t
+test_vm_queue_stop(struct test_vm *vm, unsigned int index)
+{
+	struct rp_wire_why why = {0};
+	uint32_t base = 0;
+
+	OK(rp_vhu_frontend_ring_stop(vm->frontend, index, &base, &why));
+	vm->queues[index].started = false;
+	return base;
+}
+
+void
+test_vm_start_all(struct test_vm *vm)
+{
+	unsigned int i;
+
+	for (i = 0; i < vm->queues_count; i++)
+		test_vm_queue_start(vm, i, 0);
+	for (i = 0; i < vm->queues_count; i += 2)
+		test_vm_rx_fill(vm, i);
+}
+
+void
+test_vm_kick(struct test_vm *vm, unsigned int index)
+{
+	if (rp_vhu_frontend_kick(vm->frontend, index) == 1)
+		vm->queues[index].doorbell_kicks++;
+	else
+		vm->queues[index].eventfd_kicks++;
+}
+
+static bool
+add_buffer(struct test_vm *vm, unsigned int index, uint32_t size_bytes, bool device_writes, uint16_t *ret_buffer)
+{
+	struct test_vm_queue *queue = &vm->queues[index];
+	struct rp_vring_part part = {.size_bytes = size_bytes, .device_writes = device_writes};
+	uint16_t buffer;
+
+	if (queue->free_count == 0)
+		return false;
+	buffer = queue->free_buffers[queue->free_count - 1];
+	part.iova = TEST_VM_GPA + buffer_offset(index, buffer);
+	*ret_buffer = buffer;
+	if (rp_vring_drv_add(queue->ring, &part, 1, (void *)(uintptr_t)(buffer + 1u)) < 0)
+		return false;
+	queue->free_count--;
+	return true;
+}
+
+void
+test_vm_rx_fill(struct test_vm *vm, unsigned int index)
+{
+	uint16_t buffer;
+	bool any = false;
+
+	while (add_buffer(vm, index, TEST_VM_BUFFER_BYTES, true, &buffer))
+		any = true;
+	if (any && rp_vring_drv_needs_kick(vm->queues[index].ring))
+		test_vm_kick(vm, index);
+}
+
+bool
+test_vm_send_silently(struct test_vm *vm, unsigned int index, const void *bytes, uint32_t size_bytes)
+{
+	struct test_vm_queue *queue = &vm->queues[index];
+	uint8_t *at;
+
+	assert_true(size_bytes + TEST_VM_HEADER_BYTES <= TEST_VM_BUFFER_BYTES);
+	test_vm_reap(vm, index);
+	if (queue->free_count == 0)
+		return false;
+	at = vm->memory + buffer_offset(index, queue->free_buffers[queue->free_count - 1]);
+	memset(at, 0, TEST_VM_HEADER_BYTES);
+	memcpy(at + TEST_VM_HEADER_BYTES, bytes, size_bytes);
+	return add_buffer(vm, index, size_bytes + TEST_VM_HEADER_BYTES, false, &(uint16_t){0});
+}
+
+bool
+test_vm_send(struct test_vm *vm, unsigned int index, const void *bytes, uint32_t size_bytes)
+{
+	if (!test_vm_send_silently(vm, index, bytes, size_bytes))
+		return false;
+	if (rp_vring_drv_needs_kick(vm->queues[index].ring))
+		test_vm_kick(vm, index);
+	return true;
+}
+
+unsigned int
+test_vm_reap(struct test_vm *vm, unsigned int index)
+{
+	struct test_vm_queue *queue = &vm->queues[index];
+	unsigned int reaped = 0;
+	uint32_t written;
+	void *cookie;
+	int rc;
+
+	while ((rc = rp_vring_drv_get(queue->ring, &cookie, &written)) == 1) {
+		queue->free_buffers[queue->free_count++] = (uint16_t)((uintptr_t)cookie - 1);
+		reaped++;
+	}
+	assert_int_equal(rc, 0);
+	return reaped;
+}
+
+uint32_t
+test_vm_receive(struct test_vm *vm, unsigned int index, void *ret_bytes, uint32_t room_bytes)
+{
+	struct test_vm_queue *queue = &vm->queues[index];
+	uint16_t buffer;
+	uint32_t written;
+	void *cookie;
+	int rc = rp_vring_drv_get(queue->ring, &cookie, &written);
+
+	assert_true(rc == 0 || rc == 1);
+	if (rc == 0)
+		return 0;
+	buffer = (uint16_t)((uintptr_t)cookie - 1);
+	assert_true(written > TEST_VM_HEADER_BYTES && written <= TEST_VM_BUFFER_BYTES);
+	written -= TEST_VM_HEADER_BYTES;
+	assert_true(written <= room_bytes);
+	memcpy(ret_bytes, vm->memory + buffer_offset(index, buffer) + TEST_VM_HEADER_BYTES, written);
+	queue->free_buffers[queue->free_count++] = buffer;
+	test_vm_rx_fill(vm, index);
+	return written;
+}
+
+bool
+test_vm_wait_doorbell(struct test_vm *vm, unsigned int queue, bool mapped, unsigned int limit_ms)
+{
+	uint64_t deadline_ms = rp_wire_clock_ms() + limit_ms;
+
+	do {
+		rp_vhu_frontend_process(vm->frontend);
+		if ((rp_vhu_frontend_notify_map(vm->frontend, queue).address != NULL) == mapped)
+			return true;
+		usleep(200);
+	} while (rp_wire_clock_ms() < deadline_ms);
+	return false;
+}
+
+uint64_t
+test_vm_interrupts(struct test_vm *vm, unsigned int queue)
+{
+	uint64_t count = 0;
+
+	return read(vm->queues[queue].call_fd, &count, sizeof(count)) == sizeof(count) ? count : 0;
+}
