@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "fixture.h"
+#include "rp_wire_socket.h"
+
+static void
+refused(const struct rp_port_config *config, int error, const char *words)
+{
+	struct rp_port *port = NULL;
+	struct rp_wire_why why = {0};
+	struct test_leaks before;
+
+	test_leaks_read(&before);
+	assert_int_equal(rp_port_create(config, &fake_accel_registry, NULL, NULL, &port, &why), error);
+	if (strstr(why.text, words) == NULL)
+		fail_msg("'%s', expected '%s' in it", why.text, words);
+	assert_null(port);
+	test_leaks_assert_none(&before);
+}
+
+static void
+every_field_is_named(void **state)
+{
+	static const char *const unknown[] = {"fake,speed=9"};
+	struct rp_port_config config;
+	char long_path[200];
+
+	(void)state;
+	fake_accel_setup();
+	config = fixture_config(), config.name = "";
+	refused(&config, -EINVAL, "name: 0 characters");
+	config = fixture_config(), config.name = "a b";
+	refused(&config, -EINVAL, "name: 'a b'");
+	config = fixture_config(), config.accelerators_count = 0;
+	refused(&config, -EINVAL, "accelerators: 0 given");
+	config = fixture_config(), config.queue_pairs = 3;
+	refused(&config, -EINVAL, "queue_pairs: 3 wanted, the accelerators have 2");
+	config = fixture_config(), config.accelerators = unknown;
+	refused(&config, -EBADMSG, "speed");
+	memset(long_path, 'x', sizeof(long_path) - 1), long_path[sizeof(long_path) - 1] = '\0';
+	config = fixture_config(), config.socket_path = long_path;
+	refused(&config, -EINVAL, "socket");
+	config = fixture_config();
+	FAKE_SET(open_error, -ENOENT);
+	refused(&config, -ENOENT, "nobody listens");
+	fake_accel_teardown();
+}
+
+static void
+a_file_that_is_no_socket_stays(void **state)
+{
+	struct rp_port_config config = fixture_config();
+	int fd;
+
+	(void)state;
+	fake_accel_setup();
+	fd = open(config.socket_path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	refused(&config, -EEXIST, "not a socket");
+	assert_int_equal(access(config.socket_path, F_OK), 0);
+	unlink(config.socket_path);
+	fake_accel_teardown();
+}
+
+static void
+second_frontend_is_turned_away(void **state)
+{
+	struct fixture f;
+	int fd = -1;
+	struct rp_wire_why why;
+
+	(void)state;
+	fixture_open(&f);
+	assert_int_equal(rp_wire_socket_connect(fixture_config().socket_path, &fd, &why), 0);
+	while (test_port_events(&f.port, "frontend-refused") == 0)
+		usleep(500);
+	close(fd);
+	test_vm_queue_start(&f.vm, 0, 0);
+	assert_true(fake_now().queues[0].running);
+	fixture_close(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_field_is_named),
+		cmocka_unit_test(a_file_that_is_no_socket_stays),
+		cmocka_unit_test(second_frontend_is_turned_away),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

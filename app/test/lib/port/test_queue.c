@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include "fixture.h"
+#include "rp_wire_fd.h"
+
+static void
+runs_only_when_all_agree(void **state)
+{
+	struct fixture f;
+	struct rp_wire_why why;
+
+	(void)state;
+	fixture_open(&f);
+	assert_int_equal(test_port_disable(&f.port, 1), 0);
+	test_vm_queue_start(&f.vm, 0, 0);
+	test_vm_queue_start(&f.vm, 1, 0);
+	assert_true(fake_now().queues[0].running);
+	assert_false(fake_now().queues[1].running);
+	assert_string_equal(test_port_queue(&f.port, 1).reason, "disabled by the user");
+	assert_string_equal(test_port_queue(&f.port, 2).reason, "the frontend has not started the ring");
+
+	assert_int_equal(rp_vhu_frontend_ring_enable(f.vm.frontend, 0, false, &why), 0);
+	assert_false(fake_now().queues[0].running);
+	assert_string_equal(test_port_queue(&f.port, 0).reason, "disabled by the frontend");
+	assert_int_equal(test_port_enable(&f.port, 0), 0);
+	assert_false(fake_now().queues[0].running);
+	assert_int_equal(rp_vhu_frontend_ring_enable(f.vm.frontend, 0, true, &why), 0);
+	assert_true(fake_now().queues[0].running);
+	fixture_close(&f);
+}
+
+static void
+starts_where_the_frontend_says(void **state)
+{
+	struct fixture f;
+	struct rp_vring_layout layout;
+	struct rp_accel_queue_config config;
+
+	(void)state;
+	fixture_open(&f);
+	test_vm_queue_start(&f.vm, 1, 7);
+	rp_vring_drv_layout(f.vm.queues[1].ring, &layout);
+	config = fake_now().queues[1].config;
+	assert_int_equal(config.index, 7);
+	assert_int_equal(config.num, 64);
+	assert_int_equal(config.desc_iova, layout.desc_iova);
+	assert_int_equal(config.avail_iova, layout.avail_iova);
+	assert_int_equal(config.used_iova, layout.used_iova);
+	FAKE_SET(queues[1].index, 19);
+	assert_int_equal(test_vm_queue_stop(&f.vm, 1), 19);
+	assert_false(fake_now().queues[1].running);
+	fixture_close(&f);
+}
+
+static void
+device_holds_the_guests_own_eventfd(void **state)
+{
+	struct fixture f;
+	struct rp_wire_why why;
+
+	(void)state;
+	fixture_open(&f);
+	test_vm_queue_start(&f.vm, 0, 0);
+	assert_int_equal(rp_wire_fd_same(fake_now().queues[0].call_fd, f.vm.queues[0].call_fd), 1);
+	/* Masking a vector swaps the eventfd: that one vector is armed again. */
+	assert_int_equal(rp_vhu_frontend_ring_call(f.vm.frontend, 0, f.vm.queues[1].call_fd, &why), 0);
+	assert_int_equal(test_port_queue(&f.port, 0).relayed_interrupts, 0);
+	assert_int_equal(rp_wire_fd_same(fake_now().queues[0].call_fd, f.vm.queues[1].call_fd), 1);
+	assert_int_equal(fake_now().queues[0].calls, 1);
+	fixture_close(&f);
+}
+
+static void
+moves_on_from_where_it_was(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f);
+	test_vm_queue_start(&f.vm, 0, 0);
+	test_vm_queue_start(&f.vm, 1, 0);
+	FAKE_SET(queues[1].index, 42);
+	assert_int_equal(test_port_disable(&f.port, 1), 0);
+	assert_int_equal(test_port_disable(&f.port, 1), 0);
+	assert_int_equal(fake_now().queues[1].stops, 1);
+	test_vm_interrupts(&f.vm, 1);
+	FAKE_SET(queues[1].kicks, 0);
+	assert_int_equal(test_port_enable(&f.port, 1), 0);
+	assert_int_equal(test_port_enable(&f.port, 1), 0);
+	assert_int_equal(fake_now().queues[1].starts, 2);
+	assert_int_equal(fake_now().queues[1].config.index, 42);
+	/* After a change of owner: the doorbell once, the guest's interrupt once. */
+	assert_int_equal(fake_now().queues[1].kicks, 1);
+	assert_int_equal(test_vm_interrupts(&f.vm, 1), 1);
+	assert_int_equal(test_port_queue(&f.port, 1).moves, 2);
+	/* Its neighbour noticed nothing. */
+	assert_int_equal(fake_now().queues[0].starts, 1);
+	assert_int_equal(fake_now().queues[0].stops, 0);
+	assert_int_equal(test_port_queue(&f.port, 0).moves, 0);
+	fixture_close(&f);
+}
+
+static bool
+a_message_was_refused(struct fixture *f)
+{
+	return test_port_events(&f->port, "message-refused") == 1;
+}
+
+static void
+features_come_once_per_pair(void **state)
+{
+	struct fixture f;
+	struct rp_wire_why why;
+
+	(void)state;
+	fixture_open(&f);
+	assert_int_equal(fake_now().negotiated, fake_now().features); /* not MQ, not PROTOCOL_FEATURES */
+	assert_true((f.vm.features & 1ull << 22) != 0); /* MQ was offered, two pairs */
+	test_vm_queue_start(&f.vm, 0, 0);
+	assert_int_equal(rp_vhu_frontend_set_features(f.vm.frontend, f.vm.features, &why), 0);
+	assert_int_equal(fake_now().queues[0].starts, 1);
+	assert_true(fake_now().queues[0].running);
+	/* Others while a ring runs are refused, and the ring goes on. */
+	rp_vhu_frontend_set_features(f.vm.frontend, f.vm.features & ~(1ull << 29), &why);
+	assert_true(fixture_becomes(&f, a_message_was_refused));
+	assert_true(fake_now().queues[0].running);
+	fixture_close(&f);
+}
+
+static void
+no_proof_no_owner(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f);
+	test_vm_queue_start(&f.vm, 1, 0);
+	FAKE_SET(stop_error, -ETIMEDOUT);
+	FAKE_SET(open_error, -ECONNREFUSED);
+	assert_int_equal(test_port_disable(&f.port, 1), -ETIMEDOUT);
+	assert_int_equal(test_port_queue(&f.port, 1).mode, RP_PORT_QUEUE_STOPPED);
+	assert_string_equal(test_port_queue(&f.port, 1).reason,
+			    "the accelerator failed and nothing proves that it let go of the ring");
+	assert_int_equal(test_port_enable(&f.port, 1), -ENOTCONN);
+	assert_int_equal(test_port_events(&f.port, "queue-stop-failed"), 1);
+	fixture_close(&f);
+}
+
+static void
+refused_start_is_told(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f);
+	FAKE_SET(start_error, -ENOTSUP);
+	test_vm_queue_start(&f.vm, 0, 5);
+	assert_int_equal(test_port_queue(&f.port, 0).mode, RP_PORT_QUEUE_STOPPED);
+	assert_string_equal(test_port_queue(&f.port, 0).reason, "not started: start refused");
+	assert_int_equal(test_vm_queue_stop(&f.vm, 0), 5);
+	fixture_close(&f);
+}
+
+static void
+vmm_dies_and_comes_back(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f);
+	test_vm_start_all(&f.vm);
+	assert_int_equal(fake_now().mappings, 1);
+	test_vm_disconnect(&f.vm);
+	assert_true(test_port_wait_mode(&f.port, 0, RP_PORT_QUEUE_STOPPED, LIMIT_MS));
+	test_vm_connect(&f.vm, fixture_config().socket_path, NULL);
+	assert_int_equal(fake_now().mappings, 1);
+	test_vm_start_all(&f.vm);
+	assert_true(fake_now().queues[3].running);
+	assert_int_equal(fake_now().queues[3].starts, 2);
+	assert_int_equal(test_port_events(&f.port, "frontend-disconnected"), 1);
+	fixture_close(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(runs_only_when_all_agree),
+		cmocka_unit_test(starts_where_the_frontend_says),
+		cmocka_unit_test(device_holds_the_guests_own_eventfd),
+		cmocka_unit_test(moves_on_from_where_it_was),
+		cmocka_unit_test(features_come_once_per_pair),
+		cmocka_unit_test(no_proof_no_owner),
+		cmocka_unit_test(refused_start_is_told),
+		cmocka_unit_test(vmm_dies_and_comes_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
