@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Each part goes away and comes back; traffic does too. */
+
+#include <unistd.h>
+
+#include "stack.h"
+
+static const struct stack_function functions[] = {
+	{.queue_pairs = 1, .mac_last = 1},
+	{.queue_pairs = 1, .mac_last = 2},
+};
+
+struct scene {
+	struct stack_accel accel;
+	struct test_port port_a, port_b;
+	struct test_vm a, b;
+	uint32_t sequence;
+};
+
+static void
+scene_open(struct scene *s)
+{
+	s->sequence = 0;
+	stack_accel_start(&s->accel, functions, 2);
+	stack_port_open(&s->port_a, 0, 0, 1);
+	stack_port_open(&s->port_b, 1, 1, 1);
+	test_vm_open(&s->a, stack_port_socket(0), 2, 64, NULL);
+	test_vm_open(&s->b, stack_port_socket(1), 2, 64, NULL);
+	test_vm_start_all(&s->a);
+	test_vm_start_all(&s->b);
+}
+
+static void
+scene_close(struct scene *s)
+{
+	test_vm_close(&s->a);
+	test_vm_close(&s->b);
+	test_port_close(&s->port_a);
+	test_port_close(&s->port_b);
+	stack_accel_stop(&s->accel);
+}
+
+static bool
+arrives_at_b(void *ctx)
+{
+	struct scene *s = ctx;
+	struct stack_packet packet;
+
+	rp_vhu_frontend_process(s->a.frontend);
+	rp_vhu_frontend_process(s->b.frontend);
+	return stack_receive(&s->b, 0, &packet) && packet.sequence == s->sequence;
+}
+
+static void
+traffic_flows(struct scene *s)
+{
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		s->sequence++;
+		assert_true(stack_send(&s->a, 1, 2, 1, 0, s->sequence));
+		assert_true(test_wait(arrives_at_b, s, STACK_LIMIT_MS));
+	}
+}
+
+static void
+accelerator_restarts(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	scene_open(&s);
+	stack_wait_direct(&s.a, &s.port_a);
+	traffic_flows(&s);
+	stack_accel_stop(&s.accel);
+	assert_true(test_port_wait_mode(&s.port_a, 1, RP_PORT_QUEUE_STOPPED, STACK_LIMIT_MS));
+	assert_true(test_port_wait_mode(&s.port_b, 0, RP_PORT_QUEUE_STOPPED, STACK_LIMIT_MS));
+	/* Sent while nobody serves the ring: waits in it. */
+	s.sequence++;
+	assert_true(stack_send(&s.a, 1, 2, 1, 0, s.sequence));
+	stack_accel_start(&s.accel, functions, 2);
+	assert_true(test_wait(arrives_at_b, &s, STACK_LIMIT_MS));
+	stack_wait_direct(&s.a, &s.port_a);
+	stack_wait_direct(&s.b, &s.port_b);
+	traffic_flows(&s);
+	scene_close(&s);
+}
+
+/* The VMM keeps memory and rings, as QEMU does when its backend is restarted: it goes on from the used index. */
+static uint16_t
+used_index(struct test_vm *vm, unsigned int queue)
+{
+	struct rp_vring_layout layout;
+
+	rp_vring_drv_layout(vm->queues[queue].ring, &layout);
+	return *(volatile uint16_t *)(vm->memory + (layout.used_iova - TEST_VM_GPA) + 2);
+}
+
+static void
+port_restarts(void **state)
+{
+	struct scene s;
+	unsigned int i;
+
+	(void)state;
+	scene_open(&s);
+	stack_wait_direct(&s.a, &s.port_a);
+	traffic_flows(&s);
+	test_vm_disconnect(&s.a);
+	test_port_close(&s.port_a);
+	stack_port_open(&s.port_a, 0, 0, 1);
+	test_vm_connect(&s.a, stack_port_socket(0), NULL);
+	for (i = 0; i < 2; i++)
+		test_vm_queue_start(&s.a, i, used_index(&s.a, i));
+	stack_wait_direct(&s.a, &s.port_a);
+	traffic_flows(&s);
+	scene_close(&s);
+}
+
+static void
+guest_restarts(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	scene_open(&s);
+	stack_wait_direct(&s.a, &s.port_a);
+	traffic_flows(&s);
+	test_vm_close(&s.a);
+	test_vm_open(&s.a, stack_port_socket(0), 2, 64, NULL);
+	test_vm_start_all(&s.a);
+	stack_wait_direct(&s.a, &s.port_a);
+	traffic_flows(&s);
+	scene_close(&s);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(accelerator_restarts),
+		cmocka_unit_test(port_restarts),
+		cmocka_unit_test(guest_restarts),
+	};
+
+	return cmocka_run_group_tests(tests, stack_setup, stack_teardown);
+}
