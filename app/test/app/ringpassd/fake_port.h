@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FAKE_PORT_H
+#define FAKE_PORT_H
+
+#include <stdio.h>
+
+#include "rp_port.h"
+
+#define FAKE_QUEUES_COUNT 4
+
+/*
+ * A lib/port that serves nothing: it remembers what it was told, and fails when
+ * the test says so. What the daemon does with ports can be tested without any.
+ */
+struct fake_ports {
+	int create_error; /* of the next creations */
+	const char *create_text;
+	unsigned int create_count; /* tried */
+	unsigned int alive_count;
+	unsigned int process_count;
+	bool connected; /* what ports say of their frontend */
+};
+
+extern struct fake_ports fake_ports;
+
+/* Knows "fake,socket=PATH". */
+extern const struct rp_accel_registry fake_registry;
+
+void fake_ports_reset(void);
+
+/* Make its descriptor readable once. */
+void fake_port_poke(struct rp_port *port);
+
+/* Let a port tell something. */
+void fake_port_tell(struct rp_port *port, enum rp_port_event_level level, int queue, const char *name,
+		    const char *text);
+
+#endif

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "fake_port.h"
+#include "test_support.h"
+
+/* The file's name is left out of what is compared. */
+struct reported {
+	char lines[8192];
+	unsigned int count;
+};
+
+static char path[] = "/tmp/ringpass-test-config.XXXXXX";
+
+static void
+report(void *ctx, const char *line)
+{
+	struct reported *reported = ctx;
+	size_t used = strlen(reported->lines);
+
+	assert_memory_equal(line, path, strlen(path));
+	snprintf(reported->lines + used, sizeof(reported->lines) - used, "%s\n", line + strlen(path));
+	reported->count++;
+}
+
+static int
+read_text(const char *text, struct rpd_config *config, struct reported *reported)
+{
+	FILE *file = fopen(path, "we");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+	memset(config, 0, sizeof(*config));
+	memset(reported, 0, sizeof(*reported));
+	return rpd_config_read(path, &fake_registry, report, reported, config);
+}
+
+#define PORT(rest) "ports = ( { name = \"vm0\"; socket = \"/s\"; accelerators = ( \"fake,socket=/f\" );\n" rest "} );\n"
+
+static void
+test_whole_file(void **state)
+{
+	struct reported reported;
+	struct rpd_config config;
+	const struct rpd_port_spec *spec;
+
+	(void)state;
+	assert_int_equal(
+		read_text("rpc = \"/run/r.sock\";\n"
+			  "# a comment\n"
+			  "ports = (\n"
+			  "  { name = \"vm0\"; socket = \"/run/vm0.sock\"; mode = \"client\"; queue_pairs = 2;\n"
+			  "    doorbell = \"relay\"; doorbell_delay_ms = 300; reconnect_ms = 2000L;\n"
+			  "    profile = \"vfio2018\"; relay_interrupts = true;\n"
+			  "    accelerators = ( \"fake,socket=/run/f0.sock\", \"fake,socket=/run/f1.sock\" ); },\n"
+			  "  { name = \"vm1\"; socket = \"/run/vm1.sock\"; accelerators = [ \"fake\" ]; }\n"
+			  ");\n",
+			  &config, &reported),
+		0);
+	assert_int_equal(reported.count, 0);
+	assert_string_equal(config.rpc_path, "/run/r.sock");
+	assert_int_equal(config.ports_count, 2);
+	spec = &config.ports[0].spec;
+	assert_string_equal(spec->name, "vm0");
+	assert_string_equal(spec->socket_path, "/run/vm0.sock");
+	assert_int_equal(spec->socket_mode, RP_PORT_CLIENT);
+	assert_int_equal(spec->queue_pairs, 2);
+	assert_int_equal(spec->doorbell, RP_PORT_DOORBELL_RELAY);
+	assert_int_equal(spec->doorbell_delay_ms, 300);
+	assert_int_equal(spec->reconnect_ms, 2000);
+	assert_int_equal(spec->profile, RP_VHU_PROFILE_VFIO2018);
+	assert_true(spec->relay_interrupts);
+	assert_int_equal(spec->accelerators_count, 2);
+	assert_string_equal(spec->accelerators[1], "fake,socket=/run/f1.sock");
+	assert_string_equal(config.ports[0].where + strlen(path), ":4: ports[0]");
+
+	spec = &config.ports[1].spec;
+	assert_int_equal(spec->socket_mode, RP_PORT_SERVER);
+	assert_int_equal(spec->profile, RP_VHU_PROFILE_STANDARD);
+	assert_int_equal(spec->doorbell, RP_PORT_DOORBELL_AUTO);
+	assert_int_equal(spec->queue_pairs, 0);
+	assert_false(spec->relay_interrupts);
+	rpd_config_free(&config);
+}
+
+static void
+test_nothing_is_legal(void **state)
+{
+	struct reported reported;
+	struct rpd_config config;
+
+	(void)state;
+	assert_int_equal(read_text("", &config, &reported), 0);
+	assert_int_equal(config.ports_count, 0);
+	assert_string_equal(config.rpc_path, "");
+	rpd_config_free(&config);
+	assert_int_equal(read_text("ports = ();", &config, &reported), 0);
+	assert_int_equal(config.ports_count, 0);
+	rpd_config_free(&config);
+}
+
+/* clang-format off */
+static const struct {
+	const char *text;
+	const char *line;
+} mistakes[] = {
+	{ "colour = 3;\n", ":1: colour: found an unknown key, expected rpc or ports" },
+	{ "\n\nrpc = 3;\n", ":3: rpc: found 3, expected a path of 1 to 107 bytes" },
+	{ "rpc = \"\";\n", ":1: rpc: found '', expected a path of 1 to 107 bytes" },
+	{ "ports = 3;\n", ":1: ports: found no list, expected ( { ... }, ... )" },
+	{ "ports = ( 3 );\n", ":1: ports[0]: found no group, expected { name = ...; socket = ...; ... }" },
+	{ "ports = (\n", ":2: syntax: found syntax error, expected key = value; as libconfig has it" },
+	{ "rpc = \"/a\";\nrpc = \"/b\";\n", ":2: syntax: found duplicate setting name, expected key = value; as libconfig has it" },
+	{ "rpc 7;\n", ":1: syntax: found syntax error, expected key = value; as libconfig has it" },
+	{ "ports = ( { } );\n", ":1: ports[0]: name: found nothing, expected 1 to 31 characters of A-Z a-z 0-9 _ . -" },
+	{ "ports = ( { name = \"a\"; } );\n", ":1: ports[0]: socket: found nothing, expected a path of 1 to 107 bytes" },
+	{ "ports = ( { name = \"a\"; socket = \"/s\"; } );\n",
+	  ":1: ports[0]: accelerators: found nothing, expected a list of 1 to 16 device argument strings of 1 to 255 bytes" },
+	{ "ports = ( { name = \"a\"; socket = \"/s\"; accelerators = (); } );\n",
+	  ":1: ports[0]: accelerators: found nothing, expected a list of 1 to 16 device argument strings of 1 to 255 bytes" },
+	{ PORT("color = 1;"), ":2: ports[0].color: found an unknown key, expected name, socket, mode, queue_pairs, "
+	  "doorbell, doorbell_delay_ms, reconnect_ms, profile, relay_interrupts or accelerators" },
+	{ PORT("mode = \"peer\";"), ":2: ports[0].mode: found 'peer', expected \"server\" or \"client\"" },
+	{ PORT("mode = 1;"), ":2: ports[0].mode: found 1, expected \"server\" or \"client\"" },
+	{ PORT("queue_pairs = \"2\";"),
+	  ":2: ports[0].queue_pairs: found '2', expected a number from 0 (as many as the accelerators have) to 128" },
+	{ PORT("queue_pairs = 129;"),
+	  ":2: ports[0].queue_pairs: found 129, expected a number from 0 (as many as the accelerators have) to 128" },
+	{ PORT("queue_pairs = -1;"),
+	  ":2: ports[0].queue_pairs: found -1, expected a number from 0 (as many as the accelerators have) to 128" },
+	{ PORT("queue_pairs = 4294967298L;"), ":2: ports[0].queue_pairs: found 4294967298, "
+	  "expected a number from 0 (as many as the accelerators have) to 128" },
+	{ PORT("queue_pairs = 1.5;"),
+	  ":2: ports[0].queue_pairs: found a fraction, expected a number from 0 (as many as the accelerators have) to 128" },
+	{ PORT("queue_pairs = { a = 1; };"), ":2: ports[0].queue_pairs: found a group { }, "
+	  "expected a number from 0 (as many as the accelerators have) to 128" },
+	{ PORT("doorbell = true;"), ":2: ports[0].doorbell: found true, expected \"auto\" or \"relay\"" },
+	{ PORT("doorbell_delay_ms = 0;"), ":2: ports[0].doorbell_delay_ms: found 0, expected a number from 1 to 60000" },
+	{ PORT("reconnect_ms = 9;"), ":2: ports[0].reconnect_ms: found 9, expected a number from 10 to 600000" },
+	{ PORT("reconnect_ms = ( 1 );"), ":2: ports[0].reconnect_ms: found a list, expected a number from 10 to 600000" },
+	{ PORT("profile = \"Standard\";"),
+	  ":2: ports[0].profile: found 'Standard', expected \"standard\", \"extended\" or \"vfio2018\"" },
+	{ PORT("relay_interrupts = 1;"), ":2: ports[0].relay_interrupts: found 1, expected true or false" },
+	{ "ports = ( {\n name = \"a b\"; socket = \"/s\"; accelerators = ( \"fake\" ); } );\n",
+	  ":2: ports[0].name: found 'a b', expected 1 to 31 characters of A-Z a-z 0-9 _ . -" },
+	{ "ports = ( {\n name = \"\"; socket = \"/s\"; accelerators = ( \"fake\" ); } );\n",
+	  ":2: ports[0].name: found '', expected 1 to 31 characters of A-Z a-z 0-9 _ . -" },
+	{ "ports = ( {\n name = \"a12345678901234567890123456789012345678901234567890123456789xyz\"; socket = \"/s\"; } );\n",
+	  ":2: ports[0].name: found 'a12345678901234567890123456789012345678901234567890123456789...', "
+	  "expected 1 to 31 characters of A-Z a-z 0-9 _ . -" },
+	{ "ports = ( {\n name = \"a\"; socket = \"/s\"; accelerators = \"fake\"; } );\n",
+	  ":2: ports[0].accelerators: found no list, expected ( \"...\", ... )" },
+	{ "ports = ( {\n name = \"a\"; socket = \"/s\"; accelerators = ( \"fake\",\n 7 ); } );\n",
+	  ":3: ports[0].accelerators[1]: found 7, "
+	  "expected a list of 1 to 16 device argument strings of 1 to 255 bytes" },
+	{ PORT("}, {\n name = \"vm0\"; socket = \"/t\"; accelerators = ( \"fake\" );"),
+	  ":3: ports[1].name: found 'vm0' again, expected a name other than that of line 1" },
+	{ PORT("}, {\n name = \"vm1\"; socket = \"/s\"; accelerators = ( \"fake\" );"),
+	  ":3: ports[1].socket: found '/s' again, expected a socket other than that of line 1" },
+	{ "rpc = \"/s\";\n" PORT(""), ":2: ports[0].socket: found the RPC socket '/s', expected a socket of its own" },
+};
+/* clang-format on */
+
+static void
+test_mistakes_are_named(void **state)
+{
+	struct reported reported;
+	struct rpd_config config;
+	char line[1024];
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++) {
+		assert_int_equal(read_text(mistakes[i].text, &config, &reported), -EBADMSG);
+		snprintf(line, sizeof(line), "%s\n", mistakes[i].line);
+		assert_string_equal(reported.lines, line);
+	}
+}
+
+static void
+test_device_arguments_are_checked(void **state)
+{
+	struct reported reported;
+	struct rpd_config config;
+
+	(void)state;
+	assert_int_equal(
+		read_text("ports = ( { name = \"a\"; socket = \"/s\";\n accelerators = ( \"nosuch,socket=/f\" ); } );",
+			  &config, &reported),
+		-EBADMSG);
+	assert_int_equal(reported.count, 1);
+	assert_memory_equal(reported.lines, ":2: ports[0].accelerators[0]: ", 30);
+	assert_non_null(strstr(reported.lines, "nosuch"));
+	assert_int_equal(
+		read_text("ports = ( { name = \"a\"; socket = \"/s\";\n accelerators = ( \"fake,path=/f\" ); } );",
+			  &config, &reported),
+		-EBADMSG);
+	assert_non_null(strstr(reported.lines, "path"));
+}
+
+static void
+test_every_mistake_is_reported(void **state)
+{
+	struct reported reported;
+	struct rpd_config config;
+
+	(void)state;
+	assert_int_equal(read_text("rpc = 1;\nx = 2;\n" PORT("mode = 3;\n doorbell = 4;"), &config, &reported),
+			 -EBADMSG);
+	assert_int_equal(reported.count, 4);
+}
+
+static void
+test_too_many_accelerators(void **state)
+{
+	struct reported reported;
+	struct rpd_config config;
+	char text[1024] = "ports = ( { name = \"a\"; socket = \"/s\"; accelerators = ( \"fake\"";
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 16; i++)
+		strcat(text, ", \"fake\"");
+	strcat(text, " ); } );");
+	assert_int_equal(read_text(text, &config, &reported), -EBADMSG);
+	assert_non_null(strstr(reported.lines, "ports[0].accelerators[16]: found more than 16, expected "));
+}
+
+static void
+test_unreadable_files(void **state)
+{
+	struct reported reported = {0};
+	struct rpd_config config;
+
+	(void)state;
+	unlink(path);
+	assert_int_equal(rpd_config_read(path, &fake_registry, report, &reported, &config), -ENOENT);
+	assert_string_equal(reported.lines, ": No such file or directory, expected a configuration file\n");
+	memset(&reported, 0, sizeof(reported));
+	snprintf(path, sizeof(path), "/tmp");
+	assert_int_equal(rpd_config_read(path, &fake_registry, report, &reported, &config), -EISDIR);
+	assert_string_equal(reported.lines, ": Is a directory, expected a configuration file\n");
+}
+
+static int
+make_file(void **state)
+{
+	int fd = mkstemp(path);
+
+	(void)state;
+	return fd < 0 ? -1 : close(fd);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_whole_file),
+		cmocka_unit_test(test_nothing_is_legal),
+		cmocka_unit_test(test_mistakes_are_named),
+		cmocka_unit_test(test_device_arguments_are_checked),
+		cmocka_unit_test(test_every_mistake_is_reported),
+		cmocka_unit_test(test_too_many_accelerators),
+		cmocka_unit_test(test_unreadable_files), /* the last: it removes the file */
+	};
+
+	return cmocka_run_group_tests(tests, make_file, NULL);
+}

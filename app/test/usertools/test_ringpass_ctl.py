@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ringpass-ctl against a server that answers what the test says, and against a real ringpassd without ports."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[3]
+TOOL = str(TOP / "usertools" / "ringpass-ctl")
+DAEMON = pathlib.Path(os.environ.get("RINGPASS_BUILD_DIR", TOP / "build")) / "app" / "ringpassd" / "ringpassd"
+LIMIT_S = 60
+
+
+def queue(number, **changes):
+    return {"queue": number, "direction": ("rx", "tx")[number % 2], "mode": "direct", "doorbell": "mapped",
+            "doorbell_policy": "auto", "reason": "", "user_enabled": True, "frontend_enabled": True,
+            "frontend_started": True, "accelerator": 0, "accelerator_queue": number, "direct_kicks": 1000 + number,
+            "eventfd_kicks": 3, "relayed_kicks": 2, "relayed_kicks_after_map": 0, "device_interrupts": 44,
+            "relayed_interrupts": 0, "moves": 1, "doorbell_maps": 1, "packets": 5, "bytes": 6, "errors": 0,
+            "counters_valid": True, **changes}
+
+
+SUMMARY = {"port": "vm0", "socket": "/run/vm0.sock", "mode": "server", "profile": "standard", "state": "connected",
+           "reason": "", "frontend_pid": 4242, "accelerators": 1, "queues": 4, "queues_direct": 3,
+           "queues_relayed": 1, "queues_stopped": 0}
+PORT = {**{key: SUMMARY[key] for key in ("port", "socket", "mode", "profile", "state", "reason", "frontend_pid")},
+        "features_offered": "0x130000000", "features_acked": "0x100000000", "protocol_features": "0x802",
+        "memory_bytes": 1 << 30, "regions": 2,
+        "accelerators": [
+            {"arguments": "vfio-user,socket=/f0", "open": True, "reason": "", "driver": "virtio",
+             "transport": "vfio-user", "device": "/f0", "class": "A", "queues": 4, "notify_by_address": True},
+            {"arguments": "vfio-user,socket=/f1", "open": False, "reason": "/f1: connect: Connection refused"}],
+        "queues": [queue(0), queue(1), queue(2, mode="relayed", doorbell="unmapped",
+                                             reason="the frontend refused the doorbell")]}
+EVENTS = [{"level": "notice", "port": "vm0", "queue": 1, "event": "doorbell-mapped", "text": "the guest rings"},
+          {"level": "warning", "port": None, "queue": None, "event": "rpc-client-dropped", "text": "too slow"}]
+
+
+def refusal(code, message, name):
+    return {"error": {"code": code, "message": message, "data": {"errno": name}}}
+
+
+class Server:
+    """Answers each method with what the test put into `answers`: a result, a refusal, bytes, or a function."""
+
+    def __init__(self, path):
+        self.path = str(path)
+        self.answers = {}
+        self.requests = []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.bind(self.path)
+        self.socket.listen()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            with client, client.makefile("rwb") as stream, contextlib.suppress(OSError):
+                self.serve_client(stream)
+
+    def serve_client(self, stream):
+        for line in stream:
+            request = json.loads(line)
+            self.requests.append((request["method"], request["params"]))
+            answer = self.answers[request["method"]]
+            if callable(answer):
+                answer = answer(request["params"])
+            if answer is None:
+                return
+            if isinstance(answer, bytes):
+                stream.write(answer)
+            else:
+                body = answer if "error" in answer else {"result": answer}
+                stream.write(json.dumps({"jsonrpc": "2.0", "id": request["id"], **body}).encode() + b"\n")
+                if request["method"] == "watch":
+                    for event in EVENTS:
+                        stream.write(json.dumps({"jsonrpc": "2.0", "method": "event", "params": event}).encode()
+                                     + b"\n")
+            stream.flush()
+
+    def close(self):
+        # shutdown wakes the accept that close alone would leave waiting
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join(LIMIT_S)
+
+
+@pytest.fixture
+def server(tmp_path):
+    one = Server(tmp_path / "rpc.sock")
+    yield one
+    one.close()
+
+
+def run(path, *arguments, environment=None):
+    command = [TOOL, *(["--rpc", str(path)] if path else []), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL,
+                          env={**os.environ, **(environment or {})})
+
+
+def assert_fails(result, status, *parts):
+    assert result.returncode == status, result
+    assert result.stderr.count("\n") == 1 and result.stderr.startswith("ringpass-ctl"), result.stderr
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_list_is_a_table(server):
+    server.answers["port.list"] = {"ports": [SUMMARY, {**SUMMARY, "port": "a-much-longer-name", "state": "waiting",
+                                                       "queues": 0, "reason": "no such socket"}]}
+    result = run(server.path, "list")
+    assert result.returncode == 0 and result.stderr == ""
+    assert result.stdout == (
+        "PORT                STATE      QUEUES  DIRECT  RELAYED  STOPPED  SOCKET         REASON\n"
+        "vm0                 connected       4       3        1        0  /run/vm0.sock  -\n"
+        "a-much-longer-name  waiting         0       3        1        0  /run/vm0.sock  no such socket\n")
+    assert server.requests == [("port.list", {})]
+
+
+def test_list_without_ports(server):
+    server.answers["port.list"] = {"ports": []}
+    assert run(server.path, "list").stdout == "PORT  STATE  QUEUES  DIRECT  RELAYED  STOPPED  SOCKET  REASON\n"
+
+
+@pytest.mark.parametrize("arguments", [("--json", "show", "vm0"), ("show", "--json", "vm0"), ("show", "vm0", "--json")])
+def test_json_before_and_after_the_command(server, arguments):
+    server.answers["port.show"] = PORT
+    assert json.loads(run(server.path, *arguments).stdout) == PORT
+
+
+def test_show(server):
+    server.answers["port.show"] = PORT
+    lines = run(server.path, "show", "vm0").stdout.splitlines()
+    assert lines[:8] == [
+        "port vm0: connected to pid 4242",
+        "  socket    /run/vm0.sock (server, profile standard)",
+        "  features  offered 0x130000000, acked 0x100000000, protocol 0x802",
+        "  memory    1024 MiB in 2 regions",
+        "  accelerator 0: vfio-user,socket=/f0",
+        "    virtio over vfio-user, /f0, class A, 4 queues, doorbells decoded by address",
+        "  accelerator 1: vfio-user,socket=/f1",
+        "    not open: /f1: connect: Connection refused"]
+    assert lines[9].split() == ["QUEUE", "DIR", "MODE", "DOORBELL", "ACCEL", "KICKS-DIRECT", "KICKS-RELAYED",
+                                "AFTER-MAP", "IRQS-DEVICE", "IRQS-RELAYED", "MOVES", "PACKETS", "ERRORS", "REASON"]
+    assert lines[10].split() == ["0", "rx", "direct", "mapped", "0:0", "1000", "2", "0", "44", "0", "1", "5",
+                                 "0", "-"]
+    assert lines[12].endswith("the frontend refused the doorbell")
+    assert len(lines) == 13
+
+
+def test_show_says_when_counters_are_old(server):
+    server.answers["port.show"] = {**PORT, "queues": [queue(0, counters_valid=False, accelerator=None)]}
+    output = run(server.path, "show", "vm0").stdout
+    assert "last known" in output.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments, queues", [(("1",), [1]), (("3", "0"), [3, 0]), (("--pair", "1"), [2, 3]),
+                                               (("--pair", "0", "--pair", "1"), [0, 1, 2, 3]),
+                                               (("--all",), [0, 1, 2])])
+def test_queues_are_named_in_three_ways(server, arguments, queues):
+    server.answers["port.show"] = PORT
+    server.answers["queue.disable"] = lambda params: {"port": "vm0", **queue(params["queue"], mode="stopped")}
+    result = run(server.path, "disable", "vm0", *arguments)
+    assert result.returncode == 0, result
+    asked = [params for method, params in server.requests if method == "queue.disable"]
+    assert asked == [{"port": "vm0", "queue": number} for number in queues]
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == [str(number) for number in queues]
+
+
+def test_enable_and_mode(server):
+    server.answers["queue.enable"] = server.answers["queue.doorbell"] = \
+        lambda params: {"port": "vm0", **queue(params["queue"])}
+    assert json.loads(run(server.path, "enable", "vm0", "1", "--json").stdout) == \
+        {"port": "vm0", "queues": [{"port": "vm0", **queue(1)}]}
+    assert run(server.path, "mode", "vm0", "0", "1", "relay").returncode == 0
+    assert run(server.path, "mode", "vm0", "--pair", "1", "auto").returncode == 0
+    assert server.requests[1:] == [("queue.doorbell", {"port": "vm0", "queue": number, "policy": policy})
+                                   for number, policy in ((0, "relay"), (1, "relay"), (2, "auto"), (3, "auto"))]
+
+
+def test_one_refused_queue_does_not_stop_the_others(server):
+    server.answers["queue.disable"] = lambda params: (
+        refusal(-32000, "no proof that it let go", "EIO") if params["queue"] == 0
+        else {"port": "vm0", **queue(params["queue"])})
+    result = run(server.path, "disable", "vm0", "--pair", "0")
+    assert_fails(result, 1, "no proof that it let go (EIO)")
+    assert len(server.requests) == 2
+    assert result.stdout.splitlines()[1].split()[0] == "1"
+
+
+def test_watch(server):
+    server.answers["watch"] = {"level": "notice"}
+    result = run(server.path, "watch", "--count", "2", "--level", "debug")
+    assert result.returncode == 0
+    first, second = result.stdout.splitlines()
+    assert first.split(" ", 1)[1] == "notice port=vm0 queue=1 event=doorbell-mapped the guest rings"
+    assert second.split(" ", 1)[1] == "warning event=rpc-client-dropped too slow"
+    assert server.requests == [("watch", {"level": "debug"})]
+    result = run(server.path, "--json", "watch", "--count", "2", "--port", "vm0")
+    assert [json.loads(line) for line in result.stdout.splitlines()] == EVENTS
+    assert server.requests[1] == ("watch", {"port": "vm0"})
+
+
+def test_watch_until_interrupted(server):
+    server.answers["watch"] = {"level": "notice"}
+    with subprocess.Popen([TOOL, "--rpc", server.path, "watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as process:
+        assert "doorbell-mapped" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT_S) == 0
+        assert process.stderr.read() == ""
+
+
+def test_watch_ends_with_the_daemon(server):
+    server.answers["watch"] = b""  # taken, never answered
+    process = subprocess.Popen([TOOL, "--rpc", server.path, "watch"], stderr=subprocess.PIPE, text=True)
+    with process:
+        process.terminate()
+        process.wait(LIMIT_S)
+    server.answers["watch"] = lambda params: None  # hangs up
+    assert_fails(run(server.path, "watch"), 1, "ringpassd closed the connection")
+
+
+def test_add(server):
+    server.answers["port.add"] = SUMMARY
+    result = run(server.path, "add", "vm0", "socket=/run/vm0.sock", "queue_pairs=2", "relay_interrupts=true",
+                 "accelerators=vfio-user,socket=/f0", "accelerator=vfio-user,socket=/f1", "doorbell=relay")
+    assert result.returncode == 0, result
+    assert server.requests == [("port.add", {
+        "name": "vm0", "socket": "/run/vm0.sock", "queue_pairs": 2, "relay_interrupts": True, "doorbell": "relay",
+        "accelerators": ["vfio-user,socket=/f0", "vfio-user,socket=/f1"]})]
+    assert result.stdout.splitlines()[1].startswith("vm0 ")
+
+
+def test_what_add_cannot_read_is_left_to_the_daemon(server):
+    server.answers["port.add"] = refusal(-32602, "queue_pairs: found 'two', expected a number", "EBADMSG")
+    assert_fails(run(server.path, "add", "vm0", "queue_pairs=two", "colour=red"), 2, "queue_pairs: found 'two'")
+    assert server.requests == [("port.add", {"name": "vm0", "queue_pairs": "two", "colour": "red"})]
+
+
+def test_remove_and_version(server):
+    server.answers["port.remove"] = {"port": "vm0"}
+    server.answers["version"] = {"name": "ringpassd", "version": "0.1.0"}
+    assert run(server.path, "remove", "vm0").stdout == ""
+    assert run(server.path, "version").stdout == "ringpassd 0.1.0\n"
+    assert server.requests[0] == ("port.remove", {"port": "vm0"})
+
+
+def test_refusals_say_what_to_do(server):
+    server.answers["port.show"] = refusal(-32000, "port: found 'vm9', which is no port", "ENOENT")
+    assert_fails(run(server.path, "show", "vm9"), 1, "found 'vm9'", "(ENOENT)", "ringpass-ctl list")
+
+
+def test_turned_away_by_a_full_daemon(server):
+    server.answers["port.list"] = (b'{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"too many clients, '
+                                   b'the limit is 64","data":{"errno":"EBUSY"}}}\n')
+    assert_fails(run(server.path, "list"), 1, "too many clients, the limit is 64 (EBUSY)")
+
+
+@pytest.mark.parametrize("answer", [b"hello\n", b"[]\n", b"\xff\xfe\n", b"7\n", b"\n"])
+def test_something_else_answers(server, answer):
+    server.answers["port.list"] = answer
+    assert_fails(run(server.path, "list"), 1, "is it ringpassd's RPC socket?")
+
+
+@pytest.mark.parametrize("answer", [{}, {"ports": 7}, {"ports": [{}]}, {"ports": [7]}])
+def test_answers_of_another_version(server, answer):
+    server.answers["port.list"] = answer
+    assert_fails(run(server.path, "list"), 1, "another version")
+
+
+def test_nobody_listens(tmp_path):
+    assert_fails(run(tmp_path / "none.sock", "list"), 1, "No such file or directory", "--rpc", "RINGPASS_RPC")
+    one = socket.socket(socket.AF_UNIX)
+    one.bind(str(tmp_path / "dead.sock"))
+    one.close()
+    assert_fails(run(tmp_path / "dead.sock", "list"), 1, "Connection refused", "is ringpassd running?")
+
+
+def test_where_the_socket_comes_from(server, tmp_path):
+    server.answers["version"] = {"name": "ringpassd", "version": "7"}
+    assert run(None, "version", environment={"RINGPASS_RPC": server.path}).returncode == 0
+    # the option is stronger, also after the command
+    assert run(None, "version", "--rpc", server.path,
+               environment={"RINGPASS_RPC": str(tmp_path / "none.sock")}).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [
+    (), ("explode",), ("show",), ("enable", "vm0"), ("enable", "vm0", "x"), ("enable", "vm0", "-1"),
+    ("enable", "vm0", "256"), ("enable", "vm0", "1", "--all"), ("enable", "vm0", "--pair", "0", "--all"),
+    ("mode", "vm0", "0"), ("mode", "vm0", "0", "direct"), ("mode", "vm0", "auto"), ("add", "vm0"),
+    ("add", "vm0", "socket"), ("add", "vm0", "=x"), ("add", "vm0", "socket=/a", "socket=/b"),
+    ("watch", "--count", "x"), ("list", "--colour")])
+def test_wrong_usage(tmp_path, arguments):
+    assert_fails(run(tmp_path / "none.sock", *arguments), 2)
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    if not DAEMON.exists():
+        pytest.skip("ringpassd is not built")
+    path = tmp_path / "rpc.sock"
+    process = subprocess.Popen([DAEMON, "--rpc", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    with process:
+        assert process.stdout.readline() == "ringpassd: ready\n"
+        yield path
+        process.terminate()
+        assert process.wait(LIMIT_S) == 0
+    assert not path.exists()
+
+
+def test_with_the_real_daemon(daemon, tmp_path):
+    assert run(daemon, "version").stdout.startswith("ringpassd ")
+    accelerator = f"accelerators=vfio-user,socket={tmp_path}/none.sock"
+    result = run(daemon, "add", "vm0", f"socket={tmp_path}/vm0.sock", accelerator)
+    assert result.returncode == 0, result
+    (port,) = json.loads(run(daemon, "list", "--json").stdout)["ports"]
+    assert port["state"] == "waiting" and "none.sock" in port["reason"]
+    assert "not open" in run(daemon, "show", "vm0").stdout
+    assert_fails(run(daemon, "enable", "vm0", "0"), 1, "waiting", "ENOTCONN")
+    assert_fails(run(daemon, "add", "vm0", f"socket={tmp_path}/vm1.sock", accelerator), 1, "EEXIST")
+    assert_fails(run(daemon, "add", "vm1", f"socket={tmp_path}/vm1.sock", "accelerators=nosuch"), 2, "nosuch")
+    assert_fails(run(daemon, "add", "vm1", "colour=red"), 2, "colour")
+    assert run(daemon, "remove", "vm0").returncode == 0
+    assert json.loads(run(daemon, "--json", "list").stdout) == {"ports": []}
