@@ -56,8 +56,8 @@ check_key(const struct rp_accel_devargs *args, unsigned int index, struct rp_wir
 		return rp_wire_why_set(why, -EBADMSG, "%s: key '%s': has no value, expected %s", driver->name, *key,
 				       driver->usage);
 	if (rte_kvargs_count(args->kvargs, *key) > 1)
-		return rp_wire_why_set(why, -EBADMSG, "%s: key '%s': given %u times, expected once", driver->name,
-				       *key, rte_kvargs_count(args->kvargs, *key));
+		return rp_wire_why_set(why, -EBADMSG, "%s: key '%s': given %u times, expected once", driver->name, *key,
+				       rte_kvargs_count(args->kvargs, *key));
 	return 0;
 }
 
@@ -78,8 +78,9 @@ accel_devargs_parse(const struct rp_accel_registry *registry, const char *text, 
 	/* Keys are checked here and not by librte_kvargs: it does not say which one is wrong. */
 	args.kvargs = rte_kvargs_parse(text[name_length] == ',' ? text + name_length + 1 : "", NULL);
 	if (args.kvargs == NULL)
-		return rp_wire_why_set(why, -EBADMSG, "%s: device arguments: cannot be parsed, expected at most %d "
-				       "KEY=VALUE", args.driver->name, RTE_KVARGS_MAX);
+		return rp_wire_why_set(why, -EBADMSG,
+				       "%s: device arguments: cannot be parsed, expected at most %d KEY=VALUE",
+				       args.driver->name, RTE_KVARGS_MAX);
 	for (i = 0; i < args.kvargs->count && rc == 0; i++)
 		rc = check_key(&args, i, why);
 	if (rc < 0) {

@@ -46,8 +46,7 @@ rp_accel_close(struct rp_accel *accel)
 	accel->priv = NULL;
 }
 
-const char *
-rp_accel_class_name(enum rp_accel_class class)
+const char *rp_accel_class_name(enum rp_accel_class class)
 {
 	switch (class) {
 	case RP_ACCEL_CLASS_A:

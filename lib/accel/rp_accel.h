@@ -24,7 +24,7 @@
 /** Who can take a ring over, and from where (doc/protocol). */
 enum rp_accel_class {
 	RP_ACCEL_CLASS_A, /**< the ring index can be read and set per queue */
-	RP_ACCEL_CLASS_B, /**< a queue can be stopped, but always starts at index 0 */
+	RP_ACCEL_CLASS_B, /**< a queue can be stopped, but always starts at index 0, and where it stopped is not told */
 	RP_ACCEL_CLASS_C, /**< state moves device-wide only */
 };
 
@@ -32,24 +32,24 @@ enum rp_accel_class {
 
 /** What an accelerator says about itself once it is open. */
 struct rp_accel_info {
-	char driver[16]; /**< "virtio" */
-	char transport[16]; /**< "vfio-user", "vfio" */
-	char device[128]; /**< what a user recognises: socket path, PCI address */
-	uint64_t features; /**< device features that a guest may be offered */
+	char driver[16];	    /**< "virtio" */
+	char transport[16];	    /**< "vfio-user", "vfio" */
+	char device[128];	    /**< what a user recognises: socket path, PCI address */
+	uint64_t features;	    /**< device features that a guest may be offered */
 	uint64_t features_required; /**< bits that the driver sets by itself, whatever the guest acked */
-	uint16_t queues_count; /**< data queues (rx0, tx0, rx1, ...), the control queue not counted */
+	uint16_t queues_count;	    /**< data queues (rx0, tx0, rx1, ...), the control queue not counted */
 	uint16_t queue_size_max;
 	enum rp_accel_class class;
-	bool notify_by_address; /**< decodes a doorbell by its address, not by the value stored */
+	bool notify_by_address; /**< decodes a doorbell by its address; else the value must be its queue's number here */
 	bool has_mac;
 	uint8_t mac[6];
 	int vfio_file_fd; /**< VFIO group or cdev, borrowed; -1: none (vfio-user) */
-	int peer_pid; /**< of a device process; 0: none */
+	int peer_pid;	  /**< of a device process; 0: none */
 };
 
 /** A ring to serve. */
 struct rp_accel_queue_config {
-	uint16_t num;
+	uint16_t num;	/**< entries, a power of two */
 	uint16_t index; /**< where to go on (split); class B takes 0 only */
 	uint64_t desc_iova;
 	uint64_t avail_iova;
@@ -59,16 +59,16 @@ struct rp_accel_queue_config {
 
 /** The doorbell of a queue as something that another process can mmap. */
 struct rp_accel_notify_area {
-	int fd; /**< borrowed from the accelerator */
+	int fd;		       /**< borrowed from the accelerator */
 	uint64_t offset_bytes; /**< multiple of the host page size */
-	uint64_t size_bytes; /**< exactly one host page */
+	uint64_t size_bytes;   /**< exactly one host page */
 };
 
 /** Counted by the device; cumulative since it was opened. */
 struct rp_accel_queue_counters {
-	uint64_t direct_kicks; /**< doorbell stores seen by the device */
+	uint64_t direct_kicks;	/**< doorbell stores seen by the device */
 	uint64_t eventfd_kicks; /**< kicks seen on its eventfd */
-	uint64_t interrupts; /**< eventfd writes of the device */
+	uint64_t interrupts;	/**< eventfd writes of the device */
 	uint64_t packets;
 	uint64_t bytes;
 	uint64_t errors; /**< chains refused */
@@ -76,46 +76,96 @@ struct rp_accel_queue_counters {
 
 struct rp_accel;
 
+/**
+ * What an accelerator does. Every member is set.
+ *
+ * Errors: -ENOTSUP, -EINVAL, -EBUSY, -EEXIST and -ENOSPC refuse one request, and
+ * the device goes on. -ENOTCONN (it left), -ETIMEDOUT (no answer in time) and -EIO
+ * (it broke a rule, or asks for a reset) are final: from then on every operation
+ * but is_quiet and close returns that error with the first reason, get_fd becomes
+ * readable and process says so too. why may be NULL.
+ */
 struct rp_accel_ops {
 	void (*get_info)(void *priv, struct rp_accel_info *ret_info);
 	/**
-	 * Negotiate; stops every queue. @param features of the guest.
-	 * @return 0, -ENOTSUP (why names the bits that the device refuses), -EIO.
+	 * Negotiate; stops every queue.
+	 * @param features what the guest acked; the driver adds features_required.
+	 * @return 0, -ENOTSUP (why names the bits that were not offered, or the set
+	 *         that the device refuses), -ENOTCONN, -ETIMEDOUT, -EIO.
 	 */
 	int (*set_features)(void *priv, uint64_t features, struct rp_wire_why *why);
-	/** @param fd borrowed. @param hva our mapping of it, NULL if there is none. @return 0, -EEXIST, -ENOSPC, -EIO. */
+	/**
+	 * Give the device a range of guest memory.
+	 * @param fd borrowed. @param hva our mapping of it, NULL if there is none.
+	 * @return 0, -EEXIST (overlap), -ENOSPC (a limit of the device's),
+	 *         -ENOTCONN, -ETIMEDOUT, -EIO (refused: it is of no use without).
+	 */
 	int (*dma_map)(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
 		       struct rp_wire_why *why);
-	/** On return nothing of the device touches the range. */
+	/**
+	 * Take a range back. On return of 0 nothing of the device touches it.
+	 * @return 0, -ENOTCONN, -ETIMEDOUT, -EIO (then ask is_quiet).
+	 */
 	int (*dma_unmap)(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
-	/** @return 0, -EBUSY (running), -ENOTSUP (class B and index not 0), -EINVAL, -EIO. */
+	/**
+	 * Serve a ring. The call eventfd itself goes to the device.
+	 * @return 0, -EBUSY (running), -ENOTSUP (class B and index not 0, or the device
+	 *         refuses the size, the vector or the ring), -EINVAL (no such queue, not
+	 *         negotiated, a size or address that cannot be), -ENOTCONN, -ETIMEDOUT, -EIO.
+	 */
 	int (*queue_start)(void *priv, unsigned int queue, const struct rp_accel_queue_config *config,
 			   struct rp_wire_why *why);
 	/**
-	 * Drain and stop; bounded in time.
-	 * @param ret_index where another may go on (class A).
-	 * @return 0 (the ring is let go of), or -EIO / -ETIMEDOUT: no proof, the ring may still be written.
+	 * Drain and stop; bounded in time. On return of 0 the ring is let go of.
+	 * @param ret_index class A: where another may go on. Class B does not know and
+	 *        leaves it alone: go on from the used index.
+	 * @return 0, -EINVAL (not running), -ENOTSUP (class B: this device cannot stop
+	 *         one queue while others run; it still runs, reset stops all of them), or
+	 *         -ENOTCONN, -ETIMEDOUT, -EIO: no proof, the ring may still be written
+	 *         until is_quiet says otherwise.
 	 */
 	int (*queue_stop)(void *priv, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why);
-	/** Re-arm the one vector of a running queue. @param call_fd borrowed, -1: none. */
+	/**
+	 * Re-arm the one vector of a running queue.
+	 * @param call_fd borrowed, -1: none.
+	 * @return 0, -EINVAL (not running), -ENOTCONN, -ETIMEDOUT, -EIO.
+	 */
 	int (*queue_call)(void *priv, unsigned int queue, int call_fd, struct rp_wire_why *why);
-	/** Ring the doorbell on the guest's behalf. */
+	/**
+	 * Ring the doorbell of a running queue on the guest's behalf.
+	 * @return 0, -EINVAL (not running), -ENOTCONN, -ETIMEDOUT, -EIO.
+	 */
 	int (*queue_kick)(void *priv, unsigned int queue);
-	/** @return 0, or -ENOTSUP: the doorbell cannot be handed out; why says the reason. */
+	/**
+	 * The doorbell as something to hand out; also of a stopped queue.
+	 * @return 0, -ENOTSUP (it cannot be handed out; why says the reason), -EINVAL
+	 *         (no such queue), -ENOTCONN, -ETIMEDOUT, -EIO.
+	 */
 	int (*queue_notify_area)(void *priv, unsigned int queue, struct rp_accel_notify_area *ret_area,
 				 struct rp_wire_why *why);
-	/** @return 0 or -ENOTSUP (the device does not count). */
+	/** @return 0, -ENOTSUP (the device does not count), -EINVAL (no such queue), -ENOTCONN, -ETIMEDOUT, -EIO. */
 	int (*queue_counters)(void *priv, unsigned int queue, struct rp_accel_queue_counters *ret_counters);
-	/** virtio device configuration space, little-endian bytes. */
+	/**
+	 * virtio device configuration space, little-endian bytes, all of one generation.
+	 * @return 0, -ENOTSUP (it has none), -EINVAL (beyond its end), -ENOTCONN, -ETIMEDOUT, -EIO.
+	 */
 	int (*config_get)(void *priv, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes);
-	/** Everything back to the state after open. Doorbell pages may die: revoke them first. */
+	/**
+	 * Stop every queue and forget the negotiation; memory stays mapped. On return of
+	 * 0 the device touches no ring. Doorbell pages may die: revoke them first.
+	 * @return 0, -ENOTCONN, -ETIMEDOUT, -EIO.
+	 */
 	int (*reset)(void *priv, struct rp_wire_why *why);
-	/** To poll for POLLIN; then call process. -1: none. */
+	/** To poll for POLLIN; then call process. The same from open to close; -1: none. */
 	int (*get_fd)(void *priv);
-	/** @return 0, or -ENOTCONN / -EIO once the device failed: it serves nothing any more. */
+	/** @return 0, or -ENOTCONN / -ETIMEDOUT / -EIO once the device failed: it serves nothing any more. */
 	int (*process)(void *priv, struct rp_wire_why *why);
-	/** Whether a failed device is proven to touch memory no more (its process is gone, its DMA cut). */
+	/**
+	 * Whether a failed device is proven to touch memory no more: it was reset and
+	 * said so, its process is gone, its DMA is cut. The proof is lost with close.
+	 */
 	bool (*is_quiet)(void *priv);
+	/** Stops what runs, as far as the device still answers; bounded in time. */
 	void (*close)(void *priv);
 };
 
@@ -131,9 +181,9 @@ struct rp_accel_devargs;
  * How one kind of accelerator is opened. Static data of a driver.
  */
 struct rp_accel_driver {
-	const char *name; /**< first word of the device argument string: "vfio-user" */
+	const char *name;	 /**< first word of the device argument string: "vfio-user" */
 	const char *const *keys; /**< keys that it understands, NULL-terminated */
-	const char *usage; /**< "vfio-user,socket=PATH[,timeout_ms=N]" */
+	const char *usage;	 /**< "vfio-user,socket=PATH[,timeout_ms=N]" */
 	/**
 	 * Judge values without touching a device: required keys, numbers, lengths.
 	 * NULL: nothing to judge. The registry puts the driver's name before why.
@@ -150,10 +200,12 @@ struct rp_accel_registry {
 };
 
 /**
- * Open an accelerator from "driver,key=value,...".
+ * Open an accelerator from "driver,key=value,...". A value cannot hold ',' or '='.
  *
- * @return 0, -ENOENT from opening, -EBADMSG (unknown driver, unknown or malformed
- *         key; why names it and what was expected), or what the driver's open says.
+ * @param ret_accel set on success; ended by rp_accel_close().
+ * @return 0, -EBADMSG (unknown driver; unknown, repeated or empty key; a value that
+ *         cannot be; why names it and what was expected), or what the driver's open
+ *         says (-ENOENT, -ECONNREFUSED: nobody listens yet, try later).
  */
 int rp_accel_open(const struct rp_accel_registry *registry, const char *device_arguments, struct rp_accel *ret_accel,
 		  struct rp_wire_why *why);
@@ -164,10 +216,16 @@ int rp_accel_check(const struct rp_accel_registry *registry, const char *device_
 /** Close; ops becomes NULL. An accelerator that is not open is allowed. */
 void rp_accel_close(struct rp_accel *accel);
 
-/** The value of a key, NULL when absent. Borrowed from args. For drivers. */
+/**
+ * For drivers: the value of a key.
+ * @return borrowed from args; NULL when absent, else not empty.
+ */
 const char *rp_accel_devargs_get(const struct rp_accel_devargs *args, const char *key);
 
-/** A number between bounds. @return 0 (absent: *ret is left alone), -EBADMSG. */
+/**
+ * For drivers: a decimal number between bounds.
+ * @return 0 (absent: *ret is left alone), -EBADMSG (why names the key and the bounds).
+ */
 int rp_accel_devargs_get_u32(const struct rp_accel_devargs *args, const char *key, uint32_t min, uint32_t max,
 			     uint32_t *ret, struct rp_wire_why *why);
 

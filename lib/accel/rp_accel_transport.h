@@ -15,50 +15,70 @@
  * Threads: one thread. Registers are little-endian bytes as on the bus.
  */
 
+/* Regions are numbered as in linux/vfio.h. */
 #define RP_ACCEL_TRANSPORT_CONFIG_REGION 7u /**< PCI configuration space; 0 to 5 are BARs */
 
+/** What a transport says about itself and its device. */
 struct rp_accel_transport_info {
 	char name[16]; /**< "vfio-user" */
 	char device[128];
-	uint32_t msix_count;
-	bool resettable;
-	int vfio_file_fd; /**< borrowed, -1: none */
-	int peer_pid; /**< 0: none */
+	uint32_t msix_count; /**< vectors that signal an eventfd */
+	bool resettable;     /**< reset works */
+	int vfio_file_fd;    /**< borrowed, -1: none */
+	int peer_pid;	     /**< 0: none */
 };
 
 /** A piece of a region that may be mmapped from a file. */
 struct rp_accel_transport_window {
-	int fd; /**< borrowed */
+	int fd;		       /**< borrowed */
 	uint64_t offset_bytes; /**< in the file */
-	uint64_t size_bytes; /**< as asked */
+	uint64_t size_bytes;   /**< as asked */
 };
 
+/**
+ * How a driver reaches its device. Every member is set.
+ *
+ * Errors: -ENOTCONN (gone), -ETIMEDOUT (no answer in time) and -EIO are final: the
+ * device is not to be trusted any more, and the same comes from process. Any other
+ * error refuses one request. why may be NULL.
+ */
 struct rp_accel_transport_ops {
 	void (*get_info)(void *priv, struct rp_accel_transport_info *ret_info);
-	/** @return 0 and the size, 0 when the region is absent. */
+	/** @return 0 and the size; 0 bytes when the region is absent. */
 	int (*region_size)(void *priv, uint32_t region, uint64_t *ret_size_bytes, struct rp_wire_why *why);
+	/** The caller has checked the bounds against region_size. */
 	int (*region_read)(void *priv, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, void *ret_bytes,
 			   struct rp_wire_why *why);
-	int (*region_write)(void *priv, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes,
-			    const void *bytes, struct rp_wire_why *why);
-	/** @return 0, or -ENOTSUP: that piece is not mmap-able. */
+	int (*region_write)(void *priv, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, const void *bytes,
+			    struct rp_wire_why *why);
+	/** @param ret_window its fd is borrowed, until close. @return 0, or -ENOTSUP: that piece is not mmap-able. */
 	int (*region_window)(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
 			     struct rp_accel_transport_window *ret_window, struct rp_wire_why *why);
 	/** An eventfd that stands for a write to a place. @param ret_fd owned by the caller. @return 0 or -ENOENT. */
 	int (*region_io_fd)(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes, int *ret_fd,
 			    struct rp_wire_why *why);
-	/** MSI-X. @param eventfd borrowed, -1 detaches. */
+	/**
+	 * Give an MSI-X vector its eventfd, the very one, and leave the other vectors as they are.
+	 * @param eventfd borrowed, -1 detaches.
+	 */
 	int (*irq_set)(void *priv, uint32_t vector, int eventfd, struct rp_wire_why *why);
+	/** As rp_accel_ops.dma_map. @return 0, -EEXIST, -ENOSPC, or another refusal of the device's. */
 	int (*dma_map)(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
 		       struct rp_wire_why *why);
+	/** On return of 0 nothing of the device touches the range. */
 	int (*dma_unmap)(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
+	/** Of the bus: function level reset, DEVICE_RESET. @return 0 or -ENOTSUP. */
 	int (*reset)(void *priv, struct rp_wire_why *why);
-	int (*get_fd)(void *priv); /**< poll for POLLIN; -1: none */
-	int (*process)(void *priv, struct rp_wire_why *why); /**< 0, or -ENOTCONN / -EIO once it failed */
-	bool (*is_quiet)(void *priv); /**< as rp_accel_ops.is_quiet */
+	/** Poll for POLLIN; the same from open to close. -1: none. */
+	int (*get_fd)(void *priv);
+	/** @return 0, or -ENOTCONN / -EIO once it failed */
+	int (*process)(void *priv, struct rp_wire_why *why);
+	/** As rp_accel_ops.is_quiet: its process is gone, its DMA is cut. */
+	bool (*is_quiet)(void *priv);
 	void (*close)(void *priv);
 };
 
+/** An open transport. It belongs to the driver on it, which closes it. */
 struct rp_accel_transport {
 	const struct rp_accel_transport_ops *ops;
 	void *priv;
