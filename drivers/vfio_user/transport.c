@@ -239,7 +239,8 @@ inspect(struct transport *transport, struct rp_wire_why *why)
 	if (!transport->device.pci || transport->device.regions_count <= RP_ACCEL_TRANSPORT_CONFIG_REGION)
 		return rp_wire_why_set(why, -ENOTSUP, "not a PCI device, or one without a configuration space");
 	if (transport->device.irqs_count > RP_VFU_PCI_MSIX_IRQ) {
-		rc = rp_vfu_client_irq_info(transport->client, RP_VFU_PCI_MSIX_IRQ, &transport->msix_count, &flags, why);
+		rc = rp_vfu_client_irq_info(transport->client, RP_VFU_PCI_MSIX_IRQ, &transport->msix_count, &flags,
+					    why);
 		if (rc < 0)
 			return rc;
 	}

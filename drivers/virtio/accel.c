@@ -71,8 +71,8 @@ accel_dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t o
 	int rc = virtio_usable(device, words);
 
 	if (rc == 0)
-		rc = dma_error(device->transport.ops->dma_map(device->transport.priv, iova, size_bytes, fd, offset_bytes,
-							      hva, words),
+		rc = dma_error(device->transport.ops->dma_map(device->transport.priv, iova, size_bytes, fd,
+							      offset_bytes, hva, words),
 			       words);
 	return virtio_judge(device, rc, words);
 }
@@ -140,8 +140,7 @@ accel_queue_kick(void *priv, unsigned int queue)
 }
 
 static int
-accel_queue_notify_area(void *priv, unsigned int queue, struct rp_accel_notify_area *ret_area,
-			struct rp_wire_why *why)
+accel_queue_notify_area(void *priv, unsigned int queue, struct rp_accel_notify_area *ret_area, struct rp_wire_why *why)
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
@@ -160,7 +159,8 @@ accel_queue_counters(void *priv, unsigned int queue, struct rp_accel_queue_count
 	int rc = virtio_usable(device, &words);
 
 	if (rc == 0)
-		rc = queue < device->queues_count ? virtio_vendor_counters(device, queue, ret_counters, &words) : -EINVAL;
+		rc = queue < device->queues_count ? virtio_vendor_counters(device, queue, ret_counters, &words) :
+						    -EINVAL;
 	return virtio_judge(device, rc, &words);
 }
 
@@ -184,7 +184,7 @@ accel_reset(void *priv, struct rp_wire_why *why)
 	int rc = virtio_usable(device, words);
 
 	if (rc == 0)
-		rc = virtio_reset(device, words);
+		rc = virtio_reset_hard(device, words);
 	return virtio_judge(device, rc, words);
 }
 

@@ -50,8 +50,9 @@ check_length(const struct config_space *space, unsigned int at, unsigned int min
 		return rp_wire_why_set(why, -EBADMSG, "%s capability at 0x%02x: cap_len: %u, expected at least %u",
 				       name, at, length_bytes, min_bytes);
 	if (at + length_bytes > PCI_CONFIG_BYTES)
-		return rp_wire_why_set(why, -EBADMSG, "%s capability at 0x%02x: cap_len: %u reaches beyond "
-				       "configuration space", name, at, length_bytes);
+		return rp_wire_why_set(why, -EBADMSG,
+				       "%s capability at 0x%02x: cap_len: %u reaches beyond configuration space", name,
+				       at, length_bytes);
 	return 0;
 }
 
@@ -153,8 +154,8 @@ walk(const struct config_space *space, struct virtio_layout *layout, struct rp_w
 		int rc;
 
 		if (at < PCI_HEADER_BYTES)
-			return rp_wire_why_set(why, -EBADMSG, "PCI capability list: points to 0x%02x, inside the header",
-					       at);
+			return rp_wire_why_set(why, -EBADMSG,
+					       "PCI capability list: points to 0x%02x, inside the header", at);
 		if ((seen_mask & (1ull << (at / 4))) != 0)
 			return rp_wire_why_set(why, -EBADMSG, "PCI capability list: loops at 0x%02x", at);
 		seen_mask |= 1ull << (at / 4);
@@ -176,8 +177,9 @@ virtio_capabilities_read(const struct rp_accel_transport *transport, struct virt
 	if (rc < 0)
 		return rc;
 	if (size_bytes < PCI_CONFIG_BYTES)
-		return rp_wire_why_set(why, -EBADMSG, "PCI configuration space: %" PRIu64 " bytes, expected at least %u",
-				       size_bytes, PCI_CONFIG_BYTES);
+		return rp_wire_why_set(why, -EBADMSG,
+				       "PCI configuration space: %" PRIu64 " bytes, expected at least %u", size_bytes,
+				       PCI_CONFIG_BYTES);
 	rc = transport->ops->region_read(transport->priv, RP_ACCEL_TRANSPORT_CONFIG_REGION, 0, sizeof(space.bytes),
 					 space.bytes, why);
 	if (rc < 0)

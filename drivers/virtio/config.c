@@ -5,7 +5,7 @@
 #include "virtio.h"
 #include "virtio_regs.h"
 
-#define MAC_BIT 5u
+#define MAC_BIT	  5u
 #define TRIES_MAX 16u
 
 static int
@@ -31,8 +31,8 @@ virtio_config_get(const struct virtio_device *device, uint32_t offset_bytes, uin
 	if (!place->present)
 		return rp_wire_why_set(why, -ENOTSUP, "the device has no device configuration");
 	if (size_bytes == 0 || (uint64_t)offset_bytes + size_bytes > place->length_bytes)
-		return rp_wire_why_set(why, -EINVAL, "device configuration: %u bytes at %u, it has %" PRIu64, size_bytes,
-				       offset_bytes, place->length_bytes);
+		return rp_wire_why_set(why, -EINVAL, "device configuration: %u bytes at %u, it has %" PRIu64,
+				       size_bytes, offset_bytes, place->length_bytes);
 	for (try = 0; try < TRIES_MAX; try++) {
 		int rc = virtio_common_read(device, COMMON_CONFIG_GENERATION, 1, &before, why);
 
@@ -40,7 +40,7 @@ virtio_config_get(const struct virtio_device *device, uint32_t offset_bytes, uin
 			rc = read_bytes(device, offset_bytes, size_bytes, ret_bytes, why);
 		if (rc == 0)
 			rc = virtio_common_read(device, COMMON_CONFIG_GENERATION, 1, &after, why);
-		if (rc < 0)
+		if (rc != 0)
 			return rc;
 		if (before == after)
 			return 0;

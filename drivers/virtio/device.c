@@ -58,25 +58,9 @@ check_identity(const struct virtio_layout *layout, struct rp_wire_why *why)
 	if (vendor != VIRTIO_PCI_VENDOR || id < VIRTIO_PCI_DEVICE_TRANSITIONAL_NET || id > VIRTIO_PCI_DEVICE_LAST)
 		return rp_wire_why_set(why, -ENOTSUP, "PCI device %04x:%04x is not a virtio device", vendor, id);
 	if (id != VIRTIO_PCI_DEVICE_TRANSITIONAL_NET && id != VIRTIO_PCI_DEVICE_MODERN + VIRTIO_DEVICE_NET)
-		return rp_wire_why_set(why, -ENOTSUP, "PCI device %04x:%04x is not a virtio network device", vendor, id);
+		return rp_wire_why_set(why, -ENOTSUP, "PCI device %04x:%04x is not a virtio network device", vendor,
+				       id);
 	return 0;
-}
-
-/* A device on a real bus needs it before it may answer or reach memory; others may refuse to have such a register. */
-static int
-enable_bus(const struct virtio_device *device, struct rp_wire_why *why)
-{
-	const struct rp_accel_transport *transport = &device->transport;
-	uint8_t bytes[2];
-	int rc = transport->ops->region_read(transport->priv, RP_ACCEL_TRANSPORT_CONFIG_REGION, PCI_COMMAND,
-					     sizeof(bytes), bytes, why);
-
-	if (rc == 0) {
-		bytes[0] |= PCI_COMMAND_MEMORY_MASK | PCI_COMMAND_MASTER_MASK;
-		rc = transport->ops->region_write(transport->priv, RP_ACCEL_TRANSPORT_CONFIG_REGION, PCI_COMMAND,
-						  sizeof(bytes), bytes, why);
-	}
-	return virtio_error_is_loss(rc) ? rc : 0;
 }
 
 static int
@@ -118,10 +102,10 @@ inspect(struct virtio_device *device, struct rp_wire_why *why)
 static int
 interrogate(struct virtio_device *device, struct rp_wire_why *why)
 {
-	int rc = enable_bus(device, why);
+	int rc = virtio_enable_bus(device, why);
 
 	if (rc == 0)
-		rc = virtio_reset(device, why);
+		rc = virtio_reset_hard(device, why);
 	if (rc == 0)
 		rc = virtio_device_features(device, &device->device_features, why);
 	if (rc == 0 && !virtio_feature(device->device_features, VERSION_1_BIT))
@@ -181,8 +165,8 @@ allocate(const struct rp_accel_transport *transport, const struct rp_virtio_conf
 }
 
 int
-rp_virtio_open(struct rp_accel_transport *transport, const struct rp_virtio_config *config,
-	       struct rp_accel *ret_accel, struct rp_wire_why *why)
+rp_virtio_open(struct rp_accel_transport *transport, const struct rp_virtio_config *config, struct rp_accel *ret_accel,
+	       struct rp_wire_why *why)
 {
 	struct virtio_device *device = allocate(transport, config);
 	int rc;

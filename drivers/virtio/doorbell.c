@@ -41,7 +41,8 @@ virtio_window_check(const struct rp_accel_transport_window *window, struct rp_wi
 		return 0;
 	seals = fcntl(window->fd, F_GET_SEALS);
 	if (seals < 0)
-		return rp_wire_why_set(why, -ENOTSUP, "doorbell file: a regular file cannot be sealed against shrinking, "
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "doorbell file: a regular file cannot be sealed against shrinking, "
 				       "expected a memfd or a device");
 	if ((seals & F_SEAL_SHRINK) == 0)
 		return rp_wire_why_set(why, -ENOTSUP, "doorbell file: not sealed against shrinking (F_SEAL_SHRINK)");
@@ -145,7 +146,7 @@ virtio_doorbell_ring(struct virtio_device *device, unsigned int queue, struct rp
 		return signal_eventfd(state->kick_fd, queue, why);
 	case VIRTIO_KICK_STORE:
 		/* The ring's contents before its doorbell. */
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		__sync_synchronize();
 		__atomic_store_n(state->doorbell, htole16((uint16_t)queue), __ATOMIC_RELEASE);
 		return 0;
 	case VIRTIO_KICK_MESSAGE:

@@ -29,7 +29,7 @@ virtio_device_features(const struct virtio_device *device, uint64_t *ret_feature
 		rc = virtio_common_write(device, COMMON_DEVICE_FEATURE_SELECT, 4, half, why);
 		if (rc == 0)
 			rc = virtio_common_read(device, COMMON_DEVICE_FEATURE, 4, &half_bits, why);
-		if (rc < 0)
+		if (rc != 0)
 			return rc;
 		features |= half_bits << 32 * half;
 	}
@@ -47,9 +47,26 @@ write_features(const struct virtio_device *device, uint64_t features, struct rp_
 		rc = virtio_common_write(device, COMMON_DRIVER_FEATURE_SELECT, 4, half, why);
 		if (rc == 0)
 			rc = virtio_common_write(device, COMMON_DRIVER_FEATURE, 4, features >> 32 * half & 0xffffffffu,
-					  why);
+						 why);
 	}
 	return rc;
+}
+
+/* A device on a real bus needs it before it may answer or reach memory; others may refuse to have such a register. */
+int
+virtio_enable_bus(const struct virtio_device *device, struct rp_wire_why *why)
+{
+	const struct rp_accel_transport *transport = &device->transport;
+	uint8_t bytes[2];
+	int rc = transport->ops->region_read(transport->priv, RP_ACCEL_TRANSPORT_CONFIG_REGION, PCI_COMMAND,
+					     sizeof(bytes), bytes, why);
+
+	if (rc == 0) {
+		bytes[0] |= PCI_COMMAND_MEMORY_MASK | PCI_COMMAND_MASTER_MASK;
+		rc = transport->ops->region_write(transport->priv, RP_ACCEL_TRANSPORT_CONFIG_REGION, PCI_COMMAND,
+						  sizeof(bytes), bytes, why);
+	}
+	return virtio_error_is_loss(rc) ? rc : 0;
 }
 
 static int
@@ -61,18 +78,12 @@ write_reset(const struct virtio_device *device, struct rp_wire_why *why)
 	return rc < 0 ? rc : virtio_wait(device, COMMON_DEVICE_STATUS, 1, 0, "device_status (reset)", why);
 }
 
-int
-virtio_reset(struct virtio_device *device, struct rp_wire_why *why)
+static void
+forget_session(struct virtio_device *device)
 {
 	const struct rp_accel_transport *transport = &device->transport;
 	unsigned int i;
-	int rc = write_reset(device, why);
 
-	/* A device that ignores its driver may still obey its bus. */
-	if (rc == -ETIMEDOUT && device->transport_info.resettable && transport->ops->reset(transport->priv, NULL) == 0)
-		rc = write_reset(device, why);
-	if (rc < 0)
-		return rc;
 	device->negotiated = false;
 	device->driver_ok = false;
 	for (i = 0; i < device->queues_count; i++) {
@@ -82,7 +93,30 @@ virtio_reset(struct virtio_device *device, struct rp_wire_why *why)
 		/* The device is quiet; a refusal leaves an eventfd with it that it has no reason to write. */
 		transport->ops->irq_set(transport->priv, i, -1, NULL);
 	}
-	return 0;
+}
+
+int
+virtio_reset(struct virtio_device *device, struct rp_wire_why *why)
+{
+	int rc = write_reset(device, why);
+
+	if (rc == 0)
+		forget_session(device);
+	return rc;
+}
+
+int
+virtio_reset_hard(struct virtio_device *device, struct rp_wire_why *why)
+{
+	const struct rp_accel_transport *transport = &device->transport;
+	int rc = virtio_reset(device, why);
+
+	if (rc != -ETIMEDOUT || !device->transport_info.resettable)
+		return rc;
+	/* A device that ignores its driver may still obey its bus; if not, why keeps what led here. */
+	if (transport->ops->reset(transport->priv, NULL) < 0 || virtio_enable_bus(device, NULL) < 0)
+		return rc;
+	return virtio_reset(device, why);
 }
 
 /* Without it the device still works, but we learn that it failed only when we use it. */
@@ -111,7 +145,7 @@ accept_features(struct virtio_device *device, uint64_t features, struct rp_wire_
 		rc = write_status(device, status | VIRTIO_STATUS_FEATURES_OK, why);
 	if (rc == 0)
 		rc = read_status(device, &status, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	if ((status & VIRTIO_STATUS_NEEDS_RESET) != 0)
 		return rp_wire_why_set(why, -EIO, "device_status: 0x%02" PRIx64 ", it asks for a reset", status);
@@ -138,7 +172,7 @@ virtio_negotiate(struct virtio_device *device, uint64_t guest_features, struct r
 		rc = accept_features(device, guest_features | device->own_features, why);
 	if (rc == 0)
 		rc = arm_config_vector(device, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	device->guest_features = guest_features;
 	device->negotiated = true;
@@ -172,12 +206,14 @@ virtio_status_check(const struct virtio_device *device, struct rp_wire_why *why)
 	if (device->driver_ok)
 		expected |= VIRTIO_STATUS_DRIVER_OK;
 	rc = read_status(device, &status, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	if ((status & VIRTIO_STATUS_NEEDS_RESET) != 0)
 		return rp_wire_why_set(why, -EIO, "device_status: 0x%02" PRIx64 ", it asks for a reset", status);
 	if (status != expected)
-		return rp_wire_why_set(why, -EIO, "device_status: 0x%02" PRIx64 ", expected 0x%02" PRIx64
-				       ": it was reset by somebody else", status, expected);
+		return rp_wire_why_set(why, -EIO,
+				       "device_status: 0x%02" PRIx64 ", expected 0x%02" PRIx64
+				       ": it was reset by somebody else",
+				       status, expected);
 	return 0;
 }

@@ -53,9 +53,10 @@ check_one(const struct rp_accel_transport *transport, const struct virtio_place 
 		return rp_wire_why_set(why, -EBADMSG, "%s: BAR: %u is absent", rule->name, place->bar);
 	/* Both are 32-bit numbers on the wire: the sum cannot wrap. */
 	if (place->offset_bytes + place->length_bytes > bar_bytes)
-		return rp_wire_why_set(why, -EBADMSG, "%s: offset 0x%" PRIx64 " and length 0x%" PRIx64 " reach beyond "
-				       "BAR %u, which has 0x%" PRIx64 " bytes", rule->name, place->offset_bytes,
-				       place->length_bytes, place->bar, bar_bytes);
+		return rp_wire_why_set(why, -EBADMSG,
+				       "%s: offset 0x%" PRIx64 " and length 0x%" PRIx64 " reach beyond "
+				       "BAR %u, which has 0x%" PRIx64 " bytes",
+				       rule->name, place->offset_bytes, place->length_bytes, place->bar, bar_bytes);
 	return 0;
 }
 
@@ -90,7 +91,8 @@ virtio_layout_check(const struct rp_accel_transport *transport, const struct vir
 		if (!layout->places[i].present) {
 			if (!rules[i].required)
 				continue;
-			return rp_wire_why_set(why, -ENOTSUP, "no %s capability: not a virtio 1.x device (legacy only?)",
+			return rp_wire_why_set(why, -ENOTSUP,
+					       "no %s capability: not a virtio 1.x device (legacy only?)",
 					       rules[i].name);
 		}
 		rc = check_one(transport, &layout->places[i], &rules[i], why);

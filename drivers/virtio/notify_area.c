@@ -30,16 +30,21 @@ check_neighbours(const struct virtio_device *device, uint64_t page, uint64_t pag
 	enum virtio_structure other = virtio_layout_find(&device->layout, notify->bar, page, page_bytes);
 
 	if (count > 1)
-		return rp_wire_why_set(why, -ENOTSUP, "doorbell page is shared by %u queues (multiplier %u, page %" PRIu64
-				       ")", count, device->layout.notify_multiplier, page_bytes);
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "doorbell page is shared by %u queues (multiplier %u, page %" PRIu64 ")", count,
+				       device->layout.notify_multiplier, page_bytes);
 	if (device->all_queues_count > device->doorbells_count)
-		return rp_wire_why_set(why, -ENOTSUP, "doorbell page: the device has %u queues, and only those below %u "
-				       "are known not to share it", device->all_queues_count, device->doorbells_count);
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "doorbell page: the device has %u queues, and only those below %u "
+				       "are known not to share it",
+				       device->all_queues_count, device->doorbells_count);
 	if (other != VIRTIO_STRUCTURES_COUNT)
 		return rp_wire_why_set(why, -ENOTSUP, "doorbell page also holds the %s", virtio_structure_name(other));
 	if (page < notify->offset_bytes || page + page_bytes > notify->offset_bytes + notify->length_bytes)
-		return rp_wire_why_set(why, -ENOTSUP, "doorbell page reaches beyond the notify structure (0x%" PRIx64
-				       " bytes at 0x%" PRIx64 ")", notify->length_bytes, notify->offset_bytes);
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "doorbell page reaches beyond the notify structure (0x%" PRIx64
+				       " bytes at 0x%" PRIx64 ")",
+				       notify->length_bytes, notify->offset_bytes);
 	return 0;
 }
 
@@ -72,8 +77,10 @@ virtio_notify_area(const struct virtio_device *device, unsigned int queue, struc
 		return -ENOTSUP;
 	}
 	if (window.offset_bytes % page_bytes != 0)
-		return rp_wire_why_set(why, -ENOTSUP, "doorbell file: offset 0x%" PRIx64 ", expected a multiple of the "
-				       "page size %" PRIu64, window.offset_bytes, page_bytes);
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "doorbell file: offset 0x%" PRIx64 ", expected a multiple of the "
+				       "page size %" PRIu64,
+				       window.offset_bytes, page_bytes);
 	rc = virtio_window_check(&window, why);
 	if (rc < 0)
 		return rc;

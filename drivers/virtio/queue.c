@@ -18,11 +18,13 @@ set_and_verify(const struct virtio_device *device, uint64_t offset_bytes, uint64
 
 	if (rc == 0)
 		rc = virtio_common_read(device, offset_bytes, 2, &back, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	if (back != value)
-		return rp_wire_why_set(why, -ENOTSUP, "queue %u: %s: reads 0x%" PRIx64 " after 0x%" PRIx64
-				       " was written: the device refuses it", queue, name, back, value);
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "queue %u: %s: reads 0x%" PRIx64 " after 0x%" PRIx64
+				       " was written: the device refuses it",
+				       queue, name, back, value);
 	return 0;
 }
 
@@ -41,12 +43,14 @@ check_config(const struct virtio_device *device, unsigned int queue, const struc
 				       config->num, device->queues[queue].size_max);
 	/* 2.7 */
 	if (config->desc_iova % 16 != 0 || config->avail_iova % 2 != 0 || config->used_iova % 4 != 0)
-		return rp_wire_why_set(why, -EINVAL, "queue %u: ring: desc 0x%" PRIx64 ", avail 0x%" PRIx64 ", used 0x%"
-				       PRIx64 ": expected multiples of 16, 2 and 4", queue, config->desc_iova,
-				       config->avail_iova, config->used_iova);
+		return rp_wire_why_set(why, -EINVAL,
+				       "queue %u: ring: desc 0x%" PRIx64 ", avail 0x%" PRIx64 ", used 0x%" PRIx64
+				       ": expected multiples of 16, 2 and 4",
+				       queue, config->desc_iova, config->avail_iova, config->used_iova);
 	if (config->index != 0 && !virtio_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
-		return rp_wire_why_set(why, -ENOTSUP, "queue %u: index: %u: the device starts rings at index 0 only "
-				       "(class B)", queue, config->index);
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "queue %u: index: %u: the device starts rings at index 0 only (class B)", queue,
+				       config->index);
 	return 0;
 }
 
@@ -70,8 +74,8 @@ program(const struct virtio_device *device, unsigned int queue, const struct rp_
 	if (rc == 0)
 		rc = virtio_common_read(device, COMMON_QUEUE_ENABLE, 2, &enabled, why);
 	if (rc == 0 && enabled != 0)
-		rc = rp_wire_why_set(why, -EIO, "queue %u: queue_enable: reads %" PRIu64 " though it was stopped", queue,
-				     enabled);
+		rc = rp_wire_why_set(why, -EIO, "queue %u: queue_enable: reads %" PRIu64 " though it was stopped",
+				     queue, enabled);
 	if (rc == 0)
 		rc = set_and_verify(device, COMMON_QUEUE_SIZE, config->num, "queue_size", queue, why);
 	if (rc == 0)
@@ -104,10 +108,10 @@ virtio_queue_start(struct virtio_device *device, unsigned int queue, const struc
 {
 	int rc = check_config(device, queue, config, why);
 
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	rc = set_vector(device, queue, config->call_fd, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	rc = program(device, queue, config, why);
 	if (rc < 0) {
@@ -132,11 +136,11 @@ stop_by_queue_reset(const struct virtio_device *device, unsigned int queue, stru
 		rc = virtio_wait(device, COMMON_QUEUE_RESET, 2, 0, "queue_reset", why);
 	if (rc == 0)
 		rc = virtio_common_read(device, COMMON_QUEUE_ENABLE, 2, &enabled, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	if (enabled != 0)
-		return rp_wire_why_set(why, -EIO, "queue %u: queue_enable: reads %" PRIu64 " after a queue reset", queue,
-				       enabled);
+		return rp_wire_why_set(why, -EIO, "queue %u: queue_enable: reads %" PRIu64 " after a queue reset",
+				       queue, enabled);
 	return 0;
 }
 
@@ -147,8 +151,10 @@ stop_by_device_reset(struct virtio_device *device, unsigned int queue, struct rp
 
 	for (i = 0; i < device->queues_count; i++)
 		if (i != queue && device->queues[i].running)
-			return rp_wire_why_set(why, -ENOTSUP, "queue %u: the device cannot stop one queue while queue %u "
-					       "runs (neither RING_RESET nor ring state): a reset stops all", queue, i);
+			return rp_wire_why_set(why, -ENOTSUP,
+					       "queue %u: the device cannot stop one queue while queue %u "
+					       "runs (neither RING_RESET nor ring state): a reset stops all",
+					       queue, i);
 	return virtio_negotiate(device, device->guest_features, why);
 }
 
@@ -170,7 +176,7 @@ virtio_queue_stop(struct virtio_device *device, unsigned int queue, uint16_t *re
 	if (queue >= device->queues_count || !device->queues[queue].running)
 		return rp_wire_why_set(why, -EINVAL, "queue %u: is not running", queue);
 	rc = stop(device, queue, ret_index, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	device->queues[queue].running = false;
 	/* The ring is let go of; that a vector keeps its eventfd longer harms nobody. */

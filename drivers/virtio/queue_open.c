@@ -5,8 +5,8 @@
 #include "virtio.h"
 #include "virtio_regs.h"
 
-#define CTRL_VQ_BIT 17u
-#define MQ_BIT 22u
+#define CTRL_VQ_BIT    17u
+#define MQ_BIT	       22u
 #define RING_RESET_BIT 40u
 
 /*
@@ -25,16 +25,17 @@ count_queues(struct virtio_device *device, uint64_t num_queues, struct rp_wire_w
 	if (count > RP_ACCEL_QUEUES_MAX)
 		count = RP_ACCEL_QUEUES_MAX;
 	if (count < 2)
-		return rp_wire_why_set(why, -EBADMSG, "num_queues: %" PRIu64 ", expected at least one pair", num_queues);
+		return rp_wire_why_set(why, -EBADMSG, "num_queues: %" PRIu64 ", expected at least one pair",
+				       num_queues);
 	if (device->transport_info.msix_count < 2)
-		return rp_wire_why_set(why, -ENOTSUP, "MSI-X: %u vectors, expected at least 2: one for each queue (QEMU: "
-				       "vectors=N)", device->transport_info.msix_count);
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "MSI-X: %u vectors, expected at least 2: one for each queue (QEMU: vectors=N)",
+				       device->transport_info.msix_count);
 	if (count > device->transport_info.msix_count)
 		count = device->transport_info.msix_count;
 	device->queues_count = (unsigned int)count & ~1u;
 	device->all_queues_count = (unsigned int)num_queues;
-	device->doorbells_count =
-		num_queues < VIRTIO_DOORBELLS_MAX ? (unsigned int)num_queues : VIRTIO_DOORBELLS_MAX;
+	device->doorbells_count = num_queues < VIRTIO_DOORBELLS_MAX ? (unsigned int)num_queues : VIRTIO_DOORBELLS_MAX;
 	device->has_config_vector = device->transport_info.msix_count > device->queues_count;
 	return 0;
 }
@@ -48,8 +49,9 @@ open_size(struct virtio_device *device, unsigned int queue, struct rp_wire_why *
 	if (rc < 0)
 		return rc;
 	if (!virtio_is_power_of_two(size) || size > VIRTIO_QUEUE_SIZE_LIMIT)
-		return rp_wire_why_set(why, -EBADMSG, "queue %u: queue_size: %" PRIu64 ", expected a power of two up to "
-				       "%u", queue, size, VIRTIO_QUEUE_SIZE_LIMIT);
+		return rp_wire_why_set(why, -EBADMSG,
+				       "queue %u: queue_size: %" PRIu64 ", expected a power of two up to %u", queue,
+				       size, VIRTIO_QUEUE_SIZE_LIMIT);
 	device->queues[queue].size_max = (uint16_t)size;
 	if (device->queue_size_max == 0 || size < device->queue_size_max)
 		device->queue_size_max = (uint16_t)size;
@@ -72,9 +74,10 @@ open_doorbell(struct virtio_device *device, unsigned int queue, struct rp_wire_w
 	if (queue >= device->queues_count)
 		return 0;
 	if (at + VIRTIO_DOORBELL_BYTES > notify->length_bytes)
-		return rp_wire_why_set(why, -EBADMSG, "queue %u: queue_notify_off: %" PRIu64 " times %u lies beyond the "
-				       "notify structure of 0x%" PRIx64 " bytes", queue, notify_off,
-				       device->layout.notify_multiplier, notify->length_bytes);
+		return rp_wire_why_set(why, -EBADMSG,
+				       "queue %u: queue_notify_off: %" PRIu64 " times %u lies beyond the "
+				       "notify structure of 0x%" PRIx64 " bytes",
+				       queue, notify_off, device->layout.notify_multiplier, notify->length_bytes);
 	if (device->doorbells[queue] % VIRTIO_DOORBELL_BYTES != 0)
 		return rp_wire_why_set(why, -EBADMSG, "queue %u: doorbell: offset 0x%" PRIx64 " is odd", queue,
 				       device->doorbells[queue]);
@@ -92,9 +95,10 @@ virtio_queues_open(struct virtio_device *device, struct rp_wire_why *why)
 		rc = count_queues(device, num_queues, why);
 	if (rc == 0 && virtio_feature(device->device_features, RING_RESET_BIT) &&
 	    device->layout.places[VIRTIO_COMMON].length_bytes < COMMON_WITH_QUEUE_RESET_BYTES)
-		rc = rp_wire_why_set(why, -EBADMSG, "common configuration: length: %" PRIu64 ", expected at least %u with "
-				     "RING_RESET", device->layout.places[VIRTIO_COMMON].length_bytes,
-				     COMMON_WITH_QUEUE_RESET_BYTES);
+		rc = rp_wire_why_set(why, -EBADMSG,
+				     "common configuration: length: %" PRIu64 ", expected at least %u with "
+				     "RING_RESET",
+				     device->layout.places[VIRTIO_COMMON].length_bytes, COMMON_WITH_QUEUE_RESET_BYTES);
 	for (i = 0; i < device->doorbells_count && rc == 0; i++) {
 		rc = virtio_queue_select(device, i, why);
 		if (rc == 0 && i < device->queues_count)

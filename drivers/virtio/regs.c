@@ -40,7 +40,7 @@ virtio_read(const struct virtio_device *device, enum virtio_structure structure,
 	assert(place->present && offset_bytes + width_bytes <= place->length_bytes);
 	rc = device->transport.ops->region_read(device->transport.priv, place->bar, place->offset_bytes + offset_bytes,
 						width_bytes, bytes, why);
-	if (rc < 0) {
+	if (rc != 0) {
 		rp_wire_why_prefix(why, "%s: read at 0x%" PRIx64 ": ", virtio_structure_name(structure), offset_bytes);
 		return virtio_error_from_transport(rc, why);
 	}
@@ -62,8 +62,8 @@ virtio_write(const struct virtio_device *device, enum virtio_structure structure
 	assert(place->present && offset_bytes + width_bytes <= place->length_bytes);
 	for (i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)(value >> 8 * i);
-	rc = device->transport.ops->region_write(device->transport.priv, place->bar,
-						 place->offset_bytes + offset_bytes, width_bytes, bytes, why);
+	rc = device->transport.ops->region_write(device->transport.priv, place->bar, place->offset_bytes + offset_bytes,
+						 width_bytes, bytes, why);
 	if (rc == 0)
 		return 0;
 	rp_wire_why_prefix(why, "%s: write at 0x%" PRIx64 ": ", virtio_structure_name(structure), offset_bytes);
@@ -78,8 +78,8 @@ virtio_common_read(const struct virtio_device *device, uint64_t offset_bytes, un
 }
 
 int
-virtio_common_write(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
-		    uint64_t value, struct rp_wire_why *why)
+virtio_common_write(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t value,
+		    struct rp_wire_why *why)
 {
 	return virtio_write(device, VIRTIO_COMMON, offset_bytes, width_bytes, value, why);
 }
@@ -104,8 +104,9 @@ virtio_wait(const struct virtio_device *device, uint64_t offset_bytes, unsigned 
 		if (rc < 0 || value == expected)
 			return rc;
 		if (rp_wire_clock_ms() >= deadline_ms)
-			return rp_wire_why_set(why, -ETIMEDOUT, "%s: still 0x%02" PRIx64 " after %u ms, expected 0x%02"
-					       PRIx64, name, value, device->wait_ms, expected);
+			return rp_wire_why_set(why, -ETIMEDOUT,
+					       "%s: still 0x%02" PRIx64 " after %u ms, expected 0x%02" PRIx64, name,
+					       value, device->wait_ms, expected);
 		usleep(pause_us);
 		if (pause_us < PAUSE_MAX_US)
 			pause_us *= 2;

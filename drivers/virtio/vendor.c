@@ -7,7 +7,7 @@
 #include "virtio.h"
 
 #define HEADER(field) offsetof(struct rp_accel_vendor_header, field)
-#define QUEUE(field) offsetof(struct rp_accel_vendor_queue, field)
+#define QUEUE(field)  offsetof(struct rp_accel_vendor_queue, field)
 
 static int
 read_header(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t *ret_value,
@@ -28,15 +28,18 @@ check_extent(const struct virtio_device *device, uint64_t stride_bytes, uint64_t
 	uint64_t length_bytes = device->layout.places[VIRTIO_VENDOR].length_bytes;
 
 	if (stride_bytes < sizeof(struct rp_accel_vendor_queue) || stride_bytes % 8 != 0)
-		return rp_wire_why_set(why, -EBADMSG, "ring state: stride: %" PRIu64 ", expected a multiple of 8, at "
-				       "least %zu", stride_bytes, sizeof(struct rp_accel_vendor_queue));
+		return rp_wire_why_set(why, -EBADMSG,
+				       "ring state: stride: %" PRIu64 ", expected a multiple of 8, at least %zu",
+				       stride_bytes, sizeof(struct rp_accel_vendor_queue));
 	if (queues_count < device->queues_count)
 		return rp_wire_why_set(why, -EBADMSG, "ring state: queues: %" PRIu64 ", expected at least %u",
 				       queues_count, device->queues_count);
 	/* Two 16-bit and 32-bit numbers: cannot wrap. */
 	if (sizeof(struct rp_accel_vendor_header) + stride_bytes * queues_count > length_bytes)
-		return rp_wire_why_set(why, -EBADMSG, "ring state: %" PRIu64 " queues of %" PRIu64 " bytes reach beyond "
-				       "its length %" PRIu64, queues_count, stride_bytes, length_bytes);
+		return rp_wire_why_set(why, -EBADMSG,
+				       "ring state: %" PRIu64 " queues of %" PRIu64 " bytes reach beyond "
+				       "its length %" PRIu64,
+				       queues_count, stride_bytes, length_bytes);
 	return 0;
 }
 
@@ -57,7 +60,7 @@ virtio_vendor_open(struct virtio_device *device, struct rp_wire_why *why)
 		rc = read_header(device, HEADER(queues_count), 4, &queues_count, why);
 	if (rc == 0)
 		rc = read_header(device, HEADER(flags), 4, &flags, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	if (magic != RP_ACCEL_VENDOR_MAGIC)
 		return rp_wire_why_set(why, -EBADMSG, "ring state: magic: 0x%" PRIx64 ", expected 0x%x", magic,
@@ -66,7 +69,7 @@ virtio_vendor_open(struct virtio_device *device, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -EBADMSG, "ring state: version: %" PRIu64 ", expected %u", version,
 				       RP_ACCEL_VENDOR_VERSION);
 	rc = check_extent(device, stride_bytes, queues_count, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	device->vendor.flags = (uint32_t)flags;
 	device->vendor.stride_bytes = (uint16_t)stride_bytes;
@@ -80,8 +83,7 @@ virtio_vendor_has(const struct virtio_device *device, uint32_t flag_mask)
 }
 
 int
-virtio_vendor_set_index(const struct virtio_device *device, unsigned int queue, uint16_t index,
-			struct rp_wire_why *why)
+virtio_vendor_set_index(const struct virtio_device *device, unsigned int queue, uint16_t index, struct rp_wire_why *why)
 {
 	uint64_t at = queue_register(device, queue, QUEUE(index));
 	uint64_t back;
@@ -89,7 +91,7 @@ virtio_vendor_set_index(const struct virtio_device *device, unsigned int queue, 
 
 	if (rc == 0)
 		rc = virtio_read(device, VIRTIO_VENDOR, at, 4, &back, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	if (back != index)
 		return rp_wire_why_set(why, -EIO, "ring state: queue %u: index: reads %" PRIu64 " after %u was written",
@@ -98,8 +100,7 @@ virtio_vendor_set_index(const struct virtio_device *device, unsigned int queue, 
 }
 
 int
-virtio_vendor_stop(const struct virtio_device *device, unsigned int queue, uint16_t *ret_index,
-		   struct rp_wire_why *why)
+virtio_vendor_stop(const struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
 {
 	uint64_t control_at = queue_register(device, queue, QUEUE(control));
 	uint64_t state, index;
@@ -109,11 +110,11 @@ virtio_vendor_stop(const struct virtio_device *device, unsigned int queue, uint1
 		rc = virtio_read(device, VIRTIO_VENDOR, control_at, 4, &state, why);
 	if (rc == 0)
 		rc = virtio_read(device, VIRTIO_VENDOR, queue_register(device, queue, QUEUE(index)), 4, &index, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	if (state != RP_ACCEL_VENDOR_STOPPED)
-		return rp_wire_why_set(why, -EIO, "ring state: queue %u: control: reads %" PRIu64 " after a stop", queue,
-				       state);
+		return rp_wire_why_set(why, -EIO, "ring state: queue %u: control: reads %" PRIu64 " after a stop",
+				       queue, state);
 	if (index > UINT16_MAX)
 		return rp_wire_why_set(why, -EIO, "ring state: queue %u: index: 0x%" PRIx64 ", expected 16 bits", queue,
 				       index);
@@ -145,7 +146,7 @@ virtio_vendor_counters(const struct virtio_device *device, unsigned int queue,
 		int rc = virtio_read(device, VIRTIO_VENDOR, queue_register(device, queue, fields[i].at_bytes), 8,
 				     fields[i].value, why);
 
-		if (rc < 0)
+		if (rc != 0)
 			return rc;
 	}
 	*ret_counters = counters;

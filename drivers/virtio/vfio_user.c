@@ -24,7 +24,7 @@ parse(const struct rp_accel_devargs *args, struct rp_vfio_user_config *ret_confi
 		return rp_wire_why_set(why, -EBADMSG, "key 'socket': '%.40s...': %zu bytes, expected at most %u", path,
 				       strlen(path), PATH_MAX_BYTES);
 	rc = rp_accel_devargs_get_u32(args, "timeout_ms", TIMEOUT_MIN_MS, TIMEOUT_MAX_MS, &timeout_ms, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	ret_config->socket_path = path;
 	ret_config->timeout_ms = timeout_ms;
@@ -44,12 +44,12 @@ open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, str
 {
 	struct rp_accel_transport transport = {0};
 	struct rp_virtio_config virtio_config;
-	struct rp_vfio_user_config config;
+	struct rp_vfio_user_config config = {0};
 	int rc = parse(args, &config, why);
 
 	if (rc == 0)
 		rc = rp_vfio_user_open(&config, &transport, why);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	virtio_config.wait_ms = config.timeout_ms;
 	rc = rp_virtio_open(&transport, &virtio_config, ret_accel, why);
