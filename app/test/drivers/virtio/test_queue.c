@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include "fixture.h"
+
+static int
+stop(struct fixture *fixture, unsigned int queue, uint16_t *ret_index)
+{
+	return fixture->accel.ops->queue_stop(fixture->accel.priv, queue, ret_index, &fixture->why);
+}
+
+static void
+a_start_programs_the_ring(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct fake_queue *queue = &fixture->fake.queues[2];
+
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 2, 0xfffe, 77), 0);
+	assert_int_equal(queue->enable, 1);
+	assert_int_equal(queue->size, 64);
+	assert_int_equal(queue->vector, 2);
+	assert_int_equal(queue->index, 0xfffe);
+	assert_true(queue->desc == 0x123656780ull);
+	assert_true(queue->driver == 0x223656784ull);
+	assert_true(queue->device == 0x323656788ull);
+	assert_int_equal(fixture->fake.queues[1].enable, 0);
+}
+
+static void
+the_very_eventfd_goes_to_its_vector(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned int sets_count;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 1, 0, 77), 0);
+	assert_int_equal(fixture_start(fixture, 0, 0, 55), 0);
+	assert_int_equal(fixture->fake.irq_fds[1], 77);
+	assert_int_equal(fixture->fake.irq_fds[0], 55);
+	sets_count = fixture->fake.irq_sets_count;
+	assert_int_equal(fixture->accel.ops->queue_call(fixture->accel.priv, 1, 78, &fixture->why), 0);
+	assert_int_equal(fixture->fake.irq_fds[1], 78);
+	assert_int_equal(fixture->fake.irq_fds[0], 55);
+	assert_int_equal(fixture->fake.irq_sets_count, sets_count + 1);
+	assert_int_equal(fixture->accel.ops->queue_call(fixture->accel.priv, 1, -1, &fixture->why), 0);
+	assert_int_equal(fixture->fake.irq_fds[1], -1);
+	/* The ring goes on. */
+	assert_int_equal(fixture->fake.queues[1].enable, 1);
+}
+
+static void
+class_a_stops_and_goes_on_elsewhere(void **state)
+{
+	struct fixture *fixture = *state;
+	uint16_t index = 0;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 100, 77), 0);
+	fixture->fake.queues[0].index = 0xfff0;
+	assert_int_equal(stop(fixture, 0, &index), 0);
+	assert_int_equal(index, 0xfff0);
+	assert_int_equal(fixture->fake.irq_fds[0], -1);
+	assert_int_equal(fixture_start(fixture, 0, index, 77), 0);
+	assert_int_equal(fixture->fake.queues[0].index, 0xfff0);
+}
+
+static void
+class_a_stops_one_queue_of_several(void **state)
+{
+	struct fixture *fixture = *state;
+	uint16_t index;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	assert_int_equal(fixture_start(fixture, 1, 0, 78), 0);
+	assert_int_equal(stop(fixture, 0, &index), 0);
+	assert_int_equal(fixture->fake.queues[1].enable, 1);
+	assert_int_equal(fixture->fake.irq_fds[1], 78);
+}
+
+static void
+class_b_starts_at_zero_only(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_remove_vendor(&fixture->fake);
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 1, 77), -ENOTSUP);
+	fixture_assert_why(fixture, "queue 0: index: 1: the device starts rings at index 0 only (class B)");
+	assert_int_equal(fixture->fake.irq_sets_count, 1); /* the configuration's */
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+}
+
+static void
+class_b_stops_by_queue_reset(void **state)
+{
+	struct fixture *fixture = *state;
+	uint16_t index = 42;
+
+	fake_remove_vendor(&fixture->fake);
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	assert_int_equal(fixture_start(fixture, 1, 0, 78), 0);
+	assert_int_equal(stop(fixture, 0, &index), 0);
+	/* It does not know where. */
+	assert_int_equal(index, 42);
+	assert_int_equal(fixture->fake.queues[0].enable, 0);
+	assert_int_equal(fixture->fake.queues[1].enable, 1);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+}
+
+static void
+class_b_without_queue_reset_stops_the_last_one_by_device_reset(void **state)
+{
+	struct fixture *fixture = *state;
+	uint16_t index;
+
+	fake_remove_vendor(&fixture->fake);
+	fixture->fake.features &= ~FAKE_RING_RESET;
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	assert_int_equal(fixture_start(fixture, 1, 0, 78), 0);
+	assert_int_equal(stop(fixture, 0, &index), -ENOTSUP);
+	fixture_assert_why(fixture, "queue 0: the device cannot stop one queue while queue 1 runs (neither RING_RESET "
+				    "nor ring state): a reset stops all");
+	assert_int_equal(fixture->fake.queues[0].enable, 1);
+	/* What the reason says. */
+	assert_int_equal(fixture->accel.ops->reset(fixture->accel.priv, &fixture->why), 0);
+	assert_int_equal(fixture->fake.queues[0].enable, 0);
+	assert_int_equal(fixture->accel.ops->set_features(fixture->accel.priv, FAKE_VERSION_1, &fixture->why), 0);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	assert_int_equal(stop(fixture, 0, &index), 0);
+	assert_int_equal(fixture->fake.status, 0x0b);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+}
+
+static void
+bad_requests_are_ours(void **state)
+{
+	struct fixture *fixture = *state;
+	struct rp_accel_queue_config config = {.num = 64, .call_fd = -1};
+	const struct rp_accel_ops *ops;
+	uint16_t index;
+
+	fixture_negotiate(fixture);
+	ops = fixture->accel.ops;
+	assert_int_equal(fixture_start(fixture, 4, 0, -1), -EINVAL);
+	assert_int_equal(fixture_start(fixture, UINT32_MAX, 0, -1), -EINVAL);
+	config.num = 0;
+	assert_int_equal(ops->queue_start(fixture->accel.priv, 0, &config, NULL), -EINVAL);
+	config.num = 48;
+	assert_int_equal(ops->queue_start(fixture->accel.priv, 0, &config, NULL), -EINVAL);
+	config.num = 512;
+	assert_int_equal(ops->queue_start(fixture->accel.priv, 0, &config, &fixture->why), -EINVAL);
+	fixture_assert_why(fixture, "queue 0: size: 512, expected a power of two up to 256");
+	config.num = 64;
+	config.used_iova = 2;
+	assert_int_equal(ops->queue_start(fixture->accel.priv, 0, &config, &fixture->why), -EINVAL);
+	fixture_assert_why(fixture, "expected multiples of 16, 2 and 4");
+	assert_int_equal(stop(fixture, 0, &index), -EINVAL);
+	assert_int_equal(stop(fixture, UINT32_MAX, &index), -EINVAL);
+	assert_int_equal(ops->queue_call(fixture->accel.priv, 0, 5, NULL), -EINVAL);
+	assert_int_equal(ops->queue_kick(fixture->accel.priv, 0), -EINVAL);
+	assert_int_equal(fixture_start(fixture, 0, 0, -1), 0);
+	assert_int_equal(fixture_start(fixture, 0, 0, -1), -EBUSY);
+}
+
+static void
+refusals_of_the_device_are_named_and_leave_it_usable(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake_lies *lies = &fixture->fake.lies;
+
+	fixture_negotiate(fixture);
+	lies->size_refused = true;
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), -ENOTSUP);
+	fixture_assert_why(fixture, "queue 0: queue_size: reads 0x100 after 0x40 was written: the device refuses it");
+	lies->size_refused = false;
+	lies->vector_refused = true;
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), -ENOTSUP);
+	fixture_assert_why(fixture, "queue 0: queue_msix_vector: reads 0xffff after 0x0 was written");
+	lies->vector_refused = false;
+	lies->enable_refused = true;
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), -ENOTSUP);
+	fixture_assert_why(fixture, "queue 0: queue_enable: reads 0x0 after 0x1 was written");
+	lies->enable_refused = false;
+	assert_int_equal(fixture->fake.irq_fds[0], -1);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+}
+
+/* Each ends with a device that has failed, was reset, and is therefore quiet. */
+static void
+assert_failed(struct fixture *fixture, int rc, int error, const char *words)
+{
+	assert_int_equal(rc, error);
+	fixture_assert_why(fixture, words);
+	assert_int_equal(fixture_start(fixture, 1, 0, -1), error);
+	fixture_assert_why(fixture, words);
+	assert_true(fixture->accel.ops->is_quiet(fixture->accel.priv));
+	assert_int_equal(fixture->fake.status, 0);
+}
+
+static void
+an_eventfd_that_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture_negotiate(fixture);
+	fixture->fake.lies.irq_error = -EPERM;
+	assert_failed(fixture, fixture_start(fixture, 0, 0, 77), -EIO, "queue 0: MSI-X vector: vector 0 refused");
+}
+
+static void
+a_stop_that_is_ignored(void **state)
+{
+	struct fixture *fixture = *state;
+	uint16_t index = 9;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	fixture->fake.lies.stop_ignored = true;
+	assert_failed(fixture, stop(fixture, 0, &index), -EIO, "queue 0: control: reads 1 after a stop");
+	assert_int_equal(index, 9);
+}
+
+static void
+an_index_that_is_not_kept(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture_negotiate(fixture);
+	fixture->fake.lies.index_xor = 1;
+	assert_failed(fixture, fixture_start(fixture, 0, 6, 77), -EIO, "queue 0: index: reads 7 after 6 was written");
+}
+
+static void
+an_index_of_more_than_16_bits(void **state)
+{
+	struct fixture *fixture = *state;
+	uint16_t index;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 6, 77), 0);
+	fixture->fake.lies.index_xor = 0x10000;
+	assert_failed(fixture, stop(fixture, 0, &index), -EIO, "queue 0: index: 0x10006, expected 16 bits");
+}
+
+static void
+a_queue_that_runs_before_it_was_started(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture_negotiate(fixture);
+	fixture->fake.queues[0].enable = 1;
+	assert_failed(fixture, fixture_start(fixture, 0, 0, 77), -EIO, "queue 0: queue_enable: reads 1");
+}
+
+static void
+a_queue_reset_that_never_ends(void **state)
+{
+	struct fixture *fixture = *state;
+	uint16_t index;
+
+	fake_remove_vendor(&fixture->fake);
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	fixture->fake.lies.queue_reset_stuck = true;
+	assert_failed(fixture, stop(fixture, 0, &index), -ETIMEDOUT, "queue_reset: still 0x01 after 20 ms");
+}
+
+static void
+a_queue_reset_that_leaves_it_enabled(void **state)
+{
+	struct fixture *fixture = *state;
+	uint16_t index;
+
+	fake_remove_vendor(&fixture->fake);
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	fixture->fake.lies.enable_kept = true;
+	assert_failed(fixture, stop(fixture, 0, &index), -EIO, "queue_enable: reads 1 after a queue reset");
+}
+
+static void
+no_proof_when_the_reset_is_ignored_too(void **state)
+{
+	struct fixture *fixture = *state;
+	uint16_t index;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	fixture->fake.lies.stop_ignored = true;
+	fixture->fake.lies.reset_ignored = true;
+	assert_int_equal(stop(fixture, 0, &index), -EIO);
+	assert_false(fixture->accel.ops->is_quiet(fixture->accel.priv));
+	fixture->fake.quiet = true;
+	assert_true(fixture->accel.ops->is_quiet(fixture->accel.priv));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_start_programs_the_ring),
+		TEST(the_very_eventfd_goes_to_its_vector),
+		TEST(class_a_stops_and_goes_on_elsewhere),
+		TEST(class_a_stops_one_queue_of_several),
+		TEST(class_b_starts_at_zero_only),
+		TEST(class_b_stops_by_queue_reset),
+		TEST(class_b_without_queue_reset_stops_the_last_one_by_device_reset),
+		TEST(bad_requests_are_ours),
+		TEST(refusals_of_the_device_are_named_and_leave_it_usable),
+		TEST(an_eventfd_that_is_refused),
+		TEST(a_stop_that_is_ignored),
+		TEST(an_index_that_is_not_kept),
+		TEST(an_index_of_more_than_16_bits),
+		TEST(a_queue_that_runs_before_it_was_started),
+		TEST(a_queue_reset_that_never_ends),
+		TEST(a_queue_reset_that_leaves_it_enabled),
+		TEST(no_proof_when_the_reset_is_ignored_too),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

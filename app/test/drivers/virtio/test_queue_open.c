@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include "fixture.h"
+
+static struct rp_accel_info
+open_info(struct fixture *fixture)
+{
+	struct rp_accel_info info;
+
+	fixture_open_ok(fixture);
+	fixture->accel.ops->get_info(fixture->accel.priv, &info);
+	return info;
+}
+
+static void
+all_queues_are_counted(void **state)
+{
+	struct rp_accel_info info = open_info(*state);
+
+	assert_int_equal(info.queues_count, 4);
+	assert_int_equal(info.queue_size_max, 256);
+}
+
+static void
+the_smallest_queue_counts(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->fake.queues[2].size_max = fixture->fake.queues[2].size = 16;
+	assert_int_equal(open_info(fixture).queue_size_max, 16);
+}
+
+static void
+the_control_queue_is_not_counted(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->fake.features |= FAKE_CTRL_VQ;
+	fixture->fake.num_queues = 5;
+	/* Not ours: whatever its size says. */
+	fixture->fake.queues[4].size_max = fixture->fake.queues[4].size = 0;
+	assert_int_equal(open_info(fixture).queues_count, 4);
+}
+
+static void
+without_our_control_queue_mq_has_one_live_pair(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->fake.features |= FAKE_CTRL_VQ | FAKE_MQ;
+	fixture->fake.num_queues = 5;
+	assert_int_equal(open_info(fixture).queues_count, 2);
+}
+
+static void
+odd_queues_make_whole_pairs(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->fake.num_queues = 3;
+	assert_int_equal(open_info(fixture).queues_count, 2);
+}
+
+static void
+vectors_limit_queues(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->fake.info.msix_count = 3;
+	assert_int_equal(open_info(fixture).queues_count, 2);
+}
+
+static void
+more_queues_than_we_use(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->fake.num_queues = 0xffff;
+	fixture->fake.info.msix_count = 300;
+	fixture->fake.vendor.queues_count = 300;
+	fixture->fake.vendor.stride_bytes = 64;
+	fake_put_u32(&fixture->fake, FAKE_CAP_VENDOR + 12, 0x8000);
+	fixture->fake.region_sizes[FAKE_BAR_REGISTERS] = 0x10000;
+	fake_put_u32(&fixture->fake, FAKE_CAP_NOTIFY + 12, 300 * FAKE_PAGE);
+	fixture->fake.region_sizes[FAKE_BAR_NOTIFY] = 300 * FAKE_PAGE;
+	assert_int_equal(open_info(fixture).queues_count, RP_ACCEL_QUEUES_MAX);
+}
+
+static void
+no_queues(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->fake.num_queues = 0;
+	fixture_assert_refused(fixture, -EBADMSG, "num_queues: 0, expected at least one pair");
+	fixture->fake.num_queues = 1;
+	fixture_assert_refused(fixture, -EBADMSG, "num_queues: 1, expected at least one pair");
+	fixture->fake.num_queues = 2;
+	fixture->fake.features |= FAKE_CTRL_VQ;
+	fixture_assert_refused(fixture, -EBADMSG, "num_queues: 2, expected at least one pair");
+}
+
+static void
+too_few_vectors(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->fake.info.msix_count = 1;
+	fixture_assert_refused(fixture, -ENOTSUP, "MSI-X: 1 vectors, expected at least 2");
+}
+
+static void
+sizes_that_cannot_be(void **state)
+{
+	static const uint16_t sizes[] = {0, 3, 100, 0x8001, 0xffff};
+	struct fixture *fixture = *state;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		fixture->fake.queues[1].size_max = sizes[i];
+		fixture_assert_refused(fixture, -EBADMSG, "queue 1: queue_size: ");
+		fixture_assert_why(fixture, "expected a power of two up to 32768");
+	}
+}
+
+static void
+a_doorbell_beyond_the_notify_structure(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->fake.queues[3].notify_off = 4;
+	fixture_assert_refused(
+		fixture, -EBADMSG,
+		"queue 3: queue_notify_off: 4 times 4096 lies beyond the notify structure of 0x4000 bytes");
+	fixture->fake.queues[3].notify_off = 0xffff;
+	fake_put_u32(&fixture->fake, FAKE_CAP_NOTIFY + 16, 0xffffffff);
+	fixture_assert_refused(fixture, -EBADMSG, "lies beyond the notify structure");
+}
+
+static void
+an_odd_doorbell(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_put_u32(&fixture->fake, FAKE_CAP_NOTIFY + 16, 1);
+	fixture_assert_refused(fixture, -EBADMSG, "queue 1: doorbell: offset 0x1 is odd");
+}
+
+static void
+ring_reset_without_its_register(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->fake.features |= FAKE_RING_RESET;
+	fake_put_u32(&fixture->fake, FAKE_CAP_COMMON + 12, 56);
+	fixture_assert_refused(fixture, -EBADMSG,
+			       "common configuration: length: 56, expected at least 60 with RING_RESET");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(all_queues_are_counted),
+		TEST(the_smallest_queue_counts),
+		TEST(the_control_queue_is_not_counted),
+		TEST(without_our_control_queue_mq_has_one_live_pair),
+		TEST(odd_queues_make_whole_pairs),
+		TEST(vectors_limit_queues),
+		TEST(more_queues_than_we_use),
+		TEST(no_queues),
+		TEST(too_few_vectors),
+		TEST(sizes_that_cannot_be),
+		TEST(a_doorbell_beyond_the_notify_structure),
+		TEST(an_odd_doorbell),
+		TEST(ring_reset_without_its_register),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
