@@ -255,6 +255,30 @@ port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const
 	}
 }
 
+int
+port_accelerator_stop_all(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
+{
+	struct port_accelerator *accelerator = &port->accelerators[index];
+	unsigned int i;
+	int rc = accelerator->accel.ops->reset(accelerator->accel.priv, why);
+
+	if (rc == 0)
+		rc = accelerator->accel.ops->set_features(accelerator->accel.priv,
+							  port->features & ~port_vhost_own_features(port), why);
+	if (rc < 0) {
+		port_accelerator_fail(port, index, rc, why);
+		return rc;
+	}
+	for (i = 0; i < port->queues_count; i++)
+		if (queue_is_on(&port->queues[i], index) && port->queues[i].running)
+			port_queue_stopped(port, &port->queues[i], false, 0);
+	/* Those that should run start again, where the device can start at their index; else they say why not. */
+	for (i = 0; i < port->queues_count; i++)
+		if (queue_is_on(&port->queues[i], index))
+			port_queue_update(port, &port->queues[i], NULL);
+	return 0;
+}
+
 /* With proof that the old owner is gone, rings go on from the used index. */
 static void
 release_queues(struct rp_port *port, unsigned int index)
@@ -284,10 +308,9 @@ doorbells_outstanding(const struct rp_port *port, unsigned int index)
 }
 
 static int
-check_replacement(const struct rp_port *port, unsigned int index, const struct rp_accel_info *before,
+check_replacement(const struct rp_port *port, const struct rp_accel_info *before, const struct rp_accel_info *now,
 		  struct rp_wire_why *why)
 {
-	const struct rp_accel_info *now = &port->accelerators[index].info;
 	uint64_t needed = port->features_offered & ~port_vhost_own_features(port);
 
 	if ((needed & ~now->features) != 0)
@@ -299,34 +322,69 @@ check_replacement(const struct rp_port *port, unsigned int index, const struct r
 	return 0;
 }
 
-static void
-reopen(struct rp_port *port, unsigned int index, uint64_t now_ms)
+/*
+ * A device that was reset over a new connection touches no ring of the old one,
+ * if it is the same process that answered. Another process on the same socket
+ * proves nothing: the old one may only be stopped.
+ */
+static int
+prove(const struct port_accelerator *accelerator, bool was_quiet, const struct rp_accel_info *now,
+      struct rp_wire_why *why)
+{
+	if (!accelerator->failed || was_quiet || accelerator->info.peer_pid == now->peer_pid)
+		return 0;
+	return rp_wire_why_set(why, -EBUSY, "pid %d answers now, but pid %d was not seen to end: end it", now->peer_pid,
+			       accelerator->info.peer_pid);
+}
+
+static int
+reopen(struct rp_port *port, unsigned int index, bool was_quiet, struct rp_wire_why *why)
 {
 	struct port_accelerator *accelerator = &port->accelerators[index];
-	struct rp_accel_info before = accelerator->info;
-	struct rp_wire_why why = {0};
-	unsigned int i;
-	int rc = open_one(port, index, &why);
+	struct rp_accel candidate = {0};
+	struct rp_accel_info info;
+	int rc = rp_accel_open(port->registry, accelerator->arguments, &candidate, why);
 
+	if (rc < 0)
+		return rc;
+	candidate.ops->get_info(candidate.priv, &info);
+	rc = prove(accelerator, was_quiet, &info, why);
 	if (rc == 0) {
-		/* A device that was reset over a new connection touches no ring of the old one. */
 		release_queues(port, index);
-		rc = check_replacement(port, index, &before, &why);
-		if (rc == 0)
-			rc = bring_up_to_date(port, accelerator, &why);
-		if (rc < 0)
-			close_one(port, accelerator);
+		rc = check_replacement(port, &accelerator->info, &info, why);
 	}
 	if (rc < 0) {
-		accelerator->info = before;
-		accelerator->retry_at_ms = now_ms + port->reconnect_ms;
-		if (!accelerator->waiting_logged)
-			port_event(port, RP_PORT_EVENT_NOTICE, -1, "accelerator-waiting", "%s: %s; trying every %u ms",
-				   accelerator->arguments, why.text, port->reconnect_ms);
-		accelerator->waiting_logged = true;
-		snprintf(accelerator->reason, sizeof(accelerator->reason), "accelerator is gone: %.120s", why.text);
-		return;
+		rp_accel_close(&candidate);
+		return rc;
 	}
+	close_one(port, accelerator);
+	accelerator->accel = candidate;
+	accelerator->info = info;
+	rc = watch(port, index);
+	if (rc == 0)
+		rc = bring_up_to_date(port, accelerator, why);
+	if (rc < 0)
+		close_one(port, accelerator);
+	return rc;
+}
+
+static void
+retry_later(struct rp_port *port, struct port_accelerator *accelerator, uint64_t now_ms, const struct rp_wire_why *why)
+{
+	accelerator->retry_at_ms = now_ms + port->reconnect_ms;
+	snprintf(accelerator->reason, sizeof(accelerator->reason), "accelerator is gone: %.120s", why->text);
+	if (!accelerator->waiting_logged)
+		port_event(port, RP_PORT_EVENT_NOTICE, -1, "accelerator-waiting", "%s: %s; trying every %u ms",
+			   accelerator->arguments, why->text, port->reconnect_ms);
+	accelerator->waiting_logged = true;
+}
+
+static void
+welcome_back(struct rp_port *port, unsigned int index)
+{
+	struct port_accelerator *accelerator = &port->accelerators[index];
+	unsigned int i;
+
 	accelerator->retry_at_ms = 0;
 	accelerator->reason[0] = '\0';
 	port_event(port, RP_PORT_EVENT_NOTICE, -1, "accelerator-back", "%s", accelerator->arguments);
@@ -343,20 +401,23 @@ static void
 tick_one(struct rp_port *port, unsigned int index, uint64_t now_ms)
 {
 	struct port_accelerator *accelerator = &port->accelerators[index];
+	struct rp_wire_why why = {0};
+	bool quiet;
 
 	if (accelerator->retry_at_ms == 0 || now_ms < accelerator->retry_at_ms)
 		return;
-	if (accelerator->failed) {
-		if (accelerator->accel.ops->is_quiet(accelerator->accel.priv))
-			release_queues(port, index);
-		/* The doorbell's page may die with the device: its mappings go first. */
-		if (doorbells_outstanding(port, index)) {
-			accelerator->retry_at_ms = now_ms + port->reconnect_ms;
-			return;
-		}
-		close_one(port, accelerator);
+	quiet = accelerator->failed && accelerator->accel.ops->is_quiet(accelerator->accel.priv);
+	if (quiet)
+		release_queues(port, index);
+	/* The doorbell's page may die with the device: its mappings go first. */
+	if (accelerator->failed && doorbells_outstanding(port, index)) {
+		accelerator->retry_at_ms = now_ms + port->reconnect_ms;
+		return;
 	}
-	reopen(port, index, now_ms);
+	if (reopen(port, index, quiet, &why) < 0)
+		retry_later(port, accelerator, now_ms, &why);
+	else
+		welcome_back(port, index);
 }
 
 void

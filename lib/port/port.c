@@ -227,6 +227,8 @@ set_user_enabled(struct rp_port *port, unsigned int index, bool enabled, struct 
 				       port->accelerators[queue->accelerator].reason);
 	queue->user_enabled = enabled;
 	rc = port_queue_update(port, queue, why);
+	if (rc == -ENOTSUP && !enabled)
+		queue->user_enabled = true; /* it goes on as it was */
 	port_timer_update(port);
 	return rc;
 }

@@ -155,6 +155,8 @@ void port_accelerators_tick(struct rp_port *port, uint64_t now_ms);
 uint64_t port_accelerators_deadline(const struct rp_port *port);
 /* The accelerator does not answer any more. */
 void port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const struct rp_wire_why *why);
+/* Reset the device: every queue of it stops. 0, or why there is no proof of it. */
+int port_accelerator_stop_all(struct rp_port *port, unsigned int index, struct rp_wire_why *why);
 bool port_accelerator_usable(const struct rp_port *port, int index);
 
 /* queue.c */
@@ -164,6 +166,8 @@ void port_queues_destroy(struct rp_port *port);
 int port_queue_update(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
 /* The accelerator is gone and cannot be asked: the position comes from the used ring. */
 void port_queue_index_from_used(struct rp_port *port, struct port_queue *queue);
+/* The accelerator let go of the ring, at `index` if it knows one exactly. */
+void port_queue_stopped(struct rp_port *port, struct port_queue *queue, bool exact, uint16_t index);
 enum rp_port_queue_mode port_queue_mode(const struct port_queue *queue);
 void port_queue_reason(const struct rp_port *port, const struct port_queue *queue, char *ret_text, size_t size);
 bool port_queue_counters(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_counters *ret);

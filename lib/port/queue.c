@@ -99,27 +99,55 @@ start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 	return 0;
 }
 
-static int
-stop(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+void
+port_queue_index_from_used(struct rp_port *port, struct port_queue *queue)
 {
-	const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
-	uint16_t index = 0;
-	int rc;
+	const uint16_t *used;
 
-	rc = accel->ops->queue_stop(accel->priv, queue->accelerator_queue, &index, why);
-	if (rc < 0) {
-		port_event(port, RP_PORT_EVENT_ERROR, (int)queue->index, "queue-stop-failed", "%s", why->text);
-		port_accelerator_fail(port, (unsigned int)queue->accelerator, rc, why);
-		return rc;
-	}
+	/* flags, then the index: virtio 1.2, 2.7.8. What was taken but not used is done again. */
+	used = rp_dma_space_translate(port->memory, queue->vring.used_gpa, 4, RP_DMA_READ);
+	if (used != NULL)
+		queue->next_index = le16toh(__atomic_load_n(&used[1], __ATOMIC_ACQUIRE));
+}
+
+/* The accelerator touches the ring no more. */
+void
+port_queue_stopped(struct rp_port *port, struct port_queue *queue, bool exact, uint16_t index)
+{
 	queue->running = false;
-	queue->next_index = index;
+	if (exact)
+		queue->next_index = index;
+	else
+		port_queue_index_from_used(port, queue);
 	if (queue->frontend_started && queue->frontend_enabled)
 		queue->moves++;
 	port_relay_stop(port, queue);
 	port_doorbell_stopped(port, queue);
-	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "queue-stopped", "at index %u", index);
-	return 0;
+	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "queue-stopped", "at index %u%s", queue->next_index,
+		   exact ? "" : ", the used ring's");
+}
+
+static int
+stop(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+{
+	const struct port_accelerator *accelerator = &port->accelerators[queue->accelerator];
+	uint16_t index = 0;
+	int rc;
+
+	rc = accelerator->accel.ops->queue_stop(accelerator->accel.priv, queue->accelerator_queue, &index, why);
+	if (rc == 0) {
+		port_queue_stopped(port, queue, accelerator->info.class == RP_ACCEL_CLASS_A, index);
+		return 0;
+	}
+	port_event(port, RP_PORT_EVENT_ERROR, (int)queue->index, "queue-stop-failed", "%s", why->text);
+	if (rc != -ENOTSUP) {
+		port_accelerator_fail(port, (unsigned int)queue->accelerator, rc, why);
+		return rc;
+	}
+	/* It cannot stop one queue alone. Who only prefers it stopped is refused; a ring that goes must go. */
+	if (queue->frontend_started)
+		return rc;
+	return port_accelerator_stop_all(port, (unsigned int)queue->accelerator, why);
 }
 
 int
@@ -133,17 +161,6 @@ port_queue_update(struct rp_port *port, struct port_queue *queue, struct rp_wire
 	if (wanted == queue->running)
 		return 0;
 	return wanted ? start(port, queue, why) : stop(port, queue, why);
-}
-
-void
-port_queue_index_from_used(struct rp_port *port, struct port_queue *queue)
-{
-	const uint16_t *used;
-
-	/* flags, then the index: virtio 1.2, 2.7.8. What was taken but not used is done again. */
-	used = rp_dma_space_translate(port->memory, queue->vring.used_gpa, 4, RP_DMA_READ);
-	if (used != NULL)
-		queue->next_index = le16toh(__atomic_load_n(&used[1], __ATOMIC_ACQUIRE));
 }
 
 enum rp_port_queue_mode

@@ -12,6 +12,8 @@
 
 static struct fake_accel fake_accel;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char handles[8]; /* one per life of the device: what closes late must not close its successor */
+static char *current;
 static char second_device; /* the same fake again, as another accelerator of a port */
 
 static void
@@ -96,7 +98,8 @@ get_info(void *priv, struct rp_accel_info *info)
 	info->features = fake_accel.features;
 	info->queues_count = FAKE_ACCEL_QUEUES;
 	info->queue_size_max = 256;
-	info->class = RP_ACCEL_CLASS_A;
+	info->class = fake_accel.class;
+	info->peer_pid = fake_accel.peer_pid;
 	info->notify_by_address = !fake_accel.notify_by_value;
 	info->vfio_file_fd = -1;
 }
@@ -173,7 +176,8 @@ queue_stop(void *priv, unsigned int index, uint16_t *ret_index, struct rp_wire_w
 	assert_true(queue->running);
 	queue->running = false;
 	queue->stops++;
-	*ret_index = queue->index;
+	if (fake_accel.class == RP_ACCEL_CLASS_A)
+		*ret_index = queue->index;
 	return 0;
 }
 
@@ -226,17 +230,48 @@ static int
 get_fd(void *priv)
 {
 	LOCKED;
-	return priv == &fake_accel ? fake_accel.failure_fd : -1;
+	return priv == current ? fake_accel.failure_fd : -1;
+}
+
+static bool
+is_dead(void)
+{
+	struct pollfd dead = {.fd = fake_accel.failure_fd, .events = POLLIN};
+
+	return poll(&dead, 1, 0) == 1;
 }
 
 static int
 process(void *priv, struct rp_wire_why *why)
 {
 	LOCKED;
-	struct pollfd dead = {.fd = fake_accel.failure_fd, .events = POLLIN};
 
 	(void)priv;
-	return poll(&dead, 1, 0) == 1 ? rp_wire_why_set(why, -ENOTCONN, "the device died") : 0;
+	return is_dead() ? rp_wire_why_set(why, -ENOTCONN, "the device died") : 0;
+}
+
+/* What a device that starts anew knows: nothing. */
+static void
+forget(void)
+{
+	unsigned int i;
+
+	fake_accel.mappings = 0;
+	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
+		fake_accel.queues[i].running = false;
+}
+
+static int
+reset_device(void *priv, struct rp_wire_why *why)
+{
+	LOCKED;
+	unsigned int i;
+
+	(void)priv, (void)why;
+	fake_accel.resets++;
+	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
+		fake_accel.queues[i].running = false;
+	return 0;
 }
 
 static bool
@@ -251,15 +286,12 @@ static void
 close_device(void *priv)
 {
 	LOCKED;
-	unsigned int i;
 
-	if (priv != &fake_accel)
+	if (priv != current)
 		return;
 	rp_wire_fd_close(&fake_accel.failure_fd);
 	fake_accel.open = false;
-	fake_accel.mappings = 0;
-	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
-		fake_accel.queues[i].running = false;
+	forget();
 }
 
 static const struct rp_accel_ops ops = {
@@ -273,6 +305,7 @@ static const struct rp_accel_ops ops = {
 	.queue_kick = queue_kick,
 	.queue_notify_area = queue_notify_area,
 	.queue_counters = queue_counters,
+	.reset = reset_device,
 	.get_fd = get_fd,
 	.process = process,
 	.is_quiet = is_quiet,
@@ -288,14 +321,16 @@ open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, str
 	(void)args;
 	if (error != 0)
 		return rp_wire_why_set(why, error, "nobody listens");
-	if (fake_accel.open) {
+	if (fake_accel.open && !is_dead()) {
 		*ret_accel = (struct rp_accel){.ops = &ops, .priv = &second_device};
 		return 0;
 	}
+	rp_wire_fd_close(&fake_accel.failure_fd);
 	fake_accel.failure_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	fake_accel.open = true;
-	fake_accel.opens++;
-	*ret_accel = (struct rp_accel){.ops = &ops, .priv = &fake_accel};
+	forget();
+	current = &handles[fake_accel.opens++ % sizeof(handles)];
+	*ret_accel = (struct rp_accel){.ops = &ops, .priv = current};
 	return 0;
 }
 

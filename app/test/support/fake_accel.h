@@ -25,6 +25,8 @@ struct fake_accel {
 	uint64_t features;
 	bool notify_by_value; /* else by address */
 	bool no_notify_area;
+	enum rp_accel_class class;
+	int peer_pid;
 	bool quiet; /* whether a failed device is proven to be gone */
 	int open_error; /* the next opens fail with it */
 	int start_error;
@@ -36,6 +38,7 @@ struct fake_accel {
 	unsigned int opens;
 	uint64_t negotiated;
 	unsigned int mappings;
+	unsigned int resets;
 	struct fake_accel_queue queues[FAKE_ACCEL_QUEUES];
 	int failure_fd; /* an eventfd; written: process() fails */
 	int doorbell_fd; /* a sealed memfd, one page per queue */

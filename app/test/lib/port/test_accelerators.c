@@ -120,6 +120,89 @@ weaker_replacement_is_refused(void **state)
 	fixture_close(&f);
 }
 
+/* The old process may only be stopped: continued, it would be a second owner of the ring. */
+static void
+another_process_proves_nothing(void **state)
+{
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+
+	(void)state;
+	fixture_begin(&f);
+	FAKE_SET(peer_pid, 100);
+	fixture_open_with(&f, &config, NULL);
+	test_vm_queue_start(&f.vm, 0, 0);
+	FAKE_SET(peer_pid, 101);
+	fake_accel_die(false);
+	assert_true(fixture_becomes(&f, is_waited_for));
+	assert_string_equal(test_port_queue(&f.port, 0).reason,
+			    "the accelerator failed and nothing proves that it let go of the ring");
+	assert_int_equal(test_port_events(&f.port, "accelerator-back"), 0);
+	/* It is seen to end after all. */
+	FAKE_SET(quiet, true);
+	assert_true(fixture_becomes(&f, is_back));
+	assert_true(fake_now().queues[0].running);
+	fixture_close(&f);
+}
+
+/* The same process, reset over a new connection, has let go. */
+static void
+a_reset_by_the_same_process_is_proof(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f);
+	test_vm_queue_start(&f.vm, 0, 0);
+	fake_accel_die(false);
+	assert_true(fixture_becomes(&f, is_back));
+	assert_true(fake_now().queues[0].running);
+	fixture_close(&f);
+}
+
+/* Class B does not know its index: the used ring does. */
+static void
+a_stop_without_an_index(void **state)
+{
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+
+	(void)state;
+	fixture_begin(&f);
+	FAKE_SET(class, RP_ACCEL_CLASS_B);
+	fixture_open_with(&f, &config, NULL);
+	test_vm_queue_start(&f.vm, 1, 0);
+	set_used_index(&f, 1, 17);
+	assert_int_equal(test_vm_queue_stop(&f.vm, 1), 17);
+	fixture_close(&f);
+}
+
+/* A device that cannot stop one queue: the user is refused, the frontend is not. */
+static void
+a_device_that_stops_only_whole(void **state)
+{
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+
+	(void)state;
+	fixture_begin(&f);
+	FAKE_SET(class, RP_ACCEL_CLASS_B);
+	fixture_open_with(&f, &config, NULL);
+	test_vm_start_all(&f.vm);
+	FAKE_SET(stop_error, -ENOTSUP);
+	assert_int_equal(test_port_disable(&f.port, 1), -ENOTSUP);
+	assert_true(fake_now().queues[1].running);
+	assert_true(test_port_queue(&f.port, 1).user_enabled);
+	assert_int_equal(fake_now().resets, 0);
+	test_vm_queue_stop(&f.vm, 1);
+	assert_int_equal(fake_now().resets, 1);
+	assert_false(fake_now().queues[1].running);
+	/* Its neighbours start again by themselves. */
+	assert_true(fake_now().queues[0].running);
+	assert_int_equal(fake_now().queues[0].starts, 2);
+	fixture_close(&f);
+}
+
 int
 main(void)
 {
@@ -128,6 +211,10 @@ main(void)
 		cmocka_unit_test(stays_stopped_until_it_is_back),
 		cmocka_unit_test(memory_that_it_refuses),
 		cmocka_unit_test(weaker_replacement_is_refused),
+		cmocka_unit_test(another_process_proves_nothing),
+		cmocka_unit_test(a_reset_by_the_same_process_is_proof),
+		cmocka_unit_test(a_stop_without_an_index),
+		cmocka_unit_test(a_device_that_stops_only_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
