@@ -58,10 +58,11 @@ class Demo:
         self.figures.queues = self._guest.show()["queues"]
 
     def _boot(self):
-        store = Cache(self._options.cache_dir or os.path.join(self._options.build_dir, "testvm-cache"))
+        build = Build(self._options.build_dir)
+        store = Cache(self._options.cache_dir or os.path.join(build.directory, "testvm-cache"))
         self.say("preparing the guest: kernel, initramfs, KVM probe")
         netns.enter_private()
-        self._stack = Stack(self._supervisor, Build(self._options.build_dir), store, uplink=True)
+        self._stack = Stack(self._supervisor, build, store, uplink=True)
         self._guest = self._stack.guests[0]
         self.say(f"starting softaccel with a TAP uplink {self._stack.uplink} ({UPLINK_ADDRESS}), and ringpassd")
         self._stack.start_host()

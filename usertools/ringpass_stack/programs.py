@@ -12,6 +12,8 @@ USERTOOLS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 READY_SECONDS = 60
 COMMAND_SECONDS = 30
 UPLINK_DEVICE = "net_tap0"
+# The same one after a restart: what guests have in their ARP tables stays true.
+UPLINK_MAC = "52:54:00:00:01:00"
 # Not "--in-memory": DPDK refuses it together with "--no-huge".
 EAL_ARGUMENTS = ("--no-huge", "--no-pci", "--no-shconf", "-m", "256", "-l", "0")
 
@@ -21,6 +23,8 @@ class Build:
 
     def __init__(self, directory):
         self.directory = os.path.abspath(directory)
+        if not os.path.exists(os.path.join(self.directory, "build.ninja")):
+            raise TestvmError(f"{self.directory}: not a meson build directory")
 
     def program(self, name):
         path = os.path.join(self.directory, "app", name, name)
@@ -39,9 +43,12 @@ class Function:
     socket: str
     mac: str
     queue_pairs: int = 2
+    group: str = ""  # functions of one group are one port of the switch
+    doorbell: str = "page"
 
     def argument(self):
-        return f"socket={self.socket},queue_pairs={self.queue_pairs},mac={self.mac}"
+        text = f"socket={self.socket},queue_pairs={self.queue_pairs},mac={self.mac},doorbell={self.doorbell}"
+        return f"{text},group={self.group}" if self.group else text
 
 
 class _Program:
@@ -79,7 +86,7 @@ class Softaccel(_Program):
     def command(self):
         command = [self._build.program("softaccel"), *EAL_ARGUMENTS, f"--file-prefix=rp{os.getpid()}"]
         if self._uplink:
-            command.append(f"--vdev={UPLINK_DEVICE},iface={self._uplink}")
+            command.append(f"--vdev={UPLINK_DEVICE},iface={self._uplink},mac={UPLINK_MAC}")
         command.append("--")
         for function in self._functions:
             command += ["--function", function.argument()]
@@ -147,6 +154,10 @@ class Control:
 
     def disable(self, port, pair):
         self._run("disable", port, "--pair", str(pair))
+
+    def mode(self, port, policy):
+        """policy: "auto" or "relay", for all queues."""
+        self._run("mode", port, "--all", policy)
 
     def wait_modes(self, port, expected, timeout, alive=None):
         """Until the queues' modes are as expected: a mode for all, or {queue: mode}. @return what show said last."""

@@ -51,26 +51,29 @@ class Guest:
 class Stack:
     """Creates nothing until start_host()."""
 
-    def __init__(self, supervisor, build, store, guests=1, queue_pairs=2, uplink=False, qemu_listens=False,
-                 **nic_options):
-        """store: a testvm Cache. qemu_listens: QEMU is the server of the vhost-user socket. nic_options: of Nic."""
+    def __init__(self, supervisor, build, store, guests=1, queue_pairs=2, functions_per_guest=1, uplink=False,
+                 qemu_listens=False, doorbell="page", **nic_options):
+        """store: a testvm Cache. functions_per_guest: share the queue pairs of each guest, as one switch port.
+        qemu_listens: QEMU is the server of the vhost-user socket. doorbell: softaccel's. nic_options: of Nic."""
         self.supervisor = supervisor
         # The namespace is ours alone; the pid makes logs of several runs easier to tell apart.
         self.uplink = f"rp{os.getpid()}" if uplink else None
-        macs = [f"52:54:00:00:00:{index + 1:02x}" for index in range(guests)]
-        sockets = [supervisor.path(f"vm{index}.sock") for index in range(guests)]
-        functions = [Function(supervisor.path(f"f{index}.sock"), mac, queue_pairs) for index, mac in enumerate(macs)]
-        mode = "client" if qemu_listens else "server"
-        ports = [Port(f"vm{index}", sockets[index], [f"vfio-user,socket={function.socket}"], mode, queue_pairs)
-                 for index, function in enumerate(functions)]
+        functions, ports, machines = [], [], []
+        for index in range(guests):
+            mac, socket = f"52:54:00:00:00:{index + 1:02x}", supervisor.path(f"vm{index}.sock")
+            group = f"guest{index}" if functions_per_guest > 1 else ""
+            own = [Function(supervisor.path(f"f{index}-{number}.sock"), mac, queue_pairs // functions_per_guest,
+                            group, doorbell) for number in range(functions_per_guest)]
+            functions += own
+            ports.append(Port(f"vm{index}", socket, [f"vfio-user,socket={one.socket}" for one in own],
+                              "client" if qemu_listens else "server", queue_pairs))
+            nic = Nic(VhostUser(socket, qemu_listens, 0 if qemu_listens else RECONNECT_SECONDS), mac, queue_pairs,
+                      **nic_options)
+            machines.append(prepare.machine([nic], store))
         self.softaccel = Softaccel(supervisor, build, functions, self.uplink)
         self.ringpassd = Ringpassd(supervisor, build, ports)
         self.control = Control(build, self.ringpassd.rpc)
-        reconnect = 0 if qemu_listens else RECONNECT_SECONDS
-        self.guests = []
-        for index, path in enumerate(sockets):
-            nic = Nic(VhostUser(path, qemu_listens, reconnect), macs[index], queue_pairs, **nic_options)
-            self.guests.append(Guest(self, index, prepare.machine([nic], store)))
+        self.guests = [Guest(self, index, machine) for index, machine in enumerate(machines)]
 
     def require_alive(self):
         for program in (self.softaccel, self.ringpassd):

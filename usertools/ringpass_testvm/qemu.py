@@ -10,7 +10,7 @@ from . import supervise
 
 PROGRAM = "qemu-system-x86_64"
 # No self-tests of ciphers, and no calibration of timers against an emulated clock: half a second each.
-KERNEL_ARGUMENTS = ("console=ttyS0 panic=-1 quiet loglevel=4 cryptomgr.notests no_timer_check tsc=reliable "
+KERNEL_ARGUMENTS = ("console=ttyS0 panic=-1 loglevel=6 cryptomgr.notests no_timer_check tsc=reliable "
                     "mitigations=off random.trust_cpu=on")
 
 
@@ -35,7 +35,9 @@ class VhostUser:
         if self.server:
             chardev += ",server=on,wait=off"
         if self.reconnect:
-            chardev += f",reconnect={self.reconnect}"
+            # Renamed in 9.2; the old name left in 10.0.
+            chardev += (f",reconnect-ms={self.reconnect * 1000}" if major_version() >= 10
+                        else f",reconnect={self.reconnect}")
         return ["-chardev", chardev, "-netdev", f"vhost-user,id=n{index},chardev=c{index},queues={queues}"]
 
 

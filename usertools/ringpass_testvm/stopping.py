@@ -12,8 +12,8 @@ import signal
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Stopped(BaseException):
-    """A signal asks us to end. Not an Exception, so that no handler of errors swallows it."""
+class Stopped(KeyboardInterrupt):
+    """A signal asks us to end. What a test framework does at Ctrl-C is then right for every signal."""
 
     def __init__(self, signum):
         super().__init__(f"stopped by {signal.Signals(signum).name}")

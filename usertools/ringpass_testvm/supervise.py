@@ -151,6 +151,7 @@ class Supervisor:
         self._name = name
         self._own_directory = directory is None
         self._processes = []
+        self._closers = []
         self.directory = directory and os.path.abspath(directory)
         self.mark = os.environ.get(MARK_VARIABLE) or f"{name}-{os.getpid()}"
 
@@ -174,22 +175,29 @@ class Supervisor:
             self._processes.append(process)
         return process
 
+    def on_close(self, closer):
+        """Have closer() called when all processes have ended. It must be safe to call twice."""
+        self._closers.append(closer)
+
     def close(self):
         """End what was started, the last one first; then remove the directory if it is ours, else its sockets."""
         with stopping.deferred():
             for process in reversed(self._processes):
                 process.stop()
             self._processes.clear()
+            for closer in self._closers:
+                closer()
+            self._closers.clear()
             if self._own_directory and self.directory:
                 shutil.rmtree(self.directory, ignore_errors=True)
                 self.directory = None
             elif self.directory and os.path.isdir(self.directory):
-                self._remove_sockets()
+                for name in self.socket_names():
+                    os.unlink(self.path(name))
 
-    def _remove_sockets(self):
-        for name in os.listdir(self.directory):
-            if stat.S_ISSOCK(os.lstat(self.path(name)).st_mode):
-                os.unlink(self.path(name))
+    def socket_names(self):
+        """Unix sockets in the directory, whoever has made them."""
+        return [name for name in os.listdir(self.directory) if stat.S_ISSOCK(os.lstat(self.path(name)).st_mode)]
 
     def __enter__(self):
         return self.open()

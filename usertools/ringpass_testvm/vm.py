@@ -61,6 +61,7 @@ class Vm:
         self._process = None
         self._agent = None
         self._job_numbers = itertools.count(1)
+        supervisor.on_close(self._forget)
 
     @property
     def pid(self):
