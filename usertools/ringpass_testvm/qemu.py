@@ -3,12 +3,14 @@
 
 import dataclasses
 import functools
+import os
 import re
 import typing
 
 from . import supervise
 
-PROGRAM = "qemu-system-x86_64"
+# Another QEMU than the distribution's.
+PROGRAM = os.environ.get("RINGPASS_QEMU", "qemu-system-x86_64")
 # No self-tests of ciphers, and no calibration of timers against an emulated clock: half a second each.
 KERNEL_ARGUMENTS = ("console=ttyS0 panic=-1 loglevel=6 cryptomgr.notests no_timer_check tsc=reliable "
                     "mitigations=off random.trust_cpu=on")
