@@ -36,7 +36,7 @@ find_file(const struct rp_dma_files *files, int fd, const struct stat *st)
 {
 	struct rp_dma_file *file;
 
-	LIST_FOREACH(file, files, link) {
+	for (file = LIST_FIRST(files); file != NULL; file = LIST_NEXT(file, link)) {
 		if (file->ino == st->st_ino && file->dev == st->st_dev && rp_wire_fd_same(file->fd, fd) == 1)
 			return file;
 	}
@@ -122,8 +122,7 @@ find_window(const struct rp_dma_mapping *mapping, const struct stat *st, struct 
 		return rp_wire_why_set(why, -EBADMSG, "map: file: is a block device, expected memory");
 	ret_window->offset_bytes = mapping->offset_bytes / page_bytes * page_bytes;
 	ret_window->lead_bytes = mapping->offset_bytes - ret_window->offset_bytes;
-	ret_window->size_bytes =
-		(end_bytes + page_bytes - 1) / page_bytes * page_bytes - ret_window->offset_bytes;
+	ret_window->size_bytes = (end_bytes + page_bytes - 1) / page_bytes * page_bytes - ret_window->offset_bytes;
 	return 0;
 }
 
@@ -148,8 +147,8 @@ rp_dma_backing_create(struct rp_dma_files *files, const struct rp_dma_mapping *m
 			     mapping->fd, (off_t)window.offset_bytes);
 	if (backing->base == MAP_FAILED) {
 		rc = rp_wire_why_set(why, errno == ENOMEM ? -ENOSPC : -EBADMSG,
-				     "map: file: mmap of 0x%" PRIx64 " bytes at 0x%" PRIx64 ": %s",
-				     window.size_bytes, window.offset_bytes, strerror(errno));
+				     "map: file: mmap of 0x%" PRIx64 " bytes at 0x%" PRIx64 ": %s", window.size_bytes,
+				     window.offset_bytes, strerror(errno));
 		free(backing);
 		return rc;
 	}

@@ -8,7 +8,7 @@
 #include "reader.h"
 
 #define YIELDS_BEFORE_SLEEP 64
-#define SLEEP_MAX_US 200
+#define SLEEP_MAX_US	    200
 
 int
 rp_dma_reader_create(struct rp_dma_space *space, struct rp_dma_reader **ret_reader)
@@ -95,8 +95,7 @@ rp_dma_reader_translate(struct rp_dma_reader *reader, uint64_t iova, uint64_t si
 	uint64_t beyond_bytes;
 
 	*ret_contiguous_bytes = 0;
-	if (entry == NULL || entry->hva == NULL || (entry->access_mask & access_mask) != access_mask ||
-	    size_bytes == 0)
+	if (entry == NULL || entry->hva == NULL || (entry->access_mask & access_mask) != access_mask || size_bytes == 0)
 		return NULL;
 	beyond_bytes = entry->last_iova - iova;
 	*ret_contiguous_bytes = size_bytes - 1 <= beyond_bytes ? size_bytes : beyond_bytes + 1;
@@ -110,7 +109,7 @@ oldest_epoch(const struct rp_dma_space *space)
 	uint64_t oldest = atomic_load_explicit(&space->epoch, memory_order_relaxed);
 	struct rp_dma_reader *reader;
 
-	LIST_FOREACH(reader, &space->readers, link) {
+	LIST_FOREACH (reader, &space->readers, link) {
 		uint64_t epoch = atomic_load_explicit(&reader->epoch, memory_order_seq_cst);
 
 		if (epoch != 0 && epoch < oldest)

@@ -34,7 +34,7 @@ struct rp_dma_reader {
 	_Alignas(64) _Atomic uint64_t epoch;
 	uint64_t generation; /* the reader's own copy, kept while offline */
 	struct rp_dma_space *space;
-	uint32_t hint_index; /* where the last translation was found; only a guess */
+	uint32_t hint_index;		/* where the last translation was found; only a guess */
 	LIST_ENTRY(rp_dma_reader) link; /* the writer's */
 };
 
@@ -53,7 +53,7 @@ struct rp_dma_space {
 	uint32_t retired_count;
 	struct rp_dma_retired retired[RP_DMA_RETIRED_MAX];
 	struct rp_dma_files files;
-	LIST_HEAD(, rp_dma_reader) readers;
+	LIST_HEAD(rp_dma_readers, rp_dma_reader) readers;
 };
 
 /** Publish a table. @return the one before it, which readers may still see. */

@@ -157,7 +157,7 @@ rp_dma_space_unmap(struct rp_dma_space *space, uint64_t iova, uint64_t size_byte
 	if (first_index == table->count || table->entries[first_index].first_iova > last_iova)
 		return 0;
 	left_count = rp_dma_table_count_without(table, iova, last_iova);
-	if (left_count > table->count && left_count > space->mappings_max)
+	if (left_count > space->mappings_max)
 		return rp_wire_why_set(why, -ENOSPC,
 				       "unmap: would split a mapping; there are %" PRIu32 ", the most allowed",
 				       table->count);
@@ -171,7 +171,7 @@ rp_dma_space_unmap(struct rp_dma_space *space, uint64_t iova, uint64_t size_byte
 void
 rp_dma_space_clear(struct rp_dma_space *space)
 {
-	if (current(space)->count > 0)
+	if (current(space) != &rp_dma_table_empty)
 		replace_range(space, &rp_dma_table_empty, 0, UINT64_MAX);
 	else
 		rp_dma_space_synchronize(space);

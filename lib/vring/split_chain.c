@@ -15,7 +15,7 @@ struct part {
 /* The table that a chain is being followed in: the ring's own, or an indirect one. */
 struct source {
 	uint64_t iova;
-	const uint8_t *base; /* the table's start here */
+	const uint8_t *base;	   /* the table's start here */
 	uint64_t contiguous_bytes; /* how much of it lies together there */
 	uint32_t count;
 	bool indirect;
@@ -79,7 +79,7 @@ static int
 read_part(struct rp_vring_dev *ring, const struct source *source, uint16_t index, struct part *ret_part)
 {
 	uint64_t at = (uint64_t)index * sizeof(struct split_desc);
-	struct split_desc copy;
+	struct split_desc copy = {0};
 	int rc;
 
 	if (!source->indirect) {

@@ -44,14 +44,12 @@ translate_ring(struct rp_vring_dev *ring)
 				    SPLIT_DESC_ALIGN_BYTES);
 	if (ring->desc == NULL)
 		return "the descriptor table is not mapped in one piece, readable and aligned";
-	ring->avail = translate_part(ring->reader, layout->avail_iova,
-				     split_avail_bytes(layout->num, layout->features), RP_DMA_READ,
-				     SPLIT_AVAIL_ALIGN_BYTES);
+	ring->avail = translate_part(ring->reader, layout->avail_iova, split_avail_bytes(layout->num, layout->features),
+				     RP_DMA_READ, SPLIT_AVAIL_ALIGN_BYTES);
 	if (ring->avail == NULL)
 		return "the available ring is not mapped in one piece, readable and aligned";
-	ring->used = translate_part(ring->reader, layout->used_iova,
-				    split_used_bytes(layout->num, layout->features), RP_DMA_WRITE,
-				    SPLIT_USED_ALIGN_BYTES);
+	ring->used = translate_part(ring->reader, layout->used_iova, split_used_bytes(layout->num, layout->features),
+				    RP_DMA_WRITE, SPLIT_USED_ALIGN_BYTES);
 	if (ring->used == NULL)
 		return "the used ring is not mapped in one piece, writable and aligned";
 	return NULL;
@@ -86,8 +84,8 @@ check_layout(const struct rp_vring_layout *layout, struct rp_wire_why *why)
 	int rc;
 
 	if (!split_num_valid(layout->num))
-		return rp_wire_why_set(why, -EBADMSG, "ring: num: is %u, expected a power of two up to %u",
-				       layout->num, RP_VRING_NUM_MAX);
+		return rp_wire_why_set(why, -EBADMSG, "ring: num: is %u, expected a power of two up to %u", layout->num,
+				       RP_VRING_NUM_MAX);
 	rc = check_aligned("descriptor table", layout->desc_iova, SPLIT_DESC_ALIGN_BYTES, why);
 	if (rc == 0)
 		rc = check_aligned("available ring", layout->avail_iova, SPLIT_AVAIL_ALIGN_BYTES, why);
@@ -236,8 +234,8 @@ rp_vring_dev_needs_interrupt(struct rp_vring_dev *ring)
 	/* What an owner before us published and did not signal is unknown: the driver may wait for that. */
 	if (first)
 		return 1;
-	return split_event_passed(split_load16(ring->avail + split_used_event_at(ring->layout.num)),
-				  ring->next_used, published_count);
+	return split_event_passed(split_load16(ring->avail + split_used_event_at(ring->layout.num)), ring->next_used,
+				  published_count);
 }
 
 int

@@ -6,15 +6,15 @@
 #include "rp_vring_drv.h"
 #include "split.h"
 
-#define PAGE_BYTES       4096u
+#define PAGE_BYTES	 4096u
 #define CACHE_LINE_BYTES 64u
 
 /* What the driver must remember of a descriptor; the ring's memory is the device's to read only. */
 struct slot {
 	void *cookie;
 	uint32_t writable_bytes; /* of the chain that starts here */
-	uint16_t parts_count; /* of the chain that starts here and is out; else 0 */
-	uint16_t next; /* in the chain, or in the list of free ones */
+	uint16_t parts_count;	 /* of the chain that starts here and is out; else 0 */
+	uint16_t next;		 /* in the chain, or in the list of free ones */
 };
 
 struct rp_vring_drv {
@@ -58,8 +58,7 @@ rp_vring_drv_bytes(uint16_t num)
 }
 
 int
-rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64_t features,
-		    struct rp_vring_drv **ret_ring)
+rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64_t features, struct rp_vring_drv **ret_ring)
 {
 	struct rp_vring_drv *ring;
 	uint16_t i;
@@ -143,8 +142,7 @@ rp_vring_drv_add(struct rp_vring_drv *ring, const struct rp_vring_part *parts, u
 		split_store64(desc + offsetof(struct split_desc, addr), parts[i].iova);
 		split_store32(desc + offsetof(struct split_desc, len), parts[i].size_bytes);
 		split_store16(desc + offsetof(struct split_desc, flags), flags);
-		split_store16(desc + offsetof(struct split_desc, next),
-			      i + 1 < parts_count ? ring->slots[at].next : 0);
+		split_store16(desc + offsetof(struct split_desc, next), i + 1 < parts_count ? ring->slots[at].next : 0);
 		if (i + 1 < parts_count)
 			at = ring->slots[at].next;
 	}

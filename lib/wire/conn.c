@@ -11,7 +11,7 @@
 #include "rp_wire_conn.h"
 #include "rp_wire_fd.h"
 
-#define HEADER_MAX 64
+#define HEADER_MAX    64
 #define IOV_MAX_PARTS 8
 /* A peer that asks for descriptors and never reads must not use up our table. */
 #define OUTPUT_FDS_MAX (4 * RP_WIRE_FDS_MAX)
@@ -38,7 +38,7 @@ struct rp_wire_conn {
 	bool msg_handed_out;
 	int failed; /* -EPROTO or -ENOTCONN: bytes or descriptors are lost, no message can follow */
 
-	STAILQ_HEAD(, output) outputs;
+	STAILQ_HEAD(output_queue, output) outputs;
 	size_t output_bytes;
 	unsigned int output_fds_count;
 };
@@ -158,7 +158,8 @@ take_descriptors(struct rp_wire_conn *conn, struct msghdr *header, struct rp_wir
 	if ((header->msg_flags & MSG_CTRUNC) != 0)
 		return rp_wire_why_set(why, -EPROTO,
 				       "descriptors: truncated: more than %u at once, or this process has too many "
-				       "files open", RP_WIRE_FDS_MAX);
+				       "files open",
+				       RP_WIRE_FDS_MAX);
 	return 0;
 }
 

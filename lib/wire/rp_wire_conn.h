@@ -32,7 +32,7 @@
 
 /** One received message. Owned by its connection, valid until the next receive. */
 struct rp_wire_msg {
-	uint8_t *bytes; /**< header, then payload */
+	uint8_t *bytes;	   /**< header, then payload */
 	size_t size_bytes; /**< header and payload together */
 	unsigned int fds_count;
 	int fds[RP_WIRE_FDS_MAX]; /**< take with rp_wire_fd_take() */
@@ -40,10 +40,10 @@ struct rp_wire_msg {
 
 /** What a protocol says about its frames. Must outlive its connections. */
 struct rp_wire_framing {
-	size_t header_bytes; /**< fixed, at most 64 */
+	size_t header_bytes;	  /**< fixed, at most 64 */
 	size_t payload_max_bytes; /**< a header that announces more is -EPROTO */
-	size_t output_max_bytes; /**< queued for a slow peer; beyond: -ENOSPC */
-	unsigned int fds_max; /**< at most RP_WIRE_FDS_MAX; more is -EPROTO */
+	size_t output_max_bytes;  /**< queued for a slow peer; beyond: -ENOSPC */
+	unsigned int fds_max;	  /**< at most RP_WIRE_FDS_MAX; more is -EPROTO */
 	/**
 	 * The payload's size from a whole header.
 	 * @return 0, or -EPROTO with the reason when the header cannot be one.
@@ -64,7 +64,7 @@ int rp_wire_conn_create(int *fd, const struct rp_wire_framing *framing, struct r
 /** Close it, and every descriptor that nobody took. NULL is allowed. @return NULL. */
 struct rp_wire_conn *rp_wire_conn_destroy(struct rp_wire_conn *conn);
 
-/** The socket, borrowed, for poll(2). */
+/** @return the socket, borrowed, for poll(2); never fails. */
 int rp_wire_conn_fd(const struct rp_wire_conn *conn);
 
 /** What to poll for: POLLIN, and POLLOUT while output is queued. */
@@ -91,8 +91,8 @@ int rp_wire_conn_receive(struct rp_wire_conn *conn, struct rp_wire_msg **ret_msg
  *         -EINVAL (no bytes, too many parts or descriptors, a bad descriptor;
  *         nothing was sent).
  */
-int rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count,
-		      const int *fds, unsigned int fds_count);
+int rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, const int *fds,
+		      unsigned int fds_count);
 
 /** Write queued output. @return 0 (all out), -EAGAIN (some left), -ENOTCONN. */
 int rp_wire_conn_flush(struct rp_wire_conn *conn);

@@ -52,7 +52,12 @@ void rp_wire_fd_replace(int *held, int *fd);
  */
 int rp_wire_fd_same(int a, int b);
 
-/** As rp_wire_fd_same(), for descriptors of two processes. */
+/**
+ * As rp_wire_fd_same(), for descriptors of two processes.
+ *
+ * @return 1 same, 0 different, or a negative errno (-ENOSYS as above; -ESRCH: no
+ *         such process; -EBADF: no such descriptor there; -EPERM: not ours to look at).
+ */
 int rp_wire_fd_same_process(pid_t pid_a, int a, pid_t pid_b, int b);
 
 /** Scope cleanup: `RP_WIRE_FD_SCOPED int fd = open(...);` */

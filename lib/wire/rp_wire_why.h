@@ -30,7 +30,7 @@
 #define RP_WIRE_WHY_MAX 240
 
 struct rp_wire_why {
-	int error; /**< negative errno, 0 when nothing was refused */
+	int error;		    /**< negative errno, 0 when nothing was refused */
 	char text[RP_WIRE_WHY_MAX]; /**< one line, no newline, NUL-terminated */
 };
 
@@ -43,8 +43,7 @@ struct rp_wire_why {
  *        become '?', a line that is too long is cut.
  * @return error, so that `return rp_wire_why_set(...)` reads well.
  */
-int rp_wire_why_set(struct rp_wire_why *why, int error, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+int rp_wire_why_set(struct rp_wire_why *why, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /**
  * Put words in front of a recorded refusal ("SET_VRING_NUM: " ...).
@@ -52,8 +51,7 @@ int rp_wire_why_set(struct rp_wire_why *why, int error, const char *format, ...)
  * @param why where; NULL is allowed.
  * @param format printf format of the prefix.
  */
-void rp_wire_why_prefix(struct rp_wire_why *why, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+void rp_wire_why_prefix(struct rp_wire_why *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /**
  * Whether an error of the dictionary means that the connection must be closed.

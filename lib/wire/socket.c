@@ -22,8 +22,8 @@ address_from_path(const char *path, struct sockaddr_un *address, struct rp_wire_
 		return rp_wire_why_set(why, -EINVAL, "socket path: is empty");
 	if (length >= sizeof(address->sun_path))
 		return rp_wire_why_set(why, -ENAMETOOLONG,
-				       "socket path '%.60s...': is %zu bytes long, expected at most %zu",
-				       path, length, sizeof(address->sun_path) - 1);
+				       "socket path '%.60s...': is %zu bytes long, expected at most %zu", path, length,
+				       sizeof(address->sun_path) - 1);
 	memcpy(address->sun_path, path, length);
 	return 0;
 }

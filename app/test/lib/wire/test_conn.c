@@ -69,7 +69,7 @@ descriptors_may_come_on_any_byte(void **state)
 		unsigned int nth = i == 1 ? 0 : i == HEADER_BYTES ? 1 : 2;
 
 		conn_peer_write(pair->peer, &bytes[i], 1, &fds[nth],
-			   i == 1 || i == HEADER_BYTES || i == size_bytes - 1 ? 1 : 0);
+				i == 1 || i == HEADER_BYTES || i == size_bytes - 1 ? 1 : 0);
 	}
 	rp_wire_fd_close_all(fds, 3);
 	msg = conn_receive(pair->conn);
