@@ -57,16 +57,18 @@ void
 sa_common_read(struct softaccel_function *function, uint32_t at, uint32_t count, uint8_t *ret_bytes)
 {
 	struct common_image image = {
-		.cfg = {
-			.device_feature_select = htole32(function->device_feature_select),
-			.device_feature = htole32(half(function->features, function->device_feature_select)),
-			.guest_feature_select = htole32(function->driver_feature_select),
-			.guest_feature = htole32(half(function->driver_features, function->driver_feature_select)),
-			.msix_config = htole16(function->msix_config),
-			.num_queues = htole16(function->queues_count),
-			.device_status = function->status,
-			.queue_select = htole16(function->queue_select),
-		},
+		.cfg =
+			{
+				.device_feature_select = htole32(function->device_feature_select),
+				.device_feature = htole32(half(function->features, function->device_feature_select)),
+				.guest_feature_select = htole32(function->driver_feature_select),
+				.guest_feature =
+					htole32(half(function->driver_features, function->driver_feature_select)),
+				.msix_config = htole16(function->msix_config),
+				.num_queues = htole16(function->queues_count),
+				.device_status = function->status,
+				.queue_select = htole16(function->queue_select),
+			},
 	};
 
 	put_queue(function, &image.cfg);
@@ -134,8 +136,7 @@ set_device_status(struct softaccel_function *function, uint32_t value)
 	}
 	if ((added & VIRTIO_CONFIG_S_FEATURES_OK) != 0 && !features_acceptable(function)) {
 		sa_device_event(function, "features 0x%llx refused, expected VERSION_1 and some of 0x%llx",
-				(unsigned long long)function->driver_features,
-				(unsigned long long)function->features);
+				(unsigned long long)function->driver_features, (unsigned long long)function->features);
 		added &= (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK;
 	}
 	/* 2.1.1: bits are only added. */
@@ -143,7 +144,7 @@ set_device_status(struct softaccel_function *function, uint32_t value)
 	if ((added & VIRTIO_CONFIG_S_DRIVER_OK) == 0)
 		return;
 	for (number = 0; number < function->queues_count; number++) {
-		struct rp_wire_why why = { .error = 0 };
+		struct rp_wire_why why = {.error = 0};
 
 		if (sa_queue_update(function, number, &why) < 0)
 			sa_device_event(function, "queue %u: cannot start: %s", number, why.text);

@@ -9,7 +9,7 @@
 #include "sa_device.h"
 
 #define MBUFS_DEFAULT 4096u
-#define EVENTS_MAX 16
+#define EVENTS_MAX    16
 
 struct softaccel {
 	struct sa_datapath path;
@@ -23,7 +23,7 @@ struct softaccel {
 static int
 watch(const struct softaccel *accel, int fd, struct softaccel_function *function)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = function };
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = function};
 
 	return epoll_ctl(accel->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
@@ -76,8 +76,7 @@ softaccel_function_add(struct softaccel *accel, const struct softaccel_function_
 
 	if (accel->functions_count == SOFTACCEL_FUNCTIONS_MAX)
 		return rp_wire_why_set(why, -ENOSPC, "more than %u functions", SOFTACCEL_FUNCTIONS_MAX);
-	rc = sa_device_create(&accel->path, config, accel->functions_count, accel->ops, accel->ops_ctx, &function,
-			      why);
+	rc = sa_device_create(&accel->path, config, accel->functions_count, accel->ops, accel->ops_ctx, &function, why);
 	if (rc < 0)
 		return rc;
 	rc = watch(accel, rp_vfu_server_fd(function->server), function);
@@ -217,14 +216,10 @@ const char *
 softaccel_drop_name(enum softaccel_drop drop)
 {
 	static const char *const names[] = {
-		[SOFTACCEL_DROP_RX_NO_QUEUE] = "rx_no_queue",
-		[SOFTACCEL_DROP_RX_NO_BUFFER] = "rx_no_buffer",
-		[SOFTACCEL_DROP_RX_BAD_CHAIN] = "rx_bad_chain",
-		[SOFTACCEL_DROP_TX_LENGTH] = "tx_length",
-		[SOFTACCEL_DROP_TX_BAD_HEADER] = "tx_bad_header",
-		[SOFTACCEL_DROP_SAME_PORT] = "same_port",
-		[SOFTACCEL_DROP_UPLINK_FULL] = "uplink_full",
-		[SOFTACCEL_DROP_UPLINK_SEGMENTS] = "uplink_segments",
+		[SOFTACCEL_DROP_RX_NO_QUEUE] = "rx_no_queue",	  [SOFTACCEL_DROP_RX_NO_BUFFER] = "rx_no_buffer",
+		[SOFTACCEL_DROP_RX_BAD_CHAIN] = "rx_bad_chain",	  [SOFTACCEL_DROP_TX_LENGTH] = "tx_length",
+		[SOFTACCEL_DROP_TX_BAD_HEADER] = "tx_bad_header", [SOFTACCEL_DROP_SAME_PORT] = "same_port",
+		[SOFTACCEL_DROP_UPLINK_FULL] = "uplink_full",	  [SOFTACCEL_DROP_UPLINK_SEGMENTS] = "uplink_segments",
 	};
 
 	return (unsigned int)drop < RTE_DIM(names) ? names[drop] : "unknown";

@@ -26,7 +26,7 @@ make_pool(struct sa_datapath *path, uint32_t mbufs_count)
 static int
 watch(struct sa_datapath *path, int fd, struct sa_ring *ring)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = ring };
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = ring};
 
 	return epoll_ctl(path->kick_epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
@@ -48,7 +48,7 @@ sa_datapath_init(struct sa_datapath *path, uint32_t mbufs_count)
 {
 	int rc;
 
-	*path = (struct sa_datapath){ .kick_epoll_fd = -1, .notice_fd = -1 };
+	*path = (struct sa_datapath){.kick_epoll_fd = -1, .notice_fd = -1};
 	rc = sa_gate_init(&path->gate);
 	if (rc == 0)
 		rc = make_descriptors(path);

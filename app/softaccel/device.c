@@ -7,12 +7,12 @@
 
 #include "sa_device.h"
 
-#define FEATURES                                                                                                 \
-	(SA_FEATURE(VIRTIO_F_VERSION_1) | SA_FEATURE(VIRTIO_F_ACCESS_PLATFORM) |                                 \
-	 SA_FEATURE(VIRTIO_F_ORDER_PLATFORM) | SA_FEATURE(VIRTIO_F_RING_RESET) |                                 \
-	 SA_FEATURE(VIRTIO_RING_F_EVENT_IDX) | SA_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) |                         \
-	 SA_FEATURE(VIRTIO_NET_F_CSUM) | SA_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | SA_FEATURE(VIRTIO_NET_F_MAC) |    \
-	 SA_FEATURE(VIRTIO_NET_F_MRG_RXBUF) | SA_FEATURE(VIRTIO_NET_F_STATUS))
+#define FEATURES                                                                                                       \
+	(SA_FEATURE(VIRTIO_F_VERSION_1) | SA_FEATURE(VIRTIO_F_ACCESS_PLATFORM) | SA_FEATURE(VIRTIO_F_ORDER_PLATFORM) | \
+	 SA_FEATURE(VIRTIO_F_RING_RESET) | SA_FEATURE(VIRTIO_RING_F_EVENT_IDX) |                                       \
+	 SA_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | SA_FEATURE(VIRTIO_NET_F_CSUM) |                                     \
+	 SA_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | SA_FEATURE(VIRTIO_NET_F_MAC) | SA_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |     \
+	 SA_FEATURE(VIRTIO_NET_F_STATUS))
 
 void
 sa_device_event(const struct softaccel_function *function, const char *format, ...)
@@ -128,19 +128,19 @@ serve(struct softaccel_function *function, struct rp_wire_why *why)
 {
 	struct rp_vfu_io_fd io_fds[2 * SOFTACCEL_QUEUE_PAIRS_MAX];
 	struct rp_vfu_region regions[RP_VFU_PCI_REGIONS_COUNT] = {
-		[SA_BAR_MSIX] = { SA_MSIX_BAR_BYTES, true, true, .fd = -1,
-				  .read = sa_pci_msix_read, .write = sa_pci_msix_write },
-		[SA_BAR_REGISTERS] = { SA_REGISTERS_BAR_BYTES, true, true, .fd = -1,
-				       .read = sa_registers_read, .write = sa_registers_write },
-		[SA_BAR_NOTIFY] = { function->doorbells.size_bytes, true, true, .fd = function->doorbells.fd,
-				    .io_fds = io_fds, .io_fds_count = function->queues_count,
-				    .read = sa_notify_read, .write = sa_notify_write },
-		[RP_VFU_PCI_CONFIG_REGION] = { SA_PCI_CONFIG_BYTES, true, true, .fd = -1,
-					       .read = sa_pci_config_read, .write = sa_pci_config_write },
+		[SA_BAR_MSIX] = {SA_MSIX_BAR_BYTES, true, true, .fd = -1, .read = sa_pci_msix_read,
+				 .write = sa_pci_msix_write},
+		[SA_BAR_REGISTERS] = {SA_REGISTERS_BAR_BYTES, true, true, .fd = -1, .read = sa_registers_read,
+				      .write = sa_registers_write},
+		[SA_BAR_NOTIFY] = {function->doorbells.size_bytes, true, true, .fd = function->doorbells.fd,
+				   .io_fds = io_fds, .io_fds_count = function->queues_count, .read = sa_notify_read,
+				   .write = sa_notify_write},
+		[RP_VFU_PCI_CONFIG_REGION] = {SA_PCI_CONFIG_BYTES, true, true, .fd = -1, .read = sa_pci_config_read,
+					      .write = sa_pci_config_write},
 	};
 	struct rp_vfu_irq_type irqs[RP_VFU_PCI_IRQS_COUNT] = {
-		[RP_VFU_PCI_MSIX_IRQ] = { sa_device_vectors(function),
-					  RP_VFU_IRQ_FLAG_EVENTFD_MASK | RP_VFU_IRQ_FLAG_NORESIZE_MASK },
+		[RP_VFU_PCI_MSIX_IRQ] = {sa_device_vectors(function),
+					 RP_VFU_IRQ_FLAG_EVENTFD_MASK | RP_VFU_IRQ_FLAG_NORESIZE_MASK},
 	};
 	const struct rp_vfu_server_config config = {
 		.socket_path = function->socket_path,

@@ -65,8 +65,8 @@ sa_doorbells_init(struct sa_doorbells *doorbells, enum softaccel_doorbell mode, 
 	*doorbells = (struct sa_doorbells){
 		.fd = -1,
 		.count = queues_count,
-		.multiplier_bytes = mode == SOFTACCEL_DOORBELL_SHARED ? SA_DOORBELL_SHARED_MULTIPLIER :
-									SA_DOORBELL_PAGE_BYTES,
+		.multiplier_bytes =
+			mode == SOFTACCEL_DOORBELL_SHARED ? SA_DOORBELL_SHARED_MULTIPLIER : SA_DOORBELL_PAGE_BYTES,
 	};
 	doorbells->size_bytes = power_of_two_at_least((size_t)queues_count * doorbells->multiplier_bytes);
 	rc = make_memory(doorbells);
@@ -119,7 +119,7 @@ uint64_t
 sa_doorbell_drain(int kick_fd)
 {
 	uint64_t count = 0;
-	struct iovec iov = { .iov_base = &count, .iov_len = sizeof(count) };
+	struct iovec iov = {.iov_base = &count, .iov_len = sizeof(count)};
 
 	/* O_NONBLOCK belongs to the open file, which the other side holds too and may have cleared. */
 	if (preadv2(kick_fd, &iov, 1, -1, RWF_NOWAIT) != (ssize_t)sizeof(count))

@@ -11,15 +11,13 @@
 
 #define VLAN_TAGS_MAX 2u
 
-/* What tells flows apart; bytes that a frame lacks stay zero. */
-struct flow_key {
-	uint8_t addresses[32];
-	uint8_t ports[4];
-	uint16_t ether_type;
-	uint8_t protocol;
-	uint8_t zero;
+/* What tells flows apart, in words, which is how the hash reads it; what a frame lacks stays zero. */
+enum key_word {
+	KEY_ADDRESSES, /* 32 bytes */
+	KEY_PORTS = KEY_ADDRESSES + 8,
+	KEY_TYPE, /* Ethernet type, IP protocol */
+	KEY_WORDS_COUNT,
 };
-static_assert(sizeof(struct flow_key) == 40, "hashed as a whole: no padding");
 
 static uint16_t
 read_be16(const uint8_t *bytes)
@@ -28,16 +26,17 @@ read_be16(const uint8_t *bytes)
 }
 
 static void
-take_ports(struct flow_key *key, const uint8_t *segment, uint32_t size_bytes)
+take_ports(uint32_t *key, const uint8_t *segment, uint32_t size_bytes)
 {
-	bool has_ports = key->protocol == IPPROTO_TCP || key->protocol == IPPROTO_UDP || key->protocol == IPPROTO_SCTP;
+	uint32_t protocol = key[KEY_TYPE] & 0xff;
+	bool has_ports = protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
 
-	if (has_ports && size_bytes >= sizeof(key->ports))
-		memcpy(key->ports, segment, sizeof(key->ports));
+	if (has_ports && size_bytes >= sizeof(key[KEY_PORTS]))
+		memcpy(&key[KEY_PORTS], segment, sizeof(key[KEY_PORTS]));
 }
 
 static bool
-take_ipv4(struct flow_key *key, const uint8_t *ip, uint32_t size_bytes)
+take_ipv4(uint32_t *key, const uint8_t *ip, uint32_t size_bytes)
 {
 	uint32_t header_bytes;
 
@@ -46,8 +45,8 @@ take_ipv4(struct flow_key *key, const uint8_t *ip, uint32_t size_bytes)
 	header_bytes = (ip[0] & 0xfu) * 4u;
 	if (header_bytes < 20 || header_bytes > size_bytes)
 		return false;
-	key->protocol = ip[9];
-	memcpy(key->addresses, ip + 12, 8);
+	key[KEY_TYPE] |= ip[9];
+	memcpy(&key[KEY_ADDRESSES], ip + 12, 8);
 	/* More fragments follow, or this is one: 0x2000 and the 13 bits of the offset. */
 	if ((read_be16(ip + 6) & 0x3fffu) == 0)
 		take_ports(key, ip + header_bytes, size_bytes - header_bytes);
@@ -55,12 +54,12 @@ take_ipv4(struct flow_key *key, const uint8_t *ip, uint32_t size_bytes)
 }
 
 static bool
-take_ipv6(struct flow_key *key, const uint8_t *ip, uint32_t size_bytes)
+take_ipv6(uint32_t *key, const uint8_t *ip, uint32_t size_bytes)
 {
 	if (size_bytes < 40)
 		return false;
-	key->protocol = ip[6];
-	memcpy(key->addresses, ip + 8, 32);
+	key[KEY_TYPE] |= ip[6];
+	memcpy(&key[KEY_ADDRESSES], ip + 8, 32);
 	take_ports(key, ip + 40, size_bytes - 40);
 	return true;
 }
@@ -69,7 +68,7 @@ uint32_t
 sa_flow_hash(const uint8_t *frame, uint32_t size_bytes)
 {
 	uint32_t at = 2 * RTE_ETHER_ADDR_LEN;
-	struct flow_key key = { .zero = 0 };
+	uint32_t key[KEY_WORDS_COUNT] = {0};
 	bool known = false;
 	unsigned int tags = 0;
 	uint16_t type = read_be16(frame + at);
@@ -80,12 +79,12 @@ sa_flow_hash(const uint8_t *frame, uint32_t size_bytes)
 		type = read_be16(frame + at);
 	}
 	at += 2;
-	key.ether_type = type;
+	key[KEY_TYPE] = (uint32_t)type << 16;
 	if (type == RTE_ETHER_TYPE_IPV4)
-		known = take_ipv4(&key, frame + at, size_bytes - at);
+		known = take_ipv4(key, frame + at, size_bytes - at);
 	else if (type == RTE_ETHER_TYPE_IPV6)
-		known = take_ipv6(&key, frame + at, size_bytes - at);
+		known = take_ipv6(key, frame + at, size_bytes - at);
 	if (!known)
-		memcpy(key.addresses, frame, 2 * RTE_ETHER_ADDR_LEN);
-	return rte_jhash(&key, sizeof(key), 0);
+		memcpy(&key[KEY_ADDRESSES], frame, 2 * RTE_ETHER_ADDR_LEN);
+	return rte_jhash_32b(key, KEY_WORDS_COUNT, 0);
 }

@@ -11,7 +11,7 @@ static struct {
 	uint64_t last_ms;
 	uint64_t credit_ms; /* a line costs 1000 / LOG_LINES_PER_SECOND of it */
 	unsigned int suppressed_count;
-} limit = { .credit_ms = LOG_BURST_LINES * 1000 / LOG_LINES_PER_SECOND };
+} limit = {.credit_ms = LOG_BURST_LINES * 1000 / LOG_LINES_PER_SECOND};
 
 void
 log_line(const char *format, ...)

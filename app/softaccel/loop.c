@@ -16,7 +16,7 @@
  * looking at some hundred doorbells, so a busy loop asks less often.
  */
 #define BUSY_ITERATIONS_PER_EPOLL 8u
-#define EVENTS_MAX 32
+#define EVENTS_MAX		  32
 
 static unsigned int
 observe_doorbells(struct sa_datapath *path)
@@ -138,8 +138,8 @@ readers_quiescent(struct sa_datapath *path)
 static void
 sleep_us(struct sa_datapath *path, uint32_t us)
 {
-	struct pollfd kicked = { .fd = path->kick_epoll_fd, .events = POLLIN };
-	struct timespec limit = { .tv_nsec = (long)us * 1000 };
+	struct pollfd kicked = {.fd = path->kick_epoll_fd, .events = POLLIN};
+	struct timespec limit = {.tv_nsec = (long)us * 1000};
 	bool forever = false;
 
 	if (path->running_count == 0) {

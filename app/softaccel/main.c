@@ -66,7 +66,7 @@ control_main(void *ctx)
 static int
 control_init(struct control *control)
 {
-	static const int numbers[] = { SIGTERM, SIGINT };
+	static const int numbers[] = {SIGTERM, SIGINT};
 	unsigned int i;
 
 	control->base = event_base_new();
@@ -86,8 +86,8 @@ control_start(struct control *control)
 	pthread_attr_t attributes;
 	int rc;
 
-	control->messages = event_new(control->base, softaccel_fd(control->accel), EV_READ | EV_PERSIST, on_messages,
-				      control);
+	control->messages =
+		event_new(control->base, softaccel_fd(control->accel), EV_READ | EV_PERSIST, on_messages, control);
 	if (control->messages == NULL || event_add(control->messages, NULL) < 0)
 		return -ENOMEM;
 	pthread_attr_init(&attributes);
@@ -177,9 +177,9 @@ serve(struct control *control, const struct options *options)
 static int
 run(const struct options *options, const cpu_set_t *cpus)
 {
-	static const struct softaccel_ops ops = { .event = log_event };
-	const struct softaccel_config config = { .mbufs_count = 0 };
-	struct control control = { .cpus = *cpus };
+	static const struct softaccel_ops ops = {.event = log_event};
+	const struct softaccel_config config = {.mbufs_count = 0};
+	struct control control = {.cpus = *cpus};
 	struct rp_wire_why why;
 	int rc = EXIT_FAILURE;
 
@@ -200,7 +200,7 @@ close_ethdevs(void)
 	uint16_t port;
 
 	/* A TAP interface stays until its ethdev is closed. */
-	RTE_ETH_FOREACH_DEV(port)
+	for (port = rte_eth_find_next(0); port < RTE_MAX_ETHPORTS; port = rte_eth_find_next(port + 1))
 		rte_eth_dev_close(port);
 }
 

@@ -11,7 +11,7 @@
 #include "options.h"
 
 #define QUEUE_PAIRS_DEFAULT 1u
-#define QUEUE_SIZE_DEFAULT 1024u
+#define QUEUE_SIZE_DEFAULT  1024u
 
 const char options_usage[] =
 	"usage: softaccel EAL-ARGUMENTS -- --function socket=PATH[,key=value...] [--function ...] [--uplink NAME]\n"
@@ -161,9 +161,9 @@ check_unique(const struct options *options, const char *socket_path, struct rp_w
 
 	for (i = 0; i < options->functions_count; i++) {
 		if (strcmp(options->functions[i].socket_path, socket_path) == 0)
-			return rp_wire_why_set(why, -EINVAL,
-					       "--function: socket: '%s' is another function's, expected one of its own",
-					       socket_path);
+			return rp_wire_why_set(
+				why, -EINVAL, "--function: socket: '%s' is another function's, expected one of its own",
+				socket_path);
 	}
 	return 0;
 }
@@ -236,14 +236,14 @@ int
 options_parse(int argc, char **argv, struct options *ret_options, struct rp_wire_why *why)
 {
 	static const struct option long_options[] = {
-		{ "function", required_argument, NULL, 'f' },
-		{ "uplink", required_argument, NULL, 'u' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		{"function", required_argument, NULL, 'f'},
+		{"uplink", required_argument, NULL, 'u'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	int option, rc = 0;
 
-	*ret_options = (struct options){ .functions_count = 0 };
+	*ret_options = (struct options){.functions_count = 0};
 	opterr = 0;
 	optind = 1;
 	while (rc == 0 && (option = getopt_long(argc, argv, "+:", long_options, NULL)) != -1)

@@ -25,8 +25,8 @@ sa_packet_header_read(struct rte_mbuf *mbuf, const uint8_t header[SA_NET_HEADER_
 	packet->csum_start = le16toh(from.csum_start);
 	packet->csum_offset = le16toh(from.csum_offset);
 	packet->needs_csum = true;
-	return csum_negotiated && (uint32_t)packet->csum_start + packet->csum_offset + sizeof(uint16_t) <=
-					  rte_pktmbuf_pkt_len(mbuf);
+	return csum_negotiated &&
+	       (uint32_t)packet->csum_start + packet->csum_offset + sizeof(uint16_t) <= rte_pktmbuf_pkt_len(mbuf);
 }
 
 void

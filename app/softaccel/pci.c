@@ -11,20 +11,20 @@
 #include "sa_device.h"
 
 /* Red Hat's identifiers, which every modern virtio device uses (virtio 1.2, 4.1.2). */
-#define VENDOR_ID 0x1af4u
-#define DEVICE_ID (0x1040u + VIRTIO_ID_NET)
-#define REVISION 1u
+#define VENDOR_ID	       0x1af4u
+#define DEVICE_ID	       (0x1040u + VIRTIO_ID_NET)
+#define REVISION	       1u
 #define CLASS_NETWORK_ETHERNET 0x020000u
 
 /* Where the capabilities are. */
-#define CAP_MSIX 0x40u
-#define CAP_COMMON 0x50u
-#define CAP_NOTIFY 0x60u
-#define CAP_ISR 0x74u
-#define CAP_NET_CONFIG 0x84u
-#define CAP_PCI_CFG 0x94u
+#define CAP_MSIX	 0x40u
+#define CAP_COMMON	 0x50u
+#define CAP_NOTIFY	 0x60u
+#define CAP_ISR		 0x74u
+#define CAP_NET_CONFIG	 0x84u
+#define CAP_PCI_CFG	 0x94u
 #define CAP_PCI_CFG_DATA (CAP_PCI_CFG + offsetof(struct virtio_pci_cfg_cap, pci_cfg_data))
-#define CAP_VENDOR 0xa8u
+#define CAP_VENDOR	 0xa8u
 
 static void
 put16(uint8_t *bytes, uint16_t value)
@@ -56,7 +56,7 @@ put_bar(struct sa_pci *pci, unsigned int bar, uint64_t size_bytes)
 
 	put32(pci->bytes + at, PCI_BASE_ADDRESS_SPACE_MEMORY | PCI_BASE_ADDRESS_MEM_TYPE_64);
 	/* The bits that do not take a write are how a driver finds the size. */
-	put32(pci->writable + at, (uint32_t)~(size_bytes - 1));
+	put32(pci->writable + at, (uint32_t) ~(size_bytes - 1));
 	put32(pci->writable + at + 4, 0xffffffffu);
 }
 
@@ -165,9 +165,19 @@ sa_pci_is_bus_master(const struct softaccel_function *function)
 	return (function->pci.bytes[PCI_COMMAND] & PCI_COMMAND_MASTER) != 0;
 }
 
-/* virtio 1.2, 4.1.4.10: a window through which a BAR is reached by configuration accesses. */
-static void
-window_access(struct softaccel_function *function, uint32_t count, uint8_t *ret_bytes, const uint8_t *bytes)
+/*
+ * virtio 1.2, 4.1.4.10: a window through which a BAR is reached by configuration
+ * accesses.
+ */
+struct window {
+	bool to_registers; /* else to the doorbells */
+	uint32_t offset;
+	uint32_t length;
+};
+
+/* 4.1.4.10.2: 1, 2 or 4 bytes, aligned; anything else does nothing. */
+static bool
+open_window(const struct softaccel_function *function, uint64_t at, uint32_t count, struct window *ret_window)
 {
 	const uint8_t *cap = function->pci.bytes + CAP_PCI_CFG;
 	uint32_t offset = get32(cap + VIRTIO_PCI_CAP_OFFSET);
@@ -175,30 +185,27 @@ window_access(struct softaccel_function *function, uint32_t count, uint8_t *ret_
 	uint8_t bar = cap[VIRTIO_PCI_CAP_BAR];
 	uint64_t room = bar == SA_BAR_REGISTERS ? SA_REGISTERS_BAR_BYTES : function->doorbells.size_bytes;
 
-	/* 4.1.4.10.2: 1, 2 or 4 bytes, aligned; anything else reads as zero. */
-	if ((bar != SA_BAR_REGISTERS && bar != SA_BAR_NOTIFY) || (length != 1 && length != 2 && length != 4) ||
-	    count < length || offset % length != 0 || (uint64_t)offset + length > room)
-		return;
-	if (bytes == NULL && bar == SA_BAR_REGISTERS)
-		sa_registers_read(function, bar, offset, length, ret_bytes);
-	else if (bytes == NULL)
-		sa_notify_read(function, bar, offset, length, ret_bytes);
-	else if (bar == SA_BAR_REGISTERS)
-		sa_registers_write(function, bar, offset, length, bytes);
-	else
-		sa_notify_write(function, bar, offset, length, bytes);
+	if (at != CAP_PCI_CFG_DATA || (bar != SA_BAR_REGISTERS && bar != SA_BAR_NOTIFY) ||
+	    (length != 1 && length != 2 && length != 4) || count < length || count > sizeof(uint32_t) ||
+	    offset % length != 0 || (uint64_t)offset + length > room)
+		return false;
+	*ret_window = (struct window){.to_registers = bar == SA_BAR_REGISTERS, .offset = offset, .length = length};
+	return true;
 }
 
 int
 sa_pci_config_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes)
 {
 	struct softaccel_function *function = ctx;
+	struct window window;
 
 	(void)region;
 	memcpy(ret_bytes, function->pci.bytes + at, count);
-	if (at == CAP_PCI_CFG_DATA && count <= sizeof(uint32_t))
-		window_access(function, count, ret_bytes, NULL);
-	return 0;
+	if (!open_window(function, at, count, &window))
+		return 0;
+	if (window.to_registers)
+		return sa_registers_read(function, SA_BAR_REGISTERS, window.offset, window.length, ret_bytes);
+	return sa_notify_read(function, SA_BAR_NOTIFY, window.offset, window.length, ret_bytes);
 }
 
 int
@@ -206,6 +213,7 @@ sa_pci_config_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, con
 {
 	struct softaccel_function *function = ctx;
 	struct sa_pci *pci = &function->pci;
+	struct window window;
 	uint32_t i;
 
 	(void)region;
@@ -214,9 +222,11 @@ sa_pci_config_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, con
 
 		pci->bytes[at + i] = (uint8_t)((pci->bytes[at + i] & ~mask) | (bytes[i] & mask));
 	}
-	if (at == CAP_PCI_CFG_DATA && count <= sizeof(uint32_t))
-		window_access(function, count, NULL, bytes);
-	return 0;
+	if (!open_window(function, at, count, &window))
+		return 0;
+	if (window.to_registers)
+		return sa_registers_write(function, SA_BAR_REGISTERS, window.offset, window.length, bytes);
+	return sa_notify_write(function, SA_BAR_NOTIFY, window.offset, window.length, bytes);
 }
 
 /* Vectors are set up by message (SET_IRQS); the table is only kept for those who read it back. */

@@ -129,7 +129,7 @@ void
 sa_queue_enable(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];
-	struct rp_wire_why why = { .error = 0 };
+	struct rp_wire_why why = {.error = 0};
 	int rc;
 
 	if (queue->enabled || (function->status & VIRTIO_CONFIG_S_FEATURES_OK) == 0)

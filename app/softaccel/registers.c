@@ -25,7 +25,7 @@ net_config_read(struct softaccel_function *function, uint32_t at, uint32_t count
 		.status = htole16(VIRTIO_NET_S_LINK_UP),
 		.max_virtqueue_pairs = htole16(function->queues_count / 2),
 	};
-	uint8_t image[SA_NET_CONFIG_BYTES] = { 0 };
+	uint8_t image[SA_NET_CONFIG_BYTES] = {0};
 
 	memcpy(config.mac, function->mac, sizeof(config.mac));
 	memcpy(image, &config, sizeof(config));

@@ -75,7 +75,7 @@ sa_ring_try_sleep(struct sa_ring *ring)
 static void
 interrupt(struct sa_ring *ring)
 {
-	struct pollfd room = { .fd = ring->call_fd, .events = POLLOUT };
+	struct pollfd room = {.fd = ring->call_fd, .events = POLLOUT};
 
 	if (ring->call_fd < 0) {
 		ring->interrupt_owed = true;

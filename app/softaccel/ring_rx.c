@@ -15,7 +15,7 @@
 static struct sa_cursor
 writable_part(const struct rp_vring_chain *chain)
 {
-	return (struct sa_cursor){ .part = chain->iov + chain->out_count };
+	return (struct sa_cursor){.part = chain->iov + chain->out_count};
 }
 
 static void

@@ -10,7 +10,7 @@
 static bool
 packet_from_chain(struct sa_ring *ring, const struct rp_vring_chain *chain, struct rte_mbuf *mbuf)
 {
-	struct sa_cursor cursor = { .part = chain->iov };
+	struct sa_cursor cursor = {.part = chain->iov};
 	uint8_t header[SA_NET_HEADER_BYTES];
 	uint32_t frame_bytes;
 	char *frame;

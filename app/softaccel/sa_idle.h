@@ -10,15 +10,15 @@
  *
  * A store to a mapped doorbell wakes nobody, so the sleep is what bounds the
  * latency of the first kick after a pause. It begins short, because a pause is
- * most often short, and doubles to a ceiling that costs less than one per cent
+ * most often short, and doubles to a ceiling that costs about one per cent
  * of a core.
  *
  * Threads: one thread.
  */
 
-#define SA_IDLE_SPINS 64u /* iterations without work before the first sleep */
+#define SA_IDLE_SPINS	 64u /* iterations without work before the first sleep */
 #define SA_IDLE_FIRST_US 20u
-#define SA_IDLE_LAST_US 1000u
+#define SA_IDLE_LAST_US	 1000u
 /** With no ring running nobody can kick; only the uplink is emptied. */
 #define SA_IDLE_DRAIN_US 10000u
 

@@ -11,7 +11,7 @@
 int
 sa_switch_init(struct sa_switch *sw, struct sa_ring_scratch *scratch)
 {
-	*sw = (struct sa_switch){ .scratch = scratch };
+	*sw = (struct sa_switch){.scratch = scratch};
 	return sa_mac_table_create(SOFTACCEL_FUNCTIONS_MAX * SA_FUNCTION_MACS_MAX + SA_UPLINK_MACS_MAX, &sw->macs);
 }
 

@@ -39,8 +39,19 @@ add_port(struct rte_tel_data *dict, const struct softaccel_port_counters *port)
 	}
 }
 
+/* An entry of an answer, by its number: 22.11 has no lists of anything but numbers and words. */
 static void
-add_function(struct rte_tel_data *array, const struct softaccel_function *function)
+add_entry(struct rte_tel_data *answer, unsigned int number, struct rte_tel_data *entry)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%u", number);
+	if (rte_tel_data_add_dict_container(answer, name, entry, 0) < 0)
+		rte_tel_data_free(entry);
+}
+
+static void
+add_function(struct rte_tel_data *answer, unsigned int number, const struct softaccel_function *function)
 {
 	struct rte_tel_data *dict = rte_tel_data_alloc();
 	struct softaccel_port_counters port;
@@ -52,7 +63,7 @@ add_function(struct rte_tel_data *array, const struct softaccel_function *functi
 	rte_tel_data_add_dict_uint(dict, "queues", softaccel_function_queues(function));
 	softaccel_function_port_counters(function, &port);
 	add_port(dict, &port);
-	rte_tel_data_add_array_container(array, dict, 0);
+	add_entry(answer, number, dict);
 }
 
 static int
@@ -62,16 +73,16 @@ on_functions(const char *cmd, const char *params, struct rte_tel_data *data)
 
 	(void)cmd;
 	(void)params;
-	rte_tel_data_start_array(data, RTE_TEL_CONTAINER);
+	rte_tel_data_start_dict(data);
 	pthread_mutex_lock(&lock);
 	for (i = 0; served != NULL && i < softaccel_functions_count(served); i++)
-		add_function(data, softaccel_function_at(served, i));
+		add_function(data, i, softaccel_function_at(served, i));
 	pthread_mutex_unlock(&lock);
 	return 0;
 }
 
 static void
-add_queue(struct rte_tel_data *array, const struct softaccel_function *function, unsigned int queue)
+add_queue(struct rte_tel_data *answer, const struct softaccel_function *function, unsigned int queue)
 {
 	static const char *const states[] = {
 		[SOFTACCEL_QUEUE_STOPPED] = "stopped",
@@ -85,7 +96,6 @@ add_queue(struct rte_tel_data *array, const struct softaccel_function *function,
 		return;
 	rte_tel_data_start_dict(dict);
 	softaccel_queue_counters(function, queue, &counters);
-	rte_tel_data_add_dict_uint(dict, "queue", queue);
 	rte_tel_data_add_dict_string(dict, "state", states[softaccel_queue_state(function, queue)]);
 	rte_tel_data_add_dict_uint(dict, "direct_kicks", counters.direct_kicks);
 	rte_tel_data_add_dict_uint(dict, "eventfd_kicks", counters.eventfd_kicks);
@@ -93,7 +103,7 @@ add_queue(struct rte_tel_data *array, const struct softaccel_function *function,
 	rte_tel_data_add_dict_uint(dict, "packets", counters.packets);
 	rte_tel_data_add_dict_uint(dict, "bytes", counters.bytes);
 	rte_tel_data_add_dict_uint(dict, "errors", counters.errors);
-	rte_tel_data_add_array_container(array, dict, 0);
+	add_entry(answer, queue, dict);
 }
 
 static int
@@ -106,7 +116,7 @@ on_queues(const char *cmd, const char *params, struct rte_tel_data *data)
 	(void)cmd;
 	if (params == NULL || sscanf(params, "%u,%u", &number, &queue) < 1)
 		return -EINVAL;
-	rte_tel_data_start_array(data, RTE_TEL_CONTAINER);
+	rte_tel_data_start_dict(data);
 	pthread_mutex_lock(&lock);
 	function = served == NULL ? NULL : softaccel_function_at(served, number);
 	if (function != NULL) {

@@ -19,7 +19,7 @@ struct sa_uplink {
 static int
 start(uint16_t ethdev_port, struct rte_mempool *pool, const char **ret_step)
 {
-	struct rte_eth_conf conf = { .rxmode.mq_mode = RTE_ETH_MQ_RX_NONE };
+	struct rte_eth_conf conf = {.rxmode.mq_mode = RTE_ETH_MQ_RX_NONE};
 	uint16_t rx_entries = RING_ENTRIES, tx_entries = RING_ENTRIES;
 	int socket = rte_eth_dev_socket_id(ethdev_port);
 	int rc;
@@ -97,11 +97,11 @@ sa_uplink_receive(struct sa_uplink *uplink, struct rte_mbuf **ret_mbufs)
 
 		/* Rings take a frame from one piece of memory; no receive offload that makes more was asked for. */
 		if (mbuf->nb_segs != 1 || rte_pktmbuf_pkt_len(mbuf) < RTE_ETHER_HDR_LEN) {
-			sa_port_drop(uplink->port, SOFTACCEL_DROP_UPLINK_SEGMENTS);
 			rte_pktmbuf_free(mbuf);
+			sa_port_drop(uplink->port, SOFTACCEL_DROP_UPLINK_SEGMENTS);
 			continue;
 		}
-		*sa_packet(mbuf) = (struct sa_packet){ .needs_csum = false };
+		*sa_packet(mbuf) = (struct sa_packet){.needs_csum = false};
 		ret_mbufs[kept++] = mbuf;
 	}
 	return kept;

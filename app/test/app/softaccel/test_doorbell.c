@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "sa_doorbell.h"
+#include "test_support.h"
+
+static void
+any_index_is_seen(void **state)
+{
+	struct sa_doorbells doorbells;
+	unsigned int index;
+
+	(void)state;
+	assert_int_equal(sa_doorbells_init(&doorbells, SOFTACCEL_DOORBELL_PAGE, 2), 0);
+	assert_false(sa_doorbell_observe(sa_doorbell_word(&doorbells, 1)));
+	for (index = 0; index < 256; index++) {
+		uint16_t value = (uint16_t)index;
+
+		memcpy(doorbells.memory + 4096, &value, sizeof(value));
+		assert_true(sa_doorbell_observe(sa_doorbell_word(&doorbells, 1)));
+		assert_false(sa_doorbell_observe(sa_doorbell_word(&doorbells, 1)));
+		assert_false(sa_doorbell_observe(sa_doorbell_word(&doorbells, 0)));
+	}
+	sa_doorbells_fini(&doorbells);
+}
+
+static void
+layouts(void **state)
+{
+	struct sa_doorbells doorbells;
+	struct test_leaks before;
+
+	(void)state;
+	test_leaks_read(&before);
+	assert_int_equal(sa_doorbells_init(&doorbells, SOFTACCEL_DOORBELL_PAGE, 6), 0);
+	assert_int_equal(doorbells.size_bytes, 8 * 4096);
+	assert_int_equal(sa_doorbells_queue_at(&doorbells, 5 * 4096), 5);
+	assert_int_equal(sa_doorbells_queue_at(&doorbells, 6 * 4096), -1);
+	assert_int_equal(sa_doorbells_queue_at(&doorbells, 5 * 4096 + 2), -1);
+	sa_doorbells_fini(&doorbells);
+	assert_int_equal(sa_doorbells_init(&doorbells, SOFTACCEL_DOORBELL_SHARED, 256), 0);
+	assert_int_equal(doorbells.size_bytes, 4096);
+	assert_int_equal(sa_doorbells_queue_at(&doorbells, 255 * 4), 255);
+	sa_doorbells_fini(&doorbells);
+	assert_int_equal(sa_doorbells_init(&doorbells, SOFTACCEL_DOORBELL_NONE, 2), 0);
+	assert_int_equal(doorbells.fd, -1);
+	sa_doorbells_fini(&doorbells);
+	test_leaks_assert_none(&before);
+}
+
+static void
+drain_never_waits(void **state)
+{
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(sa_doorbell_drain(fd), 0);
+	assert_int_equal(eventfd_write(fd, 3), 0);
+	assert_int_equal(sa_doorbell_drain(fd), 3);
+	assert_int_equal(sa_doorbell_drain(fd), 0);
+}
+
+static void
+clear_forgets(void **state)
+{
+	struct sa_doorbells doorbells;
+	uint16_t value = 0;
+
+	(void)state;
+	assert_int_equal(sa_doorbells_init(&doorbells, SOFTACCEL_DOORBELL_SHARED, 2), 0);
+	memcpy(doorbells.memory + 4, &value, sizeof(value));
+	eventfd_write(doorbells.kick_fds[0], 1);
+	sa_doorbells_clear(&doorbells);
+	assert_false(sa_doorbell_observe(sa_doorbell_word(&doorbells, 1)));
+	assert_int_equal(sa_doorbell_drain(doorbells.kick_fds[0]), 0);
+	sa_doorbells_fini(&doorbells);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(any_index_is_seen),
+		cmocka_unit_test(layouts),
+		cmocka_unit_test(drain_never_waits),
+		cmocka_unit_test(clear_forgets),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sa_flow.h"
+#include "test_support.h"
+
+static const uint8_t udp4[42] = {
+	2, 0,  0,  0, 0, 1,  2, 0, 0, 0,  0, 2, 0x08, 0x00, 0x45, 0,	0,    28, 0, 1, 0,
+	0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,    0x10, 0x00, 0x20, 0x00, 0,  8, 0, 0,
+};
+
+static uint32_t
+hash_changed(unsigned int at, uint8_t value)
+{
+	uint8_t frame[sizeof(udp4)];
+
+	memcpy(frame, udp4, sizeof(frame));
+	frame[at] = value;
+	return sa_flow_hash(frame, sizeof(frame));
+}
+
+static void
+what_tells_flows_apart(void **state)
+{
+	uint32_t hash = sa_flow_hash(udp4, sizeof(udp4));
+
+	(void)state;
+	assert_int_not_equal(hash_changed(29, 9), hash); /* source address */
+	assert_int_not_equal(hash_changed(33, 9), hash); /* destination address */
+	assert_int_not_equal(hash_changed(35, 9), hash); /* source port */
+	assert_int_not_equal(hash_changed(37, 9), hash); /* destination port */
+	assert_int_not_equal(hash_changed(23, 6), hash); /* protocol */
+	assert_int_equal(hash_changed(5, 9), hash);	 /* MAC address */
+	assert_int_equal(hash_changed(19, 9), hash);	 /* identification */
+	assert_int_equal(hash_changed(22, 9), hash);	 /* time to live */
+}
+
+static void
+fragments_stay_together(void **state)
+{
+	uint8_t first[sizeof(udp4)], later[sizeof(udp4)];
+
+	(void)state;
+	memcpy(first, udp4, sizeof(first));
+	first[20] = 0x20;
+	memcpy(later, udp4, sizeof(later));
+	later[21] = 185;
+	later[34] = 0xde;
+	assert_int_equal(sa_flow_hash(first, sizeof(first)), sa_flow_hash(later, sizeof(later)));
+}
+
+static void
+tags_are_looked_behind(void **state)
+{
+	uint8_t tagged[sizeof(udp4) + 4];
+
+	(void)state;
+	memcpy(tagged, udp4, 12);
+	memcpy(tagged + 12, ((uint8_t[]){0x81, 0x00, 0x00, 0x07}), 4);
+	memcpy(tagged + 16, udp4 + 12, sizeof(udp4) - 12);
+	assert_int_equal(sa_flow_hash(tagged, sizeof(tagged)), sa_flow_hash(udp4, sizeof(udp4)));
+}
+
+/* Whatever the bytes are, and wherever they end: an allocation of that size shows a read beyond. */
+static void
+any_bytes(void **state)
+{
+	static const uint16_t types[] = {0x0800, 0x86dd, 0x8100, 0x88a8, 0x0806};
+	unsigned int round;
+
+	(void)state;
+	srand(1);
+	for (round = 0; round < 20000; round++) {
+		uint32_t size_bytes = 14 + (uint32_t)rand() % 70, i;
+		uint16_t type = types[round % 5];
+		uint8_t *frame = malloc(size_bytes);
+
+		assert_non_null(frame);
+		for (i = 0; i < size_bytes; i++)
+			frame[i] = (uint8_t)rand();
+		frame[12] = (uint8_t)(type >> 8);
+		frame[13] = (uint8_t)type;
+		sa_flow_hash(frame, size_bytes);
+		free(frame);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_tells_flows_apart),
+		cmocka_unit_test(fragments_stay_together),
+		cmocka_unit_test(tags_are_looked_behind),
+		cmocka_unit_test(any_bytes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <endian.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_pci.h>
+
+#include "rp_wire_fd.h"
+#include "rig.h"
+
+/* Starting and stopping queues, kicks and interrupts: two functions, guest 1 hears what guest 0 sends. */
+
+#define RX 0u
+#define TX 1u
+
+static struct {
+	struct rig rig;
+	struct rig_guest sender;
+	struct rig_guest receiver;
+} fixture;
+
+static int
+setup(void **state)
+{
+	(void)state;
+	memset(&fixture, 0, sizeof(fixture));
+	rig_create(&fixture.rig);
+	rig_function(&fixture.rig, (struct softaccel_function_config){.queue_pairs = 1});
+	rig_function(&fixture.rig, (struct softaccel_function_config){.queue_pairs = 1});
+	rig_run(&fixture.rig);
+	rig_guest_start(&fixture.receiver, &fixture.rig, 1, 2, RIG_FEATURES_DEFAULT);
+	rig_guest_start(&fixture.sender, &fixture.rig, 0, 2, RIG_FEATURES_DEFAULT);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	rig_guest_fini(&fixture.sender);
+	rig_guest_fini(&fixture.receiver);
+	rig_destroy(&fixture.rig);
+	return 0;
+}
+
+static struct rp_accel_vendor_queue
+counters(struct rig_guest *guest, unsigned int queue)
+{
+	struct rp_accel_vendor_queue image;
+
+	rig_vendor_read(guest, queue, &image);
+	return image;
+}
+
+static void
+send_one(uint32_t sequence)
+{
+	uint8_t frame[RIG_FRAME_BYTES];
+
+	rig_frame(frame, RIG_BROADCAST, 1, 7, sequence);
+	assert_true(rig_send(&fixture.sender, TX, frame, sizeof(frame)));
+}
+
+static void
+expect_one(uint32_t sequence)
+{
+	uint8_t packet[RIG_BUFFER_BYTES];
+
+	assert_int_equal(rig_receive_wait(&fixture.receiver, RX, packet, sizeof(packet)),
+			 RIG_HEADER_BYTES + RIG_FRAME_BYTES);
+	assert_int_equal(rig_frame_sequence(packet + RIG_HEADER_BYTES), sequence);
+}
+
+static void
+expect_nothing(void)
+{
+	uint8_t packet[RIG_BUFFER_BYTES];
+
+	usleep(50000);
+	assert_int_equal(rig_receive(&fixture.receiver, RX, packet, sizeof(packet)), 0);
+}
+
+static void
+doorbell_store(void **state)
+{
+	struct rp_accel_vendor_queue image;
+	eventfd_t interrupts = 0;
+
+	(void)state;
+	send_one(1);
+	rig_ring(&fixture.sender, TX);
+	expect_one(1);
+	image = counters(&fixture.sender, TX);
+	assert_int_equal(le64toh(image.direct_kicks), 1);
+	assert_int_equal(le64toh(image.eventfd_kicks), 0);
+	assert_int_equal(le64toh(image.packets), 1);
+	assert_int_equal(le64toh(image.bytes), RIG_FRAME_BYTES);
+	assert_int_equal(le64toh(image.errors), 0);
+	assert_int_equal(le32toh(image.index), 1);
+	assert_int_equal(le32toh(image.control), RP_ACCEL_VENDOR_RUNNING);
+	image = counters(&fixture.receiver, RX);
+	assert_int_equal(le64toh(image.interrupts), 1);
+	assert_int_equal(eventfd_read(fixture.receiver.queues[RX].call_fd, &interrupts), 0);
+	assert_int_equal(interrupts, 1);
+}
+
+/* What a lost kick looks like: nothing, for ever. */
+static void
+ring_is_not_looked_at_unkicked(void **state)
+{
+	struct rp_accel_vendor_queue image;
+
+	(void)state;
+	send_one(1);
+	expect_nothing();
+	assert_int_equal(rig_reap(&fixture.sender, TX), 0);
+	image = counters(&fixture.sender, TX);
+	assert_int_equal(le64toh(image.packets), 0);
+	assert_int_equal(le32toh(image.index), 0);
+	/* Another queue's doorbell does not help. */
+	rig_ring(&fixture.sender, RX);
+	expect_nothing();
+	rig_ring(&fixture.sender, TX);
+	expect_one(1);
+}
+
+/* And no packet is put into buffers that nobody announced. */
+static void
+unkicked_buffers_are_not_used(void **state)
+{
+	struct softaccel_port_counters port;
+	struct rig_guest *receiver = &fixture.receiver;
+	unsigned int tries = 0;
+
+	(void)state;
+	/* A kick that waits to be seen is remembered beyond a stop. */
+	while (le64toh(counters(receiver, RX).direct_kicks) == 0 && ++tries < 20000)
+		usleep(100);
+	rig_vendor_write(receiver, RX, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
+	rig_guest_enable(receiver, RX);
+	send_one(1);
+	rig_ring(&fixture.sender, TX);
+	expect_nothing();
+	softaccel_function_port_counters(fixture.rig.functions[1], &port);
+	assert_int_equal(port.drops[SOFTACCEL_DROP_RX_NO_BUFFER], 1);
+	rig_ring(receiver, RX);
+	usleep(20000);
+	send_one(2);
+	rig_ring(&fixture.sender, TX);
+	expect_one(2);
+}
+
+static void
+kick_by_message(void **state)
+{
+	uint16_t queue = htole16(TX);
+	struct rp_accel_vendor_queue image;
+
+	(void)state;
+	send_one(1);
+	assert_int_equal(rp_vfu_client_region_write(fixture.sender.client, RIG_BAR_NOTIFY,
+						    TX * fixture.sender.multiplier_bytes, 2, &queue, NULL),
+			 0);
+	expect_one(1);
+	image = counters(&fixture.sender, TX);
+	assert_int_equal(le64toh(image.direct_kicks), 0);
+	assert_int_equal(le64toh(image.eventfd_kicks), 1);
+}
+
+static void
+kick_by_eventfd(void **state)
+{
+	struct rp_accel_vendor_queue image;
+	int fd;
+
+	(void)state;
+	assert_int_equal(rp_vfu_client_io_fd(fixture.sender.client, RIG_BAR_NOTIFY,
+					     TX * fixture.sender.multiplier_bytes, 2, &fd, NULL),
+			 0);
+	send_one(1);
+	assert_int_equal(eventfd_write(fd, 1), 0);
+	expect_one(1);
+	rp_wire_fd_close(&fd);
+	image = counters(&fixture.sender, TX);
+	assert_int_equal(le64toh(image.direct_kicks), 0);
+	assert_int_equal(le64toh(image.eventfd_kicks), 1);
+}
+
+static void
+stop_and_go_on(void **state)
+{
+	struct rig_guest *sender = &fixture.sender;
+	uint32_t sequence;
+
+	(void)state;
+	for (sequence = 0; sequence < 200; sequence++) {
+		struct rp_accel_vendor_queue image;
+
+		send_one(sequence);
+		rig_ring(sender, TX);
+		expect_one(sequence);
+		rig_post(&fixture.receiver, RX, RIG_QUEUE_SIZE / 2, RIG_BUFFER_BYTES);
+		rig_ring(&fixture.receiver, RX);
+		rig_vendor_write(sender, TX, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
+		image = counters(sender, TX);
+		assert_int_equal(le32toh(image.control), RP_ACCEL_VENDOR_STOPPED);
+		assert_int_equal(le32toh(image.index), sequence + 1);
+		assert_int_equal(rig_common_read(sender, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+		/* All that was taken was given back before the stop was answered. */
+		assert_int_equal(rig_reap(sender, TX), 1);
+		/* As another owner would: program it anew, at that index. */
+		rig_guest_program(sender, TX);
+		rig_vendor_write(sender, TX, offsetof(struct rp_accel_vendor_queue, index), le32toh(image.index));
+		rig_guest_enable(sender, TX);
+		assert_int_equal(rig_common_read(sender, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+	}
+}
+
+/* A stopped ring is not served, whatever is rung. */
+static void
+stopped_is_stopped(void **state)
+{
+	struct rig_guest *sender = &fixture.sender;
+
+	(void)state;
+	rig_vendor_write(sender, TX, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
+	send_one(1);
+	rig_ring(sender, TX);
+	expect_nothing();
+	rig_guest_enable(sender, TX);
+	/* The kick was not lost while nobody looked. */
+	expect_one(1);
+}
+
+static void
+queue_reset_starts_over(void **state)
+{
+	struct rig_guest *sender = &fixture.sender;
+
+	(void)state;
+	send_one(1);
+	rig_ring(sender, TX);
+	expect_one(1);
+	rig_common_write(sender, VIRTIO_PCI_COMMON_Q_SELECT, 2, TX);
+	rig_common_write(sender, 58, 2, 1);
+	assert_int_equal(rig_common_read(sender, 58, 2), 0);
+	assert_int_equal(rig_common_read(sender, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+	assert_int_equal(le32toh(counters(sender, TX).index), 0);
+	rp_vring_drv_destroy(sender->queues[TX].ring);
+	rig_guest_queue(sender, TX);
+	send_one(2);
+	rig_ring(sender, TX);
+	expect_one(2);
+}
+
+static void
+refused_addresses(void **state)
+{
+	struct rig_guest *sender = &fixture.sender;
+
+	(void)state;
+	rig_vendor_write(sender, TX, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
+	rig_common_write(sender, VIRTIO_PCI_COMMON_Q_USEDLO, 8, 0xdead0000);
+	rig_guest_enable(sender, TX);
+	assert_int_equal(rig_common_read(sender, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+	assert_int_equal(le64toh(counters(sender, TX).errors), 1);
+	rig_guest_program(sender, TX);
+	rig_common_write(sender, VIRTIO_PCI_COMMON_Q_SIZE, 2, 63);
+	rig_guest_enable(sender, TX);
+	assert_int_equal(rig_common_read(sender, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
+	assert_int_equal(le64toh(counters(sender, TX).errors), 2);
+	rig_guest_program(sender, TX);
+	rig_guest_enable(sender, TX);
+	assert_int_equal(rig_common_read(sender, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+	send_one(1);
+	rig_ring(sender, TX);
+	expect_one(1);
+}
+
+/* The eventfd is replaced under traffic; what was owed without one goes to the next. */
+static void
+interrupts_follow_the_eventfd(void **state)
+{
+	struct rig_guest *receiver = &fixture.receiver;
+	int other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	eventfd_t count = 0;
+	uint32_t sequence = 0;
+
+	(void)state;
+	assert_int_equal(rp_vfu_client_irq_set(receiver->client, RP_VFU_PCI_MSIX_IRQ, RX, other, NULL), 0);
+	send_one(sequence);
+	rig_ring(&fixture.sender, TX);
+	expect_one(sequence++);
+	assert_int_equal(eventfd_read(other, &count), 0);
+	assert_int_not_equal(eventfd_read(receiver->queues[RX].call_fd, &count), 0);
+	assert_int_equal(rp_vfu_client_irq_set(receiver->client, RP_VFU_PCI_MSIX_IRQ, RX, -1, NULL), 0);
+	send_one(sequence);
+	rig_ring(&fixture.sender, TX);
+	expect_one(sequence++);
+	assert_int_not_equal(eventfd_read(other, &count), 0);
+	assert_int_equal(rp_vfu_client_irq_set(receiver->client, RP_VFU_PCI_MSIX_IRQ, RX, other, NULL), 0);
+	assert_int_equal(eventfd_read(other, &count), 0);
+	rp_wire_fd_close(&other);
+}
+
+static void
+nothing_before_driver_ok(void **state)
+{
+	struct rig_guest *sender = &fixture.sender;
+
+	(void)state;
+	rp_vring_drv_destroy(sender->queues[RX].ring);
+	rp_vring_drv_destroy(sender->queues[TX].ring);
+	sender->queues[RX].posted_count = 0;
+	rig_guest_negotiate(sender, RIG_FEATURES_DEFAULT);
+	rig_guest_queue(sender, RX);
+	rig_guest_queue(sender, TX);
+	send_one(5);
+	rig_ring(sender, TX);
+	expect_nothing();
+	rig_guest_driver_ok(sender);
+	expect_one(5);
+}
+
+/* The client goes without a word; the next one finds the device as it was, and traffic goes on. */
+static void
+next_client_goes_on(void **state)
+{
+	struct rig_guest *sender = &fixture.sender;
+	struct rp_accel_vendor_queue image;
+
+	(void)state;
+	send_one(1);
+	rig_ring(sender, TX);
+	expect_one(1);
+	rig_guest_disconnect(sender);
+	usleep(50000);
+	rig_guest_connect(sender, &fixture.rig, 0);
+	image = counters(sender, TX);
+	assert_int_equal(le32toh(image.control), RP_ACCEL_VENDOR_RUNNING);
+	assert_int_equal(le32toh(image.index), 1);
+	assert_int_equal(le64toh(image.errors), 0);
+	send_one(2);
+	rig_ring(sender, TX);
+	expect_one(2);
+}
+
+/* A kick that came while the client's memory was going away broke nothing for the next client. */
+static void
+next_client_after_lost_memory(void **state)
+{
+	struct rig_guest *sender = &fixture.sender;
+	unsigned int tries = 0;
+
+	(void)state;
+	assert_int_equal(rp_vfu_client_dma_unmap(sender->client, RIG_MEMORY_IOVA, RIG_MEMORY_BYTES, NULL), 0);
+	send_one(1);
+	rig_ring(sender, TX);
+	while (le32toh(counters(sender, TX).control) != RP_ACCEL_VENDOR_BROKEN && ++tries < 5000)
+		usleep(1000);
+	rig_guest_disconnect(sender);
+	rig_guest_connect(sender, &fixture.rig, 0);
+	assert_int_equal(le32toh(counters(sender, TX).control), RP_ACCEL_VENDOR_RUNNING);
+	rig_ring(sender, TX);
+	expect_one(1);
+}
+
+/* Also after the control side has woken it many times. */
+static void
+idle_is_cheap(void **state)
+{
+	struct rig_guest *sender = &fixture.sender;
+	unsigned int i;
+	uint64_t before_us;
+
+	(void)state;
+	for (i = 0; i < 300; i++) {
+		rig_vendor_write(sender, TX, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
+		rig_guest_enable(sender, TX);
+	}
+	usleep(20000);
+	before_us = rig_data_cpu_us(&fixture.rig);
+	usleep(500000);
+	/* About 1 % when measured; a loop that does not sleep uses all of it. */
+	assert_true(rig_data_cpu_us(&fixture.rig) - before_us < 100000);
+}
+
+/* A doorbell store wakes nobody, so the loop must come by itself. */
+static void
+idle_loop_comes_back(void **state)
+{
+	(void)state;
+	usleep(300000);
+	send_one(1);
+	rig_ring(&fixture.sender, TX);
+	expect_one(1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(doorbell_store, setup, teardown),
+		cmocka_unit_test_setup_teardown(ring_is_not_looked_at_unkicked, setup, teardown),
+		cmocka_unit_test_setup_teardown(unkicked_buffers_are_not_used, setup, teardown),
+		cmocka_unit_test_setup_teardown(kick_by_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(kick_by_eventfd, setup, teardown),
+		cmocka_unit_test_setup_teardown(stop_and_go_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(stopped_is_stopped, setup, teardown),
+		cmocka_unit_test_setup_teardown(queue_reset_starts_over, setup, teardown),
+		cmocka_unit_test_setup_teardown(refused_addresses, setup, teardown),
+		cmocka_unit_test_setup_teardown(interrupts_follow_the_eventfd, setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_before_driver_ok, setup, teardown),
+		cmocka_unit_test_setup_teardown(next_client_goes_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(next_client_after_lost_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(idle_is_cheap, setup, teardown),
+		cmocka_unit_test_setup_teardown(idle_loop_comes_back, setup, teardown),
+	};
+
+	rig_eal_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
