@@ -89,11 +89,11 @@ struct rp_vfu_server_ops {
 	/** DEVICE_RESET. Memory and interrupts stay as they are. @return 0 or a negative errno. */
 	int (*reset)(void *ctx);
 	/**
-	 * What to signal for a vector changed (-1: nothing). Borrowed; stays open until
-	 * the next change of that vector has returned: who hands it to another thread
-	 * makes sure of that thread, or of a duplicate, before returning. While the
-	 * client masks a vector this is an eventfd of the server's own, which keeps the
-	 * signal until the unmasking, so that nobody else has to know about masks.
+	 * What to signal for a vector changed (-1: nothing). Borrowed; the previous one
+	 * stays open until this returns, and by then nobody may signal it any more:
+	 * another thread has let go of it, or signals a duplicate under a lock. While
+	 * the client masks a vector this is an eventfd of the server's own, which keeps
+	 * the signal until the unmasking, so that nobody else has to know about masks.
 	 */
 	void (*irq_changed)(void *ctx, uint32_t irq_index, uint32_t vector, int eventfd);
 	/** The address space changed (mapped or unmapped), after the fact. */

@@ -90,7 +90,7 @@ drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
 	if (was_ready && server->ops.disconnected != NULL)
 		server->ops.disconnected(server->ctx, why);
 	if (!was_ready && server->ops.refused != NULL) {
-		rp_wire_why_prefix(why, "before VERSION: ");
+		rp_wire_why_prefix(why, "client without a session: ");
 		server->ops.refused(server->ctx, why);
 	}
 }

@@ -68,8 +68,8 @@ mapped_end(const struct rp_vfu_region *region)
 static int
 check_file(const struct rp_vfu_region *region, struct rp_wire_why *why)
 {
-	uint64_t end = mapped_end(region);
 	struct stat st;
+	uint64_t end;
 	int rc;
 
 	if (region->fd < 0)
@@ -77,6 +77,7 @@ check_file(const struct rp_vfu_region *region, struct rp_wire_why *why)
 	rc = check_areas(region, why);
 	if (rc < 0)
 		return rc;
+	end = mapped_end(region);
 	if (fstat(region->fd, &st) < 0)
 		return rp_wire_why_set(why, -EINVAL, "fd: %s", strerror(errno));
 	if (!is_aligned(region->fd_offset_bytes))

@@ -23,19 +23,28 @@ static const rp_vfu_handler handlers[] = {
 
 #define HANDLERS_COUNT (sizeof(handlers) / sizeof(handlers[0]))
 
+/* Not built here: refused as that, whatever its payload is. */
+static bool
+is_supported(const struct rp_vfu_server *server, const struct rp_vfu_msg *row)
+{
+	if (row == NULL || row->direction != RP_VFU_TO_SERVER || server->state == RP_VFU_STATE_NEW)
+		return true; /* the table has its own words for these */
+	return row->command < HANDLERS_COUNT && handlers[row->command] != NULL;
+}
+
 static int
 execute(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds, struct rp_vfu_reply *reply,
 	struct rp_wire_why *why)
 {
-	uint16_t number = command->header.command;
-	const struct rp_vfu_msg *row;
-	int rc = rp_vfu_msg_check_command(command, RP_VFU_TO_SERVER, server->state, &server->terms, &row, why);
+	const struct rp_vfu_msg *row = rp_vfu_msg_find(command->header.command);
+	int rc;
 
+	if (!is_supported(server, row))
+		return rp_wire_why_set(why, -ENOTSUP, "%s: this server does not support it", row->name);
+	rc = rp_vfu_msg_check_command(command, RP_VFU_TO_SERVER, server->state, &server->terms, &row, why);
 	if (rc < 0)
 		return rc;
-	if (number >= HANDLERS_COUNT || handlers[number] == NULL)
-		return rp_wire_why_set(why, -ENOTSUP, "%s: this server does not support it", row->name);
-	rc = handlers[number](server, command, fds, reply, why);
+	rc = handlers[row->command](server, command, fds, reply, why);
 	if (rc < 0)
 		rp_wire_why_prefix(why, "%s: ", row->name);
 	return rc;
@@ -98,7 +107,8 @@ rp_vfu_server_dispatch(struct rp_vfu_server *server, struct rp_wire_msg *msg, st
 		rc = execute(server, &command, msg->fds, &reply, &refusal);
 	}
 	rp_wire_msg_drop(msg);
-	if (rc < 0 && server->ops.refused != NULL)
+	/* What ends the connection is told when it ends. */
+	if (rc < 0 && !reply.last && server->ops.refused != NULL)
 		server->ops.refused(server->ctx, &refusal);
 	if (answer) {
 		int sent = send_reply(server, &command, &reply, rc, why);
