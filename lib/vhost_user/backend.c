@@ -12,11 +12,11 @@
 #define BIT(n) (1ull << (n))
 
 /* What this library speaks; a config may ask for no more. */
-#define PROTOCOL_FEATURES                                                                                           \
-	(BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_RARP_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT) | BIT(RP_VHU_PF_MTU_BIT) |   \
-	 BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_CONFIG_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) |           \
-	 BIT(RP_VHU_PF_HOST_NOTIFIER_BIT) | BIT(RP_VHU_PF_RESET_DEVICE_BIT) |                                       \
-	 BIT(RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT) | BIT(RP_VHU_PF_STATUS_BIT))
+#define PROTOCOL_FEATURES                                                                                              \
+	(BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_RARP_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT) | BIT(RP_VHU_PF_MTU_BIT) |     \
+	 BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_CONFIG_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) |             \
+	 BIT(RP_VHU_PF_HOST_NOTIFIER_BIT) | BIT(RP_VHU_PF_RESET_DEVICE_BIT) | BIT(RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT) | \
+	 BIT(RP_VHU_PF_STATUS_BIT))
 
 #define MESSAGES_PER_PROCESS 64
 
@@ -88,6 +88,19 @@ vhu_backend_watch(struct rp_vhu_backend *backend, struct rp_wire_conn *conn)
 	return epoll_ctl(backend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+/*
+ * A socket that the peer handed over may have other holders: closing our number
+ * of it does not take it out of the epoll, and whoever holds it could keep ours
+ * awake for ever.
+ */
+struct rp_wire_conn *
+vhu_backend_drop(struct rp_vhu_backend *backend, struct rp_wire_conn *conn)
+{
+	if (conn != NULL)
+		epoll_ctl(backend->epoll_fd, EPOLL_CTL_DEL, rp_wire_conn_fd(conn), NULL);
+	return rp_wire_conn_destroy(conn);
+}
+
 int
 rp_vhu_backend_attach(struct rp_vhu_backend *backend, int *fd)
 {
@@ -104,7 +117,7 @@ rp_vhu_backend_attach(struct rp_vhu_backend *backend, int *fd)
 		return rc;
 	rc = vhu_backend_watch(backend, backend->conn);
 	if (rc < 0) {
-		backend->conn = rp_wire_conn_destroy(backend->conn);
+		backend->conn = vhu_backend_drop(backend, backend->conn);
 		return rc;
 	}
 	backend->peer = peer.pid;
@@ -114,12 +127,14 @@ rp_vhu_backend_attach(struct rp_vhu_backend *backend, int *fd)
 void
 vhu_backend_close(struct rp_vhu_backend *backend, const struct rp_wire_why *why)
 {
-	if (backend->conn == NULL)
+	if (backend->conn == NULL || backend->closing)
 		return;
+	backend->closing = true;
 	vhu_vrings_clear(backend);
 	vhu_channel_close(backend);
 	vhu_memory_clear(backend);
-	backend->conn = rp_wire_conn_destroy(backend->conn);
+	backend->conn = vhu_backend_drop(backend, backend->conn);
+	backend->closing = false;
 	backend->peer = 0;
 	backend->features_acked = false;
 	backend->features = 0;

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "rp_wire_fd.h"
 #include "vhu_backend.h"
@@ -17,7 +18,7 @@
 void
 vhu_channel_close(struct rp_vhu_backend *backend)
 {
-	backend->channel = rp_wire_conn_destroy(backend->channel);
+	backend->channel = vhu_backend_drop(backend, backend->channel);
 	while (backend->pending_count > 0) {
 		uint64_t token = backend->pending[backend->pending_head].token;
 
@@ -28,19 +29,36 @@ vhu_channel_close(struct rp_vhu_backend *backend)
 	}
 }
 
+static int
+check_socket(int fd, struct rp_wire_why *why)
+{
+	int domain = -1, type = -1;
+	socklen_t domain_bytes = sizeof(domain), type_bytes = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_bytes) == 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_bytes) == 0 && domain == AF_UNIX && type == SOCK_STREAM)
+		return 0;
+	return rp_wire_why_set(why, -EBADMSG, "descriptor: is not a Unix stream socket");
+}
+
 int
 vhu_on_set_backend_req_fd(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
-	int rc;
+	struct rp_wire_conn *channel = NULL;
+	int rc = check_socket(request->msg->fds[0], why);
 
-	vhu_channel_close(backend);
-	rc = rp_wire_conn_create(&request->msg->fds[0], &rp_vhu_msg_framing, &backend->channel);
+	if (rc < 0)
+		return rc;
+	rc = rp_wire_conn_create(&request->msg->fds[0], &rp_vhu_msg_framing, &channel);
 	if (rc == 0)
-		rc = vhu_backend_watch(backend, backend->channel);
+		rc = vhu_backend_watch(backend, channel);
 	if (rc < 0) {
-		backend->channel = rp_wire_conn_destroy(backend->channel);
-		return rp_wire_why_set(why, -EBADMSG, "descriptor: cannot be polled as a socket: %s", strerror(-rc));
+		vhu_backend_drop(backend, channel);
+		return rp_wire_why_set(why, rc == -ENOMEM ? -ENOSPC : -EBADMSG, "descriptor: cannot be polled: %s",
+				       strerror(-rc));
 	}
+	vhu_channel_close(backend);
+	backend->channel = channel;
 	if (backend->ops->channel_up != NULL)
 		backend->ops->channel_up(backend->ctx);
 	return 0;
@@ -55,12 +73,12 @@ take_reply(struct rp_vhu_backend *backend, const struct rp_wire_msg *msg, struct
 
 	memcpy(&header, msg->bytes, sizeof(header));
 	if (backend->pending_count == 0)
-		return rp_wire_why_set(why, -EPROTO, "backend channel: request %u: nothing was asked", header.request);
+		return rp_wire_why_set(why, -EPROTO, "request %u: nothing was asked", header.request);
 	pending = backend->pending[backend->pending_head];
 	if ((header.flags & RP_VHU_FLAG_REPLY) == 0 || header.request != pending.request ||
 	    header.size_bytes != sizeof(value))
 		return rp_wire_why_set(why, -EPROTO,
-				       "backend channel: request %u, flags 0x%x, %u bytes, expected a reply of 8 bytes to %u",
+				       "request %u, flags 0x%x, %u bytes, expected a reply of 8 bytes to %u",
 				       header.request, header.flags, header.size_bytes, pending.request);
 	memcpy(&value, msg->bytes + sizeof(header), sizeof(value));
 	backend->pending_head = (backend->pending_head + 1) % VHU_PENDING_MAX;
@@ -80,7 +98,7 @@ vhu_channel_process(struct rp_vhu_backend *backend)
 	if (backend->channel == NULL)
 		return;
 	if (rp_wire_conn_flush(backend->channel) == -ENOTCONN)
-		rc = rp_wire_why_set(&why, -ENOTCONN, "backend channel: the frontend closed it");
+		rc = rp_wire_why_set(&why, -ENOTCONN, "peer left");
 	while (rc == 0) {
 		rc = rp_wire_conn_receive(backend->channel, &msg, &why);
 		if (rc < 0)
@@ -92,6 +110,7 @@ vhu_channel_process(struct rp_vhu_backend *backend)
 		vhu_backend_watch(backend, backend->channel);
 		return;
 	}
+	rp_wire_why_prefix(&why, "backend channel: ");
 	/* A frontend that leaves closes both; the connection's own end says so. */
 	if (rc != -ENOTCONN && backend->ops->refused != NULL)
 		backend->ops->refused(backend->ctx, &why);
@@ -139,8 +158,8 @@ send_request(struct rp_vhu_backend *backend, uint32_t request, const void *paylo
 	return 0;
 }
 
-#define NOTIFY_FEATURES                                                                                       \
-	(BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) | BIT(RP_VHU_PF_HOST_NOTIFIER_BIT) | \
+#define NOTIFY_FEATURES                                                                                                \
+	(BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) | BIT(RP_VHU_PF_HOST_NOTIFIER_BIT) |      \
 	 BIT(RP_VHU_PF_REPLY_ACK_BIT))
 
 int
@@ -182,8 +201,9 @@ rp_vhu_backend_notify_area_clear(struct rp_vhu_backend *backend, unsigned int qu
 int
 rp_vhu_backend_config_changed(struct rp_vhu_backend *backend, uint64_t token, struct rp_wire_why *why)
 {
-	int rc = require(backend,
-			 BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_CONFIG_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT), why);
+	int rc =
+		require(backend,
+			BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_CONFIG_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT), why);
 
 	if (rc < 0)
 		return rc;

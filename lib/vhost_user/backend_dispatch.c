@@ -69,7 +69,8 @@ answer(struct rp_vhu_backend *backend, const struct rp_vhu_header *header, const
 		return rp_vhu_msg_send(backend->conn, header->request, RP_VHU_FLAG_REPLY, request->reply,
 				       error != 0 ? 0 : request->reply_bytes, NULL, 0);
 	if (acked)
-		return rp_vhu_msg_send(backend->conn, header->request, RP_VHU_FLAG_REPLY, &value, sizeof(value), NULL, 0);
+		return rp_vhu_msg_send(backend->conn, header->request, RP_VHU_FLAG_REPLY, &value, sizeof(value), NULL,
+				       0);
 	return 0;
 }
 
@@ -104,5 +105,9 @@ vhu_backend_dispatch(struct rp_vhu_backend *backend, struct rp_wire_msg *msg, st
 	if (rp_wire_why_closes(rc))
 		return rc;
 	rc = answer(backend, &header, row, &request, rc);
-	return rc < 0 ? rp_wire_why_set(why, -ENOTCONN, "the frontend does not read its answers") : 0;
+	if (rc < 0)
+		return rp_wire_why_set(why, -ENOTCONN, "%s",
+				       rc == -ENOSPC ? "the frontend does not read its answers" :
+						       "peer left before it was answered");
+	return 0;
 }

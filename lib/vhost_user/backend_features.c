@@ -12,15 +12,30 @@ vhu_on_get_features(struct rp_vhu_backend *backend, struct vhu_request *request,
 	return 0;
 }
 
+/* Saying the same again is what VMMs do, once per queue pair; another ring layout under a running ring is not. */
+static int
+refuse_change(const struct rp_vhu_backend *backend, uint64_t changed, uint64_t allowed, struct rp_wire_why *why)
+{
+	int ring = vhu_vrings_any_started(backend);
+
+	if (ring < 0 || (changed & ~allowed) == 0)
+		return 0;
+	return rp_wire_why_set(why, -EBUSY, "u64: 0x%llx would change while ring %d is started",
+			       (unsigned long long)(changed & ~allowed), ring);
+}
+
 int
 vhu_on_set_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
 	uint64_t features = vhu_request_u64(request);
-	int rc = 0;
+	int rc;
 
 	if ((features & ~backend->config.features) != 0)
 		return rp_wire_why_set(why, -EBADMSG, "u64: 0x%llx were not offered",
 				       (unsigned long long)(features & ~backend->config.features));
+	rc = refuse_change(backend, features ^ backend->features, 1ull << RP_VHU_F_LOG_ALL_BIT, why);
+	if (rc < 0)
+		return rc;
 	if (backend->ops->features != NULL)
 		rc = backend->ops->features(backend->ctx, features, why);
 	if (rc < 0)
@@ -60,12 +75,15 @@ int
 vhu_on_set_protocol_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
 	uint64_t features = vhu_request_u64(request);
+	int rc;
 
 	if ((features & ~backend->config.protocol_features) != 0)
 		return rp_wire_why_set(why, -EBADMSG, "u64: 0x%llx were not offered",
 				       (unsigned long long)(features & ~backend->config.protocol_features));
-	backend->protocol_features = features;
-	return 0;
+	rc = refuse_change(backend, features ^ backend->protocol_features, 0, why);
+	if (rc == 0)
+		backend->protocol_features = features;
+	return rc;
 }
 
 int

@@ -17,7 +17,7 @@
 
 struct table {
 	struct rp_vhu_region regions[RP_VHU_REGIONS_MAX]; /* descriptors owned until moved */
-	bool known[RP_VHU_REGIONS_MAX]; /* the same as a region that is there */
+	bool known[RP_VHU_REGIONS_MAX];			  /* the same as a region that is there */
 	unsigned int count;
 };
 
@@ -38,12 +38,12 @@ static bool
 same_file(int a, int b)
 {
 	struct stat sa, sb;
-	int same = rp_wire_fd_same(a, b);
 
-	if (same >= 0 && same == 1)
+	if (rp_wire_fd_same(a, b) == 1)
 		return true;
-	/* Another open of the same file gives the same bytes. */
-	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+	/* Another open of the same file gives the same bytes; anonymous inodes of the kernel are one for all. */
+	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino &&
+	       (S_ISREG(sa.st_mode) || S_ISCHR(sa.st_mode));
 }
 
 static bool

@@ -42,8 +42,7 @@ index_of(const struct rp_vhu_backend *backend, const struct vhu_vring *vring)
 static bool
 is_enabled(const struct rp_vhu_backend *backend, const struct vhu_vring *vring)
 {
-	bool explicit = (backend->features & 1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT) != 0 ||
-			!backend->features_acked;
+	bool explicit = (backend->features & 1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT) != 0 || !backend->features_acked;
 
 	return vring->enabled_by_message || !explicit;
 }
@@ -78,9 +77,8 @@ vhu_on_set_vring_addr(struct rp_vhu_backend *backend, struct vhu_request *reques
 	vring = find(backend, wire.index, why);
 	if (vring == NULL)
 		return -EBADMSG;
-	if (vring->state.started &&
-	    (wire.desc_uva != vring->addr.desc_uva || wire.avail_uva != vring->addr.avail_uva ||
-	     wire.used_uva != vring->addr.used_uva))
+	if (vring->state.started && (wire.desc_uva != vring->addr.desc_uva || wire.avail_uva != vring->addr.avail_uva ||
+				     wire.used_uva != vring->addr.used_uva))
 		return rp_wire_why_set(why, -EBUSY, "ring %u is started, at other addresses", wire.index);
 	vring->addr = wire;
 	vring->addr_known = true;
@@ -294,6 +292,17 @@ vhu_vrings_clear(struct rp_vhu_backend *backend)
 		memset(vring, 0, sizeof(*vring));
 		vring->state.kick_fd = vring->state.call_fd = vring->state.err_fd = -1;
 	}
+}
+
+int
+vhu_vrings_any_started(const struct rp_vhu_backend *backend)
+{
+	unsigned int i;
+
+	for (i = 0; i < backend->config.queues_max; i++)
+		if (backend->vrings[i].state.started)
+			return (int)i;
+	return -1;
 }
 
 int

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@ rp_vhu_frontend_create(int *fd, const struct rp_vhu_frontend_config *config, con
 	unsigned int i;
 	int rc = -ENOMEM;
 
-	if (config->queues_max == 0 || config->queues_max > RP_VHU_QUEUES_MAX)
+	if (config->queues_max == 0 || config->queues_max > RP_VHU_QUEUES_MAX || config->timeout_ms > INT_MAX)
 		return -EINVAL;
 	if (config->profile != RP_VHU_PROFILE_STANDARD)
 		return -ENOTSUP;
@@ -76,8 +77,8 @@ release(struct rp_vhu_frontend *frontend)
 			frontend->rings[i].started = false;
 		}
 	}
-	frontend->channel = rp_wire_conn_destroy(frontend->channel);
-	frontend->conn = rp_wire_conn_destroy(frontend->conn);
+	frontend->channel = vhu_frontend_drop(frontend, frontend->channel);
+	frontend->conn = vhu_frontend_drop(frontend, frontend->conn);
 	fail_outstanding(frontend);
 }
 
@@ -120,6 +121,15 @@ vhu_frontend_watch(struct rp_vhu_frontend *frontend, struct rp_wire_conn *conn)
 	if (epoll_ctl(frontend->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
 		return 0;
 	return epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/* The backend may hold the socket too: closing our number of it does not take it out of the epoll. */
+struct rp_wire_conn *
+vhu_frontend_drop(struct rp_vhu_frontend *frontend, struct rp_wire_conn *conn)
+{
+	if (conn != NULL)
+		epoll_ctl(frontend->epoll_fd, EPOLL_CTL_DEL, rp_wire_conn_fd(conn), NULL);
+	return rp_wire_conn_destroy(conn);
 }
 
 bool
@@ -185,12 +195,16 @@ take_answer(struct rp_vhu_frontend *frontend, struct rp_wire_msg *msg, struct rp
 					       header.size_bytes);
 		memcpy(&value, payload, sizeof(value));
 		error = value == 0 ? 0 : -EREMOTEIO;
+	} else if (header.size_bytes == 0) {
+		error = -EREMOTEIO; /* how a request that must be answered is refused */
 	}
 	frontend->outstanding_head = (frontend->outstanding_head + 1) % VHU_OUTSTANDING_MAX;
 	frontend->outstanding_count--;
+	frontend->in_callback = true;
 	if (first.done != NULL)
 		first.done(first.done_ctx, error, error == 0 ? payload : NULL, error == 0 ? header.size_bytes : 0,
 			   msg->fds, msg->fds_count);
+	frontend->in_callback = false;
 	return 0;
 }
 
@@ -210,8 +224,6 @@ vhu_frontend_serve_requests(struct rp_vhu_frontend *frontend)
 		if (rc < 0)
 			break;
 		rc = take_answer(frontend, msg, &why);
-		if (frontend->conn == NULL)
-			return -ENOTCONN;
 		rp_wire_msg_drop(msg);
 	}
 	if (rc == -EAGAIN) {
@@ -225,7 +237,7 @@ vhu_frontend_serve_requests(struct rp_vhu_frontend *frontend)
 int
 rp_vhu_frontend_process(struct rp_vhu_frontend *frontend)
 {
-	int rc = vhu_frontend_serve_requests(frontend);
+	int rc = frontend->in_callback ? -EBUSY : vhu_frontend_serve_requests(frontend);
 
 	if (rc == 0)
 		vhu_frontend_serve_channel(frontend);

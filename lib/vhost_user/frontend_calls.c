@@ -77,15 +77,18 @@ call(struct rp_vhu_frontend *frontend, uint32_t request, const void *payload, ui
 
 	if (why == NULL)
 		why = &unused;
+	if (frontend->in_callback)
+		return rp_wire_why_set(why, -EBUSY, "a callback cannot wait for an answer");
 	rc = rp_vhu_frontend_submit(frontend, request, payload, size_bytes, fds, fds_count, need_reply, on_done,
 				    &waiting, why);
-	if (rc == 0)
-		rc = wait_for(frontend, &waiting, why);
+	if (rc < 0)
+		return rc;
+	rc = wait_for(frontend, &waiting, why);
 	if (rc == 0 && answer != NULL && waiting.size_bytes != answer_bytes)
 		rc = rp_wire_why_set(why, -EBADMSG, "answer: %u bytes, expected %u", waiting.size_bytes, answer_bytes);
 	if (rc == 0 && answer != NULL)
 		memcpy(answer, waiting.payload, answer_bytes);
-	if (rc < 0 && why->text[0] != '\0' && rp_vhu_msg_find(request) != NULL)
+	if (rc < 0)
 		rp_wire_why_prefix(why, "%s: ", rp_vhu_msg_find(request)->name);
 	return rc;
 }
@@ -124,6 +127,8 @@ open_channel(struct rp_vhu_frontend *frontend, struct rp_wire_why *why)
 	int pair[2];
 	int rc;
 
+	if (frontend->channel != NULL)
+		return 0;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
 		return rp_wire_why_set(why, -errno, "socketpair: %s", strerror(errno));
 	rc = rp_wire_conn_create(&pair[0], &rp_vhu_msg_framing, &frontend->channel);
@@ -133,7 +138,7 @@ open_channel(struct rp_vhu_frontend *frontend, struct rp_wire_why *why)
 		rc = tell(frontend, RP_VHU_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1, why);
 	rp_wire_fd_close_all(pair, 2);
 	if (rc < 0)
-		frontend->channel = rp_wire_conn_destroy(frontend->channel);
+		frontend->channel = vhu_frontend_drop(frontend, frontend->channel);
 	return rc;
 }
 
@@ -198,8 +203,8 @@ region_to_wire(const struct rp_vhu_region *region)
 }
 
 int
-rp_vhu_frontend_set_mem_table(struct rp_vhu_frontend *frontend, const struct rp_vhu_region *regions,
-			      unsigned int count, struct rp_wire_why *why)
+rp_vhu_frontend_set_mem_table(struct rp_vhu_frontend *frontend, const struct rp_vhu_region *regions, unsigned int count,
+			      struct rp_wire_why *why)
 {
 	struct rp_vhu_wire_mem_table wire = {.count = count};
 	int fds[RP_VHU_REGIONS_MAX];
@@ -283,8 +288,10 @@ rp_vhu_frontend_ring_start(struct rp_vhu_frontend *frontend, unsigned int queue,
 	}
 	if (rc == 0)
 		rc = rp_vhu_frontend_ring_call(frontend, queue, ring->call_fd, why);
-	if (rc < 0)
+	if (rc < 0) {
 		frontend->rings[queue].started = false;
+		vhu_frontend_unmap(frontend, queue);
+	}
 	return rc;
 }
 
@@ -293,7 +300,7 @@ rp_vhu_frontend_ring_stop(struct rp_vhu_frontend *frontend, unsigned int queue, 
 			  struct rp_wire_why *why)
 {
 	struct rp_vhu_wire_vring_state state = {.index = queue};
-	struct rp_vhu_wire_vring_state answer;
+	struct rp_vhu_wire_vring_state answer = {0};
 	int rc;
 
 	if (queue >= frontend->config.queues_max)
@@ -311,11 +318,12 @@ rp_vhu_frontend_ring_stop(struct rp_vhu_frontend *frontend, unsigned int queue, 
 }
 
 int
-rp_vhu_frontend_ring_enable(struct rp_vhu_frontend *frontend, unsigned int queue, bool enabled,
-			    struct rp_wire_why *why)
+rp_vhu_frontend_ring_enable(struct rp_vhu_frontend *frontend, unsigned int queue, bool enabled, struct rp_wire_why *why)
 {
 	struct rp_vhu_wire_vring_state state = {.index = queue, .num = enabled};
 
+	if (queue >= frontend->config.queues_max)
+		return rp_wire_why_set(why, -EINVAL, "queue %u", queue);
 	return tell(frontend, RP_VHU_SET_VRING_ENABLE, &state, sizeof(state), NULL, 0, why);
 }
 
@@ -324,6 +332,8 @@ rp_vhu_frontend_ring_call(struct rp_vhu_frontend *frontend, unsigned int queue, 
 {
 	uint64_t word = vring_fd_word(queue, call_fd);
 
+	if (queue >= frontend->config.queues_max)
+		return rp_wire_why_set(why, -EINVAL, "queue %u", queue);
 	return tell(frontend, RP_VHU_SET_VRING_CALL, &word, sizeof(word), &call_fd, call_fd >= 0, why);
 }
 
@@ -340,6 +350,8 @@ rp_vhu_frontend_get_config(struct rp_vhu_frontend *frontend, uint32_t offset_byt
 		return rp_wire_why_set(why, -EINVAL, "%u bytes of configuration space", size_bytes);
 	memcpy(question, &config, sizeof(config));
 	rc = call(frontend, RP_VHU_GET_CONFIG, question, total_bytes, NULL, 0, false, answer, total_bytes, why);
+	if (rc == 0 && memcmp(answer, question, offsetof(struct rp_vhu_wire_config, flags)) != 0)
+		rc = rp_wire_why_set(why, -EBADMSG, "GET_CONFIG: answer: not the offset and size that were asked");
 	if (rc == 0)
 		memcpy(ret_bytes, answer + sizeof(config), size_bytes);
 	return rc;
@@ -350,6 +362,8 @@ rp_vhu_frontend_reset_device(struct rp_vhu_frontend *frontend, struct rp_wire_wh
 {
 	unsigned int i;
 
+	if ((frontend->protocol_features & 1ull << RP_VHU_PF_RESET_DEVICE_BIT) == 0)
+		return rp_wire_why_set(why, -ENOTSUP, "RESET_DEVICE: was not negotiated");
 	vhu_frontend_unmap_all(frontend);
 	for (i = 0; i < frontend->config.queues_max; i++)
 		frontend->rings[i].started = false;

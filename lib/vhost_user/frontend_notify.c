@@ -10,6 +10,8 @@
 #include "rp_wire_fd.h"
 #include "vhu_frontend.h"
 
+#define MESSAGES_PER_PROCESS 64
+
 static struct rp_wire_why *
 nowhere(struct rp_wire_why *why)
 {
@@ -18,8 +20,7 @@ nowhere(struct rp_wire_why *why)
 }
 
 static int
-tell(struct rp_vhu_frontend *frontend, unsigned int queue, const struct rp_vhu_notify_map *map,
-     struct rp_wire_why *why)
+tell(struct rp_vhu_frontend *frontend, unsigned int queue, const struct rp_vhu_notify_map *map, struct rp_wire_why *why)
 {
 	if (frontend->ops == NULL || frontend->ops->notify_area == NULL)
 		return 0;
@@ -53,6 +54,7 @@ vhu_frontend_unmap_all(struct rp_vhu_frontend *frontend)
 static int
 check_file(int fd, const struct rp_vhu_wire_area *area, struct rp_wire_why *why)
 {
+	uint64_t end_bytes = area->offset_bytes + area->size_bytes;
 	struct stat st;
 	int seals;
 
@@ -60,10 +62,9 @@ check_file(int fd, const struct rp_vhu_wire_area *area, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -EBADMSG, "descriptor: %s", strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return 0; /* a device's region: its driver knows its size */
-	if ((uint64_t)st.st_size < area->offset_bytes + area->size_bytes)
+	if ((uint64_t)st.st_size < end_bytes)
 		return rp_wire_why_set(why, -EBADMSG, "descriptor: the file has %lld bytes, the area ends at %llu",
-				       (long long)st.st_size,
-				       (unsigned long long)(area->offset_bytes + area->size_bytes));
+				       (long long)st.st_size, (unsigned long long)end_bytes);
 	seals = fcntl(fd, F_GET_SEALS);
 	if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
 		return rp_wire_why_set(why, -EBADMSG, "descriptor: the file is not sealed against shrinking");
@@ -71,16 +72,15 @@ check_file(int fd, const struct rp_vhu_wire_area *area, struct rp_wire_why *why)
 }
 
 static int
-check_area(const struct rp_vhu_frontend *frontend, const struct rp_vhu_wire_area *area, int fd,
-	   struct rp_wire_why *why)
+check_area(const struct rp_vhu_frontend *frontend, const struct rp_vhu_wire_area *area, int fd, struct rp_wire_why *why)
 {
 	uint64_t page_mask = (uint64_t)sysconf(_SC_PAGESIZE) - 1;
 	uint64_t queue = area->queue_flags & RP_VHU_VRING_INDEX_MASK;
 
 	if (!frontend->rings[queue].started)
 		return rp_wire_why_set(why, -EBUSY, "ring %llu is not started", (unsigned long long)queue);
-	if (area->size_bytes != frontend->config.notify_slot_bytes)
-		return rp_wire_why_set(why, -EBADMSG, "size: %llu, expected %llu, one queue's slot",
+	if (area->size_bytes != frontend->config.notify_slot_bytes || (area->size_bytes & page_mask) != 0)
+		return rp_wire_why_set(why, -EBADMSG, "size: %llu, expected %llu, one queue's slot, in whole pages",
 				       (unsigned long long)area->size_bytes,
 				       (unsigned long long)frontend->config.notify_slot_bytes);
 	if ((area->offset_bytes & page_mask) != 0 || area->offset_bytes + area->size_bytes < area->offset_bytes)
@@ -125,10 +125,34 @@ on_notify_area(struct rp_vhu_frontend *frontend, const struct rp_wire_msg *msg, 
 	if (queue >= frontend->config.queues_max)
 		return rp_wire_why_set(why, -EBADMSG, "queue: %u, expected 0 to %u", queue,
 				       frontend->config.queues_max - 1u);
+	if (msg->fds_count == 1 && (frontend->protocol_features & 1ull << RP_VHU_PF_BACKEND_SEND_FD_BIT) == 0)
+		return rp_wire_why_set(why, -ENOTSUP, "descriptor: BACKEND_SEND_FD was not negotiated");
 	if (msg->fds_count == 1)
 		return replace(frontend, &area, msg->fds[0], why);
 	vhu_frontend_unmap(frontend, queue);
 	return 0;
+}
+
+static int
+act(struct rp_vhu_frontend *frontend, const struct rp_vhu_msg_row *row, const struct rp_wire_msg *msg,
+    struct rp_wire_why *why)
+{
+	int rc = 0;
+
+	if (row->id == RP_VHU_BACKEND_VRING_HOST_NOTIFIER_MSG)
+		rc = on_notify_area(frontend, msg, why);
+	else if (frontend->ops != NULL && frontend->ops->config_changed != NULL)
+		frontend->ops->config_changed(frontend->ctx);
+	if (rc < 0)
+		rp_wire_why_prefix(why, "%s: ", row->name);
+	return rc;
+}
+
+static void
+report(struct rp_vhu_frontend *frontend, const struct rp_wire_why *why)
+{
+	if (frontend->ops != NULL && frontend->ops->refused != NULL)
+		frontend->ops->refused(frontend->ctx, why);
 }
 
 static int
@@ -140,23 +164,22 @@ handle(struct rp_vhu_frontend *frontend, const struct rp_wire_msg *msg, struct r
 
 	memcpy(&header, msg->bytes, sizeof(header));
 	if ((header.flags & RP_VHU_FLAG_REPLY) != 0)
-		return rp_wire_why_set(why, -EPROTO, "backend channel: a reply where a request is expected");
+		return rp_wire_why_set(why, -EPROTO, "header: flags: a reply (0x%x) where a request is expected",
+				       header.flags);
 	row = rp_vhu_msg_find_backend(header.request);
 	rc = rp_vhu_msg_check(row, header.request, msg->bytes + sizeof(header), header.size_bytes, msg->fds_count,
 			      frontend->protocol_features, why);
-	if (rc == 0 && header.request == RP_VHU_BACKEND_VRING_HOST_NOTIFIER_MSG)
-		rc = on_notify_area(frontend, msg, why);
-	else if (rc == 0 && frontend->ops != NULL && frontend->ops->config_changed != NULL)
-		frontend->ops->config_changed(frontend->ctx);
-	if (rc < 0 && frontend->ops != NULL && frontend->ops->refused != NULL)
-		frontend->ops->refused(frontend->ctx, why);
+	if (rc == 0)
+		rc = act(frontend, row, msg, why);
+	if (rc < 0)
+		report(frontend, why);
 	if ((header.flags & RP_VHU_FLAG_NEED_REPLY) != 0 && vhu_frontend_can_ack(frontend)) {
 		uint64_t value = rc < 0;
 
 		rc = rp_vhu_msg_send(frontend->channel, header.request, RP_VHU_FLAG_REPLY, &value, sizeof(value), NULL,
 				     0);
 		vhu_frontend_watch(frontend, frontend->channel);
-		return rc < 0 ? rp_wire_why_set(why, -ENOTCONN, "backend channel: answers are not read") : 0;
+		return rc == -ENOSPC ? rp_wire_why_set(why, -EPROTO, "the backend does not read its answers") : rc;
 	}
 	return 0;
 }
@@ -166,23 +189,33 @@ vhu_frontend_serve_channel(struct rp_vhu_frontend *frontend)
 {
 	struct rp_wire_why why = {0};
 	struct rp_wire_msg *msg;
+	unsigned int count;
 	int rc = 0;
 
 	if (frontend->channel == NULL)
 		return;
 	rp_wire_conn_flush(frontend->channel);
-	while (rc == 0) {
+	/* A backend that never stops talking must not keep us from our own time-outs. */
+	for (count = 0; rc == 0 && count < MESSAGES_PER_PROCESS; count++) {
 		rc = rp_wire_conn_receive(frontend->channel, &msg, &why);
 		if (rc < 0)
 			break;
+		frontend->in_callback = true;
 		rc = handle(frontend, msg, &why);
+		frontend->in_callback = false;
 		rp_wire_msg_drop(msg);
 	}
-	if (rc == -EAGAIN)
+	if (rc == 0 || rc == -EAGAIN) {
+		vhu_frontend_watch(frontend, frontend->channel);
 		return;
+	}
+	rp_wire_why_prefix(&why, "backend channel: ");
+	/* A backend that leaves closes both; the connection's own end says so. */
+	if (rc != -ENOTCONN)
+		report(frontend, &why);
 	/* Without the channel no doorbell can be taken back any more. */
 	vhu_frontend_unmap_all(frontend);
-	frontend->channel = rp_wire_conn_destroy(frontend->channel);
+	frontend->channel = vhu_frontend_drop(frontend, frontend->channel);
 }
 
 struct rp_vhu_notify_map
@@ -196,9 +229,11 @@ rp_vhu_frontend_notify_map(const struct rp_vhu_frontend *frontend, unsigned int 
 int
 rp_vhu_frontend_kick(struct rp_vhu_frontend *frontend, unsigned int queue)
 {
-	const struct vhu_frontend_ring *ring = &frontend->rings[queue];
+	const struct vhu_frontend_ring *ring = &frontend->rings[queue < frontend->config.queues_max ? queue : 0];
 	uint64_t one = 1;
 
+	if (queue >= frontend->config.queues_max)
+		return -EINVAL;
 	if (ring->map.address != NULL) {
 		/* virtio 1.2, 4.1.5.2: the queue's index, 16 bits, little-endian. */
 		__atomic_store_n((uint16_t *)ring->map.address, htole16((uint16_t)queue), __ATOMIC_SEQ_CST);

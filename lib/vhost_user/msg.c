@@ -5,7 +5,7 @@
 #include "rp_vhu_msg.h"
 
 #define PAYLOAD_MAX_BYTES 4096
-#define OUTPUT_MAX_BYTES 65536
+#define OUTPUT_MAX_BYTES  65536
 
 static int
 check_fields(const struct rp_vhu_msg_row *row, const void *payload, uint32_t size_bytes, unsigned int fds_count,
@@ -31,7 +31,8 @@ rp_vhu_msg_check(const struct rp_vhu_msg_row *row, uint32_t request, const void 
 	if (!row->implemented)
 		rc = rp_wire_why_set(why, -ENOTSUP, "not implemented");
 	else if (row->protocol_feature_bit >= 0 && (protocol_features & 1ull << row->protocol_feature_bit) == 0)
-		rc = rp_wire_why_set(why, -ENOTSUP, "protocol feature %d was not negotiated", row->protocol_feature_bit);
+		rc = rp_wire_why_set(why, -ENOTSUP, "protocol feature %d was not negotiated",
+				     row->protocol_feature_bit);
 	else
 		rc = check_fields(row, payload, size_bytes, fds_count, why);
 	if (rc < 0)
@@ -46,7 +47,8 @@ payload_bytes(const void *bytes, size_t *ret_bytes, struct rp_wire_why *why)
 
 	memcpy(&header, bytes, sizeof(header));
 	if ((header.flags & RP_VHU_VERSION_MASK) != RP_VHU_VERSION)
-		return rp_wire_why_set(why, -EPROTO, "header: flags: 0x%x, expected version 1 in bits 0-1", header.flags);
+		return rp_wire_why_set(why, -EPROTO, "header: flags: 0x%x, expected version 1 in bits 0-1",
+				       header.flags);
 	*ret_bytes = header.size_bytes;
 	return 0;
 }

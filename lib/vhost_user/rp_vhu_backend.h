@@ -24,8 +24,18 @@
  * waits for our answer to its own request, so waiting for it inside a request
  * deadlocks both.
  *
- * Threads: one thread. Callbacks run inside rp_vhu_backend_process() and may
- * call every function here but rp_vhu_backend_destroy() and _attach().
+ * Ownership: `int *fd` is taken on success, `int fd` and descriptors in structures
+ * are borrowed. What the frontend sent belongs to the backend: regions until they
+ * are removed, ring descriptors until they are replaced, the ring stops (kick) or
+ * is reset; a message's descriptors that no handler took are closed after it.
+ *
+ * Errors: see rp_wire_why.h. A refused message costs the frontend a NACK (or an
+ * empty payload), broken framing or a frontend that does not read its answers the
+ * connection, a lie on the backend channel the channel.
+ *
+ * Threads: one thread. Callbacks run inside rp_vhu_backend_process(), _detach()
+ * and _destroy(), and may call every function here but _process(), _destroy() and
+ * _attach(); a _detach() takes effect when the message has been handled.
  *
  * Specification: vhost-user.rst, "Front-end message types", "Back-end message types".
  */
@@ -43,15 +53,15 @@ struct rp_vhu_backend;
 struct rp_vhu_region {
 	uint64_t gpa; /**< guest-physical address */
 	uint64_t size_bytes;
-	uint64_t uva; /**< address in the frontend's process; ring addresses are such */
+	uint64_t uva;	       /**< address in the frontend's process; ring addresses are such */
 	uint64_t offset_bytes; /**< of gpa in the file */
-	int fd; /**< borrowed; lives until the region is removed */
+	int fd;		       /**< borrowed; lives until the region is removed */
 };
 
 /** A ring as the frontend described it. Descriptors are borrowed, -1 when none. */
 struct rp_vhu_vring {
 	uint16_t num;
-	uint16_t base; /**< index to start from (split rings) */
+	uint16_t base;	   /**< index to start from (split rings) */
 	uint32_t base_raw; /**< SET_VRING_BASE as sent (packed rings encode wrap counters) */
 	uint64_t desc_gpa; /**< translated from the frontend's addresses, inside one region each */
 	uint64_t avail_gpa;
@@ -119,54 +129,62 @@ struct rp_vhu_backend_ops {
 
 struct rp_vhu_backend_config {
 	enum rp_vhu_profile profile;
-	uint64_t features; /**< device features to offer; PROTOCOL_FEATURES is added */
+	uint64_t features;	    /**< device features to offer; PROTOCOL_FEATURES is added */
 	uint64_t protocol_features; /**< allow-list; bits that this library does not implement are refused */
-	uint16_t queues_max; /**< rings (not pairs), at most RP_VHU_QUEUES_MAX */
-	uint16_t vring_num_max; /**< largest ring size, a power of two; 0: 32768 */
+	uint16_t queues_max;	    /**< rings (not pairs), at most RP_VHU_QUEUES_MAX */
+	uint16_t vring_num_max;	    /**< largest ring size, a power of two; 0: 32768 */
 };
 
 /**
+ * Make a backend. It has no connection yet.
+ *
  * @param config copied.
  * @param ops must outlive the backend.
- * @return 0, -EINVAL (why says which field) or -ENOMEM.
+ * @return 0, -EINVAL (why says which field), -ENOTSUP (profile) or -ENOMEM.
  */
-int rp_vhu_backend_create(const struct rp_vhu_backend_config *config, const struct rp_vhu_backend_ops *ops,
-			  void *ctx, struct rp_vhu_backend **ret_backend, struct rp_wire_why *why);
+int rp_vhu_backend_create(const struct rp_vhu_backend_config *config, const struct rp_vhu_backend_ops *ops, void *ctx,
+			  struct rp_vhu_backend **ret_backend, struct rp_wire_why *why);
 
-/** Stop rings, drop the connection, free. NULL is allowed. @return NULL. */
+/** Stop rings, drop the connection (ops are told, as by _detach()), free. NULL is allowed. @return NULL. */
 struct rp_vhu_backend *rp_vhu_backend_destroy(struct rp_vhu_backend *backend);
 
 /**
  * Serve a connection. @param fd a connected socket, taken on success.
- * @return 0, -EBUSY (one is being served) or -ENOMEM.
+ * @return 0, -EBUSY (one is being served), -EINVAL (a bad descriptor) or -ENOMEM.
  */
 int rp_vhu_backend_attach(struct rp_vhu_backend *backend, int *fd);
 
 /** Drop the connection as if the frontend had left. Nothing happens without one. */
 void rp_vhu_backend_detach(struct rp_vhu_backend *backend);
 
+/** @return whether a connection is being served. */
 bool rp_vhu_backend_attached(const struct rp_vhu_backend *backend);
 
-/** One descriptor (an epoll) to poll for POLLIN. Borrowed. */
+/** One descriptor (an epoll) to poll for POLLIN, connection or not. Borrowed. @return the descriptor. */
 int rp_vhu_backend_fd(const struct rp_vhu_backend *backend);
 
-/** Do what can be done without waiting. @return 0; errors of the peer are handled inside. */
+/** Do what can be done without waiting, at most 64 messages. @return 0; errors of the peer are handled inside. */
 int rp_vhu_backend_process(struct rp_vhu_backend *backend);
 
 /** Offer other device features from the next connection on (and to a frontend that has not acked yet). */
 void rp_vhu_backend_set_offer(struct rp_vhu_backend *backend, uint64_t features);
 
-uint64_t rp_vhu_backend_features(const struct rp_vhu_backend *backend); /**< acked device features */
-uint64_t rp_vhu_backend_protocol_features(const struct rp_vhu_backend *backend); /**< acked protocol features */
+/** @return the device features that the frontend acked; 0 before it did. */
+uint64_t rp_vhu_backend_features(const struct rp_vhu_backend *backend);
+
+/** @return the protocol features that the frontend acked; 0 before it did. */
+uint64_t rp_vhu_backend_protocol_features(const struct rp_vhu_backend *backend);
 
 /** The ring as known now. @return 0 or -EINVAL. Addresses are translated only while started. */
 int rp_vhu_backend_vring(const struct rp_vhu_backend *backend, unsigned int queue, struct rp_vhu_vring *ret_vring);
 
-/** Process id of the frontend (SO_PEERCRED), 0 when none. */
+/** @return the process id of the frontend (SO_PEERCRED), 0 when none. */
 pid_t rp_vhu_backend_peer(const struct rp_vhu_backend *backend);
 
-/** Number of regions, and one of them. @return 0 or -EINVAL. */
+/** @return how many memory regions there are, at most RP_VHU_SLOTS_MAX. */
 unsigned int rp_vhu_backend_regions_count(const struct rp_vhu_backend *backend);
+
+/** One of them, in no order. @param ret_region its descriptor is borrowed. @return 0 or -EINVAL (index). */
 int rp_vhu_backend_region(const struct rp_vhu_backend *backend, unsigned int index, struct rp_vhu_region *ret_region);
 
 /**
@@ -174,19 +192,27 @@ int rp_vhu_backend_region(const struct rp_vhu_backend *backend, unsigned int ind
  * brings the answer.
  *
  * @param fd borrowed.
+ * @param offset_bytes of the area in the file; a frontend wants multiples of its page size.
+ * @param size_bytes of the area: the frontend's slot for one queue, usually one page.
  * @param token given back with the answer.
  * @return 0 (sent), -ENOTSUP (HOST_NOTIFIER, BACKEND_SEND_FD, BACKEND_REQ or
  *         REPLY_ACK not negotiated, no channel; why says which), -EBUSY (queue not
- *         started), -ENOSPC, -ENOTCONN.
+ *         started), -EINVAL (queue or descriptor), -ENOSPC (512 requests wait for
+ *         their answers, or the frontend does not read), -ENOTCONN. After a failure
+ *         nothing was sent and no answer comes.
  */
 int rp_vhu_backend_notify_area_set(struct rp_vhu_backend *backend, unsigned int queue, int fd, uint64_t offset_bytes,
 				   uint64_t size_bytes, uint64_t token, struct rp_wire_why *why);
 
-/** Take the notify area back; asynchronous as above. Legal whether started or not. */
+/** Take the notify area back; asynchronous as above. Legal whether started or not. @return as above, never -EBUSY. */
 int rp_vhu_backend_notify_area_clear(struct rp_vhu_backend *backend, unsigned int queue, uint64_t token,
 				     struct rp_wire_why *why);
 
-/** Tell the frontend that configuration space changed (link state). @return as above. */
+/**
+ * Tell the frontend that configuration space changed (link state); asynchronous as above.
+ *
+ * @return as above, but not -EBUSY; -ENOTSUP also when CONFIG was not negotiated.
+ */
 int rp_vhu_backend_config_changed(struct rp_vhu_backend *backend, uint64_t token, struct rp_wire_why *why);
 
 #endif

@@ -20,11 +20,17 @@
 
 /** What answers a message. */
 enum rp_vhu_reply {
-	RP_VHU_REPLY_ACK, /**< a u64, 0 or not, if NEED_REPLY was set and REPLY_ACK negotiated; else nothing */
+	RP_VHU_REPLY_ACK,     /**< a u64, 0 or not, if NEED_REPLY was set and REPLY_ACK negotiated; else nothing */
 	RP_VHU_REPLY_PAYLOAD, /**< a payload of its own, always */
 };
 
-/** One message. */
+/**
+ * One message. There is no column of legal states: which state matters is that of
+ * one ring, which only the payload names, and in nearly all cases the answer
+ * depends on values, too (a started ring may be told its own size and addresses
+ * again, features may be repeated). The handlers ask; a test holds the table of
+ * what a running ring allows.
+ */
 struct rp_vhu_msg_row {
 	uint32_t id;
 	const char *name; /**< as in the specification */
@@ -34,7 +40,7 @@ struct rp_vhu_msg_row {
 	unsigned int fds_max;
 	enum rp_vhu_reply reply;
 	int protocol_feature_bit; /**< that must be negotiated; -1: none */
-	bool implemented; /**< else refused by name */
+	bool implemented;	  /**< else refused by name */
 	/**
 	 * Rules that need more than one field. Pure.
 	 * @return 0, or -EBADMSG / -EMSGSIZE with the reason.
@@ -50,8 +56,10 @@ extern const unsigned int rp_vhu_msg_rows_count;
 extern const struct rp_vhu_msg_row rp_vhu_msg_backend_rows[];
 extern const unsigned int rp_vhu_msg_backend_rows_count;
 
-/** @return the row, or NULL: no such message. */
+/** @return the row of a frontend's request, or NULL: no such message. */
 const struct rp_vhu_msg_row *rp_vhu_msg_find(uint32_t request);
+
+/** @return the row of a backend's request, or NULL: no such message. */
 const struct rp_vhu_msg_row *rp_vhu_msg_find_backend(uint32_t request);
 
 /**
@@ -71,6 +79,8 @@ extern const struct rp_wire_framing rp_vhu_msg_framing;
 /**
  * Send one message.
  *
+ * @param flags without the version.
+ * @param payload borrowed; NULL when size_bytes is 0.
  * @param fds borrowed.
  * @return as rp_wire_conn_send().
  */

@@ -22,7 +22,7 @@ struct vhu_vring {
 	struct rp_vhu_vring state; /* descriptors are owned here */
 	bool num_known;
 	bool addr_known;
-	bool enabled_by_message; /* else enabled follows from the features */
+	bool enabled_by_message;	    /* else enabled follows from the features */
 	struct rp_vhu_wire_vring_addr addr; /* in the frontend's addresses */
 };
 
@@ -41,6 +41,7 @@ struct rp_vhu_backend {
 	struct rp_wire_conn *channel;
 	bool in_process; /* a detach from a callback waits for the handler's return */
 	bool detach_wanted;
+	bool closing; /* a detach from a callback of the closing itself asks for what is happening */
 	pid_t peer;
 
 	bool features_acked;
@@ -49,7 +50,7 @@ struct rp_vhu_backend {
 	uint8_t status;
 
 	struct rp_vhu_region regions[RP_VHU_SLOTS_MAX]; /* descriptors are owned here */
-	unsigned int region_adds[RP_VHU_SLOTS_MAX]; /* how often each was added: as often it must be removed */
+	unsigned int region_adds[RP_VHU_SLOTS_MAX];	/* how often each was added: as often it must be removed */
 	unsigned int regions_count;
 	struct vhu_vring *vrings; /* config.queues_max */
 
@@ -61,9 +62,9 @@ struct rp_vhu_backend {
 /* A request in the hands of its handler. */
 struct vhu_request {
 	struct rp_wire_msg *msg; /* descriptors not taken are closed afterwards */
-	const uint8_t *payload; /* of at least the row's smallest size; copy, do not cast */
+	const uint8_t *payload;	 /* of at least the row's smallest size; copy, do not cast */
 	uint32_t size_bytes;
-	uint8_t *reply; /* room for RP_VHU_CONFIG_MAX and a header of it */
+	uint8_t *reply;	      /* room for RP_VHU_CONFIG_MAX and a header of it */
 	uint32_t reply_bytes; /* set by handlers of messages with a payload in answer */
 };
 
@@ -114,6 +115,8 @@ int vhu_on_set_vring_enable(struct rp_vhu_backend *backend, struct vhu_request *
 int vhu_vrings_create(struct rp_vhu_backend *backend);
 /* Stop every started ring and forget what the frontend said. */
 void vhu_vrings_clear(struct rp_vhu_backend *backend);
+/* -1: no ring is started, else the index of the first that is. */
+int vhu_vrings_any_started(const struct rp_vhu_backend *backend);
 /* Whether a started ring has a part in [gpa, gpa + size). -1: none, else its index. */
 int vhu_vrings_inside(const struct rp_vhu_backend *backend, uint64_t gpa, uint64_t size_bytes);
 
@@ -124,5 +127,7 @@ void vhu_channel_close(struct rp_vhu_backend *backend);
 
 /* Poll a connection's socket; again after each send, because it may have queued output. */
 int vhu_backend_watch(struct rp_vhu_backend *backend, struct rp_wire_conn *conn);
+/* Stop polling and destroy. @return NULL. */
+struct rp_wire_conn *vhu_backend_drop(struct rp_vhu_backend *backend, struct rp_wire_conn *conn);
 
 #endif

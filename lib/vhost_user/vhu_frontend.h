@@ -36,7 +36,8 @@ struct rp_vhu_frontend {
 	int epoll_fd;
 	struct rp_wire_conn *conn;
 	struct rp_wire_conn *channel; /* our end; NULL: none */
-	struct rp_wire_why lost; /* why the connection ended */
+	struct rp_wire_why lost;      /* why the connection ended */
+	bool in_callback;	      /* a message is being handled: whoever waits now would read behind its back */
 
 	uint64_t features_offered;
 	uint64_t features;
@@ -51,6 +52,8 @@ struct rp_vhu_frontend {
 
 /* frontend.c */
 int vhu_frontend_watch(struct rp_vhu_frontend *frontend, struct rp_wire_conn *conn);
+/* Stop polling and destroy. @return NULL. */
+struct rp_wire_conn *vhu_frontend_drop(struct rp_vhu_frontend *frontend, struct rp_wire_conn *conn);
 void vhu_frontend_lose(struct rp_vhu_frontend *frontend, const struct rp_wire_why *why);
 int vhu_frontend_serve_requests(struct rp_vhu_frontend *frontend);
 bool vhu_frontend_can_ack(const struct rp_vhu_frontend *frontend);

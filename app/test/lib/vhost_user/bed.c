@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+
+#include "bed.h"
+#include "rp_wire_fd.h"
+
+void
+bed_write(struct bed *bed, const char *format, ...)
+{
+	size_t room = sizeof(bed->diary) - bed->diary_used;
+	va_list args;
+	int wrote;
+
+	va_start(args, format);
+	wrote = vsnprintf(bed->diary + bed->diary_used, room, format, args);
+	va_end(args);
+	if (wrote > 0 && (size_t)wrote < room)
+		bed->diary_used += (size_t)wrote;
+}
+
+const char *
+bed_diary(struct bed *bed)
+{
+	static char copy[sizeof(bed->diary)];
+
+	memcpy(copy, bed->diary, sizeof(copy));
+	bed->diary[0] = '\0';
+	bed->diary_used = 0;
+	return copy;
+}
+
+static int
+refuse(int *error, struct rp_wire_why *why)
+{
+	int now = *error;
+
+	*error = 0;
+	return now == 0 ? 0 : rp_wire_why_set(why, now, "the owner does not like it");
+}
+
+static int
+on_features(void *ctx, uint64_t features, struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+
+	bed_write(bed, "features:%llx ", (unsigned long long)features);
+	return refuse(&bed->refuse_features, why);
+}
+
+static int
+on_region_add(void *ctx, const struct rp_vhu_region *region, struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+
+	assert_true(region->fd >= 0);
+	bed_write(bed, "add:%llx ", (unsigned long long)region->gpa);
+	if (bed->refuse_region_gpa != 0 && region->gpa == bed->refuse_region_gpa)
+		return rp_wire_why_set(why, -ENOSPC, "the owner has no room");
+	return 0;
+}
+
+static void
+on_region_remove(void *ctx, const struct rp_vhu_region *region)
+{
+	bed_write(ctx, "remove:%llx ", (unsigned long long)region->gpa);
+}
+
+static int
+on_vring_start(void *ctx, unsigned int queue, const struct rp_vhu_vring *vring, struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+
+	bed_write(bed, "start:%u@%u%s ", queue, vring->base_raw, vring->enabled ? "" : "(disabled)");
+	return refuse(&bed->refuse_start, why);
+}
+
+static void
+on_vring_stop(void *ctx, unsigned int queue, uint32_t *ret_base)
+{
+	struct bed *bed = ctx;
+
+	bed_write(bed, "stop:%u ", queue);
+	if (bed->stop_base != 0)
+		*ret_base = bed->stop_base;
+	if (bed->detach_on_stop)
+		rp_vhu_backend_detach(bed->backend);
+}
+
+static int
+on_vring_enable(void *ctx, unsigned int queue, bool enabled, struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+
+	bed_write(bed, "enable:%u=%d ", queue, enabled);
+	if (bed->detach_on_enable)
+		rp_vhu_backend_detach(bed->backend);
+	return refuse(&bed->refuse_enable, why);
+}
+
+static int
+on_vring_call(void *ctx, unsigned int queue, int call_fd, struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+
+	bed_write(bed, "call:%u%s ", queue, call_fd < 0 ? "(none)" : "");
+	return refuse(&bed->refuse_call, why);
+}
+
+static int
+on_vring_kick(void *ctx, unsigned int queue, int kick_fd, struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+
+	bed_write(bed, "kick:%u%s ", queue, kick_fd < 0 ? "(none)" : "");
+	return refuse(&bed->refuse_kick, why);
+}
+
+static int
+on_config_get(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes, struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+	uint32_t i;
+
+	for (i = 0; i < size_bytes; i++)
+		ret_bytes[i] = (uint8_t)(offset_bytes + i);
+	return refuse(&bed->refuse_config, why);
+}
+
+static int
+on_config_set(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, const uint8_t *bytes, uint32_t flags,
+	      struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+
+	(void)flags;
+	bed_write(bed, "config:%u+%u=%02x ", offset_bytes, size_bytes, bytes[size_bytes - 1]);
+	return refuse(&bed->refuse_config, why);
+}
+
+static int
+on_mtu(void *ctx, uint16_t mtu_bytes, struct rp_wire_why *why)
+{
+	(void)why;
+	bed_write(ctx, "mtu:%u ", mtu_bytes);
+	return 0;
+}
+
+static int
+on_rarp(void *ctx, const uint8_t mac[6], struct rp_wire_why *why)
+{
+	(void)why;
+	bed_write(ctx, "rarp:%02x..%02x ", mac[0], mac[5]);
+	return 0;
+}
+
+static int
+on_status(void *ctx, uint8_t status, struct rp_wire_why *why)
+{
+	(void)why;
+	bed_write(ctx, "status:%u ", status);
+	return 0;
+}
+
+static void
+on_reset(void *ctx)
+{
+	bed_write(ctx, "reset ");
+}
+
+static void
+on_channel_up(void *ctx)
+{
+	bed_write(ctx, "channel ");
+}
+
+static void
+on_channel_reply(void *ctx, uint64_t token, int error)
+{
+	struct bed *bed = ctx;
+
+	assert_true(bed->replies_count < BED_TOKENS_MAX);
+	bed->replies[bed->replies_count].token = token;
+	bed->replies[bed->replies_count].error = error;
+	bed->replies_count++;
+}
+
+static void
+on_refused(void *ctx, const struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+
+	assert_true(why->error < 0);
+	assert_true(why->text[0] != '\0');
+	bed->refused = *why;
+	bed->refused_count++;
+}
+
+static void
+on_disconnected(void *ctx, const struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+
+	assert_true(why->error < 0);
+	assert_true(why->text[0] != '\0');
+	bed->disconnected = *why;
+	bed->disconnected_count++;
+	bed_write(bed, "gone ");
+}
+
+static const struct rp_vhu_backend_ops ops = {
+	.features = on_features,
+	.region_add = on_region_add,
+	.region_remove = on_region_remove,
+	.vring_start = on_vring_start,
+	.vring_stop = on_vring_stop,
+	.vring_enable = on_vring_enable,
+	.vring_call = on_vring_call,
+	.vring_kick = on_vring_kick,
+	.config_get = on_config_get,
+	.config_set = on_config_set,
+	.mtu = on_mtu,
+	.rarp = on_rarp,
+	.status = on_status,
+	.reset = on_reset,
+	.channel_up = on_channel_up,
+	.channel_reply = on_channel_reply,
+	.refused = on_refused,
+	.disconnected = on_disconnected,
+};
+
+int
+bed_setup(void **state)
+{
+	static struct bed bed;
+	const struct rp_vhu_backend_config config = {
+		.features = BED_FEATURES,
+		.protocol_features = BED_PROTOCOL_FEATURES,
+		.queues_max = BED_QUEUES,
+	};
+	struct rp_wire_why why;
+
+	memset(&bed, 0, sizeof(bed));
+	bed.channel = bed.peer = -1;
+	test_leaks_read(&bed.before);
+	bed.memory_fd = test_memfd(0x1000000, true);
+	assert_int_equal(rp_vhu_backend_create(&config, &ops, &bed, &bed.backend, &why), 0);
+	bed_attach(&bed);
+	*state = &bed;
+	return 0;
+}
+
+void
+bed_attach(struct bed *bed)
+{
+	int theirs;
+
+	peer_pair(&bed->peer, &theirs);
+	assert_int_equal(rp_vhu_backend_attach(bed->backend, &theirs), 0);
+	assert_int_equal(theirs, -1);
+}
+
+void
+bed_hang_up(struct bed *bed)
+{
+	rp_wire_fd_close(&bed->peer);
+	rp_wire_fd_close(&bed->channel);
+	while (rp_vhu_backend_attached(bed->backend))
+		rp_vhu_backend_process(bed->backend);
+}
+
+int
+bed_teardown(void **state)
+{
+	struct bed *bed = *state;
+
+	bed->backend = rp_vhu_backend_destroy(bed->backend);
+	rp_wire_fd_close(&bed->peer);
+	rp_wire_fd_close(&bed->channel);
+	rp_wire_fd_close(&bed->memory_fd);
+	test_leaks_assert_none(&bed->before);
+	return 0;
+}
+
+void
+bed_process(struct bed *bed)
+{
+	assert_int_equal(rp_vhu_backend_process(bed->backend), 0);
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "peer.h"
+#include "rp_vhu_frontend.h"
+#include "rp_wire_fd.h"
+
+/* Our frontend against our backend, each in a thread of its own; the backend offers a doorbell from a timer. */
+
+struct ends {
+	struct test_leaks before;
+	struct rp_vhu_backend *backend;
+	struct rp_vhu_frontend *frontend;
+	pthread_t thread;
+	int stop_fd;
+	int doorbells_fd;
+	int memory_fd;
+	bool offer_wanted[2];
+	bool clear_wanted[2];
+	unsigned int accepted; /* atomic */
+	unsigned int stops;    /* atomic */
+};
+
+static int
+on_start(void *ctx, unsigned int queue, const struct rp_vhu_vring *vring, struct rp_wire_why *why)
+{
+	struct ends *ends = ctx;
+
+	(void)vring, (void)why;
+	ends->offer_wanted[queue] = true; /* never from inside the request */
+	return 0;
+}
+
+static void
+on_stop(void *ctx, unsigned int queue, uint32_t *ret_base)
+{
+	struct ends *ends = ctx;
+
+	ends->offer_wanted[queue] = false;
+	*ret_base = 40 + queue;
+	__atomic_add_fetch(&ends->stops, 1, __ATOMIC_SEQ_CST);
+}
+
+static int
+on_enable(void *ctx, unsigned int queue, bool enabled, struct rp_wire_why *why)
+{
+	struct ends *ends = ctx;
+
+	(void)why;
+	ends->clear_wanted[queue] = !enabled;
+	return 0;
+}
+
+static void
+on_reply(void *ctx, uint64_t token, int error)
+{
+	struct ends *ends = ctx;
+
+	(void)token;
+	if (error == 0)
+		__atomic_add_fetch(&ends->accepted, 1, __ATOMIC_SEQ_CST);
+}
+
+static const struct rp_vhu_backend_ops ops = {
+	.vring_start = on_start,
+	.vring_stop = on_stop,
+	.vring_enable = on_enable,
+	.channel_reply = on_reply,
+};
+
+static void
+timer(struct ends *ends)
+{
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		if (ends->offer_wanted[i] && rp_vhu_backend_notify_area_set(ends->backend, i, ends->doorbells_fd,
+									    i * 4096ull, 4096, i, NULL) == 0)
+			ends->offer_wanted[i] = false;
+		if (ends->clear_wanted[i] && rp_vhu_backend_notify_area_clear(ends->backend, i, i, NULL) == 0)
+			ends->clear_wanted[i] = false;
+	}
+}
+
+static void *
+serve(void *ctx)
+{
+	struct ends *ends = ctx;
+
+	for (;;) {
+		struct pollfd wait[2] = {{.fd = rp_vhu_backend_fd(ends->backend), .events = POLLIN},
+					 {.fd = ends->stop_fd, .events = POLLIN}};
+
+		poll(wait, 2, 2);
+		if (wait[1].revents != 0)
+			return NULL;
+		rp_vhu_backend_process(ends->backend);
+		timer(ends);
+	}
+}
+
+static int
+setup(void **state)
+{
+	static struct ends ends;
+	const struct rp_vhu_backend_config backend_config = {
+		.features = 1ull << 32,
+		.protocol_features = 0x1ae3d,
+		.queues_max = 2,
+	};
+	const struct rp_vhu_frontend_config frontend_config = {.protocol_features = UINT64_MAX, .queues_max = 2};
+	int front, back;
+
+	memset(&ends, 0, sizeof(ends));
+	test_leaks_read(&ends.before);
+	ends.doorbells_fd = test_memfd(2 * 4096, true);
+	ends.memory_fd = test_memfd(0x100000, true);
+	ends.stop_fd = peer_eventfd();
+	peer_pair(&front, &back);
+	assert_int_equal(rp_vhu_backend_create(&backend_config, &ops, &ends, &ends.backend, NULL), 0);
+	assert_int_equal(rp_vhu_backend_attach(ends.backend, &back), 0);
+	assert_int_equal(pthread_create(&ends.thread, NULL, serve, &ends), 0);
+	assert_int_equal(rp_vhu_frontend_create(&front, &frontend_config, NULL, NULL, &ends.frontend), 0);
+	*state = &ends;
+	return 0;
+}
+
+static void
+stop_backend(struct ends *ends)
+{
+	const uint64_t one = 1;
+
+	if (ends->backend == NULL)
+		return;
+	assert_int_equal(write(ends->stop_fd, &one, sizeof(one)), sizeof(one));
+	pthread_join(ends->thread, NULL);
+	ends->backend = rp_vhu_backend_destroy(ends->backend);
+}
+
+static int
+teardown(void **state)
+{
+	struct ends *ends = *state;
+
+	ends->frontend = rp_vhu_frontend_destroy(ends->frontend);
+	stop_backend(ends);
+	rp_wire_fd_close(&ends->stop_fd);
+	rp_wire_fd_close(&ends->doorbells_fd);
+	rp_wire_fd_close(&ends->memory_fd);
+	test_leaks_assert_none(&ends->before);
+	return 0;
+}
+
+static void
+boot(struct ends *ends)
+{
+	const struct rp_vhu_region region = {.size_bytes = 0x100000, .uva = 0x10000000, .fd = ends->memory_fd};
+
+	assert_int_equal(rp_vhu_frontend_negotiate(ends->frontend, NULL), 0);
+	assert_int_equal(rp_vhu_frontend_queues_offered(ends->frontend), 2);
+	assert_int_equal(rp_vhu_frontend_set_features(ends->frontend, 1ull << 32 | 1ull << 30, NULL), 0);
+	assert_int_equal(rp_vhu_frontend_set_mem_table(ends->frontend, &region, 1, NULL), 0);
+}
+
+static void
+start(struct ends *ends, unsigned int queue)
+{
+	const uint64_t at = 0x10000000 + queue * 0x10000;
+	const struct rp_vhu_frontend_ring ring = {
+		.num = 64,
+		.desc_uva = at,
+		.avail_uva = at + 0x1000,
+		.used_uva = at + 0x2000,
+		.kick_fd = -1,
+		.call_fd = -1,
+	};
+
+	assert_int_equal(rp_vhu_frontend_ring_start(ends->frontend, queue, &ring, NULL), 0);
+	assert_int_equal(rp_vhu_frontend_ring_enable(ends->frontend, queue, true, NULL), 0);
+}
+
+static bool
+both_mapped(void *ctx)
+{
+	struct ends *ends = ctx;
+
+	rp_vhu_frontend_process(ends->frontend);
+	return rp_vhu_frontend_notify_map(ends->frontend, 0).address != NULL &&
+	       rp_vhu_frontend_notify_map(ends->frontend, 1).address != NULL;
+}
+
+static bool
+first_unmapped(void *ctx)
+{
+	struct ends *ends = ctx;
+
+	rp_vhu_frontend_process(ends->frontend);
+	return rp_vhu_frontend_notify_map(ends->frontend, 0).address == NULL;
+}
+
+static void
+start_offer_revoke_stop(void **state)
+{
+	struct ends *ends = *state;
+	unsigned int round;
+	uint32_t base = 0;
+
+	boot(ends);
+	for (round = 0; round < 20; round++) {
+		start(ends, 0);
+		start(ends, 1);
+		assert_true(test_wait(both_mapped, ends, 5000));
+		assert_int_equal(rp_vhu_frontend_kick(ends->frontend, 1), 1);
+		assert_int_equal(rp_vhu_frontend_ring_enable(ends->frontend, 0, false, NULL), 0);
+		assert_true(test_wait(first_unmapped, ends, 5000));
+		assert_int_equal(rp_vhu_frontend_ring_stop(ends->frontend, 0, &base, NULL), 0);
+		assert_int_equal(base, 40);
+		assert_int_equal(rp_vhu_frontend_ring_stop(ends->frontend, 1, &base, NULL), 0);
+		assert_int_equal(base, 41);
+		assert_null(rp_vhu_frontend_notify_map(ends->frontend, 1).address);
+	}
+	assert_int_equal(__atomic_load_n(&ends->stops, __ATOMIC_SEQ_CST), 40);
+	assert_true(__atomic_load_n(&ends->accepted, __ATOMIC_SEQ_CST) >= 40);
+}
+
+/* Slots, as they are added and removed while a ring runs. */
+static void
+memory_slots(void **state)
+{
+	struct ends *ends = *state;
+	const struct rp_vhu_region more = {
+		.gpa = 0x40000000,
+		.size_bytes = 0x1000,
+		.uva = 0x20000000,
+		.fd = ends->memory_fd,
+	};
+
+	boot(ends);
+	start(ends, 0);
+	assert_int_equal(rp_vhu_frontend_add_mem_reg(ends->frontend, &more, NULL), 0);
+	assert_int_equal(rp_vhu_frontend_rem_mem_reg(ends->frontend, &more, NULL), 0);
+	assert_int_equal(rp_vhu_frontend_rem_mem_reg(ends->frontend, &more, NULL), -EREMOTEIO);
+}
+
+static void
+either_may_leave_first(void **state)
+{
+	struct ends *ends = *state;
+
+	boot(ends);
+	start(ends, 0);
+	start(ends, 1);
+	assert_true(test_wait(both_mapped, ends, 5000));
+	stop_backend(ends);
+	assert_int_equal(rp_vhu_frontend_process(ends->frontend), -ENOTCONN);
+	assert_null(rp_vhu_frontend_notify_map(ends->frontend, 0).address);
+}
+
+#define WITH_ENDS(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_ENDS(start_offer_revoke_stop),
+		WITH_ENDS(memory_slots),
+		WITH_ENDS(either_may_leave_first),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
