@@ -10,7 +10,7 @@
 #include "config.h"
 #include "ports.h"
 
-#define KEY_MAX	   64
+#define KEY_MAX 64
 #define REPORT_MAX 1024
 
 struct reader {

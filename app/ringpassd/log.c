@@ -6,7 +6,7 @@
 #include "log.h"
 #include "text.h"
 
-#define CAUSES_MAX     256
+#define CAUSES_MAX 256
 #define EVENT_NAME_MAX 32
 #define LINE_MAX_BYTES 600
 

@@ -21,7 +21,7 @@
  * Threads: one thread.
  */
 
-#define RPD_LOG_LINES_MAX   5u
+#define RPD_LOG_LINES_MAX 5u
 #define RPD_LOG_INTERVAL_MS 10000u
 
 struct rpd_log;

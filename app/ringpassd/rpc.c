@@ -5,7 +5,7 @@
 
 #include "rpc.h"
 
-#define DEPTH_MAX      8
+#define DEPTH_MAX 8
 #define NAME_SHOWN_MAX 40
 
 static const char *

@@ -23,17 +23,17 @@
 #define RPD_RPC_PARAMS_MAX 4
 
 /* JSON-RPC 2.0, section 5.1. */
-#define RPD_RPC_PARSE_ERROR	 (-32700)
-#define RPD_RPC_INVALID_REQUEST	 (-32600)
+#define RPD_RPC_PARSE_ERROR (-32700)
+#define RPD_RPC_INVALID_REQUEST (-32600)
 #define RPD_RPC_METHOD_NOT_FOUND (-32601)
-#define RPD_RPC_INVALID_PARAMS	 (-32602)
-#define RPD_RPC_REFUSED		 (-32000)
+#define RPD_RPC_INVALID_PARAMS (-32602)
+#define RPD_RPC_REFUSED (-32000)
 
 /** Which events a client wants. */
 struct rpd_watch {
 	bool on;
 	enum rp_port_event_level level; /**< and those more important */
-	char port[RP_PORT_NAME_MAX];	/**< empty: all */
+	char port[RP_PORT_NAME_MAX]; /**< empty: all */
 };
 
 /** What methods act on. */
@@ -45,7 +45,7 @@ struct rpd_rpc {
 /** One call under way. */
 struct rpd_rpc_call {
 	const struct rpd_rpc *rpc;
-	struct rpd_watch *watch;    /**< of the calling client */
+	struct rpd_watch *watch; /**< of the calling client */
 	struct json_object *params; /**< checked; NULL when there are none */
 	struct json_object *result; /**< an empty object, to be filled */
 	struct rp_wire_why why;
@@ -65,7 +65,7 @@ struct rpd_rpc_param {
 struct rpd_rpc_method {
 	const char *name;
 	struct rpd_rpc_param params[RPD_RPC_PARAMS_MAX]; /**< up to the first without a name */
-	bool params_unchecked;				 /**< the handler judges them */
+	bool params_unchecked; /**< the handler judges them */
 	/** @return 0, or a negative errno with why: -EBADMSG blames the parameters, others refuse. */
 	int (*run)(struct rpd_rpc_call *call);
 };

@@ -14,15 +14,15 @@
 #include "server.h"
 
 #define ACCEPT_PAUSE_S 1
-#define PATH_BYTES     108
+#define PATH_BYTES 108
 
 struct client {
 	struct rpd_server *server;
 	unsigned int place; /* in server->clients */
 	struct bufferevent *stream;
 	struct rpd_watch watch;
-	bool ending;	  /* takes no more requests; goes when its output is out */
-	bool doomed;	  /* waits to be freed; nothing else may be done with it */
+	bool ending; /* takes no more requests; goes when its output is out */
+	bool doomed; /* waits to be freed; nothing else may be done with it */
 	const char *doom; /* why, for the log; NULL: it left by itself */
 };
 

@@ -22,11 +22,11 @@
  * Threads: the event loop's.
  */
 
-#define RPD_CLIENTS_MAX		64u
-#define RPD_CLIENT_LINE_MAX	65536u
+#define RPD_CLIENTS_MAX 64u
+#define RPD_CLIENT_LINE_MAX 65536u
 #define RPD_CLIENT_OUTPUT_PAUSE 65536u
-#define RPD_CLIENT_OUTPUT_MAX	1048576u
-#define RPD_CLIENT_STALL_MS	10000u
+#define RPD_CLIENT_OUTPUT_MAX 1048576u
+#define RPD_CLIENT_STALL_MS 10000u
 
 struct rpd_server;
 

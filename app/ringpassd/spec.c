@@ -15,7 +15,7 @@ struct rpd_spec_key {
 	bool required;
 	bool list;
 	size_t offset;
-	size_t size;  /* TEXT: room at offset */
+	size_t size; /* TEXT: room at offset */
 	uint32_t min; /* NUMBER */
 	uint32_t max;
 	const char *words[WORDS_MAX]; /* TEXT: one of these, in the order of the enum */

@@ -16,15 +16,15 @@
  */
 
 #define RPD_SOCKET_PATH_MAX 108
-#define RPD_ARGUMENTS_MAX   256
+#define RPD_ARGUMENTS_MAX 256
 
 struct rpd_port_spec {
 	uint32_t given; /**< keys that were set, one bit each; the table's order */
 	char name[RP_PORT_NAME_MAX];
 	char socket_path[RPD_SOCKET_PATH_MAX];
 	uint32_t socket_mode; /**< enum rp_port_socket_mode */
-	uint32_t profile;     /**< enum rp_vhu_profile */
-	uint32_t doorbell;    /**< enum rp_port_doorbell_policy */
+	uint32_t profile; /**< enum rp_vhu_profile */
+	uint32_t doorbell; /**< enum rp_port_doorbell_policy */
 	uint32_t queue_pairs;
 	uint32_t doorbell_delay_ms;
 	uint32_t reconnect_ms;

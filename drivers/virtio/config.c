@@ -5,7 +5,7 @@
 #include "virtio.h"
 #include "virtio_regs.h"
 
-#define MAC_BIT	  5u
+#define MAC_BIT 5u
 #define TRIES_MAX 16u
 
 static int

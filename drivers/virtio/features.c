@@ -7,10 +7,10 @@
 
 /* What becomes of a feature bit that the device offers. A bit without a row is withheld. */
 enum use {
-	OFFERED,		 /* the guest may have it */
-	OURS,			 /* set on the device, whatever the guest says, and not shown to it */
+	OFFERED, /* the guest may have it */
+	OURS, /* set on the device, whatever the guest says, and not shown to it */
 	OURS_WITHOUT_RING_STATE, /* as OURS, when nothing better stops a queue */
-	WITHHELD,		 /* needs what a port does not give */
+	WITHHELD, /* needs what a port does not give */
 };
 
 struct feature {
@@ -77,7 +77,7 @@ static const struct feature features[] = {
 /* clang-format on */
 
 #define FEATURES_COUNT (sizeof(features) / sizeof(features[0]))
-#define VERSION_1_BIT  32u
+#define VERSION_1_BIT 32u
 
 static uint64_t
 mask_of(enum use use)

@@ -5,8 +5,8 @@
 #include "virtio.h"
 #include "virtio_regs.h"
 
-#define CTRL_VQ_BIT    17u
-#define MQ_BIT	       22u
+#define CTRL_VQ_BIT 17u
+#define MQ_BIT 22u
 #define RING_RESET_BIT 40u
 
 /*

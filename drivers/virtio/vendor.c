@@ -7,7 +7,7 @@
 #include "virtio.h"
 
 #define HEADER(field) offsetof(struct rp_accel_vendor_header, field)
-#define QUEUE(field)  offsetof(struct rp_accel_vendor_queue, field)
+#define QUEUE(field) offsetof(struct rp_accel_vendor_queue, field)
 
 static int
 read_header(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t *ret_value,

@@ -67,8 +67,8 @@ struct virtio_queue {
 	uint16_t size_max;
 	bool running;
 	enum virtio_kick_path kick_path;
-	int kick_fd;	    /* owned; with VIRTIO_KICK_EVENTFD */
-	void *page;	    /* our mapping of the doorbell's page; with VIRTIO_KICK_STORE */
+	int kick_fd; /* owned; with VIRTIO_KICK_EVENTFD */
+	void *page; /* our mapping of the doorbell's page; with VIRTIO_KICK_STORE */
 	uint16_t *doorbell; /* inside of page */
 };
 
@@ -83,16 +83,16 @@ struct virtio_device {
 	struct virtio_vendor vendor;
 
 	uint64_t device_features;
-	uint64_t own_features;	 /* set by us, whatever the guest acked */
+	uint64_t own_features; /* set by us, whatever the guest acked */
 	uint64_t guest_features; /* acked by the guest; valid while negotiated */
 	bool negotiated;
 	bool driver_ok;
 
 	unsigned int all_queues_count; /* as the device says, control queue included */
-	unsigned int queues_count;     /* data queues that we serve */
-	uint16_t queue_size_max;       /* of the smallest */
+	unsigned int queues_count; /* data queues that we serve */
+	uint16_t queue_size_max; /* of the smallest */
 	struct virtio_queue queues[RP_ACCEL_QUEUES_MAX];
-	unsigned int doorbells_count;		  /* of all queues, the first VIRTIO_DOORBELLS_MAX */
+	unsigned int doorbells_count; /* of all queues, the first VIRTIO_DOORBELLS_MAX */
 	uint64_t doorbells[VIRTIO_DOORBELLS_MAX]; /* offsets in the notify BAR */
 
 	bool has_mac;
@@ -103,7 +103,7 @@ struct virtio_device {
 	bool has_config_vector; /* the vector after those of the queues */
 
 	struct rp_wire_why failed; /* error 0: the device works */
-	bool quiet;		   /* failed, and a reset was read back since */
+	bool quiet; /* failed, and a reset was read back since */
 };
 
 /* capabilities.c */

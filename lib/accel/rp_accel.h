@@ -32,24 +32,24 @@ enum rp_accel_class {
 
 /** What an accelerator says about itself once it is open. */
 struct rp_accel_info {
-	char driver[16];	    /**< "virtio" */
-	char transport[16];	    /**< "vfio-user", "vfio" */
-	char device[128];	    /**< what a user recognises: socket path, PCI address */
-	uint64_t features;	    /**< device features that a guest may be offered */
+	char driver[16]; /**< "virtio" */
+	char transport[16]; /**< "vfio-user", "vfio" */
+	char device[128]; /**< what a user recognises: socket path, PCI address */
+	uint64_t features; /**< device features that a guest may be offered */
 	uint64_t features_required; /**< bits that the driver sets by itself, whatever the guest acked */
-	uint16_t queues_count;	    /**< data queues (rx0, tx0, rx1, ...), the control queue not counted */
+	uint16_t queues_count; /**< data queues (rx0, tx0, rx1, ...), the control queue not counted */
 	uint16_t queue_size_max;
 	enum rp_accel_class class;
 	bool notify_by_address; /**< decodes a doorbell by its address; else the value must be its queue's number here */
 	bool has_mac;
 	uint8_t mac[6];
 	int vfio_file_fd; /**< VFIO group or cdev, borrowed; -1: none (vfio-user) */
-	int peer_pid;	  /**< of a device process; 0: none */
+	int peer_pid; /**< of a device process; 0: none */
 };
 
 /** A ring to serve. */
 struct rp_accel_queue_config {
-	uint16_t num;	/**< entries, a power of two */
+	uint16_t num; /**< entries, a power of two */
 	uint16_t index; /**< where to go on (split); class B takes 0 only */
 	uint64_t desc_iova;
 	uint64_t avail_iova;
@@ -59,16 +59,16 @@ struct rp_accel_queue_config {
 
 /** The doorbell of a queue as something that another process can mmap. */
 struct rp_accel_notify_area {
-	int fd;		       /**< borrowed from the accelerator */
+	int fd; /**< borrowed from the accelerator */
 	uint64_t offset_bytes; /**< multiple of the host page size */
-	uint64_t size_bytes;   /**< exactly one host page */
+	uint64_t size_bytes; /**< exactly one host page */
 };
 
 /** Counted by the device; cumulative since it was opened. */
 struct rp_accel_queue_counters {
-	uint64_t direct_kicks;	/**< doorbell stores seen by the device */
+	uint64_t direct_kicks; /**< doorbell stores seen by the device */
 	uint64_t eventfd_kicks; /**< kicks seen on its eventfd */
-	uint64_t interrupts;	/**< eventfd writes of the device */
+	uint64_t interrupts; /**< eventfd writes of the device */
 	uint64_t packets;
 	uint64_t bytes;
 	uint64_t errors; /**< chains refused */
@@ -181,9 +181,9 @@ struct rp_accel_devargs;
  * How one kind of accelerator is opened. Static data of a driver.
  */
 struct rp_accel_driver {
-	const char *name;	 /**< first word of the device argument string: "vfio-user" */
+	const char *name; /**< first word of the device argument string: "vfio-user" */
 	const char *const *keys; /**< keys that it understands, NULL-terminated */
-	const char *usage;	 /**< "vfio-user,socket=PATH[,timeout_ms=N]" */
+	const char *usage; /**< "vfio-user,socket=PATH[,timeout_ms=N]" */
 	/**
 	 * Judge values without touching a device: required keys, numbers, lengths.
 	 * NULL: nothing to judge. The registry puts the driver's name before why.

@@ -23,16 +23,16 @@ struct rp_accel_transport_info {
 	char name[16]; /**< "vfio-user" */
 	char device[128];
 	uint32_t msix_count; /**< vectors that signal an eventfd */
-	bool resettable;     /**< reset works */
-	int vfio_file_fd;    /**< borrowed, -1: none */
-	int peer_pid;	     /**< 0: none */
+	bool resettable; /**< reset works */
+	int vfio_file_fd; /**< borrowed, -1: none */
+	int peer_pid; /**< 0: none */
 };
 
 /** A piece of a region that may be mmapped from a file. */
 struct rp_accel_transport_window {
-	int fd;		       /**< borrowed */
+	int fd; /**< borrowed */
 	uint64_t offset_bytes; /**< in the file */
-	uint64_t size_bytes;   /**< as asked */
+	uint64_t size_bytes; /**< as asked */
 };
 
 /**

@@ -22,26 +22,26 @@
  * queue_reset, sets `index` to 0.
  */
 
-#define RP_ACCEL_VENDOR_CFG_TYPE 9u	     /**< VIRTIO_PCI_CAP_VENDOR_CFG */
-#define RP_ACCEL_VENDOR_ID	 0x5250u     /**< "RP": names the format, not a manufacturer */
-#define RP_ACCEL_VENDOR_MAGIC	 0x53525052u /**< "RPRS" */
-#define RP_ACCEL_VENDOR_VERSION	 1u
+#define RP_ACCEL_VENDOR_CFG_TYPE 9u /**< VIRTIO_PCI_CAP_VENDOR_CFG */
+#define RP_ACCEL_VENDOR_ID 0x5250u /**< "RP": names the format, not a manufacturer */
+#define RP_ACCEL_VENDOR_MAGIC 0x53525052u /**< "RPRS" */
+#define RP_ACCEL_VENDOR_VERSION 1u
 
-#define RP_ACCEL_VENDOR_RING_STATE_MASK	    0x1u /**< flags: stop, index read and write work */
+#define RP_ACCEL_VENDOR_RING_STATE_MASK 0x1u /**< flags: stop, index read and write work */
 #define RP_ACCEL_VENDOR_NOTIFY_ADDRESS_MASK 0x2u /**< flags: doorbells are decoded by address */
-#define RP_ACCEL_VENDOR_COUNTERS_MASK	    0x4u /**< flags: counters are maintained */
+#define RP_ACCEL_VENDOR_COUNTERS_MASK 0x4u /**< flags: counters are maintained */
 
 #define RP_ACCEL_VENDOR_STOPPED 0u /**< control, read */
 #define RP_ACCEL_VENDOR_RUNNING 1u /**< control, read */
-#define RP_ACCEL_VENDOR_BROKEN	2u /**< control, read: the ring broke a rule; stop it and start anew */
-#define RP_ACCEL_VENDOR_STOP	1u /**< control, written */
+#define RP_ACCEL_VENDOR_BROKEN 2u /**< control, read: the ring broke a rule; stop it and start anew */
+#define RP_ACCEL_VENDOR_STOP 1u /**< control, written */
 
 /** In PCI configuration space. */
 struct rp_accel_vendor_cap {
 	uint8_t cap_vndr; /* 0x09 */
 	uint8_t cap_next;
 	uint8_t cap_len;
-	uint8_t cfg_type;   /* RP_ACCEL_VENDOR_CFG_TYPE */
+	uint8_t cfg_type; /* RP_ACCEL_VENDOR_CFG_TYPE */
 	uint16_t vendor_id; /* RP_ACCEL_VENDOR_ID */
 	uint8_t bar;
 	uint8_t reserved;

@@ -8,7 +8,7 @@
 #include "reader.h"
 
 #define YIELDS_BEFORE_SLEEP 64
-#define SLEEP_MAX_US	    200
+#define SLEEP_MAX_US 200
 
 int
 rp_dma_reader_create(struct rp_dma_space *space, struct rp_dma_reader **ret_reader)

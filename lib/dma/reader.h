@@ -34,7 +34,7 @@ struct rp_dma_reader {
 	_Alignas(64) _Atomic uint64_t epoch;
 	uint64_t generation; /* the reader's own copy, kept while offline */
 	struct rp_dma_space *space;
-	uint32_t hint_index;		/* where the last translation was found; only a guess */
+	uint32_t hint_index; /* where the last translation was found; only a guess */
 	LIST_ENTRY(rp_dma_reader) link; /* the writer's */
 };
 

@@ -38,7 +38,7 @@
  * Errors: the dictionary of rp_wire_why.h.
  */
 
-#define RP_DMA_READ  0x1u /**< the device may read (PROT_READ's bit) */
+#define RP_DMA_READ 0x1u /**< the device may read (PROT_READ's bit) */
 #define RP_DMA_WRITE 0x2u /**< the device may write (PROT_WRITE's bit) */
 
 struct rp_dma_space;
@@ -46,12 +46,12 @@ struct rp_dma_reader;
 
 /** One mapping, as given to rp_dma_space_map() or found by an iteration. */
 struct rp_dma_mapping {
-	uint64_t iova;	       /**< first address */
-	uint64_t size_bytes;   /**< at least 1; iova + size_bytes may be 2^64 but not more */
+	uint64_t iova; /**< first address */
+	uint64_t size_bytes; /**< at least 1; iova + size_bytes may be 2^64 but not more */
 	uint64_t offset_bytes; /**< in the file behind fd; ignored without fd */
-	uint32_t access_mask;  /**< RP_DMA_READ | RP_DMA_WRITE */
-	int fd;		       /**< borrowed; -1: no file, the bytes are reached by messages only */
-	void *hva;	       /**< our mapping of it; NULL without fd. Output only. */
+	uint32_t access_mask; /**< RP_DMA_READ | RP_DMA_WRITE */
+	int fd; /**< borrowed; -1: no file, the bytes are reached by messages only */
+	void *hva; /**< our mapping of it; NULL without fd. Output only. */
 };
 
 /** Limits of one space. Zero means the default. */

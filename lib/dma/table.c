@@ -74,7 +74,7 @@ rp_dma_table_with(const struct rp_dma_table *table, const struct rp_dma_entry *e
 struct cut {
 	uint32_t begin;
 	uint32_t end;
-	uint32_t left_count;  /* 1: the first sticks out below */
+	uint32_t left_count; /* 1: the first sticks out below */
 	uint32_t right_count; /* 1: the last sticks out above */
 };
 

@@ -19,8 +19,8 @@ struct rp_dma_backing;
 struct rp_dma_entry {
 	uint64_t first_iova;
 	uint64_t last_iova;
-	uint8_t *hva;			/* of first_iova; NULL: no file */
-	uint64_t offset_bytes;		/* of first_iova, in the file */
+	uint8_t *hva; /* of first_iova; NULL: no file */
+	uint64_t offset_bytes; /* of first_iova, in the file */
 	struct rp_dma_backing *backing; /* NULL: no file. The table holds no reference; the space does. */
 	uint32_t access_mask;
 };

@@ -5,8 +5,8 @@
 #include "port.h"
 
 void
-port_event(const struct rp_port *port, enum rp_port_event_level level, int queue, const char *name,
-	   const char *format, ...)
+port_event(const struct rp_port *port, enum rp_port_event_level level, int queue, const char *name, const char *format,
+	   ...)
 {
 	char text[400];
 	struct rp_port_event event = {

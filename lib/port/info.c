@@ -69,8 +69,7 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int index, struct rp_port_
 }
 
 int
-rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index,
-			     struct rp_port_accelerator_info *ret_info)
+rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index, struct rp_port_accelerator_info *ret_info)
 {
 	const struct port_accelerator *accelerator;
 

@@ -150,20 +150,27 @@ int rp_port_create(const struct rp_port_config *config, const struct rp_accel_re
 /** Revoke doorbells (bounded wait), stop queues, close. NULL is allowed. @return NULL. */
 struct rp_port *rp_port_destroy(struct rp_port *port);
 
-/** One descriptor (an epoll, timers included) to poll for POLLIN. Borrowed. */
+/** @return one descriptor (an epoll, timers included) to poll for POLLIN, borrowed; never fails. */
 int rp_port_fd(const struct rp_port *port);
 
 /** Do what can be done without waiting for the frontend. @return 0. */
 int rp_port_process(struct rp_port *port);
 
 /**
- * Let the accelerator serve a queue, or stop it. Idempotent.
+ * Let the accelerator serve a queue. Idempotent.
  *
  * @return 0 (done, or will be once the frontend starts the ring), -EINVAL (no such
- *         queue), -ENOTCONN (the accelerator is gone), -ETIMEDOUT or -EIO (no proof
- *         that it let go: the queue stays with the accelerator).
+ *         queue), -ENOTCONN (the accelerator is gone), or what its queue_start says.
  */
 int rp_port_queue_enable(struct rp_port *port, unsigned int queue, struct rp_wire_why *why);
+
+/**
+ * Stop a queue, until rp_port_queue_enable(). Idempotent.
+ *
+ * @return 0, -EINVAL (no such queue), -ENOTSUP (the device cannot stop one queue
+ *         while others run: this one goes on), -ENOTCONN (the accelerator is gone),
+ *         -ETIMEDOUT or -EIO (no proof that it let go: the queue stays with it).
+ */
 int rp_port_queue_disable(struct rp_port *port, unsigned int queue, struct rp_wire_why *why);
 
 /** Direct when possible, or always relayed. Takes effect at once. @return 0 or -EINVAL. */
@@ -173,6 +180,7 @@ int rp_port_queue_doorbell(struct rp_port *port, unsigned int queue, enum rp_por
 /** Only who serves a queue; asks nobody. @return 0 or -EINVAL. */
 int rp_port_get_queue_mode(const struct rp_port *port, unsigned int queue, enum rp_port_queue_mode *ret_mode);
 
+/** The port as it is now; asks nobody. */
 void rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info);
 /** @return 0 or -EINVAL. Asks the device for its counters (bounded wait). */
 int rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_port_queue_info *ret_info);
@@ -180,9 +188,11 @@ int rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_p
 int rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index,
 				 struct rp_port_accelerator_info *ret_info);
 
-/** Words for people and JSON: "stopped", "direct", "relayed"; "unmapped", ... */
+/** A word for people and JSON: "stopped", "direct", "relayed". */
 const char *rp_port_queue_mode_name(enum rp_port_queue_mode mode);
+/** As above: "unmapped", "pending", "mapped", "revoking". */
 const char *rp_port_doorbell_state_name(enum rp_port_doorbell_state state);
+/** As above: "error", "warning", "notice", "debug". */
 const char *rp_port_event_level_name(enum rp_port_event_level level);
 
 #endif

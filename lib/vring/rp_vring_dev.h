@@ -30,23 +30,23 @@
  * Errors: -EBADMSG (broken), -EINVAL (the caller's mistake; the ring is sound).
  */
 
-#define RP_VRING_NUM_MAX      32768u /**< virtio 1.2, 2.7: a power of two, at most 2^15 */
-#define RP_VRING_SEGMENTS_MAX 256u   /**< of one chain, indirect ones included */
+#define RP_VRING_NUM_MAX 32768u /**< virtio 1.2, 2.7: a power of two, at most 2^15 */
+#define RP_VRING_SEGMENTS_MAX 256u /**< of one chain, indirect ones included */
 
 /** Where a ring is and how it was negotiated. Addresses are IOVAs. */
 struct rp_vring_layout {
-	uint16_t num;	     /**< entries, a power of two */
-	uint64_t desc_iova;  /**< aligned to 16 */
+	uint16_t num; /**< entries, a power of two */
+	uint64_t desc_iova; /**< aligned to 16 */
 	uint64_t avail_iova; /**< aligned to 2 */
-	uint64_t used_iova;  /**< aligned to 4 */
-	uint64_t features;   /**< negotiated: VIRTIO_F_RING_EVENT_IDX, INDIRECT_DESC are looked at */
+	uint64_t used_iova; /**< aligned to 4 */
+	uint64_t features; /**< negotiated: VIRTIO_F_RING_EVENT_IDX, INDIRECT_DESC are looked at */
 };
 
 /** One descriptor chain, translated: `out_count` readable parts, then `in_count` writable ones. */
 struct rp_vring_chain {
-	uint16_t head;	    /**< give back with rp_vring_dev_push() */
+	uint16_t head; /**< give back with rp_vring_dev_push() */
 	uint16_t out_count; /**< parts that the device reads: iov[0 .. out_count) */
-	uint16_t in_count;  /**< parts that the device writes: iov[out_count .. out_count + in_count) */
+	uint16_t in_count; /**< parts that the device writes: iov[out_count .. out_count + in_count) */
 	uint32_t out_bytes;
 	uint32_t in_bytes;
 	struct iovec iov[RP_VRING_SEGMENTS_MAX]; /**< good until the reader's next quiescent point */
@@ -60,12 +60,12 @@ struct rp_vring_dev {
 	const uint8_t *desc;
 	const uint8_t *avail;
 	uint8_t *used;
-	uint16_t next_avail;	    /* next entry of the available ring to take */
-	uint16_t next_used;	    /* next entry of the used ring to write */
-	uint16_t seen_avail;	    /* the driver's index when it was last looked at */
-	bool signalled;		    /* an interrupt was decided on at least once */
+	uint16_t next_avail; /* next entry of the available ring to take */
+	uint16_t next_used; /* next entry of the used ring to write */
+	uint16_t seen_avail; /* the driver's index when it was last looked at */
+	bool signalled; /* an interrupt was decided on at least once */
 	uint32_t unsignalled_count; /* published since; stops growing above 65535 */
-	const char *broken_why;	    /* NULL: sound */
+	const char *broken_why; /* NULL: sound */
 };
 
 /**

@@ -19,11 +19,11 @@
  */
 
 #define SPLIT_INDIRECT_DESC_MASK (UINT64_C(1) << 28) /* VIRTIO_F_INDIRECT_DESC */
-#define SPLIT_EVENT_IDX_MASK	 (UINT64_C(1) << 29) /* VIRTIO_F_EVENT_IDX */
+#define SPLIT_EVENT_IDX_MASK (UINT64_C(1) << 29) /* VIRTIO_F_EVENT_IDX */
 
 /* 2.7.5: struct virtq_desc */
-#define SPLIT_DESC_NEXT	    0x1u
-#define SPLIT_DESC_WRITE    0x2u
+#define SPLIT_DESC_NEXT 0x1u
+#define SPLIT_DESC_WRITE 0x2u
 #define SPLIT_DESC_INDIRECT 0x4u
 
 struct split_desc {
@@ -38,18 +38,18 @@ _Static_assert(offsetof(struct split_desc, flags) == 12, "virtio 1.2, 2.7.5");
 _Static_assert(offsetof(struct split_desc, next) == 14, "virtio 1.2, 2.7.5");
 
 /* 2.7.6 and 2.7.8: both rings begin with flags and an index; an event index follows the entries. */
-#define SPLIT_FLAGS_AT		0u
-#define SPLIT_INDEX_AT		2u
-#define SPLIT_ENTRIES_AT	4u
-#define SPLIT_AVAIL_BYTES	2u /* of an entry */
-#define SPLIT_USED_BYTES	8u
-#define SPLIT_USED_LEN_AT	4u   /* in an entry, after its id */
-#define SPLIT_NO_INTERRUPT	0x1u /* 2.7.6, in the available ring's flags */
-#define SPLIT_NO_NOTIFY		0x1u /* 2.7.8, in the used ring's flags */
-#define SPLIT_EVENT_BYTES	2u
-#define SPLIT_DESC_ALIGN_BYTES	16u /* 2.7 */
+#define SPLIT_FLAGS_AT 0u
+#define SPLIT_INDEX_AT 2u
+#define SPLIT_ENTRIES_AT 4u
+#define SPLIT_AVAIL_BYTES 2u /* of an entry */
+#define SPLIT_USED_BYTES 8u
+#define SPLIT_USED_LEN_AT 4u /* in an entry, after its id */
+#define SPLIT_NO_INTERRUPT 0x1u /* 2.7.6, in the available ring's flags */
+#define SPLIT_NO_NOTIFY 0x1u /* 2.7.8, in the used ring's flags */
+#define SPLIT_EVENT_BYTES 2u
+#define SPLIT_DESC_ALIGN_BYTES 16u /* 2.7 */
 #define SPLIT_AVAIL_ALIGN_BYTES 2u
-#define SPLIT_USED_ALIGN_BYTES	4u
+#define SPLIT_USED_ALIGN_BYTES 4u
 
 static inline bool
 split_num_valid(uint16_t num)

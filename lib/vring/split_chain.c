@@ -15,7 +15,7 @@ struct part {
 /* The table that a chain is being followed in: the ring's own, or an indirect one. */
 struct source {
 	uint64_t iova;
-	const uint8_t *base;	   /* the table's start here */
+	const uint8_t *base; /* the table's start here */
 	uint64_t contiguous_bytes; /* how much of it lies together there */
 	uint32_t count;
 	bool indirect;

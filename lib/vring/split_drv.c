@@ -6,15 +6,15 @@
 #include "rp_vring_drv.h"
 #include "split.h"
 
-#define PAGE_BYTES	 4096u
+#define PAGE_BYTES 4096u
 #define CACHE_LINE_BYTES 64u
 
 /* What the driver must remember of a descriptor; the ring's memory is the device's to read only. */
 struct slot {
 	void *cookie;
 	uint32_t writable_bytes; /* of the chain that starts here */
-	uint16_t parts_count;	 /* of the chain that starts here and is out; else 0 */
-	uint16_t next;		 /* in the chain, or in the list of free ones */
+	uint16_t parts_count; /* of the chain that starts here and is out; else 0 */
+	uint16_t next; /* in the chain, or in the list of free ones */
 };
 
 struct rp_vring_drv {

@@ -11,7 +11,7 @@
 #include "rp_wire_conn.h"
 #include "rp_wire_fd.h"
 
-#define HEADER_MAX    64
+#define HEADER_MAX 64
 #define IOV_MAX_PARTS 8
 /* A peer that asks for descriptors and never reads must not use up our table. */
 #define OUTPUT_FDS_MAX (4 * RP_WIRE_FDS_MAX)

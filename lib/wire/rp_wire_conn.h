@@ -32,7 +32,7 @@
 
 /** One received message. Owned by its connection, valid until the next receive. */
 struct rp_wire_msg {
-	uint8_t *bytes;	   /**< header, then payload */
+	uint8_t *bytes; /**< header, then payload */
 	size_t size_bytes; /**< header and payload together */
 	unsigned int fds_count;
 	int fds[RP_WIRE_FDS_MAX]; /**< take with rp_wire_fd_take() */
@@ -40,10 +40,10 @@ struct rp_wire_msg {
 
 /** What a protocol says about its frames. Must outlive its connections. */
 struct rp_wire_framing {
-	size_t header_bytes;	  /**< fixed, at most 64 */
+	size_t header_bytes; /**< fixed, at most 64 */
 	size_t payload_max_bytes; /**< a header that announces more is -EPROTO */
-	size_t output_max_bytes;  /**< queued for a slow peer; beyond: -ENOSPC */
-	unsigned int fds_max;	  /**< at most RP_WIRE_FDS_MAX; more is -EPROTO */
+	size_t output_max_bytes; /**< queued for a slow peer; beyond: -ENOSPC */
+	unsigned int fds_max; /**< at most RP_WIRE_FDS_MAX; more is -EPROTO */
 	/**
 	 * The payload's size from a whole header.
 	 * @return 0, or -EPROTO with the reason when the header cannot be one.

@@ -30,7 +30,7 @@
 #define RP_WIRE_WHY_MAX 240
 
 struct rp_wire_why {
-	int error;		    /**< negative errno, 0 when nothing was refused */
+	int error; /**< negative errno, 0 when nothing was refused */
 	char text[RP_WIRE_WHY_MAX]; /**< one line, no newline, NUL-terminated */
 };
 

@@ -20,8 +20,8 @@ int
 stack_setup(void **state)
 {
 	/* The EAL wants them writable. */
-	static char words[][20] = {"test", "--no-huge", "--no-pci", "--no-telemetry", "--no-shconf",
-				   "-m", "64", "-l", "0", "--log-level=error"};
+	static char words[][20] = {"test", "--no-huge", "--no-pci", "--no-telemetry",	"--no-shconf", "-m",
+				   "64",   "-l",	"0",	    "--log-level=error"};
 	char *arguments[sizeof(words) / sizeof(words[0]) + 1] = {NULL};
 	unsigned int i;
 
@@ -108,8 +108,8 @@ stack_accel_start(struct stack_accel *stack, const struct stack_function *functi
 
 	memset(stack, 0, sizeof(*stack));
 	stack->stop_fd = eventfd(0, EFD_CLOEXEC);
-	if (softaccel_create(&(struct softaccel_config){.mbufs_count = 2048}, &accel_ops, NULL, &stack->accel,
-			     &why) < 0)
+	if (softaccel_create(&(struct softaccel_config){.mbufs_count = 2048}, &accel_ops, NULL, &stack->accel, &why) <
+	    0)
 		fail_msg("softaccel: %s", why.text);
 	for (i = 0; i < count; i++) {
 		struct softaccel_function *function;

@@ -48,11 +48,11 @@ struct fake_accel {
 struct fake_accel fake_now(void);
 struct fake_accel *fake_take(void);
 void fake_give(void);
-#define FAKE_SET(field, value)                           \
-	do {                                             \
-		__typeof__(value) fake_value_ = (value); \
-		fake_take()->field = fake_value_;        \
-		fake_give();                             \
+#define FAKE_SET(field, value)                                                                                         \
+	do {                                                                                                           \
+		__typeof__(value) fake_value_ = (value);                                                               \
+		fake_take()->field = fake_value_;                                                                      \
+		fake_give();                                                                                           \
 	} while (0)
 
 extern const struct rp_accel_registry fake_accel_registry; /* "fake" */

@@ -112,8 +112,8 @@ queue_open(struct test_vm *vm, unsigned int index, uint16_t num)
 	queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	queue->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	assert_true(queue->kick_fd >= 0 && queue->call_fd >= 0);
-	assert_int_equal(rp_vring_drv_create(num, vm->memory + offset, TEST_VM_GPA + offset, vm->features,
-					     &queue->ring), 0);
+	assert_int_equal(
+		rp_vring_drv_create(num, vm->memory + offset, TEST_VM_GPA + offset, vm->features, &queue->ring), 0);
 	queue->free_count = num < 256 ? num : 256;
 	for (i = 0; i < queue->free_count; i++)
 		queue->free_buffers[i] = i;

@@ -173,8 +173,8 @@ rp_port_get_queue_mode(const struct rp_port *port, unsigned int queue, enum rp_p
 		return -EINVAL;
 	*ret_mode = RP_PORT_QUEUE_STOPPED;
 	if (port->user_enabled[queue] && fake_ports.connected)
-		*ret_mode = port->policies[queue] == RP_PORT_DOORBELL_AUTO ? RP_PORT_QUEUE_DIRECT :
-									      RP_PORT_QUEUE_RELAYED;
+		*ret_mode =
+			port->policies[queue] == RP_PORT_DOORBELL_AUTO ? RP_PORT_QUEUE_DIRECT : RP_PORT_QUEUE_RELAYED;
 	return 0;
 }
 

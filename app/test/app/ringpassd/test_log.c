@@ -176,7 +176,7 @@ test_clean_text(void **state)
 		{"\xc3", "?", 8},
 		{"\xc0\xaf", "??", 8}, /* overlong */
 		{"\xe0\x80\x80", "???", 8},
-		{"\xed\xa0\x80", "???", 8},	 /* a surrogate */
+		{"\xed\xa0\x80", "???", 8}, /* a surrogate */
 		{"\xf4\x90\x80\x80", "????", 8}, /* beyond U+10FFFF */
 		{"\xe2\x82\xac\xf0\x9f\x98\x80", "\xe2\x82\xac\xf0\x9f\x98\x80", 8},
 		{"\xc2\x85", "??", 8}, /* NEL, a control character */

@@ -18,8 +18,8 @@
 #include "test_support.h"
 
 #define VERSION_CALL "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"version\"}\n"
-#define WATCH_CALL   "{\"jsonrpc\":\"2.0\",\"id\":8,\"method\":\"watch\"}\n"
-#define SHOW_CALL    "{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"port.show\",\"params\":{\"port\":\"vm0\"}}\n"
+#define WATCH_CALL "{\"jsonrpc\":\"2.0\",\"id\":8,\"method\":\"watch\"}\n"
+#define SHOW_CALL "{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"port.show\",\"params\":{\"port\":\"vm0\"}}\n"
 #define DISABLE_CALL                                                                                                   \
 	"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"queue.disable\",\"params\":{\"port\":\"vm0\",\"queue\":0}}\n"
 

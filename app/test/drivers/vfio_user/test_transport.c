@@ -12,10 +12,10 @@
 #include "rp_wire_fd.h"
 #include "server_peer.h"
 
-#define PAGE	      4096u
+#define PAGE 4096u
 #define BAR_REGISTERS 2u
-#define BAR_NOTIFY    4u
-#define VECTORS	      3u
+#define BAR_NOTIFY 4u
+#define VECTORS 3u
 
 /* A device with a register BAR that remembers bytes and a notify BAR of which two pages may be mapped. */
 struct device {

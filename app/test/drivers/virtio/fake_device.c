@@ -7,8 +7,8 @@
 #include "rp_wire_fd.h"
 
 #define STATUS_FEATURES_OK 0x08u
-#define STATUS_DRIVER_OK   0x04u
-#define NO_VECTOR	   0xffffu
+#define STATUS_DRIVER_OK 0x04u
+#define NO_VECTOR 0xffffu
 
 static struct fake_queue *
 selected(struct fake_device *fake)

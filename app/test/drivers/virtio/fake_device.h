@@ -12,26 +12,26 @@
  * test tells it to lie, and asserts that registers are accessed with their width.
  */
 
-#define FAKE_QUEUES_MAX	 300u
+#define FAKE_QUEUES_MAX 300u
 #define FAKE_VECTORS_MAX 300u
-#define FAKE_PAGE	 4096u
+#define FAKE_PAGE 4096u
 
 /* Where its structures are. */
-#define FAKE_BAR_MSIX	   0u
+#define FAKE_BAR_MSIX 0u
 #define FAKE_BAR_REGISTERS 2u
-#define FAKE_BAR_NOTIFY	   4u
-#define FAKE_COMMON	   0x0u
-#define FAKE_ISR	   0x1000u
-#define FAKE_CONFIG	   0x2000u
-#define FAKE_VENDOR	   0x4000u
+#define FAKE_BAR_NOTIFY 4u
+#define FAKE_COMMON 0x0u
+#define FAKE_ISR 0x1000u
+#define FAKE_CONFIG 0x2000u
+#define FAKE_VENDOR 0x4000u
 
 /* Where its capabilities are in configuration space, in the order of the list. */
 #define FAKE_CAP_COMMON 0x40u
 #define FAKE_CAP_NOTIFY 0x50u
-#define FAKE_CAP_ISR	0x64u
+#define FAKE_CAP_ISR 0x64u
 #define FAKE_CAP_CONFIG 0x74u
 #define FAKE_CAP_VENDOR 0x84u
-#define FAKE_CAP_MSIX	0x94u
+#define FAKE_CAP_MSIX 0x94u
 
 struct fake_queue {
 	uint16_t size_max;
@@ -49,7 +49,7 @@ struct fake_queue {
 
 /* What it does against the rules. */
 struct fake_lies {
-	bool reset_ignored;   /* device_status stays as it is */
+	bool reset_ignored; /* device_status stays as it is */
 	bool bus_reset_heals; /* ... until the transport's reset */
 	bool features_refused;
 	bool size_refused;
@@ -60,7 +60,7 @@ struct fake_lies {
 	bool queue_reset_stuck;
 	bool generation_runs;
 	uint32_t index_xor; /* what reads of the index are changed by */
-	uint8_t status_or;  /* what appears in device_status once DRIVER_OK is set */
+	uint8_t status_or; /* what appears in device_status once DRIVER_OK is set */
 	int window_error;
 	uint64_t window_skew_bytes;
 	int irq_error;
@@ -115,15 +115,15 @@ void fake_remove_vendor(struct fake_device *fake);
 void fake_put_u32(struct fake_device *fake, unsigned int at, uint32_t value);
 struct rp_accel_transport fake_transport(struct fake_device *fake);
 
-#define FAKE_FEATURE(bit)      (1ull << (bit))
-#define FAKE_MAC	       FAKE_FEATURE(5)
-#define FAKE_CTRL_VQ	       FAKE_FEATURE(17)
-#define FAKE_MQ		       FAKE_FEATURE(22)
-#define FAKE_VERSION_1	       FAKE_FEATURE(32)
-#define FAKE_ACCESS_PLATFORM   FAKE_FEATURE(33)
-#define FAKE_PACKED	       FAKE_FEATURE(34)
-#define FAKE_ORDER_PLATFORM    FAKE_FEATURE(36)
+#define FAKE_FEATURE(bit) (1ull << (bit))
+#define FAKE_MAC FAKE_FEATURE(5)
+#define FAKE_CTRL_VQ FAKE_FEATURE(17)
+#define FAKE_MQ FAKE_FEATURE(22)
+#define FAKE_VERSION_1 FAKE_FEATURE(32)
+#define FAKE_ACCESS_PLATFORM FAKE_FEATURE(33)
+#define FAKE_PACKED FAKE_FEATURE(34)
+#define FAKE_ORDER_PLATFORM FAKE_FEATURE(36)
 #define FAKE_NOTIFICATION_DATA FAKE_FEATURE(38)
-#define FAKE_RING_RESET	       FAKE_FEATURE(40)
+#define FAKE_RING_RESET FAKE_FEATURE(40)
 
 #endif

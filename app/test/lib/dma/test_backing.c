@@ -12,9 +12,9 @@
 #include "rp_wire_fd.h"
 #include "test_support.h"
 
-#define PAGE_BYTES	4096u
+#define PAGE_BYTES 4096u
 #define HUGE_PAGE_BYTES (2u << 20)
-#define HUGE_2MB_FLAG	(21u << 26) /* MFD_HUGE_2MB, which glibc lacks */
+#define HUGE_2MB_FLAG (21u << 26) /* MFD_HUGE_2MB, which glibc lacks */
 
 static struct rp_dma_space *
 new_space(void)

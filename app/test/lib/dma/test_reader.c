@@ -10,12 +10,12 @@
 #include "rp_wire_fd.h"
 #include "test_support.h"
 
-#define PAGE_BYTES	 4096u
-#define PAGES		 64u
-#define READERS		 3u
-#define STORM_MS	 1500u
-#define STAMP		 0x52494e47u
-#define LIMIT_MS	 10000u
+#define PAGE_BYTES 4096u
+#define PAGES 64u
+#define READERS 3u
+#define STORM_MS 1500u
+#define STAMP 0x52494e47u
+#define LIMIT_MS 10000u
 #define STILL_WAITING_MS 50u
 
 struct scene {

@@ -227,7 +227,7 @@ translation_stays_in_one_mapping(void **state)
 }
 
 #define MODEL_UNITS 96u
-#define UNIT_BYTES  512u
+#define UNIT_BYTES 512u
 
 /* What each unit of the space leads to: an offset in the file, or nothing. */
 struct model {

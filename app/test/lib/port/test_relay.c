@@ -105,6 +105,7 @@ interrupts_can_be_relayed_and_are_counted(void **state)
 static void
 a_kick_that_is_no_eventfd(void **state)
 {
+	struct rp_port_config config = fixture_config();
 	struct fixture f;
 	struct rp_wire_why why;
 	struct rp_vring_layout layout;
@@ -113,7 +114,9 @@ a_kick_that_is_no_eventfd(void **state)
 	int pipe_fds[2];
 
 	(void)state;
-	fixture_open(&f);
+	config.doorbell = RP_PORT_DOORBELL_RELAY;
+	fixture_begin(&f);
+	fixture_open_with(&f, &config, NULL);
 	uva = (uint64_t)(uintptr_t)f.vm.memory - TEST_VM_GPA;
 	rp_vring_drv_layout(f.vm.queues[1].ring, &layout);
 	assert_int_equal(pipe(pipe_fds), 0);

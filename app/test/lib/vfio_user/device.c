@@ -145,6 +145,15 @@ device_start(struct device *device)
 }
 
 void
+device_restart(struct device *device, const struct device_description *description)
+{
+	struct rp_wire_why why;
+
+	device->server = rp_vfu_server_destroy(device->server);
+	assert_int_equal(rp_vfu_server_create(&description->config, &device_ops, device, &device->server, &why), 0);
+}
+
+void
 device_close(struct device *device)
 {
 	device->server = rp_vfu_server_destroy(device->server);

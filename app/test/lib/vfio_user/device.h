@@ -58,6 +58,9 @@ extern const struct rp_vfu_server_ops device_ops;
 /* All of it, listening at test_socket_path(). */
 void device_start(struct device *device);
 
+/* The same device under another description. */
+void device_restart(struct device *device, const struct device_description *description);
+
 /* A turn of the server; ctx is the device. */
 void device_turn(void *ctx);
 

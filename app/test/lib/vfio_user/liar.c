@@ -30,7 +30,8 @@ honest_region_info(struct liar *liar, const struct peer_msg *command)
 	static const uint8_t registers[] = { U32(32), U32(3), U32(0), U32(0), U64(0x1000), U64(0) };
 	static const uint8_t config[] = { U32(32), U32(3), U32(7), U32(0), U64(256), U64(0) };
 	static const uint8_t memory[] = { U32(32), U32(7), U32(4), U32(0), U64(0x2000), U64(0x1000) };
-	static const uint8_t sparse[] = { U32(80), U32(0xf), U32(2), U32(32), U64(0x10000), U64(0), U16(1), U16(1), U32(0),
+	static const uint8_t sparse[] = { U32(80), U32(0xf), U32(2), U32(32), U64(0x10000), U64(0), U16(1), U16(1),
+			U32(0),
 					  U32(2), U32(0), U64(0x1000), U64(0x1000), U64(0x4000), U64(0x2000) };
 	uint32_t index;
 
@@ -65,8 +66,10 @@ honest_read(struct liar *liar, const struct peer_msg *command)
 void
 liar_honest(struct liar *liar, const struct peer_msg *command)
 {
-	static const uint8_t version[] = { U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i', 't', 'i', 'e',
-					   's', '"', ':', '{', '"', 'm', 'a', 'x', '_', 'm', 's', 'g', '_', 'f', 'd', 's',
+	static const uint8_t version[] = { U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i', 't',
+			'i', 'e',
+					   's', '"', ':', '{', '"', 'm', 'a', 'x', '_', 'm', 's', 'g', '_', 'f',
+					   'd', 's',
 					   '"', ':', '8', '}', '}', 0 };
 	static const uint8_t device_info[] = { U32(16), U32(3), U32(9), U32(5) };
 	uint8_t irq_info[] = { U32(16), U32(9), U32(0), U32(40) };

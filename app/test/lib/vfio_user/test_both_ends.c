@@ -320,11 +320,10 @@ test_transfer_larger_than_a_message(void **state)
 	assert_non_null(in);
 	for (i = 0; i < bytes; i++)
 		out[i] = (uint8_t)(i * 7 + i / 256);
-	device.server = rp_vfu_server_destroy(device.server);
 	device_describe(&device, &description);
 	description.regions[2] = (struct rp_vfu_region){ .size_bytes = region_bytes, .readable = true,
 							 .writable = true, .fd = big_fd };
-	assert_int_equal(rp_vfu_server_create(&description.config, &device_ops, &device, &device.server, &why), 0);
+	device_restart(&device, &description);
 	start();
 	assert_int_equal(rp_vfu_client_region_write(client, 2, 3, bytes, out, &why), 0);
 	assert_int_equal(rp_vfu_client_region_read(client, 2, 3, bytes, in, &why), 0);

@@ -133,8 +133,10 @@ no_nul(struct liar *l, const struct peer_msg *command)
 static bool
 below_the_floor(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t version[] = { U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i', 't', 'i', 'e',
-					   's', '"', ':', '{', '"', 'p', 'g', 's', 'i', 'z', 'e', 's', '"', ':', '0', '}',
+	static const uint8_t version[] = { U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i', 't',
+			'i', 'e',
+					   's', '"', ':', '{', '"', 'p', 'g', 's', 'i', 'z', 'e', 's', '"', ':',
+					   '0', '}',
 					   '}', 0 };
 
 	liar_reply(l, command, version, sizeof(version), NULL, 0);
@@ -231,8 +233,10 @@ test_server_without_a_text_gets_the_defaults(void **state)
 static bool
 takes_no_descriptors(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t version[] = { U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i', 't', 'i', 'e',
-					   's', '"', ':', '{', '"', 'm', 'a', 'x', '_', 'm', 's', 'g', '_', 'f', 'd', 's',
+	static const uint8_t version[] = { U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i', 't',
+			'i', 'e',
+					   's', '"', ':', '{', '"', 'm', 'a', 'x', '_', 'm', 's', 'g', '_', 'f',
+					   'd', 's',
 					   '"', ':', '0', '}', '}', 0 };
 
 	if (command->command != 1)

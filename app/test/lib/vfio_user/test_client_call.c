@@ -239,7 +239,8 @@ is_refusal(struct liar *l, uint16_t id, uint16_t command, uint32_t error)
 static bool
 commands_first(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t access[] = { U64(0x1000), U64(16), 'd', 'a', 't', 'a', 'd', 'a', 't', 'a', 'd', 'a', 't', 'a',
+	static const uint8_t access[] = { U64(0x1000), U64(16), 'd', 'a', 't', 'a', 'd', 'a', 't', 'a', 'd', 'a',
+			't', 'a',
 					  'd', 'a', 't', 'a' };
 	bool *answered = l->ctx;
 

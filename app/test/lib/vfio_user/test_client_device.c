@@ -227,10 +227,12 @@ test_lies_about_regions(void **state)
 	LIE(5, 0, "region 2: descriptors: 0, expected 1", U32(32), U32(7), U32(2), U32(0), U64(0x1000), U64(0));
 	LIE(5, 1, "region 2: descriptors: 1, expected 0", U32(32), U32(3), U32(2), U32(0), U64(0x1000), U64(0));
 	LIE(5, 2, "descriptors: 2, expected at most 1", U32(32), U32(7), U32(2), U32(0), U64(0x1000), U64(0));
-	LIE(5, 1, "region 2: descriptor: the file ends at 0x10000", U32(32), U32(7), U32(2), U32(0), U64(0x20000), U64(0));
+	LIE(5, 1, "region 2: descriptor: the file ends at 0x10000", U32(32), U32(7), U32(2), U32(0), U64(0x20000),
+			U64(0));
 	LIE(5, 1, "region 2: size: 0x3000 of a BAR", U32(32), U32(7), U32(2), U32(0), U64(0x3000), U64(0));
 	LIE(5, 1, "region 2: index: 4, asked for 2", U32(32), U32(7), U32(4), U32(0), U64(0x1000), U64(0));
-	LIE(5, 1, "region 2: capabilities: the chain is a loop", U32(40), U32(0xf), U32(2), U32(32), U64(0x1000), U64(0),
+	LIE(5, 1, "region 2: capabilities: the chain is a loop", U32(40), U32(0xf), U32(2), U32(32), U64(0x1000),
+			U64(0),
 	    U16(9), U16(1), U32(32));
 	LIE(5, 0, "region 2: argsz: 40, in a reply of 32 bytes", U32(40), U32(3), U32(2), U32(0), U64(0x1000), U64(0));
 	LIE(5, 0, "argsz: 24, expected at least 32", U32(24), U32(3), U32(2), U32(0), U64(0x1000), U64(0));

@@ -22,7 +22,8 @@ static uint8_t bytes[8192];
 static void
 fill(void)
 {
-	static const uint32_t odd[] = { 0, 1, 2, 3, 7, 15, 16, 24, 32, 40, 56, 80, 0x1000, 0x4000, 0x10000, UINT32_MAX };
+	static const uint32_t odd[] = { 0, 1, 2, 3, 7, 15, 16, 24, 32, 40, 56, 80, 0x1000, 0x4000, 0x10000,
+			UINT32_MAX };
 	unsigned int at;
 
 	for (at = 0; at + 4 <= sizeof(bytes); at += 4) {

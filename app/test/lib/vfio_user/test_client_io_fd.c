@@ -60,7 +60,8 @@ ask(const uint8_t *payload, size_t payload_bytes, unsigned int fds_count, uint64
 }
 
 #define HEAD(argsz, count) U32(argsz), U32(0), U32(0), U32(count)
-#define PLACE(offset, size, index, type, flags) U64(offset), U64(size), U32(index), U32(type), U32(flags), U32(0), U64(0)
+#define PLACE(offset, size, index, type, flags) \
+	U64(offset), U64(size), U32(index), U32(type), U32(flags), U32(0), U64(0)
 
 static void
 test_places(void **state)
@@ -69,7 +70,8 @@ test_places(void **state)
 					PLACE(0x10, 4, 1, 0, 0), PLACE(0x20, 0, 0, 0, 0), PLACE(0x30, 2, 1, 0, 0) };
 	static const uint8_t none[] = { HEAD(16, 0) };
 	/* Entries of a later revision, 8 bytes longer. */
-	static const uint8_t longer[] = { HEAD(112, 2), PLACE(0x10, 4, 0, 0, 0), U64(0), PLACE(0x20, 4, 1, 0, 0), U64(0) };
+	static const uint8_t longer[] = { HEAD(112, 2), PLACE(0x10, 4, 0, 0, 0), U64(0), PLACE(0x20, 4, 1, 0, 0),
+			U64(0) };
 
 	(void)state;
 	assert_int_equal(ask(list, sizeof(list), 2, 0x10, 4), 1);

@@ -180,6 +180,21 @@ test_successor_waits_for_a_client_that_is_leaving(void **state)
 }
 
 static void
+test_client_that_leaves_before_its_replies(void **state)
+{
+	static const uint8_t reset[] = { HEADER(1, 13, 16, COMMAND, 0) };
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 3; i++)
+		assert_true(peer_send(&peer, reset, sizeof(reset), NULL, 0));
+	device_hang_up(&device, &peer);
+	assert_int_equal(device.resets, 1);
+	assert_int_equal(device.disconnects, 1);
+	assert_string_equal(device.last_disconnect.text, "peer left before its reply to DEVICE_RESET");
+}
+
+static void
 test_client_without_version_is_no_client(void **state)
 {
 	(void)state;
@@ -301,6 +316,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_disconnect_in_the_middle_of_a_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_second_client_is_turned_away, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_successor_waits_for_a_client_that_is_leaving, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_client_that_leaves_before_its_replies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_without_version_is_no_client, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lost_framing_closes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_commands_at_full_socket_buffers, setup, teardown),

@@ -50,7 +50,8 @@ test_device_info_vector(void **state)
 {
 	static const uint8_t command[] = { HEADER(3, 4, 32, COMMAND, 0), U32(16), U32(0), U32(0), U32(0) };
 	/* As a client built with newer kernel headers sends it. */
-	static const uint8_t longer[] = { HEADER(3, 4, 40, COMMAND, 0), U32(24), U32(0), U32(0), U32(0), U32(0), U32(0) };
+	static const uint8_t longer[] = { HEADER(3, 4, 40, COMMAND, 0), U32(24), U32(0), U32(0), U32(0), U32(0),
+			U32(0) };
 	static const uint8_t answer[] = { HEADER(3, 4, 32, REPLY, 0), U32(16), U32(3), U32(9), U32(5) };
 
 	(void)state;
@@ -78,12 +79,16 @@ test_irq_info_vectors(void **state)
 static void
 test_region_info_of_registers_vector(void **state)
 {
-	static const uint8_t command[] = { HEADER(5, 5, 48, COMMAND, 0), U32(32), U32(0), U32(7), U32(0), U64(0), U64(0) };
-	static const uint8_t answer[] = { HEADER(5, 5, 48, REPLY, 0), U32(32), U32(3), U32(7), U32(0), U64(256), U64(0) };
-	static const uint8_t absent[] = { HEADER(5, 5, 48, COMMAND, 0), U32(32), U32(0), U32(1), U32(0), U64(0), U64(0) };
+	static const uint8_t command[] = { HEADER(5, 5, 48, COMMAND, 0), U32(32), U32(0), U32(7), U32(0), U64(0),
+			U64(0) };
+	static const uint8_t answer[] = { HEADER(5, 5, 48, REPLY, 0), U32(32), U32(3), U32(7), U32(0), U64(256),
+			U64(0) };
+	static const uint8_t absent[] = { HEADER(5, 5, 48, COMMAND, 0), U32(32), U32(0), U32(1), U32(0), U64(0),
+			U64(0) };
 	static const uint8_t absent_answer[] = { HEADER(5, 5, 48, REPLY, 0), U32(32), U32(0), U32(1), U32(0), U64(0),
 						 U64(0) };
-	static const uint8_t beyond[] = { HEADER(5, 5, 48, COMMAND, 0), U32(32), U32(0), U32(9), U32(0), U64(0), U64(0) };
+	static const uint8_t beyond[] = { HEADER(5, 5, 48, COMMAND, 0), U32(32), U32(0), U32(9), U32(0), U64(0),
+			U64(0) };
 	static const uint8_t refused[] = { HEADER(5, 5, 16, ERROR_REPLY, EINVAL) };
 
 	(void)state;
@@ -96,7 +101,8 @@ test_region_info_of_registers_vector(void **state)
 static void
 test_region_info_of_memory_vector(void **state)
 {
-	static const uint8_t command[] = { HEADER(6, 5, 48, COMMAND, 0), U32(4096), U32(0), U32(4), U32(0), U64(0), U64(0) };
+	static const uint8_t command[] = { HEADER(6, 5, 48, COMMAND, 0), U32(4096), U32(0), U32(4), U32(0), U64(0),
+			U64(0) };
 	static const uint8_t answer[] = { HEADER(6, 5, 48, REPLY, 0), U32(32), U32(5), U32(4), U32(0), U64(0x2000),
 					  U64(0x1000) };
 
@@ -118,7 +124,8 @@ test_region_info_with_areas_is_cut_off_at_argsz(void **state)
 					     U64(0) };
 	static const uint8_t cut_off[] = { HEADER(6, 5, 48, REPLY, 0), U32(80), U32(0xf), U32(2), U32(32), U64(0x10000),
 					   U64(0) };
-	static const uint8_t no_room[] = { HEADER(6, 5, 48, COMMAND, 0), U32(31), U32(0), U32(2), U32(0), U64(0), U64(0) };
+	static const uint8_t no_room[] = { HEADER(6, 5, 48, COMMAND, 0), U32(31), U32(0), U32(2), U32(0), U64(0),
+			U64(0) };
 	static const uint8_t refused[] = { HEADER(6, 5, 16, ERROR_REPLY, EINVAL) };
 
 	(void)state;
@@ -174,7 +181,8 @@ renegotiate(const char *text)
 static void
 test_client_that_takes_no_descriptors(void **state)
 {
-	static const uint8_t region[] = { HEADER(6, 5, 48, COMMAND, 0), U32(80), U32(0), U32(2), U32(0), U64(0), U64(0) };
+	static const uint8_t region[] = { HEADER(6, 5, 48, COMMAND, 0), U32(80), U32(0), U32(2), U32(0), U64(0),
+			U64(0) };
 	static const uint8_t answer[] = { HEADER(6, 5, 48, REPLY, 0), U32(32), U32(3), U32(2), U32(0), U64(0x10000),
 					  U64(0) };
 	static const uint8_t io_fds[] = { HEADER(7, 6, 32, COMMAND, 0), U32(96), U32(0), U32(0), U32(0) };
@@ -201,6 +209,28 @@ test_io_fds_are_as_many_as_a_message_carries(void **state)
 	assert_int_equal(reply.fds_count, 1);
 }
 
+static void
+test_places_may_share_an_eventfd(void **state)
+{
+	static const uint8_t io_fds[] = { HEADER(7, 6, 32, COMMAND, 0), U32(96), U32(0), U32(0), U32(0) };
+	static const uint8_t shared[] = {
+		HEADER(7, 6, 112, REPLY, 0), U32(96), U32(0), U32(0), U32(2),
+		U64(0x10), U64(4), U32(0), U32(0), U32(0), U32(0), U64(0),
+		U64(0x20), U64(0), U32(0), U32(0), U32(0), U32(0), U64(0),
+	};
+	struct device_description description;
+
+	(void)state;
+	device_describe(&device, &description);
+	description.io_fds[1].fd = description.io_fds[0].fd;
+	peer_close(&peer);
+	device_restart(&device, &description);
+	device_connect(&device, &peer);
+	renegotiate("{}");
+	exchange(io_fds, sizeof(io_fds), shared, sizeof(shared));
+	assert_int_equal(reply.fds_count, 1);
+}
+
 int
 main(void)
 {
@@ -213,6 +243,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_io_fds_vectors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_that_takes_no_descriptors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_io_fds_are_as_many_as_a_message_carries, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_places_may_share_an_eventfd, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user server: information", tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -250,6 +251,65 @@ test_set_irqs_refuses_what_breaks_a_rule(void **state)
 }
 
 static void
+test_index_that_takes_no_eventfds(void **state)
+{
+	struct device_description description;
+
+	(void)state;
+	device_describe(&device, &description);
+	description.irqs[3].flags = 0;
+	peer_close(&peer);
+	device_restart(&device, &description);
+	device_connect(&device, &peer);
+	device_negotiate(&peer);
+	assert_int_equal(set_irqs(EVENTFD | TRIGGER, 3, 0, 1, 1), EOPNOTSUPP);
+	assert_int_equal(set_irqs(NONE | TRIGGER, 3, 0, 1, 0), 0);
+}
+
+/* Leave the process no descriptor to open, or give it back what it had. */
+static void
+exhaust_descriptors(bool exhaust)
+{
+	static struct rlimit had;
+	static int fillers[256];
+	static unsigned int count;
+
+	if (!exhaust) {
+		rp_wire_fd_close_all(fillers, count);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &had), 0);
+		return;
+	}
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &had), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ .rlim_cur = 250, .rlim_max = had.rlim_max }), 0);
+	for (count = 0; count < 256 && (fillers[count] = rp_wire_fd_dup(events[0])) >= 0; count++)
+		;
+	assert_in_range(count, 1, 255);
+}
+
+static void
+test_no_descriptors_left(void **state)
+{
+	uint32_t masked;
+	bool closed;
+
+	(void)state;
+	assert_int_equal(set_irqs(EVENTFD | TRIGGER, REQ, 0, 1, 1), 0);
+	exhaust_descriptors(true);
+	masked = set_irqs(NONE | MASK, REQ, 0, 1, 0);
+	exhaust_descriptors(false);
+	assert_int_equal(masked, ENOSPC);
+	assert_int_equal(rp_vfu_server_irq_trigger(device.server, REQ, 0), 0);
+	assert_int_equal(signals(0), 1);
+	/* Descriptors that the kernel could not hand over are lost framing. */
+	exhaust_descriptors(true);
+	assert_true(peer_command(&peer, 1, 8, COMMAND, NULL, 0, events, 4));
+	closed = !peer_receive(&peer, &reply);
+	exhaust_descriptors(false);
+	assert_true(closed);
+	assert_int_equal(device.last_disconnect.error, -EPROTO);
+}
+
+static void
 test_descriptors_of_the_wrong_kind(void **state)
 {
 	const uint8_t payload[] = { U32(20), U32(EVENTFD | TRIGGER), U32(MSIX), U32(0), U32(2) };
@@ -287,6 +347,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_intx_masks_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_eventfd_does_not_block, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_set_irqs_refuses_what_breaks_a_rule, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_index_that_takes_no_eventfds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_descriptors_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_descriptors_of_the_wrong_kind, setup, teardown),
 	};
 

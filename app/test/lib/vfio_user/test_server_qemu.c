@@ -42,7 +42,8 @@ ask(uint16_t command, const void *payload, size_t payload_bytes, const int *fds,
 static void
 version(void)
 {
-	static const char text[] = "{\"capabilities\": {\"migration\": {\"max_bitmap_size\": 268435456, \"pgsize\": 4096}, "
+	static const char text[] = "{\"capabilities\": {\"migration\": {\"max_bitmap_size\": 268435456, "
+				   "\"pgsize\": 4096}, "
 				   "\"write_multiple\": true, \"max_data_xfer_size\": 1048576, \"max_msg_fds\": 16, "
 				   "\"pgsizes\": 4096, \"max_dma_maps\": 65535}}";
 	uint8_t payload[4 + sizeof(text)] = { U16(0), U16(0) };

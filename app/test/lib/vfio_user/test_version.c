@@ -140,7 +140,8 @@ test_agreement_is_what_both_can_keep(void **state)
 	struct rp_vfu_terms agreed;
 
 	(void)state;
-	agree("{\"capabilities\":{\"max_msg_fds\":253,\"max_data_xfer_size\":4096,\"max_dma_maps\":18446744073709551615,"
+	agree("{\"capabilities\":{\"max_msg_fds\":253,\"max_data_xfer_size\":4096,"
+	      "\"max_dma_maps\":18446744073709551615,"
 	      "\"pgsizes\":2097153,\"write_multiple\":true}}",
 	      &agreed);
 	assert_int_equal(agreed.value[RP_VFU_TERM_MSG_FDS], 16);

@@ -12,21 +12,21 @@
  * mistake. It sees its memory through a mapping of its own.
  */
 
-#define GUEST_IOVA  0x40000000u
+#define GUEST_IOVA 0x40000000u
 #define GUEST_BYTES (4u << 20)
 
 /* The ring, then room for buffers, in guest memory. The largest ring takes 832 KiB. */
-#define GUEST_DESC_AT	 0x0u
-#define GUEST_AVAIL_AT	 0x90000u
-#define GUEST_USED_AT	 0xb0000u
+#define GUEST_DESC_AT 0x0u
+#define GUEST_AVAIL_AT 0x90000u
+#define GUEST_USED_AT 0xb0000u
 #define GUEST_BUFFERS_AT 0x100000u
-#define GUEST_BUFFERS	 ((uint64_t)GUEST_IOVA + GUEST_BUFFERS_AT)
+#define GUEST_BUFFERS ((uint64_t)GUEST_IOVA + GUEST_BUFFERS_AT)
 
 #define F_INDIRECT_DESC (UINT64_C(1) << 28)
-#define F_EVENT_IDX	(UINT64_C(1) << 29)
-#define NEXT		0x1u
-#define WRITE		0x2u
-#define INDIRECT	0x4u
+#define F_EVENT_IDX (UINT64_C(1) << 29)
+#define NEXT 0x1u
+#define WRITE 0x2u
+#define INDIRECT 0x4u
 
 struct guest {
 	struct test_leaks before;

@@ -6,9 +6,9 @@
 #include "rp_wire_fd.h"
 
 #define PAGE_BYTES 4096u
-#define FAR_IOVA   0x100000000u /* mapped by the tests that need a second mapping */
-#define TABLE_AT   (GUEST_BUFFERS_AT + 0x80000u)
-#define TABLE	   ((uint64_t)GUEST_IOVA + TABLE_AT)
+#define FAR_IOVA 0x100000000u /* mapped by the tests that need a second mapping */
+#define TABLE_AT (GUEST_BUFFERS_AT + 0x80000u)
+#define TABLE ((uint64_t)GUEST_IOVA + TABLE_AT)
 
 static void
 assert_part(const struct guest *guest, unsigned int index, uint64_t iova, size_t size_bytes)

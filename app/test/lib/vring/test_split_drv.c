@@ -6,7 +6,7 @@
 #include "rp_vring_drv.h"
 #include "guest.h"
 
-#define IOVA	     0x10000000u
+#define IOVA 0x10000000u
 #define MEMORY_BYTES (1u << 20)
 
 /* A ring, and a device that writes whatever it likes to it. */

@@ -18,7 +18,7 @@
  * sanitizers or by the processor.
  */
 
-#define ROUNDS	    20000u
+#define ROUNDS 20000u
 #define SCRIBBLE_MS 1500u
 
 static volatile uint8_t sink;

@@ -19,9 +19,9 @@
  * memory and not two.
  */
 
-#define MESSAGES    60000u
-#define SLOT_SIZE   16u
-#define CHANGES	    50u
+#define MESSAGES 60000u
+#define SLOT_SIZE 16u
+#define CHANGES 50u
 #define PATIENCE_MS 20000
 
 struct pair {

@@ -7,11 +7,11 @@
 
 /* A protocol of its own, and a connection whose peer is a bare socket that can lie. */
 
-#define MAGIC		  0x52505731u
-#define HEADER_BYTES	  8u
+#define MAGIC 0x52505731u
+#define HEADER_BYTES 8u
 #define PAYLOAD_MAX_BYTES 4096u
-#define OUTPUT_MAX_BYTES  65536u
-#define FDS_MAX		  4u
+#define OUTPUT_MAX_BYTES 65536u
+#define FDS_MAX 4u
 
 struct header {
 	uint32_t magic;

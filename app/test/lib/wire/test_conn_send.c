@@ -8,7 +8,7 @@
 #include "conn_pair.h"
 #include "rp_wire_fd.h"
 
-#define OUTPUT_FDS_MAX	  (4 * RP_WIRE_FDS_MAX)
+#define OUTPUT_FDS_MAX (4 * RP_WIRE_FDS_MAX)
 #define BIG_PAYLOAD_BYTES (4u << 20)
 
 static void
