@@ -23,13 +23,13 @@ accel_get_info(void *priv, struct rp_accel_info *ret_info)
 	snprintf(ret_info->driver, sizeof(ret_info->driver), "virtio");
 	snprintf(ret_info->transport, sizeof(ret_info->transport), "%s", transport->name);
 	snprintf(ret_info->device, sizeof(ret_info->device), "%s", transport->device);
-	ret_info->features = virtio_features_offered(device->device_features);
+	ret_info->features = vdrv_features_offered(device->device_features);
 	ret_info->features_required = device->own_features;
 	ret_info->queues_count = (uint16_t)device->queues_count;
 	ret_info->queue_size_max = device->queue_size_max;
 	ret_info->class =
-		virtio_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK) ? RP_ACCEL_CLASS_A : RP_ACCEL_CLASS_B;
-	ret_info->notify_by_address = virtio_vendor_has(device, RP_ACCEL_VENDOR_NOTIFY_ADDRESS_MASK);
+		vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK) ? RP_ACCEL_CLASS_A : RP_ACCEL_CLASS_B;
+	ret_info->notify_by_address = vdrv_vendor_has(device, RP_ACCEL_VENDOR_NOTIFY_ADDRESS_MASK);
 	ret_info->has_mac = device->has_mac;
 	memcpy(ret_info->mac, device->mac, sizeof(ret_info->mac));
 	ret_info->vfio_file_fd = transport->vfio_file_fd;
@@ -41,13 +41,13 @@ accel_set_features(void *priv, uint64_t features, struct rp_wire_why *why)
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
-	int rc = virtio_usable(device, words);
+	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
-		rc = virtio_features_check(device->device_features, features, words);
+		rc = vdrv_features_check(device->device_features, features, words);
 	if (rc == 0)
-		rc = virtio_negotiate(device, features, words);
-	return virtio_judge(device, rc, words);
+		rc = vdrv_negotiate(device, features, words);
+	return vdrv_judge(device, rc, words);
 }
 
 /* A refusal that is neither an overlap nor a limit leaves the device without the guest's memory: it is of no use. */
@@ -57,7 +57,7 @@ dma_error(int error, struct rp_wire_why *why)
 	if (error == 0 || error == -EEXIST || error == -ENOSPC)
 		return error;
 	if (error != -ENOMEM)
-		return virtio_error_from_transport(error, why);
+		return vdrv_error_from_transport(error, why);
 	why->error = -ENOSPC;
 	return -ENOSPC;
 }
@@ -68,13 +68,13 @@ accel_dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t o
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
-	int rc = virtio_usable(device, words);
+	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
 		rc = dma_error(device->transport.ops->dma_map(device->transport.priv, iova, size_bytes, fd,
 							      offset_bytes, hva, words),
 			       words);
-	return virtio_judge(device, rc, words);
+	return vdrv_judge(device, rc, words);
 }
 
 static int
@@ -82,13 +82,13 @@ accel_dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_w
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
-	int rc = virtio_usable(device, words);
+	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
 		rc = device->transport.ops->dma_unmap(device->transport.priv, iova, size_bytes, words);
 	if (rc < 0)
-		rc = virtio_error_from_transport(rc, words);
-	return virtio_judge(device, rc, words);
+		rc = vdrv_error_from_transport(rc, words);
+	return vdrv_judge(device, rc, words);
 }
 
 static int
@@ -96,11 +96,11 @@ accel_queue_start(void *priv, unsigned int queue, const struct rp_accel_queue_co
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
-	int rc = virtio_usable(device, words);
+	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
-		rc = virtio_queue_start(device, queue, config, words);
-	return virtio_judge(device, rc, words);
+		rc = vdrv_queue_start(device, queue, config, words);
+	return vdrv_judge(device, rc, words);
 }
 
 static int
@@ -108,11 +108,11 @@ accel_queue_stop(void *priv, unsigned int queue, uint16_t *ret_index, struct rp_
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
-	int rc = virtio_usable(device, words);
+	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
-		rc = virtio_queue_stop(device, queue, ret_index, words);
-	return virtio_judge(device, rc, words);
+		rc = vdrv_queue_stop(device, queue, ret_index, words);
+	return vdrv_judge(device, rc, words);
 }
 
 static int
@@ -120,11 +120,11 @@ accel_queue_call(void *priv, unsigned int queue, int call_fd, struct rp_wire_why
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
-	int rc = virtio_usable(device, words);
+	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
-		rc = virtio_queue_call(device, queue, call_fd, words);
-	return virtio_judge(device, rc, words);
+		rc = vdrv_queue_call(device, queue, call_fd, words);
+	return vdrv_judge(device, rc, words);
 }
 
 static int
@@ -132,11 +132,11 @@ accel_queue_kick(void *priv, unsigned int queue)
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why words = {0};
-	int rc = virtio_usable(device, &words);
+	int rc = vdrv_usable(device, &words);
 
 	if (rc == 0)
-		rc = virtio_doorbell_ring(device, queue, &words);
-	return virtio_judge(device, rc, &words);
+		rc = vdrv_doorbell_ring(device, queue, &words);
+	return vdrv_judge(device, rc, &words);
 }
 
 static int
@@ -144,11 +144,11 @@ accel_queue_notify_area(void *priv, unsigned int queue, struct rp_accel_notify_a
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
-	int rc = virtio_usable(device, words);
+	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
-		rc = virtio_notify_area(device, queue, ret_area, words);
-	return virtio_judge(device, rc, words);
+		rc = vdrv_notify_area(device, queue, ret_area, words);
+	return vdrv_judge(device, rc, words);
 }
 
 static int
@@ -156,12 +156,11 @@ accel_queue_counters(void *priv, unsigned int queue, struct rp_accel_queue_count
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why words = {0};
-	int rc = virtio_usable(device, &words);
+	int rc = vdrv_usable(device, &words);
 
 	if (rc == 0)
-		rc = queue < device->queues_count ? virtio_vendor_counters(device, queue, ret_counters, &words) :
-						    -EINVAL;
-	return virtio_judge(device, rc, &words);
+		rc = queue < device->queues_count ? vdrv_vendor_counters(device, queue, ret_counters, &words) : -EINVAL;
+	return vdrv_judge(device, rc, &words);
 }
 
 static int
@@ -169,11 +168,11 @@ accel_config_get(void *priv, uint32_t offset_bytes, uint32_t size_bytes, uint8_t
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why words = {0};
-	int rc = virtio_usable(device, &words);
+	int rc = vdrv_usable(device, &words);
 
 	if (rc == 0)
-		rc = virtio_config_get(device, offset_bytes, size_bytes, ret_bytes, &words);
-	return virtio_judge(device, rc, &words);
+		rc = vdrv_config_get(device, offset_bytes, size_bytes, ret_bytes, &words);
+	return vdrv_judge(device, rc, &words);
 }
 
 static int
@@ -181,11 +180,11 @@ accel_reset(void *priv, struct rp_wire_why *why)
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
-	int rc = virtio_usable(device, words);
+	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
-		rc = virtio_reset_hard(device, words);
-	return virtio_judge(device, rc, words);
+		rc = vdrv_reset_hard(device, words);
+	return vdrv_judge(device, rc, words);
 }
 
 static int
@@ -201,11 +200,11 @@ accel_process(void *priv, struct rp_wire_why *why)
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
-	int rc = virtio_usable(device, words);
+	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
-		rc = virtio_process(device, words);
-	return virtio_judge(device, rc, words);
+		rc = vdrv_process(device, words);
+	return vdrv_judge(device, rc, words);
 }
 
 static bool
@@ -219,10 +218,10 @@ accel_is_quiet(void *priv)
 static void
 accel_close(void *priv)
 {
-	virtio_close(priv);
+	vdrv_close(priv);
 }
 
-const struct rp_accel_ops virtio_accel_ops = {
+const struct rp_accel_ops vdrv_accel_ops = {
 	.get_info = accel_get_info,
 	.set_features = accel_set_features,
 	.dma_map = accel_dma_map,

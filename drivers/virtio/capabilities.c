@@ -69,7 +69,7 @@ take_virtio(const struct config_space *space, unsigned int at, struct virtio_lay
 	enum virtio_structure structure = structures[space->bytes[at + VIRTIO_CAP_CFG_TYPE]];
 	struct virtio_place *place = &layout->places[structure];
 	int rc = check_length(space, at, structure == VIRTIO_NOTIFY ? VIRTIO_CAP_NOTIFY_BYTES : VIRTIO_CAP_BYTES,
-			      virtio_structure_name(structure), why);
+			      vdrv_structure_name(structure), why);
 
 	/* Reserved BAR numbers are to be ignored (4.1.4.1). */
 	if (rc < 0 || space->bytes[at + VIRTIO_CAP_BAR] >= PCI_BARS_COUNT || place->present)
@@ -91,7 +91,7 @@ take_vendor(const struct config_space *space, unsigned int at, struct virtio_lay
 
 	if (id_at + 2 > PCI_CONFIG_BYTES || get_u16(space, id_at) != RP_ACCEL_VENDOR_ID)
 		return 0;
-	rc = check_length(space, at, sizeof(struct rp_accel_vendor_cap), virtio_structure_name(VIRTIO_VENDOR), why);
+	rc = check_length(space, at, sizeof(struct rp_accel_vendor_cap), vdrv_structure_name(VIRTIO_VENDOR), why);
 	if (rc < 0 || space->bytes[bar_at] >= PCI_BARS_COUNT)
 		return rc;
 	set_place(&layout->places[VIRTIO_VENDOR], space->bytes[bar_at],
@@ -167,8 +167,8 @@ walk(const struct config_space *space, struct virtio_layout *layout, struct rp_w
 }
 
 int
-virtio_capabilities_read(const struct rp_accel_transport *transport, struct virtio_layout *ret_layout,
-			 struct rp_wire_why *why)
+vdrv_capabilities_read(const struct rp_accel_transport *transport, struct virtio_layout *ret_layout,
+		       struct rp_wire_why *why)
 {
 	struct config_space space;
 	uint64_t size_bytes;

@@ -16,13 +16,13 @@ read_bytes(const struct virtio_device *device, uint32_t offset_bytes, uint32_t s
 	int rc = device->transport.ops->region_read(device->transport.priv, place->bar,
 						    place->offset_bytes + offset_bytes, size_bytes, ret_bytes, why);
 
-	return rc < 0 ? virtio_error_from_transport(rc, why) : 0;
+	return rc < 0 ? vdrv_error_from_transport(rc, why) : 0;
 }
 
 /* 2.5.1: bytes belong together when the generation was the same before and after. */
 int
-virtio_config_get(const struct virtio_device *device, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes,
-		  struct rp_wire_why *why)
+vdrv_config_get(const struct virtio_device *device, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes,
+		struct rp_wire_why *why)
 {
 	const struct virtio_place *place = &device->layout.places[VIRTIO_CONFIG];
 	uint64_t before, after;
@@ -34,12 +34,12 @@ virtio_config_get(const struct virtio_device *device, uint32_t offset_bytes, uin
 		return rp_wire_why_set(why, -EINVAL, "device configuration: %u bytes at %u, it has %" PRIu64,
 				       size_bytes, offset_bytes, place->length_bytes);
 	for (try = 0; try < TRIES_MAX; try++) {
-		int rc = virtio_common_read(device, COMMON_CONFIG_GENERATION, 1, &before, why);
+		int rc = vdrv_common_read(device, COMMON_CONFIG_GENERATION, 1, &before, why);
 
 		if (rc == 0)
 			rc = read_bytes(device, offset_bytes, size_bytes, ret_bytes, why);
 		if (rc == 0)
-			rc = virtio_common_read(device, COMMON_CONFIG_GENERATION, 1, &after, why);
+			rc = vdrv_common_read(device, COMMON_CONFIG_GENERATION, 1, &after, why);
 		if (rc != 0)
 			return rc;
 		if (before == after)
@@ -49,13 +49,13 @@ virtio_config_get(const struct virtio_device *device, uint32_t offset_bytes, uin
 }
 
 int
-virtio_config_open(struct virtio_device *device, struct rp_wire_why *why)
+vdrv_config_open(struct virtio_device *device, struct rp_wire_why *why)
 {
 	int rc;
 
-	if (!virtio_feature(device->device_features, MAC_BIT) || !device->layout.places[VIRTIO_CONFIG].present)
+	if (!vdrv_feature(device->device_features, MAC_BIT) || !device->layout.places[VIRTIO_CONFIG].present)
 		return 0;
-	rc = virtio_config_get(device, NET_CONFIG_MAC, NET_CONFIG_MAC_BYTES, device->mac, why);
+	rc = vdrv_config_get(device, NET_CONFIG_MAC, NET_CONFIG_MAC_BYTES, device->mac, why);
 	device->has_mac = rc == 0;
 	return rc;
 }

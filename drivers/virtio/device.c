@@ -14,7 +14,7 @@
 #define VERSION_1_BIT 32u
 
 int
-virtio_usable(const struct virtio_device *device, struct rp_wire_why *why)
+vdrv_usable(const struct virtio_device *device, struct rp_wire_why *why)
 {
 	if (device->failed.error == 0)
 		return 0;
@@ -22,9 +22,9 @@ virtio_usable(const struct virtio_device *device, struct rp_wire_why *why)
 }
 
 int
-virtio_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why)
+vdrv_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why)
 {
-	if (!virtio_error_is_loss(rc) || device->failed.error != 0)
+	if (!vdrv_error_is_loss(rc) || device->failed.error != 0)
 		return rc;
 	device->failed = *why;
 	device->failed.error = rc;
@@ -32,22 +32,22 @@ virtio_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why
 	eventfd_write(device->config_event_fd, 1);
 	/* Whatever it did wrong: a reset that reads back proves that it touches no ring. */
 	if (rc != -ENOTCONN)
-		device->quiet = virtio_reset(device, NULL) == 0;
+		device->quiet = vdrv_reset(device, NULL) == 0;
 	return rc;
 }
 
 int
-virtio_process(struct virtio_device *device, struct rp_wire_why *why)
+vdrv_process(struct virtio_device *device, struct rp_wire_why *why)
 {
 	uint64_t count;
 	int rc = device->transport.ops->process(device->transport.priv, why);
 
 	if (rc < 0)
-		return virtio_error_from_transport(rc, why);
+		return vdrv_error_from_transport(rc, why);
 	/* Non-blocking; what it counted does not matter, the status is looked at anyway. */
 	if (read(device->config_event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return rp_wire_why_set(why, -EIO, "configuration interrupt: eventfd: %s", strerror(errno));
-	return virtio_status_check(device, why);
+	return vdrv_status_check(device, why);
 }
 
 static int
@@ -90,38 +90,38 @@ open_events(struct virtio_device *device, struct rp_wire_why *why)
 static int
 inspect(struct virtio_device *device, struct rp_wire_why *why)
 {
-	int rc = virtio_capabilities_read(&device->transport, &device->layout, why);
+	int rc = vdrv_capabilities_read(&device->transport, &device->layout, why);
 
 	if (rc == 0)
 		rc = check_identity(&device->layout, why);
 	if (rc == 0)
-		rc = virtio_layout_check(&device->transport, &device->layout, why);
+		rc = vdrv_layout_check(&device->transport, &device->layout, why);
 	return rc;
 }
 
 static int
 interrogate(struct virtio_device *device, struct rp_wire_why *why)
 {
-	int rc = virtio_enable_bus(device, why);
+	int rc = vdrv_enable_bus(device, why);
 
 	if (rc == 0)
-		rc = virtio_reset_hard(device, why);
+		rc = vdrv_reset_hard(device, why);
 	if (rc == 0)
-		rc = virtio_device_features(device, &device->device_features, why);
-	if (rc == 0 && !virtio_feature(device->device_features, VERSION_1_BIT))
+		rc = vdrv_device_features(device, &device->device_features, why);
+	if (rc == 0 && !vdrv_feature(device->device_features, VERSION_1_BIT))
 		rc = rp_wire_why_set(why, -ENOTSUP, "features: the device does not offer VERSION_1");
 	if (rc == 0)
-		rc = virtio_queues_open(device, why);
+		rc = vdrv_queues_open(device, why);
 	if (rc == 0)
-		rc = virtio_vendor_open(device, why);
+		rc = vdrv_vendor_open(device, why);
 	if (rc == 0)
-		rc = virtio_config_open(device, why);
+		rc = vdrv_config_open(device, why);
 	if (rc == 0)
-		rc = virtio_doorbells_open(device, why);
+		rc = vdrv_doorbells_open(device, why);
 	if (rc < 0)
 		return rc;
-	device->own_features = virtio_features_own(device->device_features,
-						   virtio_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK));
+	device->own_features =
+		vdrv_features_own(device->device_features, vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK));
 	return 0;
 }
 
@@ -129,19 +129,19 @@ interrogate(struct virtio_device *device, struct rp_wire_why *why)
 static void
 release(struct virtio_device *device)
 {
-	virtio_doorbells_close(device);
+	vdrv_doorbells_close(device);
 	rp_wire_fd_close(&device->config_event_fd);
 	rp_wire_fd_close(&device->epoll_fd);
 	free(device);
 }
 
 void
-virtio_close(struct virtio_device *device)
+vdrv_close(struct virtio_device *device)
 {
 	struct rp_accel_transport transport = device->transport;
 
 	if (device->failed.error == 0)
-		virtio_reset(device, NULL);
+		vdrv_reset(device, NULL);
 	release(device);
 	transport.ops->close(transport.priv);
 }
@@ -184,7 +184,7 @@ rp_virtio_open(struct rp_accel_transport *transport, const struct rp_virtio_conf
 	}
 	transport->ops = NULL;
 	transport->priv = NULL;
-	ret_accel->ops = &virtio_accel_ops;
+	ret_accel->ops = &vdrv_accel_ops;
 	ret_accel->priv = device;
 	return 0;
 }

@@ -23,13 +23,13 @@ page_bytes(void)
 }
 
 uint64_t
-virtio_doorbell_page(const struct virtio_device *device, unsigned int queue)
+vdrv_doorbell_page(const struct virtio_device *device, unsigned int queue)
 {
 	return device->doorbells[queue] & ~(page_bytes() - 1);
 }
 
 int
-virtio_window_check(const struct rp_accel_transport_window *window, struct rp_wire_why *why)
+vdrv_window_check(const struct rp_accel_transport_window *window, struct rp_wire_why *why)
 {
 	struct stat st;
 	int seals;
@@ -78,13 +78,13 @@ open_store(struct virtio_device *device, unsigned int queue)
 {
 	const struct rp_accel_transport *transport = &device->transport;
 	struct virtio_queue *state = &device->queues[queue];
-	uint64_t at_bytes = virtio_doorbell_page(device, queue);
+	uint64_t at_bytes = vdrv_doorbell_page(device, queue);
 	struct rp_accel_transport_window window;
 	void *page;
 
 	if (transport->ops->region_window(transport->priv, device->layout.places[VIRTIO_NOTIFY].bar, at_bytes,
 					  page_bytes(), &window, NULL) < 0 ||
-	    window.offset_bytes > INT64_MAX || virtio_window_check(&window, NULL) < 0)
+	    window.offset_bytes > INT64_MAX || vdrv_window_check(&window, NULL) < 0)
 		return;
 	page = mmap(NULL, page_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, window.fd, (off_t)window.offset_bytes);
 	if (page == MAP_FAILED)
@@ -95,7 +95,7 @@ open_store(struct virtio_device *device, unsigned int queue)
 }
 
 int
-virtio_doorbells_open(struct virtio_device *device, struct rp_wire_why *why)
+vdrv_doorbells_open(struct virtio_device *device, struct rp_wire_why *why)
 {
 	unsigned int i;
 
@@ -103,11 +103,11 @@ virtio_doorbells_open(struct virtio_device *device, struct rp_wire_why *why)
 		if (!open_eventfd(device, i))
 			open_store(device, i);
 	/* What cannot be had is done by messages; a device that left shows here. */
-	return virtio_process(device, why);
+	return vdrv_process(device, why);
 }
 
 void
-virtio_doorbells_close(struct virtio_device *device)
+vdrv_doorbells_close(struct virtio_device *device)
 {
 	unsigned int i;
 
@@ -134,7 +134,7 @@ signal_eventfd(int fd, unsigned int queue, struct rp_wire_why *why)
 }
 
 int
-virtio_doorbell_ring(struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
+vdrv_doorbell_ring(struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
 {
 	const struct virtio_queue *state = &device->queues[queue];
 	const struct virtio_place *notify = &device->layout.places[VIRTIO_NOTIFY];
@@ -152,6 +152,6 @@ virtio_doorbell_ring(struct virtio_device *device, unsigned int queue, struct rp
 	case VIRTIO_KICK_MESSAGE:
 		break;
 	}
-	return virtio_write(device, VIRTIO_NOTIFY, device->doorbells[queue] - notify->offset_bytes,
-			    VIRTIO_DOORBELL_BYTES, queue, why);
+	return vdrv_write(device, VIRTIO_NOTIFY, device->doorbells[queue] - notify->offset_bytes, VIRTIO_DOORBELL_BYTES,
+			  queue, why);
 }

@@ -103,19 +103,19 @@ name_of(unsigned int bit)
 }
 
 bool
-virtio_feature(uint64_t mask, unsigned int bit)
+vdrv_feature(uint64_t mask, unsigned int bit)
 {
 	return (mask >> bit & 1) != 0;
 }
 
 uint64_t
-virtio_features_offered(uint64_t device_features)
+vdrv_features_offered(uint64_t device_features)
 {
 	return device_features & mask_of(OFFERED);
 }
 
 uint64_t
-virtio_features_own(uint64_t device_features, bool has_ring_state)
+vdrv_features_own(uint64_t device_features, bool has_ring_state)
 {
 	uint64_t mask = mask_of(OURS);
 
@@ -125,7 +125,7 @@ virtio_features_own(uint64_t device_features, bool has_ring_state)
 }
 
 void
-virtio_features_names(uint64_t mask, char *ret_text, size_t size)
+vdrv_features_names(uint64_t mask, char *ret_text, size_t size)
 {
 	size_t used = 0;
 	unsigned int bit;
@@ -135,7 +135,7 @@ virtio_features_names(uint64_t mask, char *ret_text, size_t size)
 		const char *name = name_of(bit);
 		const char *comma = used > 0 ? ", " : "";
 
-		if (!virtio_feature(mask, bit))
+		if (!vdrv_feature(mask, bit))
 			continue;
 		if (name != NULL)
 			snprintf(ret_text + used, size - used, "%s%s", comma, name);
@@ -146,17 +146,17 @@ virtio_features_names(uint64_t mask, char *ret_text, size_t size)
 }
 
 int
-virtio_features_check(uint64_t device_features, uint64_t guest_features, struct rp_wire_why *why)
+vdrv_features_check(uint64_t device_features, uint64_t guest_features, struct rp_wire_why *why)
 {
-	uint64_t refused = guest_features & ~virtio_features_offered(device_features);
+	uint64_t refused = guest_features & ~vdrv_features_offered(device_features);
 	char names[160];
 
 	if (refused != 0) {
-		virtio_features_names(refused, names, sizeof(names));
+		vdrv_features_names(refused, names, sizeof(names));
 		return rp_wire_why_set(why, -ENOTSUP, "features: the device was not offered with %s", names);
 	}
 	/* Without it headers are shorter and in the guest's byte order: no virtio 1.x device does that. */
-	if (!virtio_feature(guest_features, VERSION_1_BIT))
+	if (!vdrv_feature(guest_features, VERSION_1_BIT))
 		return rp_wire_why_set(why, -ENOTSUP, "features: the guest did not accept VERSION_1 (a legacy driver)");
 	return 0;
 }

@@ -8,27 +8,27 @@
 static int
 read_status(const struct virtio_device *device, uint64_t *ret_status, struct rp_wire_why *why)
 {
-	return virtio_common_read(device, COMMON_DEVICE_STATUS, 1, ret_status, why);
+	return vdrv_common_read(device, COMMON_DEVICE_STATUS, 1, ret_status, why);
 }
 
 static int
 write_status(const struct virtio_device *device, uint64_t status, struct rp_wire_why *why)
 {
-	return virtio_common_write(device, COMMON_DEVICE_STATUS, 1, status, why);
+	return vdrv_common_write(device, COMMON_DEVICE_STATUS, 1, status, why);
 }
 
 /* 4.1.4.3: two halves behind a select register */
 int
-virtio_device_features(const struct virtio_device *device, uint64_t *ret_features, struct rp_wire_why *why)
+vdrv_device_features(const struct virtio_device *device, uint64_t *ret_features, struct rp_wire_why *why)
 {
 	uint64_t features = 0, half_bits;
 	unsigned int half;
 	int rc;
 
 	for (half = 0; half < 2; half++) {
-		rc = virtio_common_write(device, COMMON_DEVICE_FEATURE_SELECT, 4, half, why);
+		rc = vdrv_common_write(device, COMMON_DEVICE_FEATURE_SELECT, 4, half, why);
 		if (rc == 0)
-			rc = virtio_common_read(device, COMMON_DEVICE_FEATURE, 4, &half_bits, why);
+			rc = vdrv_common_read(device, COMMON_DEVICE_FEATURE, 4, &half_bits, why);
 		if (rc != 0)
 			return rc;
 		features |= half_bits << 32 * half;
@@ -44,17 +44,17 @@ write_features(const struct virtio_device *device, uint64_t features, struct rp_
 	int rc = 0;
 
 	for (half = 0; half < 2 && rc == 0; half++) {
-		rc = virtio_common_write(device, COMMON_DRIVER_FEATURE_SELECT, 4, half, why);
+		rc = vdrv_common_write(device, COMMON_DRIVER_FEATURE_SELECT, 4, half, why);
 		if (rc == 0)
-			rc = virtio_common_write(device, COMMON_DRIVER_FEATURE, 4, features >> 32 * half & 0xffffffffu,
-						 why);
+			rc = vdrv_common_write(device, COMMON_DRIVER_FEATURE, 4, features >> 32 * half & 0xffffffffu,
+					       why);
 	}
 	return rc;
 }
 
 /* A device on a real bus needs it before it may answer or reach memory; others may refuse to have such a register. */
 int
-virtio_enable_bus(const struct virtio_device *device, struct rp_wire_why *why)
+vdrv_enable_bus(const struct virtio_device *device, struct rp_wire_why *why)
 {
 	const struct rp_accel_transport *transport = &device->transport;
 	uint8_t bytes[2];
@@ -66,7 +66,7 @@ virtio_enable_bus(const struct virtio_device *device, struct rp_wire_why *why)
 		rc = transport->ops->region_write(transport->priv, RP_ACCEL_TRANSPORT_CONFIG_REGION, PCI_COMMAND,
 						  sizeof(bytes), bytes, why);
 	}
-	return virtio_error_is_loss(rc) ? rc : 0;
+	return vdrv_error_is_loss(rc) ? rc : 0;
 }
 
 static int
@@ -75,7 +75,7 @@ write_reset(const struct virtio_device *device, struct rp_wire_why *why)
 	int rc = write_status(device, 0, why);
 
 	/* 4.1.4.3.2: the reset is complete when the status reads 0. */
-	return rc < 0 ? rc : virtio_wait(device, COMMON_DEVICE_STATUS, 1, 0, "device_status (reset)", why);
+	return rc < 0 ? rc : vdrv_wait(device, COMMON_DEVICE_STATUS, 1, 0, "device_status (reset)", why);
 }
 
 static void
@@ -96,7 +96,7 @@ forget_session(struct virtio_device *device)
 }
 
 int
-virtio_reset(struct virtio_device *device, struct rp_wire_why *why)
+vdrv_reset(struct virtio_device *device, struct rp_wire_why *why)
 {
 	int rc = write_reset(device, why);
 
@@ -106,17 +106,17 @@ virtio_reset(struct virtio_device *device, struct rp_wire_why *why)
 }
 
 int
-virtio_reset_hard(struct virtio_device *device, struct rp_wire_why *why)
+vdrv_reset_hard(struct virtio_device *device, struct rp_wire_why *why)
 {
 	const struct rp_accel_transport *transport = &device->transport;
-	int rc = virtio_reset(device, why);
+	int rc = vdrv_reset(device, why);
 
 	if (rc != -ETIMEDOUT || !device->transport_info.resettable)
 		return rc;
 	/* A device that ignores its driver may still obey its bus; if not, why keeps what led here. */
-	if (transport->ops->reset(transport->priv, NULL) < 0 || virtio_enable_bus(device, NULL) < 0)
+	if (transport->ops->reset(transport->priv, NULL) < 0 || vdrv_enable_bus(device, NULL) < 0)
 		return rc;
-	return virtio_reset(device, why);
+	return vdrv_reset(device, why);
 }
 
 /* Without it the device still works, but we learn that it failed only when we use it. */
@@ -130,8 +130,8 @@ arm_config_vector(struct virtio_device *device, struct rp_wire_why *why)
 	if (device->has_config_vector &&
 	    transport->ops->irq_set(transport->priv, device->queues_count, device->config_event_fd, NULL) == 0)
 		vector = device->queues_count;
-	rc = virtio_common_write(device, COMMON_CONFIG_MSIX_VECTOR, 2, vector, why);
-	return rc < 0 ? rc : virtio_common_read(device, COMMON_CONFIG_MSIX_VECTOR, 2, &vector, why);
+	rc = vdrv_common_write(device, COMMON_CONFIG_MSIX_VECTOR, 2, vector, why);
+	return rc < 0 ? rc : vdrv_common_read(device, COMMON_CONFIG_MSIX_VECTOR, 2, &vector, why);
 }
 
 static int
@@ -151,18 +151,18 @@ accept_features(struct virtio_device *device, uint64_t features, struct rp_wire_
 		return rp_wire_why_set(why, -EIO, "device_status: 0x%02" PRIx64 ", it asks for a reset", status);
 	if ((status & VIRTIO_STATUS_FEATURES_OK) != 0)
 		return 0;
-	virtio_features_names(features, names, sizeof(names));
+	vdrv_features_names(features, names, sizeof(names));
 	rp_wire_why_set(why, -ENOTSUP, "features: the device refuses the set %s", names);
 	/* Nothing was started; a failed reset would show at the next use. */
-	virtio_reset(device, NULL);
+	vdrv_reset(device, NULL);
 	return -ENOTSUP;
 }
 
 /* 3.1.1 */
 int
-virtio_negotiate(struct virtio_device *device, uint64_t guest_features, struct rp_wire_why *why)
+vdrv_negotiate(struct virtio_device *device, uint64_t guest_features, struct rp_wire_why *why)
 {
-	int rc = virtio_reset(device, why);
+	int rc = vdrv_reset(device, why);
 
 	if (rc == 0)
 		rc = write_status(device, VIRTIO_STATUS_ACKNOWLEDGE, why);
@@ -180,7 +180,7 @@ virtio_negotiate(struct virtio_device *device, uint64_t guest_features, struct r
 }
 
 int
-virtio_set_driver_ok(struct virtio_device *device, struct rp_wire_why *why)
+vdrv_set_driver_ok(struct virtio_device *device, struct rp_wire_why *why)
 {
 	int rc;
 
@@ -195,7 +195,7 @@ virtio_set_driver_ok(struct virtio_device *device, struct rp_wire_why *why)
 }
 
 int
-virtio_status_check(const struct virtio_device *device, struct rp_wire_why *why)
+vdrv_status_check(const struct virtio_device *device, struct rp_wire_why *why)
 {
 	uint64_t expected = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK;
 	uint64_t status;

@@ -28,7 +28,7 @@ static const struct rule rules[VIRTIO_STRUCTURES_COUNT] = {
 /* clang-format on */
 
 const char *
-virtio_structure_name(enum virtio_structure structure)
+vdrv_structure_name(enum virtio_structure structure)
 {
 	return rules[structure].name;
 }
@@ -81,8 +81,8 @@ check_overlap(const struct virtio_layout *layout, enum virtio_structure structur
 }
 
 int
-virtio_layout_check(const struct rp_accel_transport *transport, const struct virtio_layout *layout,
-		    struct rp_wire_why *why)
+vdrv_layout_check(const struct rp_accel_transport *transport, const struct virtio_layout *layout,
+		  struct rp_wire_why *why)
 {
 	unsigned int i;
 	int rc;
@@ -105,7 +105,7 @@ virtio_layout_check(const struct rp_accel_transport *transport, const struct vir
 }
 
 enum virtio_structure
-virtio_layout_find(const struct virtio_layout *layout, uint32_t bar, uint64_t offset_bytes, uint64_t size_bytes)
+vdrv_layout_find(const struct virtio_layout *layout, uint32_t bar, uint64_t offset_bytes, uint64_t size_bytes)
 {
 	unsigned int i;
 

@@ -27,7 +27,7 @@ check_neighbours(const struct virtio_device *device, uint64_t page, uint64_t pag
 {
 	const struct virtio_place *notify = &device->layout.places[VIRTIO_NOTIFY];
 	unsigned int count = count_doorbells(device, page, page_bytes);
-	enum virtio_structure other = virtio_layout_find(&device->layout, notify->bar, page, page_bytes);
+	enum virtio_structure other = vdrv_layout_find(&device->layout, notify->bar, page, page_bytes);
 
 	if (count > 1)
 		return rp_wire_why_set(why, -ENOTSUP,
@@ -39,7 +39,7 @@ check_neighbours(const struct virtio_device *device, uint64_t page, uint64_t pag
 				       "are known not to share it",
 				       device->all_queues_count, device->doorbells_count);
 	if (other != VIRTIO_STRUCTURES_COUNT)
-		return rp_wire_why_set(why, -ENOTSUP, "doorbell page also holds the %s", virtio_structure_name(other));
+		return rp_wire_why_set(why, -ENOTSUP, "doorbell page also holds the %s", vdrv_structure_name(other));
 	if (page < notify->offset_bytes || page + page_bytes > notify->offset_bytes + notify->length_bytes)
 		return rp_wire_why_set(why, -ENOTSUP,
 				       "doorbell page reaches beyond the notify structure (0x%" PRIx64
@@ -49,8 +49,8 @@ check_neighbours(const struct virtio_device *device, uint64_t page, uint64_t pag
 }
 
 int
-virtio_notify_area(const struct virtio_device *device, unsigned int queue, struct rp_accel_notify_area *ret_area,
-		   struct rp_wire_why *why)
+vdrv_notify_area(const struct virtio_device *device, unsigned int queue, struct rp_accel_notify_area *ret_area,
+		 struct rp_wire_why *why)
 {
 	const struct rp_accel_transport *transport = &device->transport;
 	const struct virtio_place *notify = &device->layout.places[VIRTIO_NOTIFY];
@@ -61,7 +61,7 @@ virtio_notify_area(const struct virtio_device *device, unsigned int queue, struc
 
 	if (queue >= device->queues_count)
 		return rp_wire_why_set(why, -EINVAL, "queue %u: expected less than %u", queue, device->queues_count);
-	page = virtio_doorbell_page(device, queue);
+	page = vdrv_doorbell_page(device, queue);
 	rc = check_neighbours(device, page, page_bytes, why);
 	if (rc < 0)
 		return rc;
@@ -71,7 +71,7 @@ virtio_notify_area(const struct virtio_device *device, unsigned int queue, struc
 	rc = transport->ops->region_window(transport->priv, notify->bar, page, page_bytes, &window, why);
 	if (rc < 0) {
 		rp_wire_why_prefix(why, "doorbell page: ");
-		if (virtio_error_is_loss(rc))
+		if (vdrv_error_is_loss(rc))
 			return rc;
 		why->error = -ENOTSUP;
 		return -ENOTSUP;
@@ -81,7 +81,7 @@ virtio_notify_area(const struct virtio_device *device, unsigned int queue, struc
 				       "doorbell file: offset 0x%" PRIx64 ", expected a multiple of the "
 				       "page size %" PRIu64,
 				       window.offset_bytes, page_bytes);
-	rc = virtio_window_check(&window, why);
+	rc = vdrv_window_check(&window, why);
 	if (rc < 0)
 		return rc;
 	ret_area->fd = window.fd;

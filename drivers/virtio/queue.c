@@ -14,10 +14,10 @@ set_and_verify(const struct virtio_device *device, uint64_t offset_bytes, uint64
 	       unsigned int queue, struct rp_wire_why *why)
 {
 	uint64_t back;
-	int rc = virtio_common_write(device, offset_bytes, 2, value, why);
+	int rc = vdrv_common_write(device, offset_bytes, 2, value, why);
 
 	if (rc == 0)
-		rc = virtio_common_read(device, offset_bytes, 2, &back, why);
+		rc = vdrv_common_read(device, offset_bytes, 2, &back, why);
 	if (rc != 0)
 		return rc;
 	if (back != value)
@@ -47,7 +47,7 @@ check_config(const struct virtio_device *device, unsigned int queue, const struc
 				       "queue %u: ring: desc 0x%" PRIx64 ", avail 0x%" PRIx64 ", used 0x%" PRIx64
 				       ": expected multiples of 16, 2 and 4",
 				       queue, config->desc_iova, config->avail_iova, config->used_iova);
-	if (config->index != 0 && !virtio_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
+	if (config->index != 0 && !vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
 		return rp_wire_why_set(why, -ENOTSUP,
 				       "queue %u: index: %u: the device starts rings at index 0 only (class B)", queue,
 				       config->index);
@@ -58,9 +58,9 @@ check_config(const struct virtio_device *device, unsigned int queue, const struc
 static int
 set_address(const struct virtio_device *device, uint64_t offset_bytes, uint64_t iova, struct rp_wire_why *why)
 {
-	int rc = virtio_common_write(device, offset_bytes, 4, iova & 0xffffffffu, why);
+	int rc = vdrv_common_write(device, offset_bytes, 4, iova & 0xffffffffu, why);
 
-	return rc < 0 ? rc : virtio_common_write(device, offset_bytes + 4, 4, iova >> 32, why);
+	return rc < 0 ? rc : vdrv_common_write(device, offset_bytes + 4, 4, iova >> 32, why);
 }
 
 /* 4.1.5.1.3 and 4.1.5.1.2.1; the vector of a queue is its own number */
@@ -69,10 +69,10 @@ program(const struct virtio_device *device, unsigned int queue, const struct rp_
 	struct rp_wire_why *why)
 {
 	uint64_t enabled;
-	int rc = virtio_queue_select(device, queue, why);
+	int rc = vdrv_queue_select(device, queue, why);
 
 	if (rc == 0)
-		rc = virtio_common_read(device, COMMON_QUEUE_ENABLE, 2, &enabled, why);
+		rc = vdrv_common_read(device, COMMON_QUEUE_ENABLE, 2, &enabled, why);
 	if (rc == 0 && enabled != 0)
 		rc = rp_wire_why_set(why, -EIO, "queue %u: queue_enable: reads %" PRIu64 " though it was stopped",
 				     queue, enabled);
@@ -86,8 +86,8 @@ program(const struct virtio_device *device, unsigned int queue, const struct rp_
 		rc = set_address(device, COMMON_QUEUE_DRIVER, config->avail_iova, why);
 	if (rc == 0)
 		rc = set_address(device, COMMON_QUEUE_DEVICE, config->used_iova, why);
-	if (rc == 0 && virtio_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
-		rc = virtio_vendor_set_index(device, queue, config->index, why);
+	if (rc == 0 && vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
+		rc = vdrv_vendor_set_index(device, queue, config->index, why);
 	return rc < 0 ? rc : set_and_verify(device, COMMON_QUEUE_ENABLE, 1, "queue_enable", queue, why);
 }
 
@@ -99,12 +99,12 @@ set_vector(const struct virtio_device *device, unsigned int queue, int call_fd, 
 	if (rc == 0)
 		return 0;
 	rp_wire_why_prefix(why, "queue %u: MSI-X vector: ", queue);
-	return virtio_error_from_transport(rc, why);
+	return vdrv_error_from_transport(rc, why);
 }
 
 int
-virtio_queue_start(struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
-		   struct rp_wire_why *why)
+vdrv_queue_start(struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
+		 struct rp_wire_why *why)
 {
 	int rc = check_config(device, queue, config, why);
 
@@ -119,8 +119,8 @@ virtio_queue_start(struct virtio_device *device, unsigned int queue, const struc
 		return rc;
 	}
 	device->queues[queue].running = true;
-	rc = virtio_set_driver_ok(device, why);
-	return rc < 0 ? rc : virtio_status_check(device, why);
+	rc = vdrv_set_driver_ok(device, why);
+	return rc < 0 ? rc : vdrv_status_check(device, why);
 }
 
 /* 4.1.4.3.2: the reset is over when queue_reset reads 0, and then queue_enable does too. */
@@ -128,14 +128,14 @@ static int
 stop_by_queue_reset(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
 {
 	uint64_t enabled;
-	int rc = virtio_queue_select(device, queue, why);
+	int rc = vdrv_queue_select(device, queue, why);
 
 	if (rc == 0)
-		rc = virtio_common_write(device, COMMON_QUEUE_RESET, 2, 1, why);
+		rc = vdrv_common_write(device, COMMON_QUEUE_RESET, 2, 1, why);
 	if (rc == 0)
-		rc = virtio_wait(device, COMMON_QUEUE_RESET, 2, 0, "queue_reset", why);
+		rc = vdrv_wait(device, COMMON_QUEUE_RESET, 2, 0, "queue_reset", why);
 	if (rc == 0)
-		rc = virtio_common_read(device, COMMON_QUEUE_ENABLE, 2, &enabled, why);
+		rc = vdrv_common_read(device, COMMON_QUEUE_ENABLE, 2, &enabled, why);
 	if (rc != 0)
 		return rc;
 	if (enabled != 0)
@@ -155,21 +155,21 @@ stop_by_device_reset(struct virtio_device *device, unsigned int queue, struct rp
 					       "queue %u: the device cannot stop one queue while queue %u "
 					       "runs (neither RING_RESET nor ring state): a reset stops all",
 					       queue, i);
-	return virtio_negotiate(device, device->guest_features, why);
+	return vdrv_negotiate(device, device->guest_features, why);
 }
 
 static int
 stop(struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
 {
-	if (virtio_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
-		return virtio_vendor_stop(device, queue, ret_index, why);
-	if (virtio_feature(device->own_features, RING_RESET_BIT))
+	if (vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
+		return vdrv_vendor_stop(device, queue, ret_index, why);
+	if (vdrv_feature(device->own_features, RING_RESET_BIT))
 		return stop_by_queue_reset(device, queue, why);
 	return stop_by_device_reset(device, queue, why);
 }
 
 int
-virtio_queue_stop(struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
+vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
 {
 	int rc;
 
@@ -185,7 +185,7 @@ virtio_queue_stop(struct virtio_device *device, unsigned int queue, uint16_t *re
 }
 
 int
-virtio_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why)
+vdrv_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why)
 {
 	if (queue >= device->queues_count || !device->queues[queue].running)
 		return rp_wire_why_set(why, -EINVAL, "queue %u: is not running", queue);

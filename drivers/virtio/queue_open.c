@@ -18,9 +18,9 @@ count_queues(struct virtio_device *device, uint64_t num_queues, struct rp_wire_w
 {
 	uint64_t count = num_queues;
 
-	if (virtio_feature(device->device_features, CTRL_VQ_BIT) && count > 0)
+	if (vdrv_feature(device->device_features, CTRL_VQ_BIT) && count > 0)
 		count--;
-	if (virtio_feature(device->device_features, MQ_BIT) && count > 2)
+	if (vdrv_feature(device->device_features, MQ_BIT) && count > 2)
 		count = 2;
 	if (count > RP_ACCEL_QUEUES_MAX)
 		count = RP_ACCEL_QUEUES_MAX;
@@ -44,7 +44,7 @@ static int
 open_size(struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
 {
 	uint64_t size;
-	int rc = virtio_common_read(device, COMMON_QUEUE_SIZE, 2, &size, why);
+	int rc = vdrv_common_read(device, COMMON_QUEUE_SIZE, 2, &size, why);
 
 	if (rc < 0)
 		return rc;
@@ -64,7 +64,7 @@ open_doorbell(struct virtio_device *device, unsigned int queue, struct rp_wire_w
 {
 	const struct virtio_place *notify = &device->layout.places[VIRTIO_NOTIFY];
 	uint64_t notify_off, at;
-	int rc = virtio_common_read(device, COMMON_QUEUE_NOTIFY_OFF, 2, &notify_off, why);
+	int rc = vdrv_common_read(device, COMMON_QUEUE_NOTIFY_OFF, 2, &notify_off, why);
 
 	if (rc < 0)
 		return rc;
@@ -85,22 +85,22 @@ open_doorbell(struct virtio_device *device, unsigned int queue, struct rp_wire_w
 }
 
 int
-virtio_queues_open(struct virtio_device *device, struct rp_wire_why *why)
+vdrv_queues_open(struct virtio_device *device, struct rp_wire_why *why)
 {
 	uint64_t num_queues;
 	unsigned int i;
-	int rc = virtio_common_read(device, COMMON_NUM_QUEUES, 2, &num_queues, why);
+	int rc = vdrv_common_read(device, COMMON_NUM_QUEUES, 2, &num_queues, why);
 
 	if (rc == 0)
 		rc = count_queues(device, num_queues, why);
-	if (rc == 0 && virtio_feature(device->device_features, RING_RESET_BIT) &&
+	if (rc == 0 && vdrv_feature(device->device_features, RING_RESET_BIT) &&
 	    device->layout.places[VIRTIO_COMMON].length_bytes < COMMON_WITH_QUEUE_RESET_BYTES)
 		rc = rp_wire_why_set(why, -EBADMSG,
 				     "common configuration: length: %" PRIu64 ", expected at least %u with "
 				     "RING_RESET",
 				     device->layout.places[VIRTIO_COMMON].length_bytes, COMMON_WITH_QUEUE_RESET_BYTES);
 	for (i = 0; i < device->doorbells_count && rc == 0; i++) {
-		rc = virtio_queue_select(device, i, why);
+		rc = vdrv_queue_select(device, i, why);
 		if (rc == 0 && i < device->queues_count)
 			rc = open_size(device, i, why);
 		if (rc == 0)

@@ -12,15 +12,15 @@
 #define PAUSE_MAX_US 2000u
 
 bool
-virtio_error_is_loss(int error)
+vdrv_error_is_loss(int error)
 {
 	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EIO;
 }
 
 int
-virtio_error_from_transport(int error, struct rp_wire_why *why)
+vdrv_error_from_transport(int error, struct rp_wire_why *why)
 {
-	int ours = virtio_error_is_loss(error) ? error : -EIO;
+	int ours = vdrv_error_is_loss(error) ? error : -EIO;
 
 	if (why != NULL)
 		why->error = ours;
@@ -28,8 +28,8 @@ virtio_error_from_transport(int error, struct rp_wire_why *why)
 }
 
 int
-virtio_read(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
-	    unsigned int width_bytes, uint64_t *ret_value, struct rp_wire_why *why)
+vdrv_read(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
+	  unsigned int width_bytes, uint64_t *ret_value, struct rp_wire_why *why)
 {
 	const struct virtio_place *place = &device->layout.places[structure];
 	uint8_t bytes[8] = {0};
@@ -41,8 +41,8 @@ virtio_read(const struct virtio_device *device, enum virtio_structure structure,
 	rc = device->transport.ops->region_read(device->transport.priv, place->bar, place->offset_bytes + offset_bytes,
 						width_bytes, bytes, why);
 	if (rc != 0) {
-		rp_wire_why_prefix(why, "%s: read at 0x%" PRIx64 ": ", virtio_structure_name(structure), offset_bytes);
-		return virtio_error_from_transport(rc, why);
+		rp_wire_why_prefix(why, "%s: read at 0x%" PRIx64 ": ", vdrv_structure_name(structure), offset_bytes);
+		return vdrv_error_from_transport(rc, why);
 	}
 	for (i = 0; i < width_bytes; i++)
 		value |= (uint64_t)bytes[i] << 8 * i;
@@ -51,8 +51,8 @@ virtio_read(const struct virtio_device *device, enum virtio_structure structure,
 }
 
 int
-virtio_write(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
-	     unsigned int width_bytes, uint64_t value, struct rp_wire_why *why)
+vdrv_write(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
+	   unsigned int width_bytes, uint64_t value, struct rp_wire_why *why)
 {
 	const struct virtio_place *place = &device->layout.places[structure];
 	uint8_t bytes[8];
@@ -66,40 +66,40 @@ virtio_write(const struct virtio_device *device, enum virtio_structure structure
 						 width_bytes, bytes, why);
 	if (rc == 0)
 		return 0;
-	rp_wire_why_prefix(why, "%s: write at 0x%" PRIx64 ": ", virtio_structure_name(structure), offset_bytes);
-	return virtio_error_from_transport(rc, why);
+	rp_wire_why_prefix(why, "%s: write at 0x%" PRIx64 ": ", vdrv_structure_name(structure), offset_bytes);
+	return vdrv_error_from_transport(rc, why);
 }
 
 int
-virtio_common_read(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
-		   uint64_t *ret_value, struct rp_wire_why *why)
+vdrv_common_read(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
+		 uint64_t *ret_value, struct rp_wire_why *why)
 {
-	return virtio_read(device, VIRTIO_COMMON, offset_bytes, width_bytes, ret_value, why);
+	return vdrv_read(device, VIRTIO_COMMON, offset_bytes, width_bytes, ret_value, why);
 }
 
 int
-virtio_common_write(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t value,
-		    struct rp_wire_why *why)
+vdrv_common_write(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t value,
+		  struct rp_wire_why *why)
 {
-	return virtio_write(device, VIRTIO_COMMON, offset_bytes, width_bytes, value, why);
+	return vdrv_write(device, VIRTIO_COMMON, offset_bytes, width_bytes, value, why);
 }
 
 int
-virtio_queue_select(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
+vdrv_queue_select(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
 {
-	return virtio_common_write(device, COMMON_QUEUE_SELECT, 2, queue, why);
+	return vdrv_common_write(device, COMMON_QUEUE_SELECT, 2, queue, why);
 }
 
 int
-virtio_wait(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t expected,
-	    const char *name, struct rp_wire_why *why)
+vdrv_wait(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t expected,
+	  const char *name, struct rp_wire_why *why)
 {
 	uint64_t deadline_ms = rp_wire_clock_ms() + device->wait_ms;
 	unsigned int pause_us = PAUSE_MIN_US;
 
 	for (;;) {
 		uint64_t value;
-		int rc = virtio_common_read(device, offset_bytes, width_bytes, &value, why);
+		int rc = vdrv_common_read(device, offset_bytes, width_bytes, &value, why);
 
 		if (rc < 0 || value == expected)
 			return rc;

@@ -13,7 +13,7 @@ static int
 read_header(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t *ret_value,
 	    struct rp_wire_why *why)
 {
-	return virtio_read(device, VIRTIO_VENDOR, offset_bytes, width_bytes, ret_value, why);
+	return vdrv_read(device, VIRTIO_VENDOR, offset_bytes, width_bytes, ret_value, why);
 }
 
 static uint64_t
@@ -44,7 +44,7 @@ check_extent(const struct virtio_device *device, uint64_t stride_bytes, uint64_t
 }
 
 int
-virtio_vendor_open(struct virtio_device *device, struct rp_wire_why *why)
+vdrv_vendor_open(struct virtio_device *device, struct rp_wire_why *why)
 {
 	uint64_t magic, version, stride_bytes, queues_count, flags;
 	int rc;
@@ -77,20 +77,20 @@ virtio_vendor_open(struct virtio_device *device, struct rp_wire_why *why)
 }
 
 bool
-virtio_vendor_has(const struct virtio_device *device, uint32_t flag_mask)
+vdrv_vendor_has(const struct virtio_device *device, uint32_t flag_mask)
 {
 	return (device->vendor.flags & flag_mask) != 0;
 }
 
 int
-virtio_vendor_set_index(const struct virtio_device *device, unsigned int queue, uint16_t index, struct rp_wire_why *why)
+vdrv_vendor_set_index(const struct virtio_device *device, unsigned int queue, uint16_t index, struct rp_wire_why *why)
 {
 	uint64_t at = queue_register(device, queue, QUEUE(index));
 	uint64_t back;
-	int rc = virtio_write(device, VIRTIO_VENDOR, at, 4, index, why);
+	int rc = vdrv_write(device, VIRTIO_VENDOR, at, 4, index, why);
 
 	if (rc == 0)
-		rc = virtio_read(device, VIRTIO_VENDOR, at, 4, &back, why);
+		rc = vdrv_read(device, VIRTIO_VENDOR, at, 4, &back, why);
 	if (rc != 0)
 		return rc;
 	if (back != index)
@@ -100,16 +100,16 @@ virtio_vendor_set_index(const struct virtio_device *device, unsigned int queue, 
 }
 
 int
-virtio_vendor_stop(const struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
+vdrv_vendor_stop(const struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
 {
 	uint64_t control_at = queue_register(device, queue, QUEUE(control));
 	uint64_t state, index;
-	int rc = virtio_write(device, VIRTIO_VENDOR, control_at, 4, RP_ACCEL_VENDOR_STOP, why);
+	int rc = vdrv_write(device, VIRTIO_VENDOR, control_at, 4, RP_ACCEL_VENDOR_STOP, why);
 
 	if (rc == 0)
-		rc = virtio_read(device, VIRTIO_VENDOR, control_at, 4, &state, why);
+		rc = vdrv_read(device, VIRTIO_VENDOR, control_at, 4, &state, why);
 	if (rc == 0)
-		rc = virtio_read(device, VIRTIO_VENDOR, queue_register(device, queue, QUEUE(index)), 4, &index, why);
+		rc = vdrv_read(device, VIRTIO_VENDOR, queue_register(device, queue, QUEUE(index)), 4, &index, why);
 	if (rc != 0)
 		return rc;
 	if (state != RP_ACCEL_VENDOR_STOPPED)
@@ -123,8 +123,8 @@ virtio_vendor_stop(const struct virtio_device *device, unsigned int queue, uint1
 }
 
 int
-virtio_vendor_counters(const struct virtio_device *device, unsigned int queue,
-		       struct rp_accel_queue_counters *ret_counters, struct rp_wire_why *why)
+vdrv_vendor_counters(const struct virtio_device *device, unsigned int queue,
+		     struct rp_accel_queue_counters *ret_counters, struct rp_wire_why *why)
 {
 	struct rp_accel_queue_counters counters;
 	const struct {
@@ -140,11 +140,11 @@ virtio_vendor_counters(const struct virtio_device *device, unsigned int queue,
 	};
 	size_t i;
 
-	if (!virtio_vendor_has(device, RP_ACCEL_VENDOR_COUNTERS_MASK))
+	if (!vdrv_vendor_has(device, RP_ACCEL_VENDOR_COUNTERS_MASK))
 		return rp_wire_why_set(why, -ENOTSUP, "the device does not count");
 	for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		int rc = virtio_read(device, VIRTIO_VENDOR, queue_register(device, queue, fields[i].at_bytes), 8,
-				     fields[i].value, why);
+		int rc = vdrv_read(device, VIRTIO_VENDOR, queue_register(device, queue, fields[i].at_bytes), 8,
+				   fields[i].value, why);
 
 		if (rc != 0)
 			return rc;

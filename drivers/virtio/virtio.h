@@ -107,30 +107,30 @@ struct virtio_device {
 };
 
 /* capabilities.c */
-int virtio_capabilities_read(const struct rp_accel_transport *transport, struct virtio_layout *ret_layout,
-			     struct rp_wire_why *why);
+int vdrv_capabilities_read(const struct rp_accel_transport *transport, struct virtio_layout *ret_layout,
+			   struct rp_wire_why *why);
 
 /* layout.c */
-const char *virtio_structure_name(enum virtio_structure structure);
-int virtio_layout_check(const struct rp_accel_transport *transport, const struct virtio_layout *layout,
-			struct rp_wire_why *why);
+const char *vdrv_structure_name(enum virtio_structure structure);
+int vdrv_layout_check(const struct rp_accel_transport *transport, const struct virtio_layout *layout,
+		      struct rp_wire_why *why);
 /* The present structure, other than notify, that has bytes in a range of a BAR; VIRTIO_STRUCTURES_COUNT: none. */
-enum virtio_structure virtio_layout_find(const struct virtio_layout *layout, uint32_t bar, uint64_t offset_bytes,
-					 uint64_t size_bytes);
+enum virtio_structure vdrv_layout_find(const struct virtio_layout *layout, uint32_t bar, uint64_t offset_bytes,
+				       uint64_t size_bytes);
 
 /* regs.c: width_bytes is 1, 2, 4 or 8. Errors are -ENOTCONN, -ETIMEDOUT, or -EIO for whatever else the transport says. */
-int virtio_read(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
-		unsigned int width_bytes, uint64_t *ret_value, struct rp_wire_why *why);
-int virtio_write(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
-		 unsigned int width_bytes, uint64_t value, struct rp_wire_why *why);
-int virtio_common_read(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
-		       uint64_t *ret_value, struct rp_wire_why *why);
-int virtio_common_write(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
-			uint64_t value, struct rp_wire_why *why);
-int virtio_queue_select(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why);
+int vdrv_read(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
+	      unsigned int width_bytes, uint64_t *ret_value, struct rp_wire_why *why);
+int vdrv_write(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
+	       unsigned int width_bytes, uint64_t value, struct rp_wire_why *why);
+int vdrv_common_read(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
+		     uint64_t *ret_value, struct rp_wire_why *why);
+int vdrv_common_write(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
+		      uint64_t value, struct rp_wire_why *why);
+int vdrv_queue_select(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why);
 /* Read a common register until it has a value, at most wait_ms. */
-int virtio_wait(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t expected,
-		const char *name, struct rp_wire_why *why);
+int vdrv_wait(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t expected,
+	      const char *name, struct rp_wire_why *why);
 static inline bool
 virtio_is_power_of_two(uint64_t number)
 {
@@ -138,76 +138,76 @@ virtio_is_power_of_two(uint64_t number)
 }
 
 /* -ENOTCONN, -ETIMEDOUT or -EIO: the device is not to be trusted any more. */
-bool virtio_error_is_loss(int error);
+bool vdrv_error_is_loss(int error);
 /* What an error of the transport is to us; why gets it too. */
-int virtio_error_from_transport(int error, struct rp_wire_why *why);
+int vdrv_error_from_transport(int error, struct rp_wire_why *why);
 
 /* features.c */
-uint64_t virtio_features_offered(uint64_t device_features);
-uint64_t virtio_features_own(uint64_t device_features, bool has_ring_state);
+uint64_t vdrv_features_offered(uint64_t device_features);
+uint64_t vdrv_features_own(uint64_t device_features, bool has_ring_state);
 /* "VERSION_1, bit 45" */
-void virtio_features_names(uint64_t features, char *ret_text, size_t size);
-int virtio_features_check(uint64_t device_features, uint64_t guest_features, struct rp_wire_why *why);
-bool virtio_feature(uint64_t features, unsigned int bit);
+void vdrv_features_names(uint64_t features, char *ret_text, size_t size);
+int vdrv_features_check(uint64_t device_features, uint64_t guest_features, struct rp_wire_why *why);
+bool vdrv_feature(uint64_t features, unsigned int bit);
 
 /* handshake.c */
 /* Bus master and memory decoding, which a reset of the bus takes away. */
-int virtio_enable_bus(const struct virtio_device *device, struct rp_wire_why *why);
-int virtio_device_features(const struct virtio_device *device, uint64_t *ret_features, struct rp_wire_why *why);
+int vdrv_enable_bus(const struct virtio_device *device, struct rp_wire_why *why);
+int vdrv_device_features(const struct virtio_device *device, uint64_t *ret_features, struct rp_wire_why *why);
 /* Every queue stops; proven on success. Doorbell pages live on. */
-int virtio_reset(struct virtio_device *device, struct rp_wire_why *why);
+int vdrv_reset(struct virtio_device *device, struct rp_wire_why *why);
 /* As that, and by the bus if nothing else helps: only when nobody has mapped a doorbell. */
-int virtio_reset_hard(struct virtio_device *device, struct rp_wire_why *why);
-int virtio_negotiate(struct virtio_device *device, uint64_t guest_features, struct rp_wire_why *why);
-int virtio_set_driver_ok(struct virtio_device *device, struct rp_wire_why *why);
+int vdrv_reset_hard(struct virtio_device *device, struct rp_wire_why *why);
+int vdrv_negotiate(struct virtio_device *device, uint64_t guest_features, struct rp_wire_why *why);
+int vdrv_set_driver_ok(struct virtio_device *device, struct rp_wire_why *why);
 /* 0, or -EIO: the device wants a reset, or was reset by somebody else. */
-int virtio_status_check(const struct virtio_device *device, struct rp_wire_why *why);
+int vdrv_status_check(const struct virtio_device *device, struct rp_wire_why *why);
 
 /* vendor.c */
-int virtio_vendor_open(struct virtio_device *device, struct rp_wire_why *why);
-bool virtio_vendor_has(const struct virtio_device *device, uint32_t flag_mask);
-int virtio_vendor_set_index(const struct virtio_device *device, unsigned int queue, uint16_t index,
-			    struct rp_wire_why *why);
-int virtio_vendor_stop(const struct virtio_device *device, unsigned int queue, uint16_t *ret_index,
-		       struct rp_wire_why *why);
-int virtio_vendor_counters(const struct virtio_device *device, unsigned int queue,
-			   struct rp_accel_queue_counters *ret_counters, struct rp_wire_why *why);
+int vdrv_vendor_open(struct virtio_device *device, struct rp_wire_why *why);
+bool vdrv_vendor_has(const struct virtio_device *device, uint32_t flag_mask);
+int vdrv_vendor_set_index(const struct virtio_device *device, unsigned int queue, uint16_t index,
+			  struct rp_wire_why *why);
+int vdrv_vendor_stop(const struct virtio_device *device, unsigned int queue, uint16_t *ret_index,
+		     struct rp_wire_why *why);
+int vdrv_vendor_counters(const struct virtio_device *device, unsigned int queue,
+			 struct rp_accel_queue_counters *ret_counters, struct rp_wire_why *why);
 
 /* queue_open.c */
-int virtio_queues_open(struct virtio_device *device, struct rp_wire_why *why);
+int vdrv_queues_open(struct virtio_device *device, struct rp_wire_why *why);
 
 /* queue.c */
-int virtio_queue_start(struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
-		       struct rp_wire_why *why);
-int virtio_queue_stop(struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why);
-int virtio_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why);
+int vdrv_queue_start(struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
+		     struct rp_wire_why *why);
+int vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why);
+int vdrv_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why);
 
 /* doorbell.c */
-int virtio_doorbells_open(struct virtio_device *device, struct rp_wire_why *why);
-void virtio_doorbells_close(struct virtio_device *device);
-int virtio_doorbell_ring(struct virtio_device *device, unsigned int queue, struct rp_wire_why *why);
-uint64_t virtio_doorbell_page(const struct virtio_device *device, unsigned int queue);
+int vdrv_doorbells_open(struct virtio_device *device, struct rp_wire_why *why);
+void vdrv_doorbells_close(struct virtio_device *device);
+int vdrv_doorbell_ring(struct virtio_device *device, unsigned int queue, struct rp_wire_why *why);
+uint64_t vdrv_doorbell_page(const struct virtio_device *device, unsigned int queue);
 /* -ENOTSUP: the file behind a window may change under its mapping. */
-int virtio_window_check(const struct rp_accel_transport_window *window, struct rp_wire_why *why);
+int vdrv_window_check(const struct rp_accel_transport_window *window, struct rp_wire_why *why);
 
 /* notify_area.c */
-int virtio_notify_area(const struct virtio_device *device, unsigned int queue, struct rp_accel_notify_area *ret_area,
-		       struct rp_wire_why *why);
+int vdrv_notify_area(const struct virtio_device *device, unsigned int queue, struct rp_accel_notify_area *ret_area,
+		     struct rp_wire_why *why);
 
 /* config.c */
-int virtio_config_get(const struct virtio_device *device, uint32_t offset_bytes, uint32_t size_bytes,
-		      uint8_t *ret_bytes, struct rp_wire_why *why);
-int virtio_config_open(struct virtio_device *device, struct rp_wire_why *why);
+int vdrv_config_get(const struct virtio_device *device, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes,
+		    struct rp_wire_why *why);
+int vdrv_config_open(struct virtio_device *device, struct rp_wire_why *why);
 
 /* device.c */
-int virtio_usable(const struct virtio_device *device, struct rp_wire_why *why);
+int vdrv_usable(const struct virtio_device *device, struct rp_wire_why *why);
 /* The one place where a device becomes a failed one. Returns rc. */
-int virtio_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why);
-int virtio_process(struct virtio_device *device, struct rp_wire_why *why);
+int vdrv_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why);
+int vdrv_process(struct virtio_device *device, struct rp_wire_why *why);
 /* Also of a half-opened one. */
-void virtio_close(struct virtio_device *device);
+void vdrv_close(struct virtio_device *device);
 
 /* accel.c */
-extern const struct rp_accel_ops virtio_accel_ops;
+extern const struct rp_accel_ops vdrv_accel_ops;
 
 #endif

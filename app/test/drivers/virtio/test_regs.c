@@ -26,10 +26,10 @@ registers_are_little_endian(void **state)
 
 	prepare(*state, &device);
 	((struct fixture *)*state)->fake.features = 0x1122334455667788ull;
-	assert_int_equal(virtio_common_write(&device, COMMON_DEVICE_FEATURE_SELECT, 4, 1, NULL), 0);
-	assert_int_equal(virtio_common_read(&device, COMMON_DEVICE_FEATURE, 4, &value, NULL), 0);
+	assert_int_equal(vdrv_common_write(&device, COMMON_DEVICE_FEATURE_SELECT, 4, 1, NULL), 0);
+	assert_int_equal(vdrv_common_read(&device, COMMON_DEVICE_FEATURE, 4, &value, NULL), 0);
 	assert_true(value == 0x11223344);
-	assert_int_equal(virtio_common_write(&device, COMMON_QUEUE_DESC + 4, 4, 0xaabbccdd, NULL), 0);
+	assert_int_equal(vdrv_common_write(&device, COMMON_QUEUE_DESC + 4, 4, 0xaabbccdd, NULL), 0);
 	assert_true(((struct fixture *)*state)->fake.queues[0].desc == 0xaabbccdd00000000ull);
 }
 
@@ -52,11 +52,10 @@ errors_of_the_transport_become_losses(void **state)
 	fixture->fake.lies.fail_after = 1;
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		fixture->fake.lies.fail_error = rows[i].said;
-		assert_int_equal(virtio_common_read(&device, COMMON_QUEUE_SIZE, 2, &value, &fixture->why),
+		assert_int_equal(vdrv_common_read(&device, COMMON_QUEUE_SIZE, 2, &value, &fixture->why),
 				 rows[i].expected);
 		fixture_assert_why(fixture, "common configuration: read at 0x18: the fake fails");
-		assert_int_equal(virtio_common_write(&device, COMMON_QUEUE_SIZE, 2, 1, &fixture->why),
-				 rows[i].expected);
+		assert_int_equal(vdrv_common_write(&device, COMMON_QUEUE_SIZE, 2, 1, &fixture->why), rows[i].expected);
 		fixture_assert_why(fixture, "common configuration: write at 0x18: the fake fails");
 	}
 	assert_int_equal(value, 5);
@@ -70,8 +69,8 @@ waiting_has_an_end(void **state)
 	uint64_t before_ms = rp_wire_clock_ms();
 
 	prepare(fixture, &device);
-	assert_int_equal(virtio_wait(&device, COMMON_NUM_QUEUES, 2, 4, "num_queues", &fixture->why), 0);
-	assert_int_equal(virtio_wait(&device, COMMON_NUM_QUEUES, 2, 5, "num_queues", &fixture->why), -ETIMEDOUT);
+	assert_int_equal(vdrv_wait(&device, COMMON_NUM_QUEUES, 2, 4, "num_queues", &fixture->why), 0);
+	assert_int_equal(vdrv_wait(&device, COMMON_NUM_QUEUES, 2, 5, "num_queues", &fixture->why), -ETIMEDOUT);
 	fixture_assert_why(fixture, "num_queues: still 0x04 after 20 ms, expected 0x05");
 	assert_true(rp_wire_clock_ms() - before_ms < 2000);
 }
