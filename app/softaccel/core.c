@@ -9,7 +9,7 @@
 #include "sa_device.h"
 
 #define MBUFS_DEFAULT 4096u
-#define EVENTS_MAX    16
+#define EVENTS_MAX 16
 
 struct softaccel {
 	struct sa_datapath path;

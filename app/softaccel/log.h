@@ -13,7 +13,7 @@
  * Threads: log_event() one thread; log_line() any.
  */
 
-#define LOG_BURST_LINES	     200u
+#define LOG_BURST_LINES 200u
 #define LOG_LINES_PER_SECOND 20u
 
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -16,7 +16,7 @@
  * looking at some hundred doorbells, so a busy loop asks less often.
  */
 #define BUSY_ITERATIONS_PER_EPOLL 8u
-#define EVENTS_MAX		  32
+#define EVENTS_MAX 32
 
 static unsigned int
 observe_doorbells(struct sa_datapath *path)

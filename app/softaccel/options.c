@@ -11,7 +11,7 @@
 #include "options.h"
 
 #define QUEUE_PAIRS_DEFAULT 1u
-#define QUEUE_SIZE_DEFAULT  1024u
+#define QUEUE_SIZE_DEFAULT 1024u
 
 const char options_usage[] =
 	"usage: softaccel EAL-ARGUMENTS -- --function socket=PATH[,key=value...] [--function ...] [--uplink NAME]\n"

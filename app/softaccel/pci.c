@@ -11,20 +11,20 @@
 #include "sa_device.h"
 
 /* Red Hat's identifiers, which every modern virtio device uses (virtio 1.2, 4.1.2). */
-#define VENDOR_ID	       0x1af4u
-#define DEVICE_ID	       (0x1040u + VIRTIO_ID_NET)
-#define REVISION	       1u
+#define VENDOR_ID 0x1af4u
+#define DEVICE_ID (0x1040u + VIRTIO_ID_NET)
+#define REVISION 1u
 #define CLASS_NETWORK_ETHERNET 0x020000u
 
 /* Where the capabilities are. */
-#define CAP_MSIX	 0x40u
-#define CAP_COMMON	 0x50u
-#define CAP_NOTIFY	 0x60u
-#define CAP_ISR		 0x74u
-#define CAP_NET_CONFIG	 0x84u
-#define CAP_PCI_CFG	 0x94u
+#define CAP_MSIX 0x40u
+#define CAP_COMMON 0x50u
+#define CAP_NOTIFY 0x60u
+#define CAP_ISR 0x74u
+#define CAP_NET_CONFIG 0x84u
+#define CAP_PCI_CFG 0x94u
 #define CAP_PCI_CFG_DATA (CAP_PCI_CFG + offsetof(struct virtio_pci_cfg_cap, pci_cfg_data))
-#define CAP_VENDOR	 0xa8u
+#define CAP_VENDOR 0xa8u
 
 static void
 put16(uint8_t *bytes, uint16_t value)

@@ -32,7 +32,7 @@ struct sa_datapath {
 	unsigned int running_count;
 	unsigned int running_room;
 	int kick_epoll_fd; /* kick eventfds of running rings, and the gate's */
-	int notice_fd;	   /* an eventfd for the control side: a ring broke */
+	int notice_fd; /* an eventfd for the control side: a ring broke */
 	struct sa_idle idle;
 	uint32_t aged_s;
 	bool stop; /* atomic */

@@ -35,26 +35,26 @@
  */
 
 /* BARs: 64-bit each, so every second one. */
-#define SA_BAR_MSIX	 0u
+#define SA_BAR_MSIX 0u
 #define SA_BAR_REGISTERS 2u
-#define SA_BAR_NOTIFY	 4u
+#define SA_BAR_NOTIFY 4u
 
 /* The MSI-X BAR: room for 257 vectors of 16 bytes, then the pending bits. */
-#define SA_MSIX_BAR_BYTES      0x4000u
+#define SA_MSIX_BAR_BYTES 0x4000u
 #define SA_MSIX_PENDING_OFFSET 0x3000u
 
 /* The register BAR. */
 #define SA_REGISTERS_BAR_BYTES 0x10000u
-#define SA_COMMON_OFFSET       0x0000u
-#define SA_COMMON_BYTES	       0x40u
-#define SA_ISR_OFFSET	       0x1000u
-#define SA_ISR_BYTES	       0x4u
-#define SA_NET_CONFIG_OFFSET   0x2000u
-#define SA_NET_CONFIG_BYTES    0x40u
-#define SA_VENDOR_OFFSET       0x4000u
+#define SA_COMMON_OFFSET 0x0000u
+#define SA_COMMON_BYTES 0x40u
+#define SA_ISR_OFFSET 0x1000u
+#define SA_ISR_BYTES 0x4u
+#define SA_NET_CONFIG_OFFSET 0x2000u
+#define SA_NET_CONFIG_BYTES 0x40u
+#define SA_VENDOR_OFFSET 0x4000u
 
 #define SA_PCI_CONFIG_BYTES 256u
-#define SA_NO_VECTOR	    0xffffu
+#define SA_NO_VECTOR 0xffffu
 
 #define SA_FEATURE(bit) (1ull << (bit))
 #ifndef VIRTIO_F_ORDER_PLATFORM

@@ -24,14 +24,14 @@
  * Threads: observe: the data path; the rest: the control side.
  */
 
-#define SA_DOORBELL_SENTINEL	      0xffffffffu
-#define SA_DOORBELL_PAGE_BYTES	      4096u
+#define SA_DOORBELL_SENTINEL 0xffffffffu
+#define SA_DOORBELL_PAGE_BYTES 4096u
 #define SA_DOORBELL_SHARED_MULTIPLIER 4u
 
 struct sa_doorbells {
 	int fd; /* the memfd; -1 when it is not handed out */
 	uint8_t *memory;
-	size_t size_bytes;	   /* of the BAR: a power of two */
+	size_t size_bytes; /* of the BAR: a power of two */
 	uint32_t multiplier_bytes; /* notify_off_multiplier */
 	unsigned int count;
 	int *kick_fds; /* an eventfd for each queue */

@@ -27,9 +27,9 @@ struct sa_gate {
 	pthread_mutex_t lock;
 	pthread_cond_t opened;
 	pthread_cond_t moved; /* the data path parked, went on, or fell asleep */
-	bool wanted;	      /* atomic: the control side is at the gate */
+	bool wanted; /* atomic: the control side is at the gate */
 	uint64_t openings_count;
-	bool parked;	    /* the data path waits at the gate ... */
+	bool parked; /* the data path waits at the gate ... */
 	uint64_t parked_at; /* ... since this opening */
 	bool asleep;
 	int wake_fd; /* ends a sleep; in the data path's epoll */

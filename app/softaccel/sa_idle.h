@@ -16,9 +16,9 @@
  * Threads: one thread.
  */
 
-#define SA_IDLE_SPINS	 64u /* iterations without work before the first sleep */
+#define SA_IDLE_SPINS 64u /* iterations without work before the first sleep */
 #define SA_IDLE_FIRST_US 20u
-#define SA_IDLE_LAST_US	 1000u
+#define SA_IDLE_LAST_US 1000u
 /** With no ring running nobody can kick; only the uplink is emptied. */
 #define SA_IDLE_DRAIN_US 10000u
 

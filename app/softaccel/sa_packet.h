@@ -20,7 +20,7 @@
 #define SA_NET_HEADER_BYTES 12u
 
 struct sa_packet {
-	uint16_t csum_start;  /* with needs_csum: sum from here to the end ... */
+	uint16_t csum_start; /* with needs_csum: sum from here to the end ... */
 	uint16_t csum_offset; /* ... into here, counted from csum_start */
 	bool needs_csum;
 };

@@ -31,19 +31,19 @@ struct sa_port;
 struct sa_ring {
 	struct rp_vring_dev vring;
 	enum softaccel_queue_state state; /* atomic; the data path only goes from RUNNING to BROKEN */
-	bool transmits;			  /* from the guest into the switch */
-	bool mergeable;			  /* VIRTIO_NET_F_MRG_RXBUF */
-	bool guest_csum;		  /* VIRTIO_NET_F_GUEST_CSUM */
-	bool csum;			  /* VIRTIO_NET_F_CSUM */
+	bool transmits; /* from the guest into the switch */
+	bool mergeable; /* VIRTIO_NET_F_MRG_RXBUF */
+	bool guest_csum; /* VIRTIO_NET_F_GUEST_CSUM */
+	bool csum; /* VIRTIO_NET_F_CSUM */
 	bool awake;
-	bool dirty;		    /* is in the list of rings to flush */
-	bool interrupt_owed;	    /* the driver wanted one while no eventfd was attached */
+	bool dirty; /* is in the list of rings to flush */
+	bool interrupt_owed; /* the driver wanted one while no eventfd was attached */
 	uint16_t unpublished_count; /* taken and filled, but not published */
-	uint16_t position;	    /* atomic: the next entry to take, as of the last flush */
+	uint16_t position; /* atomic: the next entry to take, as of the last flush */
 	uint32_t *doorbell;
-	int kick_fd;	/* borrowed */
-	int call_fd;	/* borrowed; -1: none */
-	int notice_fd;	/* borrowed: tells the control side that it broke */
+	int kick_fd; /* borrowed */
+	int call_fd; /* borrowed; -1: none */
+	int notice_fd; /* borrowed: tells the control side that it broke */
 	uint32_t order; /* among its port's receive rings */
 	struct sa_port *port;
 	struct softaccel_queue_counters counters; /* atomic words */

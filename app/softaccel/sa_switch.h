@@ -28,14 +28,14 @@
 #define SA_PORTS_MAX (SOFTACCEL_FUNCTIONS_MAX + 1u)
 /** What a guest may have behind its port (bridges, containers), and what a network may. */
 #define SA_FUNCTION_MACS_MAX 256u
-#define SA_UPLINK_MACS_MAX   4096u
+#define SA_UPLINK_MACS_MAX 4096u
 
 struct sa_uplink;
 
 struct sa_port {
 	struct sa_mac_owner macs; /* first: what the table finds is the port */
 	char name[SOFTACCEL_GROUP_NAME_MAX];
-	struct sa_uplink *uplink;	/* NULL: functions */
+	struct sa_uplink *uplink; /* NULL: functions */
 	struct sa_ring **receive_rings; /* running, in order */
 	unsigned int receive_count;
 	unsigned int receive_room;

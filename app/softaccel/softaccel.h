@@ -28,19 +28,19 @@
  * be the same thread when softaccel_poll() is used.
  */
 
-#define SOFTACCEL_FUNCTIONS_MAX	  32u
+#define SOFTACCEL_FUNCTIONS_MAX 32u
 #define SOFTACCEL_QUEUE_PAIRS_MAX 128u
-#define SOFTACCEL_QUEUE_SIZE_MAX  32768u
-#define SOFTACCEL_GROUP_NAME_MAX  32u
+#define SOFTACCEL_QUEUE_SIZE_MAX 32768u
+#define SOFTACCEL_GROUP_NAME_MAX 32u
 
 struct softaccel;
 struct softaccel_function;
 
 /** How a function's doorbells are laid out in its notify BAR. */
 enum softaccel_doorbell {
-	SOFTACCEL_DOORBELL_PAGE,   /**< a page for each queue: can be handed to a guest */
+	SOFTACCEL_DOORBELL_PAGE, /**< a page for each queue: can be handed to a guest */
 	SOFTACCEL_DOORBELL_SHARED, /**< all queues in one page: mmap-able, not fit to be handed out */
-	SOFTACCEL_DOORBELL_NONE,   /**< not mmap-able: messages and eventfds only */
+	SOFTACCEL_DOORBELL_NONE, /**< not mmap-able: messages and eventfds only */
 };
 
 struct softaccel_config {
@@ -54,9 +54,9 @@ struct softaccel_ops {
 
 struct softaccel_function_config {
 	const char *socket_path;
-	const char *group;    /**< functions of one group are one switch port; NULL: a port of its own */
+	const char *group; /**< functions of one group are one switch port; NULL: a port of its own */
 	uint16_t queue_pairs; /**< 1 to SOFTACCEL_QUEUE_PAIRS_MAX */
-	uint16_t queue_size;  /**< largest ring, a power of two */
+	uint16_t queue_size; /**< largest ring, a power of two */
 	uint8_t mac[6];
 	enum softaccel_doorbell doorbell;
 };
@@ -69,22 +69,22 @@ enum softaccel_queue_state {
 
 /** Of one queue, since its function was added. */
 struct softaccel_queue_counters {
-	uint64_t direct_kicks;	/**< doorbell words found changed */
+	uint64_t direct_kicks; /**< doorbell words found changed */
 	uint64_t eventfd_kicks; /**< kicks that came by eventfd or message */
-	uint64_t interrupts;	/**< eventfd writes */
+	uint64_t interrupts; /**< eventfd writes */
 	uint64_t packets;
-	uint64_t bytes;	 /**< of frames, without the virtio-net header */
+	uint64_t bytes; /**< of frames, without the virtio-net header */
 	uint64_t errors; /**< chains that could not be used, rings refused or broken */
 };
 
 /** Why a packet went nowhere. Counted at the switch port that came last. */
 enum softaccel_drop {
-	SOFTACCEL_DROP_RX_NO_QUEUE,   /**< no receive queue runs there */
-	SOFTACCEL_DROP_RX_NO_BUFFER,  /**< the receive ring has too few buffers */
-	SOFTACCEL_DROP_RX_BAD_CHAIN,  /**< its buffers are too small, or not writable */
-	SOFTACCEL_DROP_TX_LENGTH,     /**< shorter than an Ethernet header, or longer than a packet buffer */
+	SOFTACCEL_DROP_RX_NO_QUEUE, /**< no receive queue runs there */
+	SOFTACCEL_DROP_RX_NO_BUFFER, /**< the receive ring has too few buffers */
+	SOFTACCEL_DROP_RX_BAD_CHAIN, /**< its buffers are too small, or not writable */
+	SOFTACCEL_DROP_TX_LENGTH, /**< shorter than an Ethernet header, or longer than a packet buffer */
 	SOFTACCEL_DROP_TX_BAD_HEADER, /**< asks for an offload that was not offered */
-	SOFTACCEL_DROP_SAME_PORT,     /**< the destination is where it came from */
+	SOFTACCEL_DROP_SAME_PORT, /**< the destination is where it came from */
 	SOFTACCEL_DROP_UPLINK_FULL,
 	SOFTACCEL_DROP_UPLINK_SEGMENTS, /**< the uplink gave a packet of several segments */
 	SOFTACCEL_DROPS_COUNT,
@@ -92,10 +92,10 @@ enum softaccel_drop {
 
 /** Of one switch port. */
 struct softaccel_port_counters {
-	uint64_t in_packets;   /**< into the switch */
-	uint64_t out_packets;  /**< out of the switch */
-	uint64_t flooded;      /**< of in_packets: destination unknown or a group address */
-	uint64_t macs_count;   /**< learned now */
+	uint64_t in_packets; /**< into the switch */
+	uint64_t out_packets; /**< out of the switch */
+	uint64_t flooded; /**< of in_packets: destination unknown or a group address */
+	uint64_t macs_count; /**< learned now */
 	uint64_t macs_refused; /**< not learned: the port has as many as it may */
 	uint64_t drops[SOFTACCEL_DROPS_COUNT];
 };

@@ -7,7 +7,7 @@
 
 /* The ring state capability; its registers are described in rp_accel_vendor.h. */
 
-#define QUEUE_BYTES  ((uint32_t)sizeof(struct rp_accel_vendor_queue))
+#define QUEUE_BYTES ((uint32_t)sizeof(struct rp_accel_vendor_queue))
 #define HEADER_BYTES ((uint32_t)sizeof(struct rp_accel_vendor_header))
 
 uint32_t

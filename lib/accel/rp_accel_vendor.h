@@ -20,6 +20,8 @@
  * next available entry. queue_enable reads 0 from then on. Starting: program the
  * queue as usual, write `index`, then queue_enable = 1. A device reset, or
  * queue_reset, sets `index` to 0.
+ *
+ * Threads: constant data; any thread.
  */
 
 #define RP_ACCEL_VENDOR_CFG_TYPE 9u /**< VIRTIO_PCI_CAP_VENDOR_CFG */

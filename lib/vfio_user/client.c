@@ -46,8 +46,8 @@ take_version(struct rp_vfu_client *client, const struct rp_vfu_terms *ours, cons
 	if (version.major != RP_VFU_VERSION_MAJOR || version.minor > RP_VFU_VERSION_MINOR)
 		return rp_wire_why_set(why, -EBADMSG, "VERSION: reply: %u.%u, expected %u.%u or a lower minor",
 				       version.major, version.minor, RP_VFU_VERSION_MAJOR, RP_VFU_VERSION_MINOR);
-	rc = rp_vfu_terms_parse(call->reply.payload + sizeof(version),
-				call->reply.payload_bytes - sizeof(version), &theirs, why);
+	rc = rp_vfu_terms_parse(call->reply.payload + sizeof(version), call->reply.payload_bytes - sizeof(version),
+				&theirs, why);
 	if (rc == 0)
 		rc = rp_vfu_terms_agree(ours, &theirs, &client->terms, why);
 	if (rc < 0) {
@@ -61,7 +61,7 @@ take_version(struct rp_vfu_client *client, const struct rp_vfu_terms *ours, cons
 static int
 negotiate(struct rp_vfu_client *client, struct rp_wire_why *why)
 {
-	const struct rp_vfu_wire_version version = { RP_VFU_VERSION_MAJOR, RP_VFU_VERSION_MINOR };
+	const struct rp_vfu_wire_version version = {RP_VFU_VERSION_MAJOR, RP_VFU_VERSION_MINOR};
 	char text[RP_VFU_VERSION_TEXT_MAX_BYTES];
 	struct rp_vfu_call call = {
 		.command = RP_VFU_VERSION,

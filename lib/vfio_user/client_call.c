@@ -32,7 +32,7 @@ refuse_command(struct rp_vfu_client *client, const struct rp_vfu_msg_view *comma
 		.size_bytes = sizeof(header),
 		.flags = RP_VFU_TYPE_REPLY | RP_VFU_FLAG_ERROR,
 	};
-	struct iovec iov = { .iov_base = &header, .iov_len = sizeof(header) };
+	struct iovec iov = {.iov_base = &header, .iov_len = sizeof(header)};
 	struct rp_wire_why reason;
 	int rc;
 
@@ -80,7 +80,7 @@ take_message(struct rp_vfu_client *client, struct rp_vfu_call *call, struct rp_w
 static int
 wait_for_socket(struct rp_vfu_client *client, uint64_t deadline_ms)
 {
-	struct pollfd socket = { .fd = rp_wire_conn_fd(client->conn) };
+	struct pollfd socket = {.fd = rp_wire_conn_fd(client->conn)};
 	uint64_t now_ms = rp_wire_clock_ms();
 	uint64_t left_ms = deadline_ms - now_ms;
 
@@ -134,9 +134,9 @@ send_command(struct rp_vfu_client *client, struct rp_vfu_call *call, struct rp_w
 		.flags = RP_VFU_TYPE_COMMAND,
 	};
 	struct iovec iov[] = {
-		{ .iov_base = &header, .iov_len = sizeof(header) },
-		{ .iov_base = (void *)call->payload, .iov_len = call->payload_bytes },
-		{ .iov_base = (void *)call->data, .iov_len = call->data_bytes },
+		{.iov_base = &header, .iov_len = sizeof(header)},
+		{.iov_base = (void *)call->payload, .iov_len = call->payload_bytes},
+		{.iov_base = (void *)call->data, .iov_len = call->data_bytes},
 	};
 	struct rp_wire_why reason;
 	int rc;

@@ -29,7 +29,7 @@ check_device(const struct rp_vfu_wire_device_info *info, struct rp_wire_why *why
 int
 rp_vfu_client_learn_device(struct rp_vfu_client *client, struct rp_wire_why *why)
 {
-	struct rp_vfu_wire_device_info info = { .argsz = sizeof(info) };
+	struct rp_vfu_wire_device_info info = {.argsz = sizeof(info)};
 	struct rp_vfu_call call = {
 		.command = RP_VFU_DEVICE_GET_INFO,
 		.payload = &info,
@@ -133,7 +133,7 @@ static int
 ask_region(struct rp_vfu_client *client, uint32_t region, uint32_t argsz, struct rp_vfu_call *ret_call,
 	   uint32_t *ret_needed_bytes, struct rp_wire_why *why)
 {
-	struct rp_vfu_wire_region_info info = { .argsz = argsz, .index = region };
+	struct rp_vfu_wire_region_info info = {.argsz = argsz, .index = region};
 	struct rp_vfu_call call = {
 		.command = RP_VFU_DEVICE_GET_REGION_INFO,
 		.payload = &info,
@@ -198,7 +198,7 @@ int
 rp_vfu_client_irq_info(struct rp_vfu_client *client, uint32_t irq_index, uint32_t *ret_count, uint32_t *ret_flags,
 		       struct rp_wire_why *why)
 {
-	struct rp_vfu_wire_irq_info info = { .argsz = sizeof(info), .index = irq_index };
+	struct rp_vfu_wire_irq_info info = {.argsz = sizeof(info), .index = irq_index};
 	struct rp_vfu_call call = {
 		.command = RP_VFU_DEVICE_GET_IRQ_INFO,
 		.payload = &info,

@@ -31,7 +31,7 @@ parse_list(const struct rp_vfu_call *call, uint32_t region, struct list *ret_lis
 		return rp_wire_why_set(why, -EBADMSG, "argsz: %u, in a reply of %u bytes", head.argsz,
 				       call->reply.payload_bytes);
 	list_bytes = head.argsz - (uint32_t)sizeof(head);
-	*ret_list = (struct list){ .entries = call->reply.payload + sizeof(head), .count = head.count };
+	*ret_list = (struct list){.entries = call->reply.payload + sizeof(head), .count = head.count};
 	if (head.count == 0)
 		return 0;
 	ret_list->stride_bytes = list_bytes / head.count;
@@ -55,8 +55,8 @@ check_entry(const struct rp_vfu_wire_io_fd *entry, const struct rp_vfu_call *cal
 static bool
 stands_for(const struct rp_vfu_wire_io_fd *entry, uint64_t offset_bytes, uint64_t size_bytes)
 {
-	return entry->type == RP_VFU_IO_FD_TYPE_IOEVENTFD && entry->flags == 0 &&
-	       entry->offset_bytes == offset_bytes && (entry->size_bytes == size_bytes || entry->size_bytes == 0);
+	return entry->type == RP_VFU_IO_FD_TYPE_IOEVENTFD && entry->flags == 0 && entry->offset_bytes == offset_bytes &&
+	       (entry->size_bytes == size_bytes || entry->size_bytes == 0);
 }
 
 static int
@@ -86,13 +86,13 @@ rp_vfu_client_io_fd(struct rp_vfu_client *client, uint32_t region, uint64_t offs
 		    int *ret_fd, struct rp_wire_why *why)
 {
 	const struct rp_vfu_msg *row = rp_vfu_msg_find(RP_VFU_DEVICE_GET_REGION_IO_FDS);
-	struct rp_vfu_wire_io_fds_request request = { .argsz = row->reply_max_bytes, .index = region };
+	struct rp_vfu_wire_io_fds_request request = {.argsz = row->reply_max_bytes, .index = region};
 	struct rp_vfu_call call = {
 		.command = RP_VFU_DEVICE_GET_REGION_IO_FDS,
 		.payload = &request,
 		.payload_bytes = sizeof(request),
 	};
-	struct list list = { .count = 0 };
+	struct list list = {.count = 0};
 	int rc = rp_vfu_client_call(client, &call, why);
 
 	/* A server that does not know the command has none either. */

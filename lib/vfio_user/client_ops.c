@@ -99,8 +99,8 @@ rp_vfu_client_region_read(struct rp_vfu_client *client, uint32_t region, uint64_
 }
 
 int
-rp_vfu_client_region_write(struct rp_vfu_client *client, uint32_t region, uint64_t offset_bytes,
-			   uint32_t count_bytes, const void *bytes, struct rp_wire_why *why)
+rp_vfu_client_region_write(struct rp_vfu_client *client, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes,
+			   const void *bytes, struct rp_wire_why *why)
 {
 	uint32_t done_bytes = 0;
 	int rc = check_range(offset_bytes, count_bytes, why);
@@ -208,7 +208,7 @@ rp_vfu_client_dma_unmap(struct rp_vfu_client *client, uint64_t iova, uint64_t si
 int
 rp_vfu_client_reset(struct rp_vfu_client *client, struct rp_wire_why *why)
 {
-	struct rp_vfu_call call = { .command = RP_VFU_DEVICE_RESET };
+	struct rp_vfu_call call = {.command = RP_VFU_DEVICE_RESET};
 
 	return rp_vfu_client_call(client, &call, why);
 }

@@ -94,8 +94,8 @@ parse_caps(const uint8_t *payload, uint32_t payload_bytes, struct rp_vfu_region_
 			return rp_wire_why_set(why, -EBADMSG, "capabilities: the chain is a loop");
 		memcpy(&cap, payload + at, sizeof(cap));
 		if (cap.id == RP_VFU_CAP_SPARSE_MMAP) {
-			rc = parse_sparse(payload + at + sizeof(cap), payload_bytes - at - (uint32_t)sizeof(cap),
-					  reply, why);
+			rc = parse_sparse(payload + at + sizeof(cap), payload_bytes - at - (uint32_t)sizeof(cap), reply,
+					  why);
 			if (rc < 0)
 				return rc;
 		}
@@ -131,7 +131,7 @@ int
 rp_vfu_region_reply_parse(const uint8_t *payload, uint32_t payload_bytes, uint32_t region, bool bar,
 			  struct rp_vfu_region_reply *ret_reply, struct rp_wire_why *why)
 {
-	struct rp_vfu_region_reply reply = { .areas = NULL };
+	struct rp_vfu_region_reply reply = {.areas = NULL};
 	int rc = 0;
 
 	if (payload_bytes < sizeof(reply.info))
@@ -152,26 +152,38 @@ rp_vfu_region_reply_parse(const uint8_t *payload, uint32_t payload_bytes, uint32
 	return 0;
 }
 
-int
-rp_vfu_region_reply_check_file(const struct rp_vfu_region_reply *reply, int fd, struct rp_wire_why *why)
+/* How much of the region lies in the file. */
+static uint64_t
+mapped_end(const struct rp_vfu_region_reply *reply)
 {
-	uint64_t end = reply->areas == NULL ? reply->info.size_bytes : 0;
-	struct stat st;
+	uint64_t end = 0;
 	uint32_t i;
 
+	if (reply->areas == NULL)
+		return reply->info.size_bytes;
 	for (i = 0; i < reply->areas_count; i++) {
 		uint64_t area_end = reply->areas[i].offset_bytes + reply->areas[i].size_bytes;
 
 		end = area_end > end ? area_end : end;
 	}
+	return end;
+}
+
+int
+rp_vfu_region_reply_check_file(const struct rp_vfu_region_reply *reply, int fd, struct rp_wire_why *why)
+{
+	uint64_t end = mapped_end(reply);
+	struct stat st;
+
 	if (fstat(fd, &st) < 0)
 		return rp_wire_why_set(why, -EBADMSG, "descriptor: %s", strerror(errno));
 	/* The size of a device node cannot be asked. */
 	if (!S_ISREG(st.st_mode))
 		return 0;
 	if (reply->info.offset_bytes + end > (uint64_t)st.st_size)
-		return rp_wire_why_set(why, -EBADMSG, "descriptor: the file ends at 0x%" PRIx64
-						      ", before what may be mapped of it (0x%" PRIx64 ")",
+		return rp_wire_why_set(why, -EBADMSG,
+				       "descriptor: the file ends at 0x%" PRIx64
+				       ", before what may be mapped of it (0x%" PRIx64 ")",
 				       (uint64_t)st.st_size, reply->info.offset_bytes + end);
 	return 0;
 }

@@ -17,7 +17,7 @@ rp_vfu_eventfd_is(int fd)
 void
 rp_vfu_eventfd_signal(int fd)
 {
-	struct pollfd ready = { .fd = fd, .events = POLLOUT };
+	struct pollfd ready = {.fd = fd, .events = POLLOUT};
 
 	/* It is the peer's to make blocking and to fill; its flags cannot be changed behind its back. */
 	if (fd >= 0 && poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0)

@@ -97,9 +97,8 @@ check_shape(const struct rp_vfu_msg *row, const struct rp_vfu_msg_view *view, st
 }
 
 int
-rp_vfu_msg_check_command(const struct rp_vfu_msg_view *view, enum rp_vfu_direction direction,
-			 enum rp_vfu_state state, const struct rp_vfu_terms *terms,
-			 const struct rp_vfu_msg **ret_msg, struct rp_wire_why *why)
+rp_vfu_msg_check_command(const struct rp_vfu_msg_view *view, enum rp_vfu_direction direction, enum rp_vfu_state state,
+			 const struct rp_vfu_terms *terms, const struct rp_vfu_msg **ret_msg, struct rp_wire_why *why)
 {
 	const struct rp_vfu_msg *row = rp_vfu_msg_find(view->header.command);
 	int rc;

@@ -8,8 +8,7 @@
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 #define IRQ_DATA_MASK (RP_VFU_IRQ_DATA_NONE_MASK | RP_VFU_IRQ_DATA_BOOL_MASK | RP_VFU_IRQ_DATA_EVENTFD_MASK)
-#define IRQ_ACTION_MASK \
-	(RP_VFU_IRQ_ACTION_MASK_MASK | RP_VFU_IRQ_ACTION_UNMASK_MASK | RP_VFU_IRQ_ACTION_TRIGGER_MASK)
+#define IRQ_ACTION_MASK (RP_VFU_IRQ_ACTION_MASK_MASK | RP_VFU_IRQ_ACTION_UNMASK_MASK | RP_VFU_IRQ_ACTION_TRIGGER_MASK)
 
 static int
 check_dma_map(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
@@ -29,8 +28,7 @@ check_dma_map(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -EBADMSG, "size: 0x%" PRIx64 " from address 0x%" PRIx64 " wraps",
 				       map.size_bytes, map.iova);
 	/* A file offset is an off_t; without a file the field means nothing. */
-	if (command->fds_count > 0 &&
-	    (map.offset_bytes > INT64_MAX || map.size_bytes > INT64_MAX - map.offset_bytes))
+	if (command->fds_count > 0 && (map.offset_bytes > INT64_MAX || map.size_bytes > INT64_MAX - map.offset_bytes))
 		return rp_wire_why_set(why, -EBADMSG, "offset: 0x%" PRIx64 " and size 0x%" PRIx64 " leave every file",
 				       map.offset_bytes, map.size_bytes);
 	return 0;
@@ -104,8 +102,8 @@ check_set_irqs(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
 				       set.flags);
 	if (set.count > UINT32_MAX - set.start)
 		return rp_wire_why_set(why, -EBADMSG, "count: %u from vector %u wraps", set.count, set.start);
-	if (set.count == 0 && (set.start != 0 || set.flags != (RP_VFU_IRQ_DATA_NONE_MASK |
-							       RP_VFU_IRQ_ACTION_TRIGGER_MASK)))
+	if (set.count == 0 &&
+	    (set.start != 0 || set.flags != (RP_VFU_IRQ_DATA_NONE_MASK | RP_VFU_IRQ_ACTION_TRIGGER_MASK)))
 		return rp_wire_why_set(why, -EBADMSG, "count: 0, legal only to disable an index");
 	return check_irq_data(command, &set, why);
 }

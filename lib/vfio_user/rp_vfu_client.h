@@ -53,7 +53,7 @@ struct rp_vfu_client_region {
 	const struct rp_vfu_client_area {
 		uint64_t offset_bytes;
 		uint64_t size_bytes;
-	} *areas; /**< borrowed from the client */
+	} * areas; /**< borrowed from the client */
 };
 
 struct rp_vfu_client_device {
@@ -76,7 +76,7 @@ int rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct
 /** Disconnect; no callback runs. NULL is allowed. @return NULL. */
 struct rp_vfu_client *rp_vfu_client_destroy(struct rp_vfu_client *client);
 
-/** The socket, borrowed; poll for POLLIN to see the server leave. -1: it left. */
+/** @return the socket, borrowed; poll for POLLIN to see the server leave. -1: it left. */
 int rp_vfu_client_fd(const struct rp_vfu_client *client);
 
 /** Serve what arrived outside a call, without waiting. @return 0 or -ENOTCONN. */
@@ -100,8 +100,8 @@ int rp_vfu_client_device_info(struct rp_vfu_client *client, struct rp_vfu_client
 int rp_vfu_client_region_info(struct rp_vfu_client *client, uint32_t region, struct rp_vfu_client_region *ret_region,
 			      struct rp_wire_why *why);
 /** @param ret_count vectors. @param ret_flags RP_VFU_IRQ_FLAG_*. */
-int rp_vfu_client_irq_info(struct rp_vfu_client *client, uint32_t irq_index, uint32_t *ret_count,
-			   uint32_t *ret_flags, struct rp_wire_why *why);
+int rp_vfu_client_irq_info(struct rp_vfu_client *client, uint32_t irq_index, uint32_t *ret_count, uint32_t *ret_flags,
+			   struct rp_wire_why *why);
 
 /** More than max_data_xfer_size goes in pieces, each answered before the next: for memory, not for registers. */
 int rp_vfu_client_region_read(struct rp_vfu_client *client, uint32_t region, uint64_t offset_bytes,

@@ -12,6 +12,8 @@
  * docs/interop/vfio-user.rst. Headers and fixed fields are in host byte order;
  * PCI configuration space inside a region is little-endian. Structures are
  * copied to and from messages, never pointed into.
+ *
+ * Threads: constant data; any thread.
  */
 
 #define RP_VFU_VERSION_MAJOR 0

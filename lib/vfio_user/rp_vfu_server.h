@@ -133,7 +133,7 @@ int rp_vfu_server_create(const struct rp_vfu_server_config *config, const struct
  */
 struct rp_vfu_server *rp_vfu_server_destroy(struct rp_vfu_server *server);
 
-/** One descriptor (an epoll) to poll for POLLIN. Borrowed. */
+/** @return one descriptor (an epoll) to poll for POLLIN. Borrowed. */
 int rp_vfu_server_fd(const struct rp_vfu_server *server);
 
 /**
@@ -157,7 +157,7 @@ bool rp_vfu_server_connected(const struct rp_vfu_server *server);
  */
 int rp_vfu_server_irq_trigger(struct rp_vfu_server *server, uint32_t irq_index, uint32_t vector);
 
-/** What irq_changed() gave last for a vector, borrowed, -1 when none. */
+/** @return what irq_changed() gave last for a vector, borrowed, -1 when none. */
 int rp_vfu_server_irq_fd(const struct rp_vfu_server *server, uint32_t irq_index, uint32_t vector);
 
 #endif

@@ -17,7 +17,7 @@
 static int
 watch(const struct rp_vfu_server *server, int operation, int fd, uint32_t events)
 {
-	struct epoll_event event = { .events = events, .data.fd = fd };
+	struct epoll_event event = {.events = events, .data.fd = fd};
 
 	return epoll_ctl(server->epoll_fd, operation, fd, &event) < 0 ? -errno : 0;
 }
@@ -41,7 +41,7 @@ int
 rp_vfu_server_create(const struct rp_vfu_server_config *config, const struct rp_vfu_server_ops *ops, void *ctx,
 		     struct rp_vfu_server **ret_server, struct rp_wire_why *why)
 {
-	const struct rp_dma_limits limits = { .mappings_max = RP_VFU_DMA_MAPS_MAX };
+	const struct rp_dma_limits limits = {.mappings_max = RP_VFU_DMA_MAPS_MAX};
 	struct rp_vfu_server *server;
 	int rc;
 
@@ -98,7 +98,7 @@ drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
 struct rp_vfu_server *
 rp_vfu_server_destroy(struct rp_vfu_server *server)
 {
-	struct rp_wire_why closing = { .error = -ENOTCONN, .text = "the server is closed" };
+	struct rp_wire_why closing = {.error = -ENOTCONN, .text = "the server is closed"};
 
 	if (server == NULL)
 		return NULL;
@@ -193,7 +193,7 @@ watch_client(struct rp_vfu_server *server)
 static bool
 client_hung_up(const struct rp_vfu_server *server)
 {
-	struct pollfd client = { .fd = rp_wire_conn_fd(server->conn), .events = POLLRDHUP };
+	struct pollfd client = {.fd = rp_wire_conn_fd(server->conn), .events = POLLRDHUP};
 
 	return poll(&client, 1, 0) == 1 && (client.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
 }

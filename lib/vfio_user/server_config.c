@@ -8,8 +8,8 @@
 
 #include "vfu_server.h"
 
-#define IRQ_FLAGS_KNOWN \
-	(RP_VFU_IRQ_FLAG_EVENTFD_MASK | RP_VFU_IRQ_FLAG_MASKABLE_MASK | RP_VFU_IRQ_FLAG_AUTOMASKED_MASK | \
+#define IRQ_FLAGS_KNOWN                                                                                                \
+	(RP_VFU_IRQ_FLAG_EVENTFD_MASK | RP_VFU_IRQ_FLAG_MASKABLE_MASK | RP_VFU_IRQ_FLAG_AUTOMASKED_MASK |              \
 	 RP_VFU_IRQ_FLAG_NORESIZE_MASK)
 #define PCI_CONFIG_BYTES 256
 #define PCIE_CONFIG_BYTES 4096
@@ -84,11 +84,12 @@ check_file(const struct rp_vfu_region *region, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -EINVAL, "fd_offset_bytes: 0x%" PRIx64 " is no multiple of the page size",
 				       region->fd_offset_bytes);
 	if (region->areas == NULL && !is_aligned(region->size_bytes))
-		return rp_wire_why_set(why, -EINVAL, "size_bytes: 0x%" PRIx64
-						     " is not of whole pages, as a region with fd and no areas must be",
+		return rp_wire_why_set(why, -EINVAL,
+				       "size_bytes: 0x%" PRIx64
+				       " is not of whole pages, as a region with fd and no areas must be",
 				       region->size_bytes);
-	if (S_ISREG(st.st_mode) && (region->fd_offset_bytes > (uint64_t)st.st_size ||
-				    end > (uint64_t)st.st_size - region->fd_offset_bytes))
+	if (S_ISREG(st.st_mode) &&
+	    (region->fd_offset_bytes > (uint64_t)st.st_size || end > (uint64_t)st.st_size - region->fd_offset_bytes))
 		return rp_wire_why_set(why, -EINVAL, "fd: the file ends at 0x%" PRIx64 ", inside the region",
 				       (uint64_t)st.st_size);
 	return 0;
@@ -148,8 +149,8 @@ check_pci(const struct rp_vfu_server_config *config, struct rp_wire_why *why)
 				       config->irqs_count, PCI_IRQS_MIN);
 	size_bytes = config->regions[RP_VFU_PCI_CONFIG_REGION].size_bytes;
 	if (size_bytes != PCI_CONFIG_BYTES && size_bytes != PCIE_CONFIG_BYTES)
-		return rp_wire_why_set(why, -EINVAL, "regions[%u]: configuration space of %" PRIu64
-						     " bytes, expected %u or %u",
+		return rp_wire_why_set(why, -EINVAL,
+				       "regions[%u]: configuration space of %" PRIu64 " bytes, expected %u or %u",
 				       RP_VFU_PCI_CONFIG_REGION, size_bytes, PCI_CONFIG_BYTES, PCIE_CONFIG_BYTES);
 	return 0;
 }
@@ -162,8 +163,7 @@ check_irq(const struct rp_vfu_irq_type *type, struct rp_wire_why *why)
 				       RP_VFU_IRQ_VECTORS_MAX);
 	if ((type->flags & ~IRQ_FLAGS_KNOWN) != 0)
 		return rp_wire_why_set(why, -EINVAL, "flags: 0x%x has unknown bits", type->flags);
-	if ((type->flags & RP_VFU_IRQ_FLAG_AUTOMASKED_MASK) != 0 &&
-	    (type->flags & RP_VFU_IRQ_FLAG_MASKABLE_MASK) == 0)
+	if ((type->flags & RP_VFU_IRQ_FLAG_AUTOMASKED_MASK) != 0 && (type->flags & RP_VFU_IRQ_FLAG_MASKABLE_MASK) == 0)
 		return rp_wire_why_set(why, -EINVAL, "flags: 0x%x would mask itself and could not be unmasked",
 				       type->flags);
 	return 0;
@@ -229,7 +229,7 @@ copy_regions(struct rp_vfu_server *server, const struct rp_vfu_server_config *co
 
 		*to = *from;
 		if (to->size_bytes == 0)
-			*to = (struct rp_vfu_region){ .fd = -1 };
+			*to = (struct rp_vfu_region){.fd = -1};
 		to->areas = NULL;
 		to->io_fds = NULL;
 		server->regions_count = i + 1;
@@ -261,7 +261,7 @@ copy_irqs(struct rp_vfu_server *server, const struct rp_vfu_server_config *confi
 			return -ENOMEM;
 		irq->type = config->irqs[i];
 		for (vector = 0; vector < irq->type.count; vector++)
-			irq->vectors[vector] = (struct rp_vfu_vector){ .fds = { -1, -1, -1 }, .parked_fd = -1 };
+			irq->vectors[vector] = (struct rp_vfu_vector){.fds = {-1, -1, -1}, .parked_fd = -1};
 		server->irqs_count = i + 1;
 	}
 	return 0;

@@ -61,9 +61,9 @@ send_reply(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, 
 		.flags = RP_VFU_TYPE_REPLY,
 	};
 	struct iovec iov[] = {
-		{ .iov_base = &header, .iov_len = sizeof(header) },
-		{ .iov_base = (void *)reply->fixed, .iov_len = reply->fixed_bytes },
-		{ .iov_base = (void *)reply->data, .iov_len = reply->data_bytes },
+		{.iov_base = &header, .iov_len = sizeof(header)},
+		{.iov_base = (void *)reply->fixed, .iov_len = reply->fixed_bytes},
+		{.iov_base = (void *)reply->data, .iov_len = reply->data_bytes},
 	};
 	unsigned int parts = 3, fds_count = reply->fds_count;
 	int rc;
@@ -89,7 +89,7 @@ send_reply(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, 
 int
 rp_vfu_server_dispatch(struct rp_vfu_server *server, struct rp_wire_msg *msg, struct rp_wire_why *why)
 {
-	struct rp_vfu_reply reply = { .fixed_bytes = 0 };
+	struct rp_vfu_reply reply = {.fixed_bytes = 0};
 	struct rp_vfu_msg_view command;
 	struct rp_wire_why refusal;
 	bool answer;

@@ -65,8 +65,8 @@ put(uint8_t *at, const void *bytes, size_t count)
 static int
 put_sparse(struct rp_vfu_server *server, const struct rp_vfu_region *region, struct rp_vfu_reply *reply)
 {
-	const struct rp_vfu_wire_cap cap = { .id = RP_VFU_CAP_SPARSE_MMAP, .version = 1 };
-	const struct rp_vfu_wire_sparse sparse = { .areas_count = region->areas_count };
+	const struct rp_vfu_wire_cap cap = {.id = RP_VFU_CAP_SPARSE_MMAP, .version = 1};
+	const struct rp_vfu_wire_sparse sparse = {.areas_count = region->areas_count};
 	uint8_t *at = rp_vfu_server_scratch(server, sparse_bytes(region));
 	uint32_t i;
 
@@ -191,8 +191,8 @@ rp_vfu_server_on_io_fds(struct rp_vfu_server *server, const struct rp_vfu_msg_vi
 	bytes = rp_vfu_server_scratch(server, region->io_fds_count * sizeof(struct rp_vfu_wire_io_fd));
 	if (bytes == NULL)
 		return rp_wire_why_set(why, -ENOSPC, "no memory for the reply");
-	info.count = list_io_fds(region, min_u32((uint32_t)server->terms.value[RP_VFU_TERM_MSG_FDS],
-						 RP_VFU_MSG_FDS_MAX), bytes, reply);
+	info.count = list_io_fds(
+		region, min_u32((uint32_t)server->terms.value[RP_VFU_TERM_MSG_FDS], RP_VFU_MSG_FDS_MAX), bytes, reply);
 	list_bytes = info.count * (uint32_t)sizeof(struct rp_vfu_wire_io_fd);
 	room_bytes = info.argsz;
 	info.argsz = (uint32_t)sizeof(info) + list_bytes;

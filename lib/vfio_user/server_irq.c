@@ -146,8 +146,7 @@ check_set(const struct rp_vfu_server *server, const struct rp_vfu_wire_irq_set *
 	if (set->start + set->count > type->count)
 		return rp_wire_why_set(why, -EBADMSG, "vectors: %u from %u, but index %u has %u", set->count,
 				       set->start, set->index, type->count);
-	if (event_of(set->flags) != RP_VFU_IRQ_EVENT_TRIGGER &&
-	    (type->flags & RP_VFU_IRQ_FLAG_MASKABLE_MASK) == 0)
+	if (event_of(set->flags) != RP_VFU_IRQ_EVENT_TRIGGER && (type->flags & RP_VFU_IRQ_FLAG_MASKABLE_MASK) == 0)
 		return rp_wire_why_set(why, -ENOTSUP, "index %u cannot be masked", set->index);
 	if ((set->flags & RP_VFU_IRQ_DATA_EVENTFD_MASK) != 0 && (type->flags & RP_VFU_IRQ_FLAG_EVENTFD_MASK) == 0)
 		return rp_wire_why_set(why, -ENOTSUP, "index %u takes no eventfds", set->index);

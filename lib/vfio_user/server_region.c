@@ -19,8 +19,7 @@ in_memory(const struct rp_vfu_region *region, uint64_t offset_bytes, uint32_t co
 	for (i = 0; i < region->areas_count; i++) {
 		const struct rp_vfu_area *area = &region->areas[i];
 
-		if (offset_bytes >= area->offset_bytes &&
-		    offset_bytes - area->offset_bytes <= area->size_bytes &&
+		if (offset_bytes >= area->offset_bytes && offset_bytes - area->offset_bytes <= area->size_bytes &&
 		    count_bytes <= area->size_bytes - (offset_bytes - area->offset_bytes))
 			return true;
 	}
@@ -48,27 +47,34 @@ memory_write(const struct rp_vfu_region *region, uint64_t offset_bytes, uint32_t
 	return (size_t)put == count_bytes ? 0 : -EIO;
 }
 
-static int
-find_region(const struct rp_vfu_server *server, const struct rp_vfu_wire_region_access *access,
-	    const struct rp_vfu_region **ret_region, struct rp_wire_why *why)
+/* @return NULL when there is none for this access; the error is in ret_error. */
+static const struct rp_vfu_region *
+find_region(const struct rp_vfu_server *server, const struct rp_vfu_wire_region_access *access, int *ret_error,
+	    struct rp_wire_why *why)
 {
 	uint64_t max_bytes = server->terms.value[RP_VFU_TERM_DATA_XFER];
 	const struct rp_vfu_region *region;
 
-	if (access->count_bytes > max_bytes)
-		return rp_wire_why_set(why, -EMSGSIZE, "count: %u, expected at most %" PRIu64 " (max_data_xfer_size)",
-				       access->count_bytes, max_bytes);
-	if (access->region >= server->regions_count)
-		return rp_wire_why_set(why, -EBADMSG, "region: %u, expected below %u", access->region,
-				       server->regions_count);
+	if (access->count_bytes > max_bytes) {
+		*ret_error =
+			rp_wire_why_set(why, -EMSGSIZE, "count: %u, expected at most %" PRIu64 " (max_data_xfer_size)",
+					access->count_bytes, max_bytes);
+		return NULL;
+	}
+	if (access->region >= server->regions_count) {
+		*ret_error = rp_wire_why_set(why, -EBADMSG, "region: %u, expected below %u", access->region,
+					     server->regions_count);
+		return NULL;
+	}
 	region = &server->regions[access->region];
 	if (access->offset_bytes > region->size_bytes ||
-	    access->count_bytes > region->size_bytes - access->offset_bytes)
-		return rp_wire_why_set(why, -EBADMSG,
-				       "offset: %u bytes at 0x%" PRIx64 " leave region %u of 0x%" PRIx64 " bytes",
-				       access->count_bytes, access->offset_bytes, access->region, region->size_bytes);
-	*ret_region = region;
-	return 0;
+	    access->count_bytes > region->size_bytes - access->offset_bytes) {
+		*ret_error = rp_wire_why_set(
+			why, -EBADMSG, "offset: %u bytes at 0x%" PRIx64 " leave region %u of 0x%" PRIx64 " bytes",
+			access->count_bytes, access->offset_bytes, access->region, region->size_bytes);
+		return NULL;
+	}
+	return region;
 }
 
 static int
@@ -76,6 +82,32 @@ device_failed(int error, const struct rp_vfu_wire_region_access *access, struct 
 {
 	return rp_wire_why_set(why, error, "region %u, %u bytes at 0x%" PRIx64 ": %s", access->region,
 			       access->count_bytes, access->offset_bytes, strerror(-error));
+}
+
+static int
+read_region(const struct rp_vfu_server *server, const struct rp_vfu_region *region,
+	    const struct rp_vfu_wire_region_access *access, uint8_t *ret_bytes)
+{
+	if (!region->readable)
+		return -EACCES;
+	if (region->read != NULL)
+		return region->read(server->ctx, access->region, access->offset_bytes, access->count_bytes, ret_bytes);
+	if (!in_memory(region, access->offset_bytes, access->count_bytes))
+		return -EACCES;
+	return memory_read(region, access->offset_bytes, access->count_bytes, ret_bytes);
+}
+
+static int
+write_region(const struct rp_vfu_server *server, const struct rp_vfu_region *region,
+	     const struct rp_vfu_wire_region_access *access, const uint8_t *bytes)
+{
+	if (!region->writable)
+		return -EACCES;
+	if (region->write != NULL)
+		return region->write(server->ctx, access->region, access->offset_bytes, access->count_bytes, bytes);
+	if (!in_memory(region, access->offset_bytes, access->count_bytes))
+		return -EACCES;
+	return memory_write(region, access->offset_bytes, access->count_bytes, bytes);
 }
 
 int
@@ -89,22 +121,15 @@ rp_vfu_server_on_region_read(struct rp_vfu_server *server, const struct rp_vfu_m
 
 	(void)fds;
 	memcpy(&access, command->payload, sizeof(access));
-	rc = find_region(server, &access, &region, why);
-	if (rc < 0)
+	region = find_region(server, &access, &rc, why);
+	if (region == NULL)
 		return rc;
 	bytes = rp_vfu_server_scratch(server, access.count_bytes);
 	if (bytes == NULL)
 		return rp_wire_why_set(why, -ENOSPC, "no memory for %u bytes", access.count_bytes);
 	/* What a device does not fill in must not be the bytes of an earlier reply. */
 	memset(bytes, 0, access.count_bytes);
-	if (!region->readable)
-		rc = -EACCES;
-	else if (region->read != NULL)
-		rc = region->read(server->ctx, access.region, access.offset_bytes, access.count_bytes, bytes);
-	else if (in_memory(region, access.offset_bytes, access.count_bytes))
-		rc = memory_read(region, access.offset_bytes, access.count_bytes, bytes);
-	else
-		rc = -EACCES;
+	rc = read_region(server, region, &access, bytes);
 	if (rc < 0)
 		return device_failed(rc, &access, why);
 	memcpy(reply->fixed, &access, sizeof(access));
@@ -118,24 +143,16 @@ int
 rp_vfu_server_on_region_write(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 			      struct rp_vfu_reply *reply, struct rp_wire_why *why)
 {
-	const uint8_t *bytes = command->payload + sizeof(struct rp_vfu_wire_region_access);
 	struct rp_vfu_wire_region_access access;
 	const struct rp_vfu_region *region;
 	int rc;
 
 	(void)fds;
 	memcpy(&access, command->payload, sizeof(access));
-	rc = find_region(server, &access, &region, why);
-	if (rc < 0)
+	region = find_region(server, &access, &rc, why);
+	if (region == NULL)
 		return rc;
-	if (!region->writable)
-		rc = -EACCES;
-	else if (region->write != NULL)
-		rc = region->write(server->ctx, access.region, access.offset_bytes, access.count_bytes, bytes);
-	else if (in_memory(region, access.offset_bytes, access.count_bytes))
-		rc = memory_write(region, access.offset_bytes, access.count_bytes, bytes);
-	else
-		rc = -EACCES;
+	rc = write_region(server, region, &access, command->payload + sizeof(access));
 	if (rc < 0)
 		return device_failed(rc, &access, why);
 	memcpy(reply->fixed, &access, sizeof(access));

@@ -155,8 +155,8 @@ meet(enum meeting meeting, uint64_t ours, uint64_t theirs)
 }
 
 int
-rp_vfu_terms_agree(const struct rp_vfu_terms *ours, const struct rp_vfu_terms *theirs,
-		   struct rp_vfu_terms *ret_agreed, struct rp_wire_why *why)
+rp_vfu_terms_agree(const struct rp_vfu_terms *ours, const struct rp_vfu_terms *theirs, struct rp_vfu_terms *ret_agreed,
+		   struct rp_wire_why *why)
 {
 	struct rp_vfu_terms agreed = {
 		.named_mask = ours->named_mask & theirs->named_mask,
@@ -167,8 +167,8 @@ rp_vfu_terms_agree(const struct rp_vfu_terms *ours, const struct rp_vfu_terms *t
 	for (i = 0; i < RP_VFU_TERMS_COUNT; i++) {
 		agreed.value[i] = meet(rows[i].meeting, ours->value[i], theirs->value[i]);
 		if (agreed.value[i] < rows[i].floor)
-			return rp_wire_why_set(why, -EBADMSG, "%s: %" PRIu64 " leaves %" PRIu64
-							      ", expected at least %" PRIu64,
+			return rp_wire_why_set(why, -EBADMSG,
+					       "%s: %" PRIu64 " leaves %" PRIu64 ", expected at least %" PRIu64,
 					       rows[i].name, theirs->value[i], agreed.value[i], rows[i].floor);
 		/* "true" is what a name stands for; a capability that is off is left out. */
 		if (rows[i].meeting == BOTH_TRUE && agreed.value[i] == 0)

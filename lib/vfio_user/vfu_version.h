@@ -23,8 +23,7 @@ void rp_vfu_terms_ours(struct rp_vfu_terms *ret_terms);
  * @param text as it came: `text_bytes` with the NUL, 0 for none.
  * @return 0 or -EBADMSG; ret_terms is set on success.
  */
-int rp_vfu_terms_parse(const uint8_t *text, size_t text_bytes, struct rp_vfu_terms *ret_terms,
-		       struct rp_wire_why *why);
+int rp_vfu_terms_parse(const uint8_t *text, size_t text_bytes, struct rp_vfu_terms *ret_terms, struct rp_wire_why *why);
 
 /*
  * The terms that both sides can keep; names only what `theirs` names.

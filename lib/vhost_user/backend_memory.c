@@ -17,7 +17,7 @@
 
 struct table {
 	struct rp_vhu_region regions[RP_VHU_REGIONS_MAX]; /* descriptors owned until moved */
-	bool known[RP_VHU_REGIONS_MAX];			  /* the same as a region that is there */
+	bool known[RP_VHU_REGIONS_MAX]; /* the same as a region that is there */
 	unsigned int count;
 };
 

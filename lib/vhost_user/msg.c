@@ -5,7 +5,7 @@
 #include "rp_vhu_msg.h"
 
 #define PAYLOAD_MAX_BYTES 4096
-#define OUTPUT_MAX_BYTES  65536
+#define OUTPUT_MAX_BYTES 65536
 
 static int
 check_fields(const struct rp_vhu_msg_row *row, const void *payload, uint32_t size_bytes, unsigned int fds_count,

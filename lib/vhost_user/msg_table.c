@@ -4,7 +4,7 @@
 
 #include "rp_vhu_msg.h"
 
-#define NONE	   (-1)
+#define NONE (-1)
 #define CONFIG_MIN sizeof(struct rp_vhu_wire_config)
 #define CONFIG_MAX (sizeof(struct rp_vhu_wire_config) + RP_VHU_CONFIG_MAX)
 

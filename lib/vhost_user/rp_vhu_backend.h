@@ -53,15 +53,15 @@ struct rp_vhu_backend;
 struct rp_vhu_region {
 	uint64_t gpa; /**< guest-physical address */
 	uint64_t size_bytes;
-	uint64_t uva;	       /**< address in the frontend's process; ring addresses are such */
+	uint64_t uva; /**< address in the frontend's process; ring addresses are such */
 	uint64_t offset_bytes; /**< of gpa in the file */
-	int fd;		       /**< borrowed; lives until the region is removed */
+	int fd; /**< borrowed; lives until the region is removed */
 };
 
 /** A ring as the frontend described it. Descriptors are borrowed, -1 when none. */
 struct rp_vhu_vring {
 	uint16_t num;
-	uint16_t base;	   /**< index to start from (split rings) */
+	uint16_t base; /**< index to start from (split rings) */
 	uint32_t base_raw; /**< SET_VRING_BASE as sent (packed rings encode wrap counters) */
 	uint64_t desc_gpa; /**< translated from the frontend's addresses, inside one region each */
 	uint64_t avail_gpa;
@@ -129,10 +129,10 @@ struct rp_vhu_backend_ops {
 
 struct rp_vhu_backend_config {
 	enum rp_vhu_profile profile;
-	uint64_t features;	    /**< device features to offer; PROTOCOL_FEATURES is added */
+	uint64_t features; /**< device features to offer; PROTOCOL_FEATURES is added */
 	uint64_t protocol_features; /**< allow-list; bits that this library does not implement are refused */
-	uint16_t queues_max;	    /**< rings (not pairs), at most RP_VHU_QUEUES_MAX */
-	uint16_t vring_num_max;	    /**< largest ring size, a power of two; 0: 32768 */
+	uint16_t queues_max; /**< rings (not pairs), at most RP_VHU_QUEUES_MAX */
+	uint16_t vring_num_max; /**< largest ring size, a power of two; 0: 32768 */
 };
 
 /**

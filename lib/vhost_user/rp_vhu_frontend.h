@@ -61,8 +61,8 @@ struct rp_vhu_frontend_ops {
 struct rp_vhu_frontend_config {
 	enum rp_vhu_profile profile;
 	uint64_t protocol_features; /**< what to ack of what is offered */
-	uint16_t queues_max;	    /**< rings (not pairs), 1 to RP_VHU_QUEUES_MAX */
-	uint32_t timeout_ms;	    /**< of one waiting call, at most INT_MAX; 0: 5000 */
+	uint16_t queues_max; /**< rings (not pairs), 1 to RP_VHU_QUEUES_MAX */
+	uint32_t timeout_ms; /**< of one waiting call, at most INT_MAX; 0: 5000 */
 	/** The only legal size of a notify area; 0: host page size. No multiple of it: every area is refused. */
 	uint64_t notify_slot_bytes;
 	/** A waiting call does not read the backend channel, as QEMU does. */
@@ -194,7 +194,7 @@ int rp_vhu_frontend_rem_mem_reg(struct rp_vhu_frontend *frontend, const struct r
 
 /** A ring to start: addresses are this process's own (uva of the regions). */
 struct rp_vhu_frontend_ring {
-	uint16_t num;  /**< descriptors */
+	uint16_t num; /**< descriptors */
 	uint32_t base; /**< index to start from */
 	uint64_t desc_uva;
 	uint64_t avail_uva;

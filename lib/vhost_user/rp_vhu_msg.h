@@ -20,7 +20,7 @@
 
 /** What answers a message. */
 enum rp_vhu_reply {
-	RP_VHU_REPLY_ACK,     /**< a u64, 0 or not, if NEED_REPLY was set and REPLY_ACK negotiated; else nothing */
+	RP_VHU_REPLY_ACK, /**< a u64, 0 or not, if NEED_REPLY was set and REPLY_ACK negotiated; else nothing */
 	RP_VHU_REPLY_PAYLOAD, /**< a payload of its own, always */
 };
 
@@ -40,7 +40,7 @@ struct rp_vhu_msg_row {
 	unsigned int fds_max;
 	enum rp_vhu_reply reply;
 	int protocol_feature_bit; /**< that must be negotiated; -1: none */
-	bool implemented;	  /**< else refused by name */
+	bool implemented; /**< else refused by name */
 	/**
 	 * Rules that need more than one field. Pure.
 	 * @return 0, or -EBADMSG / -EMSGSIZE with the reason.

@@ -12,26 +12,28 @@
  * docs/interop/vhost-user.rst. All fields are in host byte order: both peers
  * are on one machine. Structures are copied to and from messages, never pointed
  * into.
+ *
+ * Threads: constant data; any thread.
  */
 
-#define RP_VHU_QUEUES_MAX  256u /**< ring indices are eight bits on the wire */
-#define RP_VHU_REGIONS_MAX 8u	/**< of one SET_MEM_TABLE */
-#define RP_VHU_SLOTS_MAX   32u	/**< what we answer to GET_MAX_MEM_SLOTS */
-#define RP_VHU_CONFIG_MAX  256u /**< bytes of configuration space in one message */
+#define RP_VHU_QUEUES_MAX 256u /**< ring indices are eight bits on the wire */
+#define RP_VHU_REGIONS_MAX 8u /**< of one SET_MEM_TABLE */
+#define RP_VHU_SLOTS_MAX 32u /**< what we answer to GET_MAX_MEM_SLOTS */
+#define RP_VHU_CONFIG_MAX 256u /**< bytes of configuration space in one message */
 
 /* Header flags. */
-#define RP_VHU_VERSION_MASK    0x3u
-#define RP_VHU_VERSION	       0x1u
-#define RP_VHU_FLAG_REPLY      0x4u
+#define RP_VHU_VERSION_MASK 0x3u
+#define RP_VHU_VERSION 0x1u
+#define RP_VHU_FLAG_REPLY 0x4u
 #define RP_VHU_FLAG_NEED_REPLY 0x8u
 
 /* The u64 of kick, call, err and notify messages. */
 #define RP_VHU_VRING_INDEX_MASK 0xffu
-#define RP_VHU_VRING_NOFD_MASK	0x100u
+#define RP_VHU_VRING_NOFD_MASK 0x100u
 
 /* Device feature bit that opens the protocol features (and ring enabling). */
 #define RP_VHU_F_PROTOCOL_FEATURES_BIT 30
-#define RP_VHU_F_LOG_ALL_BIT	       26
+#define RP_VHU_F_LOG_ALL_BIT 26
 
 /* Protocol feature bits. */
 enum rp_vhu_protocol_feature_bit {

@@ -22,7 +22,7 @@ struct vhu_vring {
 	struct rp_vhu_vring state; /* descriptors are owned here */
 	bool num_known;
 	bool addr_known;
-	bool enabled_by_message;	    /* else enabled follows from the features */
+	bool enabled_by_message; /* else enabled follows from the features */
 	struct rp_vhu_wire_vring_addr addr; /* in the frontend's addresses */
 };
 
@@ -50,7 +50,7 @@ struct rp_vhu_backend {
 	uint8_t status;
 
 	struct rp_vhu_region regions[RP_VHU_SLOTS_MAX]; /* descriptors are owned here */
-	unsigned int region_adds[RP_VHU_SLOTS_MAX];	/* how often each was added: as often it must be removed */
+	unsigned int region_adds[RP_VHU_SLOTS_MAX]; /* how often each was added: as often it must be removed */
 	unsigned int regions_count;
 	struct vhu_vring *vrings; /* config.queues_max */
 
@@ -62,9 +62,9 @@ struct rp_vhu_backend {
 /* A request in the hands of its handler. */
 struct vhu_request {
 	struct rp_wire_msg *msg; /* descriptors not taken are closed afterwards */
-	const uint8_t *payload;	 /* of at least the row's smallest size; copy, do not cast */
+	const uint8_t *payload; /* of at least the row's smallest size; copy, do not cast */
 	uint32_t size_bytes;
-	uint8_t *reply;	      /* room for RP_VHU_CONFIG_MAX and a header of it */
+	uint8_t *reply; /* room for RP_VHU_CONFIG_MAX and a header of it */
 	uint32_t reply_bytes; /* set by handlers of messages with a payload in answer */
 };
 

@@ -36,8 +36,8 @@ struct rp_vhu_frontend {
 	int epoll_fd;
 	struct rp_wire_conn *conn;
 	struct rp_wire_conn *channel; /* our end; NULL: none */
-	struct rp_wire_why lost;      /* why the connection ended */
-	bool in_callback;	      /* a message is being handled: whoever waits now would read behind its back */
+	struct rp_wire_why lost; /* why the connection ended */
+	bool in_callback; /* a message is being handled: whoever waits now would read behind its back */
 
 	uint64_t features_offered;
 	uint64_t features;

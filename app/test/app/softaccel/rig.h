@@ -14,18 +14,18 @@
  */
 
 #define RIG_FUNCTIONS_MAX 4u
-#define RIG_QUEUES_MAX	  8u
-#define RIG_QUEUE_SIZE	  64u
-#define RIG_BUFFER_BYTES  2048u
+#define RIG_QUEUES_MAX 8u
+#define RIG_QUEUE_SIZE 64u
+#define RIG_BUFFER_BYTES 2048u
 #define RIG_BUFFERS_COUNT 1024u
-#define RIG_MEMORY_BYTES  (4u << 20)
-#define RIG_MEMORY_IOVA	  0x40000000ull
-#define RIG_HEADER_BYTES  12u
+#define RIG_MEMORY_BYTES (4u << 20)
+#define RIG_MEMORY_IOVA 0x40000000ull
+#define RIG_HEADER_BYTES 12u
 
 #define RIG_BAR_REGISTERS 2u
-#define RIG_BAR_NOTIFY	  4u
-#define RIG_NET_CONFIG	  0x2000u
-#define RIG_VENDOR	  0x4000u
+#define RIG_BAR_NOTIFY 4u
+#define RIG_NET_CONFIG 0x2000u
+#define RIG_VENDOR 0x4000u
 
 struct rig {
 	struct softaccel *accel;
@@ -116,7 +116,7 @@ uint32_t rig_receive_wait(struct rig_guest *guest, unsigned int queue, uint8_t *
 
 /* A minimal frame: addresses 02:00:00:00:00:<n>, a UDP packet of that flow, a sequence number. */
 #define RIG_FRAME_BYTES 60u
-#define RIG_BROADCAST	0xffffu
+#define RIG_BROADCAST 0xffffu
 void rig_frame(uint8_t *ret_frame, unsigned int to, unsigned int from, uint16_t flow, uint32_t sequence);
 uint32_t rig_frame_sequence(const uint8_t *frame);
 uint16_t rig_frame_flow(const uint8_t *frame);

@@ -15,7 +15,7 @@
 #include "rig.h"
 
 #define CONFIG_NOTIFY_MULTIPLIER 0x70u
-#define QUEUE_RESET_AT		 58u
+#define QUEUE_RESET_AT 58u
 
 uint64_t
 rig_common_read(struct rig_guest *guest, uint32_t at, uint32_t bytes)

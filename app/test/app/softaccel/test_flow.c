@@ -31,9 +31,9 @@ what_tells_flows_apart(void **state)
 	assert_int_not_equal(hash_changed(35, 9), hash); /* source port */
 	assert_int_not_equal(hash_changed(37, 9), hash); /* destination port */
 	assert_int_not_equal(hash_changed(23, 6), hash); /* protocol */
-	assert_int_equal(hash_changed(5, 9), hash);	 /* MAC address */
-	assert_int_equal(hash_changed(19, 9), hash);	 /* identification */
-	assert_int_equal(hash_changed(22, 9), hash);	 /* time to live */
+	assert_int_equal(hash_changed(5, 9), hash); /* MAC address */
+	assert_int_equal(hash_changed(19, 9), hash); /* identification */
+	assert_int_equal(hash_changed(22, 9), hash); /* time to live */
 }
 
 static void

@@ -12,7 +12,7 @@ struct loop {
 	bool stop; /* atomic */
 	bool sleeps;
 	unsigned int iterations; /* with the gate's lock */
-	unsigned int inside;	 /* atomic */
+	unsigned int inside; /* atomic */
 };
 
 static void *

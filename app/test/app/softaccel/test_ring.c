@@ -11,7 +11,7 @@
 
 /* One ring without threads, so that a driver can do things between two steps of the device. */
 
-#define NUM	     8u
+#define NUM 8u
 #define MEMORY_BYTES 0x10000u
 
 static struct {

@@ -8,11 +8,11 @@
 
 /* Packets between guests. */
 
-#define RX		    0u
-#define TX		    1u
-#define CSUM_FEATURES	    (1ull << 0)
+#define RX 0u
+#define TX 1u
+#define CSUM_FEATURES (1ull << 0)
 #define GUEST_CSUM_FEATURES (1ull << 1)
-#define MERGE_FEATURES	    (1ull << 15)
+#define MERGE_FEATURES (1ull << 15)
 
 static struct {
 	struct rig rig;
@@ -420,10 +420,10 @@ bad_packets(void **state)
 	(void)state;
 	start(2, 1, NULL, NULL);
 	sender = &fixture.guests[0];
-	rig_send_raw(sender, TX, packet, 4);			 /* no whole header */
-	rig_send_raw(sender, TX, packet, RIG_HEADER_BYTES);	 /* no frame */
+	rig_send_raw(sender, TX, packet, 4); /* no whole header */
+	rig_send_raw(sender, TX, packet, RIG_HEADER_BYTES); /* no frame */
 	rig_send_raw(sender, TX, packet, RIG_HEADER_BYTES + 13); /* no Ethernet header */
-	packet[0] = 1;						 /* a checksum, not negotiated */
+	packet[0] = 1; /* a checksum, not negotiated */
 	rig_send_raw(sender, TX, packet, RIG_HEADER_BYTES + 60);
 	packet[0] = 0;
 	packet[1] = 1; /* segmentation, not offered */

@@ -18,6 +18,17 @@
 
 /* Message id, command, size with header, flags, error. */
 #define HEADER(id, command, size, flags, error) U16(id), U16(command), U32(size), U32(flags), U32(error)
+
+/* Records of replies. */
+#define REGION(argsz, flags, index, cap, size, offset)                                                                 \
+	U32(argsz), U32(flags), U32(index), U32(cap), U64(size), U64(offset)
+#define CAP(id, version, next) U16(id), U16(version), U32(next)
+#define SPARSE(count) CAP(1, 1, 0), U32(count), U32(0)
+#define AREA(offset, size) U64(offset), U64(size)
+#define PLACES(argsz, index, count) U32(argsz), U32(0), U32(index), U32(count)
+#define PLACE(offset, size, index, type, flags)                                                                        \
+	U64(offset), U64(size), U32(index), U32(type), U32(flags), U32(0), U64(0)
+
 #define COMMAND 0x0
 #define REPLY 0x1
 #define NO_REPLY 0x10

@@ -109,26 +109,43 @@ device_describe(struct device *device, struct device_description *ret_descriptio
 	memset(d, 0, sizeof(*d));
 	for (i = 0; i < 9; i++)
 		d->regions[i].fd = -1;
-	d->io_fds[0] = (struct rp_vfu_io_fd){ .offset_bytes = 0x10, .size_bytes = 4, .fd = device->kick_fds[0] };
-	d->io_fds[1] = (struct rp_vfu_io_fd){ .offset_bytes = 0x20, .size_bytes = 0, .fd = device->kick_fds[1] };
-	d->areas[0] = (struct rp_vfu_area){ .offset_bytes = 0x1000, .size_bytes = 0x1000 };
-	d->areas[1] = (struct rp_vfu_area){ .offset_bytes = 0x4000, .size_bytes = 0x2000 };
-	d->regions[0] = (struct rp_vfu_region){ .size_bytes = 0x1000, .readable = true, .writable = true, .fd = -1,
-						.io_fds = d->io_fds, .io_fds_count = 2, .read = read_bytes,
-						.write = write_bytes };
-	d->regions[2] = (struct rp_vfu_region){ .size_bytes = 0x10000, .readable = true, .writable = true,
-						.fd = device->sparse_fd, .areas = d->areas, .areas_count = 2 };
-	d->regions[4] = (struct rp_vfu_region){ .size_bytes = 0x2000, .readable = true,
-						.fd = device->memory_fd, .fd_offset_bytes = 0x1000 };
-	d->regions[7] = (struct rp_vfu_region){ .size_bytes = 256, .readable = true, .writable = true, .fd = -1,
-						.read = read_bytes, .write = write_bytes };
-	d->irqs[0] = (struct rp_vfu_irq_type){ .count = 1, .flags = 0x7 };
-	d->irqs[2] = (struct rp_vfu_irq_type){ .count = DEVICE_MSIX_COUNT, .flags = 0x9 };
-	d->irqs[3] = (struct rp_vfu_irq_type){ .count = 1, .flags = 0x1 };
-	d->irqs[4] = (struct rp_vfu_irq_type){ .count = DEVICE_REQ_COUNT, .flags = 0x3 };
-	d->config = (struct rp_vfu_server_config){ .socket_path = test_socket_path(), .regions_count = 9,
-						   .regions = d->regions, .irqs_count = 5, .irqs = d->irqs,
-						   .pci = true, .resettable = true };
+	d->io_fds[0] = (struct rp_vfu_io_fd){.offset_bytes = 0x10, .size_bytes = 4, .fd = device->kick_fds[0]};
+	d->io_fds[1] = (struct rp_vfu_io_fd){.offset_bytes = 0x20, .size_bytes = 0, .fd = device->kick_fds[1]};
+	d->areas[0] = (struct rp_vfu_area){.offset_bytes = 0x1000, .size_bytes = 0x1000};
+	d->areas[1] = (struct rp_vfu_area){.offset_bytes = 0x4000, .size_bytes = 0x2000};
+	d->regions[0] = (struct rp_vfu_region){.size_bytes = 0x1000,
+					       .readable = true,
+					       .writable = true,
+					       .fd = -1,
+					       .io_fds = d->io_fds,
+					       .io_fds_count = 2,
+					       .read = read_bytes,
+					       .write = write_bytes};
+	d->regions[2] = (struct rp_vfu_region){.size_bytes = 0x10000,
+					       .readable = true,
+					       .writable = true,
+					       .fd = device->sparse_fd,
+					       .areas = d->areas,
+					       .areas_count = 2};
+	d->regions[4] = (struct rp_vfu_region){
+		.size_bytes = 0x2000, .readable = true, .fd = device->memory_fd, .fd_offset_bytes = 0x1000};
+	d->regions[7] = (struct rp_vfu_region){.size_bytes = 256,
+					       .readable = true,
+					       .writable = true,
+					       .fd = -1,
+					       .read = read_bytes,
+					       .write = write_bytes};
+	d->irqs[0] = (struct rp_vfu_irq_type){.count = 1, .flags = 0x7};
+	d->irqs[2] = (struct rp_vfu_irq_type){.count = DEVICE_MSIX_COUNT, .flags = 0x9};
+	d->irqs[3] = (struct rp_vfu_irq_type){.count = 1, .flags = 0x1};
+	d->irqs[4] = (struct rp_vfu_irq_type){.count = DEVICE_REQ_COUNT, .flags = 0x3};
+	d->config = (struct rp_vfu_server_config){.socket_path = test_socket_path(),
+						  .regions_count = 9,
+						  .regions = d->regions,
+						  .irqs_count = 5,
+						  .irqs = d->irqs,
+						  .pci = true,
+						  .resettable = true};
 }
 
 void
@@ -172,7 +189,7 @@ device_turn(void *ctx)
 void
 device_connect(struct device *device, struct peer *peer)
 {
-	*peer = (struct peer){ .turn = device_turn, .ctx = device };
+	*peer = (struct peer){.turn = device_turn, .ctx = device};
 	peer_connect(peer, test_socket_path());
 	device_turn(device);
 }
@@ -182,7 +199,7 @@ device_negotiate(struct peer *peer)
 {
 	static const char text[] = "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,"
 				   "\"max_dma_maps\":65535,\"pgsizes\":4096}}";
-	static const uint8_t version[] = { U16(0), U16(1) };
+	static const uint8_t version[] = {U16(0), U16(1)};
 	struct peer_msg *reply = malloc(sizeof(*reply));
 	uint8_t payload[sizeof(version) + sizeof(text)];
 

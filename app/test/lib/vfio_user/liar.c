@@ -19,7 +19,7 @@ liar_reply(struct liar *liar, const struct peer_msg *command, const void *payloa
 void
 liar_error(struct liar *liar, const struct peer_msg *command, uint32_t error)
 {
-	const uint8_t reply[] = { HEADER(command->id, command->command, 16, ERROR_REPLY, error) };
+	const uint8_t reply[] = {HEADER(command->id, command->command, 16, ERROR_REPLY, error)};
 
 	(void)peer_send(&liar->peer, reply, sizeof(reply), NULL, 0);
 }
@@ -27,12 +27,11 @@ liar_error(struct liar *liar, const struct peer_msg *command, uint32_t error)
 static void
 honest_region_info(struct liar *liar, const struct peer_msg *command)
 {
-	static const uint8_t registers[] = { U32(32), U32(3), U32(0), U32(0), U64(0x1000), U64(0) };
-	static const uint8_t config[] = { U32(32), U32(3), U32(7), U32(0), U64(256), U64(0) };
-	static const uint8_t memory[] = { U32(32), U32(7), U32(4), U32(0), U64(0x2000), U64(0x1000) };
-	static const uint8_t sparse[] = { U32(80), U32(0xf), U32(2), U32(32), U64(0x10000), U64(0), U16(1), U16(1),
-			U32(0),
-					  U32(2), U32(0), U64(0x1000), U64(0x1000), U64(0x4000), U64(0x2000) };
+	static const uint8_t registers[] = {U32(32), U32(3), U32(0), U32(0), U64(0x1000), U64(0)};
+	static const uint8_t config[] = {U32(32), U32(3), U32(7), U32(0), U64(256), U64(0)};
+	static const uint8_t memory[] = {U32(32), U32(7), U32(4), U32(0), U64(0x2000), U64(0x1000)};
+	static const uint8_t sparse[] = {REGION(80, 0xf, 2, 32, 0x10000, 0), SPARSE(2), AREA(0x1000, 0x1000),
+					 AREA(0x4000, 0x2000)};
 	uint32_t index;
 
 	memcpy(&index, command->payload + 8, sizeof(index));
@@ -45,7 +44,7 @@ honest_region_info(struct liar *liar, const struct peer_msg *command)
 	} else if (index == 2) {
 		liar_reply(liar, command, sparse, sizeof(sparse), &liar->file_fd, 1);
 	} else {
-		const uint8_t absent[] = { U32(32), U32(0), U32(index), U32(0), U64(0), U64(0) };
+		const uint8_t absent[] = {U32(32), U32(0), U32(index), U32(0), U64(0), U64(0)};
 
 		liar_reply(liar, command, absent, sizeof(absent), NULL, 0);
 	}
@@ -66,13 +65,11 @@ honest_read(struct liar *liar, const struct peer_msg *command)
 void
 liar_honest(struct liar *liar, const struct peer_msg *command)
 {
-	static const uint8_t version[] = { U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i', 't',
-			'i', 'e',
-					   's', '"', ':', '{', '"', 'm', 'a', 'x', '_', 'm', 's', 'g', '_', 'f',
-					   'd', 's',
-					   '"', ':', '8', '}', '}', 0 };
-	static const uint8_t device_info[] = { U32(16), U32(3), U32(9), U32(5) };
-	uint8_t irq_info[] = { U32(16), U32(9), U32(0), U32(40) };
+	static const uint8_t version[] = {U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i', 't',
+					  'i',	  'e',	  's', '"', ':', '{', '"', 'm', 'a', 'x', '_', 'm', 's',
+					  'g',	  '_',	  'f', 'd', 's', '"', ':', '8', '}', '}', 0};
+	static const uint8_t device_info[] = {U32(16), U32(3), U32(9), U32(5)};
+	uint8_t irq_info[] = {U32(16), U32(9), U32(0), U32(40)};
 
 	switch (command->command) {
 	case 1:
@@ -108,7 +105,7 @@ serve(void *arg)
 	struct peer_msg *command = malloc(sizeof(*command));
 	struct liar *liar = arg;
 
-	liar->peer = (struct peer){ .fd = accept4(liar->listen_fd, NULL, NULL, SOCK_CLOEXEC) };
+	liar->peer = (struct peer){.fd = accept4(liar->listen_fd, NULL, NULL, SOCK_CLOEXEC)};
 	while (peer_receive(&liar->peer, command)) {
 		bool theirs = liar->answer != NULL && (command->command != 1 || liar->lie_from_version);
 
@@ -128,7 +125,7 @@ serve(void *arg)
 void
 liar_start(struct liar *liar, bool (*answer)(struct liar *liar, const struct peer_msg *command))
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	test_leaks_read(&liar->before);
 	liar->answer = answer;
@@ -161,7 +158,7 @@ liar_stop(struct liar *liar)
 struct rp_vfu_client *
 liar_client(struct liar *liar, bool (*answer)(struct liar *liar, const struct peer_msg *command))
 {
-	const struct rp_vfu_client_config config = { .socket_path = test_socket_path(), .timeout_ms = 2000 };
+	const struct rp_vfu_client_config config = {.socket_path = test_socket_path(), .timeout_ms = 2000};
 	struct rp_vfu_client *client = NULL;
 	struct rp_wire_why why;
 

@@ -15,7 +15,7 @@
 void
 peer_connect(struct peer *peer, const char *path)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
 	peer->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -35,7 +35,7 @@ peer_close(struct peer *peer)
 static void
 wait_for(struct peer *peer, short events)
 {
-	struct pollfd socket = { .fd = peer->fd, .events = events };
+	struct pollfd socket = {.fd = peer->fd, .events = events};
 	unsigned int turns;
 
 	if (peer->turn == NULL) {
@@ -54,8 +54,8 @@ send_some(struct peer *peer, const uint8_t *bytes, size_t size_bytes, const int 
 		char bytes[CMSG_SPACE(sizeof(int) * PEER_FDS_MAX)];
 		struct cmsghdr align;
 	} control;
-	struct iovec iov = { .iov_base = (void *)bytes, .iov_len = size_bytes };
-	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct iovec iov = {.iov_base = (void *)bytes, .iov_len = size_bytes};
+	struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
 
 	if (fds_count > 0) {
 		struct cmsghdr *rights;
@@ -189,7 +189,7 @@ peer_msg_close(struct peer_msg *msg)
 bool
 peer_is_silent(struct peer *peer)
 {
-	struct pollfd socket = { .fd = peer->fd, .events = POLLIN };
+	struct pollfd socket = {.fd = peer->fd, .events = POLLIN};
 	unsigned int turns;
 
 	for (turns = 0; turns < 16 && peer->turn != NULL; turns++)

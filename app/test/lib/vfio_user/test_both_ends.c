@@ -30,8 +30,8 @@ static void *
 serve(void *arg)
 {
 	struct pollfd fds[] = {
-		{ .fd = rp_vfu_server_fd(device.server), .events = POLLIN },
-		{ .fd = stop_fd, .events = POLLIN },
+		{.fd = rp_vfu_server_fd(device.server), .events = POLLIN},
+		{.fd = stop_fd, .events = POLLIN},
 	};
 
 	(void)arg;
@@ -43,7 +43,7 @@ serve(void *arg)
 static void
 connect_client(void)
 {
-	const struct rp_vfu_client_config config = { .socket_path = test_socket_path(), .timeout_ms = 5000 };
+	const struct rp_vfu_client_config config = {.socket_path = test_socket_path(), .timeout_ms = 5000};
 
 	assert_int_equal(rp_vfu_client_create(&config, NULL, NULL, &client, &why), 0);
 }
@@ -174,7 +174,7 @@ poll_memory(void *arg)
 static void
 test_memory_under_a_data_path(void **state)
 {
-	struct data_path path = { .stop = 0 };
+	struct data_path path = {.stop = 0};
 	int fd = test_memfd(0x1000, false);
 	const uint32_t word = 0x600d600d;
 	unsigned int round;
@@ -208,7 +208,7 @@ static struct {
 	pthread_barrier_t barrier;
 	int fd;
 	bool stop;
-} signaller = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };
+} signaller = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
 static void
 keep_a_duplicate(void *ctx, uint32_t irq_index, uint32_t vector, int eventfd)
@@ -242,9 +242,9 @@ signal_at_each_barrier(void *arg)
 static void
 test_no_signal_is_lost_between_mask_and_unmask(void **state)
 {
-	static const uint8_t attach[] = { U32(20), U32(0x24), U32(4), U32(0), U32(1) };
-	static const uint8_t mask[] = { U32(20), U32(0x9), U32(4), U32(0), U32(1) };
-	static const uint8_t unmask[] = { U32(20), U32(0x11), U32(4), U32(0), U32(1) };
+	static const uint8_t attach[] = {U32(20), U32(0x24), U32(4), U32(0), U32(1)};
+	static const uint8_t mask[] = {U32(20), U32(0x9), U32(4), U32(0), U32(1)};
+	static const uint8_t unmask[] = {U32(20), U32(0x11), U32(4), U32(0), U32(1)};
 	static struct peer_msg reply;
 	struct rp_vfu_server_ops ops = device_ops;
 	int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -283,7 +283,7 @@ test_no_signal_is_lost_between_mask_and_unmask(void **state)
 static void
 test_second_client_and_successor(void **state)
 {
-	const struct rp_vfu_client_config config = { .socket_path = test_socket_path(), .timeout_ms = 5000 };
+	const struct rp_vfu_client_config config = {.socket_path = test_socket_path(), .timeout_ms = 5000};
 	struct rp_vfu_client *second = NULL;
 	unsigned int round;
 	uint32_t value;
@@ -321,8 +321,8 @@ test_transfer_larger_than_a_message(void **state)
 	for (i = 0; i < bytes; i++)
 		out[i] = (uint8_t)(i * 7 + i / 256);
 	device_describe(&device, &description);
-	description.regions[2] = (struct rp_vfu_region){ .size_bytes = region_bytes, .readable = true,
-							 .writable = true, .fd = big_fd };
+	description.regions[2] =
+		(struct rp_vfu_region){.size_bytes = region_bytes, .readable = true, .writable = true, .fd = big_fd};
 	device_restart(&device, &description);
 	start();
 	assert_int_equal(rp_vfu_client_region_write(client, 2, 3, bytes, out, &why), 0);

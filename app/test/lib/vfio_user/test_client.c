@@ -14,7 +14,7 @@ static struct liar liar;
 static struct rp_vfu_client_config
 config_of(uint32_t timeout_ms)
 {
-	return (struct rp_vfu_client_config){ .socket_path = test_socket_path(), .timeout_ms = timeout_ms };
+	return (struct rp_vfu_client_config){.socket_path = test_socket_path(), .timeout_ms = timeout_ms};
 }
 
 /* Create fails, with these words, and leaves nothing. */
@@ -23,7 +23,7 @@ assert_create_fails(bool (*answer)(struct liar *l, const struct peer_msg *comman
 {
 	const struct rp_vfu_client_config config = config_of(300);
 	struct rp_vfu_client *client = NULL;
-	struct rp_wire_why why = { .text = "" };
+	struct rp_wire_why why = {.text = ""};
 
 	liar.lie_from_version = true;
 	liar_start(&liar, answer);
@@ -39,7 +39,7 @@ check_offer(struct liar *l, const struct peer_msg *command)
 {
 	static const char text[] = "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,"
 				   "\"max_dma_maps\":65535,\"pgsizes\":9223372036854771712}}";
-	static const uint8_t start[] = { HEADER(0, 1, 16 + 4 + sizeof(text), COMMAND, 0), U16(0), U16(1) };
+	static const uint8_t start[] = {HEADER(0, 1, 16 + 4 + sizeof(text), COMMAND, 0), U16(0), U16(1)};
 
 	if (command->command != 1)
 		return false;
@@ -106,7 +106,7 @@ silence(struct liar *l, const struct peer_msg *command)
 static bool
 other_major(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t version[] = { U16(1), U16(0), '{', '}', 0 };
+	static const uint8_t version[] = {U16(1), U16(0), '{', '}', 0};
 
 	liar_reply(l, command, version, sizeof(version), NULL, 0);
 	return true;
@@ -115,7 +115,7 @@ other_major(struct liar *l, const struct peer_msg *command)
 static bool
 higher_minor(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t version[] = { U16(0), U16(2), '{', '}', 0 };
+	static const uint8_t version[] = {U16(0), U16(2), '{', '}', 0};
 
 	liar_reply(l, command, version, sizeof(version), NULL, 0);
 	return true;
@@ -124,7 +124,7 @@ higher_minor(struct liar *l, const struct peer_msg *command)
 static bool
 no_nul(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t version[] = { U16(0), U16(1), '{', '}' };
+	static const uint8_t version[] = {U16(0), U16(1), '{', '}'};
 
 	liar_reply(l, command, version, sizeof(version), NULL, 0);
 	return true;
@@ -133,11 +133,9 @@ no_nul(struct liar *l, const struct peer_msg *command)
 static bool
 below_the_floor(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t version[] = { U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i', 't',
-			'i', 'e',
-					   's', '"', ':', '{', '"', 'p', 'g', 's', 'i', 'z', 'e', 's', '"', ':',
-					   '0', '}',
-					   '}', 0 };
+	static const uint8_t version[] = {U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l',
+					  'i',	  't',	  'i', 'e', 's', '"', ':', '{', '"', 'p', 'g',
+					  's',	  'i',	  'z', 'e', 's', '"', ':', '0', '}', '}', 0};
 
 	liar_reply(l, command, version, sizeof(version), NULL, 0);
 	return true;
@@ -158,8 +156,8 @@ too_long(struct liar *l, const struct peer_msg *command)
 static bool
 with_descriptors(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t version[] = { U16(0), U16(1), '{', '}', 0 };
-	const int fds[] = { l->file_fd, l->file_fd, l->file_fd };
+	static const uint8_t version[] = {U16(0), U16(1), '{', '}', 0};
+	const int fds[] = {l->file_fd, l->file_fd, l->file_fd};
 
 	liar_reply(l, command, version, sizeof(version), fds, 3);
 	return true;
@@ -168,7 +166,7 @@ with_descriptors(struct liar *l, const struct peer_msg *command)
 static bool
 too_many_descriptors(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t version[] = { U16(0), U16(1), '{', '}', 0 };
+	static const uint8_t version[] = {U16(0), U16(1), '{', '}', 0};
 	int fds[17];
 	unsigned int i;
 
@@ -181,7 +179,7 @@ too_many_descriptors(struct liar *l, const struct peer_msg *command)
 static bool
 no_header(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t junk[] = { HEADER(0, 1, 3, REPLY, 0) };
+	static const uint8_t junk[] = {HEADER(0, 1, 3, REPLY, 0)};
 
 	(void)command;
 	(void)peer_send(&l->peer, junk, sizeof(junk), NULL, 0);
@@ -208,7 +206,7 @@ test_servers_that_answer_version_badly(void **state)
 static bool
 without_a_text(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t version[] = { U16(0), U16(0) };
+	static const uint8_t version[] = {U16(0), U16(0)};
 
 	if (command->command != 1)
 		return false;
@@ -233,11 +231,9 @@ test_server_without_a_text_gets_the_defaults(void **state)
 static bool
 takes_no_descriptors(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t version[] = { U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i', 't',
-			'i', 'e',
-					   's', '"', ':', '{', '"', 'm', 'a', 'x', '_', 'm', 's', 'g', '_', 'f',
-					   'd', 's',
-					   '"', ':', '0', '}', '}', 0 };
+	static const uint8_t version[] = {U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i', 't',
+					  'i',	  'e',	  's', '"', ':', '{', '"', 'm', 'a', 'x', '_', 'm', 's',
+					  'g',	  '_',	  'f', 'd', 's', '"', ':', '0', '}', '}', 0};
 
 	if (command->command != 1)
 		return false;

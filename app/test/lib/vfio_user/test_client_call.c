@@ -25,8 +25,8 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 static struct rp_vfu_client *
 connect_client(bool (*answer)(struct liar *l, const struct peer_msg *command), uint32_t timeout_ms)
 {
-	const struct rp_vfu_client_config config = { .socket_path = test_socket_path(), .timeout_ms = timeout_ms };
-	const struct rp_vfu_client_ops ops = { .disconnected = on_disconnected };
+	const struct rp_vfu_client_config config = {.socket_path = test_socket_path(), .timeout_ms = timeout_ms};
+	const struct rp_vfu_client_ops ops = {.disconnected = on_disconnected};
 	struct rp_vfu_client *client = NULL;
 	struct rp_wire_why why;
 
@@ -103,7 +103,7 @@ test_server_that_leaves(void **state)
 static bool
 half_a_reply(struct liar *l, const struct peer_msg *command)
 {
-	const uint8_t reply[] = { HEADER(command->id, command->command, 32, REPLY, 0), U32(16) };
+	const uint8_t reply[] = {HEADER(command->id, command->command, 32, REPLY, 0), U32(16)};
 
 	(void)peer_send(&l->peer, reply, sizeof(reply), NULL, 0);
 	peer_close(&l->peer);
@@ -124,7 +124,7 @@ test_server_that_leaves_in_the_middle(void **state)
 static bool
 wrong_id(struct liar *l, const struct peer_msg *command)
 {
-	const uint8_t reply[] = { HEADER(command->id + 1, command->command, 16, REPLY, 0) };
+	const uint8_t reply[] = {HEADER(command->id + 1, command->command, 16, REPLY, 0)};
 
 	return peer_send(&l->peer, reply, sizeof(reply), NULL, 0);
 }
@@ -170,7 +170,7 @@ test_second_reply_is_of_nobody(void **state)
 static bool
 wrong_command(struct liar *l, const struct peer_msg *command)
 {
-	const uint8_t reply[] = { HEADER(command->id, 7, 16, REPLY, 0) };
+	const uint8_t reply[] = {HEADER(command->id, 7, 16, REPLY, 0)};
 
 	return command->command == 13 && peer_send(&l->peer, reply, sizeof(reply), NULL, 0);
 }
@@ -196,8 +196,8 @@ static const struct {
 	uint32_t wire;
 	int error;
 } errors[] = {
-	{ EEXIST, -EEXIST }, { EINVAL, -EINVAL }, { EOPNOTSUPP, -ENOTSUP }, { 4095, -4095 }, { 0, -EIO },
-	{ 4096, -EIO }, { UINT32_MAX, -EIO }, { ENOTCONN, -EIO }, { ETIMEDOUT, -EIO }, { EBADMSG, -EIO },
+	{EEXIST, -EEXIST}, {EINVAL, -EINVAL},  {EOPNOTSUPP, -ENOTSUP}, {4095, -4095},	  {0, -EIO},
+	{4096, -EIO},	   {UINT32_MAX, -EIO}, {ENOTCONN, -EIO},       {ETIMEDOUT, -EIO}, {EBADMSG, -EIO},
 };
 
 static bool
@@ -229,7 +229,7 @@ static bool
 is_refusal(struct liar *l, uint16_t id, uint16_t command, uint32_t error)
 {
 	static struct peer_msg reply;
-	const uint8_t refusal[] = { HEADER(id, command, 16, ERROR_REPLY, error) };
+	const uint8_t refusal[] = {HEADER(id, command, 16, ERROR_REPLY, error)};
 
 	return peer_receive(&l->peer, &reply) && reply.size_bytes == sizeof(refusal) &&
 	       memcmp(reply.bytes, refusal, sizeof(refusal)) == 0;
@@ -239,9 +239,8 @@ is_refusal(struct liar *l, uint16_t id, uint16_t command, uint32_t error)
 static bool
 commands_first(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t access[] = { U64(0x1000), U64(16), 'd', 'a', 't', 'a', 'd', 'a', 't', 'a', 'd', 'a',
-			't', 'a',
-					  'd', 'a', 't', 'a' };
+	static const uint8_t access[] = {U64(0x1000), U64(16), 'd', 'a', 't', 'a', 'd', 'a', 't',
+					 'a',	      'd',     'a', 't', 'a', 'd', 'a', 't', 'a'};
 	bool *answered = l->ctx;
 
 	if (command->command != 13)
@@ -345,7 +344,7 @@ test_flood_of_commands_has_an_end(void **state)
 static bool
 in_drops(struct liar *l, const struct peer_msg *command)
 {
-	const uint8_t reply[] = { HEADER(command->id, command->command, 16, REPLY, 0) };
+	const uint8_t reply[] = {HEADER(command->id, command->command, 16, REPLY, 0)};
 	unsigned int i;
 
 	for (i = 0; i < sizeof(reply); i++) {

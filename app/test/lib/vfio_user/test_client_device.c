@@ -13,9 +13,9 @@ static struct rp_wire_why why;
 static bool
 check_commands(struct liar *l, const struct peer_msg *command)
 {
-	static const uint8_t device_info[] = { U32(16), U32(0), U32(0), U32(0) };
-	static const uint8_t region_info[] = { U32(1024), U32(0), U32(2), U32(0), U64(0), U64(0) };
-	static const uint8_t irq_info[] = { U32(16), U32(0), U32(2), U32(0) };
+	static const uint8_t device_info[] = {U32(16), U32(0), U32(0), U32(0)};
+	static const uint8_t region_info[] = {U32(1024), U32(0), U32(2), U32(0), U64(0), U64(0)};
+	static const uint8_t irq_info[] = {U32(16), U32(0), U32(2), U32(0)};
 	unsigned int *right = l->ctx;
 
 	if ((command->command == 4 && command->payload_bytes == sizeof(device_info) &&
@@ -97,13 +97,13 @@ many_areas(struct liar *l, const struct peer_msg *command)
 	argsz = l->ctx != NULL ? 70000 : sizeof(reply);
 	memcpy(&room, command->payload, sizeof(room));
 	{
-		const uint8_t head[] = { U32(argsz), U32(0xf), U32(2), U32(32), U64(0x200000), U64(0), U16(1), U16(1),
-					 U32(0), U32(200), U32(0) };
+		const uint8_t head[] = {U32(argsz), U32(0xf), U32(2), U32(32),	U64(0x200000), U64(0),
+					U16(1),	    U16(1),   U32(0), U32(200), U32(0)};
 
 		memcpy(reply, head, sizeof(head));
 	}
 	for (i = 0; i < 200; i++) {
-		const uint8_t area[] = { U64(i * 0x2000), U64(0x1000) };
+		const uint8_t area[] = {U64(i * 0x2000), U64(0x1000)};
 
 		memcpy(reply + 48 + i * 16, area, sizeof(area));
 	}
@@ -191,10 +191,10 @@ assert_lie(uint16_t command, const uint8_t *payload, size_t payload_bytes, unsig
 	liar_stop(&liar);
 }
 
-#define LIE(command, fds_count, words, ...) \
-	do { \
-		static const uint8_t bytes_[] = { __VA_ARGS__ }; \
-		assert_lie(command, bytes_, sizeof(bytes_), fds_count, words); \
+#define LIE(command, fds_count, words, ...)                                                                            \
+	do {                                                                                                           \
+		static const uint8_t bytes_[] = {__VA_ARGS__};                                                         \
+		assert_lie(command, bytes_, sizeof(bytes_), fds_count, words);                                         \
 	} while (0)
 
 static void
@@ -228,12 +228,11 @@ test_lies_about_regions(void **state)
 	LIE(5, 1, "region 2: descriptors: 1, expected 0", U32(32), U32(3), U32(2), U32(0), U64(0x1000), U64(0));
 	LIE(5, 2, "descriptors: 2, expected at most 1", U32(32), U32(7), U32(2), U32(0), U64(0x1000), U64(0));
 	LIE(5, 1, "region 2: descriptor: the file ends at 0x10000", U32(32), U32(7), U32(2), U32(0), U64(0x20000),
-			U64(0));
+	    U64(0));
 	LIE(5, 1, "region 2: size: 0x3000 of a BAR", U32(32), U32(7), U32(2), U32(0), U64(0x3000), U64(0));
 	LIE(5, 1, "region 2: index: 4, asked for 2", U32(32), U32(7), U32(4), U32(0), U64(0x1000), U64(0));
 	LIE(5, 1, "region 2: capabilities: the chain is a loop", U32(40), U32(0xf), U32(2), U32(32), U64(0x1000),
-			U64(0),
-	    U16(9), U16(1), U32(32));
+	    U64(0), U16(9), U16(1), U32(32));
 	LIE(5, 0, "region 2: argsz: 40, in a reply of 32 bytes", U32(40), U32(3), U32(2), U32(0), U64(0x1000), U64(0));
 	LIE(5, 0, "argsz: 24, expected at least 32", U32(24), U32(3), U32(2), U32(0), U64(0x1000), U64(0));
 	LIE(5, 0, "payload: 0 bytes, expected 32 to 65536", );

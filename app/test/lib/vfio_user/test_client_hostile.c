@@ -22,8 +22,7 @@ static uint8_t bytes[8192];
 static void
 fill(void)
 {
-	static const uint32_t odd[] = { 0, 1, 2, 3, 7, 15, 16, 24, 32, 40, 56, 80, 0x1000, 0x4000, 0x10000,
-			UINT32_MAX };
+	static const uint32_t odd[] = {0, 1, 2, 3, 7, 15, 16, 24, 32, 40, 56, 80, 0x1000, 0x4000, 0x10000, UINT32_MAX};
 	unsigned int at;
 
 	for (at = 0; at + 4 <= sizeof(bytes); at += 4) {
@@ -36,7 +35,7 @@ fill(void)
 static bool
 anything(struct liar *l, const struct peer_msg *command)
 {
-	static const uint32_t sizes[] = { 0, 1, 4, 8, 15, 16, 17, 24, 31, 32, 33, 40, 48, 56, 64, 80, 96, 4100, 8192 };
+	static const uint32_t sizes[] = {0, 1, 4, 8, 15, 16, 17, 24, 31, 32, 33, 40, 48, 56, 64, 80, 96, 4100, 8192};
 	uint32_t size_bytes = sizes[(size_t)rand_r(&seed) % 19];
 	uint16_t id = command->id, number = command->command;
 	uint32_t flags = REPLY;
@@ -116,7 +115,7 @@ junk(struct liar *l, const struct peer_msg *command)
 		bytes[at] = (uint8_t)(rand_r(&seed) % 3 == 0 ? rand_r(&seed) : 0);
 	/* A size that a message can have, else framing is lost at once. */
 	if (rand_r(&seed) % 2 == 0) {
-		const uint8_t size[] = { U32(16 + rand_r(&seed) % 32) };
+		const uint8_t size[] = {U32(16 + rand_r(&seed) % 32)};
 
 		memcpy(bytes + 4, size, sizeof(size));
 	}
@@ -163,7 +162,7 @@ with_descriptors(struct liar *l, const struct peer_msg *command)
 static void
 test_unwanted_descriptors(void **state)
 {
-	static const unsigned int counts[] = { 1, 2, 16, 17, 18 };
+	static const unsigned int counts[] = {1, 2, 16, 17, 18};
 	unsigned int i;
 
 	(void)state;

@@ -59,19 +59,21 @@ ask(const uint8_t *payload, size_t payload_bytes, unsigned int fds_count, uint64
 	return rc < 0 ? rc : kick;
 }
 
-#define HEAD(argsz, count) U32(argsz), U32(0), U32(0), U32(count)
-#define PLACE(offset, size, index, type, flags) \
-	U64(offset), U64(size), U32(index), U32(type), U32(flags), U32(0), U64(0)
+#define HEAD(argsz, count) PLACES(argsz, 0, count)
 
 static void
 test_places(void **state)
 {
-	static const uint8_t list[] = { HEAD(216, 5), PLACE(0x10, 4, 1, 1, 0), PLACE(0x10, 4, 1, 0, 1),
-					PLACE(0x10, 4, 1, 0, 0), PLACE(0x20, 0, 0, 0, 0), PLACE(0x30, 2, 1, 0, 0) };
-	static const uint8_t none[] = { HEAD(16, 0) };
+	static const uint8_t list[] = {HEAD(216, 5),
+				       PLACE(0x10, 4, 1, 1, 0),
+				       PLACE(0x10, 4, 1, 0, 1),
+				       PLACE(0x10, 4, 1, 0, 0),
+				       PLACE(0x20, 0, 0, 0, 0),
+				       PLACE(0x30, 2, 1, 0, 0)};
+	static const uint8_t none[] = {HEAD(16, 0)};
 	/* Entries of a later revision, 8 bytes longer. */
-	static const uint8_t longer[] = { HEAD(112, 2), PLACE(0x10, 4, 0, 0, 0), U64(0), PLACE(0x20, 4, 1, 0, 0),
-			U64(0) };
+	static const uint8_t longer[] = {HEAD(112, 2), PLACE(0x10, 4, 0, 0, 0), U64(0), PLACE(0x20, 4, 1, 0, 0),
+					 U64(0)};
 
 	(void)state;
 	assert_int_equal(ask(list, sizeof(list), 2, 0x10, 4), 1);
@@ -103,10 +105,10 @@ assert_lie(const uint8_t *payload, size_t payload_bytes, unsigned int fds_count,
 		fail_msg("'%s' does not say '%s'", why.text, words);
 }
 
-#define LIE(fds_count, words, ...) \
-	do { \
-		static const uint8_t bytes_[] = { __VA_ARGS__ }; \
-		assert_lie(bytes_, sizeof(bytes_), fds_count, words); \
+#define LIE(fds_count, words, ...)                                                                                     \
+	do {                                                                                                           \
+		static const uint8_t bytes_[] = {__VA_ARGS__};                                                         \
+		assert_lie(bytes_, sizeof(bytes_), fds_count, words);                                                  \
 	} while (0)
 
 static void

@@ -37,10 +37,10 @@ assert_sent(const uint8_t *vector, size_t vector_bytes, unsigned int fds_count)
 	assert_int_equal(last.fds_count, fds_count);
 }
 
-#define SENT(fds_count, ...) \
-	do { \
-		static const uint8_t bytes_[] = { __VA_ARGS__ }; \
-		assert_sent(bytes_, sizeof(bytes_), fds_count); \
+#define SENT(fds_count, ...)                                                                                           \
+	do {                                                                                                           \
+		static const uint8_t bytes_[] = {__VA_ARGS__};                                                         \
+		assert_sent(bytes_, sizeof(bytes_), fds_count);                                                        \
 	} while (0)
 
 static void
@@ -132,10 +132,10 @@ assert_lie(int command, const uint8_t *payload, size_t payload_bytes, unsigned i
 	liar_stop(&liar);
 }
 
-#define LIE(command, fds_count, words, ...) \
-	do { \
-		static const uint8_t bytes_[] = { __VA_ARGS__ }; \
-		assert_lie(command, bytes_, sizeof(bytes_), fds_count, words); \
+#define LIE(command, fds_count, words, ...)                                                                            \
+	do {                                                                                                           \
+		static const uint8_t bytes_[] = {__VA_ARGS__};                                                         \
+		assert_lie(command, bytes_, sizeof(bytes_), fds_count, words);                                         \
 	} while (0)
 
 static void

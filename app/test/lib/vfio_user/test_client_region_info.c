@@ -13,7 +13,7 @@
 
 /* Descriptions of regions, most of them lies. */
 
-#define HEAD(flags, index, cap, size, offset) U32(0), U32(flags), U32(index), U32(cap), U64(size), U64(offset)
+#define HEAD(flags, index, cap, size, offset) REGION(0, flags, index, cap, size, offset)
 
 static int
 parse(const uint8_t *bytes, size_t size_bytes, uint32_t region, bool bar, struct rp_vfu_region_reply *ret_reply,
@@ -34,24 +34,24 @@ static void
 assert_lie(const uint8_t *bytes, size_t size_bytes, const char *words)
 {
 	struct rp_vfu_region_reply reply;
-	struct rp_wire_why why = { .text = "" };
+	struct rp_wire_why why = {.text = ""};
 
 	assert_int_equal(parse(bytes, size_bytes, 2, true, &reply, &why), -EBADMSG);
 	if (strstr(why.text, words) == NULL)
 		fail_msg("'%s' does not say '%s'", why.text, words);
 }
 
-#define LIE(words, ...) \
-	do { \
-		const uint8_t bytes_[] = { __VA_ARGS__ }; \
-		assert_lie(bytes_, sizeof(bytes_), words); \
+#define LIE(words, ...)                                                                                                \
+	do {                                                                                                           \
+		const uint8_t bytes_[] = {__VA_ARGS__};                                                                \
+		assert_lie(bytes_, sizeof(bytes_), words);                                                             \
 	} while (0)
 
 static void
 test_honest_descriptions(void **state)
 {
-	static const uint8_t plain[] = { HEAD(3, 2, 0, 0x1000, 0) };
-	static const uint8_t mapped[] = { HEAD(7, 2, 0, 0x4000, 0x1000) };
+	static const uint8_t plain[] = {HEAD(3, 2, 0, 0x1000, 0)};
+	static const uint8_t mapped[] = {HEAD(7, 2, 0, 0x4000, 0x1000)};
 	struct rp_vfu_region_reply reply;
 
 	(void)state;
@@ -66,8 +66,8 @@ static void
 test_chain_in_any_order(void **state)
 {
 	/* At 32 a stranger that ends the chain, at 40 the areas, at 72 a stranger where it begins. */
-	static const uint8_t sparse[] = { HEAD(0xf, 2, 72, 0x8000, 0), U16(3), U16(1), U32(0), U16(1), U16(1),
-					  U32(32), U32(1), U32(0), U64(0x1000), U64(0x1000), U16(99), U16(7), U32(40) };
+	static const uint8_t sparse[] = {HEAD(0xf, 2, 72, 0x8000, 0), CAP(3, 1, 0),  CAP(1, 1, 32), U32(1), U32(0),
+					 AREA(0x1000, 0x1000),	      CAP(99, 7, 40)};
 	struct rp_vfu_region_reply reply;
 
 	(void)state;
@@ -92,9 +92,6 @@ test_lies_about_the_region(void **state)
 	LIE("leave every file", HEAD(7, 2, 0, UINT64_C(1) << 63, 0));
 	LIE("size: 0x100 is not of whole pages, and mmap-able", HEAD(7, 2, 0, 0x100, 0));
 }
-
-#define SPARSE(count) U16(1), U16(1), U32(0), U32(count), U32(0)
-#define AREA(offset, size) U64(offset), U64(size)
 
 static void
 test_lies_about_areas(void **state)
@@ -136,7 +133,7 @@ static void
 test_huge_chain(void **state)
 {
 	uint8_t *bytes = calloc(1, 65536);
-	const uint8_t head[] = { HEAD(0xf, 2, 32, 0x8000, 0) };
+	const uint8_t head[] = {HEAD(0xf, 2, 32, 0x8000, 0)};
 	struct rp_vfu_region_reply reply;
 	struct rp_wire_why why;
 	uint32_t at;
@@ -145,7 +142,7 @@ test_huge_chain(void **state)
 	assert_non_null(bytes);
 	memcpy(bytes, head, sizeof(head));
 	for (at = 32; at < 65536; at += 8) {
-		const uint8_t cap[] = { U16(9), U16(1), U32(at + 8 == 65536 ? 0 : at + 8) };
+		const uint8_t cap[] = {U16(9), U16(1), U32(at + 8 == 65536 ? 0 : at + 8)};
 
 		memcpy(bytes + at, cap, sizeof(cap));
 	}
@@ -158,9 +155,9 @@ test_huge_chain(void **state)
 static void
 test_files(void **state)
 {
-	static const uint8_t mapped[] = { HEAD(7, 2, 0, 0x4000, 0x1000) };
-	static const uint8_t sparse[] = { HEAD(0xf, 2, 32, 0x8000, 0x1000), SPARSE(1), AREA(0x1000, 0x1000) };
-	static const uint8_t nothing[] = { HEAD(0xf, 2, 32, 0x8000, 0x1000), SPARSE(0) };
+	static const uint8_t mapped[] = {HEAD(7, 2, 0, 0x4000, 0x1000)};
+	static const uint8_t sparse[] = {HEAD(0xf, 2, 32, 0x8000, 0x1000), SPARSE(1), AREA(0x1000, 0x1000)};
+	static const uint8_t nothing[] = {HEAD(0xf, 2, 32, 0x8000, 0x1000), SPARSE(0)};
 	struct rp_vfu_region_reply reply;
 	struct rp_wire_why why;
 	int fd, zero_fd;
@@ -193,13 +190,13 @@ test_files(void **state)
 static void
 test_random_descriptions(void **state)
 {
-	static const uint32_t odd[] = { 0, 1, 2, 8, 32, 40, 48, 64, 0x1000, 0x2000, UINT32_MAX };
+	static const uint32_t odd[] = {0, 1, 2, 8, 32, 40, 48, 64, 0x1000, 0x2000, UINT32_MAX};
 	unsigned int seed = 3, round, at;
 	uint8_t bytes[160];
 
 	(void)state;
 	for (round = 0; round < 200000; round++) {
-		const uint8_t head[] = { HEAD(rand_r(&seed) % 16, 2, 32, 0x8000, 0) };
+		const uint8_t head[] = {HEAD(rand_r(&seed) % 16, 2, 32, 0x8000, 0)};
 		size_t size_bytes = 32 + (size_t)rand_r(&seed) % (sizeof(bytes) - 31);
 		struct rp_vfu_region_reply reply;
 

@@ -15,10 +15,10 @@ frame(const uint8_t *header, size_t *ret_bytes, struct rp_wire_why *why)
 static void
 test_framing(void **state)
 {
-	static const uint8_t good[] = { HEADER(0xaaaa, 9, 0x1234, COMMAND, 0) };
-	static const uint8_t reserved_flags[] = { HEADER(1, 9, 16, 0xffffffd1, 99) };
-	static const uint8_t too_short[] = { HEADER(1, 9, 15, COMMAND, 0) };
-	static const uint8_t bad_type[] = { HEADER(1, 9, 16, 0x2, 0) };
+	static const uint8_t good[] = {HEADER(0xaaaa, 9, 0x1234, COMMAND, 0)};
+	static const uint8_t reserved_flags[] = {HEADER(1, 9, 16, 0xffffffd1, 99)};
+	static const uint8_t too_short[] = {HEADER(1, 9, 15, COMMAND, 0)};
+	static const uint8_t bad_type[] = {HEADER(1, 9, 16, 0x2, 0)};
 	struct rp_wire_why why;
 	size_t bytes = 0;
 
@@ -37,8 +37,8 @@ test_framing(void **state)
 static void
 test_parse(void **state)
 {
-	static uint8_t bytes[] = { HEADER(0x1122, 0x3344, 20, 0x31, 0x55667788), 'd', 'a', 't', 'a' };
-	struct rp_wire_msg msg = { .bytes = bytes, .size_bytes = sizeof(bytes), .fds_count = 3 };
+	static uint8_t bytes[] = {HEADER(0x1122, 0x3344, 20, 0x31, 0x55667788), 'd', 'a', 't', 'a'};
+	struct rp_wire_msg msg = {.bytes = bytes, .size_bytes = sizeof(bytes), .fds_count = 3};
 	struct rp_vfu_msg_view view;
 
 	(void)state;
@@ -57,7 +57,7 @@ static int
 check_reply(const uint8_t *bytes, uint32_t size_bytes, unsigned int fds_count, uint16_t command,
 	    struct rp_wire_why *why)
 {
-	struct rp_wire_msg msg = { .bytes = (uint8_t *)bytes, .size_bytes = size_bytes, .fds_count = fds_count };
+	struct rp_wire_msg msg = {.bytes = (uint8_t *)bytes, .size_bytes = size_bytes, .fds_count = fds_count};
 	struct rp_vfu_msg_view view;
 
 	rp_vfu_msg_parse(&msg, &view);
@@ -67,10 +67,10 @@ check_reply(const uint8_t *bytes, uint32_t size_bytes, unsigned int fds_count, u
 static void
 test_replies(void **state)
 {
-	static const uint8_t info[] = { HEADER(1, 4, 32, REPLY, 0), U32(16), U32(0), U32(0), U32(0) };
-	static const uint8_t lying_argsz[] = { HEADER(1, 4, 32, REPLY, 0), U32(15), U32(0), U32(0), U32(0) };
-	static const uint8_t failed[] = { HEADER(1, 4, 16, ERROR_REPLY, 5) };
-	static const uint8_t failed_with_payload[] = { HEADER(1, 4, 20, ERROR_REPLY, 5), U32(0) };
+	static const uint8_t info[] = {HEADER(1, 4, 32, REPLY, 0), U32(16), U32(0), U32(0), U32(0)};
+	static const uint8_t lying_argsz[] = {HEADER(1, 4, 32, REPLY, 0), U32(15), U32(0), U32(0), U32(0)};
+	static const uint8_t failed[] = {HEADER(1, 4, 16, ERROR_REPLY, 5)};
+	static const uint8_t failed_with_payload[] = {HEADER(1, 4, 20, ERROR_REPLY, 5), U32(0)};
 	struct rp_wire_why why;
 
 	(void)state;

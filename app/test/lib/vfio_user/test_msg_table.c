@@ -15,24 +15,24 @@ static const struct expected {
 	const char *name;
 	uint32_t payload_min, payload_max, fds_max, reply_min;
 } expected[] = {
-	{ 1, "VERSION", 4, 4 + 4096, 0, 4 },
-	{ 2, "DMA_MAP", 32, 32, 1, 0 },
-	{ 3, "DMA_UNMAP", 24, 40, 0, 24 },
-	{ 4, "DEVICE_GET_INFO", 16, 24, 0, 16 },
-	{ 5, "DEVICE_GET_REGION_INFO", 32, 32, 0, 32 },
-	{ 6, "DEVICE_GET_REGION_IO_FDS", 16, 16, 0, 16 },
-	{ 7, "DEVICE_GET_IRQ_INFO", 16, 16, 0, 16 },
-	{ 8, "DEVICE_SET_IRQS", 20, 20 + 2048, 16, 0 },
-	{ 9, "REGION_READ", 16, 16, 0, 16 },
-	{ 10, "REGION_WRITE", 16, 16 + 1048576, 0, 16 },
-	{ 11, "DMA_READ", 16, 16, 0, 16 },
-	{ 12, "DMA_WRITE", 16, 16 + 1048576, 0, 16 },
-	{ 13, "DEVICE_RESET", 0, 0, 0, 0 },
-	{ 14, "DIRTY_PAGES", 8, 8 + 1048576, 0, 8 },
-	{ 15, "REGION_WRITE_MULTI", 8, 8 + 24 * 1024, 0, 8 },
-	{ 16, "DEVICE_FEATURE", 8, 8 + 1048576, 0, 8 },
-	{ 17, "MIG_DATA_READ", 8, 8, 0, 8 },
-	{ 18, "MIG_DATA_WRITE", 8, 8 + 1048576, 0, 0 },
+	{1, "VERSION", 4, 4 + 4096, 0, 4},
+	{2, "DMA_MAP", 32, 32, 1, 0},
+	{3, "DMA_UNMAP", 24, 40, 0, 24},
+	{4, "DEVICE_GET_INFO", 16, 24, 0, 16},
+	{5, "DEVICE_GET_REGION_INFO", 32, 32, 0, 32},
+	{6, "DEVICE_GET_REGION_IO_FDS", 16, 16, 0, 16},
+	{7, "DEVICE_GET_IRQ_INFO", 16, 16, 0, 16},
+	{8, "DEVICE_SET_IRQS", 20, 20 + 2048, 16, 0},
+	{9, "REGION_READ", 16, 16, 0, 16},
+	{10, "REGION_WRITE", 16, 16 + 1048576, 0, 16},
+	{11, "DMA_READ", 16, 16, 0, 16},
+	{12, "DMA_WRITE", 16, 16 + 1048576, 0, 16},
+	{13, "DEVICE_RESET", 0, 0, 0, 0},
+	{14, "DIRTY_PAGES", 8, 8 + 1048576, 0, 8},
+	{15, "REGION_WRITE_MULTI", 8, 8 + 24 * 1024, 0, 8},
+	{16, "DEVICE_FEATURE", 8, 8 + 1048576, 0, 8},
+	{17, "MIG_DATA_READ", 8, 8, 0, 8},
+	{18, "MIG_DATA_WRITE", 8, 8 + 1048576, 0, 0},
 };
 
 #define EXPECTED_COUNT (sizeof(expected) / sizeof(expected[0]))
@@ -143,7 +143,7 @@ static int
 check(const uint8_t *bytes, uint32_t size_bytes, unsigned int fds_count, enum rp_vfu_direction direction,
       enum rp_vfu_state at, struct rp_wire_why *why)
 {
-	struct rp_wire_msg msg = { .bytes = (uint8_t *)bytes, .size_bytes = size_bytes, .fds_count = fds_count };
+	struct rp_wire_msg msg = {.bytes = (uint8_t *)bytes, .size_bytes = size_bytes, .fds_count = fds_count};
 	struct rp_vfu_msg_view view;
 
 	rp_vfu_msg_parse(&msg, &view);
@@ -153,8 +153,8 @@ check(const uint8_t *bytes, uint32_t size_bytes, unsigned int fds_count, enum rp
 static void
 test_order_of_the_checks(void **state)
 {
-	static const uint8_t dma_write[] = { HEADER(1, 12, 32, COMMAND, 0), U64(0), U64(0) };
-	static const uint8_t multi[] = { HEADER(1, 15, 24, COMMAND, 0), U64(0) };
+	static const uint8_t dma_write[] = {HEADER(1, 12, 32, COMMAND, 0), U64(0), U64(0)};
+	static const uint8_t multi[] = {HEADER(1, 15, 24, COMMAND, 0), U64(0)};
 	struct rp_wire_why why;
 
 	(void)state;

@@ -41,7 +41,7 @@ teardown(void **state)
 static void
 write_register(struct peer *to, uint64_t offset_bytes, uint32_t value)
 {
-	const uint8_t payload[] = { U64(offset_bytes), U32(0), U32(4), U32(value) };
+	const uint8_t payload[] = {U64(offset_bytes), U32(0), U32(4), U32(value)};
 
 	assert_int_equal(device_ask(to, 10, payload, sizeof(payload), NULL, 0, &reply), 0);
 }
@@ -49,7 +49,7 @@ write_register(struct peer *to, uint64_t offset_bytes, uint32_t value)
 static uint32_t
 read_register(struct peer *from, uint64_t offset_bytes)
 {
-	const uint8_t payload[] = { U64(offset_bytes), U32(0), U32(4) };
+	const uint8_t payload[] = {U64(offset_bytes), U32(0), U32(4)};
 	uint32_t value;
 
 	assert_int_equal(device_ask(from, 9, payload, sizeof(payload), NULL, 0, &reply), 0);
@@ -61,9 +61,9 @@ read_register(struct peer *from, uint64_t offset_bytes)
 static void
 give_resources(struct peer *to)
 {
-	static const uint8_t map_file[] = { U32(32), U32(3), U64(0), U64(0x1000), U64(0x1000) };
-	static const uint8_t map_messages[] = { U32(32), U32(3), U64(0), U64(0x8000), U64(0x1000) };
-	static const uint8_t set_irqs[] = { U32(20), U32(0x24), U32(2), U32(5), U32(1) };
+	static const uint8_t map_file[] = {U32(32), U32(3), U64(0), U64(0x1000), U64(0x1000)};
+	static const uint8_t map_messages[] = {U32(32), U32(3), U64(0), U64(0x8000), U64(0x1000)};
+	static const uint8_t set_irqs[] = {U32(20), U32(0x24), U32(2), U32(5), U32(1)};
 	int fd = test_memfd(0x1000, false);
 	int event = eventfd(0, EFD_CLOEXEC);
 
@@ -123,8 +123,7 @@ test_next_client_finds_the_device_as_it_was(void **state)
 static void
 test_disconnect_in_the_middle_of_a_message(void **state)
 {
-	static const uint8_t map[] = { HEADER(1, 2, 48, COMMAND, 0), U32(32), U32(3), U64(0), U64(0x1000),
-				       U64(0x1000) };
+	static const uint8_t map[] = {HEADER(1, 2, 48, COMMAND, 0), U32(32), U32(3), U64(0), U64(0x1000), U64(0x1000)};
 	size_t cut;
 
 	(void)state;
@@ -160,8 +159,8 @@ test_second_client_is_turned_away(void **state)
 static void
 test_successor_waits_for_a_client_that_is_leaving(void **state)
 {
-	static const uint8_t reset[] = { HEADER(1, 13, 16, NO_REPLY, 0) };
-	struct peer second = { .turn = device_turn, .ctx = &device };
+	static const uint8_t reset[] = {HEADER(1, 13, 16, NO_REPLY, 0)};
+	struct peer second = {.turn = device_turn, .ctx = &device};
 	unsigned int i;
 
 	(void)state;
@@ -182,7 +181,7 @@ test_successor_waits_for_a_client_that_is_leaving(void **state)
 static void
 test_client_that_leaves_before_its_replies(void **state)
 {
-	static const uint8_t reset[] = { HEADER(1, 13, 16, COMMAND, 0) };
+	static const uint8_t reset[] = {HEADER(1, 13, 16, COMMAND, 0)};
 	unsigned int i;
 
 	(void)state;
@@ -211,11 +210,11 @@ static void
 test_lost_framing_closes(void **state)
 {
 	static const uint8_t headers[][16] = {
-		{ HEADER(1, 13, 15, COMMAND, 0) },
-		{ HEADER(1, 13, 0, COMMAND, 0) },
-		{ HEADER(1, 13, 0xffffffff, COMMAND, 0) },
-		{ HEADER(1, 13, 16, 0x2, 0) },
-		{ HEADER(1, 13, 16, 0xf, 0) },
+		{HEADER(1, 13, 15, COMMAND, 0)},
+		{HEADER(1, 13, 0, COMMAND, 0)},
+		{HEADER(1, 13, 0xffffffff, COMMAND, 0)},
+		{HEADER(1, 13, 16, 0x2, 0)},
+		{HEADER(1, 13, 16, 0xf, 0)},
 	};
 	unsigned int i;
 
@@ -238,7 +237,7 @@ static void
 test_many_commands_at_full_socket_buffers(void **state)
 {
 	const uint32_t data_bytes = 2048;
-	const uint8_t read[] = { HEADER(0, 9, 32, COMMAND, 0), U64(0), U32(0), U32(2048) };
+	const uint8_t read[] = {HEADER(0, 9, 32, COMMAND, 0), U64(0), U32(0), U32(2048)};
 	uint8_t command[sizeof(read)];
 	uint16_t sent = 0, received = 0;
 
@@ -269,8 +268,8 @@ test_many_commands_at_full_socket_buffers(void **state)
 static void
 test_waiting_reply_does_not_spin(void **state)
 {
-	static const uint8_t read[] = { HEADER(1, 9, 32, COMMAND, 0), U64(0), U32(0), U32(4096) };
-	struct pollfd server = { .fd = rp_vfu_server_fd(device.server), .events = POLLIN };
+	static const uint8_t read[] = {HEADER(1, 9, 32, COMMAND, 0), U64(0), U32(0), U32(4096)};
+	struct pollfd server = {.fd = rp_vfu_server_fd(device.server), .events = POLLIN};
 	unsigned int i;
 
 	(void)state;

@@ -202,7 +202,7 @@ test_path_that_cannot_be_listened_at(void **state)
 static void
 test_every_callback_may_be_missing(void **state)
 {
-	const struct rp_vfu_server_ops nothing = { .reset = NULL };
+	const struct rp_vfu_server_ops nothing = {.reset = NULL};
 	struct peer_msg *reply = malloc(sizeof(*reply));
 	struct rp_wire_why why;
 	struct peer peer;

@@ -37,7 +37,7 @@ teardown(void **state)
 static uint32_t
 map(uint32_t flags, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes)
 {
-	const uint8_t payload[] = { U32(32), U32(flags), U64(offset_bytes), U64(iova), U64(size_bytes) };
+	const uint8_t payload[] = {U32(32), U32(flags), U64(offset_bytes), U64(iova), U64(size_bytes)};
 
 	return device_ask(&peer, 2, payload, sizeof(payload), &fd, fd < 0 ? 0 : 1, &reply);
 }
@@ -45,7 +45,7 @@ map(uint32_t flags, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_
 static uint32_t
 unmap(uint32_t flags, uint64_t iova, uint64_t size_bytes)
 {
-	const uint8_t payload[] = { U32(24), U32(flags), U64(iova), U64(size_bytes) };
+	const uint8_t payload[] = {U32(24), U32(flags), U64(iova), U64(size_bytes)};
 
 	return device_ask(&peer, 3, payload, sizeof(payload), NULL, 0, &reply);
 }
@@ -53,13 +53,13 @@ unmap(uint32_t flags, uint64_t iova, uint64_t size_bytes)
 static void
 test_map_and_unmap_vectors(void **state)
 {
-	static const uint8_t map_command[] = { HEADER(1, 2, 48, COMMAND, 0), U32(32), U32(3), U64(0x1000),
-					       U64(0x100000000), U64(0x2000) };
-	static const uint8_t map_reply[] = { HEADER(1, 2, 16, REPLY, 0) };
-	static const uint8_t unmap_command[] = { HEADER(2, 3, 40, COMMAND, 0), U32(24), U32(0), U64(0x100000000),
-						 U64(0x2000) };
-	static const uint8_t unmap_reply[] = { HEADER(2, 3, 40, REPLY, 0), U32(24), U32(0), U64(0x100000000),
-					       U64(0x2000) };
+	static const uint8_t map_command[] = {
+		HEADER(1, 2, 48, COMMAND, 0), U32(32), U32(3), U64(0x1000), U64(0x100000000), U64(0x2000)};
+	static const uint8_t map_reply[] = {HEADER(1, 2, 16, REPLY, 0)};
+	static const uint8_t unmap_command[] = {HEADER(2, 3, 40, COMMAND, 0), U32(24), U32(0), U64(0x100000000),
+						U64(0x2000)};
+	static const uint8_t unmap_reply[] = {HEADER(2, 3, 40, REPLY, 0), U32(24), U32(0), U64(0x100000000),
+					      U64(0x2000)};
 	struct rp_dma_space *space = rp_vfu_server_dma(device.server);
 	int fd = test_memfd(0x4000, false);
 	uint8_t *bytes;
@@ -102,7 +102,7 @@ test_map_without_descriptor_is_kept_for_messages(void **state)
 static void
 test_map_refuses_what_breaks_a_rule(void **state)
 {
-	static const uint8_t short_argsz[] = { U32(31), U32(3), U64(0), U64(0), U64(0x1000) };
+	static const uint8_t short_argsz[] = {U32(31), U32(3), U64(0), U64(0), U64(0x1000)};
 	int fd = test_memfd(0x4000, false);
 	int pipe_fds[2];
 
@@ -187,7 +187,7 @@ test_unmap_exact_inner_spanning_and_never_mapped(void **state)
 static void
 test_unmap_all_ignores_its_range(void **state)
 {
-	static const uint8_t dirty[] = { U32(40), U32(1), U64(0), U64(0x1000), U64(4096), U64(8) };
+	static const uint8_t dirty[] = {U32(40), U32(1), U64(0), U64(0x1000), U64(4096), U64(8)};
 
 	(void)state;
 	assert_int_equal(map(3, 0x1000, 0x1000, -1, 0), 0);

@@ -19,9 +19,9 @@
 static const struct shape {
 	uint32_t min, max, fds_max;
 } shapes[] = {
-	[1] = { 4, 4100, 0 },  [2] = { 32, 32, 1 }, [3] = { 24, 40, 0 },     [4] = { 16, 24, 0 },
-	[5] = { 32, 32, 0 },   [6] = { 16, 16, 0 }, [7] = { 16, 16, 0 },     [8] = { 20, 2068, 16 },
-	[9] = { 16, 16, 0 },   [10] = { 16, 16 + 1048576, 0 }, [13] = { 0, 0, 0 },
+	[1] = {4, 4100, 0}, [2] = {32, 32, 1}, [3] = {24, 40, 0},    [4] = {16, 24, 0}, [5] = {32, 32, 0},
+	[6] = {16, 16, 0},  [7] = {16, 16, 0}, [8] = {20, 2068, 16}, [9] = {16, 16, 0}, [10] = {16, 16 + 1048576, 0},
+	[13] = {0, 0, 0},
 };
 
 static struct device device;
@@ -122,11 +122,23 @@ try(uint32_t command, uint32_t payload_bytes, unsigned int fds_count, bool late)
 static void
 try_sizes(uint32_t command, bool late)
 {
-	static const unsigned int counts[] = { 0, 1, 2, 16 };
+	static const unsigned int counts[] = {0, 1, 2, 16};
 	const struct shape *shape = &shapes[command < 14 ? command : 0];
 	const uint32_t sizes[] = {
-		0, 1, 3, 4, 8, 16, 64, 4096, shape->min - (shape->min > 0), shape->min, shape->min + 1,
-		shape->max - (shape->max > 0), shape->max, shape->max + 1,
+		0,
+		1,
+		3,
+		4,
+		8,
+		16,
+		64,
+		4096,
+		shape->min - (shape->min > 0),
+		shape->min,
+		shape->min + 1,
+		shape->max - (shape->max > 0),
+		shape->max,
+		shape->max + 1,
 	};
 	unsigned int size, count;
 
@@ -139,7 +151,7 @@ try_sizes(uint32_t command, bool late)
 static void
 every_command(bool late)
 {
-	static const uint32_t huge[] = { 100, 256, 0x4001, 0x7fff, 0x8000, 0xffff };
+	static const uint32_t huge[] = {100, 256, 0x4001, 0x7fff, 0x8000, 0xffff};
 	unsigned int i;
 
 	reconnect(late);
@@ -154,7 +166,7 @@ static void
 test_every_command_size_and_count(void **state)
 {
 	/* All bits clear, all set, and an argsz that is large enough before zeroes. */
-	static const uint8_t plausible[] = { U32(4096) };
+	static const uint8_t plausible[] = {U32(4096)};
 	unsigned int late;
 
 	(void)state;
@@ -172,7 +184,7 @@ test_every_command_size_and_count(void **state)
 static void
 test_too_many_descriptors_close(void **state)
 {
-	static const unsigned int counts[] = { 17, 32, 33, 40 };
+	static const unsigned int counts[] = {17, 32, 33, 40};
 	unsigned int i, late;
 
 	(void)state;
@@ -189,7 +201,7 @@ test_too_many_descriptors_close(void **state)
 static void
 test_refused_descriptors_are_closed_at_once(void **state)
 {
-	static const uint8_t refused[] = { HEADER(1, 77, 16, COMMAND, 0) };
+	static const uint8_t refused[] = {HEADER(1, 77, 16, COMMAND, 0)};
 	struct test_leaks now;
 	unsigned int sent;
 
@@ -211,7 +223,7 @@ test_refused_descriptors_are_closed_at_once(void **state)
 static void
 test_descriptors_in_drops_close(void **state)
 {
-	static const uint8_t set_irqs[] = { HEADER(1, 8, 36, COMMAND, 0), U32(20), U32(0x24), U32(2), U32(0), U32(20) };
+	static const uint8_t set_irqs[] = {HEADER(1, 8, 36, COMMAND, 0), U32(20), U32(0x24), U32(2), U32(0), U32(20)};
 	unsigned int i;
 
 	(void)state;
@@ -226,8 +238,8 @@ test_descriptors_in_drops_close(void **state)
 static uint64_t
 odd_number(unsigned int *seed)
 {
-	static const uint64_t odd[] = { 0, 1, 0xfff, 0x1000, 0x4000, UINT32_MAX, INT64_MAX, UINT64_MAX,
-					UINT64_MAX - 0xfff, UINT64_C(1) << 63 };
+	static const uint64_t odd[] = {
+		0, 1, 0xfff, 0x1000, 0x4000, UINT32_MAX, INT64_MAX, UINT64_MAX, UINT64_MAX - 0xfff, UINT64_C(1) << 63};
 	unsigned int r = (unsigned int)rand_r(seed);
 
 	return r % 3 == 0 ? odd[r / 3 % 10] : (uint64_t)rand_r(seed) % 0x4000;
@@ -238,7 +250,7 @@ static uint32_t
 random_payload(unsigned int *seed, uint32_t command)
 {
 	uint32_t bytes = command < 14 ? shapes[command].min : 8, at;
-	const uint8_t argsz[] = { U32(rand_r(seed) % 200) };
+	const uint8_t argsz[] = {U32(rand_r(seed) % 200)};
 
 	for (at = 0; at + 8 <= sizeof(uint64_t) * 8; at += 8) {
 		uint64_t number = odd_number(seed);
@@ -288,7 +300,7 @@ test_random_bytes(void **state)
 			payload[at] = (uint8_t)(rand_r(&seed) % 4 == 0 ? rand_r(&seed) : 0);
 		/* A size that a whole message can have, else framing is lost at once. */
 		if (rand_r(&seed) % 2 == 0) {
-			const uint8_t size[] = { U32(16 + rand_r(&seed) % 64) };
+			const uint8_t size[] = {U32(16 + rand_r(&seed) % 64)};
 
 			memcpy(payload + 4, size, sizeof(size));
 		}

@@ -48,11 +48,10 @@ exchange(const uint8_t *command, size_t command_bytes, const uint8_t *answer, si
 static void
 test_device_info_vector(void **state)
 {
-	static const uint8_t command[] = { HEADER(3, 4, 32, COMMAND, 0), U32(16), U32(0), U32(0), U32(0) };
+	static const uint8_t command[] = {HEADER(3, 4, 32, COMMAND, 0), U32(16), U32(0), U32(0), U32(0)};
 	/* As a client built with newer kernel headers sends it. */
-	static const uint8_t longer[] = { HEADER(3, 4, 40, COMMAND, 0), U32(24), U32(0), U32(0), U32(0), U32(0),
-			U32(0) };
-	static const uint8_t answer[] = { HEADER(3, 4, 32, REPLY, 0), U32(16), U32(3), U32(9), U32(5) };
+	static const uint8_t longer[] = {HEADER(3, 4, 40, COMMAND, 0), U32(24), U32(0), U32(0), U32(0), U32(0), U32(0)};
+	static const uint8_t answer[] = {HEADER(3, 4, 32, REPLY, 0), U32(16), U32(3), U32(9), U32(5)};
 
 	(void)state;
 	exchange(command, sizeof(command), answer, sizeof(answer));
@@ -62,12 +61,12 @@ test_device_info_vector(void **state)
 static void
 test_irq_info_vectors(void **state)
 {
-	static const uint8_t command[] = { HEADER(4, 7, 32, COMMAND, 0), U32(16), U32(0), U32(2), U32(0) };
-	static const uint8_t answer[] = { HEADER(4, 7, 32, REPLY, 0), U32(16), U32(9), U32(2), U32(40) };
-	static const uint8_t absent[] = { HEADER(4, 7, 32, COMMAND, 0), U32(16), U32(0), U32(1), U32(0) };
-	static const uint8_t absent_answer[] = { HEADER(4, 7, 32, REPLY, 0), U32(16), U32(0), U32(1), U32(0) };
-	static const uint8_t beyond[] = { HEADER(4, 7, 32, COMMAND, 0), U32(16), U32(0), U32(5), U32(0) };
-	static const uint8_t refused[] = { HEADER(4, 7, 16, ERROR_REPLY, EINVAL) };
+	static const uint8_t command[] = {HEADER(4, 7, 32, COMMAND, 0), U32(16), U32(0), U32(2), U32(0)};
+	static const uint8_t answer[] = {HEADER(4, 7, 32, REPLY, 0), U32(16), U32(9), U32(2), U32(40)};
+	static const uint8_t absent[] = {HEADER(4, 7, 32, COMMAND, 0), U32(16), U32(0), U32(1), U32(0)};
+	static const uint8_t absent_answer[] = {HEADER(4, 7, 32, REPLY, 0), U32(16), U32(0), U32(1), U32(0)};
+	static const uint8_t beyond[] = {HEADER(4, 7, 32, COMMAND, 0), U32(16), U32(0), U32(5), U32(0)};
+	static const uint8_t refused[] = {HEADER(4, 7, 16, ERROR_REPLY, EINVAL)};
 
 	(void)state;
 	exchange(command, sizeof(command), answer, sizeof(answer));
@@ -79,17 +78,14 @@ test_irq_info_vectors(void **state)
 static void
 test_region_info_of_registers_vector(void **state)
 {
-	static const uint8_t command[] = { HEADER(5, 5, 48, COMMAND, 0), U32(32), U32(0), U32(7), U32(0), U64(0),
-			U64(0) };
-	static const uint8_t answer[] = { HEADER(5, 5, 48, REPLY, 0), U32(32), U32(3), U32(7), U32(0), U64(256),
-			U64(0) };
-	static const uint8_t absent[] = { HEADER(5, 5, 48, COMMAND, 0), U32(32), U32(0), U32(1), U32(0), U64(0),
-			U64(0) };
-	static const uint8_t absent_answer[] = { HEADER(5, 5, 48, REPLY, 0), U32(32), U32(0), U32(1), U32(0), U64(0),
-						 U64(0) };
-	static const uint8_t beyond[] = { HEADER(5, 5, 48, COMMAND, 0), U32(32), U32(0), U32(9), U32(0), U64(0),
-			U64(0) };
-	static const uint8_t refused[] = { HEADER(5, 5, 16, ERROR_REPLY, EINVAL) };
+	static const uint8_t command[] = {
+		HEADER(5, 5, 48, COMMAND, 0), U32(32), U32(0), U32(7), U32(0), U64(0), U64(0)};
+	static const uint8_t answer[] = {HEADER(5, 5, 48, REPLY, 0), U32(32), U32(3), U32(7), U32(0), U64(256), U64(0)};
+	static const uint8_t absent[] = {HEADER(5, 5, 48, COMMAND, 0), U32(32), U32(0), U32(1), U32(0), U64(0), U64(0)};
+	static const uint8_t absent_answer[] = {
+		HEADER(5, 5, 48, REPLY, 0), U32(32), U32(0), U32(1), U32(0), U64(0), U64(0)};
+	static const uint8_t beyond[] = {HEADER(5, 5, 48, COMMAND, 0), U32(32), U32(0), U32(9), U32(0), U64(0), U64(0)};
+	static const uint8_t refused[] = {HEADER(5, 5, 16, ERROR_REPLY, EINVAL)};
 
 	(void)state;
 	exchange(command, sizeof(command), answer, sizeof(answer));
@@ -101,10 +97,10 @@ test_region_info_of_registers_vector(void **state)
 static void
 test_region_info_of_memory_vector(void **state)
 {
-	static const uint8_t command[] = { HEADER(6, 5, 48, COMMAND, 0), U32(4096), U32(0), U32(4), U32(0), U64(0),
-			U64(0) };
-	static const uint8_t answer[] = { HEADER(6, 5, 48, REPLY, 0), U32(32), U32(5), U32(4), U32(0), U64(0x2000),
-					  U64(0x1000) };
+	static const uint8_t command[] = {
+		HEADER(6, 5, 48, COMMAND, 0), U32(4096), U32(0), U32(4), U32(0), U64(0), U64(0)};
+	static const uint8_t answer[] = {
+		HEADER(6, 5, 48, REPLY, 0), U32(32), U32(5), U32(4), U32(0), U64(0x2000), U64(0x1000)};
 
 	(void)state;
 	exchange(command, sizeof(command), answer, sizeof(answer));
@@ -116,17 +112,16 @@ static void
 test_region_info_with_areas_is_cut_off_at_argsz(void **state)
 {
 	/* 32 of the structure, 8 and 8 of the heads, 16 for each of two areas. */
-	static const uint8_t room[] = { HEADER(6, 5, 48, COMMAND, 0), U32(80), U32(0), U32(2), U32(0), U64(0), U64(0) };
-	static const uint8_t answer[] = { HEADER(6, 5, 96, REPLY, 0), U32(80), U32(0xf), U32(2), U32(32), U64(0x10000),
-					  U64(0), U16(1), U16(1), U32(0), U32(2), U32(0), U64(0x1000), U64(0x1000),
-					  U64(0x4000), U64(0x2000) };
-	static const uint8_t less_room[] = { HEADER(6, 5, 48, COMMAND, 0), U32(79), U32(0), U32(2), U32(0), U64(0),
-					     U64(0) };
-	static const uint8_t cut_off[] = { HEADER(6, 5, 48, REPLY, 0), U32(80), U32(0xf), U32(2), U32(32), U64(0x10000),
-					   U64(0) };
-	static const uint8_t no_room[] = { HEADER(6, 5, 48, COMMAND, 0), U32(31), U32(0), U32(2), U32(0), U64(0),
-			U64(0) };
-	static const uint8_t refused[] = { HEADER(6, 5, 16, ERROR_REPLY, EINVAL) };
+	static const uint8_t room[] = {HEADER(6, 5, 48, COMMAND, 0), U32(80), U32(0), U32(2), U32(0), U64(0), U64(0)};
+	static const uint8_t answer[] = {HEADER(6, 5, 96, REPLY, 0), REGION(80, 0xf, 2, 32, 0x10000, 0), SPARSE(2),
+					 AREA(0x1000, 0x1000), AREA(0x4000, 0x2000)};
+	static const uint8_t less_room[] = {
+		HEADER(6, 5, 48, COMMAND, 0), U32(79), U32(0), U32(2), U32(0), U64(0), U64(0)};
+	static const uint8_t cut_off[] = {
+		HEADER(6, 5, 48, REPLY, 0), U32(80), U32(0xf), U32(2), U32(32), U64(0x10000), U64(0)};
+	static const uint8_t no_room[] = {
+		HEADER(6, 5, 48, COMMAND, 0), U32(31), U32(0), U32(2), U32(0), U64(0), U64(0)};
+	static const uint8_t refused[] = {HEADER(6, 5, 16, ERROR_REPLY, EINVAL)};
 
 	(void)state;
 	exchange(room, sizeof(room), answer, sizeof(answer));
@@ -140,19 +135,16 @@ test_region_info_with_areas_is_cut_off_at_argsz(void **state)
 static void
 test_io_fds_vectors(void **state)
 {
-	static const uint8_t command[] = { HEADER(7, 6, 32, COMMAND, 0), U32(4096), U32(0), U32(0), U32(0) };
-	static const uint8_t answer[] = {
-		HEADER(7, 6, 112, REPLY, 0), U32(96), U32(0), U32(0), U32(2),
-		U64(0x10), U64(4), U32(0), U32(0), U32(0), U32(0), U64(0),
-		U64(0x20), U64(0), U32(1), U32(0), U32(0), U32(0), U64(0),
-	};
-	static const uint8_t less_room[] = { HEADER(7, 6, 32, COMMAND, 0), U32(95), U32(0), U32(0), U32(0) };
-	static const uint8_t cut_off[] = { HEADER(7, 6, 32, REPLY, 0), U32(96), U32(0), U32(0), U32(2) };
-	static const uint8_t none[] = { HEADER(7, 6, 32, COMMAND, 0), U32(16), U32(0), U32(2), U32(0) };
-	static const uint8_t none_answer[] = { HEADER(7, 6, 32, REPLY, 0), U32(16), U32(0), U32(2), U32(0) };
-	static const uint8_t flags[] = { HEADER(7, 6, 32, COMMAND, 0), U32(16), U32(1), U32(0), U32(0) };
-	static const uint8_t beyond[] = { HEADER(7, 6, 32, COMMAND, 0), U32(16), U32(0), U32(9), U32(0) };
-	static const uint8_t refused[] = { HEADER(7, 6, 16, ERROR_REPLY, EINVAL) };
+	static const uint8_t command[] = {HEADER(7, 6, 32, COMMAND, 0), U32(4096), U32(0), U32(0), U32(0)};
+	static const uint8_t answer[] = {HEADER(7, 6, 112, REPLY, 0), PLACES(96, 0, 2), PLACE(0x10, 4, 0, 0, 0),
+					 PLACE(0x20, 0, 1, 0, 0)};
+	static const uint8_t less_room[] = {HEADER(7, 6, 32, COMMAND, 0), U32(95), U32(0), U32(0), U32(0)};
+	static const uint8_t cut_off[] = {HEADER(7, 6, 32, REPLY, 0), U32(96), U32(0), U32(0), U32(2)};
+	static const uint8_t none[] = {HEADER(7, 6, 32, COMMAND, 0), U32(16), U32(0), U32(2), U32(0)};
+	static const uint8_t none_answer[] = {HEADER(7, 6, 32, REPLY, 0), U32(16), U32(0), U32(2), U32(0)};
+	static const uint8_t flags[] = {HEADER(7, 6, 32, COMMAND, 0), U32(16), U32(1), U32(0), U32(0)};
+	static const uint8_t beyond[] = {HEADER(7, 6, 32, COMMAND, 0), U32(16), U32(0), U32(9), U32(0)};
+	static const uint8_t refused[] = {HEADER(7, 6, 16, ERROR_REPLY, EINVAL)};
 	eventfd_t kicks;
 
 	(void)state;
@@ -170,7 +162,7 @@ test_io_fds_vectors(void **state)
 static void
 renegotiate(const char *text)
 {
-	uint8_t payload[128] = { U16(0), U16(1) };
+	uint8_t payload[128] = {U16(0), U16(1)};
 
 	device_hang_up(&device, &peer);
 	device_connect(&device, &peer);
@@ -181,12 +173,11 @@ renegotiate(const char *text)
 static void
 test_client_that_takes_no_descriptors(void **state)
 {
-	static const uint8_t region[] = { HEADER(6, 5, 48, COMMAND, 0), U32(80), U32(0), U32(2), U32(0), U64(0),
-			U64(0) };
-	static const uint8_t answer[] = { HEADER(6, 5, 48, REPLY, 0), U32(32), U32(3), U32(2), U32(0), U64(0x10000),
-					  U64(0) };
-	static const uint8_t io_fds[] = { HEADER(7, 6, 32, COMMAND, 0), U32(96), U32(0), U32(0), U32(0) };
-	static const uint8_t no_io_fds[] = { HEADER(7, 6, 32, REPLY, 0), U32(16), U32(0), U32(0), U32(0) };
+	static const uint8_t region[] = {HEADER(6, 5, 48, COMMAND, 0), U32(80), U32(0), U32(2), U32(0), U64(0), U64(0)};
+	static const uint8_t answer[] = {
+		HEADER(6, 5, 48, REPLY, 0), U32(32), U32(3), U32(2), U32(0), U64(0x10000), U64(0)};
+	static const uint8_t io_fds[] = {HEADER(7, 6, 32, COMMAND, 0), U32(96), U32(0), U32(0), U32(0)};
+	static const uint8_t no_io_fds[] = {HEADER(7, 6, 32, REPLY, 0), U32(16), U32(0), U32(0), U32(0)};
 
 	(void)state;
 	renegotiate("{\"capabilities\":{\"max_msg_fds\":0}}");
@@ -198,9 +189,8 @@ test_client_that_takes_no_descriptors(void **state)
 static void
 test_io_fds_are_as_many_as_a_message_carries(void **state)
 {
-	static const uint8_t io_fds[] = { HEADER(7, 6, 32, COMMAND, 0), U32(96), U32(0), U32(0), U32(0) };
-	static const uint8_t one[] = { HEADER(7, 6, 72, REPLY, 0), U32(56), U32(0), U32(0), U32(1),
-				       U64(0x10), U64(4), U32(0), U32(0), U32(0), U32(0), U64(0) };
+	static const uint8_t io_fds[] = {HEADER(7, 6, 32, COMMAND, 0), U32(96), U32(0), U32(0), U32(0)};
+	static const uint8_t one[] = {HEADER(7, 6, 72, REPLY, 0), PLACES(56, 0, 1), PLACE(0x10, 4, 0, 0, 0)};
 
 	(void)state;
 	/* The specification's default is one. */
@@ -212,12 +202,9 @@ test_io_fds_are_as_many_as_a_message_carries(void **state)
 static void
 test_places_may_share_an_eventfd(void **state)
 {
-	static const uint8_t io_fds[] = { HEADER(7, 6, 32, COMMAND, 0), U32(96), U32(0), U32(0), U32(0) };
-	static const uint8_t shared[] = {
-		HEADER(7, 6, 112, REPLY, 0), U32(96), U32(0), U32(0), U32(2),
-		U64(0x10), U64(4), U32(0), U32(0), U32(0), U32(0), U64(0),
-		U64(0x20), U64(0), U32(0), U32(0), U32(0), U32(0), U64(0),
-	};
+	static const uint8_t io_fds[] = {HEADER(7, 6, 32, COMMAND, 0), U32(96), U32(0), U32(0), U32(0)};
+	static const uint8_t shared[] = {HEADER(7, 6, 112, REPLY, 0), PLACES(96, 0, 2), PLACE(0x10, 4, 0, 0, 0),
+					 PLACE(0x20, 0, 0, 0, 0)};
 	struct device_description description;
 
 	(void)state;

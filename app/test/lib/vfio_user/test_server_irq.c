@@ -57,7 +57,7 @@ teardown(void **state)
 static uint32_t
 set_irqs(uint32_t flags, uint32_t index, uint32_t start, uint32_t count, unsigned int fds_count)
 {
-	const uint8_t payload[] = { U32(20), U32(flags), U32(index), U32(start), U32(count) };
+	const uint8_t payload[] = {U32(20), U32(flags), U32(index), U32(start), U32(count)};
 
 	return device_ask(&peer, 8, payload, sizeof(payload), events, fds_count, &reply);
 }
@@ -73,8 +73,8 @@ signals(unsigned int event)
 static void
 test_set_irqs_vector(void **state)
 {
-	static const uint8_t command[] = { HEADER(9, 8, 36, COMMAND, 0), U32(20), U32(0x24), U32(2), U32(6), U32(2) };
-	static const uint8_t answer[] = { HEADER(9, 8, 16, REPLY, 0) };
+	static const uint8_t command[] = {HEADER(9, 8, 36, COMMAND, 0), U32(20), U32(0x24), U32(2), U32(6), U32(2)};
+	static const uint8_t answer[] = {HEADER(9, 8, 16, REPLY, 0)};
 
 	(void)state;
 	assert_true(peer_send(&peer, command, sizeof(command), events, 2));
@@ -118,7 +118,7 @@ test_several_runs_and_per_vector_detach(void **state)
 static void
 test_replacing_an_eventfd_moves_the_signal(void **state)
 {
-	const uint8_t payload[] = { U32(20), U32(EVENTFD | TRIGGER), U32(MSIX), U32(0), U32(1) };
+	const uint8_t payload[] = {U32(20), U32(EVENTFD | TRIGGER), U32(MSIX), U32(0), U32(1)};
 
 	(void)state;
 	assert_int_equal(set_irqs(EVENTFD | TRIGGER, MSIX, 0, 1, 1), 0);
@@ -131,7 +131,7 @@ test_replacing_an_eventfd_moves_the_signal(void **state)
 static void
 test_loopback_by_the_client(void **state)
 {
-	static const uint8_t some[] = { U32(24), U32(BOOL | TRIGGER), U32(MSIX), U32(0), U32(4), 1, 0, 2, 1 };
+	static const uint8_t some[] = {U32(24), U32(BOOL | TRIGGER), U32(MSIX), U32(0), U32(4), 1, 0, 2, 1};
 
 	(void)state;
 	assert_int_equal(set_irqs(EVENTFD | TRIGGER, MSIX, 0, 3, 3), 0);
@@ -148,8 +148,8 @@ test_loopback_by_the_client(void **state)
 static void
 test_masked_vector_keeps_its_signal(void **state)
 {
-	const uint8_t masks[] = { U32(20), U32(EVENTFD | MASK), U32(REQ), U32(0), U32(1) };
-	const uint8_t unmasks[] = { U32(20), U32(EVENTFD | UNMASK), U32(REQ), U32(0), U32(1) };
+	const uint8_t masks[] = {U32(20), U32(EVENTFD | MASK), U32(REQ), U32(0), U32(1)};
+	const uint8_t unmasks[] = {U32(20), U32(EVENTFD | UNMASK), U32(REQ), U32(0), U32(1)};
 
 	(void)state;
 	assert_int_equal(set_irqs(EVENTFD | TRIGGER, REQ, 0, 1, 1), 0);
@@ -223,8 +223,8 @@ test_full_eventfd_does_not_block(void **state)
 static void
 test_set_irqs_refuses_what_breaks_a_rule(void **state)
 {
-	static const uint8_t short_bools[] = { U32(23), U32(BOOL | TRIGGER), U32(MSIX), U32(0), U32(4), 1, 0, 1 };
-	static const uint8_t data_for_none[] = { U32(21), U32(NONE | TRIGGER), U32(MSIX), U32(0), U32(1), 1 };
+	static const uint8_t short_bools[] = {U32(23), U32(BOOL | TRIGGER), U32(MSIX), U32(0), U32(4), 1, 0, 1};
+	static const uint8_t data_for_none[] = {U32(21), U32(NONE | TRIGGER), U32(MSIX), U32(0), U32(1), 1};
 
 	(void)state;
 	assert_int_equal(set_irqs(TRIGGER, MSIX, 0, 1, 0), EINVAL);
@@ -280,7 +280,7 @@ exhaust_descriptors(bool exhaust)
 		return;
 	}
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &had), 0);
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ .rlim_cur = 250, .rlim_max = had.rlim_max }), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 250, .rlim_max = had.rlim_max}), 0);
 	for (count = 0; count < 256 && (fillers[count] = rp_wire_fd_dup(events[0])) >= 0; count++)
 		;
 	assert_in_range(count, 1, 255);
@@ -312,7 +312,7 @@ test_no_descriptors_left(void **state)
 static void
 test_descriptors_of_the_wrong_kind(void **state)
 {
-	const uint8_t payload[] = { U32(20), U32(EVENTFD | TRIGGER), U32(MSIX), U32(0), U32(2) };
+	const uint8_t payload[] = {U32(20), U32(EVENTFD | TRIGGER), U32(MSIX), U32(0), U32(2)};
 	int sockets[2], pipes[2], wrong[3], fds[2];
 	unsigned int i;
 

@@ -46,7 +46,7 @@ version(void)
 				   "\"pgsize\": 4096}, "
 				   "\"write_multiple\": true, \"max_data_xfer_size\": 1048576, \"max_msg_fds\": 16, "
 				   "\"pgsizes\": 4096, \"max_dma_maps\": 65535}}";
-	uint8_t payload[4 + sizeof(text)] = { U16(0), U16(0) };
+	uint8_t payload[4 + sizeof(text)] = {U16(0), U16(0)};
 	uint32_t size_bytes;
 
 	memcpy(payload + 4, text, sizeof(text));
@@ -68,8 +68,8 @@ pipelined_maps(int memory_fd)
 
 	for (i = 0; i < MAPS_COUNT; i++) {
 		const uint64_t offset_bytes = i * UINT64_C(0x10000);
-		const uint8_t ram[] = { U32(32), U32(3), U64(offset_bytes), U64(offset_bytes), U64(0x10000) };
-		const uint8_t rom[] = { U32(32), U32(1), U64(0), U64(offset_bytes), U64(0x10000) };
+		const uint8_t ram[] = {U32(32), U32(3), U64(offset_bytes), U64(offset_bytes), U64(0x10000)};
+		const uint8_t rom[] = {U32(32), U32(1), U64(0), U64(offset_bytes), U64(0x10000)};
 
 		if (i % 6 == 5)
 			send_command(2, rom, sizeof(rom), NULL, 0);
@@ -88,19 +88,19 @@ pipelined_maps(int memory_fd)
 static void
 infos(void)
 {
-	static const uint8_t device_info[] = { U32(16), U32(0), U32(0), U32(0) };
+	static const uint8_t device_info[] = {U32(16), U32(0), U32(0), U32(0)};
 	uint32_t i, argsz;
 
 	assert_int_equal(ask(4, device_info, sizeof(device_info), NULL, 0), 32);
 	for (i = 0; i < 9; i++) {
-		const uint8_t first[] = { U32(32), U32(0), U32(i), U32(0), U64(0), U64(0) };
+		const uint8_t first[] = {U32(32), U32(0), U32(i), U32(0), U64(0), U64(0)};
 
 		assert_int_equal(ask(5, first, sizeof(first), NULL, 0), 48);
 		assert_int_equal(reply.fds_count, i == 2 || i == 4);
 		peer_msg_close(&reply);
 		memcpy(&argsz, reply.payload, sizeof(argsz));
 		if (argsz > 32) {
-			const uint8_t again[] = { U32(argsz), U32(0), U32(i), U32(0), U64(0), U64(0) };
+			const uint8_t again[] = {U32(argsz), U32(0), U32(i), U32(0), U64(0), U64(0)};
 
 			assert_int_equal(ask(5, again, sizeof(again), NULL, 0), 16 + argsz);
 			assert_int_equal(reply.fds_count, 1);
@@ -108,7 +108,7 @@ infos(void)
 		}
 	}
 	for (i = 0; i < 5; i++) {
-		const uint8_t irq_info[] = { U32(16), U32(0), U32(i), U32(0) };
+		const uint8_t irq_info[] = {U32(16), U32(0), U32(i), U32(0)};
 
 		assert_int_equal(ask(7, irq_info, sizeof(irq_info), NULL, 0), 32);
 	}
@@ -117,13 +117,13 @@ infos(void)
 static void
 config_space(void)
 {
-	static const uint8_t all[] = { U64(0), U32(7), U32(256) };
-	static const uint8_t command_register[] = { U64(4), U32(7), U32(2), 0x06, 0x04 };
+	static const uint8_t all[] = {U64(0), U32(7), U32(256)};
+	static const uint8_t command_register[] = {U64(4), U32(7), U32(2), 0x06, 0x04};
 	uint32_t offset_bytes;
 
 	assert_int_equal(ask(9, all, sizeof(all), NULL, 0), 32 + 256);
 	for (offset_bytes = 0; offset_bytes < 64; offset_bytes += 4) {
-		const uint8_t read[] = { U64(offset_bytes), U32(7), U32(4) };
+		const uint8_t read[] = {U64(offset_bytes), U32(7), U32(4)};
 
 		assert_int_equal(ask(9, read, sizeof(read), NULL, 0), 36);
 	}
@@ -134,19 +134,19 @@ config_space(void)
 static void
 interrupts(const int *events)
 {
-	static const uint8_t vector_0_of_nobody[] = { U32(20), U32(0x24), U32(2), U32(0), U32(1) };
-	static const uint8_t disable_msix[] = { U32(20), U32(0x21), U32(2), U32(0), U32(0) };
+	static const uint8_t vector_0_of_nobody[] = {U32(20), U32(0x24), U32(2), U32(0), U32(1)};
+	static const uint8_t disable_msix[] = {U32(20), U32(0x21), U32(2), U32(0), U32(0)};
 	/* Runs of one kind each, none longer than 16: 0 to 15, a hole of three, 19 to 34, the rest. */
 	static const struct {
 		uint32_t start, count;
 		bool fds;
-	} runs[] = { { 0, 16, true }, { 16, 3, false }, { 19, 16, true }, { 35, 5, true } };
+	} runs[] = {{0, 16, true}, {16, 3, false}, {19, 16, true}, {35, 5, true}};
 	unsigned int i;
 
 	assert_int_equal(ask(8, vector_0_of_nobody, sizeof(vector_0_of_nobody), NULL, 0), 16);
 	assert_int_equal(ask(8, disable_msix, sizeof(disable_msix), NULL, 0), 16);
 	for (i = 0; i < 4; i++) {
-		const uint8_t set[] = { U32(20), U32(0x24), U32(2), U32(runs[i].start), U32(runs[i].count) };
+		const uint8_t set[] = {U32(20), U32(0x24), U32(2), U32(runs[i].start), U32(runs[i].count)};
 
 		assert_int_equal(ask(8, set, sizeof(set), &events[runs[i].start], runs[i].fds ? runs[i].count : 0), 16);
 	}
@@ -157,8 +157,8 @@ interrupts(const int *events)
 static void
 goodbye(void)
 {
-	static const uint8_t huge[] = { U32(24), U32(0), U64(0x100000000), U64(0x7f00000000) };
-	static const uint8_t all[] = { U32(24), U32(2), U64(0), U64(0) };
+	static const uint8_t huge[] = {U32(24), U32(0), U64(0x100000000), U64(0x7f00000000)};
+	static const uint8_t all[] = {U32(24), U32(2), U64(0), U64(0)};
 
 	assert_int_equal(ask(13, NULL, 0, NULL, 0), 16);
 	assert_int_equal(device.resets, 1);

@@ -36,7 +36,7 @@ teardown(void **state)
 static uint32_t
 read_region(uint32_t region, uint64_t offset_bytes, uint32_t count_bytes)
 {
-	const uint8_t payload[] = { U64(offset_bytes), U32(region), U32(count_bytes) };
+	const uint8_t payload[] = {U64(offset_bytes), U32(region), U32(count_bytes)};
 
 	return device_ask(&peer, 9, payload, sizeof(payload), NULL, 0, &reply);
 }
@@ -45,7 +45,7 @@ static uint32_t
 write_region(uint32_t region, uint64_t offset_bytes, uint32_t count_bytes)
 {
 	static uint8_t payload[16 + 0x20000];
-	const uint8_t head[] = { U64(offset_bytes), U32(region), U32(count_bytes) };
+	const uint8_t head[] = {U64(offset_bytes), U32(region), U32(count_bytes)};
 
 	memcpy(payload, head, sizeof(head));
 	memset(payload + sizeof(head), 0x77, count_bytes);
@@ -55,10 +55,10 @@ write_region(uint32_t region, uint64_t offset_bytes, uint32_t count_bytes)
 static void
 test_read_and_write_vectors(void **state)
 {
-	static const uint8_t write[] = { HEADER(8, 10, 36, COMMAND, 0), U64(0x44), U32(7), U32(4), 1, 2, 3, 4 };
-	static const uint8_t write_reply[] = { HEADER(8, 10, 32, REPLY, 0), U64(0x44), U32(7), U32(4) };
-	static const uint8_t read[] = { HEADER(9, 9, 32, COMMAND, 0), U64(0x43), U32(7), U32(6) };
-	static const uint8_t read_reply[] = { HEADER(9, 9, 38, REPLY, 0), U64(0x43), U32(7), U32(6), 0, 1, 2, 3, 4, 0 };
+	static const uint8_t write[] = {HEADER(8, 10, 36, COMMAND, 0), U64(0x44), U32(7), U32(4), 1, 2, 3, 4};
+	static const uint8_t write_reply[] = {HEADER(8, 10, 32, REPLY, 0), U64(0x44), U32(7), U32(4)};
+	static const uint8_t read[] = {HEADER(9, 9, 32, COMMAND, 0), U64(0x43), U32(7), U32(6)};
+	static const uint8_t read_reply[] = {HEADER(9, 9, 38, REPLY, 0), U64(0x43), U32(7), U32(6), 0, 1, 2, 3, 4, 0};
 
 	(void)state;
 	assert_true(peer_send(&peer, write, sizeof(write), NULL, 0));
@@ -99,8 +99,8 @@ test_bounds(void **state)
 static void
 test_count_must_match_the_data(void **state)
 {
-	static const uint8_t more[] = { U64(0), U32(0), U32(5), 1, 2, 3, 4 };
-	static const uint8_t less[] = { U64(0), U32(0), U32(3), 1, 2, 3, 4 };
+	static const uint8_t more[] = {U64(0), U32(0), U32(5), 1, 2, 3, 4};
+	static const uint8_t less[] = {U64(0), U32(0), U32(3), 1, 2, 3, 4};
 
 	(void)state;
 	assert_int_equal(device_ask(&peer, 10, more, sizeof(more), NULL, 0, &reply), EINVAL);
@@ -112,10 +112,10 @@ test_count_must_match_the_data(void **state)
 static void
 test_count_is_limited_as_agreed(void **state)
 {
-	static const uint8_t version[] = { U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i', 't', 'i',
-					   'e', 's', '"', ':', '{', '"', 'm', 'a', 'x', '_', 'd', 'a', 't', 'a', '_',
-					   'x', 'f', 'e', 'r', '_', 's', 'i', 'z', 'e', '"', ':', '8', '1', '9', '2',
-					   '}', '}', 0 };
+	static const uint8_t version[] = {U16(0), U16(1), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i',
+					  't',	  'i',	  'e', 's', '"', ':', '{', '"', 'm', 'a', 'x', '_',
+					  'd',	  'a',	  't', 'a', '_', 'x', 'f', 'e', 'r', '_', 's', 'i',
+					  'z',	  'e',	  '"', ':', '8', '1', '9', '2', '}', '}', 0};
 
 	(void)state;
 	assert_int_equal(read_region(2, 0x1000, 1024 * 1024 + 1), EMSGSIZE);

@@ -35,7 +35,7 @@ teardown(void **state)
 static uint32_t
 ask_version(uint16_t major, uint16_t minor, const char *text)
 {
-	const uint8_t version[] = { U16(major), U16(minor) };
+	const uint8_t version[] = {U16(major), U16(minor)};
 	uint8_t payload[512];
 	size_t text_bytes = text == NULL ? 0 : strlen(text) + 1;
 
@@ -45,28 +45,30 @@ ask_version(uint16_t major, uint16_t minor, const char *text)
 	return device_ask(&peer, 1, payload, sizeof(version) + text_bytes, NULL, 0, &reply);
 }
 
+static size_t
+join(uint8_t *to, const uint8_t *head, size_t head_bytes, const char *text, size_t text_bytes)
+{
+	memcpy(to, head, head_bytes);
+	memcpy(to + head_bytes, text, text_bytes);
+	return head_bytes + text_bytes;
+}
+
 static void
 test_version_vector(void **state)
 {
-	/* 63 bytes of text with its NUL. */
-	static const uint8_t command[] = {
-		HEADER(7, 1, 16 + 4 + 63, COMMAND, 0), U16(0), U16(0), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i',
-		't', 'i', 'e', 's', '"', ':', '{', '"', 'm', 'a', 'x', '_', 'm', 's', 'g', '_', 'f', 'd', 's', '"', ':',
-		'8', ',', '"', 'm', 'i', 'g', 'r', 'a', 't', 'i', 'o', 'n', '"', ':', '{', '"', 'p', 'g', 's', 'i', 'z',
-		'e', '"', ':', '4', '0', '9', '6', '}', '}', '}', 0,
-	};
-	static const uint8_t answer[] = {
-		HEADER(7, 1, 16 + 4 + 35, REPLY, 0), U16(0), U16(0), '{', '"', 'c', 'a', 'p', 'a', 'b', 'i', 'l', 'i',
-		't', 'i', 'e', 's', '"', ':', '{', '"', 'm', 'a', 'x', '_', 'm', 's', 'g', '_', 'f', 'd', 's', '"', ':',
-		'8', '}', '}', 0,
-	};
+	static const uint8_t command[] = {HEADER(7, 1, 16 + 4 + 63, COMMAND, 0), U16(0), U16(0)};
+	static const char offer[] = "{\"capabilities\":{\"max_msg_fds\":8,\"migration\":{\"pgsize\":4096}}}";
+	static const uint8_t answer[] = {HEADER(7, 1, 16 + 4 + 35, REPLY, 0), U16(0), U16(0)};
+	static const char agreed[] = "{\"capabilities\":{\"max_msg_fds\":8}}";
+	uint8_t bytes[128];
+	size_t size_bytes = join(bytes, command, sizeof(command), offer, sizeof(offer));
 
 	(void)state;
-	assert_int_equal(sizeof(command), 16 + 4 + 63);
-	assert_true(peer_send(&peer, command, sizeof(command), NULL, 0));
+	assert_int_equal(size_bytes, 16 + 4 + 63);
+	assert_true(peer_send(&peer, bytes, size_bytes, NULL, 0));
 	assert_true(peer_receive(&peer, &reply));
-	assert_int_equal(reply.size_bytes, sizeof(answer));
-	assert_memory_equal(reply.bytes, answer, sizeof(answer));
+	assert_int_equal(reply.size_bytes, join(bytes, answer, sizeof(answer), agreed, sizeof(agreed)));
+	assert_memory_equal(reply.bytes, bytes, reply.size_bytes);
 	assert_int_equal(device.connects, 1);
 	assert_true(rp_vfu_server_connected(device.server));
 }
@@ -74,7 +76,7 @@ test_version_vector(void **state)
 static void
 test_version_minor_is_the_lower_one(void **state)
 {
-	static const uint8_t answer[] = { U16(0), U16(1) };
+	static const uint8_t answer[] = {U16(0), U16(1)};
 
 	(void)state;
 	assert_int_equal(ask_version(0, 9, NULL), 0);
@@ -109,7 +111,7 @@ test_version_refused_may_be_repeated(void **state)
 static void
 test_version_comes_first_and_once(void **state)
 {
-	static const uint8_t info[] = { U32(16), U32(0), U32(0), U32(0) };
+	static const uint8_t info[] = {U32(16), U32(0), U32(0), U32(0)};
 
 	(void)state;
 	assert_int_equal(device_ask(&peer, 4, info, sizeof(info), NULL, 0, &reply), EBUSY);
@@ -123,9 +125,9 @@ test_version_comes_first_and_once(void **state)
 static void
 test_unknown_commands_are_refused_by_name(void **state)
 {
-	static const uint16_t commands[] = { 0, 19, 100, 0xffff };
-	static const uint16_t unsupported[] = { 14, 15, 16, 17, 18 };
-	static const uint8_t payload[16] = { U64(8) };
+	static const uint16_t commands[] = {0, 19, 100, 0xffff};
+	static const uint16_t unsupported[] = {14, 15, 16, 17, 18};
+	static const uint8_t payload[16] = {U64(8)};
 	unsigned int i;
 
 	(void)state;
@@ -144,9 +146,9 @@ test_unknown_commands_are_refused_by_name(void **state)
 static void
 test_reset_vector(void **state)
 {
-	static const uint8_t command[] = { HEADER(0xffff, 13, 16, COMMAND, 0) };
-	static const uint8_t answer[] = { HEADER(0xffff, 13, 16, REPLY, 0) };
-	static const uint8_t failed[] = { HEADER(0xffff, 13, 16, ERROR_REPLY, EIO) };
+	static const uint8_t command[] = {HEADER(0xffff, 13, 16, COMMAND, 0)};
+	static const uint8_t answer[] = {HEADER(0xffff, 13, 16, REPLY, 0)};
+	static const uint8_t failed[] = {HEADER(0xffff, 13, 16, ERROR_REPLY, EIO)};
 
 	(void)state;
 	device_negotiate(&peer);
@@ -163,7 +165,7 @@ test_reset_vector(void **state)
 static void
 test_no_reply_is_obeyed(void **state)
 {
-	static const uint8_t bad[] = { U32(16), U32(0), U32(99), U32(0) };
+	static const uint8_t bad[] = {U32(16), U32(0), U32(99), U32(0)};
 
 	(void)state;
 	device_negotiate(&peer);

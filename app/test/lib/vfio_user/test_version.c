@@ -25,7 +25,7 @@ static void
 assert_refused(const char *text, const char *words)
 {
 	struct rp_vfu_terms terms;
-	struct rp_wire_why why = { .text = "" };
+	struct rp_wire_why why = {.text = ""};
 
 	memset(&terms, 0x5a, sizeof(terms));
 	assert_int_equal(parse(text, &terms, &why), -EBADMSG);
@@ -37,7 +37,7 @@ assert_refused(const char *text, const char *words)
 static void
 test_defaults_are_the_specifications(void **state)
 {
-	const char *texts[] = { "{}", "{\"capabilities\":{}}", "{\"other\":[1,2,{}]}", " { } " };
+	const char *texts[] = {"{}", "{\"capabilities\":{}}", "{\"other\":[1,2,{}]}", " { } "};
 	struct rp_vfu_terms terms;
 	unsigned int i;
 
@@ -81,9 +81,9 @@ test_values_are_read(void **state)
 static void
 test_what_is_no_json_is_refused(void **state)
 {
-	static const uint8_t no_nul[] = { '{', '}' };
-	static const uint8_t two_nuls[] = { '{', '}', 0, 0 };
-	static const uint8_t inner_nul[] = { '{', 0, '}', 0 };
+	static const uint8_t no_nul[] = {'{', '}'};
+	static const uint8_t two_nuls[] = {'{', '}', 0, 0};
+	static const uint8_t inner_nul[] = {'{', 0, '}', 0};
 	struct rp_vfu_terms terms;
 	struct rp_wire_why why;
 	char deep[4096];

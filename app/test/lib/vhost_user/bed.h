@@ -7,21 +7,21 @@
 
 /* A backend whose frontend is a bare socket, and a diary of what its owner was told. */
 
-#define BED_QUEUES	 4u
-#define BED_GPA		 0x40000000ull
-#define BED_UVA		 0x7f0000000000ull
+#define BED_QUEUES 4u
+#define BED_GPA 0x40000000ull
+#define BED_UVA 0x7f0000000000ull
 #define BED_REGION_BYTES 0x100000ull
-#define BED_RING_NUM	 256u
-#define BED_RING_BYTES	 0x10000ull
+#define BED_RING_NUM 256u
+#define BED_RING_BYTES 0x10000ull
 /* VERSION_1, packed ring, event index, indirect descriptors */
-#define BED_FEATURES	      (1ull << 32 | 1ull << 34 | 1ull << 29 | 1ull << 28)
+#define BED_FEATURES (1ull << 32 | 1ull << 34 | 1ull << 29 | 1ull << 28)
 #define BED_PROTOCOL_FEATURES 0x1ae3dull
-#define BED_TOKENS_MAX	      1024
+#define BED_TOKENS_MAX 1024
 
 struct bed {
 	struct test_leaks before;
 	struct rp_vhu_backend *backend;
-	int peer;    /* the frontend's end */
+	int peer; /* the frontend's end */
 	int channel; /* the frontend's end of the backend channel, -1: none */
 	int memory_fd;
 
@@ -31,8 +31,8 @@ struct bed {
 	/* What the next call of an owner's callback returns. */
 	int refuse_features, refuse_start, refuse_enable, refuse_call, refuse_kick, refuse_config;
 	uint64_t refuse_region_gpa; /* the region whose adding is refused, 0: none */
-	uint32_t stop_base;	    /* what a stop answers, 0: leave it */
-	bool detach_on_enable;	    /* the owner hangs up inside callbacks */
+	uint32_t stop_base; /* what a stop answers, 0: leave it */
+	bool detach_on_enable; /* the owner hangs up inside callbacks */
 	bool detach_on_stop;
 
 	struct rp_wire_why refused; /* the last */

@@ -13,17 +13,17 @@
  * and keeps what it was asked for the test to look at.
  */
 
-#define DESK_QUEUES	       4u
-#define DESK_FEATURES	       (1ull << 32 | 1ull << 30)
+#define DESK_QUEUES 4u
+#define DESK_FEATURES (1ull << 32 | 1ull << 30)
 #define DESK_PROTOCOL_FEATURES 0x1ae3dull
-#define DESK_TIMEOUT_MS	       500u
-#define DESK_SCRIPT_MAX	       16
-#define DESK_ASKED_MAX	       128
+#define DESK_TIMEOUT_MS 500u
+#define DESK_SCRIPT_MAX 16
+#define DESK_ASKED_MAX 128
 
 struct desk {
 	struct test_leaks before;
 	struct rp_vhu_frontend *frontend;
-	int peer;    /* the backend's end; its thread reads it, anybody may write it */
+	int peer; /* the backend's end; its thread reads it, anybody may write it */
 	int channel; /* the backend's end of the backend channel, -1: none */
 	int area_fd; /* a sealed file of doorbell pages */
 	int kick_fd;
@@ -38,7 +38,7 @@ struct desk {
 	unsigned int disconnected_count;
 	pthread_t thread;
 	pthread_mutex_t lock; /* of what follows */
-	int stop_fd;	      /* an eventfd */
+	int stop_fd; /* an eventfd */
 	struct {
 		uint32_t id;
 		uint32_t size_bytes;

@@ -11,7 +11,7 @@
  */
 
 #define PEER_PAYLOAD_MAX 8192
-#define PEER_FDS_MAX	 32
+#define PEER_FDS_MAX 32
 
 struct peer_msg {
 	uint32_t id;

@@ -21,7 +21,7 @@ struct ends {
 	bool offer_wanted[2];
 	bool clear_wanted[2];
 	unsigned int accepted; /* atomic */
-	unsigned int stops;    /* atomic */
+	unsigned int stops; /* atomic */
 };
 
 static int

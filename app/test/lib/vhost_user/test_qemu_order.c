@@ -11,7 +11,7 @@ struct step {
 	uint32_t id;
 	uint32_t flags;
 	uint32_t queue;
-	uint64_t value;	  /* num, u64, or what a GET must answer; SET_MEM_TABLE: how many regions */
+	uint64_t value; /* num, u64, or what a GET must answer; SET_MEM_TABLE: how many regions */
 	const char *then; /* what the owner must have been told since the step before that says so */
 };
 
@@ -141,8 +141,8 @@ replay(struct bed *bed, const struct step *steps, size_t count)
 }
 
 #define REPLAY(bed, steps) replay(bed, steps, sizeof(steps) / sizeof((steps)[0]))
-#define OFFERED		   (BED_FEATURES | 1ull << 30)
-#define ACKED		   0x170000000ull /* VERSION_1, PROTOCOL_FEATURES, event index, indirect */
+#define OFFERED (BED_FEATURES | 1ull << 30)
+#define ACKED 0x170000000ull /* VERSION_1, PROTOCOL_FEATURES, event index, indirect */
 
 /* clang-format off */
 #define ENABLE(flags, q, on) {RP_VHU_SET_VRING_ENABLE, flags, q, on, NULL}
