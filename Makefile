@@ -50,8 +50,10 @@ lint:
 docs:
 	devtools/check-docs
 
-bench:
-	@echo "no benchmark exists yet; figures that were measured are in doc/guides/softaccel.md"
+# Side by side with a peer; BENCH=--quick for the short form.
+bench: install-build $(BUILD)/build.ninja
+	ninja -C $(BUILD) app/bench/ringpass-bench
+	$(BUILD)/app/bench/ringpass-bench $(BENCH)
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-address $(BUILD)-thread
