@@ -76,12 +76,18 @@ class Agent:
             self._wait_readable(self._listener, end, what)
             self._connection, _ = self._listener.accept()
         self._wait_readable(self._connection, end, what)
-        data = self._connection.recv(65536)
+        try:
+            data = self._connection.recv(65536)
+        except ConnectionError:
+            data = b""
         if not data:
-            time.sleep(0.1)  # let the process be reaped, so that the next line can say how it ended
-            self._require_alive()
-            raise AgentError(f"{what}: connection closed")
+            self._fail_closed(what)
         self._buffer += data
+
+    def _fail_closed(self, what):
+        time.sleep(0.1)  # let the process be reaped, so that the next line can say how it ended
+        self._require_alive()
+        raise AgentError(f"{what}: connection closed")
 
     def _line(self, end, what):
         while b"\n" not in self._buffer:
@@ -116,7 +122,10 @@ class Agent:
         """Hand over a script. @return the token of its answer."""
         token = secrets.token_hex(16)
         text = base64.b64encode(script.encode()).decode()
-        self._connection.sendall(f"@run {token} {timeout} {text}\n".encode())
+        try:
+            self._connection.sendall(f"@run {token} {timeout} {text}\n".encode())
+        except ConnectionError:
+            self._fail_closed(script)
         return token
 
     def run(self, script, timeout):

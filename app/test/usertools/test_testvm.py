@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The test VM's parts, without a VM: command lines, modules, the agent's protocol, supervision."""
+
+import argparse
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(TOP / "usertools"))
+
+from ringpass_testvm import qemu  # noqa: E402
+from ringpass_testvm.agent import Agent, AgentError, GuestRebooted, GuestTimeout  # noqa: E402
+from ringpass_testvm.cache import Cache, content_hash  # noqa: E402
+from ringpass_testvm.cli import parse_nic  # noqa: E402
+from ringpass_testvm.errors import TestvmError  # noqa: E402
+from ringpass_testvm.kernel import newest  # noqa: E402
+from ringpass_testvm.supervise import Supervisor  # noqa: E402
+
+SECONDS = 30
+
+
+def test_nic_from_the_command_line():
+    nic = parse_nic("vhost-user,path=/s,server=on,reconnect=3,queues=2,mac=52:54:00:00:00:07,page_per_vq=off")
+    assert nic == qemu.Nic(qemu.VhostUser("/s", True, 3), "52:54:00:00:00:07", 2, False)
+    assert parse_nic("user") == qemu.Nic(qemu.UserNet())
+
+
+@pytest.mark.parametrize("text, words", [
+    ("tap", ["'tap'", "expected", "user"]),
+    ("user,path=/s", ["'path'", "expected", "mac"]),
+    ("user,queues=two", ["queues=two", "expected a number"]),
+    ("vhost-user,path=/s,server=yes", ["server=yes", "expected on or off"]),
+    ("vhost-user", ["path=SOCKET"]),
+])
+def test_bad_nic(text, words):
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        parse_nic(text)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("version, accel, net, vectors", [
+    (7, "tcg", qemu.VhostUser("/s"), 0),
+    (7, "kvm", qemu.VhostUser("/s"), 6),
+    (7, "tcg", qemu.UserNet(), 6),
+    (11, "tcg", qemu.VhostUser("/s"), 6),
+])
+def test_msix_only_where_it_is_safe(monkeypatch, version, accel, net, vectors):
+    monkeypatch.setattr(qemu, "major_version", lambda: version)
+    assert f"vectors={vectors}" in qemu.Nic(net, queues=2).arguments(0, accel)[-1].split(",")
+
+
+def test_modules_come_after_what_they_need(tmp_path):
+    directory = tmp_path / "lib/modules/6.1.0-10-cloud-amd64"
+    (directory / "kernel").mkdir(parents=True)
+    (tmp_path / "boot").mkdir()
+    for release in ("6.1.0-9-cloud-amd64", "6.1.0-10-cloud-amd64"):
+        (tmp_path / f"boot/vmlinuz-{release}").touch()
+    for name in ("ring", "core", "net-card"):
+        (directory / f"kernel/{name}.ko").write_text(name)
+    (directory / "modules.dep").write_text(
+        "kernel/ring.ko:\nkernel/core.ko: kernel/ring.ko\nkernel/net-card.ko: kernel/core.ko kernel/ring.ko\n")
+    (directory / "modules.builtin").write_text("kernel/pci.ko\n")
+    kernel = newest(tmp_path)
+    assert kernel.release == "6.1.0-10-cloud-amd64"
+    assert [name for name, _ in kernel.modules(["net_card", "core", "pci"])] == ["ring", "core", "net_card"]
+    with pytest.raises(TestvmError, match="no module nothing"):
+        kernel.modules(["nothing"])
+
+
+def test_cache_writes_whole_files(tmp_path):
+    store = Cache(tmp_path / "cache")
+    path = store.write("name", b"content")
+    assert pathlib.Path(path).read_bytes() == b"content"
+    assert os.listdir(store.directory) == ["name"]
+    assert content_hash([b"ab", b"c"]) != content_hash([b"a", b"bc"])
+
+
+class Guest:
+    """The guest's end: answers each @run line with what answer(token) yields."""
+
+    def __init__(self, directory, answer=None):
+        self.alive = True
+        self.agent = Agent(str(directory / "agent.sock"), self.require_alive)
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(directory / "agent.sock"))
+        self._answer = answer
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def require_alive(self):
+        if not self.alive:
+            raise TestvmError("dead")
+
+    def _serve(self):
+        self.socket.sendall(b"half a li\n@hello first 6.1\n")
+        for line in self.socket.makefile("r"):
+            for part in self._answer(line.split()[1]):
+                self.socket.sendall(part)
+
+
+@pytest.fixture
+def guest(tmp_path):
+    made = []
+
+    def make(answer=None):
+        made.append(Guest(tmp_path, answer))
+        made[0].agent.wait_boot(1, SECONDS)
+        return made[0]
+    yield make
+    for one in made:
+        one.agent.close()
+        one.socket.close()
+
+
+def test_agent_frames(guest):
+    """Output may look like a frame, and come in pieces; what belongs to an earlier command is passed over."""
+    def answer(token):
+        text = f"@end {token} 0 3\n@hello x y\nlast".encode()
+        yield b"@end stale 1 0\nnoise\n"
+        yield f"@end {token} 7 {len(text)}\n".encode() + text[:9]
+        yield text[9:]
+    one = guest(answer)
+    for _ in range(2):
+        result = one.agent.run("true", SECONDS)
+        assert result.status == 7
+        assert re.fullmatch(r"@end \w+ 0 3\n@hello x y\nlast", result.output)
+    assert (one.agent.boot_id, one.agent.boot_count) == ("first", 1)
+
+
+def test_agent_sees_a_reboot(guest):
+    one = guest(lambda token: [b"\n@hello second 6.1\n"])
+    with pytest.raises(GuestRebooted):
+        one.agent.run("reboot", SECONDS)
+    assert (one.agent.boot_id, one.agent.boot_count) == ("second", 2)
+
+
+def test_agent_timeout(guest):
+    def answer(token):
+        time.sleep(1)
+        yield f"@end {token} 143 4\nhalf".encode()
+    with pytest.raises(GuestTimeout, match="half"):
+        guest(answer).agent.run("sleep 9", 1)
+
+
+def test_agent_of_a_dead_guest(guest):
+    one = guest(lambda token: [])
+    one.alive = False
+    with pytest.raises(TestvmError, match="dead"):
+        one.agent.run("true", SECONDS)
+    one.alive = True
+    one.socket.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(AgentError, match="closed"):
+        one.agent.run("true", SECONDS)
+
+
+def test_supervisor_ends_what_it_started():
+    with Supervisor("unit") as supervisor:
+        directory = supervisor.directory
+        gentle = supervisor.start("gentle", ["sleep", "1000"])
+        stubborn = supervisor.start("stubborn", ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"])
+        stubborn.wait_for_line("up", SECONDS)
+        assert gentle.stop() == -signal.SIGTERM
+        assert stubborn.stop(timeout=0.1) == -signal.SIGKILL
+        with pytest.raises(TestvmError, match="status 3"):
+            supervisor.start("short", ["sh", "-c", "exit 3"]).wait_for_line("never", SECONDS)
+    assert not os.path.exists(directory)
+
+
+SCRIPT = """
+import os, signal, sys, time
+sys.path.insert(0, {path!r})
+from ringpass_testvm import stopping
+from ringpass_testvm.supervise import Supervisor
+stopping.install()
+supervisor = Supervisor("unit")
+def work():
+    supervisor.open()
+    print(supervisor.directory, supervisor.start("child", ["sleep", "1000"]).pid, flush=True)
+    {work}
+def cleanup():
+    {cleanup}
+    supervisor.close()
+try:
+    stopping.guarded(work, cleanup)
+except stopping.Stopped as stopped:
+    sys.exit(128 + stopped.signum)
+"""
+TO_SELF = "os.kill(os.getpid(), signal.SIGTERM)"
+
+
+def exists(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def run_script(work, cleanup):
+    """@return status, run directory, pid of the child."""
+    script = SCRIPT.format(path=str(TOP / "usertools"), work=work, cleanup=cleanup)
+    done = subprocess.run([sys.executable, "-B", "-c", script], capture_output=True, text=True, timeout=SECONDS,
+                          check=False)
+    directory, pid = done.stdout.split()
+    return done.returncode, directory, int(pid)
+
+
+@pytest.mark.parametrize("work, cleanup", [
+    (TO_SELF, "pass"),
+    ("pass", TO_SELF),
+    (f"{TO_SELF}; time.sleep(9)", f"{TO_SELF}; {TO_SELF}"),
+], ids=["while-working", "while-cleaning-up", "both"])
+def test_a_signal_leaves_nothing(work, cleanup):
+    status, directory, pid = run_script(work, cleanup)
+    assert status == 128 + signal.SIGTERM
+    assert not os.path.exists(directory)
+    assert not exists(pid)
+
+
+def test_children_do_not_outlive_a_crash():
+    status, directory, pid = run_script("os.kill(os.getpid(), signal.SIGKILL)", "pass")
+    assert status == -signal.SIGKILL
+    end = time.monotonic() + SECONDS
+    while exists(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not exists(pid)
+    for name in os.listdir(directory):
+        os.unlink(os.path.join(directory, name))
+    os.rmdir(directory)
