@@ -34,14 +34,6 @@ stack_setup(void **state)
 	return rte_eal_init((int)i, arguments) < 0 ? -1 : 0;
 }
 
-int
-stack_teardown(void **state)
-{
-	(void)state;
-	rte_eal_cleanup();
-	return rmdir(directory);
-}
-
 const char *
 stack_accel_arguments(unsigned int index)
 {
@@ -58,6 +50,21 @@ stack_port_socket(unsigned int index)
 
 	snprintf(text[index], sizeof(text[index]), "%s/p%u", directory, index);
 	return text[index];
+}
+
+int
+stack_teardown(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	rte_eal_cleanup();
+	/* A test that failed left its sockets. */
+	for (i = 0; i < STACK_FUNCTIONS_MAX; i++) {
+		unlink(strchr(stack_accel_arguments(i), '/'));
+		unlink(stack_port_socket(i));
+	}
+	return rmdir(directory);
 }
 
 static void *
