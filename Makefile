@@ -17,7 +17,7 @@ install-build:
 	devtools/install-packages build
 
 install-test:
-	devtools/install-packages build test sanitize
+	devtools/install-packages build test
 
 # The main job: a guest kicks an accelerator directly and is interrupted by it directly.
 demo: install-build install-test
