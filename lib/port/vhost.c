@@ -254,6 +254,7 @@ port_vhost_open(struct rp_port *port, struct rp_wire_why *why)
 				     BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) |
 				     BIT(RP_VHU_PF_HOST_NOTIFIER_BIT) | BIT(RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT),
 		.queues_max = (uint16_t)port->queues_count,
+		.queues_told = (uint16_t)(port->queues_count / 2), /* QEMU compares it with pairs */
 		.vring_num_max = port->accelerators[0].info.queue_size_max,
 	};
 	unsigned int i;

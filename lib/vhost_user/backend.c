@@ -11,13 +11,6 @@
 
 #define BIT(n) (1ull << (n))
 
-/* What this library speaks; a config may ask for no more. */
-#define PROTOCOL_FEATURES                                                                                              \
-	(BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_RARP_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT) | BIT(RP_VHU_PF_MTU_BIT) |     \
-	 BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_CONFIG_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) |             \
-	 BIT(RP_VHU_PF_HOST_NOTIFIER_BIT) | BIT(RP_VHU_PF_RESET_DEVICE_BIT) | BIT(RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT) | \
-	 BIT(RP_VHU_PF_STATUS_BIT))
-
 #define MESSAGES_PER_PROCESS 64
 
 static int
@@ -31,9 +24,12 @@ check_config(const struct rp_vhu_backend_config *config, struct rp_wire_why *why
 	if ((config->vring_num_max & (config->vring_num_max - 1)) != 0)
 		return rp_wire_why_set(why, -EINVAL, "vring_num_max: %u, expected a power of two",
 				       config->vring_num_max);
-	if ((config->protocol_features & ~PROTOCOL_FEATURES) != 0)
+	if (config->queues_told > config->queues_max)
+		return rp_wire_why_set(why, -EINVAL, "queues_told: %u, expected at most %u", config->queues_told,
+				       config->queues_max);
+	if ((config->protocol_features & ~rp_vhu_msg_protocol_features) != 0)
 		return rp_wire_why_set(why, -EINVAL, "protocol_features: 0x%llx are not implemented",
-				       (unsigned long long)(config->protocol_features & ~PROTOCOL_FEATURES));
+				       (unsigned long long)(config->protocol_features & ~rp_vhu_msg_protocol_features));
 	return 0;
 }
 
@@ -53,6 +49,8 @@ rp_vhu_backend_create(const struct rp_vhu_backend_config *config, const struct r
 	backend->config.features |= BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT);
 	if (backend->config.vring_num_max == 0)
 		backend->config.vring_num_max = 32768;
+	if (backend->config.queues_told == 0)
+		backend->config.queues_told = config->queues_max;
 	backend->ops = ops;
 	backend->ctx = ctx;
 	backend->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -110,8 +108,9 @@ rp_vhu_backend_attach(struct rp_vhu_backend *backend, int *fd)
 
 	if (backend->conn != NULL)
 		return -EBUSY;
+	/* What is no socket could be taken, but not be polled. */
 	if (getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-		peer.pid = 0;
+		return -EINVAL;
 	rc = rp_wire_conn_create(fd, &rp_vhu_msg_framing, &backend->conn);
 	if (rc < 0)
 		return rc;
@@ -121,6 +120,7 @@ rp_vhu_backend_attach(struct rp_vhu_backend *backend, int *fd)
 		return rc;
 	}
 	backend->peer = peer.pid;
+	backend->offered = backend->config.features;
 	return 0;
 }
 
@@ -136,6 +136,7 @@ vhu_backend_close(struct rp_vhu_backend *backend, const struct rp_wire_why *why)
 	backend->conn = vhu_backend_drop(backend, backend->conn);
 	backend->closing = false;
 	backend->peer = 0;
+	backend->features_asked = false;
 	backend->features_acked = false;
 	backend->features = 0;
 	backend->protocol_features = 0;
@@ -215,6 +216,8 @@ void
 rp_vhu_backend_set_offer(struct rp_vhu_backend *backend, uint64_t features)
 {
 	backend->config.features = features | BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT);
+	if (!backend->features_asked)
+		backend->offered = backend->config.features;
 }
 
 uint64_t

@@ -8,7 +8,8 @@ int
 vhu_on_get_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
 	(void)why;
-	vhu_request_reply_u64(request, backend->config.features);
+	backend->features_asked = true;
+	vhu_request_reply_u64(request, backend->offered);
 	return 0;
 }
 
@@ -30,9 +31,9 @@ vhu_on_set_features(struct rp_vhu_backend *backend, struct vhu_request *request,
 	uint64_t features = vhu_request_u64(request);
 	int rc;
 
-	if ((features & ~backend->config.features) != 0)
+	if ((features & ~backend->offered) != 0)
 		return rp_wire_why_set(why, -EBADMSG, "u64: 0x%llx were not offered",
-				       (unsigned long long)(features & ~backend->config.features));
+				       (unsigned long long)(features & ~backend->offered));
 	rc = refuse_change(backend, features ^ backend->features, 1ull << RP_VHU_F_LOG_ALL_BIT, why);
 	if (rc < 0)
 		return rc;
@@ -90,7 +91,7 @@ int
 vhu_on_get_queue_num(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
 	(void)why;
-	vhu_request_reply_u64(request, backend->config.queues_max);
+	vhu_request_reply_u64(request, backend->config.queues_told);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "rp_wire_fd.h"
@@ -17,17 +18,22 @@ rp_vhu_frontend_create(int *fd, const struct rp_vhu_frontend_config *config, con
 		       void *ctx, struct rp_vhu_frontend **ret_frontend)
 {
 	struct rp_vhu_frontend *frontend;
+	socklen_t type_bytes = sizeof(int);
+	int rc = -ENOMEM, type;
 	unsigned int i;
-	int rc = -ENOMEM;
 
 	if (config->queues_max == 0 || config->queues_max > RP_VHU_QUEUES_MAX || config->timeout_ms > INT_MAX)
 		return -EINVAL;
 	if (config->profile != RP_VHU_PROFILE_STANDARD)
 		return -ENOTSUP;
+	/* What is no socket could be taken, but not be polled. */
+	if (getsockopt(*fd, SOL_SOCKET, SO_TYPE, &type, &type_bytes) < 0)
+		return -EINVAL;
 	frontend = calloc(1, sizeof(*frontend));
 	if (frontend == NULL)
 		return -ENOMEM;
 	frontend->config = *config;
+	frontend->config.protocol_features &= rp_vhu_msg_protocol_features;
 	if (frontend->config.timeout_ms == 0)
 		frontend->config.timeout_ms = TIMEOUT_DEFAULT_MS;
 	if (frontend->config.notify_slot_bytes == 0)

@@ -145,7 +145,7 @@ open_channel(struct rp_vhu_frontend *frontend, struct rp_wire_why *why)
 static int
 negotiate_protocol(struct rp_vhu_frontend *frontend, struct rp_wire_why *why)
 {
-	uint64_t offered, queues = 2;
+	uint64_t offered, queues = 1;
 	int rc = get_u64(frontend, RP_VHU_GET_PROTOCOL_FEATURES, &offered, why);
 
 	if (rc < 0)
@@ -175,7 +175,7 @@ rp_vhu_frontend_negotiate(struct rp_vhu_frontend *frontend, struct rp_wire_why *
 
 	if (rc < 0)
 		return rc;
-	frontend->queues_offered = 2;
+	frontend->queues_offered = 1;
 	if ((frontend->features_offered & 1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT) != 0)
 		rc = negotiate_protocol(frontend, why);
 	return rc < 0 ? rc : tell(frontend, RP_VHU_SET_OWNER, NULL, 0, NULL, 0, why);

@@ -19,12 +19,19 @@ nowhere(struct rp_wire_why *why)
 	return why;
 }
 
+/* Also called from the middle of a waiting call and of the end of a connection: nobody may wait in it. */
 static int
 tell(struct rp_vhu_frontend *frontend, unsigned int queue, const struct rp_vhu_notify_map *map, struct rp_wire_why *why)
 {
+	bool in_callback = frontend->in_callback;
+	int rc;
+
 	if (frontend->ops == NULL || frontend->ops->notify_area == NULL)
 		return 0;
-	return frontend->ops->notify_area(frontend->ctx, queue, map, why);
+	frontend->in_callback = true;
+	rc = frontend->ops->notify_area(frontend->ctx, queue, map, why);
+	frontend->in_callback = in_callback;
+	return rc;
 }
 
 void

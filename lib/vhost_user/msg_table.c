@@ -129,6 +129,14 @@ const struct rp_vhu_msg_row rp_vhu_msg_backend_rows[] = {
 const unsigned int rp_vhu_msg_rows_count = sizeof(rp_vhu_msg_rows) / sizeof(rp_vhu_msg_rows[0]);
 const unsigned int rp_vhu_msg_backend_rows_count = sizeof(rp_vhu_msg_backend_rows) / sizeof(rp_vhu_msg_backend_rows[0]);
 
+#define BIT(n) (1ull << (n))
+
+const uint64_t rp_vhu_msg_protocol_features =
+	BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_RARP_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT) | BIT(RP_VHU_PF_MTU_BIT) |
+	BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_CONFIG_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) |
+	BIT(RP_VHU_PF_HOST_NOTIFIER_BIT) | BIT(RP_VHU_PF_RESET_DEVICE_BIT) | BIT(RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT) |
+	BIT(RP_VHU_PF_STATUS_BIT);
+
 static const struct rp_vhu_msg_row *
 find(const struct rp_vhu_msg_row *rows, unsigned int count, uint32_t request)
 {

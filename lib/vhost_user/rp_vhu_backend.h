@@ -133,6 +133,12 @@ struct rp_vhu_backend_config {
 	uint64_t protocol_features; /**< allow-list; bits that this library does not implement are refused */
 	uint16_t queues_max; /**< rings (not pairs), at most RP_VHU_QUEUES_MAX */
 	uint16_t vring_num_max; /**< largest ring size, a power of two; 0: 32768 */
+	/**
+	 * What GET_QUEUE_NUM is answered, at most queues_max; 0: queues_max. QEMU compares
+	 * it with a net device's pairs and with the rings of any other: an owner of a net
+	 * device says pairs, else QEMU starts more rings than there are.
+	 */
+	uint16_t queues_told;
 };
 
 /**
@@ -166,7 +172,10 @@ int rp_vhu_backend_fd(const struct rp_vhu_backend *backend);
 /** Do what can be done without waiting, at most 64 messages. @return 0; errors of the peer are handled inside. */
 int rp_vhu_backend_process(struct rp_vhu_backend *backend);
 
-/** Offer other device features from the next connection on (and to a frontend that has not acked yet). */
+/**
+ * Offer other device features from the next connection on, and to a frontend that has
+ * not asked yet. One that has asked may go on acking what it was told.
+ */
 void rp_vhu_backend_set_offer(struct rp_vhu_backend *backend, uint64_t features);
 
 /** @return the device features that the frontend acked; 0 before it did. */

@@ -60,7 +60,8 @@ struct rp_vhu_frontend_ops {
 
 struct rp_vhu_frontend_config {
 	enum rp_vhu_profile profile;
-	uint64_t protocol_features; /**< what to ack of what is offered */
+	/** What to ack of what is offered; bits that this library does not implement are left out. */
+	uint64_t protocol_features;
 	uint16_t queues_max; /**< rings (not pairs), 1 to RP_VHU_QUEUES_MAX */
 	uint32_t timeout_ms; /**< of one waiting call, at most INT_MAX; 0: 5000 */
 	/** The only legal size of a notify area; 0: host page size. No multiple of it: every area is refused. */
@@ -163,7 +164,10 @@ uint64_t rp_vhu_frontend_features_offered(const struct rp_vhu_frontend *frontend
 /** @return the protocol features that were acked; 0 before rp_vhu_frontend_negotiate(). */
 uint64_t rp_vhu_frontend_protocol_features(const struct rp_vhu_frontend *frontend);
 
-/** @return how many rings (not pairs) the backend has: GET_QUEUE_NUM, or 2 without MQ. */
+/**
+ * @return how many queues the backend has: what it answered to GET_QUEUE_NUM, 1 without
+ *         MQ; pairs of rings if it is a net device, rings if it is another.
+ */
 uint16_t rp_vhu_frontend_queues_offered(const struct rp_vhu_frontend *frontend);
 
 /** SET_FEATURES. @param features device features, PROTOCOL_FEATURES included. @return as every waiting call. */

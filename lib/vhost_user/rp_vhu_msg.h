@@ -56,6 +56,9 @@ extern const unsigned int rp_vhu_msg_rows_count;
 extern const struct rp_vhu_msg_row rp_vhu_msg_backend_rows[];
 extern const unsigned int rp_vhu_msg_backend_rows_count;
 
+/** Protocol features, as a mask, that this library implements at either end: nothing else is offered or acked. */
+extern const uint64_t rp_vhu_msg_protocol_features;
+
 /** @return the row of a frontend's request, or NULL: no such message. */
 const struct rp_vhu_msg_row *rp_vhu_msg_find(uint32_t request);
 

@@ -44,6 +44,8 @@ struct rp_vhu_backend {
 	bool closing; /* a detach from a callback of the closing itself asks for what is happening */
 	pid_t peer;
 
+	uint64_t offered; /* to this frontend: what it was told once holds for its life */
+	bool features_asked;
 	bool features_acked;
 	uint64_t features;
 	uint64_t protocol_features;

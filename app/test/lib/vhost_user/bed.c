@@ -157,9 +157,10 @@ on_rarp(void *ctx, const uint8_t mac[6], struct rp_wire_why *why)
 static int
 on_status(void *ctx, uint8_t status, struct rp_wire_why *why)
 {
-	(void)why;
-	bed_write(ctx, "status:%u ", status);
-	return 0;
+	struct bed *bed = ctx;
+
+	bed_write(bed, "status:%u ", status);
+	return refuse(&bed->refuse_status, why);
 }
 
 static void

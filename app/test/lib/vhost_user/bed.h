@@ -29,7 +29,7 @@ struct bed {
 	size_t diary_used;
 
 	/* What the next call of an owner's callback returns. */
-	int refuse_features, refuse_start, refuse_enable, refuse_call, refuse_kick, refuse_config;
+	int refuse_features, refuse_start, refuse_enable, refuse_call, refuse_kick, refuse_config, refuse_status;
 	uint64_t refuse_region_gpa; /* the region whose adding is refused, 0: none */
 	uint32_t stop_base; /* what a stop answers, 0: leave it */
 	bool detach_on_enable; /* the owner hangs up inside callbacks */

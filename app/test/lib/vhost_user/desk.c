@@ -39,8 +39,11 @@ on_notify_area(void *ctx, unsigned int queue, const struct rp_vhu_notify_map *ma
 {
 	struct desk *desk = ctx;
 	int error = desk->refuse_area;
+	uint8_t byte;
 
 	note(desk, map->address == NULL ? "unmap" : "map", queue);
+	if (desk->wait_in_callback)
+		desk->wait_result = rp_vhu_frontend_get_config(desk->frontend, 0, 1, &byte, NULL);
 	desk->refuse_area = 0;
 	return error == 0 ? 0 : rp_wire_why_set(why, error, "the owner has no slot");
 }

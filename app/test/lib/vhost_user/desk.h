@@ -42,7 +42,7 @@ struct desk {
 	struct {
 		uint32_t id;
 		uint32_t size_bytes;
-		uint8_t payload[64];
+		uint8_t payload[512];
 	} script[DESK_SCRIPT_MAX];
 	unsigned int script_count;
 	struct {
@@ -52,7 +52,7 @@ struct desk {
 	} asked[DESK_ASKED_MAX];
 	unsigned int asked_count;
 
-	bool wait_in_callback; /* config_changed makes a waiting call */
+	bool wait_in_callback; /* config_changed and notify_area make a waiting call */
 	int wait_result;
 };
 

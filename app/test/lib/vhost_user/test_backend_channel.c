@@ -145,7 +145,7 @@ static void
 another_channel(void **state)
 {
 	struct bed *bed = *state;
-	int ours, theirs, file = peer_eventfd();
+	int ours, theirs, packets[2], file = peer_eventfd();
 
 	bed_run(bed);
 	assert_int_equal(offer(bed, 0, 41, NULL), 0);
@@ -153,6 +153,11 @@ another_channel(void **state)
 	bed_process(bed);
 	assert_int_equal(bed_answer(bed, RP_VHU_SET_BACKEND_REQ_FD), 1);
 	bed_assert_refused(bed, -EBADMSG, "SET_BACKEND_REQ_FD: descriptor: is not a Unix stream socket");
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, packets), 0);
+	assert_true(peer_send(bed->peer, RP_VHU_SET_BACKEND_REQ_FD, 0x9, NULL, 0, packets, 1));
+	bed_process(bed);
+	assert_int_equal(bed_answer(bed, RP_VHU_SET_BACKEND_REQ_FD), 1);
+	bed_assert_refused(bed, -EBADMSG, "is not a Unix stream socket");
 	assert_int_equal(bed->replies_count, 0);
 	peer_pair(&ours, &theirs);
 	assert_true(peer_send(bed->peer, RP_VHU_SET_BACKEND_REQ_FD, 0x9, NULL, 0, &theirs, 1));
@@ -166,6 +171,7 @@ another_channel(void **state)
 	reply(bed, 3, 0);
 	assert_replied(bed, 42, 0);
 	rp_wire_fd_close(&file);
+	rp_wire_fd_close_all(packets, 2);
 }
 
 static void
@@ -261,6 +267,49 @@ a_channel_that_nobody_reads(void **state)
 	assert_int_equal(bed->replies_count, rc == 0 ? i : i - 1);
 }
 
+/* What a slow frontend did not take yet goes out by itself once it reads: the loop is told, nobody has to ask. */
+static void
+a_channel_that_is_read_late(void **state)
+{
+	struct bed *bed = *state;
+	unsigned int sent, got = 0;
+
+	bed_run(bed);
+	for (sent = 0; sent < 512; sent++)
+		assert_int_equal(rp_vhu_backend_notify_area_clear(bed->backend, 0, sent, NULL), 0);
+	got += peer_drain(bed->channel);
+	assert_true(got < sent); /* else this shows nothing */
+	while (got < sent) {
+		assert_true(peer_readable(rp_vhu_backend_fd(bed->backend)));
+		bed_process(bed);
+		got += peer_drain(bed->channel);
+	}
+	assert_false(peer_readable(rp_vhu_backend_fd(bed->backend)));
+}
+
+/* A good answer with descriptors on it, which no answer has: they are closed. */
+static void
+answers_with_descriptors(void **state)
+{
+	const uint64_t zero = 0;
+	struct bed *bed = *state;
+	struct test_leaks before;
+	unsigned int i;
+
+	bed_run(bed);
+	test_leaks_read(&before);
+	for (i = 0; i < 3; i++) {
+		int fds[] = {bed->memory_fd, bed->memory_fd};
+
+		assert_int_equal(offer(bed, 0, i, NULL), 0);
+		assert_int_equal(peer_drain(bed->channel), 1);
+		assert_true(peer_send(bed->channel, 3, 0x5, &zero, sizeof(zero), fds, 2));
+		bed_process(bed);
+		assert_replied(bed, i, 0);
+		test_leaks_assert_none(&before);
+	}
+}
+
 /* The frontend keeps our end of the channel as well, and may keep it readable for ever. */
 static void
 a_kept_socket_does_not_keep_us_awake(void **state)
@@ -297,6 +346,8 @@ main(void)
 		WITH_BED(only_for_a_started_ring),
 		WITH_BED(five_hundred_and_twelve_may_wait),
 		WITH_BED(a_channel_that_nobody_reads),
+		WITH_BED(a_channel_that_is_read_late),
+		WITH_BED(answers_with_descriptors),
 		WITH_BED(a_kept_socket_does_not_keep_us_awake),
 	};
 

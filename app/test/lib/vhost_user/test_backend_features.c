@@ -15,6 +15,7 @@ config_is_checked(void **state)
 	} cases[] = {
 		{{.queues_max = 0}, -EINVAL, "queues_max"},
 		{{.queues_max = 257}, -EINVAL, "queues_max"},
+		{{.queues_max = 2, .queues_told = 3}, -EINVAL, "queues_told"},
 		{{.queues_max = 2, .vring_num_max = 3}, -EINVAL, "vring_num_max"},
 		{{.queues_max = 2, .protocol_features = 1ull << RP_VHU_PF_PAGEFAULT_BIT}, -EINVAL, "0x100"},
 		{{.queues_max = 2, .protocol_features = 1ull << RP_VHU_PF_INBAND_NOTIFICATIONS_BIT}, -EINVAL, "0x4000"},

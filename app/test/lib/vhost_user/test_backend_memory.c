@@ -77,8 +77,71 @@ anonymous_inodes_are_not_compared(void **state)
 	bed_send_table(bed, 0x1, &region, 1, &a);
 	bed_send_table(bed, 0x1, &region, 1, &b);
 	assert_string_equal(bed_diary(bed), "add:40000000 remove:40000000 add:40000000 ");
+	/* But the very same open file is the same, whatever it is. */
+	bed_send_table(bed, 0x1, &region, 1, &b);
+	assert_string_equal(bed_diary(bed), "");
 	rp_wire_fd_close(&a);
 	rp_wire_fd_close(&b);
+}
+
+/* Each of its four numbers makes a region another one. */
+static void
+a_region_that_moved_is_another(void **state)
+{
+	const struct rp_vhu_wire_region was = bed_region(0, MIB);
+	struct rp_vhu_wire_region now[] = {was, was, was, was};
+	struct bed *bed = *state;
+	unsigned int i;
+
+	now[0].gpa += 4 * MIB;
+	now[1].size_bytes -= 4096;
+	now[2].uva += 4 * MIB;
+	now[3].offset_bytes += MIB;
+	bed_negotiate(bed);
+	for (i = 0; i < 4; i++) {
+		table(bed, &was, 1, 0);
+		bed_diary(bed);
+		table(bed, &now[i], 1, 0);
+		assert_string_equal(bed_diary(bed),
+				    i == 0 ? "remove:40000000 add:40400000 " : "remove:40000000 add:40000000 ");
+	}
+}
+
+/* What must make room stands before what stays. */
+static void
+room_is_made_before_what_stays(void **state)
+{
+	const struct rp_vhu_wire_region before[] = {bed_region(8 * MIB, MIB), bed_region(0, MIB),
+						    bed_region(4 * MIB, MIB)};
+	const struct rp_vhu_wire_region after[] = {bed_region(8 * MIB, 2 * MIB), bed_region(0, MIB)};
+	struct bed *bed = *state;
+
+	bed_negotiate(bed);
+	table(bed, before, 3, 0);
+	bed_diary(bed);
+	table(bed, after, 2, 0);
+	assert_string_equal(bed_diary(bed), "remove:40800000 add:40800000 remove:40400000 ");
+}
+
+/* A ring whose parts lie in three regions holds all three. */
+static void
+each_part_of_a_ring_holds_its_region(void **state)
+{
+	const struct rp_vhu_wire_region all[] = {bed_region(0, MIB), bed_region(2 * MIB, MIB),
+						 bed_region(4 * MIB, MIB)};
+	struct bed *bed = *state;
+	unsigned int i;
+
+	bed_negotiate(bed);
+	table(bed, all, 3, 0);
+	bed_ring_describe(bed, 0);
+	bed_send_addr(bed, 0x1, 0, BED_UVA, BED_UVA + 2 * MIB, BED_UVA + 4 * MIB);
+	bed_send_fd(bed, RP_VHU_SET_VRING_KICK, 0x1, 0);
+	for (i = 0; i < 3; i++) {
+		bed_send_region(bed, RP_VHU_REM_MEM_REG, 0x9, &all[i], -1);
+		assert_int_equal(bed_answer(bed, RP_VHU_REM_MEM_REG), 1);
+		bed_assert_refused(bed, -EBUSY, "ring 0 lies in it and is started");
+	}
 }
 
 static void
@@ -229,15 +292,42 @@ as_often_removed_as_added(void **state)
 	bed_assert_refused(bed, -EBADMSG, "there is none like it");
 }
 
+/* The count belongs to its region, also when one before it goes. */
+static void
+counts_stay_with_their_regions(void **state)
+{
+	const struct rp_vhu_wire_region once = bed_region(4 * MIB, MIB), twice = bed_region(8 * MIB, MIB);
+	struct bed *bed = *state;
+
+	bed_negotiate(bed);
+	bed_send_region(bed, RP_VHU_ADD_MEM_REG, 0x1, &once, bed->memory_fd);
+	bed_send_region(bed, RP_VHU_ADD_MEM_REG, 0x1, &twice, bed->memory_fd);
+	bed_send_region(bed, RP_VHU_ADD_MEM_REG, 0x1, &twice, bed->memory_fd);
+	bed_send_region(bed, RP_VHU_REM_MEM_REG, 0x1, &once, -1);
+	bed_diary(bed);
+	bed_send_region(bed, RP_VHU_REM_MEM_REG, 0x1, &twice, -1);
+	assert_string_equal(bed_diary(bed), "");
+	bed_send_region(bed, RP_VHU_REM_MEM_REG, 0x1, &twice, -1);
+	assert_string_equal(bed_diary(bed), "remove:40800000 ");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_BED(only_the_difference_is_told),	     WITH_BED(the_same_file_by_another_descriptor),
-		WITH_BED(anonymous_inodes_are_not_compared), WITH_BED(a_table_that_cannot_be),
-		WITH_BED(a_refused_region_undoes_the_table), WITH_BED(memory_under_a_running_ring_stays),
-		WITH_BED(slots_are_added_and_removed),	     WITH_BED(slots_end_at_the_limit),
+		WITH_BED(only_the_difference_is_told),
+		WITH_BED(the_same_file_by_another_descriptor),
+		WITH_BED(anonymous_inodes_are_not_compared),
+		WITH_BED(a_region_that_moved_is_another),
+		WITH_BED(room_is_made_before_what_stays),
+		WITH_BED(each_part_of_a_ring_holds_its_region),
+		WITH_BED(a_table_that_cannot_be),
+		WITH_BED(a_refused_region_undoes_the_table),
+		WITH_BED(memory_under_a_running_ring_stays),
+		WITH_BED(slots_are_added_and_removed),
+		WITH_BED(slots_end_at_the_limit),
 		WITH_BED(as_often_removed_as_added),
+		WITH_BED(counts_stay_with_their_regions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,8 @@ kick_starts_and_base_stops(void **state)
 	/* Size and addresses are still known. */
 	bed_send_fd(bed, RP_VHU_SET_VRING_KICK, 0x1, 1);
 	assert_string_equal(bed_diary(bed), "start:1@99 ");
+	assert_int_equal(rp_vhu_backend_vring(bed->backend, 1, &vring), 0);
+	assert_int_equal(vring.base, 99);
 	bed_assert_nothing_refused(bed);
 	assert_int_equal(rp_vhu_backend_vring(bed->backend, BED_QUEUES, &vring), -EINVAL);
 }
@@ -88,6 +90,8 @@ what_must_come_first(void **state)
 	kick_refused(bed, 0, -EBUSY, "SET_VRING_KICK: ring 0: SET_VRING_NUM and SET_VRING_ADDR must come first");
 	bed_send_addr(bed, 0x1, 0, at, at + 0x1000, at + 0x2000);
 	kick_refused(bed, 0, -EBUSY, "must come first");
+	bed_send_state(bed, RP_VHU_SET_VRING_NUM, 0x1, 1, BED_RING_NUM);
+	kick_refused(bed, 1, -EBUSY, "must come first");
 	bed_send_state(bed, RP_VHU_SET_VRING_NUM, 0x1, 0, BED_RING_NUM);
 	kick_refused(bed, 0, -EBADMSG, "descriptor table: 4096 bytes at 0x7f0000000000 are in no memory region");
 	bed_memory(bed);
@@ -131,6 +135,26 @@ addresses_that_cannot_be(void **state)
 	bed_send_addr(bed, 0x1, 0, end - 4096, at + 0x1000, at + 0x2000);
 	bed_send_fd(bed, RP_VHU_SET_VRING_KICK, 0x1, 0);
 	bed_assert_nothing_refused(bed);
+}
+
+/* A region may end anywhere: one byte short is short. */
+static void
+a_region_that_is_one_byte_short(void **state)
+{
+	const struct rp_vhu_wire_region region = bed_region(0, BED_REGION_BYTES - 1);
+	const uint64_t at = BED_UVA, end = BED_UVA + BED_REGION_BYTES;
+	struct bed *bed = *state;
+
+	bed_negotiate(bed);
+	bed_send_table(bed, 0x1, &region, 1, NULL);
+	bed_ring_describe(bed, 0);
+	bed_send_addr(bed, 0x1, 0, end - 4096, at + 0x1000, at + 0x2000);
+	kick_refused(bed, 0, -EBADMSG, "descriptor table: 4096 bytes");
+	bed_send_u64(bed, RP_VHU_SET_FEATURES, 0x1, 1ull << 34 | 1ull << 32 | 1ull << 30);
+	bed_send_addr(bed, 0x1, 0, at, end - 4, at + 0x2000);
+	kick_refused(bed, 0, -EBADMSG, "available ring: 4 bytes");
+	bed_send_addr(bed, 0x1, 0, at, at + 0x1000, end - 4);
+	kick_refused(bed, 0, -EBADMSG, "used ring: 4 bytes");
 }
 
 /* A packed ring's driver and device areas are four bytes each. */
@@ -208,6 +232,7 @@ what_a_running_ring_allows(void **state)
 		{RP_VHU_SET_VRING_ENABLE, 0, 0},	 {RP_VHU_SET_VRING_ENABLE, 1, 0},
 	};
 	struct bed *bed = *state;
+	struct rp_vhu_vring vring;
 	uint64_t at = BED_UVA;
 	unsigned int i;
 
@@ -220,13 +245,18 @@ what_a_running_ring_allows(void **state)
 	}
 	bed_send_addr(bed, 0x9, 0, at, at + 0x1000, at + 0x2000);
 	assert_int_equal(bed_answer(bed, RP_VHU_SET_VRING_ADDR), 0);
-	bed_send_addr(bed, 0x9, 0, at, at + 0x1000, at + 0x3000);
-	assert_int_equal(bed_answer(bed, RP_VHU_SET_VRING_ADDR), 1);
-	bed_assert_refused(bed, -EBUSY, "SET_VRING_ADDR: ring 0 is started, at other addresses");
+	for (i = 0; i < 3; i++) {
+		bed_send_addr(bed, 0x9, 0, at + (i == 0) * 0x3000, at + 0x1000 + (i == 1) * 0x3000,
+			      at + 0x2000 + (i == 2) * 0x3000);
+		assert_int_equal(bed_answer(bed, RP_VHU_SET_VRING_ADDR), 1);
+		bed_assert_refused(bed, -EBUSY, "SET_VRING_ADDR: ring 0 is started, at other addresses");
+	}
 	bed_diary(bed);
 	bed_send_fd(bed, RP_VHU_SET_VRING_KICK, 0x1, 0);
 	bed_send_fd(bed, RP_VHU_SET_VRING_CALL, 0x1, 0);
 	bed_send_fd(bed, RP_VHU_SET_VRING_ERR, 0x1, 0);
+	assert_int_equal(rp_vhu_backend_vring(bed->backend, 0, &vring), 0);
+	assert_true(vring.kick_fd >= 0 && vring.call_fd >= 0 && vring.err_fd >= 0);
 	bed_send_u64(bed, RP_VHU_SET_VRING_KICK, 0x1, 0x100);
 	bed_send_u64(bed, RP_VHU_SET_VRING_CALL, 0x1, 0x100);
 	assert_string_equal(bed_diary(bed), "kick:0 call:0 kick:0(none) call:0(none) ");
@@ -262,10 +292,15 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_BED(kick_starts_and_base_stops),	 WITH_BED(born_enabled_without_protocol_features),
-		WITH_BED(what_must_come_first),		 WITH_BED(addresses_that_cannot_be),
-		WITH_BED(packed_rings_have_other_sizes), WITH_BED(values_that_cannot_be),
-		WITH_BED(what_a_running_ring_allows),	 WITH_BED(a_refused_swap_keeps_the_old),
+		WITH_BED(kick_starts_and_base_stops),
+		WITH_BED(born_enabled_without_protocol_features),
+		WITH_BED(what_must_come_first),
+		WITH_BED(addresses_that_cannot_be),
+		WITH_BED(a_region_that_is_one_byte_short),
+		WITH_BED(packed_rings_have_other_sizes),
+		WITH_BED(values_that_cannot_be),
+		WITH_BED(what_a_running_ring_allows),
+		WITH_BED(a_refused_swap_keeps_the_old),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,10 +11,13 @@ create_is_checked(void **state)
 {
 	struct rp_vhu_frontend_config config = desk_config;
 	struct rp_vhu_frontend *frontend = NULL;
-	int ours, theirs;
+	int ours, theirs, no_socket = peer_eventfd();
 
 	(void)state;
 	peer_pair(&ours, &theirs);
+	assert_int_equal(rp_vhu_frontend_create(&no_socket, &config, NULL, NULL, &frontend), -EINVAL);
+	assert_true(no_socket >= 0);
+	rp_wire_fd_close(&no_socket);
 	config.queues_max = 0;
 	assert_int_equal(rp_vhu_frontend_create(&ours, &config, NULL, NULL, &frontend), -EINVAL);
 	config.queues_max = 257;
@@ -55,7 +58,7 @@ without_protocol_features(void **state)
 	for (i = 0; i < 3; i++)
 		desk_answer_u64(desk, RP_VHU_GET_FEATURES, 1ull << 32);
 	assert_int_equal(rp_vhu_frontend_negotiate(desk->frontend, NULL), 0);
-	assert_int_equal(rp_vhu_frontend_queues_offered(desk->frontend), 2);
+	assert_int_equal(rp_vhu_frontend_queues_offered(desk->frontend), 1);
 	assert_int_equal(rp_vhu_frontend_set_features(desk->frontend, 1ull << 32, NULL), 0);
 	desk_expect(desk, RP_VHU_GET_FEATURES, 0x1);
 	desk_expect(desk, RP_VHU_SET_OWNER, 0x1);
@@ -66,7 +69,25 @@ without_protocol_features(void **state)
 	desk_expect_no_more(desk);
 }
 
-/* Bits that we do not know are not acked, whatever is offered. */
+/* Bits that we do not know are not acked, whatever is offered and whatever our owner would ack. */
+static void
+acks_no_more_than_it_can_do(void **state)
+{
+	struct desk *desk = *state;
+	struct rp_vhu_frontend_config config = desk_config;
+
+	desk_close(desk);
+	config.protocol_features = UINT64_MAX;
+	desk_open(desk, &config);
+	desk_answer_u64(desk, RP_VHU_GET_FEATURES, DESK_FEATURES);
+	desk_answer_u64(desk, RP_VHU_GET_PROTOCOL_FEATURES, UINT64_MAX);
+	desk_answer_u64(desk, RP_VHU_GET_QUEUE_NUM, 1);
+	desk_answer_u64(desk, RP_VHU_SET_BACKEND_REQ_FD, 0);
+	desk_answer_u64(desk, RP_VHU_SET_OWNER, 0);
+	assert_int_equal(rp_vhu_frontend_negotiate(desk->frontend, NULL), 0);
+	assert_int_equal(rp_vhu_frontend_protocol_features(desk->frontend), DESK_PROTOCOL_FEATURES);
+}
+
 static void
 acks_no_more_than_it_was_told_to(void **state)
 {
@@ -136,6 +157,24 @@ configuration_space(void **state)
 	desk_answer(desk, RP_VHU_GET_CONFIG, answer, 13);
 	assert_int_equal(rp_vhu_frontend_get_config(desk->frontend, 2, 2, bytes, &why), -EBADMSG);
 	assert_string_equal(why.text, "GET_CONFIG: answer: 13 bytes, expected 14");
+}
+
+/* Longer than any answer we can have asked for. */
+static void
+an_answer_that_is_too_long(void **state)
+{
+	static const uint8_t zeros[512];
+	struct desk *desk = *state;
+	struct rp_wire_why why = {0};
+	uint8_t bytes[2];
+	uint32_t base = 55;
+
+	desk_negotiate(desk);
+	desk_answer(desk, RP_VHU_GET_CONFIG, zeros, sizeof(zeros));
+	assert_int_equal(rp_vhu_frontend_get_config(desk->frontend, 2, 2, bytes, &why), -EBADMSG);
+	desk_answer(desk, RP_VHU_GET_VRING_BASE, zeros, sizeof(zeros));
+	assert_int_equal(rp_vhu_frontend_ring_stop(desk->frontend, 0, &base, &why), -EBADMSG);
+	assert_int_equal(base, 55);
 }
 
 static void
@@ -239,6 +278,30 @@ answers_come_in_order_and_once(void **state)
 		assert_int_equal(answers.errors[i], -ENOTCONN);
 	assert_int_equal(ask(desk, RP_VHU_SET_OWNER, &answers), -ENOTCONN);
 	assert_int_equal(answers.count, 66);
+}
+
+/* No answer that we ask for has descriptors: nobody takes them, they are closed. */
+static void
+answers_with_descriptors(void **state)
+{
+	const uint64_t zero = 0;
+	struct desk *desk = *state;
+	struct answers answers = {0};
+	struct test_leaks before;
+	unsigned int i;
+
+	desk_negotiate(desk);
+	test_leaks_read(&before);
+	for (i = 0; i < 3; i++) {
+		int fds[] = {desk->area_fd, desk->kick_fd};
+
+		assert_int_equal(ask(desk, RP_VHU_SET_OWNER, &answers), 0);
+		desk_expect(desk, RP_VHU_SET_OWNER, 0x9);
+		assert_true(peer_send(desk->peer, RP_VHU_SET_OWNER, 0x5, &zero, sizeof(zero), fds, 2));
+		assert_int_equal(rp_vhu_frontend_process(desk->frontend), 0);
+		assert_int_equal(answers.errors[i], 0);
+		test_leaks_assert_none(&before);
+	}
 }
 
 static void
@@ -358,13 +421,16 @@ main(void)
 		cmocka_unit_test(create_is_checked),
 		WITH_DESK(negotiates_as_qemu_does),
 		WITH_DESK(without_protocol_features),
+		WITH_DESK(acks_no_more_than_it_can_do),
 		WITH_DESK(acks_no_more_than_it_was_told_to),
 		WITH_DESK(refusals_have_a_name),
 		WITH_DESK(configuration_space),
+		WITH_DESK(an_answer_that_is_too_long),
 		WITH_DESK(a_ring_that_is_another),
 		WITH_DESK(no_answer_in_time),
 		WITH_DESK(a_backend_that_never_stops_talking),
 		WITH_DESK(answers_come_in_order_and_once),
+		WITH_DESK(answers_with_descriptors),
 		WITH_DESK(answers_that_lie),
 		WITH_DESK(queue_counts_that_lie),
 		WITH_DESK(a_callback_cannot_wait),

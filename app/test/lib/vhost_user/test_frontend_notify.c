@@ -57,12 +57,14 @@ a_bad_area_leaves_the_old(void **state)
 {
 	struct desk *desk = *state;
 	int unsealed = test_memfd(4096, false), small = test_memfd(4096, true), read_only, pipe_fds[2];
+	int never = memfd_create("sealed against sealing", MFD_CLOEXEC);
 	void *address;
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", desk->area_fd);
 	read_only = open(path, O_RDONLY | O_CLOEXEC);
-	assert_true(read_only >= 0);
+	assert_true(read_only >= 0 && never >= 0);
+	assert_int_equal(ftruncate(never, 4096), 0);
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
 	desk_negotiate(desk);
 	desk_ring_start(desk, 0);
@@ -81,6 +83,7 @@ a_bad_area_leaves_the_old(void **state)
 	refused(desk, &(struct desk_area){0, 4096, 65536, desk->area_fd}, -EBADMSG, "the area ends at 69632");
 	refused(desk, &(struct desk_area){0, 4096, 4096, small}, -EBADMSG, "the file has 4096 bytes");
 	refused(desk, &(struct desk_area){0, 4096, 0, unsealed}, -EBADMSG, "not sealed against shrinking");
+	refused(desk, &(struct desk_area){0, 4096, 0, never}, -EBADMSG, "not sealed against shrinking");
 	refused(desk, &(struct desk_area){0, 4096, 0, read_only}, -EBADMSG, "mmap");
 	refused(desk, &(struct desk_area){0, 4096, 0, desk->kick_fd}, -EBADMSG, "mmap");
 	refused(desk, &(struct desk_area){0, 4096, 0, pipe_fds[0]}, -EBADMSG, "mmap");
@@ -94,6 +97,7 @@ a_bad_area_leaves_the_old(void **state)
 	assert_int_equal(rp_vhu_frontend_kick(desk->frontend, 0), 1);
 	assert_int_equal(doorbell_of(desk, 0), 0);
 	rp_wire_fd_close(&unsealed);
+	rp_wire_fd_close(&never);
 	rp_wire_fd_close(&small);
 	rp_wire_fd_close(&read_only);
 	rp_wire_fd_close_all(pipe_fds, 2);
@@ -240,6 +244,30 @@ only_what_was_negotiated(void **state)
 	assert_string_equal(desk_diary(desk), "");
 }
 
+/* Whoever is told that an area went is in the middle of something, too: a call, or the end of the connection. */
+static void
+a_callback_cannot_wait(void **state)
+{
+	struct desk *desk = *state;
+
+	desk_negotiate(desk);
+	desk_ring_start(desk, 0);
+	desk->wait_in_callback = true;
+	assert_int_equal(desk_map(desk, 0), 0);
+	assert_int_equal(desk->wait_result, -EBUSY);
+	desk->wait_result = 0;
+	assert_int_equal(desk_ring_stop(desk, 0), 7);
+	assert_int_equal(desk->wait_result, -EBUSY);
+	desk_expect_no_more(desk);
+	desk_ring_start(desk, 0);
+	assert_int_equal(desk_map(desk, 0), 0);
+	desk->wait_result = 0;
+	assert_true(peer_send(desk->peer, RP_VHU_GET_STATUS, 0x5, NULL, 0, NULL, 0)); /* nobody asked */
+	assert_int_equal(rp_vhu_frontend_process(desk->frontend), -ENOTCONN);
+	assert_int_equal(desk->wait_result, -EBUSY);
+	assert_int_equal(desk->disconnected_count, 1);
+}
+
 /* A slot of four bytes: no page can be mapped for one queue alone. */
 static void
 slots_smaller_than_a_page(void **state)
@@ -288,17 +316,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_DESK(a_store_instead_of_an_eventfd),
-		WITH_DESK(a_bad_area_leaves_the_old),
-		WITH_DESK(replace_is_one_step),
-		WITH_DESK(dropped_at_stop_and_reset),
-		WITH_DESK(stays_through_everything_else),
-		WITH_DESK(dropped_when_the_backend_leaves),
-		WITH_DESK(dropped_with_the_channel),
-		WITH_DESK(dropped_when_a_start_fails),
-		WITH_DESK(only_what_was_negotiated),
-		WITH_DESK(slots_smaller_than_a_page),
-		WITH_DESK(deaf_while_waiting),
+		WITH_DESK(a_store_instead_of_an_eventfd), WITH_DESK(a_bad_area_leaves_the_old),
+		WITH_DESK(replace_is_one_step),		  WITH_DESK(dropped_at_stop_and_reset),
+		WITH_DESK(stays_through_everything_else), WITH_DESK(dropped_when_the_backend_leaves),
+		WITH_DESK(dropped_with_the_channel),	  WITH_DESK(dropped_when_a_start_fails),
+		WITH_DESK(only_what_was_negotiated),	  WITH_DESK(a_callback_cannot_wait),
+		WITH_DESK(slots_smaller_than_a_page),	  WITH_DESK(deaf_while_waiting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
