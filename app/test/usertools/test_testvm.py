@@ -24,6 +24,7 @@ from ringpass_testvm.cli import parse_nic  # noqa: E402
 from ringpass_testvm.errors import TestvmError  # noqa: E402
 from ringpass_testvm.kernel import newest  # noqa: E402
 from ringpass_testvm.supervise import Supervisor  # noqa: E402
+from ringpass_testvm.vm import Vm  # noqa: E402
 
 SECONDS = 30
 
@@ -237,3 +238,49 @@ def test_children_do_not_outlive_a_crash():
     for name in os.listdir(directory):
         os.unlink(os.path.join(directory, name))
     os.rmdir(directory)
+
+
+class StuckVm(Vm):
+    """Starts nothing: only what wait_boot() decides."""
+
+    def __init__(self, console, failures):
+        self.name = "guest0"
+        self._console_log = console
+        self._agent = None
+        self.failures = failures
+        self.launches = 0
+        self.launch()
+
+    def launch(self):
+        self.launches += 1
+        self._agent = StuckAgent(self)
+
+    def kill(self):
+        self._agent = None
+
+
+class StuckAgent:
+    def __init__(self, vm):
+        self.vm = vm
+
+    def wait_boot(self, _boots, _timeout):
+        if self.vm.failures:
+            self.vm.failures -= 1
+            raise AgentError("boot 1: no answer in time")
+
+
+@pytest.mark.parametrize("console, failures, launches, fails", [
+    ("Loading compiled-in X.509 certificates", 1, 2, False),
+    ("Loading compiled-in X.509 certificates", 2, 2, True),
+    ("init: loading /modules/virtio_net.ko", 1, 1, True),
+])
+def test_only_a_kernel_that_never_came_up_is_started_again(tmp_path, console, failures, launches, fails):
+    log = tmp_path / "console.log"
+    log.write_text(console)
+    vm = StuckVm(str(log), failures)
+    if fails:
+        with pytest.raises(AgentError):
+            vm.wait_boot(1)
+    else:
+        vm.wait_boot(1)
+    assert vm.launches == launches
