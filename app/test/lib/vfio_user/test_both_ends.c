@@ -157,7 +157,8 @@ poll_memory(void *arg)
 	struct data_path *path = arg;
 
 	rp_dma_reader_online(path->reader);
-	while (__atomic_load_n(&path->stop, __ATOMIC_ACQUIRE) == 0) {
+	/* Once at least, however late the thread comes to run. */
+	do {
 		uint64_t bytes;
 		volatile uint32_t *word = rp_dma_reader_translate(path->reader, 0x1000, 4, RP_DMA_READ, &bytes);
 
@@ -166,7 +167,7 @@ poll_memory(void *arg)
 		else if (*word == 0x600d600d)
 			path->seen++;
 		rp_dma_reader_quiescent(path->reader);
-	}
+	} while (__atomic_load_n(&path->stop, __ATOMIC_ACQUIRE) == 0);
 	rp_dma_reader_offline(path->reader);
 	return NULL;
 }
