@@ -68,10 +68,18 @@ answer(struct rp_vhu_backend *backend, const struct rp_vhu_header *header, const
 	if (row != NULL && row->reply == RP_VHU_REPLY_PAYLOAD)
 		return rp_vhu_msg_send(backend->conn, header->request, RP_VHU_FLAG_REPLY, request->reply,
 				       error != 0 ? 0 : request->reply_bytes, NULL, 0);
-	if (acked)
+	if (acked || (row != NULL && row->reply == RP_VHU_REPLY_STATUS))
 		return rp_vhu_msg_send(backend->conn, header->request, RP_VHU_FLAG_REPLY, &value, sizeof(value), NULL,
 				       0);
 	return 0;
+}
+
+static int
+handle(struct rp_vhu_backend *backend, struct vhu_request *request, uint32_t id, struct rp_wire_why *why)
+{
+	vhu_handler handler = id < sizeof(handlers) / sizeof(handlers[0]) ? handlers[id] : NULL;
+
+	return handler != NULL ? handler(backend, request, why) : rp_wire_why_set(why, -ENOTSUP, "no handler");
 }
 
 int
@@ -96,7 +104,7 @@ vhu_backend_dispatch(struct rp_vhu_backend *backend, struct rp_wire_msg *msg, st
 	rc = rp_vhu_msg_check(row, header.request, request.payload, request.size_bytes, msg->fds_count,
 			      backend->protocol_features, why);
 	if (rc == 0) {
-		rc = handlers[header.request](backend, &request, why);
+		rc = handle(backend, &request, header.request, why);
 		if (rc < 0)
 			rp_wire_why_prefix(why, "%s: ", row->name);
 	}

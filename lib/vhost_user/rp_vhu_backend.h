@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "rp_vhu_profile.h"
 #include "rp_vhu_proto.h"
 #include "rp_wire_why.h"
 
@@ -39,13 +40,6 @@
  *
  * Specification: vhost-user.rst, "Front-end message types", "Back-end message types".
  */
-
-/** Which numbers the VFIO extension uses; see doc/protocol. */
-enum rp_vhu_profile {
-	RP_VHU_PROFILE_STANDARD, /**< HOST_NOTIFIER, backend message 3 */
-	RP_VHU_PROFILE_EXTENDED,
-	RP_VHU_PROFILE_VFIO2018,
-};
 
 struct rp_vhu_backend;
 

@@ -22,6 +22,11 @@
 enum rp_vhu_reply {
 	RP_VHU_REPLY_ACK, /**< a u64, 0 or not, if NEED_REPLY was set and REPLY_ACK negotiated; else nothing */
 	RP_VHU_REPLY_PAYLOAD, /**< a payload of its own, always */
+	/**
+	 * A u64, 0 or not, always. Some backends answer SET_LOG_BASE with no payload
+	 * at all when they have done it: a frontend takes that for 0.
+	 */
+	RP_VHU_REPLY_STATUS,
 };
 
 /**
@@ -52,17 +57,35 @@ struct rp_vhu_msg_row {
 extern const struct rp_vhu_msg_row rp_vhu_msg_rows[];
 extern const unsigned int rp_vhu_msg_rows_count;
 
-/** Requests of the backend, on the backend channel. */
+/** Requests of the backend, on the backend channel; what a profile adds or changes is in rp_vhu_profile.h. */
 extern const struct rp_vhu_msg_row rp_vhu_msg_backend_rows[];
 extern const unsigned int rp_vhu_msg_backend_rows_count;
 
-/** Protocol features, as a mask, that this library implements at either end: nothing else is offered or acked. */
+/**
+ * The messages of the VFIO extension as profiles extended and vfio2018 have them
+ * (enum rp_vhu_msg_vfio), with their usual numbers.
+ */
+extern const struct rp_vhu_msg_row rp_vhu_msg_vfio_rows[];
+
+/** Index into rp_vhu_msg_vfio_rows. */
+enum rp_vhu_msg_vfio {
+	RP_VHU_MSG_VFIO_FILE,
+	RP_VHU_MSG_NOTIFY_AREA,
+	RP_VHU_MSG_2018_VFIO_GROUP,
+	RP_VHU_MSG_2018_NOTIFY_AREA,
+	RP_VHU_MSG_VFIO_ROWS_COUNT,
+};
+
+/**
+ * Protocol features, as a mask, that this library implements at either end, the VFIO
+ * extension's bit aside: nothing else is offered or acked.
+ */
 extern const uint64_t rp_vhu_msg_protocol_features;
 
 /** @return the row of a frontend's request, or NULL: no such message. */
 const struct rp_vhu_msg_row *rp_vhu_msg_find(uint32_t request);
 
-/** @return the row of a backend's request, or NULL: no such message. */
+/** @return the row of a backend's request in profile standard, or NULL: no such message. */
 const struct rp_vhu_msg_row *rp_vhu_msg_find_backend(uint32_t request);
 
 /**

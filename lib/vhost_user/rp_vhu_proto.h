@@ -35,6 +35,13 @@
 #define RP_VHU_F_PROTOCOL_FEATURES_BIT 30
 #define RP_VHU_F_LOG_ALL_BIT 26
 
+/* Virtio device feature bits that change what messages mean. */
+#define RP_VHU_F_ACCESS_PLATFORM_BIT 33 /* ring addresses are IOVAs; IOTLB messages are legal */
+#define RP_VHU_F_RING_PACKED_BIT 34 /* a ring's base has two halves */
+
+/* SET_VRING_ADDR, flags. */
+#define RP_VHU_VRING_ADDR_LOG_MASK 0x1u /* log writes to the used ring, at log_gpa */
+
 /* Protocol feature bits. */
 enum rp_vhu_protocol_feature_bit {
 	RP_VHU_PF_MQ_BIT = 0,
@@ -55,6 +62,13 @@ enum rp_vhu_protocol_feature_bit {
 	RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT = 15,
 	RP_VHU_PF_STATUS_BIT = 16,
 	RP_VHU_PF_XEN_MMAP_BIT = 17,
+	RP_VHU_PF_SHARED_OBJECT_BIT = 18,
+	RP_VHU_PF_DEVICE_STATE_BIT = 19,
+	RP_VHU_PF_GET_VRING_BASE_INFLIGHT_BIT = 20,
+	RP_VHU_PF_GPA_ADDRESSES_BIT = 21,
+	RP_VHU_PF_SHMEM_BIT = 22,
+	RP_VHU_PF_VFIO_BIT = 62, /* ours, profile extended, unless told otherwise; see doc/protocol */
+	RP_VHU_PF_VFIO2018_BIT = 8, /* profile vfio2018 only: what is PAGEFAULT in the others */
 };
 
 /* Requests of the frontend. */
@@ -99,6 +113,10 @@ enum rp_vhu_request {
 	RP_VHU_REM_MEM_REG = 38,
 	RP_VHU_SET_STATUS = 39,
 	RP_VHU_GET_STATUS = 40,
+	RP_VHU_GET_SHARED_OBJECT = 41,
+	RP_VHU_SET_DEVICE_STATE_FD = 42,
+	RP_VHU_CHECK_DEVICE_STATE = 43,
+	RP_VHU_GET_SHMEM_CONFIG = 44,
 };
 
 /* Requests of the backend, on the backend channel. */
@@ -108,7 +126,34 @@ enum rp_vhu_backend_request {
 	RP_VHU_BACKEND_VRING_HOST_NOTIFIER_MSG = 3,
 	RP_VHU_BACKEND_VRING_CALL = 4,
 	RP_VHU_BACKEND_VRING_ERR = 5,
+	RP_VHU_BACKEND_SHARED_OBJECT_ADD = 6,
+	RP_VHU_BACKEND_SHARED_OBJECT_REMOVE = 7,
+	RP_VHU_BACKEND_SHARED_OBJECT_LOOKUP = 8,
+	RP_VHU_BACKEND_SHMEM_MAP = 9,
+	RP_VHU_BACKEND_SHMEM_UNMAP = 10,
+	/* The VFIO extension, profile extended, unless told otherwise. */
+	RP_VHU_BACKEND_VFIO_FILE = 0x5600,
+	RP_VHU_BACKEND_NOTIFY_AREA = 0x5601,
+	/* The VFIO extension, profile vfio2018. */
+	RP_VHU_BACKEND_2018_VFIO_GROUP = 3,
+	RP_VHU_BACKEND_2018_NOTIFY_AREA = 4,
 };
+
+/* What kind of file a VFIO file message brings. */
+enum rp_vhu_vfio_type {
+	RP_VHU_VFIO_GROUP = 0, /* /dev/vfio/GROUP, Linux Documentation/driver-api/vfio.rst */
+	RP_VHU_VFIO_CDEV = 1, /* /dev/vfio/devices/vfioX */
+};
+
+/* IOTLB messages. */
+enum rp_vhu_iotlb_type {
+	RP_VHU_IOTLB_MISS = 1,
+	RP_VHU_IOTLB_UPDATE = 2,
+	RP_VHU_IOTLB_INVALIDATE = 3,
+	RP_VHU_IOTLB_ACCESS_FAIL = 4,
+};
+#define RP_VHU_IOTLB_READ_MASK 0x1u
+#define RP_VHU_IOTLB_WRITE_MASK 0x2u
 
 struct rp_vhu_header {
 	uint32_t request;
@@ -184,5 +229,20 @@ struct rp_vhu_wire_area {
 	uint64_t offset_bytes;
 } __attribute__((packed));
 static_assert(sizeof(struct rp_vhu_wire_area) == 24, "notify area");
+
+struct rp_vhu_wire_vfio_file {
+	uint64_t queue_flags; /* as in the notify area */
+	uint64_t type; /* enum rp_vhu_vfio_type; 0 where there is no descriptor. Profile vfio2018 has no such field */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vhu_wire_vfio_file) == 16, "VFIO file");
+
+struct rp_vhu_wire_inflight {
+	uint64_t mmap_bytes;
+	uint64_t mmap_offset_bytes;
+	uint16_t queues_count;
+	uint16_t queue_num; /* entries of each queue */
+	/* QEMU's structure is padded to 24 bytes, others send 20 */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vhu_wire_inflight) == 20, "inflight");
 
 #endif

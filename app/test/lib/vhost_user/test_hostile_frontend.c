@@ -57,7 +57,8 @@ static void
 check_answer(struct bed *bed, const struct attempt *attempt, bool acks, const char *stage)
 {
 	const struct rp_vhu_msg_row *row = rp_vhu_msg_find(attempt->id);
-	bool always = row != NULL && row->reply == RP_VHU_REPLY_PAYLOAD, refused = bed->refused_count == 1;
+	bool payload = row != NULL && row->reply == RP_VHU_REPLY_PAYLOAD, refused = bed->refused_count == 1;
+	bool always = payload || (row != NULL && row->reply == RP_VHU_REPLY_STATUS);
 	struct peer_msg msg;
 
 	if (!always && !((attempt->flags & 0x8) != 0 && acks)) {
@@ -66,7 +67,7 @@ check_answer(struct bed *bed, const struct attempt *attempt, bool acks, const ch
 	}
 	CHECK(peer_receive(bed->peer, &msg));
 	CHECK(msg.id == attempt->id && msg.flags == 0x5 && msg.fds_count == 0);
-	if (always)
+	if (payload)
 		CHECK((msg.size_bytes == 0) == refused);
 	else
 		CHECK((peer_msg_u64(&msg) != 0) == refused);

@@ -35,8 +35,8 @@ ids_are_dense_from_one(void **state)
 	(void)state;
 	assert_rows_make_sense(rp_vhu_msg_rows, rp_vhu_msg_rows_count, rp_vhu_msg_find);
 	assert_rows_make_sense(rp_vhu_msg_backend_rows, rp_vhu_msg_backend_rows_count, rp_vhu_msg_find_backend);
-	assert_int_equal(rp_vhu_msg_rows_count, 40);
-	assert_int_equal(rp_vhu_msg_backend_rows_count, 5);
+	assert_int_equal(rp_vhu_msg_rows_count, 44);
+	assert_int_equal(rp_vhu_msg_backend_rows_count, 10);
 }
 
 /* Numbers as the specification prints them, typed here a second time. */
