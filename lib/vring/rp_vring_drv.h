@@ -10,8 +10,8 @@
 
 /**
  * @file
- * The driver's side of a split virtqueue (virtio 1.2, 2.7), in memory that the
- * caller owns. Used by tests, benchmarks and small VMM-shaped programs. It trusts
+ * The driver's side of a virtqueue, split (virtio 1.2, 2.7) or packed (2.8), in
+ * memory that the caller owns; the features decide, as in rp_vring_dev.h. Used by tests, benchmarks and small VMM-shaped programs. It trusts
  * the device no more than the device trusts it: which descriptors are out is kept
  * in private memory.
  *
@@ -29,15 +29,21 @@ struct rp_vring_part {
 	bool device_writes;
 };
 
-/** Bytes that a ring of `num` entries needs, aligned to 4096; desc, avail, used in that order. */
-size_t rp_vring_drv_bytes(uint16_t num);
+/**
+ * Bytes that a ring of `num` entries needs, aligned to 4096; its three parts in the
+ * order of the layout.
+ *
+ * @param features VIRTIO_F_RING_PACKED is looked at.
+ */
+size_t rp_vring_drv_bytes(uint16_t num, uint64_t features);
 
 /**
  * Lay out a fresh ring in `memory`.
  *
- * @param memory zeroed by this call; rp_vring_drv_bytes(num) long, aligned to 4096.
+ * @param memory zeroed by this call; rp_vring_drv_bytes(num, features) long, aligned to 4096.
  * @param memory_iova the device's address of it.
- * @param features as negotiated (event index is used when in them).
+ * @param features as negotiated (event index is used when in them). The ring
+ *        begins at rp_vring_position_fresh(features).
  * @return 0, -EINVAL, -ENOMEM.
  */
 int rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64_t features,
@@ -46,7 +52,7 @@ int rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64
 /** Free the bookkeeping; the memory is the caller's. NULL is allowed. @return NULL. */
 struct rp_vring_drv *rp_vring_drv_destroy(struct rp_vring_drv *ring);
 
-/** The layout to tell the device. */
+/** The layout to tell the device; its notes are NULL. */
 void rp_vring_drv_layout(const struct rp_vring_drv *ring, struct rp_vring_layout *ret_layout);
 
 /**
@@ -54,15 +60,31 @@ void rp_vring_drv_layout(const struct rp_vring_drv *ring, struct rp_vring_layout
  *
  * @param cookie given back by rp_vring_drv_get().
  * @return 0, -ENOSPC (too few free descriptors), -EINVAL (no parts, an empty one,
- *         or one that the device reads after one that it writes).
+ *         one that the device reads after one that it writes, or 2^32 bytes and more).
  */
 int rp_vring_drv_add(struct rp_vring_drv *ring, const struct rp_vring_part *parts, uint16_t parts_count, void *cookie);
 
-/** Whether the device wants a kick for what was added since the last call (virtio 1.2, 2.7.10). */
+/** Bytes of a table for rp_vring_drv_add_indirect(). */
+#define RP_VRING_TABLE_BYTES(parts_count) ((size_t)(parts_count)*16)
+
+/**
+ * Make a chain available whose parts are in an indirect table; it takes one descriptor
+ * of the ring (virtio 1.2, 2.7.5.3 and 2.8.7).
+ *
+ * @param table written by this call, RP_VRING_TABLE_BYTES(parts_count) long; the device's
+ *        until the chain came back.
+ * @param table_iova the device's address of it.
+ * @return as rp_vring_drv_add(); -EINVAL also without VIRTIO_F_INDIRECT_DESC.
+ */
+int rp_vring_drv_add_indirect(struct rp_vring_drv *ring, const struct rp_vring_part *parts, uint16_t parts_count,
+			      void *table, uint64_t table_iova, void *cookie);
+
+/** Whether the device wants a kick for what was added since the last call (virtio 1.2, 2.7.10 and 2.8.14). */
 bool rp_vring_drv_needs_kick(struct rp_vring_drv *ring);
 
 /**
- * Take one used chain.
+ * Take one used chain. With VIRTIO_F_IN_ORDER a device may write one used entry for
+ * several chains (2.7.9, 2.8.8): those it skipped count as fully written.
  *
  * @param ret_cookie set when 1 is returned, as is ret_written_bytes.
  * @return 1, 0 when there is none, -EBADMSG (the device wrote an index beyond what

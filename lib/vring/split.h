@@ -2,24 +2,20 @@
 #ifndef RP_VRING_SPLIT_H
 #define RP_VRING_SPLIT_H
 
-#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ring.h"
 #include "rp_vring_dev.h"
 
 /**
  * @file
  * The split virtqueue in memory (virtio 1.2, 2.7), shared by both sides: where
- * each field lies, and accesses of exactly one load or store, because the other
- * side may change the memory at any time.
+ * each field lies.
  *
  * Threads: no state.
  */
-
-#define SPLIT_INDIRECT_DESC_MASK (UINT64_C(1) << 28) /* VIRTIO_F_INDIRECT_DESC */
-#define SPLIT_EVENT_IDX_MASK (UINT64_C(1) << 29) /* VIRTIO_F_EVENT_IDX */
 
 /* 2.7.5: struct virtq_desc */
 #define SPLIT_DESC_NEXT 0x1u
@@ -78,13 +74,13 @@ split_avail_event_at(uint16_t num)
 static inline size_t
 split_avail_bytes(uint16_t num, uint64_t features)
 {
-	return split_used_event_at(num) + ((features & SPLIT_EVENT_IDX_MASK) != 0 ? SPLIT_EVENT_BYTES : 0);
+	return split_used_event_at(num) + (vring_has_events(features) ? SPLIT_EVENT_BYTES : 0);
 }
 
 static inline size_t
 split_used_bytes(uint16_t num, uint64_t features)
 {
-	return split_avail_event_at(num) + ((features & SPLIT_EVENT_IDX_MASK) != 0 ? SPLIT_EVENT_BYTES : 0);
+	return split_avail_event_at(num) + (vring_has_events(features) ? SPLIT_EVENT_BYTES : 0);
 }
 
 /**
@@ -97,82 +93,5 @@ split_event_passed(uint16_t event, uint16_t next, uint32_t added_count)
 {
 	return (uint16_t)(next - event - 1) < added_count;
 }
-
-static inline uint16_t
-split_load16(const uint8_t *at)
-{
-	return le16toh(__atomic_load_n((const uint16_t *)(const void *)at, __ATOMIC_RELAXED));
-}
-
-/** An index: what it announces is read after it. */
-static inline uint16_t
-split_load16_acquire(const uint8_t *at)
-{
-	return le16toh(__atomic_load_n((const uint16_t *)(const void *)at, __ATOMIC_ACQUIRE));
-}
-
-static inline uint32_t
-split_load32(const uint8_t *at)
-{
-	return le32toh(__atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_RELAXED));
-}
-
-static inline uint64_t
-split_load64(const uint8_t *at)
-{
-	return le64toh(__atomic_load_n((const uint64_t *)(const void *)at, __ATOMIC_RELAXED));
-}
-
-static inline void
-split_store16(uint8_t *at, uint16_t value)
-{
-	__atomic_store_n((uint16_t *)(void *)at, htole16(value), __ATOMIC_RELAXED);
-}
-
-/** An index: what it announces is written before it. */
-static inline void
-split_store16_release(uint8_t *at, uint16_t value)
-{
-	__atomic_store_n((uint16_t *)(void *)at, htole16(value), __ATOMIC_RELEASE);
-}
-
-static inline void
-split_store32(uint8_t *at, uint32_t value)
-{
-	__atomic_store_n((uint32_t *)(void *)at, htole32(value), __ATOMIC_RELAXED);
-}
-
-static inline void
-split_store64(uint8_t *at, uint64_t value)
-{
-	__atomic_store_n((uint64_t *)(void *)at, htole64(value), __ATOMIC_RELAXED);
-}
-
-/*
- * gcc warns that its thread sanitizer does not model fences. Data is ordered by
- * acquire and release above; the fence only orders a store before a load of the
- * other side's wish, which no sanitizer needs to see.
- */
-#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wtsan"
-#endif
-
-/** Between announcing and asking whether the other side sleeps. */
-static inline void
-split_full_fence(void)
-{
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
-
-#if defined(__SANITIZE_THREAD__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
-/** Mark a ring broken. @return -EBADMSG. */
-int rp_vring_split_break(struct rp_vring_dev *ring, const char *why);
-
-/** Follow a chain from its head; the ring's parts are translated. @return 0 or -EBADMSG (ring broken). */
-int rp_vring_split_walk(struct rp_vring_dev *ring, uint16_t head, struct rp_vring_chain *ret_chain);
 
 #endif

@@ -107,7 +107,7 @@ queue_open(struct test_vm *vm, unsigned int index, uint16_t num)
 	uint64_t offset = queue_offset(index);
 	uint16_t i;
 
-	assert_true(rp_vring_drv_bytes(num) <= RING_ROOM_BYTES);
+	assert_true(rp_vring_drv_bytes(num, vm->features) <= RING_ROOM_BYTES);
 	queue->num = num;
 	queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	queue->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -157,7 +157,7 @@ rig_guest_queue(struct rig_guest *guest, unsigned int queue)
 
 	state->memory = guest->memory + guest->used_bytes;
 	state->memory_iova = RIG_MEMORY_IOVA + guest->used_bytes;
-	guest->used_bytes += (uint32_t)rp_vring_drv_bytes(RIG_QUEUE_SIZE);
+	guest->used_bytes += (uint32_t)rp_vring_drv_bytes(RIG_QUEUE_SIZE, guest->features);
 	assert_true(guest->used_bytes <= RIG_MEMORY_BYTES - RIG_BUFFERS_COUNT * RIG_BUFFER_BYTES);
 	assert_int_equal(
 		rp_vring_drv_create(RIG_QUEUE_SIZE, state->memory, state->memory_iova, guest->features, &state->ring),

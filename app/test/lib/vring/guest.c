@@ -79,7 +79,8 @@ guest_start(struct guest *guest, uint16_t num, uint16_t index, uint64_t features
 		.desc_iova = GUEST_IOVA + GUEST_DESC_AT,
 		.avail_iova = GUEST_IOVA + GUEST_AVAIL_AT,
 		.used_iova = GUEST_IOVA + GUEST_USED_AT,
-		.features = features,
+		.features = features & ~F_RING_PACKED,
+		.notes = guest->notes,
 	};
 	guest_put16(guest, GUEST_AVAIL_AT + 2, index);
 	guest_put16(guest, GUEST_USED_AT + 2, index);

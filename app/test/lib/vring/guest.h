@@ -24,6 +24,8 @@
 
 #define F_INDIRECT_DESC (UINT64_C(1) << 28)
 #define F_EVENT_IDX (UINT64_C(1) << 29)
+#define F_RING_PACKED (UINT64_C(1) << 34)
+#define F_IN_ORDER (UINT64_C(1) << 35)
 #define NEXT 0x1u
 #define WRITE 0x2u
 #define INDIRECT 0x4u
@@ -37,6 +39,7 @@ struct guest {
 	struct rp_vring_layout layout;
 	struct rp_vring_dev ring;
 	struct rp_vring_chain chain;
+	struct rp_vring_note notes[RP_VRING_NUM_MAX];
 };
 
 /* cmocka's set-up and tear-down; the reader is online in between. */
@@ -45,7 +48,7 @@ int guest_teardown(void **state);
 
 #define WITH_GUEST(test) cmocka_unit_test_setup_teardown(test, guest_setup, guest_teardown)
 
-/* Zero the ring and give it to the device at `index`, which the guest's two indices say as well. */
+/* Zero a split ring and give it to the device at `index`, which the guest's two indices say as well. */
 void guest_start(struct guest *guest, uint16_t num, uint16_t index, uint64_t features);
 
 /* Map or unmap while the reader is offline, as a data path that sleeps would let it happen. */

@@ -205,7 +205,7 @@ byte_vectors(void **state)
 	assert_memory_equal(guest->memory + GUEST_USED_AT, used_after, sizeof(used_after));
 	assert_memory_equal(guest->memory + GUEST_DESC_AT, desc, sizeof(desc));
 	assert_memory_equal(guest->memory + GUEST_AVAIL_AT, avail, sizeof(avail));
-	assert_int_equal(rp_vring_dev_index(&guest->ring), 0x101);
+	assert_int_equal(rp_vring_dev_position(&guest->ring), 0x101);
 }
 
 /* Every size, from several positions, twice around the ring at least and once past 65535. */
@@ -236,7 +236,7 @@ every_num_from_every_index(void **state)
 				assert_int_equal(id, head);
 				assert_int_equal(len, i);
 			}
-			assert_int_equal(rp_vring_dev_index(&guest->ring), (uint16_t)(starts[s] + i));
+			assert_int_equal(rp_vring_dev_position(&guest->ring), (uint16_t)(starts[s] + i));
 		}
 	}
 }
@@ -320,7 +320,7 @@ peek_fill_publish(void **state)
 	assert_int_equal(len, 11);
 	guest_pop(guest);
 	assert_int_equal(guest->chain.head, 2);
-	assert_int_equal(rp_vring_dev_index(&guest->ring), 1);
+	assert_int_equal(rp_vring_dev_position(&guest->ring), 1);
 }
 
 /* The caller's mistakes leave the ring sound and its memory as it was. */

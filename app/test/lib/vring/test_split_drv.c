@@ -125,7 +125,7 @@ layout_of_every_num(void **state)
 	size_t i;
 
 	for (num = 1; num <= 32768; num *= 2) {
-		size_t bytes = rp_vring_drv_bytes((uint16_t)num);
+		size_t bytes = rp_vring_drv_bytes((uint16_t)num, F_EVENT_IDX);
 
 		start(bench, (uint16_t)num, F_EVENT_IDX);
 		assert_int_equal(bytes % 4096, 0);

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "dev.h"
+#include "split.h"
+
+int
+rp_vring_dev_break(struct rp_vring_dev *ring, const char *why)
+{
+	ring->broken_why = why;
+	return -EBADMSG;
+}
+
+const char *
+rp_vring_dev_why(const struct rp_vring_dev *ring)
+{
+	return ring->broken_why;
+}
+
+bool
+rp_vring_dev_needs_notes(uint64_t features)
+{
+	return vring_is_packed(features) || vring_is_in_order(features);
+}
+
+/* An address may be aligned where the guest put it and not where its file's offset put it here. */
+static uint8_t *
+translate_part(struct rp_dma_reader *reader, uint64_t iova, uint64_t size_bytes, uint32_t access_mask,
+	       uint64_t align_bytes)
+{
+	uint64_t here_bytes;
+	uint8_t *hva = rp_dma_reader_translate(reader, iova, size_bytes, access_mask, &here_bytes);
+
+	if (hva == NULL || here_bytes < size_bytes || (uintptr_t)hva % align_bytes != 0)
+		return NULL;
+	return hva;
+}
+
+/* @return NULL, or the part that is not mapped, in words. */
+static const char *
+translate_ring(struct rp_vring_dev *ring)
+{
+	const struct rp_vring_layout *layout = &ring->layout;
+
+	/* Taken first: a table published meanwhile has a later generation, and all is translated once more. */
+	ring->generation = rp_dma_reader_generation(ring->reader);
+	ring->desc = translate_part(ring->reader, layout->desc_iova, split_desc_bytes(layout->num), RP_DMA_READ,
+				    SPLIT_DESC_ALIGN_BYTES);
+	if (ring->desc == NULL)
+		return "the descriptor table is not mapped in one piece, readable and aligned";
+	ring->avail = translate_part(ring->reader, layout->avail_iova, split_avail_bytes(layout->num, layout->features),
+				     RP_DMA_READ, SPLIT_AVAIL_ALIGN_BYTES);
+	if (ring->avail == NULL)
+		return "the available ring is not mapped in one piece, readable and aligned";
+	ring->used = translate_part(ring->reader, layout->used_iova, split_used_bytes(layout->num, layout->features),
+				    RP_DMA_WRITE, SPLIT_USED_ALIGN_BYTES);
+	if (ring->used == NULL)
+		return "the used ring is not mapped in one piece, writable and aligned";
+	return NULL;
+}
+
+/* Every call begins here: the parts' addresses are good for one generation only. */
+static int
+check_ring(struct rp_vring_dev *ring)
+{
+	const char *why;
+
+	if (ring->broken_why != NULL)
+		return -EBADMSG;
+	if (ring->generation == rp_dma_reader_generation(ring->reader))
+		return 0;
+	why = translate_ring(ring);
+	return why == NULL ? 0 : rp_vring_dev_break(ring, why);
+}
+
+static int
+check_aligned(const char *part, uint64_t iova, uint64_t align_bytes, struct rp_wire_why *why)
+{
+	if (iova % align_bytes == 0)
+		return 0;
+	return rp_wire_why_set(why, -EBADMSG, "ring: %s: is at 0x%" PRIx64 ", expected a multiple of %" PRIu64, part,
+			       iova, align_bytes);
+}
+
+static int
+check_layout(const struct rp_vring_layout *layout, struct rp_wire_why *why)
+{
+	int rc;
+
+	if (vring_is_packed(layout->features))
+		return rp_wire_why_set(why, -EBADMSG, "ring: features: a packed ring is not served yet");
+	if (!split_num_valid(layout->num))
+		return rp_wire_why_set(why, -EBADMSG, "ring: num: is %u, expected a power of two up to %u", layout->num,
+				       RP_VRING_NUM_MAX);
+	rc = check_aligned("descriptor table", layout->desc_iova, SPLIT_DESC_ALIGN_BYTES, why);
+	if (rc == 0)
+		rc = check_aligned("available ring", layout->avail_iova, SPLIT_AVAIL_ALIGN_BYTES, why);
+	if (rc == 0)
+		rc = check_aligned("used ring", layout->used_iova, SPLIT_USED_ALIGN_BYTES, why);
+	return rc;
+}
+
+static void
+clear_notes(const struct rp_vring_layout *layout)
+{
+	uint16_t i;
+
+	for (i = 0; i < layout->num; i++)
+		layout->notes[i] = (struct rp_vring_note){.filled_id = VRING_NO_ID, .order_id = VRING_NO_ID};
+}
+
+int
+rp_vring_dev_init(struct rp_vring_dev *ring, const struct rp_vring_layout *layout, uint32_t position,
+		  struct rp_dma_reader *reader, struct rp_wire_why *why)
+{
+	const char *unmapped;
+	int rc;
+
+	memset(ring, 0, sizeof(*ring));
+	/* Until it is whole: a ring whose init was refused stays refused. */
+	ring->broken_why = "the ring was not set up";
+	rc = check_layout(layout, why);
+	if (rc == 0)
+		rc = rp_vring_position_check(layout->features, layout->num, position, why);
+	if (rc < 0)
+		return rc;
+	if (rp_vring_dev_needs_notes(layout->features)) {
+		if (layout->notes == NULL)
+			return rp_wire_why_set(why, -EINVAL, "ring: notes: there are none, expected %u", layout->num);
+		clear_notes(layout);
+	}
+	ring->layout = *layout;
+	ring->reader = reader;
+	ring->in_order = vring_is_in_order(layout->features);
+	ring->event_idx = vring_has_events(layout->features);
+	ring->next_avail = (uint16_t)position;
+	ring->next_used = (uint16_t)position;
+	ring->seen_avail = (uint16_t)position;
+	unmapped = translate_ring(ring);
+	if (unmapped != NULL)
+		return rp_wire_why_set(why, -EBADMSG, "ring: %s", unmapped);
+	ring->broken_why = NULL;
+	return 0;
+}
+
+int
+rp_vring_dev_available(struct rp_vring_dev *ring)
+{
+	int rc = check_ring(ring);
+
+	return rc < 0 ? rc : rp_vring_split_available(ring);
+}
+
+int
+rp_vring_dev_peek(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_chain *ret_chain)
+{
+	int rc = check_ring(ring);
+
+	return rc < 0 ? rc : rp_vring_split_peek(ring, ahead, ret_chain);
+}
+
+void
+rp_vring_dev_advance(struct rp_vring_dev *ring, uint16_t count)
+{
+	rp_vring_split_advance(ring, count);
+}
+
+int
+rp_vring_dev_pop(struct rp_vring_dev *ring, struct rp_vring_chain *ret_chain)
+{
+	int rc = rp_vring_dev_peek(ring, 0, ret_chain);
+
+	if (rc == 1)
+		rp_vring_dev_advance(ring, 1);
+	return rc;
+}
+
+int
+rp_vring_dev_fill(struct rp_vring_dev *ring, uint16_t ahead, uint16_t head, uint32_t written_bytes)
+{
+	int rc = check_ring(ring);
+
+	if (rc < 0)
+		return rc;
+	if (ahead >= ring->layout.num || head >= ring->layout.num)
+		return -EINVAL;
+	return rp_vring_split_fill(ring, ahead, head, written_bytes);
+}
+
+int
+rp_vring_dev_publish(struct rp_vring_dev *ring, uint16_t count)
+{
+	int rc = check_ring(ring);
+
+	if (rc < 0)
+		return rc;
+	if (count > ring->layout.num)
+		return -EINVAL;
+	return rp_vring_split_publish(ring, count);
+}
+
+int
+rp_vring_dev_push(struct rp_vring_dev *ring, uint16_t head, uint32_t written_bytes)
+{
+	int rc = rp_vring_dev_fill(ring, 0, head, written_bytes);
+
+	return rc < 0 ? rc : rp_vring_dev_publish(ring, 1);
+}
+
+int
+rp_vring_dev_needs_interrupt(struct rp_vring_dev *ring)
+{
+	uint32_t published_count = ring->unsignalled_count;
+	bool first = !ring->signalled;
+	int rc = check_ring(ring);
+
+	if (rc < 0)
+		return rc;
+	if (published_count == 0)
+		return 0;
+	ring->unsignalled_count = 0;
+	ring->signalled = true;
+	vring_full_fence();
+	return rp_vring_split_is_wanted(ring, published_count, first);
+}
+
+int
+rp_vring_dev_set_notify(struct rp_vring_dev *ring, bool wanted)
+{
+	int rc = check_ring(ring);
+
+	if (rc < 0)
+		return rc;
+	rp_vring_split_set_notify(ring, wanted);
+	vring_full_fence();
+	return 0;
+}
+
+uint32_t
+rp_vring_dev_position(const struct rp_vring_dev *ring)
+{
+	return ring->next_avail;
+}
+
+uint32_t
+rp_vring_dev_position_used(const struct rp_vring_dev *ring)
+{
+	return ring->next_used;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_VRING_DEV_PRIVATE_H
+#define RP_VRING_DEV_PRIVATE_H
+
+#include "rp_vring_dev.h"
+
+/**
+ * @file
+ * The two formats of the device's side behind rp_vring_dev.h. Their functions are
+ * called for a sound ring whose three parts are translated (dev.c sees to that)
+ * and return what the public function of that name returns.
+ *
+ * Threads: the ring's.
+ */
+
+/** Mark a ring broken. @return -EBADMSG. */
+int rp_vring_dev_break(struct rp_vring_dev *ring, const char *why);
+
+int rp_vring_split_available(struct rp_vring_dev *ring);
+int rp_vring_split_peek(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_chain *ret_chain);
+void rp_vring_split_advance(struct rp_vring_dev *ring, uint16_t count);
+int rp_vring_split_fill(struct rp_vring_dev *ring, uint16_t ahead, uint16_t head, uint32_t written_bytes);
+int rp_vring_split_publish(struct rp_vring_dev *ring, uint16_t count);
+void rp_vring_split_set_notify(struct rp_vring_dev *ring, bool wanted);
+
+/** Whether the driver's wish, read after a fence, covers the last `published_count` entries. */
+bool rp_vring_split_is_wanted(const struct rp_vring_dev *ring, uint32_t published_count, bool first);
+
+/** Follow a chain from its head. @return 0 or -EBADMSG (ring broken). */
+int rp_vring_split_walk(struct rp_vring_dev *ring, uint16_t head, struct rp_vring_chain *ret_chain);
+
+#endif
