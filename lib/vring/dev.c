@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "dev.h"
+#include "packed.h"
 #include "split.h"
 
 int
@@ -38,26 +39,65 @@ translate_part(struct rp_dma_reader *reader, uint64_t iova, uint64_t size_bytes,
 	return hva;
 }
 
+/* What a part of a ring must be like. */
+struct part_rule {
+	const char *name;
+	const char *unmapped;
+	uint32_t access_mask;
+	uint32_t align_bytes;
+};
+
+#define PARTS_COUNT 3u
+
+/* clang-format off */
+static const struct part_rule split_rules[PARTS_COUNT] = {
+	{"descriptor table", "the descriptor table is not mapped in one piece, readable and aligned",
+	 RP_DMA_READ, SPLIT_DESC_ALIGN_BYTES},
+	{"available ring", "the available ring is not mapped in one piece, readable and aligned",
+	 RP_DMA_READ, SPLIT_AVAIL_ALIGN_BYTES},
+	{"used ring", "the used ring is not mapped in one piece, writable and aligned",
+	 RP_DMA_WRITE, SPLIT_USED_ALIGN_BYTES},
+};
+
+static const struct part_rule packed_rules[PARTS_COUNT] = {
+	{"descriptor ring", "the descriptor ring is not mapped in one piece, readable, writable and aligned",
+	 RP_DMA_READ | RP_DMA_WRITE, PACKED_DESC_ALIGN_BYTES},
+	{"driver event suppression", "the driver event suppression is not mapped in one piece, readable and aligned",
+	 RP_DMA_READ, PACKED_EVENT_ALIGN_BYTES},
+	{"device event suppression", "the device event suppression is not mapped in one piece, writable and aligned",
+	 RP_DMA_WRITE, PACKED_EVENT_ALIGN_BYTES},
+};
+/* clang-format on */
+
+static const struct part_rule *
+rules_of(const struct rp_vring_layout *layout)
+{
+	return vring_is_packed(layout->features) ? packed_rules : split_rules;
+}
+
 /* @return NULL, or the part that is not mapped, in words. */
 static const char *
 translate_ring(struct rp_vring_dev *ring)
 {
 	const struct rp_vring_layout *layout = &ring->layout;
+	const uint64_t iovas[PARTS_COUNT] = {layout->desc_iova, layout->avail_iova, layout->used_iova};
+	const uint64_t sizes[PARTS_COUNT] = {
+		split_desc_bytes(layout->num),
+		ring->packed ? PACKED_EVENT_BYTES : split_avail_bytes(layout->num, layout->features),
+		ring->packed ? PACKED_EVENT_BYTES : split_used_bytes(layout->num, layout->features),
+	};
+	uint8_t **const parts[PARTS_COUNT] = {&ring->desc, &ring->avail, &ring->used};
+	const struct part_rule *rules = rules_of(layout);
+	unsigned int i;
 
 	/* Taken first: a table published meanwhile has a later generation, and all is translated once more. */
 	ring->generation = rp_dma_reader_generation(ring->reader);
-	ring->desc = translate_part(ring->reader, layout->desc_iova, split_desc_bytes(layout->num), RP_DMA_READ,
-				    SPLIT_DESC_ALIGN_BYTES);
-	if (ring->desc == NULL)
-		return "the descriptor table is not mapped in one piece, readable and aligned";
-	ring->avail = translate_part(ring->reader, layout->avail_iova, split_avail_bytes(layout->num, layout->features),
-				     RP_DMA_READ, SPLIT_AVAIL_ALIGN_BYTES);
-	if (ring->avail == NULL)
-		return "the available ring is not mapped in one piece, readable and aligned";
-	ring->used = translate_part(ring->reader, layout->used_iova, split_used_bytes(layout->num, layout->features),
-				    RP_DMA_WRITE, SPLIT_USED_ALIGN_BYTES);
-	if (ring->used == NULL)
-		return "the used ring is not mapped in one piece, writable and aligned";
+	for (i = 0; i < PARTS_COUNT; i++) {
+		*parts[i] =
+			translate_part(ring->reader, iovas[i], sizes[i], rules[i].access_mask, rules[i].align_bytes);
+		if (*parts[i] == NULL)
+			return rules[i].unmapped;
+	}
 	return NULL;
 }
 
@@ -85,21 +125,45 @@ check_aligned(const char *part, uint64_t iova, uint64_t align_bytes, struct rp_w
 }
 
 static int
+check_num(const struct rp_vring_layout *layout, struct rp_wire_why *why)
+{
+	bool packed = vring_is_packed(layout->features);
+
+	if (packed ? packed_num_valid(layout->num) : split_num_valid(layout->num))
+		return 0;
+	return rp_wire_why_set(why, -EBADMSG, "ring: num: is %u, expected %s up to %u", layout->num,
+			       packed ? "1" : "a power of two", RP_VRING_NUM_MAX);
+}
+
+static int
 check_layout(const struct rp_vring_layout *layout, struct rp_wire_why *why)
 {
+	const struct part_rule *rules = rules_of(layout);
 	int rc;
 
-	if (vring_is_packed(layout->features))
-		return rp_wire_why_set(why, -EBADMSG, "ring: features: a packed ring is not served yet");
-	if (!split_num_valid(layout->num))
-		return rp_wire_why_set(why, -EBADMSG, "ring: num: is %u, expected a power of two up to %u", layout->num,
-				       RP_VRING_NUM_MAX);
-	rc = check_aligned("descriptor table", layout->desc_iova, SPLIT_DESC_ALIGN_BYTES, why);
+	rc = check_num(layout, why);
 	if (rc == 0)
-		rc = check_aligned("available ring", layout->avail_iova, SPLIT_AVAIL_ALIGN_BYTES, why);
+		rc = check_aligned(rules[0].name, layout->desc_iova, rules[0].align_bytes, why);
 	if (rc == 0)
-		rc = check_aligned("used ring", layout->used_iova, SPLIT_USED_ALIGN_BYTES, why);
+		rc = check_aligned(rules[1].name, layout->avail_iova, rules[1].align_bytes, why);
+	if (rc == 0)
+		rc = check_aligned(rules[2].name, layout->used_iova, rules[2].align_bytes, why);
 	return rc;
+}
+
+/* Both formats keep it in the same fields; a split ring has no wrap counters. */
+static void
+set_position(struct rp_vring_dev *ring, uint32_t position)
+{
+	uint16_t at = (uint16_t)(ring->packed ? position & PACKED_PLACE_MASK : position);
+
+	ring->next_avail = at;
+	ring->next_used = at;
+	ring->seen_avail = at;
+	ring->peek_at = at;
+	ring->avail_wrap = (position >> PACKED_WRAP_AT & 1) != 0;
+	ring->used_wrap = ring->avail_wrap;
+	ring->peek_wrap = ring->avail_wrap;
 }
 
 static void
@@ -133,11 +197,10 @@ rp_vring_dev_init(struct rp_vring_dev *ring, const struct rp_vring_layout *layou
 	}
 	ring->layout = *layout;
 	ring->reader = reader;
+	ring->packed = vring_is_packed(layout->features);
 	ring->in_order = vring_is_in_order(layout->features);
 	ring->event_idx = vring_has_events(layout->features);
-	ring->next_avail = (uint16_t)position;
-	ring->next_used = (uint16_t)position;
-	ring->seen_avail = (uint16_t)position;
+	set_position(ring, position);
 	unmapped = translate_ring(ring);
 	if (unmapped != NULL)
 		return rp_wire_why_set(why, -EBADMSG, "ring: %s", unmapped);
@@ -150,7 +213,9 @@ rp_vring_dev_available(struct rp_vring_dev *ring)
 {
 	int rc = check_ring(ring);
 
-	return rc < 0 ? rc : rp_vring_split_available(ring);
+	if (rc < 0)
+		return rc;
+	return ring->packed ? rp_vring_packed_available(ring) : rp_vring_split_available(ring);
 }
 
 int
@@ -158,13 +223,19 @@ rp_vring_dev_peek(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_cha
 {
 	int rc = check_ring(ring);
 
-	return rc < 0 ? rc : rp_vring_split_peek(ring, ahead, ret_chain);
+	if (rc < 0)
+		return rc;
+	return ring->packed ? rp_vring_packed_peek(ring, ahead, ret_chain) :
+			      rp_vring_split_peek(ring, ahead, ret_chain);
 }
 
 void
 rp_vring_dev_advance(struct rp_vring_dev *ring, uint16_t count)
 {
-	rp_vring_split_advance(ring, count);
+	if (ring->packed)
+		rp_vring_packed_advance(ring, count);
+	else
+		rp_vring_split_advance(ring, count);
 }
 
 int
@@ -186,7 +257,8 @@ rp_vring_dev_fill(struct rp_vring_dev *ring, uint16_t ahead, uint16_t head, uint
 		return rc;
 	if (ahead >= ring->layout.num || head >= ring->layout.num)
 		return -EINVAL;
-	return rp_vring_split_fill(ring, ahead, head, written_bytes);
+	return ring->packed ? rp_vring_packed_fill(ring, ahead, head, written_bytes) :
+			      rp_vring_split_fill(ring, ahead, head, written_bytes);
 }
 
 int
@@ -198,7 +270,7 @@ rp_vring_dev_publish(struct rp_vring_dev *ring, uint16_t count)
 		return rc;
 	if (count > ring->layout.num)
 		return -EINVAL;
-	return rp_vring_split_publish(ring, count);
+	return ring->packed ? rp_vring_packed_publish(ring, count) : rp_vring_split_publish(ring, count);
 }
 
 int
@@ -223,7 +295,8 @@ rp_vring_dev_needs_interrupt(struct rp_vring_dev *ring)
 	ring->unsignalled_count = 0;
 	ring->signalled = true;
 	vring_full_fence();
-	return rp_vring_split_is_wanted(ring, published_count, first);
+	return ring->packed ? rp_vring_packed_is_wanted(ring, published_count, first) :
+			      rp_vring_split_is_wanted(ring, published_count, first);
 }
 
 int
@@ -233,7 +306,10 @@ rp_vring_dev_set_notify(struct rp_vring_dev *ring, bool wanted)
 
 	if (rc < 0)
 		return rc;
-	rp_vring_split_set_notify(ring, wanted);
+	if (ring->packed)
+		rp_vring_packed_set_notify(ring, wanted);
+	else
+		rp_vring_split_set_notify(ring, wanted);
 	vring_full_fence();
 	return 0;
 }
@@ -241,11 +317,13 @@ rp_vring_dev_set_notify(struct rp_vring_dev *ring, bool wanted)
 uint32_t
 rp_vring_dev_position(const struct rp_vring_dev *ring)
 {
-	return ring->next_avail;
+	return ring->packed ? rp_vring_packed_position(ring) : ring->next_avail;
 }
 
 uint32_t
 rp_vring_dev_position_used(const struct rp_vring_dev *ring)
 {
-	return ring->next_used;
+	uint16_t place = ring->packed ? packed_place(ring->next_used, ring->used_wrap) : ring->next_used;
+
+	return rp_vring_position_drained(ring->layout.features, place);
 }

@@ -29,4 +29,22 @@ bool rp_vring_split_is_wanted(const struct rp_vring_dev *ring, uint32_t publishe
 /** Follow a chain from its head. @return 0 or -EBADMSG (ring broken). */
 int rp_vring_split_walk(struct rp_vring_dev *ring, uint16_t head, struct rp_vring_chain *ret_chain);
 
+int rp_vring_packed_available(struct rp_vring_dev *ring);
+int rp_vring_packed_peek(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_chain *ret_chain);
+void rp_vring_packed_advance(struct rp_vring_dev *ring, uint16_t count);
+int rp_vring_packed_fill(struct rp_vring_dev *ring, uint16_t ahead, uint16_t id, uint32_t written_bytes);
+int rp_vring_packed_publish(struct rp_vring_dev *ring, uint16_t count);
+void rp_vring_packed_set_notify(struct rp_vring_dev *ring, bool wanted);
+bool rp_vring_packed_is_wanted(const struct rp_vring_dev *ring, uint32_t published_count, bool first);
+uint32_t rp_vring_packed_position(const struct rp_vring_dev *ring);
+
+struct packed_walk {
+	struct rp_vring_chain *chain; /* its head is the buffer id */
+	uint16_t room; /* descriptors that may be available, at least 1 */
+	uint16_t skip; /* that the chain takes */
+};
+
+/** Follow the chain that begins at a place. @return 1, 0 (none is available) or -EBADMSG (ring broken). */
+int rp_vring_packed_walk(struct rp_vring_dev *ring, uint16_t at, bool wrap, struct packed_walk *walk);
+
 #endif

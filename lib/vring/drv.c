@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "drv.h"
+#include "packed.h"
 #include "split.h"
 
 #define PAGE_BYTES 4096u
@@ -17,21 +18,38 @@ round_up(size_t bytes, size_t align_bytes)
 size_t
 rp_vring_drv_bytes(uint16_t num, uint64_t features)
 {
-	(void)features;
-	return round_up(rp_vring_split_end(num), PAGE_BYTES);
+	return round_up(vring_is_packed(features) ? rp_vring_packed_end(num) : rp_vring_split_end(num), PAGE_BYTES);
 }
 
 static bool
 num_is_valid(uint16_t num, uint64_t features)
 {
-	return !vring_is_packed(features) && split_num_valid(num);
+	return vring_is_packed(features) ? packed_num_valid(num) : split_num_valid(num);
+}
+
+static void
+lay_out(struct rp_vring_drv *ring, uint16_t num, uint8_t *memory, uint64_t memory_iova, uint64_t features)
+{
+	bool packed = vring_is_packed(features);
+	size_t avail_at = packed ? rp_vring_packed_driver_event_at(num) : rp_vring_split_avail_at(num);
+	size_t used_at = packed ? rp_vring_packed_device_event_at(num) : rp_vring_split_used_at(num);
+
+	ring->desc = memory;
+	ring->avail = memory + avail_at;
+	ring->used = memory + used_at;
+	ring->layout = (struct rp_vring_layout){
+		.num = num,
+		.desc_iova = memory_iova,
+		.avail_iova = memory_iova + avail_at,
+		.used_iova = memory_iova + used_at,
+		.features = features,
+	};
 }
 
 int
 rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64_t features, struct rp_vring_drv **ret_ring)
 {
 	struct rp_vring_drv *ring;
-	size_t avail_at, used_at;
 	uint16_t i;
 
 	if (!num_is_valid(num, features) || (uintptr_t)memory % PAGE_BYTES != 0 || memory_iova % PAGE_BYTES != 0)
@@ -40,28 +58,18 @@ rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64_t f
 	if (ring == NULL)
 		return -ENOMEM;
 	memset(memory, 0, rp_vring_drv_bytes(num, features));
-	avail_at = rp_vring_split_avail_at(num);
-	used_at = rp_vring_split_used_at(num);
-	ring->desc = memory;
-	ring->avail = ring->desc + avail_at;
-	ring->used = ring->desc + used_at;
-	ring->layout = (struct rp_vring_layout){
-		.num = num,
-		.desc_iova = memory_iova,
-		.avail_iova = memory_iova + avail_at,
-		.used_iova = memory_iova + used_at,
-		.features = features,
-	};
+	lay_out(ring, num, memory, memory_iova, features);
 	ring->packed = vring_is_packed(features);
 	ring->in_order = vring_is_in_order(features);
 	ring->event_idx = vring_has_events(features);
+	/* 2.8.1 */
 	ring->avail_wrap = true;
 	ring->used_wrap = true;
 	for (i = 0; i < num; i++)
 		ring->slots[i].next = (uint16_t)(i + 1);
 	ring->free_tail = (uint16_t)(num - 1);
 	ring->free_count = num;
-	ring->interrupt_wanted = true;
+	rp_vring_drv_set_interrupt(ring, true);
 	*ret_ring = ring;
 	return 0;
 }
@@ -110,7 +118,10 @@ add(struct rp_vring_drv *ring, const struct drv_chain *chain)
 {
 	if (chain->parts_count > ring->free_count)
 		return -ENOSPC;
-	rp_vring_split_add(ring, chain);
+	if (ring->packed)
+		rp_vring_packed_add(ring, chain);
+	else
+		rp_vring_split_add(ring, chain);
 	ring->out_count++;
 	return 0;
 }
@@ -140,7 +151,10 @@ rp_vring_drv_add_indirect(struct rp_vring_drv *ring, const struct rp_vring_part 
 	/* The table of a chain that finds no room is left alone: the device may have it. */
 	if (ring->free_count == 0)
 		return -ENOSPC;
-	rp_vring_split_table(parts, parts_count, table);
+	if (ring->packed)
+		rp_vring_packed_table(parts, parts_count, table);
+	else
+		rp_vring_split_table(parts, parts_count, table);
 	return add(ring, &chain);
 }
 
@@ -153,22 +167,32 @@ rp_vring_drv_needs_kick(struct rp_vring_drv *ring)
 	if (added_count == 0)
 		return false;
 	vring_full_fence();
-	return rp_vring_split_needs_kick(ring, added_count);
+	return ring->packed ? rp_vring_packed_needs_kick(ring, added_count) :
+			      rp_vring_split_needs_kick(ring, added_count);
+}
+
+static void
+write_wish(struct rp_vring_drv *ring)
+{
+	if (ring->packed)
+		rp_vring_packed_set_interrupt(ring);
+	else
+		rp_vring_split_set_interrupt(ring);
+	vring_full_fence();
 }
 
 int
 rp_vring_drv_get(struct rp_vring_drv *ring, void **ret_cookie, uint32_t *ret_written_bytes)
 {
-	int rc = rp_vring_split_get(ring, ret_cookie, ret_written_bytes);
+	int rc = ring->packed ? rp_vring_packed_get(ring, ret_cookie, ret_written_bytes) :
+				rp_vring_split_get(ring, ret_cookie, ret_written_bytes);
 
 	if (rc != 1)
 		return rc;
 	ring->out_count--;
 	/* As long as it is wanted, the next one is: an event index is passed only once. */
-	if (ring->interrupt_wanted && ring->event_idx) {
-		rp_vring_split_set_interrupt(ring);
-		vring_full_fence();
-	}
+	if (ring->interrupt_wanted && ring->event_idx)
+		write_wish(ring);
 	return 1;
 }
 
@@ -176,6 +200,5 @@ void
 rp_vring_drv_set_interrupt(struct rp_vring_drv *ring, bool wanted)
 {
 	ring->interrupt_wanted = wanted;
-	rp_vring_split_set_interrupt(ring);
-	vring_full_fence();
+	write_wish(ring);
 }

@@ -73,6 +73,9 @@ struct drv_chain {
 size_t rp_vring_split_avail_at(uint16_t num);
 size_t rp_vring_split_used_at(uint16_t num);
 size_t rp_vring_split_end(uint16_t num);
+size_t rp_vring_packed_driver_event_at(uint16_t num);
+size_t rp_vring_packed_device_event_at(uint16_t num);
+size_t rp_vring_packed_end(uint16_t num);
 
 /* For each format: there is room for the chain; what the public function of that name does. */
 void rp_vring_split_add(struct rp_vring_drv *ring, const struct drv_chain *chain);
@@ -80,6 +83,12 @@ void rp_vring_split_table(const struct rp_vring_part *parts, uint16_t parts_coun
 bool rp_vring_split_needs_kick(const struct rp_vring_drv *ring, uint32_t added_count);
 int rp_vring_split_get(struct rp_vring_drv *ring, void **ret_cookie, uint32_t *ret_written_bytes);
 void rp_vring_split_set_interrupt(struct rp_vring_drv *ring);
+
+void rp_vring_packed_add(struct rp_vring_drv *ring, const struct drv_chain *chain);
+void rp_vring_packed_table(const struct rp_vring_part *parts, uint16_t parts_count, uint8_t *table);
+bool rp_vring_packed_needs_kick(const struct rp_vring_drv *ring, uint32_t added_count);
+int rp_vring_packed_get(struct rp_vring_drv *ring, void **ret_cookie, uint32_t *ret_written_bytes);
+void rp_vring_packed_set_interrupt(struct rp_vring_drv *ring);
 
 /** @return whether the device may give this back: it is out, and was not written beyond its end. */
 static inline bool

@@ -100,7 +100,8 @@ struct rp_vring_dev {
 	uint16_t peek_at; /* packed: the first descriptor that was not peeked at */
 	uint16_t peeked_count; /* packed: chains peeked at and not taken */
 	uint16_t out_count; /* packed: chains taken and not given back */
-	uint16_t held_count; /* packed: descriptors of both */
+	uint16_t peeked_size; /* packed: descriptors of either */
+	uint16_t out_size;
 	uint16_t take_place; /* packed: places in notes of the next chain to take and to give back */
 	uint16_t give_place;
 	uint32_t unsignalled_count; /* published since; packed: in descriptors; stops growing above 65535 */

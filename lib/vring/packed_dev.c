@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <assert.h>
+#include <errno.h>
+
+#include "dev.h"
+#include "packed.h"
+
+/*
+ * Theory of operation: the ring's memory is the driver's to change, so what was
+ * read from it is noted: of each chain that was looked at its id and how many
+ * descriptors it takes. Chains that were looked at follow the taken ones, in
+ * order, and no more descriptors are noted than the ring has; hence no id is noted
+ * twice and no place is noted over.
+ *
+ * A used descriptor overwrites what the driver made available there, which may be
+ * looked at again until it is taken. So what is filled is noted too, and written
+ * when it is published.
+ */
+
+static uint16_t
+place_of(const struct rp_vring_dev *ring, uint16_t place, uint32_t ahead)
+{
+	uint32_t at = place + ahead;
+
+	return (uint16_t)(at >= ring->layout.num ? at - ring->layout.num : at);
+}
+
+static uint8_t *
+desc_of(const struct rp_vring_dev *ring, uint16_t at)
+{
+	return ring->desc + (size_t)at * sizeof(struct packed_desc);
+}
+
+int
+rp_vring_packed_available(struct rp_vring_dev *ring)
+{
+	uint16_t at = ring->next_avail, left = (uint16_t)(ring->layout.num - ring->out_size);
+	bool wrap = ring->avail_wrap;
+	int count;
+
+	for (count = 0; count < RP_VRING_PACKED_COUNT_MAX && left > 0; count++) {
+		uint16_t flags = vring_load16_acquire(desc_of(ring, at) + offsetof(struct packed_desc, flags));
+
+		if (!packed_is_available(flags, wrap))
+			break;
+		packed_move(ring->layout.num, &at, &wrap, 1);
+		for (left--; (flags & PACKED_DESC_NEXT) != 0 && left > 0; left--) {
+			flags = vring_load16(desc_of(ring, at) + offsetof(struct packed_desc, flags));
+			packed_move(ring->layout.num, &at, &wrap, 1);
+		}
+	}
+	return count;
+}
+
+static int
+peek_next(struct rp_vring_dev *ring, struct rp_vring_chain *chain)
+{
+	struct packed_walk walk = {
+		.chain = chain,
+		.room = (uint16_t)(ring->layout.num - ring->out_size - ring->peeked_size),
+	};
+	struct rp_vring_note *notes = ring->layout.notes;
+	int rc;
+
+	if (walk.room == 0)
+		return 0;
+	rc = rp_vring_packed_walk(ring, ring->peek_at, ring->peek_wrap, &walk);
+	if (rc != 1)
+		return rc;
+	if (notes[chain->head].skip != 0)
+		return rp_vring_dev_break(ring, "a buffer id is out already");
+	notes[chain->head].skip = walk.skip;
+	notes[place_of(ring, ring->take_place, ring->peeked_count)].order_id = chain->head;
+	packed_move(ring->layout.num, &ring->peek_at, &ring->peek_wrap, walk.skip);
+	ring->peeked_count++;
+	ring->peeked_size = (uint16_t)(ring->peeked_size + walk.skip);
+	return 1;
+}
+
+static int
+peek_again(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_chain *chain)
+{
+	const struct rp_vring_note *notes = ring->layout.notes;
+	struct packed_walk walk = {.chain = chain, .room = ring->layout.num};
+	uint16_t at = ring->next_avail, id, i;
+	bool wrap = ring->avail_wrap;
+	int rc;
+
+	for (i = 0; i < ahead; i++) {
+		id = notes[place_of(ring, ring->take_place, i)].order_id;
+		packed_move(ring->layout.num, &at, &wrap, notes[id].skip);
+	}
+	id = notes[place_of(ring, ring->take_place, ahead)].order_id;
+	rc = rp_vring_packed_walk(ring, at, wrap, &walk);
+	if (rc < 0)
+		return rc;
+	if (rc == 0 || chain->head != id || walk.skip != notes[id].skip)
+		return rp_vring_dev_break(ring, "an available chain changed");
+	return 1;
+}
+
+int
+rp_vring_packed_peek(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_chain *ret_chain)
+{
+	if (ahead < ring->peeked_count)
+		return peek_again(ring, ahead, ret_chain);
+	while (ring->peeked_count <= ahead) {
+		int rc = peek_next(ring, ret_chain);
+
+		if (rc != 1)
+			return rc;
+	}
+	return 1;
+}
+
+void
+rp_vring_packed_advance(struct rp_vring_dev *ring, uint16_t count)
+{
+	struct rp_vring_note *notes = ring->layout.notes;
+
+	assert(count <= ring->peeked_count);
+	for (; count > 0; count--) {
+		struct rp_vring_note *note = &notes[notes[ring->take_place].order_id];
+
+		note->taken = 1;
+		ring->out_count++;
+		ring->out_size = (uint16_t)(ring->out_size + note->skip);
+		ring->peeked_count--;
+		ring->peeked_size = (uint16_t)(ring->peeked_size - note->skip);
+		ring->take_place = place_of(ring, ring->take_place, 1);
+		packed_move(ring->layout.num, &ring->next_avail, &ring->avail_wrap, note->skip);
+	}
+}
+
+int
+rp_vring_packed_fill(struct rp_vring_dev *ring, uint16_t ahead, uint16_t id, uint32_t written_bytes)
+{
+	struct rp_vring_note *notes = ring->layout.notes;
+	struct rp_vring_note *place = &notes[place_of(ring, ring->give_place, ahead)];
+
+	if (notes[id].skip == 0)
+		return -EINVAL;
+	if (ring->in_order && (ahead >= ring->out_count + ring->peeked_count || place->order_id != id))
+		return -EINVAL;
+	place->filled_id = id;
+	place->filled_bytes = written_bytes;
+	return 0;
+}
+
+/* All of the entries or none: an id that is not out, or is there twice, is the caller's mistake. */
+static int
+claim(struct rp_vring_dev *ring, uint16_t count)
+{
+	struct rp_vring_note *notes = ring->layout.notes;
+	uint16_t i;
+
+	for (i = 0; i < count; i++) {
+		uint16_t id = notes[place_of(ring, ring->give_place, i)].filled_id;
+
+		if (id == VRING_NO_ID || notes[id].taken == 0)
+			break;
+		notes[id].taken = 0;
+	}
+	if (i == count)
+		return 0;
+	while (i-- > 0)
+		notes[notes[place_of(ring, ring->give_place, i)].filled_id].taken = 1;
+	return -EINVAL;
+}
+
+/* Write one used descriptor but for its flags. @return them. */
+static uint16_t
+write_used(struct rp_vring_dev *ring)
+{
+	struct rp_vring_note *place = &ring->layout.notes[ring->give_place];
+	struct rp_vring_note *note = &ring->layout.notes[place->filled_id];
+	uint8_t *desc = desc_of(ring, ring->next_used);
+	uint16_t flags = packed_used_flags(ring->used_wrap);
+
+	if (place->filled_bytes != 0)
+		flags |= PACKED_DESC_WRITE;
+	vring_store32(desc + offsetof(struct packed_desc, len), place->filled_bytes);
+	vring_store16(desc + offsetof(struct packed_desc, id), place->filled_id);
+	ring->out_count--;
+	ring->out_size = (uint16_t)(ring->out_size - note->skip);
+	if (ring->unsignalled_count <= UINT16_MAX)
+		ring->unsignalled_count += note->skip;
+	ring->give_place = place_of(ring, ring->give_place, 1);
+	packed_move(ring->layout.num, &ring->next_used, &ring->used_wrap, note->skip);
+	note->skip = 0;
+	place->filled_id = VRING_NO_ID;
+	return flags;
+}
+
+int
+rp_vring_packed_publish(struct rp_vring_dev *ring, uint16_t count)
+{
+	uint8_t *first_desc = desc_of(ring, ring->next_used);
+	uint16_t first_flags, i;
+
+	if (claim(ring, count) < 0)
+		return -EINVAL;
+	if (count == 0)
+		return 0;
+	first_flags = write_used(ring);
+	for (i = 1; i < count; i++) {
+		uint8_t *desc = desc_of(ring, ring->next_used);
+
+		vring_store16(desc + offsetof(struct packed_desc, flags), write_used(ring));
+	}
+	vring_store16_release(first_desc + offsetof(struct packed_desc, flags), first_flags);
+	return 0;
+}
+
+bool
+rp_vring_packed_is_wanted(const struct rp_vring_dev *ring, uint32_t published_count, bool first)
+{
+	/* What an owner before us published and did not signal is unknown: as if it were two laps. */
+	return packed_is_wanted(vring_load32(ring->avail), ring->event_idx, ring->layout.num, ring->next_used,
+				ring->used_wrap, first ? UINT32_MAX : published_count);
+}
+
+void
+rp_vring_packed_set_notify(struct rp_vring_dev *ring, bool wanted)
+{
+	vring_store32(ring->used, packed_event(wanted, ring->event_idx, ring->next_avail, ring->avail_wrap));
+}
+
+uint32_t
+rp_vring_packed_position(const struct rp_vring_dev *ring)
+{
+	return (uint32_t)packed_place(ring->next_used, ring->used_wrap) << 16 |
+	       packed_place(ring->next_avail, ring->avail_wrap);
+}
