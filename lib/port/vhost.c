@@ -106,7 +106,7 @@ on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, 
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "ring %u: descriptor: %s", index, strerror(-rc));
 	queue->vring = *vring;
-	queue->next_index = vring->base;
+	queue->next_index = (uint16_t)vring->base;
 	queue->frontend_started = true;
 	queue->frontend_enabled = vring->enabled;
 	queue->served_before = false;
@@ -116,13 +116,14 @@ on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, 
 }
 
 static void
-on_vring_stop(void *ctx, unsigned int index, uint32_t *ret_base)
+on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint32_t *ret_base)
 {
 	struct rp_port *port = ctx;
 	struct port_queue *queue = &port->queues[index];
 
-	/* The frontend dropped the notify area by itself before it asked. */
-	port_doorbell_dropped(port, queue);
+	/* The frontend dropped the notify area by itself before it asked, unless it asked for no stop at all. */
+	if (why_stopped != RP_VHU_STOP_MEMORY)
+		port_doorbell_dropped(port, queue);
 	queue->frontend_started = false;
 	port_queue_update(port, queue, NULL);
 	if (queue->unproven)
@@ -247,6 +248,7 @@ backend_ready(struct rp_port *port, struct port_source *source)
 int
 port_vhost_open(struct rp_port *port, struct rp_wire_why *why)
 {
+	struct rp_vhu_dialect dialect;
 	struct rp_vhu_backend_config config = {
 		.profile = port->profile,
 		.features = port->features_offered,
@@ -260,6 +262,10 @@ port_vhost_open(struct rp_port *port, struct rp_wire_why *why)
 	unsigned int i;
 	int rc;
 
+	rc = rp_vhu_dialect_init(&dialect, port->profile, NULL, why);
+	if (rc < 0)
+		return rc;
+	config.protocol_features &= dialect.protocol_features;
 	for (i = 1; i < port->accelerators_count; i++)
 		if (port->accelerators[i].info.queue_size_max < config.vring_num_max)
 			config.vring_num_max = port->accelerators[i].info.queue_size_max;

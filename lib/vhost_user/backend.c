@@ -14,10 +14,11 @@
 #define MESSAGES_PER_PROCESS 64
 
 static int
-check_config(const struct rp_vhu_backend_config *config, struct rp_wire_why *why)
+check_config(const struct rp_vhu_backend_config *config, const struct rp_vhu_dialect *dialect, struct rp_wire_why *why)
 {
-	if (config->profile != RP_VHU_PROFILE_STANDARD)
-		return rp_wire_why_set(why, -ENOTSUP, "profile: only 'standard' is implemented");
+	uint64_t unknown = config->protocol_features & ~dialect->protocol_features;
+	char names[RP_WIRE_WHY_MAX];
+
 	if (config->queues_max == 0 || config->queues_max > RP_VHU_QUEUES_MAX)
 		return rp_wire_why_set(why, -EINVAL, "queues_max: %u, expected 1 to %u", config->queues_max,
 				       RP_VHU_QUEUES_MAX);
@@ -27,9 +28,11 @@ check_config(const struct rp_vhu_backend_config *config, struct rp_wire_why *why
 	if (config->queues_told > config->queues_max)
 		return rp_wire_why_set(why, -EINVAL, "queues_told: %u, expected at most %u", config->queues_told,
 				       config->queues_max);
-	if ((config->protocol_features & ~rp_vhu_msg_protocol_features) != 0)
-		return rp_wire_why_set(why, -EINVAL, "protocol_features: 0x%llx are not implemented",
-				       (unsigned long long)(config->protocol_features & ~rp_vhu_msg_protocol_features));
+	if (unknown != 0) {
+		rp_vhu_dialect_feature_names(dialect, unknown, names, sizeof(names));
+		return rp_wire_why_set(why, -EINVAL, "protocol_features: not implemented in profile '%s': %s",
+				       rp_vhu_profile_name(config->profile), names);
+	}
 	return 0;
 }
 
@@ -37,15 +40,20 @@ int
 rp_vhu_backend_create(const struct rp_vhu_backend_config *config, const struct rp_vhu_backend_ops *ops, void *ctx,
 		      struct rp_vhu_backend **ret_backend, struct rp_wire_why *why)
 {
+	struct rp_vhu_dialect dialect;
 	struct rp_vhu_backend *backend;
-	int rc = check_config(config, why);
+	int rc = rp_vhu_dialect_init(&dialect, config->profile, &config->numbers, why);
 
+	if (rc == 0)
+		rc = check_config(config, &dialect, why);
 	if (rc < 0)
 		return rc;
 	backend = calloc(1, sizeof(*backend));
 	if (backend == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	backend->dialect = dialect;
 	backend->config = *config;
+	backend->config.protocol_features |= dialect.vfio_mask;
 	backend->config.features |= BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT);
 	if (backend->config.vring_num_max == 0)
 		backend->config.vring_num_max = 32768;
@@ -130,7 +138,7 @@ vhu_backend_close(struct rp_vhu_backend *backend, const struct rp_wire_why *why)
 	if (backend->conn == NULL || backend->closing)
 		return;
 	backend->closing = true;
-	vhu_vrings_clear(backend);
+	vhu_vrings_clear(backend, RP_VHU_STOP_END);
 	vhu_channel_close(backend);
 	vhu_memory_clear(backend);
 	backend->conn = vhu_backend_drop(backend, backend->conn);
@@ -230,6 +238,12 @@ uint64_t
 rp_vhu_backend_protocol_features(const struct rp_vhu_backend *backend)
 {
 	return backend->protocol_features;
+}
+
+const struct rp_vhu_dialect *
+rp_vhu_backend_dialect(const struct rp_vhu_backend *backend)
+{
+	return &backend->dialect;
 }
 
 pid_t

@@ -57,7 +57,7 @@ int
 vhu_on_reset(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
 	(void)request, (void)why;
-	vhu_vrings_clear(backend);
+	vhu_vrings_clear(backend, RP_VHU_STOP_RESET);
 	backend->status = 0;
 	if (backend->ops->reset != NULL)
 		backend->ops->reset(backend->ctx);

@@ -99,8 +99,7 @@ vhu_on_set_vring_base(struct rp_vhu_backend *backend, struct vhu_request *reques
 		return rp_wire_why_set(why, -EBADMSG, "num: %u, expected an index of 16 bits", wire.num);
 	if (vring->state.started)
 		return rp_wire_why_set(why, -EBUSY, "ring %u is started", wire.index);
-	vring->state.base_raw = wire.num;
-	vring->state.base = (uint16_t)wire.num;
+	vring->state.base = wire.num;
 	return 0;
 }
 
@@ -159,17 +158,16 @@ start(struct rp_vhu_backend *backend, struct vhu_vring *vring, struct rp_wire_wh
 }
 
 static void
-stop(struct rp_vhu_backend *backend, struct vhu_vring *vring)
+stop(struct rp_vhu_backend *backend, struct vhu_vring *vring, enum rp_vhu_stop why_stopped)
 {
-	uint32_t base = vring->state.base_raw;
+	uint32_t base = vring->state.base;
 
 	if (!vring->state.started)
 		return;
 	if (backend->ops->vring_stop != NULL)
-		backend->ops->vring_stop(backend->ctx, index_of(backend, vring), &base);
+		backend->ops->vring_stop(backend->ctx, index_of(backend, vring), why_stopped, &base);
 	vring->state.started = false;
-	vring->state.base_raw = base;
-	vring->state.base = (uint16_t)base;
+	vring->state.base = base;
 	rp_wire_fd_close(&vring->state.kick_fd);
 }
 
@@ -183,8 +181,8 @@ vhu_on_get_vring_base(struct rp_vhu_backend *backend, struct vhu_request *reques
 	vring = find(backend, wire.index, why);
 	if (vring == NULL)
 		return -EBADMSG;
-	stop(backend, vring);
-	wire.num = vring->state.base_raw;
+	stop(backend, vring, RP_VHU_STOP_DRAIN);
+	wire.num = vring->state.base;
 	memcpy(request->reply, &wire, sizeof(wire));
 	request->reply_bytes = sizeof(wire);
 	return 0;
@@ -278,14 +276,14 @@ vhu_on_set_vring_enable(struct rp_vhu_backend *backend, struct vhu_request *requ
 }
 
 void
-vhu_vrings_clear(struct rp_vhu_backend *backend)
+vhu_vrings_clear(struct rp_vhu_backend *backend, enum rp_vhu_stop why_stopped)
 {
 	unsigned int i;
 
 	for (i = 0; i < backend->config.queues_max; i++) {
 		struct vhu_vring *vring = &backend->vrings[i];
 
-		stop(backend, vring);
+		stop(backend, vring, why_stopped);
 		rp_wire_fd_close(&vring->state.kick_fd);
 		rp_wire_fd_close(&vring->state.call_fd);
 		rp_wire_fd_close(&vring->state.err_fd);

@@ -54,9 +54,13 @@ struct rp_vhu_region {
 
 /** A ring as the frontend described it. Descriptors are borrowed, -1 when none. */
 struct rp_vhu_vring {
-	uint16_t num;
-	uint16_t base; /**< index to start from (split rings) */
-	uint32_t base_raw; /**< SET_VRING_BASE as sent (packed rings encode wrap counters) */
+	uint16_t num; /**< entries; a power of two, in a packed ring any number */
+	/**
+	 * Where to start. Split: the next index of the available ring, upper half zero.
+	 * Packed: bits 0-14 the offset and bit 15 the wrap counter of what is available
+	 * next, bits 16-30 and 31 the same of what is used next; both offsets below num.
+	 */
+	uint32_t base;
 	uint64_t desc_gpa; /**< translated from the frontend's addresses, inside one region each */
 	uint64_t avail_gpa;
 	uint64_t used_gpa;
@@ -65,6 +69,25 @@ struct rp_vhu_vring {
 	int kick_fd;
 	int call_fd;
 	int err_fd;
+};
+
+/** Why a ring is stopped: what its owner may do before, and what becomes of its notify area. */
+enum rp_vhu_stop {
+	/** GET_VRING_BASE: finish what was taken from the ring. The frontend dropped the notify area. */
+	RP_VHU_STOP_DRAIN,
+	/**
+	 * GET_VRING_BASE, with GET_VRING_BASE_INFLIGHT negotiated: do not wait for what was
+	 * taken; it stays in the in-flight region, for whoever is given that. Notify area as above.
+	 */
+	RP_VHU_STOP_LEAVE,
+	/**
+	 * The memory below it changes: the same ring is started again inside the same
+	 * request, at the base answered here. The frontend knows of no stop: a notify area
+	 * that it has mapped stays mapped.
+	 */
+	RP_VHU_STOP_MEMORY,
+	RP_VHU_STOP_RESET, /**< RESET_DEVICE, RESET_OWNER. Notify areas and VFIO files are gone */
+	RP_VHU_STOP_END, /**< disconnect, detach, destroy. As above */
 };
 
 /**
@@ -79,14 +102,13 @@ struct rp_vhu_backend_ops {
 	int (*region_add)(void *ctx, const struct rp_vhu_region *region, struct rp_wire_why *why);
 	/** A region went: no access to it may happen after the return. */
 	void (*region_remove)(void *ctx, const struct rp_vhu_region *region);
-	/** A ring may be touched from now on. Called on SET_VRING_KICK. */
+	/** A ring may be touched from now on. Called on SET_VRING_KICK, and after RP_VHU_STOP_MEMORY. */
 	int (*vring_start)(void *ctx, unsigned int queue, const struct rp_vhu_vring *vring, struct rp_wire_why *why);
 	/**
-	 * The ring must not be touched after the return (GET_VRING_BASE, reset,
-	 * disconnect, destroy).
-	 * @param ret_base the index to go on from.
+	 * The ring must not be touched after the return.
+	 * @param ret_base where to go on, as in struct rp_vhu_vring; holds the base of the start.
 	 */
-	void (*vring_stop)(void *ctx, unsigned int queue, uint32_t *ret_base);
+	void (*vring_stop)(void *ctx, unsigned int queue, enum rp_vhu_stop stop, uint32_t *ret_base);
 	/** SET_VRING_ENABLE changed it; says nothing about whether the ring is started. */
 	int (*vring_enable)(void *ctx, unsigned int queue, bool enabled, struct rp_wire_why *why);
 	/** SET_VRING_CALL on a started ring: the interrupt goes to this eventfd from now on (-1: none, poll). */
@@ -123,8 +145,14 @@ struct rp_vhu_backend_ops {
 
 struct rp_vhu_backend_config {
 	enum rp_vhu_profile profile;
+	struct rp_vhu_numbers numbers; /**< zeros: the usual ones; profile extended only */
 	uint64_t features; /**< device features to offer; PROTOCOL_FEATURES is added */
-	uint64_t protocol_features; /**< allow-list; bits that this library does not implement are refused */
+	/**
+	 * Allow-list. Bits that this library does not implement in this profile are refused
+	 * (vfio2018: also HOST_NOTIFIER and BACKEND_SEND_FD, which do not exist there); the
+	 * bit of the VFIO extension is added by the profile.
+	 */
+	uint64_t protocol_features;
 	uint16_t queues_max; /**< rings (not pairs), at most RP_VHU_QUEUES_MAX */
 	uint16_t vring_num_max; /**< largest ring size, a power of two; 0: 32768 */
 	/**
@@ -140,7 +168,7 @@ struct rp_vhu_backend_config {
  *
  * @param config copied.
  * @param ops must outlive the backend.
- * @return 0, -EINVAL (why says which field), -ENOTSUP (profile) or -ENOMEM.
+ * @return 0, -EINVAL (why says which field, and which protocol feature) or -ENOMEM.
  */
 int rp_vhu_backend_create(const struct rp_vhu_backend_config *config, const struct rp_vhu_backend_ops *ops, void *ctx,
 			  struct rp_vhu_backend **ret_backend, struct rp_wire_why *why);
@@ -190,17 +218,22 @@ unsigned int rp_vhu_backend_regions_count(const struct rp_vhu_backend *backend);
 /** One of them, in no order. @param ret_region its descriptor is borrowed. @return 0 or -EINVAL (index). */
 int rp_vhu_backend_region(const struct rp_vhu_backend *backend, unsigned int index, struct rp_vhu_region *ret_region);
 
+/** @return the profile with its numbers, constant for the backend's life. Borrowed. */
+const struct rp_vhu_dialect *rp_vhu_backend_dialect(const struct rp_vhu_backend *backend);
+
 /**
  * Hand the frontend the notify area of a queue. Returns at once; ops->channel_reply
- * brings the answer.
+ * brings the answer. The request is that of the extension once its bit is acked, else
+ * VRING_HOST_NOTIFIER (doc/protocol/vfio-accelerators.md).
  *
  * @param fd borrowed.
  * @param offset_bytes of the area in the file; a frontend wants multiples of its page size.
  * @param size_bytes of the area: the frontend's slot for one queue, usually one page.
  * @param token given back with the answer.
- * @return 0 (sent), -ENOTSUP (HOST_NOTIFIER, BACKEND_SEND_FD, BACKEND_REQ or
- *         REPLY_ACK not negotiated, no channel; why says which), -EBUSY (queue not
- *         started), -EINVAL (queue or descriptor), -ENOSPC (512 requests wait for
+ * @return 0 (sent), -ENOTSUP (not negotiated: HOST_NOTIFIER or the extension,
+ *         BACKEND_REQ, REPLY_ACK; BACKEND_SEND_FD except in profile vfio2018;
+ *         VERSION_1 in profile vfio2018; or no channel; why says which), -EBUSY (queue
+ *         not started), -EINVAL (queue or descriptor), -ENOSPC (512 requests wait for
  *         their answers, or the frontend does not read), -ENOTCONN. After a failure
  *         nothing was sent and no answer comes.
  */
@@ -210,6 +243,28 @@ int rp_vhu_backend_notify_area_set(struct rp_vhu_backend *backend, unsigned int 
 /** Take the notify area back; asynchronous as above. Legal whether started or not. @return as above, never -EBUSY. */
 int rp_vhu_backend_notify_area_clear(struct rp_vhu_backend *backend, unsigned int queue, uint64_t token,
 				     struct rp_wire_why *why);
+
+/**
+ * Tell the frontend which VFIO group or device serves a queue, so that it can add it
+ * to its KVM device; asynchronous as above. It holds for this queue, in place of one
+ * set before, whether the ring is started or not, and survives GET_VRING_BASE: set it
+ * before the notify area that depends on it. The frontend forgets it at _clear(), at
+ * the end of the connection and, except in profile vfio2018, at a reset.
+ *
+ * @param fd borrowed; an open /dev/vfio/GROUP or /dev/vfio/devices/vfioX.
+ * @param token given back with the answer.
+ * @return 0 (sent), -ENOTSUP (the extension, BACKEND_REQ, REPLY_ACK or, except in
+ *         profile vfio2018, BACKEND_SEND_FD not negotiated; a cdev in profile vfio2018,
+ *         which knows groups only; no channel; why says which), -EINVAL (queue,
+ *         descriptor or type), -ENOSPC, -ENOTCONN. After a failure nothing was sent and
+ *         no answer comes.
+ */
+int rp_vhu_backend_vfio_file_set(struct rp_vhu_backend *backend, unsigned int queue, int fd, enum rp_vhu_vfio_type type,
+				 uint64_t token, struct rp_wire_why *why);
+
+/** Take the queue's VFIO file back: legal whether one was set or not; asynchronous as above. @return as above. */
+int rp_vhu_backend_vfio_file_clear(struct rp_vhu_backend *backend, unsigned int queue, uint64_t token,
+				   struct rp_wire_why *why);
 
 /**
  * Tell the frontend that configuration space changed (link state); asynchronous as above.

@@ -3,6 +3,7 @@
 #define RP_VHU_PROFILE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "rp_vhu_msg.h"
@@ -73,6 +74,21 @@ bool rp_vhu_dialect_vfio(const struct rp_vhu_dialect *dialect, uint64_t protocol
  * @return the request's number; 0: neither the extension nor HOST_NOTIFIER was negotiated.
  */
 uint32_t rp_vhu_dialect_notify_request(const struct rp_vhu_dialect *dialect, uint64_t protocol_features);
+
+/**
+ * What a protocol feature is called, "HOST_NOTIFIER" for bit 11.
+ *
+ * @return constant; NULL: it has no name.
+ */
+const char *rp_vhu_dialect_feature_name(const struct rp_vhu_dialect *dialect, unsigned int bit);
+
+/**
+ * The names of some protocol features: "PAGEFAULT, bit 40".
+ *
+ * @param ret_text cut where it is too long; always terminated.
+ */
+void rp_vhu_dialect_feature_names(const struct rp_vhu_dialect *dialect, uint64_t protocol_features, char *ret_text,
+				  size_t size);
 
 /** A word for people and configuration files: "standard", "extended", "vfio2018". */
 const char *rp_vhu_profile_name(enum rp_vhu_profile profile);

@@ -34,6 +34,7 @@ struct vhu_pending {
 
 struct rp_vhu_backend {
 	struct rp_vhu_backend_config config;
+	struct rp_vhu_dialect dialect;
 	const struct rp_vhu_backend_ops *ops;
 	void *ctx;
 	int epoll_fd;
@@ -116,7 +117,7 @@ int vhu_on_set_vring_err(struct rp_vhu_backend *backend, struct vhu_request *req
 int vhu_on_set_vring_enable(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_vrings_create(struct rp_vhu_backend *backend);
 /* Stop every started ring and forget what the frontend said. */
-void vhu_vrings_clear(struct rp_vhu_backend *backend);
+void vhu_vrings_clear(struct rp_vhu_backend *backend, enum rp_vhu_stop why_stopped);
 /* -1: no ring is started, else the index of the first that is. */
 int vhu_vrings_any_started(const struct rp_vhu_backend *backend);
 /* Whether a started ring has a part in [gpa, gpa + size). -1: none, else its index. */

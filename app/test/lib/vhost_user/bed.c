@@ -71,16 +71,17 @@ on_vring_start(void *ctx, unsigned int queue, const struct rp_vhu_vring *vring, 
 {
 	struct bed *bed = ctx;
 
-	bed_write(bed, "start:%u@%u%s ", queue, vring->base_raw, vring->enabled ? "" : "(disabled)");
+	bed_write(bed, "start:%u@%u%s ", queue, vring->base, vring->enabled ? "" : "(disabled)");
 	return refuse(&bed->refuse_start, why);
 }
 
 static void
-on_vring_stop(void *ctx, unsigned int queue, uint32_t *ret_base)
+on_vring_stop(void *ctx, unsigned int queue, enum rp_vhu_stop why_stopped, uint32_t *ret_base)
 {
 	struct bed *bed = ctx;
 
-	bed_write(bed, "stop:%u ", queue);
+	bed->stopped = why_stopped;
+	bed_write(bed, "stop:%u%s ", queue, why_stopped == RP_VHU_STOP_MEMORY ? "(memory)" : "");
 	if (bed->stop_base != 0)
 		*ret_base = bed->stop_base;
 	if (bed->detach_on_stop)

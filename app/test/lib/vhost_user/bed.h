@@ -32,6 +32,7 @@ struct bed {
 	int refuse_features, refuse_start, refuse_enable, refuse_call, refuse_kick, refuse_config, refuse_status;
 	uint64_t refuse_region_gpa; /* the region whose adding is refused, 0: none */
 	uint32_t stop_base; /* what a stop answers, 0: leave it */
+	enum rp_vhu_stop stopped; /* why a ring was stopped last */
 	bool detach_on_enable; /* the owner hangs up inside callbacks */
 	bool detach_on_stop;
 

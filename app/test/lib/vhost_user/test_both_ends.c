@@ -35,10 +35,11 @@ on_start(void *ctx, unsigned int queue, const struct rp_vhu_vring *vring, struct
 }
 
 static void
-on_stop(void *ctx, unsigned int queue, uint32_t *ret_base)
+on_stop(void *ctx, unsigned int queue, enum rp_vhu_stop why_stopped, uint32_t *ret_base)
 {
 	struct ends *ends = ctx;
 
+	(void)why_stopped;
 	ends->offer_wanted[queue] = false;
 	*ret_base = 40 + queue;
 	__atomic_add_fetch(&ends->stops, 1, __ATOMIC_SEQ_CST);
