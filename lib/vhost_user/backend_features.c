@@ -4,6 +4,8 @@
 
 #include "vhu_backend.h"
 
+#define BIT(n) (1ull << (n))
+
 int
 vhu_on_get_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
@@ -76,11 +78,17 @@ int
 vhu_on_set_protocol_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
 	uint64_t features = vhu_request_u64(request);
+	char names[RP_WIRE_WHY_MAX];
 	int rc;
 
-	if ((features & ~backend->config.protocol_features) != 0)
-		return rp_wire_why_set(why, -EBADMSG, "u64: 0x%llx were not offered",
-				       (unsigned long long)(features & ~backend->config.protocol_features));
+	if ((features & ~backend->config.protocol_features) != 0) {
+		rp_vhu_dialect_feature_names(&backend->dialect, features & ~backend->config.protocol_features, names,
+					     sizeof(names));
+		return rp_wire_why_set(why, -EBADMSG, "u64: %s not offered", names);
+	}
+	if ((features & BIT(RP_VHU_PF_GET_VRING_BASE_INFLIGHT_BIT)) != 0 &&
+	    (features & BIT(RP_VHU_PF_INFLIGHT_SHMFD_BIT)) == 0)
+		return rp_wire_why_set(why, -EBADMSG, "u64: GET_VRING_BASE_INFLIGHT without INFLIGHT_SHMFD");
 	rc = refuse_change(backend, features ^ backend->protocol_features, 0, why);
 	if (rc == 0)
 		backend->protocol_features = features;

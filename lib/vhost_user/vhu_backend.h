@@ -11,6 +11,7 @@
  *   backend_memory.c    handlers of memory regions: the table's difference
  *   backend_vring.c     handlers of rings: when one is started
  *   backend_channel.c   requests of ours and their answers
+ *   backend_vfio.c      requests of ours: notify areas and VFIO files
  */
 
 #include "rp_vhu_backend.h"
@@ -127,6 +128,14 @@ int vhu_vrings_inside(const struct rp_vhu_backend *backend, uint64_t gpa, uint64
 int vhu_on_set_backend_req_fd(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 void vhu_channel_process(struct rp_vhu_backend *backend);
 void vhu_channel_close(struct rp_vhu_backend *backend);
+/*
+ * Whether a request can be sent: BACKEND_REQ, REPLY_ACK and `protocol_features` negotiated, a channel,
+ * room. @return 0, -ENOTSUP or -ENOSPC.
+ */
+int vhu_channel_require(const struct rp_vhu_backend *backend, uint64_t protocol_features, struct rp_wire_why *why);
+/* Send one, after the above. @param fd borrowed, -1: none. @return 0 or as rp_wire_conn_send(). */
+int vhu_channel_send(struct rp_vhu_backend *backend, uint32_t request, const void *payload, uint32_t size_bytes, int fd,
+		     uint64_t token, struct rp_wire_why *why);
 
 /* Poll a connection's socket; again after each send, because it may have queued output. */
 int vhu_backend_watch(struct rp_vhu_backend *backend, struct rp_wire_conn *conn);

@@ -231,25 +231,68 @@ static const struct rp_vhu_backend_ops ops = {
 	.disconnected = on_disconnected,
 };
 
-int
-bed_setup(void **state)
+struct rp_vhu_backend_config
+bed_config(void)
 {
-	static struct bed bed;
-	const struct rp_vhu_backend_config config = {
+	return (struct rp_vhu_backend_config){
 		.features = BED_FEATURES,
 		.protocol_features = BED_PROTOCOL_FEATURES,
 		.queues_max = BED_QUEUES,
 	};
+}
+
+void
+bed_remake(struct bed *bed, const struct rp_vhu_backend_config *config)
+{
 	struct rp_wire_why why;
+
+	bed->backend = rp_vhu_backend_destroy(bed->backend);
+	rp_wire_fd_close(&bed->peer);
+	assert_int_equal(rp_vhu_backend_create(config, &ops, bed, &bed->backend, &why), 0);
+	bed->protocol_features = config->protocol_features | rp_vhu_backend_dialect(bed->backend)->vfio_mask;
+	bed_attach(bed);
+	bed_diary(bed);
+}
+
+int
+bed_setup(void **state)
+{
+	static struct bed bed;
+	const struct rp_vhu_backend_config config = bed_config();
 
 	memset(&bed, 0, sizeof(bed));
 	bed.channel = bed.peer = -1;
 	test_leaks_read(&bed.before);
 	bed.memory_fd = test_memfd(0x1000000, true);
-	assert_int_equal(rp_vhu_backend_create(&config, &ops, &bed, &bed.backend, &why), 0);
-	bed_attach(&bed);
+	bed_remake(&bed, &config);
 	*state = &bed;
 	return 0;
+}
+
+static int
+setup_profile(void **state, enum rp_vhu_profile profile)
+{
+	struct rp_vhu_backend_config config = bed_config();
+	struct rp_vhu_dialect dialect;
+	int rc = bed_setup(state);
+
+	assert_int_equal(rp_vhu_dialect_init(&dialect, profile, NULL, NULL), 0);
+	config.profile = profile;
+	config.protocol_features &= dialect.protocol_features;
+	bed_remake(*state, &config);
+	return rc;
+}
+
+int
+bed_setup_extended(void **state)
+{
+	return setup_profile(state, RP_VHU_PROFILE_EXTENDED);
+}
+
+int
+bed_setup_vfio2018(void **state)
+{
+	return setup_profile(state, RP_VHU_PROFILE_VFIO2018);
 }
 
 void

@@ -24,6 +24,7 @@ struct bed {
 	int peer; /* the frontend's end */
 	int channel; /* the frontend's end of the backend channel, -1: none */
 	int memory_fd;
+	uint64_t protocol_features; /* that are offered */
 
 	char diary[16384]; /* "add:40000000 start:0 " ... */
 	size_t diary_used;
@@ -48,10 +49,20 @@ struct bed {
 };
 
 #define WITH_BED(test) cmocka_unit_test_setup_teardown(test, bed_setup, bed_teardown)
+/* clang-format off */
+#define WITH_PROFILE(test, profile) {#test " (" #profile ")", test, bed_setup_##profile, bed_teardown, NULL}
+/* clang-format on */
 
 /* cmocka's; the tear-down fails when anything leaked since the set-up. */
 int bed_setup(void **state);
 int bed_teardown(void **state);
+/* In the other profiles. */
+int bed_setup_extended(void **state);
+int bed_setup_vfio2018(void **state);
+
+/* Another backend in the place of the one there is, with a connection. */
+struct rp_vhu_backend_config bed_config(void);
+void bed_remake(struct bed *bed, const struct rp_vhu_backend_config *config);
 
 void bed_attach(struct bed *bed);
 void bed_hang_up(struct bed *bed);

@@ -116,7 +116,7 @@ bed_assert_usable(struct bed *bed)
 void
 bed_negotiate_without(struct bed *bed, uint64_t protocol_features)
 {
-	uint64_t acked = BED_PROTOCOL_FEATURES & ~protocol_features;
+	uint64_t acked = bed->protocol_features & ~protocol_features;
 	int theirs;
 
 	bed_send_u64(bed, RP_VHU_SET_PROTOCOL_FEATURES, 0x1, acked);
