@@ -58,6 +58,15 @@ static const struct rpd_spec_key keys[] = {
 		.offset = offsetof(struct rpd_port_spec, doorbell_delay_ms), .min = 1, .max = 60000,
 		.expected = "a number from 1 to 60000",
 	}, {
+		.name = "doorbell_delay_max_ms", .type = RPD_VALUE_NUMBER,
+		.offset = offsetof(struct rpd_port_spec, doorbell_delay_max_ms), .min = 1, .max = 60000,
+		.expected = "a number from 1 to 60000",
+	}, {
+		.name = "memory", .type = RPD_VALUE_TEXT,
+		.offset = offsetof(struct rpd_port_spec, memory),
+		.words = { [RP_PORT_MEMORY_SLOTS] = "slots", [RP_PORT_MEMORY_TABLE] = "table" },
+		.expected = "\"slots\" or \"table\"",
+	}, {
 		.name = "reconnect_ms", .type = RPD_VALUE_NUMBER,
 		.offset = offsetof(struct rpd_port_spec, reconnect_ms), .min = 10, .max = 600000,
 		.expected = "a number from 10 to 600000",
@@ -101,8 +110,9 @@ rpd_spec_key_is_list(const struct rpd_spec_key *key)
 const char *
 rpd_spec_key_names(void)
 {
-	static const char names[] = "name, socket, mode, queue_pairs, doorbell, doorbell_delay_ms, reconnect_ms, "
-				    "profile, relay_interrupts or accelerators";
+	static const char names[] =
+		"name, socket, mode, queue_pairs, doorbell, doorbell_delay_ms, "
+		"doorbell_delay_max_ms, memory, reconnect_ms, profile, relay_interrupts or accelerators";
 
 	return names;
 }
@@ -251,6 +261,8 @@ rpd_spec_port_config(const struct rpd_port_spec *spec, const char **accelerators
 		.doorbell = (enum rp_port_doorbell_policy)spec->doorbell,
 		.relay_interrupts = spec->relay_interrupts,
 		.doorbell_delay_ms = spec->doorbell_delay_ms,
+		.doorbell_delay_max_ms = spec->doorbell_delay_max_ms,
+		.memory = (enum rp_port_memory)spec->memory,
 		.reconnect_ms = spec->reconnect_ms,
 	};
 }

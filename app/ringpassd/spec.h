@@ -27,6 +27,8 @@ struct rpd_port_spec {
 	uint32_t doorbell; /**< enum rp_port_doorbell_policy */
 	uint32_t queue_pairs;
 	uint32_t doorbell_delay_ms;
+	uint32_t doorbell_delay_max_ms;
+	uint32_t memory; /**< enum rp_port_memory */
 	uint32_t reconnect_ms;
 	bool relay_interrupts;
 	unsigned int accelerators_count;

@@ -6,8 +6,10 @@
  * An offer goes out from the timer only: the frontend reads neither channel
  * while it waits for our answer to a request of its own, and a VMM that removes
  * a mapping twice within its deferred unmap aborts, so an offer keeps its
- * distance from every start and removal. A mapping is taken back without
- * waiting. GET_VRING_BASE drops it on the frontend's side; an offer that was
+ * distance from every start and removal. That distance grows when the guest drops
+ * its mapping sooner than it had to wait for it, and shrinks when it keeps it
+ * longer: what a map costs the VMM is paid by the time in which it is of use. A
+ * mapping is taken back without waiting. GET_VRING_BASE drops it on the frontend's side; an offer that was
  * under way then is stale: its answer does not tell on which side of the drop it
  * was mapped, so it is taken back before the next one.
  *
@@ -27,8 +29,7 @@
 #include "rp_wire_clock.h"
 
 #define PACE_MS 2
-#define DELAY_MAX_MS 10000
-#define CHURN_MAX 6
+#define CHURN_MAX 16
 /* How long a virtual CPU may still act on the old memory map after the frontend said "mapped". */
 #define DRAIN_DELAY_MS 20
 
@@ -51,14 +52,18 @@ struct transition {
 	doorbell_action action; /* fails: the state stays */
 };
 
-static void
-put_off(struct rp_port *port, struct port_queue *queue)
+static uint64_t
+delay_of(const struct rp_port *port, const struct port_queue *queue)
 {
 	uint64_t delay_ms = (uint64_t)port->doorbell_delay_ms << queue->doorbell.churn_count;
 
-	if (delay_ms > DELAY_MAX_MS)
-		delay_ms = DELAY_MAX_MS;
-	queue->doorbell.not_before_ms = rp_wire_clock_ms() + delay_ms;
+	return delay_ms < port->doorbell_delay_max_ms ? delay_ms : port->doorbell_delay_max_ms;
+}
+
+static void
+put_off(struct rp_port *port, struct port_queue *queue)
+{
+	queue->doorbell.not_before_ms = rp_wire_clock_ms() + delay_of(port, queue);
 }
 
 static void
@@ -160,10 +165,13 @@ static int
 action_dropped(struct rp_port *port, struct port_queue *queue)
 {
 	struct port_doorbell *doorbell = &queue->doorbell;
+	uint64_t held_ms = rp_wire_clock_ms() - doorbell->mapped_at_ms;
 
-	if (rp_wire_clock_ms() - doorbell->mapped_at_ms >= DELAY_MAX_MS)
+	if (held_ms >= port->doorbell_delay_max_ms)
 		doorbell->churn_count = 0;
-	else if (doorbell->churn_count < CHURN_MAX)
+	else if (held_ms >= delay_of(port, queue))
+		doorbell->churn_count -= doorbell->churn_count > 0;
+	else if (doorbell->churn_count < CHURN_MAX && delay_of(port, queue) < port->doorbell_delay_max_ms)
 		doorbell->churn_count++;
 	doorbell->drain_due = false;
 	put_off(port, queue);

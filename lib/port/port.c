@@ -12,6 +12,7 @@
 #include "rp_wire_fd.h"
 
 #define DOORBELL_DELAY_DEFAULT_MS 250
+#define DOORBELL_DELAY_MAX_DEFAULT_MS 10000
 #define RECONNECT_DEFAULT_MS 1000
 #define EVENTS_PER_PROCESS 64
 #define CLOSE_REVOKE_LIMIT_MS 1000
@@ -67,6 +68,11 @@ take_config(struct rp_port *port, const struct rp_port_config *config)
 	port->profile = config->profile;
 	port->relay_interrupts = config->relay_interrupts;
 	port->doorbell_delay_ms = config->doorbell_delay_ms ? config->doorbell_delay_ms : DOORBELL_DELAY_DEFAULT_MS;
+	port->doorbell_delay_max_ms =
+		config->doorbell_delay_max_ms ? config->doorbell_delay_max_ms : DOORBELL_DELAY_MAX_DEFAULT_MS;
+	if (port->doorbell_delay_max_ms < port->doorbell_delay_ms)
+		port->doorbell_delay_max_ms = port->doorbell_delay_ms;
+	port->memory_kind = config->memory;
 	port->reconnect_ms = config->reconnect_ms ? config->reconnect_ms : RECONNECT_DEFAULT_MS;
 }
 

@@ -39,7 +39,7 @@ struct port_doorbell {
 	uint64_t not_before_ms; /* no offer before */
 	uint64_t drain_at_ms;
 	uint64_t mapped_at_ms;
-	unsigned int churn_count; /* removals by the guest soon after a map: back off */
+	unsigned int churn_count; /* how often the delay has doubled */
 	char reason[RP_PORT_REASON_MAX];
 };
 
@@ -95,6 +95,8 @@ struct rp_port {
 	enum rp_vhu_profile profile;
 	bool relay_interrupts;
 	uint32_t doorbell_delay_ms;
+	uint32_t doorbell_delay_max_ms;
+	enum rp_port_memory memory_kind;
 	uint32_t reconnect_ms;
 	const struct rp_port_ops *ops;
 	void *ctx;

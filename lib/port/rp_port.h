@@ -58,6 +58,12 @@ enum rp_port_doorbell_state {
 	RP_PORT_DOORBELL_REVOKING, /**< taken back, no answer yet */
 };
 
+/** How the frontend may tell of guest memory. */
+enum rp_port_memory {
+	RP_PORT_MEMORY_SLOTS, /**< region by region, where it can (CONFIGURE_MEM_SLOTS) */
+	RP_PORT_MEMORY_TABLE, /**< always the whole table */
+};
+
 struct rp_port_config {
 	const char *name; /**< 1 to RP_PORT_NAME_MAX - 1 of [A-Za-z0-9_.-] */
 	const char *socket_path;
@@ -70,6 +76,10 @@ struct rp_port_config {
 	enum rp_port_doorbell_policy doorbell;
 	bool relay_interrupts; /**< interrupts through us instead of the guest's own eventfd: to compare, or to debug */
 	uint32_t doorbell_delay_ms; /**< after a start or removal before an offer; 0: 250 */
+	/** What that delay may grow to, per queue, when a guest keeps dropping doorbells as soon as it has them; 0: 10000.
+	 * Less than doorbell_delay_ms: it does not grow. */
+	uint32_t doorbell_delay_max_ms;
+	enum rp_port_memory memory;
 	uint32_t reconnect_ms; /**< client mode and lost accelerators; 0: 1000 */
 };
 

@@ -266,6 +266,8 @@ port_vhost_open(struct rp_port *port, struct rp_wire_why *why)
 	if (rc < 0)
 		return rc;
 	config.protocol_features &= dialect.protocol_features;
+	if (port->memory_kind == RP_PORT_MEMORY_TABLE)
+		config.protocol_features &= ~BIT(RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT);
 	for (i = 1; i < port->accelerators_count; i++)
 		if (port->accelerators[i].info.queue_size_max < config.vring_num_max)
 			config.vring_num_max = port->accelerators[i].info.queue_size_max;

@@ -112,6 +112,17 @@ test_port_queue(struct test_port *test, unsigned int queue)
 	return info;
 }
 
+struct rp_port_info
+test_port_info(struct test_port *test)
+{
+	struct rp_port_info info;
+
+	pthread_mutex_lock(&test->lock);
+	rp_port_get_info(test->port, &info);
+	pthread_mutex_unlock(&test->lock);
+	return info;
+}
+
 bool
 test_port_wait_mode(struct test_port *test, unsigned int queue, enum rp_port_queue_mode mode, unsigned int limit_ms)
 {

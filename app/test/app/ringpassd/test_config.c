@@ -57,6 +57,7 @@ test_whole_file(void **state)
 			  "ports = (\n"
 			  "  { name = \"vm0\"; socket = \"/run/vm0.sock\"; mode = \"client\"; queue_pairs = 2;\n"
 			  "    doorbell = \"relay\"; doorbell_delay_ms = 300; reconnect_ms = 2000L;\n"
+			  "    doorbell_delay_max_ms = 700; memory = \"table\";\n"
 			  "    profile = \"vfio2018\"; relay_interrupts = true;\n"
 			  "    accelerators = ( \"fake,socket=/run/f0.sock\", \"fake,socket=/run/f1.sock\" ); },\n"
 			  "  { name = \"vm1\"; socket = \"/run/vm1.sock\"; accelerators = [ \"fake\" ]; }\n"
@@ -73,6 +74,8 @@ test_whole_file(void **state)
 	assert_int_equal(spec->queue_pairs, 2);
 	assert_int_equal(spec->doorbell, RP_PORT_DOORBELL_RELAY);
 	assert_int_equal(spec->doorbell_delay_ms, 300);
+	assert_int_equal(spec->doorbell_delay_max_ms, 700);
+	assert_int_equal(spec->memory, RP_PORT_MEMORY_TABLE);
 	assert_int_equal(spec->reconnect_ms, 2000);
 	assert_int_equal(spec->profile, RP_VHU_PROFILE_VFIO2018);
 	assert_true(spec->relay_interrupts);
@@ -84,6 +87,7 @@ test_whole_file(void **state)
 	assert_int_equal(spec->socket_mode, RP_PORT_SERVER);
 	assert_int_equal(spec->profile, RP_VHU_PROFILE_STANDARD);
 	assert_int_equal(spec->doorbell, RP_PORT_DOORBELL_AUTO);
+	assert_int_equal(spec->memory, RP_PORT_MEMORY_SLOTS);
 	assert_int_equal(spec->queue_pairs, 0);
 	assert_false(spec->relay_interrupts);
 	rpd_config_free(&config);
@@ -125,7 +129,8 @@ static const struct {
 	{ "ports = ( { name = \"a\"; socket = \"/s\"; accelerators = (); } );\n",
 	  ":1: ports[0]: accelerators: found nothing, expected a list of 1 to 16 device argument strings of 1 to 255 bytes" },
 	{ PORT("color = 1;"), ":2: ports[0].color: found an unknown key, expected name, socket, mode, queue_pairs, "
-	  "doorbell, doorbell_delay_ms, reconnect_ms, profile, relay_interrupts or accelerators" },
+	  "doorbell, doorbell_delay_ms, doorbell_delay_max_ms, memory, reconnect_ms, profile, relay_interrupts or "
+	  "accelerators" },
 	{ PORT("mode = \"peer\";"), ":2: ports[0].mode: found 'peer', expected \"server\" or \"client\"" },
 	{ PORT("mode = 1;"), ":2: ports[0].mode: found 1, expected \"server\" or \"client\"" },
 	{ PORT("queue_pairs = \"2\";"),
@@ -142,6 +147,9 @@ static const struct {
 	  "expected a number from 0 (as many as the accelerators have) to 128" },
 	{ PORT("doorbell = true;"), ":2: ports[0].doorbell: found true, expected \"auto\" or \"relay\"" },
 	{ PORT("doorbell_delay_ms = 0;"), ":2: ports[0].doorbell_delay_ms: found 0, expected a number from 1 to 60000" },
+	{ PORT("doorbell_delay_max_ms = 60001;"),
+	  ":2: ports[0].doorbell_delay_max_ms: found 60001, expected a number from 1 to 60000" },
+	{ PORT("memory = \"slot\";"), ":2: ports[0].memory: found 'slot', expected \"slots\" or \"table\"" },
 	{ PORT("reconnect_ms = 9;"), ":2: ports[0].reconnect_ms: found 9, expected a number from 10 to 600000" },
 	{ PORT("reconnect_ms = ( 1 );"), ":2: ports[0].reconnect_ms: found a list, expected a number from 10 to 600000" },
 	{ PORT("profile = \"Standard\";"),

@@ -83,6 +83,28 @@ second_frontend_is_turned_away(void **state)
 	fixture_close(&f);
 }
 
+/* A frontend that could tell of memory region by region tells the whole table. */
+static void
+memory_by_table_only(void **state)
+{
+	struct rp_port_config config = fixture_config();
+	struct rp_port_info info;
+	struct fixture f;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		config.memory = i == 0 ? RP_PORT_MEMORY_SLOTS : RP_PORT_MEMORY_TABLE;
+		fixture_begin(&f);
+		fixture_open_with(&f, &config, NULL);
+		test_vm_queue_start(&f.vm, 0, 0);
+		info = test_port_info(&f.port);
+		assert_int_equal((info.protocol_features >> RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT) & 1, i == 0);
+		assert_true(info.regions_count > 0);
+		fixture_close(&f);
+	}
+}
+
 int
 main(void)
 {
@@ -90,6 +112,7 @@ main(void)
 		cmocka_unit_test(every_field_is_named),
 		cmocka_unit_test(a_file_that_is_no_socket_stays),
 		cmocka_unit_test(second_frontend_is_turned_away),
+		cmocka_unit_test(memory_by_table_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 
 #include "fixture.h"
+#include "rp_wire_clock.h"
 
 #define ALL_BUT(bit) (UINT64_MAX & ~(1ull << (bit)))
 
@@ -252,6 +253,113 @@ policy_changes_at_once(void **state)
 	fixture_close(&f);
 }
 
+#define DELAY_MS 20
+#define DOUBLINGS 4
+#define RESTARTS 12 /* doubled so often, the delay would be longer than LIMIT_MS */
+
+static void
+open_with_delay(struct fixture *f, uint32_t delay_max_ms)
+{
+	struct rp_port_config config = fixture_config();
+
+	config.doorbell_delay_ms = DELAY_MS;
+	config.doorbell_delay_max_ms = delay_max_ms;
+	fixture_begin(f);
+	fixture_open_with(f, &config, NULL);
+}
+
+/* Start queue 0, wait until it is direct, keep it so long, stop it. How long all that took. */
+static uint64_t
+restart(struct fixture *f, unsigned int keep_ms)
+{
+	uint64_t begun_ms = rp_wire_clock_ms();
+
+	test_vm_queue_start(&f->vm, 0, 0);
+	assert_true(test_vm_wait_doorbell(&f->vm, 0, true, LIMIT_MS));
+	assert_true(test_port_wait_mode(&f->port, 0, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+	usleep(keep_ms * 1000);
+	test_vm_queue_stop(&f->vm, 0);
+	return rp_wire_clock_ms() - begun_ms;
+}
+
+/* False when this machine was too busy to say whether the guest was quick. */
+static bool
+waits_doubled(struct fixture *f)
+{
+	uint64_t delay_ms = DELAY_MS;
+	unsigned int i;
+
+	for (i = 0; i < DOUBLINGS; i++, delay_ms *= 2) {
+		uint64_t took_ms = restart(f, 0);
+
+		assert_true(took_ms + 1 >= delay_ms); /* clocks are cut to milliseconds */
+		if (took_ms >= 2 * delay_ms)
+			return false;
+	}
+	return true;
+}
+
+static void
+a_guest_that_drops_it_at_once_waits_longer(void **state)
+{
+	bool conclusive = false;
+	struct fixture f;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 100 && !conclusive; i++) {
+		open_with_delay(&f, 60000);
+		conclusive = waits_doubled(&f);
+		fixture_close(&f);
+	}
+	assert_true(conclusive);
+}
+
+static void
+a_guest_that_keeps_it_does_not_wait_longer(void **state)
+{
+	struct fixture f;
+	int i;
+
+	(void)state;
+	open_with_delay(&f, 60000);
+	for (i = 0; i < RESTARTS; i++)
+		restart(&f, DELAY_MS + 5);
+	assert_int_equal(test_port_queue(&f.port, 0).doorbell_maps, RESTARTS);
+	fixture_close(&f);
+}
+
+/* Once it has kept the doorbell as long as it waited for it, it waits less the next time. */
+static void
+a_guest_is_forgiven(void **state)
+{
+	struct fixture f;
+	int i;
+
+	(void)state;
+	open_with_delay(&f, 60000);
+	for (i = 0; i < RESTARTS; i++) {
+		restart(&f, 0);
+		restart(&f, 2 * DELAY_MS + 5);
+	}
+	assert_int_equal(test_port_queue(&f.port, 0).doorbell_maps, 2 * RESTARTS);
+	fixture_close(&f);
+}
+
+static void
+the_wait_has_a_limit(void **state)
+{
+	struct fixture f;
+	int i;
+
+	(void)state;
+	open_with_delay(&f, DELAY_MS);
+	for (i = 0; i < RESTARTS; i++)
+		restart(&f, 0);
+	assert_int_equal(test_port_queue(&f.port, 0).doorbell_maps, RESTARTS);
+	fixture_close(&f);
+}
+
 static void *
 serve_frontend(void *ctx)
 {
@@ -298,6 +406,10 @@ main(void)
 		cmocka_unit_test(device_that_reads_the_value),
 		cmocka_unit_test(taken_back_without_waiting),
 		cmocka_unit_test(policy_changes_at_once),
+		cmocka_unit_test(a_guest_that_drops_it_at_once_waits_longer),
+		cmocka_unit_test(a_guest_that_keeps_it_does_not_wait_longer),
+		cmocka_unit_test(a_guest_is_forgiven),
+		cmocka_unit_test(the_wait_has_a_limit),
 		cmocka_unit_test(revoked_before_the_port_ends),
 	};
 
