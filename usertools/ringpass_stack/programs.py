@@ -109,11 +109,13 @@ class Port:
     accelerators: list
     mode: str = "server"
     queue_pairs: int = 2
+    more: dict = dataclasses.field(default_factory=dict)  # further keys and their values, as the file has them
 
     def text(self):
         accelerators = ", ".join(f'"{one}"' for one in self.accelerators)
+        more = "".join(f" {key} = {value};" for key, value in self.more.items())
         return (f'{{ name = "{self.name}"; socket = "{self.socket}"; mode = "{self.mode}"; '
-                f"queue_pairs = {self.queue_pairs}; accelerators = ( {accelerators} ); }}")
+                f"queue_pairs = {self.queue_pairs}; accelerators = ( {accelerators} );{more} }}")
 
 
 class Ringpassd(_Program):

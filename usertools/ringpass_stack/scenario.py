@@ -52,9 +52,10 @@ class Stack:
     """Creates nothing until start_host()."""
 
     def __init__(self, supervisor, build, store, guests=1, queue_pairs=2, functions_per_guest=1, uplink=False,
-                 qemu_listens=False, doorbell="page", **nic_options):
+                 qemu_listens=False, doorbell="page", port_options=None, machine_options=None, **nic_options):
         """store: a testvm Cache. functions_per_guest: share the queue pairs of each guest, as one switch port.
-        qemu_listens: QEMU is the server of the vhost-user socket. doorbell: softaccel's. nic_options: of Nic."""
+        qemu_listens: QEMU is the server of the vhost-user socket. doorbell: softaccel's. port_options: more keys of
+        the ports. machine_options: of prepare.machine(). nic_options: of Nic."""
         self.supervisor = supervisor
         # The namespace is ours alone; the pid makes logs of several runs easier to tell apart.
         self.uplink = f"rp{os.getpid()}" if uplink else None
@@ -66,10 +67,10 @@ class Stack:
                             group, doorbell) for number in range(functions_per_guest)]
             functions += own
             ports.append(Port(f"vm{index}", socket, [f"vfio-user,socket={one.socket}" for one in own],
-                              "client" if qemu_listens else "server", queue_pairs))
+                              "client" if qemu_listens else "server", queue_pairs, port_options or {}))
             nic = Nic(VhostUser(socket, qemu_listens, 0 if qemu_listens else RECONNECT_SECONDS), mac, queue_pairs,
                       **nic_options)
-            machines.append(prepare.machine([nic], store))
+            machines.append(prepare.machine([nic], store, **(machine_options or {})))
         self.softaccel = Softaccel(supervisor, build, functions, self.uplink)
         self.ringpassd = Ringpassd(supervisor, build, ports)
         self.control = Control(build, self.ringpassd.rpc)

@@ -2,6 +2,7 @@
 """Builds the guest's file system: busybox, kernel modules and the two scripts of guest/."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -25,9 +26,20 @@ def _busybox():
     return path
 
 
-def _contents(busybox, modules):
+def _program(name):
+    """{path in the guest: bytes} of a program of this machine and the libraries that it needs."""
+    path = shutil.which(name)
+    if not path:
+        raise TestvmError(f"no {name} for the guest: install it")
+    libraries = re.findall(r"(/\S+) \(0x", supervise.run(["ldd", path], BUILD_SECONDS))
+    return {f"bin/{name}": _read(path), **{library.lstrip("/"): _read(library) for library in libraries}}
+
+
+def _contents(busybox, modules, programs):
     """{path in the guest: bytes}."""
     files = {"bin/busybox": _read(busybox)}
+    for program in programs:
+        files.update(_program(program))
     for script in ("init", "agent"):
         files[script] = _read(os.path.join(GUEST_DIRECTORY, script))
     for index, (name, data) in enumerate(modules):
@@ -61,10 +73,11 @@ def _archive(tree):
     return done.stdout
 
 
-def build(store, kernel, module_names):
-    """@return path of a cpio archive in store (a Cache), made now or found there."""
+def build(store, kernel, module_names, programs=()):
+    """programs: names of programs of this machine to take along.
+    @return path of a cpio archive in store (a Cache), made now or found there."""
     busybox = _busybox()
-    files = _contents(busybox, kernel.modules(module_names))
+    files = _contents(busybox, kernel.modules(module_names), programs)
     recipe = _read(os.path.abspath(__file__))
     key = cache.content_hash([recipe, *(part for path in sorted(files) for part in (path, files[path]))])
     name = f"initramfs-{key}.cpio"

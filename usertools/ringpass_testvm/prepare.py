@@ -5,9 +5,10 @@ from . import accel, initramfs, kernel, qemu
 from .cache import Cache
 
 
-def machine(nics=(), cache=None, accelerator=None, modules=kernel.DEFAULT_MODULES, **fields):
-    """@return qemu.Machine. cache: a Cache. accelerator: "kvm", "tcg" or None (probe). fields: more of Machine's."""
+def machine(nics=(), cache=None, accelerator=None, modules=kernel.DEFAULT_MODULES, programs=(), **fields):
+    """@return qemu.Machine. cache: a Cache. accelerator: "kvm", "tcg" or None (probe). programs: of this machine, for
+    the guest too. fields: more of Machine's."""
     store = cache or Cache()
     guest = kernel.newest()
-    return qemu.Machine(guest.image, initramfs.build(store, guest, modules), accelerator or accel.choose(store),
+    return qemu.Machine(guest.image, initramfs.build(store, guest, modules, programs), accelerator or accel.choose(store),
                         nics=list(nics), **fields)

@@ -11,16 +11,28 @@ from . import supervise
 
 # Another QEMU than the distribution's.
 PROGRAM = os.environ.get("RINGPASS_QEMU", "qemu-system-x86_64")
+# Room for DIMMs that are plugged later.
+MEMORY_ROOM_MIB = 4096
 # No self-tests of ciphers, and no calibration of timers against an emulated clock: half a second each.
 KERNEL_ARGUMENTS = ("console=ttyS0 panic=-1 loglevel=6 cryptomgr.notests no_timer_check tsc=reliable "
                     "mitigations=off random.trust_cpu=on")
+
+
+@functools.lru_cache(maxsize=None)
+def version(program=PROGRAM):
+    return supervise.run([program, "--version"], 30).splitlines()[0]
+
+
+@functools.lru_cache(maxsize=None)
+def major_version(program=PROGRAM):
+    return int(re.search(r"version (\d+)", version(program)).group(1))
 
 
 @dataclasses.dataclass
 class UserNet:
     """QEMU's own network: the guest reaches the host as 10.0.2.2."""
 
-    def arguments(self, index, _queues):
+    def arguments(self, index, _queues, _program):
         return ["-netdev", f"user,id=n{index}"]
 
 
@@ -32,15 +44,19 @@ class VhostUser:
     server: bool = False  # QEMU listens, and waits for the backend before it starts the guest
     reconnect: int = 0  # QEMU connects again after so many seconds; 0: never
 
-    def arguments(self, index, queues):
+    def arguments(self, index, queues, program):
         chardev = f"socket,id=c{index},path={self.path}"
         if self.server:
             chardev += ",server=on,wait=off"
         if self.reconnect:
             # Renamed in 9.2; the old name left in 10.0.
-            chardev += (f",reconnect-ms={self.reconnect * 1000}" if major_version() >= 10
+            chardev += (f",reconnect-ms={self.reconnect * 1000}" if major_version(program) >= 10
                         else f",reconnect={self.reconnect}")
         return ["-chardev", chardev, "-netdev", f"vhost-user,id=n{index},chardev=c{index},queues={queues}"]
+
+
+def _option(value):
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else str(value)
 
 
 @dataclasses.dataclass
@@ -52,35 +68,39 @@ class Nic:
     queues: int = 1
     page_per_vq: bool = True
     vectors: typing.Optional[int] = None  # None: as many as are safe
+    packed: bool = False
+    bus: str = ""  # a root port of the machine; empty: the root bus, where nothing can be unplugged
 
-    def arguments(self, index, accel):
-        device = [f"virtio-net-pci,netdev=n{index},romfile=,disable-legacy=on",
-                  f"page-per-vq={'on' if self.page_per_vq else 'off'}"]
+    def device(self, index, accel, program):
+        """The device's properties, as QMP's device_add takes them."""
+        device = {"driver": "virtio-net-pci", "id": f"nic{index}", "netdev": f"n{index}", "romfile": "",
+                  "disable-legacy": "on", "page-per-vq": self.page_per_vq}
         if self.mac:
-            device.append(f"mac={self.mac}")
+            device["mac"] = self.mac
         if self.queues > 1:
-            device.append("mq=on")
-        vectors = self._vectors(accel)
+            device["mq"] = True
+        if self.packed:
+            device["packed"] = True
+        if self.bus:
+            device["bus"] = self.bus
+        vectors = self._vectors(accel, program)
         if vectors is not None:
-            device.append(f"vectors={vectors}")
-        return [*self.net.arguments(index, self.queues), "-device", ",".join(device)]
+            device["vectors"] = vectors
+        return device
 
-    def _vectors(self, accel):
+    def arguments(self, index, accel, program=PROGRAM):
+        properties = self.device(index, accel, program)
+        driver = properties.pop("driver")
+        options = ",".join([driver, *(f"{name}={_option(value)}" for name, value in properties.items())])
+        return [*self.net.arguments(index, self.queues, program), "-device", options]
+
+    def _vectors(self, accel, program):
         if self.vectors is not None:
             return self.vectors
         # QEMU 7.2 under TCG crashes when a driver starts a vhost-user device with MSI-X.
-        if isinstance(self.net, VhostUser) and accel == "tcg" and major_version() < 8:
+        if isinstance(self.net, VhostUser) and accel == "tcg" and major_version(program) < 8:
             return 0
         return 2 * self.queues + 2
-
-
-@functools.lru_cache(maxsize=None)
-def version():
-    return supervise.run([PROGRAM, "--version"], 30).splitlines()[0]
-
-
-def major_version():
-    return int(re.search(r"version (\d+)", version()).group(1))
 
 
 def accel_arguments(accel):
@@ -99,11 +119,14 @@ class Machine:
     cpus: int = 2
     model: str = "q35"
     extra: typing.Sequence[str] = ()
+    root_ports: typing.Sequence[str] = ()  # ids of buses of one slot each; an id may be followed by ",OPTION=VALUE"
+    memory_slots: int = 0  # so many DIMMs can be plugged
+    program: str = PROGRAM
 
     def command(self, console_log, agent_socket, qmp_socket):
         command = [
-            PROGRAM, "-nodefaults", "-no-user-config", "-display", "none",
-            *accel_arguments(self.accel), "-smp", str(self.cpus), "-m", str(self.memory_mib),
+            self.program, "-nodefaults", "-no-user-config", "-display", "none",
+            *accel_arguments(self.accel), "-smp", str(self.cpus), "-m", self._memory(),
             # shared: a vhost-user backend maps it
             "-object", f"memory-backend-memfd,id=mem,size={self.memory_mib}M,share=on",
             "-machine", f"{self.model},memory-backend=mem",
@@ -112,6 +135,13 @@ class Machine:
             "-chardev", f"socket,id=agent,path={agent_socket}", "-serial", "chardev:agent",
             "-qmp", f"unix:{qmp_socket},server=on,wait=off",
         ]
+        for slot, root_port in enumerate(self.root_ports, 1):
+            command += ["-device", f"pcie-root-port,chassis={slot},slot={slot},id={root_port}"]
         for index, nic in enumerate(self.nics):
-            command += nic.arguments(index, self.accel)
+            command += nic.arguments(index, self.accel, self.program)
         return [*command, *self.extra]
+
+    def _memory(self):
+        if not self.memory_slots:
+            return str(self.memory_mib)
+        return f"{self.memory_mib},slots={self.memory_slots},maxmem={self.memory_mib + MEMORY_ROOM_MIB}M"

@@ -15,6 +15,7 @@ class Qmp:
     def __init__(self, path):
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(ANSWER_SECONDS)
+        self._events = []
         try:
             self._socket.connect(path)
             self._file = self._socket.makefile("r", encoding="utf-8")
@@ -25,7 +26,7 @@ class Qmp:
             raise TestvmError(f"QMP: {error}") from error
 
     def execute(self, command, **arguments):
-        """@return what the command returns. Events in between are dropped."""
+        """@return what the command returns. Events in between are kept for wait_event()."""
         text = json.dumps({"execute": command, "arguments": arguments})
         self._socket.sendall(text.encode() + b"\n")
         for line in self._file:
@@ -34,7 +35,23 @@ class Qmp:
                 raise TestvmError(f"QMP {command}: {answer['error']['desc']}")
             if "return" in answer:
                 return answer["return"]
+            self._events.append(answer)
         raise TestvmError(f"QMP {command}: connection closed")
+
+    def wait_event(self, name, **data):
+        """Until QEMU has told of an event that has these data, since the connection was made. @return its data."""
+        try:
+            while True:
+                for event in self._events:
+                    if event["event"] == name and data.items() <= event.get("data", {}).items():
+                        self._events.remove(event)
+                        return event.get("data", {})
+                line = self._file.readline()
+                if not line:
+                    raise TestvmError(f"QMP event {name}: connection closed")
+                self._events.append(json.loads(line))
+        except TimeoutError as error:
+            raise TestvmError(f"QMP event {name} {data}: not within {ANSWER_SECONDS} s") from error
 
     def close(self):
         self._file.close()

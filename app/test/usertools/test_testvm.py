@@ -56,7 +56,7 @@ def test_bad_nic(text, words):
     (11, "tcg", qemu.VhostUser("/s"), 6),
 ])
 def test_msix_only_where_it_is_safe(monkeypatch, version, accel, net, vectors):
-    monkeypatch.setattr(qemu, "major_version", lambda: version)
+    monkeypatch.setattr(qemu, "major_version", lambda program: version)
     assert f"vectors={vectors}" in qemu.Nic(net, queues=2).arguments(0, accel)[-1].split(",")
 
 
