@@ -18,6 +18,7 @@ struct rpd_ports {
 	struct rpd_ports_config config;
 	struct rp_port_ops port_ops;
 	struct port_list list;
+	struct rp_port_files *files;
 	unsigned int count;
 };
 
@@ -26,8 +27,10 @@ rpd_ports_create(const struct rpd_ports_config *config, struct rpd_ports **ret_p
 {
 	struct rpd_ports *ports = calloc(1, sizeof(*ports));
 
-	if (ports == NULL)
+	if (ports == NULL || rp_port_files_create(&ports->files) < 0) {
+		free(ports);
 		return -ENOMEM;
+	}
 	ports->config = *config;
 	ports->port_ops.event = config->event;
 	TAILQ_INIT(&ports->list);
@@ -72,6 +75,7 @@ rpd_ports_destroy(struct rpd_ports *ports)
 		TAILQ_REMOVE(&ports->list, entry, link);
 		free_port(entry);
 	}
+	rp_port_files_destroy(ports->files);
 	free(ports);
 	return NULL;
 }
@@ -113,6 +117,7 @@ open_port(struct rpd_port *entry, struct rp_wire_why *why)
 	int rc;
 
 	rpd_spec_port_config(&entry->spec, accelerators, &config);
+	config.files = entry->ports->files;
 	if (config.socket_mode == RP_PORT_SERVER) {
 		rc = check_directory(&entry->spec, why);
 		if (rc < 0)

@@ -77,12 +77,24 @@ static const struct rpd_spec_key keys[] = {
 			   [RP_VHU_PROFILE_VFIO2018] = "vfio2018" },
 		.expected = "\"standard\", \"extended\" or \"vfio2018\"",
 	}, {
+		.name = "vfio_bit", .type = RPD_VALUE_NUMBER,
+		.offset = offsetof(struct rpd_port_spec, vfio_bit), .min = 32, .max = 63,
+		.expected = "a number from 32 to 63",
+	}, {
+		.name = "vfio_file_request", .type = RPD_VALUE_NUMBER,
+		.offset = offsetof(struct rpd_port_spec, vfio_file_request), .min = 256, .max = UINT32_MAX,
+		.expected = "a number from 256 to 4294967295",
+	}, {
+		.name = "notify_area_request", .type = RPD_VALUE_NUMBER,
+		.offset = offsetof(struct rpd_port_spec, notify_area_request), .min = 256, .max = UINT32_MAX,
+		.expected = "a number from 256 to 4294967295",
+	}, {
 		.name = "relay_interrupts", .type = RPD_VALUE_BOOL,
 		.offset = offsetof(struct rpd_port_spec, relay_interrupts),
 		.expected = "true or false",
 	}, {
 		.name = "accelerators", .type = RPD_VALUE_TEXT, .required = true, .list = true,
-		.expected = "a list of 1 to 16 device argument strings of 1 to 255 bytes",
+		.expected = "a list of 1 to 128 device argument strings of 1 to 255 bytes",
 	},
 };
 /* clang-format on */
@@ -112,7 +124,8 @@ rpd_spec_key_names(void)
 {
 	static const char names[] =
 		"name, socket, mode, queue_pairs, doorbell, doorbell_delay_ms, "
-		"doorbell_delay_max_ms, memory, reconnect_ms, profile, relay_interrupts or accelerators";
+		"doorbell_delay_max_ms, memory, reconnect_ms, profile, vfio_bit, vfio_file_request, "
+		"notify_area_request, relay_interrupts or accelerators";
 
 	return names;
 }
@@ -230,6 +243,27 @@ rpd_spec_set(struct rpd_port_spec *spec, const struct rpd_spec_key *key, const s
 	return rc;
 }
 
+static int
+check_numbers(const struct rpd_port_spec *spec, struct rp_wire_why *why)
+{
+	const struct {
+		const char *key;
+		uint32_t value;
+	} numbers[] = {
+		{"vfio_bit", spec->vfio_bit},
+		{"vfio_file_request", spec->vfio_file_request},
+		{"notify_area_request", spec->notify_area_request},
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (numbers[i].value != 0 && spec->profile != RP_VHU_PROFILE_EXTENDED)
+			return rp_wire_why_set(why, -EBADMSG,
+					       "%s: found %u, expected none without profile = \"extended\"",
+					       numbers[i].key, numbers[i].value);
+	return 0;
+}
+
 int
 rpd_spec_check(const struct rpd_port_spec *spec, struct rp_wire_why *why)
 {
@@ -240,7 +274,7 @@ rpd_spec_check(const struct rpd_port_spec *spec, struct rp_wire_why *why)
 			return rp_wire_why_set(why, -EBADMSG, "%s: found nothing, expected %s", keys[i].name,
 					       keys[i].expected);
 	}
-	return 0;
+	return check_numbers(spec, why);
 }
 
 void
@@ -255,6 +289,12 @@ rpd_spec_port_config(const struct rpd_port_spec *spec, const char **accelerators
 		.socket_path = spec->socket_path,
 		.socket_mode = (enum rp_port_socket_mode)spec->socket_mode,
 		.profile = (enum rp_vhu_profile)spec->profile,
+		.numbers =
+			{
+				.vfio_bit = (uint8_t)spec->vfio_bit,
+				.vfio_file_request = spec->vfio_file_request,
+				.notify_area_request = spec->notify_area_request,
+			},
 		.queue_pairs = (uint16_t)spec->queue_pairs,
 		.accelerators = accelerators,
 		.accelerators_count = spec->accelerators_count,

@@ -24,6 +24,9 @@ struct rpd_port_spec {
 	char socket_path[RPD_SOCKET_PATH_MAX];
 	uint32_t socket_mode; /**< enum rp_port_socket_mode */
 	uint32_t profile; /**< enum rp_vhu_profile */
+	uint32_t vfio_bit; /**< 0: the usual; so the two below */
+	uint32_t vfio_file_request;
+	uint32_t notify_area_request;
 	uint32_t doorbell; /**< enum rp_port_doorbell_policy */
 	uint32_t queue_pairs;
 	uint32_t doorbell_delay_ms;

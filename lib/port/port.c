@@ -66,6 +66,8 @@ take_config(struct rp_port *port, const struct rp_port_config *config)
 	snprintf(port->socket_path, sizeof(port->socket_path), "%s", config->socket_path);
 	port->socket_mode = config->socket_mode;
 	port->profile = config->profile;
+	port->numbers = config->numbers;
+	port->files = config->files;
 	port->relay_interrupts = config->relay_interrupts;
 	port->doorbell_delay_ms = config->doorbell_delay_ms ? config->doorbell_delay_ms : DOORBELL_DELAY_DEFAULT_MS;
 	port->doorbell_delay_max_ms =

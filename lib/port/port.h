@@ -12,10 +12,12 @@
  *   accelerators.c  open, lose and regain accelerators; their memory
  *   queue.c         who serves a queue: start and stop
  *   doorbell.c      the notify area's states
+ *   files.c         which doorbell files went to which guest
  *   relay.c         kicks and interrupts that pass through us
  *   event.c         one line per event
  */
 
+#include "files.h"
 #include "rp_dma.h"
 #include "rp_port.h"
 
@@ -93,6 +95,8 @@ struct rp_port {
 	char socket_path[108];
 	enum rp_port_socket_mode socket_mode;
 	enum rp_vhu_profile profile;
+	struct rp_vhu_numbers numbers;
+	struct rp_port_files *files;
 	bool relay_interrupts;
 	uint32_t doorbell_delay_ms;
 	uint32_t doorbell_delay_max_ms;
@@ -109,6 +113,7 @@ struct rp_port {
 	bool connect_logged;
 	uint64_t last_offer_ms; /* notify areas are offered one at a time */
 	bool closing;
+	bool doorbells_left; /* the connection ends, and doorbells were neither dropped nor given back */
 	struct port_source timer_source;
 	struct port_source listen_source;
 	struct port_source backend_source;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "rp_accel.h"
+#include "rp_port_files.h"
 #include "rp_vhu_backend.h"
 #include "rp_wire_why.h"
 
@@ -28,7 +29,7 @@
 
 #define RP_PORT_NAME_MAX 32
 #define RP_PORT_REASON_MAX 160
-#define RP_PORT_ACCELERATORS_MAX 16
+#define RP_PORT_ACCELERATORS_MAX (RP_VHU_QUEUES_MAX / 2) /**< each serves a pair at least */
 
 struct rp_port;
 
@@ -69,6 +70,7 @@ struct rp_port_config {
 	const char *socket_path;
 	enum rp_port_socket_mode socket_mode;
 	enum rp_vhu_profile profile;
+	struct rp_vhu_numbers numbers; /**< of profile extended; zero: the usual */
 	uint16_t queue_pairs; /**< offered to the guest; 0: as many as the accelerators have */
 	/** Device argument strings; queue i of the port is served by the next free queue pair in this order. */
 	const char *const *accelerators;
@@ -81,6 +83,11 @@ struct rp_port_config {
 	uint32_t doorbell_delay_max_ms;
 	enum rp_port_memory memory;
 	uint32_t reconnect_ms; /**< client mode and lost accelerators; 0: 1000 */
+	/**
+	 * Shared by the ports of one process, and outlives them: no doorbell file goes to two
+	 * guests. NULL: this port is the only one, or every device's doorbells have their own file.
+	 */
+	struct rp_port_files *files;
 };
 
 enum rp_port_event_level {

@@ -121,6 +121,8 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 	struct rp_port *port = ctx;
 	struct port_queue *queue = &port->queues[index];
 
+	if (why_stopped == RP_VHU_STOP_END && port_doorbell_outstanding(queue))
+		port->doorbells_left = true;
 	/* The frontend dropped the notify area by itself before it asked, unless it asked for no stop at all. */
 	if (why_stopped != RP_VHU_STOP_MEMORY)
 		port_doorbell_dropped(port, queue);
@@ -214,9 +216,14 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 	unsigned int i;
 
 	for (i = 0; i < port->queues_count; i++) {
+		if (port_doorbell_outstanding(&port->queues[i]))
+			port->doorbells_left = true;
 		port_doorbell_disconnected(&port->queues[i]);
 		port->queues[i].frontend_enabled = false;
 	}
+	/* A guest whose VMM only hung up may still store to what it was given. */
+	port_files_release(port->files, port, !port->doorbells_left);
+	port->doorbells_left = false;
 	port->channel_up = false;
 	port->features_acked = false;
 	port_event(port, RP_PORT_EVENT_NOTICE, -1, "frontend-disconnected", "%s", why->text);
@@ -251,6 +258,7 @@ port_vhost_open(struct rp_port *port, struct rp_wire_why *why)
 	struct rp_vhu_dialect dialect;
 	struct rp_vhu_backend_config config = {
 		.profile = port->profile,
+		.numbers = port->numbers,
 		.features = port->features_offered,
 		.protocol_features = BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT) |
 				     BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) |
@@ -262,7 +270,7 @@ port_vhost_open(struct rp_port *port, struct rp_wire_why *why)
 	unsigned int i;
 	int rc;
 
-	rc = rp_vhu_dialect_init(&dialect, port->profile, NULL, why);
+	rc = rp_vhu_dialect_init(&dialect, port->profile, &port->numbers, why);
 	if (rc < 0)
 		return rc;
 	config.protocol_features &= dialect.protocol_features;

@@ -21,6 +21,25 @@ struct rp_port {
 
 struct fake_ports fake_ports;
 
+/* The daemon has one and hands it to every port. */
+struct rp_port_files {
+	int unused;
+};
+
+int
+rp_port_files_create(struct rp_port_files **ret_files)
+{
+	*ret_files = calloc(1, sizeof(**ret_files));
+	return *ret_files == NULL ? -ENOMEM : 0;
+}
+
+struct rp_port_files *
+rp_port_files_destroy(struct rp_port_files *files)
+{
+	free(files);
+	return NULL;
+}
+
 static int
 driver_open(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, struct rp_wire_why *why)
 {

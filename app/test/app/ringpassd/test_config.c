@@ -125,12 +125,12 @@ static const struct {
 	{ "ports = ( { } );\n", ":1: ports[0]: name: found nothing, expected 1 to 31 characters of A-Z a-z 0-9 _ . -" },
 	{ "ports = ( { name = \"a\"; } );\n", ":1: ports[0]: socket: found nothing, expected a path of 1 to 107 bytes" },
 	{ "ports = ( { name = \"a\"; socket = \"/s\"; } );\n",
-	  ":1: ports[0]: accelerators: found nothing, expected a list of 1 to 16 device argument strings of 1 to 255 bytes" },
+	  ":1: ports[0]: accelerators: found nothing, expected a list of 1 to 128 device argument strings of 1 to 255 bytes" },
 	{ "ports = ( { name = \"a\"; socket = \"/s\"; accelerators = (); } );\n",
-	  ":1: ports[0]: accelerators: found nothing, expected a list of 1 to 16 device argument strings of 1 to 255 bytes" },
+	  ":1: ports[0]: accelerators: found nothing, expected a list of 1 to 128 device argument strings of 1 to 255 bytes" },
 	{ PORT("color = 1;"), ":2: ports[0].color: found an unknown key, expected name, socket, mode, queue_pairs, "
-	  "doorbell, doorbell_delay_ms, doorbell_delay_max_ms, memory, reconnect_ms, profile, relay_interrupts or "
-	  "accelerators" },
+	  "doorbell, doorbell_delay_ms, doorbell_delay_max_ms, memory, reconnect_ms, profile, vfio_bit, "
+	  "vfio_file_request, notify_area_request, relay_interrupts or accelerators" },
 	{ PORT("mode = \"peer\";"), ":2: ports[0].mode: found 'peer', expected \"server\" or \"client\"" },
 	{ PORT("mode = 1;"), ":2: ports[0].mode: found 1, expected \"server\" or \"client\"" },
 	{ PORT("queue_pairs = \"2\";"),
@@ -154,6 +154,12 @@ static const struct {
 	{ PORT("reconnect_ms = ( 1 );"), ":2: ports[0].reconnect_ms: found a list, expected a number from 10 to 600000" },
 	{ PORT("profile = \"Standard\";"),
 	  ":2: ports[0].profile: found 'Standard', expected \"standard\", \"extended\" or \"vfio2018\"" },
+	{ PORT("profile = \"extended\"; vfio_bit = 31;"), ":2: ports[0].vfio_bit: found 31, expected a number from 32 to 63" },
+	{ PORT("profile = \"extended\"; notify_area_request = 3;"),
+	  ":2: ports[0].notify_area_request: found 3, expected a number from 256 to 4294967295" },
+	{ PORT("vfio_bit = 61;"), ":1: ports[0]: vfio_bit: found 61, expected none without profile = \"extended\"" },
+	{ PORT("profile = \"vfio2018\"; vfio_file_request = 300;"),
+	  ":1: ports[0]: vfio_file_request: found 300, expected none without profile = \"extended\"" },
 	{ PORT("relay_interrupts = 1;"), ":2: ports[0].relay_interrupts: found 1, expected true or false" },
 	{ "ports = ( {\n name = \"a b\"; socket = \"/s\"; accelerators = ( \"fake\" ); } );\n",
 	  ":2: ports[0].name: found 'a b', expected 1 to 31 characters of A-Z a-z 0-9 _ . -" },
@@ -166,7 +172,7 @@ static const struct {
 	  ":2: ports[0].accelerators: found no list, expected ( \"...\", ... )" },
 	{ "ports = ( {\n name = \"a\"; socket = \"/s\"; accelerators = ( \"fake\",\n 7 ); } );\n",
 	  ":3: ports[0].accelerators[1]: found 7, "
-	  "expected a list of 1 to 16 device argument strings of 1 to 255 bytes" },
+	  "expected a list of 1 to 128 device argument strings of 1 to 255 bytes" },
 	{ PORT("}, {\n name = \"vm0\"; socket = \"/t\"; accelerators = ( \"fake\" );"),
 	  ":3: ports[1].name: found 'vm0' again, expected a name other than that of line 1" },
 	{ PORT("}, {\n name = \"vm1\"; socket = \"/s\"; accelerators = ( \"fake\" );"),
@@ -229,15 +235,16 @@ test_too_many_accelerators(void **state)
 {
 	struct reported reported;
 	struct rpd_config config;
-	char text[1024] = "ports = ( { name = \"a\"; socket = \"/s\"; accelerators = ( \"fake\"";
+	char text[16 * (RP_PORT_ACCELERATORS_MAX + 8)] =
+		"ports = ( { name = \"a\"; socket = \"/s\"; accelerators = ( \"fake\"";
 	unsigned int i;
 
 	(void)state;
-	for (i = 0; i < 16; i++)
+	for (i = 0; i < RP_PORT_ACCELERATORS_MAX; i++)
 		strcat(text, ", \"fake\"");
 	strcat(text, " ); } );");
 	assert_int_equal(read_text(text, &config, &reported), -EBADMSG);
-	assert_non_null(strstr(reported.lines, "ports[0].accelerators[16]: found more than 16, expected "));
+	assert_non_null(strstr(reported.lines, "ports[0].accelerators[128]: found more than 128, expected "));
 }
 
 static void

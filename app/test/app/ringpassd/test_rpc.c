@@ -150,7 +150,7 @@ static const struct {
 	{ CALL("port.add", "{\"accelerators\":\"fake\"}"),
 	  ERROR("1", "-32602", "accelerators: found no list, expected [ \\\"...\\\", ... ]", "EBADMSG") },
 	{ CALL("port.add", "{\"accelerators\":[\"fake\",null]}"),
-	  ERROR("1", "-32602", "accelerators[1]: found null, expected a list of 1 to 16 ...", "") },
+	  ERROR("1", "-32602", "accelerators[1]: found null, expected a list of 1 to 128 ...", "") },
 	{ CALL("port.add", "{\"accelerators\":[\"nosuch\"]}"), ERROR("1", "-32602", "accelerators[0]: ...", "") },
 	/* what the state refuses */
 	{ CALL("port.show", "{\"port\":\"vm9\"}"), ERROR("1", "-32000", "port: found 'vm9', which is no port", "ENOENT") },

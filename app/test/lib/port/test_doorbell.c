@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "files.h"
 #include "fixture.h"
 #include "rp_wire_clock.h"
 
@@ -391,12 +395,51 @@ revoked_before_the_port_ends(void **state)
 	test_leaks_assert_none(&f.leaks);
 }
 
+/* Two ports, one file of doorbells, two guests: the second one's kicks are relayed until the first is gone. */
+static void
+a_file_that_another_guest_has_is_not_offered(void **state)
+{
+	struct rp_port_config config = fixture_config();
+	struct rp_wire_why why;
+	struct fixture f;
+	pid_t other;
+
+	(void)state;
+	fixture_begin(&f);
+	other = fork();
+	if (other == 0) {
+		pause();
+		_exit(0);
+	}
+	assert_true(other > 0);
+	assert_int_equal(rp_port_files_create(&config.files), 0);
+	fixture_open_with(&f, &config, NULL);
+	assert_int_equal(port_files_claim(config.files, &other, "vm7", other, fake_now().doorbell_fd, &why), 0);
+	test_vm_start_all(&f.vm);
+	while (test_port_queue(&f.port, 0).doorbell_maps == 0 && test_port_events(&f.port, "doorbell-refused") == 0)
+		usleep(1000);
+	assert_int_equal(test_port_queue(&f.port, 0).mode, RP_PORT_QUEUE_RELAYED);
+	assert_non_null(strstr(test_port_queue(&f.port, 0).reason, "the guest of port vm7"));
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+	test_vm_queue_stop(&f.vm, 0);
+	test_vm_queue_start(&f.vm, 0, 0);
+	assert_true(test_vm_wait_doorbell(&f.vm, 0, true, LIMIT_MS));
+	assert_true(test_port_wait_mode(&f.port, 0, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+	test_vm_close(&f.vm);
+	test_port_close(&f.port);
+	rp_port_files_destroy(config.files);
+	fake_accel_teardown();
+	test_leaks_assert_none(&f.leaks);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_store_reaches_the_device),
 		cmocka_unit_test(a_deaf_frontend_is_not_waited_for),
+		cmocka_unit_test(a_file_that_another_guest_has_is_not_offered),
 		cmocka_unit_test(a_stale_answer_is_not_believed),
 		cmocka_unit_test(offered_again_after_every_start),
 		cmocka_unit_test(frontend_without_pages_per_queue),
