@@ -6,8 +6,6 @@
 #include "rp_wire_fd.h"
 #include "vhu_backend.h"
 
-#define RING_PACKED_BIT 34
-
 int
 vhu_vrings_create(struct rp_vhu_backend *backend)
 {
@@ -52,14 +50,15 @@ vhu_on_set_vring_num(struct rp_vhu_backend *backend, struct vhu_request *request
 {
 	struct rp_vhu_wire_vring_state wire;
 	struct vhu_vring *vring;
+	int rc;
 
 	memcpy(&wire, request->payload, sizeof(wire));
 	vring = find(backend, wire.index, why);
 	if (vring == NULL)
 		return -EBADMSG;
-	if (wire.num == 0 || wire.num > backend->config.vring_num_max || (wire.num & (wire.num - 1)) != 0)
-		return rp_wire_why_set(why, -EBADMSG, "num: %u, expected a power of two up to %u", wire.num,
-				       backend->config.vring_num_max);
+	rc = vhu_vring_check_num(backend, wire.num, false, why);
+	if (rc < 0)
+		return rc;
 	if (vring->state.started && wire.num != vring->state.num)
 		return rp_wire_why_set(why, -EBUSY, "ring %u is started", wire.index);
 	vring->state.num = (uint16_t)wire.num;
@@ -90,17 +89,22 @@ vhu_on_set_vring_base(struct rp_vhu_backend *backend, struct vhu_request *reques
 {
 	struct rp_vhu_wire_vring_state wire;
 	struct vhu_vring *vring;
+	struct vhu_vring now;
+	int rc;
 
 	memcpy(&wire, request->payload, sizeof(wire));
 	vring = find(backend, wire.index, why);
 	if (vring == NULL)
 		return -EBADMSG;
-	if ((backend->features & 1ull << RING_PACKED_BIT) == 0 && wire.num > UINT16_MAX)
-		return rp_wire_why_set(why, -EBADMSG, "num: %u, expected an index of 16 bits", wire.num);
 	if (vring->state.started)
 		return rp_wire_why_set(why, -EBUSY, "ring %u is started", wire.index);
-	vring->state.base = wire.num;
-	return 0;
+	now = *vring;
+	now.base_wire = wire.num;
+	now.base_ours = false;
+	rc = vhu_vring_judge_base(backend, &now, false, &now.state.base, why);
+	if (rc == 0)
+		*vring = now;
+	return rc;
 }
 
 struct ring_part {
@@ -115,7 +119,7 @@ struct ring_part {
 static int
 translate(const struct rp_vhu_backend *backend, struct vhu_vring *vring, struct rp_wire_why *why)
 {
-	bool packed = (backend->features & 1ull << RING_PACKED_BIT) != 0;
+	bool packed = vhu_vring_packed(backend);
 	uint64_t num = vring->state.num;
 	struct ring_part parts[] = {
 		{"descriptor table", vring->addr.desc_uva, 16 * num, 15, &vring->state.desc_gpa},
@@ -146,7 +150,11 @@ start(struct rp_vhu_backend *backend, struct vhu_vring *vring, struct rp_wire_wh
 
 	if (!vring->num_known || !vring->addr_known)
 		return rp_wire_why_set(why, -EBUSY, "ring %u: SET_VRING_NUM and SET_VRING_ADDR must come first", index);
-	rc = translate(backend, vring, why);
+	rc = vhu_vring_check_num(backend, vring->state.num, true, why);
+	if (rc == 0)
+		rc = vhu_vring_judge_base(backend, vring, true, &vring->state.base, why);
+	if (rc == 0)
+		rc = translate(backend, vring, why);
 	if (rc < 0)
 		return rc;
 	vring->state.enabled = is_enabled(backend, vring);
@@ -167,13 +175,15 @@ stop(struct rp_vhu_backend *backend, struct vhu_vring *vring, enum rp_vhu_stop w
 	if (backend->ops->vring_stop != NULL)
 		backend->ops->vring_stop(backend->ctx, index_of(backend, vring), why_stopped, &base);
 	vring->state.started = false;
-	vring->state.base = base;
+	vring->state.base = vring->base_wire = base;
+	vring->base_ours = true;
 	rp_wire_fd_close(&vring->state.kick_fd);
 }
 
 int
 vhu_on_get_vring_base(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
+	bool leave = (backend->protocol_features & 1ull << RP_VHU_PF_GET_VRING_BASE_INFLIGHT_BIT) != 0;
 	struct rp_vhu_wire_vring_state wire;
 	struct vhu_vring *vring;
 
@@ -181,7 +191,7 @@ vhu_on_get_vring_base(struct rp_vhu_backend *backend, struct vhu_request *reques
 	vring = find(backend, wire.index, why);
 	if (vring == NULL)
 		return -EBADMSG;
-	stop(backend, vring, RP_VHU_STOP_DRAIN);
+	stop(backend, vring, leave ? RP_VHU_STOP_LEAVE : RP_VHU_STOP_DRAIN);
 	wire.num = vring->state.base;
 	memcpy(request->reply, &wire, sizeof(wire));
 	request->reply_bytes = sizeof(wire);

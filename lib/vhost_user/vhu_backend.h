@@ -10,6 +10,7 @@
  *   backend_features.c  handlers of features and of what concerns the whole device
  *   backend_memory.c    handlers of memory regions: the table's difference
  *   backend_vring.c     handlers of rings: when one is started
+ *   backend_position.c  a ring's size and where it starts
  *   backend_channel.c   requests of ours and their answers
  *   backend_vfio.c      requests of ours: notify areas and VFIO files
  */
@@ -21,6 +22,8 @@
 
 struct vhu_vring {
 	struct rp_vhu_vring state; /* descriptors are owned here */
+	uint32_t base_wire; /* as SET_VRING_BASE had it, or as our own stop answered */
+	bool base_ours; /* the latter */
 	bool num_known;
 	bool addr_known;
 	bool enabled_by_message; /* else enabled follows from the features */
@@ -123,6 +126,14 @@ void vhu_vrings_clear(struct rp_vhu_backend *backend, enum rp_vhu_stop why_stopp
 int vhu_vrings_any_started(const struct rp_vhu_backend *backend);
 /* Whether a started ring has a part in [gpa, gpa + size). -1: none, else its index. */
 int vhu_vrings_inside(const struct rp_vhu_backend *backend, uint64_t gpa, uint64_t size_bytes);
+
+/* backend_position.c */
+bool vhu_vring_packed(const struct rp_vhu_backend *backend);
+/* @return 0 or -EBADMSG. */
+int vhu_vring_check_num(const struct rp_vhu_backend *backend, uint32_t num, bool at_start, struct rp_wire_why *why);
+/* What base_wire means; at a start for good, before that as far as features are known. @return 0 or -EBADMSG. */
+int vhu_vring_judge_base(const struct rp_vhu_backend *backend, const struct vhu_vring *vring, bool at_start,
+			 uint32_t *ret_base, struct rp_wire_why *why);
 
 /* backend_channel.c */
 int vhu_on_set_backend_req_fd(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);

@@ -192,7 +192,7 @@ values_that_cannot_be(void **state)
 		{RP_VHU_SET_VRING_NUM, 0, 0x80000000, "num: 2147483648"},
 		{RP_VHU_SET_VRING_NUM, BED_QUEUES, 256, "SET_VRING_NUM: index: 4, expected 0 to 3"},
 		{RP_VHU_SET_VRING_NUM, UINT32_MAX, 256, "index: 4294967295"},
-		{RP_VHU_SET_VRING_BASE, 0, 65536, "SET_VRING_BASE: num: 65536, expected an index of 16 bits"},
+		{RP_VHU_SET_VRING_BASE, 0, 65536, "SET_VRING_BASE: base: 65536, expected an index of 16 bits"},
 		{RP_VHU_SET_VRING_BASE, BED_QUEUES, 0, "SET_VRING_BASE: index"},
 		{RP_VHU_SET_VRING_ENABLE, 0, 2, "SET_VRING_ENABLE: num: 2, expected 0 or 1"},
 		{RP_VHU_SET_VRING_ENABLE, BED_QUEUES, 1, "SET_VRING_ENABLE: index"},
