@@ -116,16 +116,18 @@ struct ring_part {
 };
 
 /* Sizes and alignments: virtio 1.2, 2.7 (split) and 2.8.10 (packed: the event suppression areas have 4 bytes). */
-static int
-translate(const struct rp_vhu_backend *backend, struct vhu_vring *vring, struct rp_wire_why *why)
+int
+vhu_vring_translate(const struct rp_vhu_backend *backend, unsigned int queue, const struct rp_vhu_region *regions,
+		    unsigned int count, struct rp_vhu_vring *ret_state, struct rp_wire_why *why)
 {
+	const struct vhu_vring *vring = &backend->vrings[queue];
 	bool packed = vhu_vring_packed(backend);
 	uint64_t num = vring->state.num;
 	struct ring_part parts[] = {
-		{"descriptor table", vring->addr.desc_uva, 16 * num, 15, &vring->state.desc_gpa},
+		{"descriptor table", vring->addr.desc_uva, 16 * num, 15, &ret_state->desc_gpa},
 		{"available ring", vring->addr.avail_uva, packed ? 4 : 6 + 2 * num, packed ? 3 : 1,
-		 &vring->state.avail_gpa},
-		{"used ring", vring->addr.used_uva, packed ? 4 : 6 + 8 * num, 3, &vring->state.used_gpa},
+		 &ret_state->avail_gpa},
+		{"used ring", vring->addr.used_uva, packed ? 4 : 6 + 8 * num, 3, &ret_state->used_gpa},
 	};
 	unsigned int i;
 
@@ -134,7 +136,7 @@ translate(const struct rp_vhu_backend *backend, struct vhu_vring *vring, struct 
 			return rp_wire_why_set(why, -EBADMSG, "%s: 0x%llx is not aligned to %llu", parts[i].name,
 					       (unsigned long long)parts[i].uva,
 					       (unsigned long long)parts[i].align_mask + 1);
-		if (vhu_memory_translate(backend, parts[i].uva, parts[i].size_bytes, parts[i].ret_gpa) < 0)
+		if (vhu_regions_translate(regions, count, parts[i].uva, parts[i].size_bytes, parts[i].ret_gpa) < 0)
 			return rp_wire_why_set(why, -EBADMSG, "%s: %llu bytes at 0x%llx are in no memory region",
 					       parts[i].name, (unsigned long long)parts[i].size_bytes,
 					       (unsigned long long)parts[i].uva);
@@ -154,7 +156,7 @@ start(struct rp_vhu_backend *backend, struct vhu_vring *vring, struct rp_wire_wh
 	if (rc == 0)
 		rc = vhu_vring_judge_base(backend, vring, true, &vring->state.base, why);
 	if (rc == 0)
-		rc = translate(backend, vring, why);
+		rc = vhu_vring_translate(backend, index, backend->regions, backend->regions_count, &vring->state, why);
 	if (rc < 0)
 		return rc;
 	vring->state.enabled = is_enabled(backend, vring);
@@ -177,7 +179,24 @@ stop(struct rp_vhu_backend *backend, struct vhu_vring *vring, enum rp_vhu_stop w
 	vring->state.started = false;
 	vring->state.base = vring->base_wire = base;
 	vring->base_ours = true;
-	rp_wire_fd_close(&vring->state.kick_fd);
+}
+
+void
+vhu_vring_pause(struct rp_vhu_backend *backend, unsigned int queue)
+{
+	stop(backend, &backend->vrings[queue], RP_VHU_STOP_MEMORY);
+}
+
+int
+vhu_vring_resume(struct rp_vhu_backend *backend, unsigned int queue, struct rp_wire_why *why)
+{
+	return start(backend, &backend->vrings[queue], why);
+}
+
+void
+vhu_vring_give_up(struct rp_vhu_backend *backend, unsigned int queue)
+{
+	rp_wire_fd_close(&backend->vrings[queue].state.kick_fd);
 }
 
 int
@@ -192,6 +211,7 @@ vhu_on_get_vring_base(struct rp_vhu_backend *backend, struct vhu_request *reques
 	if (vring == NULL)
 		return -EBADMSG;
 	stop(backend, vring, leave ? RP_VHU_STOP_LEAVE : RP_VHU_STOP_DRAIN);
+	rp_wire_fd_close(&vring->state.kick_fd);
 	wire.num = vring->state.base;
 	memcpy(request->reply, &wire, sizeof(wire));
 	request->reply_bytes = sizeof(wire);
@@ -313,21 +333,25 @@ vhu_vrings_any_started(const struct rp_vhu_backend *backend)
 	return -1;
 }
 
+bool
+vhu_vring_inside(const struct rp_vhu_backend *backend, unsigned int queue, const struct rp_vhu_region *region)
+{
+	const struct rp_vhu_vring *state = &backend->vrings[queue].state;
+	const uint64_t gpa = region->gpa, size_bytes = region->size_bytes;
+
+	/* A part lies in one region, so its first byte tells. */
+	return state->started && (state->desc_gpa - gpa < size_bytes || state->avail_gpa - gpa < size_bytes ||
+				  state->used_gpa - gpa < size_bytes);
+}
+
 int
-vhu_vrings_inside(const struct rp_vhu_backend *backend, uint64_t gpa, uint64_t size_bytes)
+vhu_vrings_inside(const struct rp_vhu_backend *backend, const struct rp_vhu_region *region)
 {
 	unsigned int i;
 
-	for (i = 0; i < backend->config.queues_max; i++) {
-		const struct rp_vhu_vring *state = &backend->vrings[i].state;
-
-		if (!state->started)
-			continue;
-		/* A part lies in one region, so its first byte tells. */
-		if (state->desc_gpa - gpa < size_bytes || state->avail_gpa - gpa < size_bytes ||
-		    state->used_gpa - gpa < size_bytes)
+	for (i = 0; i < backend->config.queues_max; i++)
+		if (vhu_vring_inside(backend, i, region))
 			return (int)i;
-	}
 	return -1;
 }
 

@@ -8,7 +8,8 @@
  *   backend.c           life of the object and of a connection
  *   backend_dispatch.c  one message: check, handler, answer
  *   backend_features.c  handlers of features and of what concerns the whole device
- *   backend_memory.c    handlers of memory regions: the table's difference
+ *   backend_memory.c    the list of memory regions; handlers of single ones
+ *   backend_table.c     handler of the whole table: the difference, and rings in what changes
  *   backend_vring.c     handlers of rings: when one is started
  *   backend_position.c  a ring's size and where it starts
  *   backend_channel.c   requests of ours and their answers
@@ -28,6 +29,14 @@ struct vhu_vring {
 	bool addr_known;
 	bool enabled_by_message; /* else enabled follows from the features */
 	struct rp_vhu_wire_vring_addr addr; /* in the frontend's addresses */
+};
+
+/* What a new memory table makes of a region. */
+enum vhu_mark {
+	VHU_MARK_NEW,
+	VHU_MARK_STAYS,
+	VHU_MARK_GOES,
+	VHU_MARK_GOES_FIRST, /* something new lies where it is */
 };
 
 /* A request of ours that is not answered yet; answers come in order. */
@@ -58,6 +67,7 @@ struct rp_vhu_backend {
 
 	struct rp_vhu_region regions[RP_VHU_SLOTS_MAX]; /* descriptors are owned here */
 	unsigned int region_adds[RP_VHU_SLOTS_MAX]; /* how often each was added: as often it must be removed */
+	enum vhu_mark region_marks[RP_VHU_SLOTS_MAX]; /* while a table is taken over */
 	unsigned int regions_count;
 	struct vhu_vring *vrings; /* config.queues_max */
 
@@ -102,13 +112,29 @@ int vhu_on_set_status(struct rp_vhu_backend *backend, struct vhu_request *reques
 int vhu_on_get_status(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 
 /* backend_memory.c */
-int vhu_on_set_mem_table(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_get_max_mem_slots(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_add_mem_reg(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_rem_mem_reg(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_region_from_wire(const struct rp_vhu_wire_region *wire, struct rp_vhu_region *ret_region,
+			 struct rp_wire_why *why);
+bool vhu_region_overlaps(const struct rp_vhu_region *a, const struct rp_vhu_region *b);
+/* @return -EEXIST. */
+int vhu_region_overlap_error(const struct rp_vhu_region *a, const struct rp_vhu_region *b, struct rp_wire_why *why);
+/* The same numbers, and the same file behind `a_fd` (borrowed) and b's. */
+bool vhu_region_same(const struct rp_vhu_region *a, int a_fd, const struct rp_vhu_region *b);
+/* The caller owns the region's descriptor; on success it is the backend's, left as -1. @return 0 or the owner's word. */
+int vhu_memory_add(struct rp_vhu_backend *backend, struct rp_vhu_region *region, struct rp_wire_why *why);
+/* Tell the owner and drop it from the list; its descriptor is the caller's now. */
+struct rp_vhu_region vhu_memory_take_out(struct rp_vhu_backend *backend, unsigned int index);
+void vhu_memory_remove(struct rp_vhu_backend *backend, unsigned int index);
 void vhu_memory_clear(struct rp_vhu_backend *backend);
 /* @return 0 when [uva, uva + size) lies in one region, else -EBADMSG. */
 int vhu_memory_translate(const struct rp_vhu_backend *backend, uint64_t uva, uint64_t size_bytes, uint64_t *ret_gpa);
+int vhu_regions_translate(const struct rp_vhu_region *regions, unsigned int count, uint64_t uva, uint64_t size_bytes,
+			  uint64_t *ret_gpa);
+
+/* backend_table.c */
+int vhu_on_set_mem_table(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 
 /* backend_vring.c */
 int vhu_on_set_vring_num(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
@@ -124,8 +150,19 @@ int vhu_vrings_create(struct rp_vhu_backend *backend);
 void vhu_vrings_clear(struct rp_vhu_backend *backend, enum rp_vhu_stop why_stopped);
 /* -1: no ring is started, else the index of the first that is. */
 int vhu_vrings_any_started(const struct rp_vhu_backend *backend);
-/* Whether a started ring has a part in [gpa, gpa + size). -1: none, else its index. */
-int vhu_vrings_inside(const struct rp_vhu_backend *backend, uint64_t gpa, uint64_t size_bytes);
+/* Whether a started ring has a part in a region. */
+bool vhu_vring_inside(const struct rp_vhu_backend *backend, unsigned int queue, const struct rp_vhu_region *region);
+/* Any started ring. -1: none, else its index. */
+int vhu_vrings_inside(const struct rp_vhu_backend *backend, const struct rp_vhu_region *region);
+/* Where a ring's parts lie. @param ret_state only its addresses are set. @return 0 or -EBADMSG. */
+int vhu_vring_translate(const struct rp_vhu_backend *backend, unsigned int queue, const struct rp_vhu_region *regions,
+			unsigned int count, struct rp_vhu_vring *ret_state, struct rp_wire_why *why);
+/* Stop a ring, if it is started, for as long as its memory changes. */
+void vhu_vring_pause(struct rp_vhu_backend *backend, unsigned int queue);
+/* Start it again. @return 0, -EBADMSG or the owner's word: it may be tried again. */
+int vhu_vring_resume(struct rp_vhu_backend *backend, unsigned int queue, struct rp_wire_why *why);
+/* It stays stopped. */
+void vhu_vring_give_up(struct rp_vhu_backend *backend, unsigned int queue);
 
 /* backend_position.c */
 bool vhu_vring_packed(const struct rp_vhu_backend *backend);
