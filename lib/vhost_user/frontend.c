@@ -18,14 +18,14 @@ rp_vhu_frontend_create(int *fd, const struct rp_vhu_frontend_config *config, con
 		       void *ctx, struct rp_vhu_frontend **ret_frontend)
 {
 	struct rp_vhu_frontend *frontend;
+	struct rp_vhu_dialect dialect;
 	socklen_t type_bytes = sizeof(int);
-	int rc = -ENOMEM, type;
-	unsigned int i;
+	int rc, type;
 
 	if (config->queues_max == 0 || config->queues_max > RP_VHU_QUEUES_MAX || config->timeout_ms > INT_MAX)
 		return -EINVAL;
-	if (config->profile != RP_VHU_PROFILE_STANDARD)
-		return -ENOTSUP;
+	if (rp_vhu_dialect_init(&dialect, config->profile, &config->numbers, NULL) < 0)
+		return -EINVAL;
 	/* What is no socket could be taken, but not be polled. */
 	if (getsockopt(*fd, SOL_SOCKET, SO_TYPE, &type, &type_bytes) < 0)
 		return -EINVAL;
@@ -33,7 +33,8 @@ rp_vhu_frontend_create(int *fd, const struct rp_vhu_frontend_config *config, con
 	if (frontend == NULL)
 		return -ENOMEM;
 	frontend->config = *config;
-	frontend->config.protocol_features &= rp_vhu_msg_protocol_features;
+	frontend->dialect = dialect;
+	frontend->config.protocol_features &= dialect.protocol_features;
 	if (frontend->config.timeout_ms == 0)
 		frontend->config.timeout_ms = TIMEOUT_DEFAULT_MS;
 	if (frontend->config.notify_slot_bytes == 0)
@@ -41,12 +42,12 @@ rp_vhu_frontend_create(int *fd, const struct rp_vhu_frontend_config *config, con
 	frontend->ops = ops;
 	frontend->ctx = ctx;
 	frontend->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	frontend->rings = calloc(config->queues_max, sizeof(*frontend->rings));
-	if (frontend->rings == NULL || frontend->epoll_fd < 0)
-		goto fail;
-	for (i = 0; i < config->queues_max; i++)
-		frontend->rings[i].kick_fd = -1;
-	rc = rp_wire_conn_create(fd, &rp_vhu_msg_framing, &frontend->conn);
+	rc = frontend->epoll_fd < 0 ? -ENOMEM : vhu_frontend_create_queues(frontend);
+	if (rc == 0 && config->vfio_files == NULL)
+		rc = rp_vhu_vfio_files_create(NULL, NULL, &frontend->own_vfio_files);
+	frontend->vfio_files = config->vfio_files != NULL ? config->vfio_files : frontend->own_vfio_files;
+	if (rc == 0)
+		rc = rp_wire_conn_create(fd, &rp_vhu_msg_framing, &frontend->conn);
 	if (rc == 0)
 		rc = vhu_frontend_watch(frontend, frontend->conn);
 	if (rc < 0)
@@ -74,16 +75,11 @@ fail_outstanding(struct rp_vhu_frontend *frontend)
 static void
 release(struct rp_vhu_frontend *frontend)
 {
-	unsigned int i;
-
-	if (frontend->rings != NULL) {
-		vhu_frontend_unmap_all(frontend);
-		for (i = 0; i < frontend->config.queues_max; i++) {
-			rp_wire_fd_close(&frontend->rings[i].kick_fd);
-			frontend->rings[i].started = false;
-		}
+	if (frontend->queues != NULL) {
+		vhu_frontend_reset_queues(frontend);
+		vhu_frontend_drop_vfio_files(frontend);
 	}
-	frontend->channel = vhu_frontend_drop(frontend, frontend->channel);
+	vhu_frontend_close_channel(frontend);
 	frontend->conn = vhu_frontend_drop(frontend, frontend->conn);
 	fail_outstanding(frontend);
 }
@@ -105,8 +101,9 @@ rp_vhu_frontend_destroy(struct rp_vhu_frontend *frontend)
 	if (frontend == NULL)
 		return NULL;
 	release(frontend);
+	vhu_frontend_destroy_queues(frontend);
+	rp_vhu_vfio_files_destroy(frontend->own_vfio_files);
 	rp_wire_fd_close(&frontend->epoll_fd);
-	free(frontend->rings);
 	free(frontend);
 	return NULL;
 }

@@ -60,37 +60,3 @@ rp_vhu_frontend_rem_mem_reg(struct rp_vhu_frontend *frontend, const struct rp_vh
 
 	return vhu_frontend_tell(frontend, RP_VHU_REM_MEM_REG, &wire, sizeof(wire), NULL, 0, why);
 }
-
-int
-rp_vhu_frontend_get_config(struct rp_vhu_frontend *frontend, uint32_t offset_bytes, uint32_t size_bytes,
-			   uint8_t *ret_bytes, struct rp_wire_why *why)
-{
-	uint8_t question[VHU_ANSWER_MAX_BYTES] = {0}, answer[VHU_ANSWER_MAX_BYTES];
-	struct rp_vhu_wire_config config = {.offset_bytes = offset_bytes, .size_bytes = size_bytes};
-	uint32_t total_bytes = (uint32_t)sizeof(config) + size_bytes;
-	int rc;
-
-	if (size_bytes == 0 || size_bytes > RP_VHU_CONFIG_MAX)
-		return rp_wire_why_set(why, -EINVAL, "%u bytes of configuration space", size_bytes);
-	memcpy(question, &config, sizeof(config));
-	rc = vhu_frontend_call(frontend, RP_VHU_GET_CONFIG, question, total_bytes, NULL, 0, false, answer, total_bytes,
-			       why);
-	if (rc == 0 && memcmp(answer, question, offsetof(struct rp_vhu_wire_config, flags)) != 0)
-		rc = rp_wire_why_set(why, -EBADMSG, "GET_CONFIG: answer: not the offset and size that were asked");
-	if (rc == 0)
-		memcpy(ret_bytes, answer + sizeof(config), size_bytes);
-	return rc;
-}
-
-int
-rp_vhu_frontend_reset_device(struct rp_vhu_frontend *frontend, struct rp_wire_why *why)
-{
-	unsigned int i;
-
-	if ((frontend->protocol_features & 1ull << RP_VHU_PF_RESET_DEVICE_BIT) == 0)
-		return rp_wire_why_set(why, -ENOTSUP, "RESET_DEVICE: was not negotiated");
-	vhu_frontend_unmap_all(frontend);
-	for (i = 0; i < frontend->config.queues_max; i++)
-		frontend->rings[i].started = false;
-	return vhu_frontend_tell(frontend, RP_VHU_RESET_DEVICE, NULL, 0, NULL, 0, why);
-}

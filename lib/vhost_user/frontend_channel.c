@@ -25,20 +25,38 @@ vhu_frontend_open_channel(struct rp_vhu_frontend *frontend, struct rp_wire_why *
 		rc = vhu_frontend_tell(frontend, RP_VHU_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1, why);
 	rp_wire_fd_close_all(pair, 2);
 	if (rc < 0)
-		frontend->channel = vhu_frontend_drop(frontend, frontend->channel);
+		vhu_frontend_close_channel(frontend);
 	return rc;
 }
 
+void
+vhu_frontend_close_channel(struct rp_vhu_frontend *frontend)
+{
+	frontend->channel = vhu_frontend_drop(frontend, frontend->channel);
+}
+
+static void
+config_changed(struct rp_vhu_frontend *frontend)
+{
+	if (frontend->ops != NULL && frontend->ops->config_changed != NULL)
+		frontend->ops->config_changed(frontend->ctx);
+}
+
 static int
-act(struct rp_vhu_frontend *frontend, const struct rp_vhu_msg_row *row, const struct rp_wire_msg *msg,
+act(struct rp_vhu_frontend *frontend, const struct rp_vhu_msg_row *row, struct rp_wire_msg *msg,
     struct rp_wire_why *why)
 {
 	int rc = 0;
 
-	if (row->id == RP_VHU_BACKEND_VRING_HOST_NOTIFIER_MSG)
-		rc = vhu_frontend_notify_area(frontend, msg, why);
-	else if (frontend->ops != NULL && frontend->ops->config_changed != NULL)
-		frontend->ops->config_changed(frontend->ctx);
+	/* A number means what the dialect says, not what it means in another. */
+	if (row == &frontend->dialect.vfio_file)
+		rc = vhu_frontend_take_vfio_file(frontend, msg, why);
+	else if (row == &frontend->dialect.notify_area || row->id == RP_VHU_BACKEND_VRING_HOST_NOTIFIER_MSG)
+		rc = vhu_frontend_take_notify_area(frontend, msg, why);
+	else if (row->id == RP_VHU_BACKEND_CONFIG_CHANGE_MSG)
+		config_changed(frontend);
+	else
+		rc = rp_wire_why_set(why, -ENOTSUP, "nobody here to take it");
 	if (rc < 0)
 		rp_wire_why_prefix(why, "%s: ", row->name);
 	return rc;
@@ -52,7 +70,7 @@ report(struct rp_vhu_frontend *frontend, const struct rp_wire_why *why)
 }
 
 static int
-handle(struct rp_vhu_frontend *frontend, const struct rp_wire_msg *msg, struct rp_wire_why *why)
+handle(struct rp_vhu_frontend *frontend, struct rp_wire_msg *msg, struct rp_wire_why *why)
 {
 	const struct rp_vhu_msg_row *row;
 	struct rp_vhu_header header;
@@ -62,7 +80,7 @@ handle(struct rp_vhu_frontend *frontend, const struct rp_wire_msg *msg, struct r
 	if ((header.flags & RP_VHU_FLAG_REPLY) != 0)
 		return rp_wire_why_set(why, -EPROTO, "header: flags: a reply (0x%x) where a request is expected",
 				       header.flags);
-	row = rp_vhu_msg_find_backend(header.request);
+	row = rp_vhu_dialect_find(&frontend->dialect, header.request);
 	rc = rp_vhu_msg_check(row, header.request, msg->bytes + sizeof(header), header.size_bytes, msg->fds_count,
 			      frontend->protocol_features, why);
 	if (rc == 0)
@@ -111,5 +129,5 @@ vhu_frontend_serve_channel(struct rp_vhu_frontend *frontend)
 		report(frontend, &why);
 	/* Without the channel no doorbell can be taken back any more. */
 	vhu_frontend_unmap_all(frontend);
-	frontend->channel = vhu_frontend_drop(frontend, frontend->channel);
+	vhu_frontend_close_channel(frontend);
 }

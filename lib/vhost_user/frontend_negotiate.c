@@ -3,6 +3,21 @@
 
 #include "vhu_frontend.h"
 
+#define BIT(n) (1ull << (n))
+
+/* What both sides have, less what needs something else that one of them has not. */
+static uint64_t
+choose(const struct rp_vhu_frontend *frontend, uint64_t offered)
+{
+	uint64_t chosen = offered & frontend->config.protocol_features;
+
+	if ((chosen & BIT(RP_VHU_PF_INFLIGHT_SHMFD_BIT)) == 0)
+		chosen &= ~BIT(RP_VHU_PF_GET_VRING_BASE_INFLIGHT_BIT);
+	if ((chosen & BIT(RP_VHU_PF_BACKEND_REQ_BIT)) == 0)
+		chosen &= ~frontend->dialect.vfio_mask;
+	return chosen;
+}
+
 static int
 negotiate_protocol(struct rp_vhu_frontend *frontend, struct rp_wire_why *why)
 {
@@ -11,7 +26,7 @@ negotiate_protocol(struct rp_vhu_frontend *frontend, struct rp_wire_why *why)
 
 	if (rc < 0)
 		return rc;
-	offered &= frontend->config.protocol_features;
+	offered = choose(frontend, offered);
 	rc = vhu_frontend_mention(frontend, RP_VHU_SET_PROTOCOL_FEATURES, &offered, sizeof(offered), NULL, 0, why);
 	if (rc < 0)
 		return rc;

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "rp_wire_fd.h"
 #include "vhu_frontend.h"
 
 static struct rp_wire_why *
@@ -36,14 +35,39 @@ void
 vhu_frontend_unmap(struct rp_vhu_frontend *frontend, unsigned int queue)
 {
 	const struct rp_vhu_notify_map none = {0};
-	struct rp_vhu_notify_map old = frontend->rings[queue].map;
+	struct rp_vhu_notify_map old = frontend->queues[queue].map;
 	struct rp_wire_why why;
 
 	if (old.address == NULL)
 		return;
-	frontend->rings[queue].map = none;
-	tell(frontend, queue, &none, nowhere(&why));
+	frontend->queues[queue].map = none;
+	if (frontend->queues[queue].started)
+		tell(frontend, queue, &none, nowhere(&why));
 	munmap(old.address, old.size_bytes);
+}
+
+void
+vhu_frontend_hide(struct rp_vhu_frontend *frontend, unsigned int queue)
+{
+	const struct rp_vhu_notify_map none = {0};
+	bool shown = frontend->queues[queue].started && frontend->queues[queue].map.address != NULL;
+	struct rp_wire_why why;
+
+	frontend->queues[queue].started = false;
+	if (shown)
+		tell(frontend, queue, &none, nowhere(&why));
+}
+
+void
+vhu_frontend_show(struct rp_vhu_frontend *frontend, unsigned int queue)
+{
+	const struct vhu_frontend_queue *q = &frontend->queues[queue];
+	struct rp_wire_why why;
+
+	/* An owner that does not want it any more kicks by eventfd, which the backend reads in any case. */
+	if (q->map.address != NULL && !q->started && tell(frontend, queue, &q->map, nowhere(&why)) < 0)
+		vhu_frontend_unmap(frontend, queue);
+	frontend->queues[queue].started = true;
 }
 
 void
@@ -82,7 +106,7 @@ check_area(const struct rp_vhu_frontend *frontend, const struct rp_vhu_wire_area
 	uint64_t page_mask = (uint64_t)sysconf(_SC_PAGESIZE) - 1;
 	uint64_t queue = area->queue_flags & RP_VHU_VRING_INDEX_MASK;
 
-	if (!frontend->rings[queue].started)
+	if (!frontend->queues[queue].started)
 		return rp_wire_why_set(why, -EBUSY, "ring %llu is not started", (unsigned long long)queue);
 	if (area->size_bytes != frontend->config.notify_slot_bytes || (area->size_bytes & page_mask) != 0)
 		return rp_wire_why_set(why, -EBADMSG, "size: %llu, expected %llu, one queue's slot, in whole pages",
@@ -99,7 +123,7 @@ static int
 replace(struct rp_vhu_frontend *frontend, const struct rp_vhu_wire_area *area, int fd, struct rp_wire_why *why)
 {
 	unsigned int queue = area->queue_flags & RP_VHU_VRING_INDEX_MASK;
-	struct rp_vhu_notify_map old = frontend->rings[queue].map;
+	struct rp_vhu_notify_map old = frontend->queues[queue].map;
 	struct rp_vhu_notify_map map = {.size_bytes = area->size_bytes};
 	int rc = check_area(frontend, area, fd, why);
 
@@ -113,28 +137,26 @@ replace(struct rp_vhu_frontend *frontend, const struct rp_vhu_wire_area *area, i
 		munmap(map.address, map.size_bytes);
 		return rc;
 	}
-	frontend->rings[queue].map = map;
+	frontend->queues[queue].map = map;
 	if (old.address != NULL)
 		munmap(old.address, old.size_bytes);
 	return 0;
 }
 
 int
-vhu_frontend_notify_area(struct rp_vhu_frontend *frontend, const struct rp_wire_msg *msg, struct rp_wire_why *why)
+vhu_frontend_take_notify_area(struct rp_vhu_frontend *frontend, struct rp_wire_msg *msg, struct rp_wire_why *why)
 {
+	struct vhu_frontend_queue *queue;
 	struct rp_vhu_wire_area area;
-	unsigned int queue;
+	int rc;
 
 	memcpy(&area, msg->bytes + sizeof(struct rp_vhu_header), sizeof(area));
-	queue = area.queue_flags & RP_VHU_VRING_INDEX_MASK;
-	if (queue >= frontend->config.queues_max)
-		return rp_wire_why_set(why, -EBADMSG, "queue: %u, expected 0 to %u", queue,
-				       frontend->config.queues_max - 1u);
-	if (msg->fds_count == 1 && (frontend->protocol_features & 1ull << RP_VHU_PF_BACKEND_SEND_FD_BIT) == 0)
-		return rp_wire_why_set(why, -ENOTSUP, "descriptor: BACKEND_SEND_FD was not negotiated");
+	rc = vhu_frontend_queue_of(frontend, area.queue_flags, msg->fds_count, &queue, why);
+	if (rc < 0)
+		return rc;
 	if (msg->fds_count == 1)
 		return replace(frontend, &area, msg->fds[0], why);
-	vhu_frontend_unmap(frontend, queue);
+	vhu_frontend_unmap(frontend, (unsigned int)(queue - frontend->queues));
 	return 0;
 }
 
@@ -143,18 +165,20 @@ rp_vhu_frontend_notify_map(const struct rp_vhu_frontend *frontend, unsigned int 
 {
 	const struct rp_vhu_notify_map none = {0};
 
-	return queue < frontend->config.queues_max ? frontend->rings[queue].map : none;
+	if (queue >= frontend->config.queues_max || !frontend->queues[queue].started)
+		return none;
+	return frontend->queues[queue].map;
 }
 
 int
 rp_vhu_frontend_kick(struct rp_vhu_frontend *frontend, unsigned int queue)
 {
-	const struct vhu_frontend_ring *ring = &frontend->rings[queue < frontend->config.queues_max ? queue : 0];
+	const struct vhu_frontend_queue *ring = &frontend->queues[queue < frontend->config.queues_max ? queue : 0];
 	uint64_t one = 1;
 
 	if (queue >= frontend->config.queues_max)
 		return -EINVAL;
-	if (ring->map.address != NULL) {
+	if (ring->map.address != NULL && ring->started) {
 		/* virtio 1.2, 4.1.5.2: the queue's index, 16 bits, little-endian. */
 		__atomic_store_n((uint16_t *)ring->map.address, htole16((uint16_t)queue), __ATOMIC_SEQ_CST);
 		return 1;

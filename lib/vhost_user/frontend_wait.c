@@ -62,6 +62,12 @@ wait_for(struct rp_vhu_frontend *frontend, struct waiting *waiting, struct rp_wi
 	return 0;
 }
 
+int
+vhu_frontend_may_wait(const struct rp_vhu_frontend *frontend, struct rp_wire_why *why)
+{
+	return frontend->in_callback ? rp_wire_why_set(why, -EBUSY, "a callback cannot wait for an answer") : 0;
+}
+
 /* An answer, with payload if `answer` is given: exactly `answer_bytes` of it. */
 int
 vhu_frontend_call(struct rp_vhu_frontend *frontend, uint32_t request, const void *payload, uint32_t size_bytes,
@@ -74,8 +80,9 @@ vhu_frontend_call(struct rp_vhu_frontend *frontend, uint32_t request, const void
 
 	if (why == NULL)
 		why = &unused;
-	if (frontend->in_callback)
-		return rp_wire_why_set(why, -EBUSY, "a callback cannot wait for an answer");
+	rc = vhu_frontend_may_wait(frontend, why);
+	if (rc < 0)
+		return rc;
 	rc = rp_vhu_frontend_submit(frontend, request, payload, size_bytes, fds, fds_count, need_reply, on_done,
 				    &waiting, why);
 	if (rc < 0)

@@ -6,7 +6,9 @@
 #include <stdint.h>
 
 #include "rp_vhu_backend.h"
+#include "rp_vhu_profile.h"
 #include "rp_vhu_proto.h"
+#include "rp_vhu_vfio_files.h"
 #include "rp_wire_why.h"
 
 /**
@@ -18,7 +20,19 @@
  * message wrap it: they send, then serve the connection until the answer is
  * there or the time limit passes. What the backend asks on its own channel is
  * validated before anything is mapped; a notify area is replaced atomically: the
- * old mapping stays until the new one has proved good.
+ * old mapping stays until the new one has proved good. So is a VFIO file: the new
+ * one is added before the old one is removed.
+ *
+ * A notify area is for a started ring only. rp_vhu_frontend_ring_stop() takes it from
+ * the owner; profiles standard and extended forget it, and the backend offers another
+ * one after the next start; profile vfio2018 keeps it and shows it again at the next start,
+ * unless the backend took it back meanwhile. Gone is it at a reset, at the end of the
+ * backend channel or of the connection, and at destroy. It is the memory of a device:
+ * an owner that migrates its guest leaves it out.
+ *
+ * A VFIO file is for a queue, whether its ring is started or not. The reference goes
+ * when the backend takes it back, after a reset, at the end of the connection and at
+ * destroy; not at a stop, and not with the backend channel (the device goes on).
  *
  * Ownership: `int *fd` is taken on success, `int fd` and descriptors in structures
  * are borrowed (they are duplicated by the kernel when sent). Descriptors that
@@ -60,7 +74,12 @@ struct rp_vhu_frontend_ops {
 
 struct rp_vhu_frontend_config {
 	enum rp_vhu_profile profile;
-	/** What to ack of what is offered; bits that this library does not implement are left out. */
+	struct rp_vhu_numbers numbers; /**< zeros: the usual ones */
+	/**
+	 * What to ack of what is offered, the VFIO extension's bit included; bits that this
+	 * library does not implement in this profile are left out, as is what cannot work:
+	 * GET_VRING_BASE_INFLIGHT without INFLIGHT_SHMFD, the extension without BACKEND_REQ.
+	 */
 	uint64_t protocol_features;
 	uint16_t queues_max; /**< rings (not pairs), 1 to RP_VHU_QUEUES_MAX */
 	uint32_t timeout_ms; /**< of one waiting call, at most INT_MAX; 0: 5000 */
@@ -70,6 +89,8 @@ struct rp_vhu_frontend_config {
 	bool deaf_while_waiting;
 	/** Ask for an answer to every request that may have one (as QEMU 11 does). */
 	bool need_reply_always;
+	/** The VMM's VFIO files, borrowed, must outlive the frontend; NULL: a set of its own, of which nobody is told. */
+	struct rp_vhu_vfio_files *vfio_files;
 };
 
 /**
@@ -89,14 +110,14 @@ typedef void (*rp_vhu_frontend_done)(void *done_ctx, int error, const void *payl
  * @param fd a connected socket, taken on success.
  * @param config copied.
  * @param ops must outlive the frontend; NULL: notify areas are mapped, nobody is told.
- * @return 0, -EINVAL (queues_max or timeout_ms, a bad descriptor), -ENOTSUP (profile), -ENOMEM.
+ * @return 0, -EINVAL (queues_max or timeout_ms, profile or numbers, a bad descriptor), -ENOMEM.
  */
 int rp_vhu_frontend_create(int *fd, const struct rp_vhu_frontend_config *config, const struct rp_vhu_frontend_ops *ops,
 			   void *ctx, struct rp_vhu_frontend **ret_frontend);
 
 /**
- * Unmap notify areas (ops->notify_area says so), answer what is outstanding with
- * -ENOTCONN, close everything. Not from a callback. NULL is allowed.
+ * Unmap notify areas (ops->notify_area says so), give VFIO files back, answer what is
+ * outstanding with -ENOTCONN, close everything. Not from a callback. NULL is allowed.
  *
  * @return NULL.
  */
@@ -140,7 +161,7 @@ int rp_vhu_frontend_submit(struct rp_vhu_frontend *frontend, uint32_t request, c
  *   -ETIMEDOUT   no answer within timeout_ms; the connection was closed
  *   -ENOTCONN    the connection has ended
  *   -ENOTSUP     not negotiated; nothing was sent
- *   -EINVAL      an argument is out of range; nothing was sent
+ *   -EINVAL      an argument is out of range or misaligned; nothing was sent
  *   -EBADMSG     the answer breaks its rule
  *   -ENOSPC      the backend does not read
  *   -EBUSY       called from a callback; nothing was sent
@@ -198,18 +219,27 @@ int rp_vhu_frontend_rem_mem_reg(struct rp_vhu_frontend *frontend, const struct r
 
 /** A ring to start: addresses are this process's own (uva of the regions). */
 struct rp_vhu_frontend_ring {
-	uint16_t num; /**< descriptors */
-	uint32_t base; /**< index to start from */
-	uint64_t desc_uva;
-	uint64_t avail_uva;
-	uint64_t used_uva;
+	uint16_t num; /**< descriptors, 1 to 32768; split: a power of two */
+	/**
+	 * Where to go on, as rp_vhu_frontend_ring_stop() said it. Split: the next available
+	 * entry, 16 bits. Packed (with VIRTIO_F_RING_PACKED): bits 0-14 the next available entry,
+	 * bit 15 its wrap counter, bits 16-30 the next used entry, bit 31 its wrap counter; a
+	 * fresh ring starts at 0x80008000.
+	 */
+	uint32_t base;
+	uint64_t desc_uva; /**< descriptor area; aligned to 16 */
+	uint64_t avail_uva; /**< driver area; aligned to 2, packed: 4 */
+	uint64_t used_uva; /**< device area; aligned to 4 */
+	uint32_t flags; /**< of SET_VRING_ADDR: 0 or RP_VHU_VRING_ADDR_LOG_MASK */
+	uint64_t log_gpa; /**< where writes to the used ring are logged; 0 without that flag */
 	int kick_fd; /**< borrowed (a duplicate is kept for rp_vhu_frontend_kick()); -1: none */
 	int call_fd; /**< borrowed; -1: none */
 };
 
 /**
  * SET_VRING_NUM, BASE, ADDR, KICK, CALL: QEMU's order. The backend may offer a
- * notify area from SET_VRING_KICK on.
+ * notify area from SET_VRING_KICK on; profile vfio2018: one that was kept is shown
+ * before SET_VRING_KICK is sent.
  *
  * @return as every waiting call. On failure a notify area is dropped again; if
  *         only SET_VRING_CALL failed, the backend still holds the ring: stop it.
@@ -218,9 +248,11 @@ int rp_vhu_frontend_ring_start(struct rp_vhu_frontend *frontend, unsigned int qu
 			       const struct rp_vhu_frontend_ring *ring, struct rp_wire_why *why);
 
 /**
- * The notify area is dropped first, then GET_VRING_BASE.
+ * The notify area is taken from the owner first, then GET_VRING_BASE. What is in
+ * flight is completed by the backend before it answers, unless GET_VRING_BASE_INFLIGHT
+ * was negotiated: then it may be left, recorded in the in-flight region.
  *
- * @param ret_base the index to go on from; untouched on failure.
+ * @param ret_base where to go on, as in struct rp_vhu_frontend_ring; untouched on failure.
  * @return as every waiting call; -EBADMSG also for an answer about another ring.
  */
 int rp_vhu_frontend_ring_stop(struct rp_vhu_frontend *frontend, unsigned int queue, uint32_t *ret_base,
@@ -235,6 +267,24 @@ int rp_vhu_frontend_ring_call(struct rp_vhu_frontend *frontend, unsigned int que
 			      struct rp_wire_why *why);
 
 /**
+ * SET_VRING_ERR: where the backend says that a ring is broken.
+ *
+ * @param err_fd an eventfd, borrowed; -1: none.
+ * @return as every waiting call.
+ */
+int rp_vhu_frontend_ring_err(struct rp_vhu_frontend *frontend, unsigned int queue, int err_fd, struct rp_wire_why *why);
+
+/**
+ * SET_VRING_ADDR alone: the ring's addresses once more, with other flags (a migration
+ * begins or ends). Legal on a started ring.
+ *
+ * @param ring borrowed; num says how it is checked, base and descriptors are not used.
+ * @return as every waiting call.
+ */
+int rp_vhu_frontend_ring_addr(struct rp_vhu_frontend *frontend, unsigned int queue,
+			      const struct rp_vhu_frontend_ring *ring, struct rp_wire_why *why);
+
+/**
  * GET_CONFIG.
  *
  * @param offset_bytes and size_bytes: together at most RP_VHU_CONFIG_MAX, size_bytes not 0.
@@ -244,8 +294,74 @@ int rp_vhu_frontend_ring_call(struct rp_vhu_frontend *frontend, unsigned int que
 int rp_vhu_frontend_get_config(struct rp_vhu_frontend *frontend, uint32_t offset_bytes, uint32_t size_bytes,
 			       uint8_t *ret_bytes, struct rp_wire_why *why);
 
-/** RESET_DEVICE; notify areas are dropped first, rings are stopped by it. @return as every waiting call. */
+/**
+ * SET_CONFIG.
+ *
+ * @param offset_bytes as rp_vhu_frontend_get_config(), and so is size_bytes.
+ * @param bytes size_bytes of them, borrowed.
+ * @param migration the message's flags: false 0, fields that the driver may write; true 1,
+ *        any field, at the destination of a live migration.
+ * @return as every waiting call.
+ */
+int rp_vhu_frontend_set_config(struct rp_vhu_frontend *frontend, uint32_t offset_bytes, uint32_t size_bytes,
+			       const uint8_t *bytes, bool migration, struct rp_wire_why *why);
+
+/** SET_STATUS. @param status the virtio device status (virtio 1.2, 2.1), 0: reset. @return as every waiting call. */
+int rp_vhu_frontend_set_status(struct rp_vhu_frontend *frontend, uint8_t status, struct rp_wire_why *why);
+
+/**
+ * GET_STATUS.
+ *
+ * @param ret_status untouched on failure.
+ * @return as every waiting call; -EBADMSG also for more than 8 bits.
+ */
+int rp_vhu_frontend_get_status(struct rp_vhu_frontend *frontend, uint8_t *ret_status, struct rp_wire_why *why);
+
+/**
+ * NET_SET_MTU: the host's limit, which the backend may refuse.
+ *
+ * @param mtu_bytes 68 (virtio 1.2, 5.1.4.1) or more.
+ * @return as every waiting call.
+ */
+int rp_vhu_frontend_set_mtu(struct rp_vhu_frontend *frontend, uint16_t mtu_bytes, struct rp_wire_why *why);
+
+/**
+ * SEND_RARP: the backend announces the guest at its new place, for a guest that cannot
+ * (without VIRTIO_NET_F_GUEST_ANNOUNCE).
+ *
+ * @param mac the guest's own address: not zero, not a group's; -EINVAL.
+ * @return as every waiting call.
+ */
+int rp_vhu_frontend_send_rarp(struct rp_vhu_frontend *frontend, const uint8_t mac[6], struct rp_wire_why *why);
+
+/**
+ * GET_MAX_MEM_SLOTS: how many regions rp_vhu_frontend_add_mem_reg() can bring.
+ *
+ * @param ret_slots untouched on failure; a larger number of the backend's is cut to UINT32_MAX.
+ * @return as every waiting call; -EBADMSG also for none.
+ */
+int rp_vhu_frontend_get_max_mem_slots(struct rp_vhu_frontend *frontend, uint32_t *ret_slots, struct rp_wire_why *why);
+
+/**
+ * RESET_DEVICE; notify areas are dropped first, rings are stopped by it, VFIO files are
+ * given back when the backend has done it (what works until then must stay known).
+ *
+ * @return as every waiting call.
+ */
 int rp_vhu_frontend_reset_device(struct rp_vhu_frontend *frontend, struct rp_wire_why *why);
+
+/**
+ * RESET_OWNER, for backends of old: specification and backends disagree on what it does
+ * (nothing, rings disabled, everything forgotten), so it is sent only when it makes no
+ * difference, with all rings stopped, and is to be followed by rp_vhu_frontend_negotiate().
+ * VFIO files are given back.
+ *
+ * @return as every waiting call; -EINVAL also with a started ring.
+ */
+int rp_vhu_frontend_reset_owner(struct rp_vhu_frontend *frontend, struct rp_wire_why *why);
+
+/** @return the VFIO file of a queue, borrowed, valid until the next call or callback; NULL: none. */
+const struct rp_vhu_vfio_file *rp_vhu_frontend_vfio_file(const struct rp_vhu_frontend *frontend, unsigned int queue);
 
 /**
  * The doorbell of a queue.

@@ -8,14 +8,17 @@
  *   frontend.c             life, submitting, answers
  *   frontend_wait.c        how a call waits for its answer
  *   frontend_negotiate.c   what comes first
- *   frontend_calls.c       the waiting calls about the device, one per message
+ *   frontend_calls.c       the waiting calls about features and memory, one per message
+ *   frontend_device.c      the waiting calls about the device itself
  *   frontend_queue.c       the waiting calls about one ring
  *   frontend_channel.c     the backend channel: its life, what the backend asks
  *   frontend_notify.c      notify areas, checked and mapped
+ *   frontend_vfio.c        VFIO files: one reference for each queue
  */
 
 #include "rp_vhu_frontend.h"
 #include "rp_vhu_msg.h"
+#include "rp_vhu_profile.h"
 
 #define VHU_OUTSTANDING_MAX 64
 #define VHU_ANSWER_MAX_BYTES (sizeof(struct rp_vhu_wire_config) + RP_VHU_CONFIG_MAX)
@@ -28,14 +31,17 @@ struct vhu_outstanding {
 	void *done_ctx;
 };
 
-struct vhu_frontend_ring {
-	bool started;
+/* All that there is of one queue: made and freed in frontend_queue.c, nowhere else. */
+struct vhu_frontend_queue {
+	bool started; /* its owner sees the map while it is, and only then */
 	int kick_fd; /* a duplicate */
-	struct rp_vhu_notify_map map;
+	struct rp_vhu_notify_map map; /* without a started ring: kept for its next start (profile vfio2018) */
+	struct rp_vhu_vfio_file *vfio_file; /* a reference; NULL: none */
 };
 
 struct rp_vhu_frontend {
 	struct rp_vhu_frontend_config config;
+	struct rp_vhu_dialect dialect;
 	const struct rp_vhu_frontend_ops *ops;
 	void *ctx;
 	int epoll_fd;
@@ -48,7 +54,9 @@ struct rp_vhu_frontend {
 	uint64_t features;
 	uint64_t protocol_features;
 	uint16_t queues_offered;
-	struct vhu_frontend_ring *rings; /* config.queues_max */
+	struct vhu_frontend_queue *queues; /* config.queues_max */
+	struct rp_vhu_vfio_files *vfio_files;
+	struct rp_vhu_vfio_files *own_vfio_files; /* the same, if nobody gave one; else NULL */
 
 	struct vhu_outstanding outstanding[VHU_OUTSTANDING_MAX];
 	unsigned int outstanding_head;
@@ -72,6 +80,8 @@ bool vhu_frontend_can_ack(const struct rp_vhu_frontend *frontend);
 int vhu_frontend_call(struct rp_vhu_frontend *frontend, uint32_t request, const void *payload, uint32_t size_bytes,
 		      const int *fds, unsigned int fds_count, bool need_reply, void *answer, uint32_t answer_bytes,
 		      struct rp_wire_why *why);
+/* @return 0, or -EBUSY: a callback cannot wait, and what comes before the waiting is not done either. */
+int vhu_frontend_may_wait(const struct rp_vhu_frontend *frontend, struct rp_wire_why *why);
 /* Ask for a u64. */
 int vhu_frontend_get_u64(struct rp_vhu_frontend *frontend, uint32_t request, uint64_t *ret_value,
 			 struct rp_wire_why *why);
@@ -82,14 +92,35 @@ int vhu_frontend_tell(struct rp_vhu_frontend *frontend, uint32_t request, const 
 int vhu_frontend_mention(struct rp_vhu_frontend *frontend, uint32_t request, const void *payload, uint32_t size_bytes,
 			 const int *fds, unsigned int fds_count, struct rp_wire_why *why);
 
+/* frontend_queue.c */
+int vhu_frontend_create_queues(struct rp_vhu_frontend *frontend);
+/* Everything of theirs: maps, VFIO files, descriptors. NULL queues are none. */
+void vhu_frontend_destroy_queues(struct rp_vhu_frontend *frontend);
+/* The connection has ended, or the device was reset: maps and started rings are no more. */
+void vhu_frontend_reset_queues(struct rp_vhu_frontend *frontend);
+/*
+ * The queue of a backend's request, and whether its descriptor may come at all.
+ * @return 0, -EBADMSG (no such queue), -ENOTSUP (descriptors were not negotiated).
+ */
+int vhu_frontend_queue_of(struct rp_vhu_frontend *frontend, uint64_t queue_flags, unsigned int fds_count,
+			  struct vhu_frontend_queue **ret_queue, struct rp_wire_why *why);
+
 /* frontend_channel.c */
 /* Make it and tell the backend; what is there already stays. @return as every waiting call. */
 int vhu_frontend_open_channel(struct rp_vhu_frontend *frontend, struct rp_wire_why *why);
 void vhu_frontend_serve_channel(struct rp_vhu_frontend *frontend);
+void vhu_frontend_close_channel(struct rp_vhu_frontend *frontend);
 
 /* frontend_notify.c */
-int vhu_frontend_notify_area(struct rp_vhu_frontend *frontend, const struct rp_wire_msg *msg, struct rp_wire_why *why);
+int vhu_frontend_take_notify_area(struct rp_vhu_frontend *frontend, struct rp_wire_msg *msg, struct rp_wire_why *why);
 void vhu_frontend_unmap(struct rp_vhu_frontend *frontend, unsigned int queue);
 void vhu_frontend_unmap_all(struct rp_vhu_frontend *frontend);
+/* The ring starts: its owner sees what was kept. The ring stops: it sees it no more, and it is kept. */
+void vhu_frontend_show(struct rp_vhu_frontend *frontend, unsigned int queue);
+void vhu_frontend_hide(struct rp_vhu_frontend *frontend, unsigned int queue);
+
+/* frontend_vfio.c */
+int vhu_frontend_take_vfio_file(struct rp_vhu_frontend *frontend, struct rp_wire_msg *msg, struct rp_wire_why *why);
+void vhu_frontend_drop_vfio_files(struct rp_vhu_frontend *frontend);
 
 #endif

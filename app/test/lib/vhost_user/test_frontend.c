@@ -26,8 +26,11 @@ create_is_checked(void **state)
 	config.timeout_ms = UINT32_MAX;
 	assert_int_equal(rp_vhu_frontend_create(&ours, &config, NULL, NULL, &frontend), -EINVAL);
 	config = desk_config;
-	config.profile = RP_VHU_PROFILE_VFIO2018;
-	assert_int_equal(rp_vhu_frontend_create(&ours, &config, NULL, NULL, &frontend), -ENOTSUP);
+	config.profile = (enum rp_vhu_profile)3;
+	assert_int_equal(rp_vhu_frontend_create(&ours, &config, NULL, NULL, &frontend), -EINVAL);
+	config.profile = RP_VHU_PROFILE_STANDARD;
+	config.numbers.vfio_bit = 61;
+	assert_int_equal(rp_vhu_frontend_create(&ours, &config, NULL, NULL, &frontend), -EINVAL);
 	assert_null(frontend);
 	assert_true(ours >= 0);
 	rp_wire_fd_close(&ours);
