@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "desk.h"
@@ -88,24 +89,78 @@ static const struct rp_vhu_frontend_ops ops = {
 };
 
 static void
+record(struct desk *desk, struct peer_msg *msg)
+{
+	if (desk->asked_count == DESK_ASKED_MAX)
+		return;
+	desk->asked[desk->asked_count].id = msg->id;
+	desk->asked[desk->asked_count].flags = msg->flags;
+	desk->asked[desk->asked_count].fd = msg->fds_count > 0 ? rp_wire_fd_take(&msg->fds[0]) : -1;
+	desk->asked[desk->asked_count].size_bytes = msg->size_bytes;
+	memcpy(desk->asked[desk->asked_count].payload, msg->payload, msg->size_bytes < 512 ? msg->size_bytes : 512);
+	desk->asked_count++;
+}
+
+/* What a good backend answers. */
+static void
+say_yes(struct desk *desk, struct peer_msg *msg)
+{
+	uint64_t value = 0;
+
+	switch (msg->id) {
+	case RP_VHU_GET_FEATURES:
+		value = DESK_FEATURES;
+		break;
+	case RP_VHU_GET_PROTOCOL_FEATURES:
+		value = desk->offered;
+		break;
+	case RP_VHU_GET_QUEUE_NUM:
+	case RP_VHU_GET_MAX_MEM_SLOTS:
+		value = DESK_QUEUES;
+		break;
+	case RP_VHU_GET_STATUS:
+		break;
+	case RP_VHU_GET_VRING_BASE:
+		msg->payload[4] = 7;
+		/* fallthrough */
+	case RP_VHU_GET_CONFIG:
+		peer_send(desk->peer, msg->id, 0x5, msg->payload, msg->size_bytes, NULL, 0);
+		return;
+	case RP_VHU_SET_BACKEND_REQ_FD:
+		rp_wire_fd_replace(&desk->channel, &msg->fds[0]);
+		/* fallthrough */
+	default:
+		if ((msg->flags & 0x8) == 0)
+			return;
+	}
+	peer_send(desk->peer, msg->id, 0x5, &value, sizeof(value), NULL, 0);
+}
+
+static bool
+answer_as_told(struct desk *desk, uint32_t id)
+{
+	if (desk->script_count == 0 || desk->script[0].id != id)
+		return false;
+	peer_send(desk->peer, id, 0x5, desk->script[0].payload, desk->script[0].size_bytes, NULL, 0);
+	desk->script_count--;
+	memmove(&desk->script[0], &desk->script[1], desk->script_count * sizeof(desk->script[0]));
+	return true;
+}
+
+static void
 serve_one(struct desk *desk)
 {
 	struct peer_msg msg;
 
 	if (!peer_receive(desk->peer, &msg))
 		return;
-	if (desk->asked_count < DESK_ASKED_MAX) {
-		desk->asked[desk->asked_count].id = msg.id;
-		desk->asked[desk->asked_count].flags = msg.flags;
-		desk->asked[desk->asked_count].fd = msg.fds_count > 0 ? rp_wire_fd_take(&msg.fds[0]) : -1;
-		desk->asked_count++;
-	}
+	if (!desk->yes)
+		record(desk, &msg);
+	if (desk->yes && ++desk->seen_count == desk->vanish_after)
+		shutdown(desk->peer, SHUT_RDWR);
+	else if (!answer_as_told(desk, msg.id) && desk->yes)
+		say_yes(desk, &msg);
 	peer_msg_close(&msg);
-	if (desk->script_count == 0 || desk->script[0].id != msg.id)
-		return;
-	peer_send(desk->peer, msg.id, 0x5, desk->script[0].payload, desk->script[0].size_bytes, NULL, 0);
-	desk->script_count--;
-	memmove(&desk->script[0], &desk->script[1], desk->script_count * sizeof(desk->script[0]));
 }
 
 static void *
@@ -135,6 +190,9 @@ desk_open(struct desk *desk, const struct rp_vhu_frontend_config *config)
 	peer_pair(&ours, &desk->peer);
 	desk->stop_fd = peer_eventfd();
 	desk->script_count = desk->asked_count = 0;
+	desk->yes = false;
+	desk->vanish_after = 0;
+	desk->notify_request = RP_VHU_BACKEND_VRING_HOST_NOTIFIER_MSG;
 	assert_int_equal(pthread_create(&desk->thread, NULL, serve, desk), 0);
 	assert_int_equal(rp_vhu_frontend_create(&ours, config, &ops, desk, &desk->frontend), 0);
 	assert_int_equal(ours, -1);
@@ -246,6 +304,8 @@ desk_expect(struct desk *desk, uint32_t id, uint32_t flags)
 	assert_int_equal(desk->asked[0].id, id);
 	assert_int_equal(desk->asked[0].flags, flags);
 	fd = desk->asked[0].fd;
+	desk->said_bytes = desk->asked[0].size_bytes;
+	memcpy(desk->said, desk->asked[0].payload, sizeof(desk->said));
 	desk->asked_count--;
 	memmove(&desk->asked[0], &desk->asked[1], desk->asked_count * sizeof(desk->asked[0]));
 	pthread_mutex_unlock(&desk->lock);
@@ -261,6 +321,44 @@ desk_expect_no_more(struct desk *desk)
 	assert_int_equal(desk->asked_count, 0);
 	assert_true(peer_silent(desk->peer));
 	pthread_mutex_unlock(&desk->lock);
+}
+
+void
+desk_yes(struct desk *desk, const struct rp_vhu_frontend_config *config, uint64_t offered)
+{
+	desk_close(desk);
+	desk->diary[0] = '\0';
+	desk->diary_used = 0;
+	desk->refused_count = desk->disconnected_count = 0;
+	desk_open(desk, config);
+	pthread_mutex_lock(&desk->lock);
+	desk->yes = true;
+	desk->offered = offered;
+	desk->seen_count = 0;
+	pthread_mutex_unlock(&desk->lock);
+}
+
+uint64_t
+desk_offer(enum rp_vhu_profile profile)
+{
+	struct rp_vhu_dialect dialect;
+
+	assert_int_equal(rp_vhu_dialect_init(&dialect, profile, NULL, NULL), 0);
+	return dialect.protocol_features;
+}
+
+void
+desk_open_profile(struct desk *desk, enum rp_vhu_profile profile, bool ack)
+{
+	static const uint32_t notify_requests[] = {3, 0x5601, 4};
+	struct rp_vhu_frontend_config config = desk_config;
+
+	config.profile = profile;
+	config.protocol_features = UINT64_MAX;
+	config.vfio_files = desk->vfio_files;
+	desk_yes(desk, &config, desk_offer(profile) & ~(ack ? 0 : 1ull << RP_VHU_PF_REPLY_ACK_BIT));
+	desk->notify_request = notify_requests[profile];
+	assert_int_equal(rp_vhu_frontend_negotiate(desk->frontend, NULL), 0);
 }
 
 void
@@ -308,18 +406,42 @@ desk_ring_stop(struct desk *desk, unsigned int queue)
 }
 
 uint64_t
+desk_ask(struct desk *desk, uint32_t id, const void *payload, uint32_t size_bytes, int fd)
+{
+	bool ack = (rp_vhu_frontend_protocol_features(desk->frontend) & 1ull << RP_VHU_PF_REPLY_ACK_BIT) != 0;
+	unsigned int refused_count = desk->refused_count;
+	struct peer_msg msg;
+
+	assert_true(peer_send(desk->channel, id, 0x9, payload, size_bytes, &fd, fd >= 0 ? 1 : 0));
+	assert_int_equal(rp_vhu_frontend_process(desk->frontend), 0);
+	if (!ack) {
+		assert_true(peer_silent(desk->channel));
+		return desk->refused_count - refused_count;
+	}
+	assert_true(peer_receive(desk->channel, &msg));
+	assert_int_equal(msg.id, id);
+	assert_int_equal(msg.flags, 0x5);
+	assert_true(peer_silent(desk->channel));
+	assert_int_equal(peer_msg_u64(&msg), desk->refused_count - refused_count);
+	return peer_msg_u64(&msg);
+}
+
+uint64_t
 desk_area(struct desk *desk, const struct desk_area *area)
 {
 	const struct rp_vhu_wire_area wire = {area->queue_flags, area->size_bytes, area->offset_bytes};
-	struct peer_msg msg;
 
-	assert_true(peer_send(desk->channel, 3, 0x9, &wire, sizeof(wire), &area->fd, area->fd >= 0 ? 1 : 0));
-	assert_int_equal(rp_vhu_frontend_process(desk->frontend), 0);
-	assert_true(peer_receive(desk->channel, &msg));
-	assert_int_equal(msg.id, 3);
-	assert_int_equal(msg.flags, 0x5);
-	assert_true(peer_silent(desk->channel));
-	return peer_msg_u64(&msg);
+	return desk_ask(desk, desk->notify_request, &wire, sizeof(wire), area->fd);
+}
+
+uint64_t
+desk_vfio_file(struct desk *desk, uint64_t queue_flags, uint64_t type, int fd)
+{
+	const struct rp_vhu_wire_vfio_file wire = {queue_flags, type};
+
+	if (desk->notify_request == RP_VHU_BACKEND_2018_NOTIFY_AREA)
+		return desk_ask(desk, RP_VHU_BACKEND_2018_VFIO_GROUP, &wire, sizeof(wire.queue_flags), fd);
+	return desk_ask(desk, RP_VHU_BACKEND_VFIO_FILE, &wire, sizeof(wire), fd);
 }
 
 uint64_t

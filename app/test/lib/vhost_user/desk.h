@@ -6,11 +6,13 @@
 
 #include "peer.h"
 #include "rp_vhu_frontend.h"
+#include "rp_vhu_vfio_files.h"
 
 /*
  * A frontend whose backend is a bare socket. The frontend's calls wait, so the
  * backend is a thread: it gives prepared answers to what it is asked, in order,
- * and keeps what it was asked for the test to look at.
+ * and keeps what it was asked for the test to look at. Or it says yes to everything:
+ * see desk_yes().
  */
 
 #define DESK_QUEUES 4u
@@ -25,6 +27,8 @@ struct desk {
 	struct rp_vhu_frontend *frontend;
 	int peer; /* the backend's end; its thread reads it, anybody may write it */
 	int channel; /* the backend's end of the backend channel, -1: none */
+	uint32_t notify_request; /* its number in this profile */
+	struct rp_vhu_vfio_files *vfio_files; /* of desk_open_profile(); NULL: none given */
 	int area_fd; /* a sealed file of doorbell pages */
 	int kick_fd;
 	int call_fd;
@@ -49,8 +53,17 @@ struct desk {
 		uint32_t id;
 		uint32_t flags;
 		int fd;
+		uint32_t size_bytes;
+		uint8_t payload[512];
 	} asked[DESK_ASKED_MAX];
 	unsigned int asked_count;
+	bool yes;
+	uint64_t offered; /* protocol features */
+	unsigned int seen_count; /* messages since desk_yes() */
+	unsigned int vanish_after; /* so many of them, the last one unanswered; 0: never */
+
+	uint8_t said[512]; /* the payload of what desk_expect() saw */
+	uint32_t said_bytes;
 
 	bool wait_in_callback; /* config_changed and notify_area make a waiting call */
 	int wait_result;
@@ -78,6 +91,16 @@ void desk_answer_u64(struct desk *desk, uint32_t id, uint64_t value);
 void desk_expect(struct desk *desk, uint32_t id, uint32_t flags);
 void desk_expect_no_more(struct desk *desk);
 
+/*
+ * Open anew with this configuration, and a backend that offers these protocol features and
+ * says yes to everything; it keeps no record, but counts. Nothing is negotiated yet.
+ */
+void desk_yes(struct desk *desk, const struct rp_vhu_frontend_config *config, uint64_t offered);
+/* Protocol features of a profile: all, the extension's bit included. */
+uint64_t desk_offer(enum rp_vhu_profile profile);
+/* As desk_yes() with that offer, negotiated; without acknowledgements if not `ack`. */
+void desk_open_profile(struct desk *desk, enum rp_vhu_profile profile, bool ack);
+
 /* Steps of the frontend's life, with a backend that says yes. */
 void desk_negotiate(struct desk *desk);
 void desk_ring_start(struct desk *desk, unsigned int queue);
@@ -91,6 +114,10 @@ struct desk_area {
 	int fd; /* borrowed, -1: none */
 };
 uint64_t desk_area(struct desk *desk, const struct desk_area *area);
+/* Any message on the channel, and what it is answered; without acknowledgements, whether it was refused. */
+uint64_t desk_ask(struct desk *desk, uint32_t id, const void *payload, uint32_t size_bytes, int fd);
+/* A VFIO file message of the profile; fd borrowed, -1: none. */
+uint64_t desk_vfio_file(struct desk *desk, uint64_t queue_flags, uint64_t type, int fd);
 /* The good one for a queue. */
 uint64_t desk_map(struct desk *desk, unsigned int queue);
 
