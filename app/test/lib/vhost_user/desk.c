@@ -223,19 +223,35 @@ desk_close(struct desk *desk)
 	rp_wire_fd_close(&desk->channel);
 }
 
+void
+desk_make(struct desk *desk)
+{
+	memset(desk, 0, sizeof(*desk));
+	test_leaks_read(&desk->before);
+	desk->peer = desk->channel = desk->stop_fd = -1;
+	pthread_mutex_init(&desk->lock, NULL);
+	desk->area_fd = test_memfd(16 * 4096, true);
+	desk->kick_fd = peer_eventfd();
+	desk->call_fd = peer_eventfd();
+	desk_open(desk, &desk_config);
+}
+
+void
+desk_unmake(struct desk *desk)
+{
+	desk_close(desk);
+	rp_wire_fd_close(&desk->area_fd);
+	rp_wire_fd_close(&desk->kick_fd);
+	rp_wire_fd_close(&desk->call_fd);
+	pthread_mutex_destroy(&desk->lock);
+}
+
 int
 desk_setup(void **state)
 {
 	static struct desk desk;
 
-	memset(&desk, 0, sizeof(desk));
-	test_leaks_read(&desk.before);
-	desk.peer = desk.channel = desk.stop_fd = -1;
-	pthread_mutex_init(&desk.lock, NULL);
-	desk.area_fd = test_memfd(16 * 4096, true);
-	desk.kick_fd = peer_eventfd();
-	desk.call_fd = peer_eventfd();
-	desk_open(&desk, &desk_config);
+	desk_make(&desk);
 	*state = &desk;
 	return 0;
 }
@@ -245,11 +261,7 @@ desk_teardown(void **state)
 {
 	struct desk *desk = *state;
 
-	desk_close(desk);
-	rp_wire_fd_close(&desk->area_fd);
-	rp_wire_fd_close(&desk->kick_fd);
-	rp_wire_fd_close(&desk->call_fd);
-	pthread_mutex_destroy(&desk->lock);
+	desk_unmake(desk);
 	test_leaks_assert_none(&desk->before);
 	return 0;
 }

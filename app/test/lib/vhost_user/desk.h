@@ -73,6 +73,9 @@ struct desk {
 
 int desk_setup(void **state);
 int desk_teardown(void **state);
+/* A desk beside that one. */
+void desk_make(struct desk *desk);
+void desk_unmake(struct desk *desk);
 void desk_open(struct desk *desk, const struct rp_vhu_frontend_config *config);
 void desk_close(struct desk *desk);
 extern const struct rp_vhu_frontend_config desk_config;
