@@ -126,9 +126,6 @@ say_yes(struct desk *desk, struct peer_msg *msg)
 	case RP_VHU_GET_CONFIG:
 		peer_send(desk->peer, msg->id, 0x5, msg->payload, msg->size_bytes, NULL, 0);
 		return;
-	case RP_VHU_SET_BACKEND_REQ_FD:
-		rp_wire_fd_replace(&desk->channel, &msg->fds[0]);
-		/* fallthrough */
 	default:
 		if ((msg->flags & 0x8) == 0)
 			return;
@@ -156,11 +153,14 @@ serve_one(struct desk *desk)
 		return;
 	if (!desk->yes)
 		record(desk, &msg);
+	else if (msg.id == RP_VHU_SET_BACKEND_REQ_FD)
+		rp_wire_fd_replace(&desk->channel, &msg.fds[0]);
+	/* Before the answer: whoever has it counts descriptors. */
+	peer_msg_close(&msg);
 	if (desk->yes && ++desk->seen_count == desk->vanish_after)
 		shutdown(desk->peer, SHUT_RDWR);
 	else if (!answer_as_told(desk, msg.id) && desk->yes)
 		say_yes(desk, &msg);
-	peer_msg_close(&msg);
 }
 
 static void *

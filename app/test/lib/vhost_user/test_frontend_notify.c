@@ -312,16 +312,272 @@ deaf_while_waiting(void **state)
 	}
 }
 
+static void
+start(struct desk *desk, unsigned int queue)
+{
+	const struct rp_vhu_frontend_ring ring = {.num = 256, .kick_fd = desk->kick_fd, .call_fd = desk->call_fd};
+
+	assert_int_equal(rp_vhu_frontend_ring_start(desk->frontend, queue, &ring, NULL), 0);
+}
+
+static void
+stop(struct desk *desk, unsigned int queue)
+{
+	uint32_t base;
+
+	assert_int_equal(rp_vhu_frontend_ring_stop(desk->frontend, queue, &base, NULL), 0);
+}
+
+static uint64_t
+area_as(struct desk *desk, uint32_t request)
+{
+	const struct rp_vhu_wire_area area = {0, (uint64_t)sysconf(_SC_PAGESIZE), 0};
+
+	return desk_ask(desk, request, &area, sizeof(area), desk->area_fd);
+}
+
+/* The same number is another message, or none, in another profile. */
+static void
+numbers_of_each_profile(void **state)
+{
+	/* profile, request, its answer */
+	static const struct {
+		enum rp_vhu_profile profile;
+		uint32_t request;
+		int error;
+		const char *words;
+	} rows[] = {
+		{RP_VHU_PROFILE_STANDARD, 3, 0, ""},
+		{RP_VHU_PROFILE_STANDARD, 4, -ENOTSUP, "BACKEND_VRING_CALL: not implemented"},
+		{RP_VHU_PROFILE_STANDARD, 0x5601, -ENOTSUP, "request 22017: unknown"},
+		{RP_VHU_PROFILE_EXTENDED, 3, 0, ""},
+		{RP_VHU_PROFILE_EXTENDED, 4, -ENOTSUP, "BACKEND_VRING_CALL: not implemented"},
+		{RP_VHU_PROFILE_EXTENDED, 0x5601, 0, ""},
+		{RP_VHU_PROFILE_VFIO2018, 3, -EMSGSIZE, "SLAVE_VRING_VFIO_GROUP_MSG: payload: 24 bytes, expected 8"},
+		{RP_VHU_PROFILE_VFIO2018, 4, 0, ""},
+		{RP_VHU_PROFILE_VFIO2018, 0x5601, -ENOTSUP, "request 22017: unknown"},
+	};
+	struct desk *desk = *state;
+	unsigned int i;
+
+	for (i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+		desk_open_profile(desk, rows[i / 2].profile, i % 2 == 0);
+		start(desk, 0);
+		assert_int_equal(area_as(desk, rows[i / 2].request), rows[i / 2].error < 0);
+		if (rows[i / 2].error < 0)
+			desk_assert_refused(desk, rows[i / 2].error, rows[i / 2].words);
+		assert_string_equal(desk_diary(desk), rows[i / 2].error < 0 ? "" : "map:0 ");
+	}
+}
+
+/* Message 3 is HOST_NOTIFIER's own, whatever else was negotiated. */
+static void
+the_extension_without_host_notifier(void **state)
+{
+	struct desk *desk = *state;
+	struct rp_vhu_frontend_config config = desk_config;
+
+	config.profile = RP_VHU_PROFILE_EXTENDED;
+	config.protocol_features = ~(1ull << RP_VHU_PF_HOST_NOTIFIER_BIT);
+	desk_yes(desk, &config, UINT64_MAX);
+	assert_int_equal(rp_vhu_frontend_negotiate(desk->frontend, NULL), 0);
+	start(desk, 0);
+	assert_int_equal(area_as(desk, 0x5601), 0);
+	assert_int_equal(area_as(desk, 3), 1);
+	desk_assert_refused(desk, -ENOTSUP, "protocol feature 11 was not negotiated");
+	assert_string_equal(desk_diary(desk), "map:0 ");
+}
+
+/* As a master of 2018: what was mapped is there again when the ring is, without another message. */
+static void
+kept_over_a_stop(void **state)
+{
+	struct desk *desk = *state;
+	struct test_leaks mapped;
+
+	desk_open_profile(desk, RP_VHU_PROFILE_VFIO2018, true);
+	start(desk, 1);
+	assert_int_equal(desk_map(desk, 1), 0);
+	test_leaks_read(&mapped);
+	stop(desk, 1);
+	assert_string_equal(desk_diary(desk), "map:1 unmap:1 ");
+	assert_null(rp_vhu_frontend_notify_map(desk->frontend, 1).address);
+	assert_int_equal(rp_vhu_frontend_kick(desk->frontend, 1), 0);
+	/* Nothing new for a ring that is stopped. */
+	assert_int_equal(desk_map(desk, 1), 1);
+	desk_assert_refused(desk, -EBUSY, "ring 1 is not started");
+	start(desk, 1);
+	assert_string_equal(desk_diary(desk), "map:1 ");
+	assert_int_equal(rp_vhu_frontend_kick(desk->frontend, 1), 1);
+	assert_int_equal(doorbell_of(desk, 1), 1);
+	test_leaks_assert_none(&mapped);
+}
+
+static void
+forgotten_over_a_stop(void **state)
+{
+	struct desk *desk = *state;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		desk_open_profile(desk, i == 0 ? RP_VHU_PROFILE_STANDARD : RP_VHU_PROFILE_EXTENDED, true);
+		start(desk, 1);
+		assert_int_equal(desk_map(desk, 1), 0);
+		stop(desk, 1);
+		start(desk, 1);
+		assert_string_equal(desk_diary(desk), "map:1 unmap:1 ");
+		assert_int_equal(rp_vhu_frontend_kick(desk->frontend, 1), 0);
+		assert_int_equal(desk_map(desk, 1), 0);
+		desk_diary(desk);
+	}
+}
+
+static void
+taken_back(struct desk *desk)
+{
+	assert_int_equal(desk_area(desk, &(struct desk_area){.queue_flags = 1 | 0x100, .fd = -1}), 0);
+}
+
+static void
+reset_device(struct desk *desk)
+{
+	assert_int_equal(rp_vhu_frontend_reset_device(desk->frontend, NULL), 0);
+}
+
+static void
+reset_owner(struct desk *desk)
+{
+	assert_int_equal(rp_vhu_frontend_reset_owner(desk->frontend, NULL), 0);
+}
+
+static void
+close_channel(struct desk *desk)
+{
+	rp_wire_fd_close(&desk->channel);
+	assert_int_equal(rp_vhu_frontend_process(desk->frontend), 0);
+}
+
+/* What ends a kept area while its ring is stopped. Nobody is told: nobody sees it. */
+static void
+what_is_kept_can_go(void **state)
+{
+	static void (*const ends[])(struct desk *) = {taken_back, reset_device, reset_owner, close_channel};
+	struct desk *desk = *state;
+	struct test_leaks before;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		desk_open_profile(desk, RP_VHU_PROFILE_VFIO2018, i % 2 == 0);
+		start(desk, 1);
+		test_leaks_read(&before);
+		assert_int_equal(desk_map(desk, 1), 0);
+		stop(desk, 1);
+		desk_diary(desk);
+		ends[i](desk);
+		if (ends[i] == close_channel)
+			before.fds_count -= 2;
+		if (ends[i] == reset_device || ends[i] == reset_owner)
+			before.fds_count -= 1; /* the kick's duplicate */
+		test_leaks_assert_none(&before);
+		start(desk, 1);
+		assert_string_equal(desk_diary(desk), "");
+		assert_int_equal(rp_vhu_frontend_kick(desk->frontend, 1), 0);
+	}
+}
+
+/* Its slot is gone meanwhile: then kicks come by eventfd, and the ring runs. */
+static void
+an_owner_that_does_not_want_it_back(void **state)
+{
+	struct desk *desk = *state;
+
+	desk_open_profile(desk, RP_VHU_PROFILE_VFIO2018, true);
+	start(desk, 1);
+	assert_int_equal(desk_map(desk, 1), 0);
+	stop(desk, 1);
+	desk->refuse_area = -ENOSPC;
+	desk_diary(desk);
+	start(desk, 1);
+	assert_string_equal(desk_diary(desk), "map:1 ");
+	assert_int_equal(rp_vhu_frontend_kick(desk->frontend, 1), 0);
+	assert_int_equal(desk->refused_count, 0);
+	/* For good: it is not asked again. */
+	stop(desk, 1);
+	start(desk, 1);
+	assert_string_equal(desk_diary(desk), "");
+	assert_int_equal(desk_map(desk, 1), 0);
+}
+
+/* A start that fails hides it, and the next one shows it. */
+static void
+kept_over_a_start_that_fails(void **state)
+{
+	struct desk *desk = *state;
+	const struct rp_vhu_frontend_ring ring = {.num = 256, .kick_fd = desk->kick_fd, .call_fd = desk->call_fd};
+
+	desk_open_profile(desk, RP_VHU_PROFILE_VFIO2018, true);
+	start(desk, 1);
+	assert_int_equal(desk_map(desk, 1), 0);
+	stop(desk, 1);
+	desk_diary(desk);
+	desk_answer_u64(desk, RP_VHU_SET_VRING_KICK, 1);
+	assert_int_equal(rp_vhu_frontend_ring_start(desk->frontend, 1, &ring, NULL), -EREMOTEIO);
+	assert_string_equal(desk_diary(desk), "map:1 unmap:1 ");
+	assert_null(rp_vhu_frontend_notify_map(desk->frontend, 1).address);
+	start(desk, 1);
+	assert_string_equal(desk_diary(desk), "map:1 ");
+}
+
+/* Growing does no harm to what is mapped; a file that cannot be written cannot be rung. */
+static void
+seals(void **state)
+{
+	struct desk *desk = *state;
+	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	int both = test_memfd(page_bytes, true), grown = test_memfd(page_bytes, true);
+	int no_writes = test_memfd(page_bytes, true);
+
+	assert_int_equal(fcntl(both, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SEAL), 0);
+	assert_int_equal(ftruncate(grown, (off_t)(4 * page_bytes)), 0);
+	assert_int_equal(fcntl(no_writes, F_ADD_SEALS, F_SEAL_WRITE), 0);
+	desk_open_profile(desk, RP_VHU_PROFILE_STANDARD, true);
+	start(desk, 0);
+	assert_int_equal(desk_area(desk, &(struct desk_area){0, page_bytes, 0, both}), 0);
+	assert_int_equal(desk_area(desk, &(struct desk_area){0, page_bytes, 3 * page_bytes, grown}), 0);
+	assert_int_equal(ftruncate(grown, (off_t)(8 * page_bytes)), 0);
+	assert_int_equal(rp_vhu_frontend_kick(desk->frontend, 0), 1);
+	desk_diary(desk);
+	refused(desk, &(struct desk_area){0, page_bytes, 0, no_writes}, -EBADMSG, "mmap");
+	assert_string_equal(desk_diary(desk), "");
+	rp_wire_fd_close(&both);
+	rp_wire_fd_close(&grown);
+	rp_wire_fd_close(&no_writes);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_DESK(a_store_instead_of_an_eventfd), WITH_DESK(a_bad_area_leaves_the_old),
-		WITH_DESK(replace_is_one_step),		  WITH_DESK(dropped_at_stop_and_reset),
-		WITH_DESK(stays_through_everything_else), WITH_DESK(dropped_when_the_backend_leaves),
-		WITH_DESK(dropped_with_the_channel),	  WITH_DESK(dropped_when_a_start_fails),
-		WITH_DESK(only_what_was_negotiated),	  WITH_DESK(a_callback_cannot_wait),
-		WITH_DESK(slots_smaller_than_a_page),	  WITH_DESK(deaf_while_waiting),
+		WITH_DESK(a_store_instead_of_an_eventfd),
+		WITH_DESK(a_bad_area_leaves_the_old),
+		WITH_DESK(replace_is_one_step),
+		WITH_DESK(dropped_at_stop_and_reset),
+		WITH_DESK(stays_through_everything_else),
+		WITH_DESK(dropped_when_the_backend_leaves),
+		WITH_DESK(dropped_with_the_channel),
+		WITH_DESK(dropped_when_a_start_fails),
+		WITH_DESK(only_what_was_negotiated),
+		WITH_DESK(a_callback_cannot_wait),
+		WITH_DESK(slots_smaller_than_a_page),
+		WITH_DESK(deaf_while_waiting),
+		WITH_DESK(numbers_of_each_profile),
+		WITH_DESK(the_extension_without_host_notifier),
+		WITH_DESK(kept_over_a_stop),
+		WITH_DESK(forgotten_over_a_stop),
+		WITH_DESK(what_is_kept_can_go),
+		WITH_DESK(an_owner_that_does_not_want_it_back),
+		WITH_DESK(kept_over_a_start_that_fails),
+		WITH_DESK(seals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
