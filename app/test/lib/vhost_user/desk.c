@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -231,6 +232,7 @@ desk_make(struct desk *desk)
 	desk->peer = desk->channel = desk->stop_fd = -1;
 	pthread_mutex_init(&desk->lock, NULL);
 	desk->area_fd = test_memfd(16 * 4096, true);
+	desk->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	desk->kick_fd = peer_eventfd();
 	desk->call_fd = peer_eventfd();
 	desk_open(desk, &desk_config);
@@ -241,6 +243,7 @@ desk_unmake(struct desk *desk)
 {
 	desk_close(desk);
 	rp_wire_fd_close(&desk->area_fd);
+	rp_wire_fd_close(&desk->null_fd);
 	rp_wire_fd_close(&desk->kick_fd);
 	rp_wire_fd_close(&desk->call_fd);
 	pthread_mutex_destroy(&desk->lock);

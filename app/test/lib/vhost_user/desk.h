@@ -30,6 +30,7 @@ struct desk {
 	uint32_t notify_request; /* its number in this profile */
 	struct rp_vhu_vfio_files *vfio_files; /* of desk_open_profile(); NULL: none given */
 	int area_fd; /* a sealed file of doorbell pages */
+	int null_fd; /* a character device, for a VFIO file */
 	int kick_fd;
 	int call_fd;
 

@@ -6,7 +6,7 @@ const unsigned int hostile_fds[HOSTILE_FDS_COUNT] = {0, 1, 2, 8, 9};
 unsigned int
 hostile_ids(uint32_t *ret_ids)
 {
-	static const uint32_t huge[] = {1000, 0x5600, 0x7fffffff, 0x80000000, 0xffffffff};
+	static const uint32_t huge[] = {1000, 0x5600, 0x5601, 0x7fffffff, 0x80000000, 0xffffffff};
 	unsigned int count = 0, i;
 
 	for (i = 0; i <= 64; i++)

@@ -7,7 +7,7 @@
 
 /* The messages that a hostile peer tries: every id with every size, with so many descriptors. */
 
-#define HOSTILE_IDS_MAX 70
+#define HOSTILE_IDS_MAX 71
 #define HOSTILE_SIZES_MAX 10
 #define HOSTILE_FDS_COUNT 5
 

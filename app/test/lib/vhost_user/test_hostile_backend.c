@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "desk.h"
 #include "hostile.h"
 #include "rp_wire_fd.h"
+
+/* What is under attack. */
+static enum rp_vhu_profile profile;
+static struct rp_vhu_dialect dialect;
 
 struct attempt {
 	uint32_t id;
@@ -42,7 +47,7 @@ send_attempt(struct desk *desk, int socket_fd, const struct attempt *attempt)
 static bool
 names_it(const struct desk *desk, const struct attempt *attempt)
 {
-	const struct rp_vhu_msg_row *row = rp_vhu_msg_find_backend(attempt->id);
+	const struct rp_vhu_msg_row *row = rp_vhu_dialect_find(&dialect, attempt->id);
 	char number[32];
 
 	snprintf(number, sizeof(number), "request %u:", attempt->id);
@@ -74,9 +79,15 @@ try_channel(struct desk *desk, const struct attempt *attempt)
 		CHECK(peer_silent(desk->channel));
 		CHECK(rp_vhu_frontend_notify_map(desk->frontend, 1).address != NULL);
 	}
-	desk_answer_u64(desk, RP_VHU_SET_FEATURES, 0);
 	CHECK(rp_vhu_frontend_set_features(desk->frontend, 0, NULL) == 0);
-	desk_expect(desk, RP_VHU_SET_FEATURES, 0x9);
+}
+
+static void
+start(struct desk *desk, unsigned int queue)
+{
+	const struct rp_vhu_frontend_ring ring = {.num = 256, .kick_fd = desk->kick_fd, .call_fd = desk->call_fd};
+
+	assert_int_equal(rp_vhu_frontend_ring_start(desk->frontend, queue, &ring, NULL), 0);
 }
 
 /* Ring 0 as an aim, and ring 1 with a doorbell that must outlive what aims at 0. */
@@ -86,10 +97,9 @@ prepare_channel(struct desk *desk)
 	if (desk->frontend != NULL && peer_closed(desk->channel))
 		desk_close(desk);
 	if (desk->frontend == NULL) {
-		desk_open(desk, &desk_config);
-		desk_negotiate(desk);
-		desk_ring_start(desk, 0);
-		desk_ring_start(desk, 1);
+		desk_open_profile(desk, profile, true);
+		start(desk, 0);
+		start(desk, 1);
 	}
 	if (rp_vhu_frontend_notify_map(desk->frontend, 1).address == NULL)
 		assert_int_equal(desk_map(desk, 1), 0);
@@ -123,7 +133,7 @@ every_message(struct desk *desk, void (*prepare)(struct desk *), void (*try)(str
 	desk_close(desk);
 	test_leaks_read(&before);
 	for (i = 0; i < ids_count; i++) {
-		sizes_count = hostile_sizes(rp_vhu_msg_find_backend(ids[i]), sizes);
+		sizes_count = hostile_sizes(rp_vhu_dialect_find(&dialect, ids[i]), sizes);
 		for (j = 0; j < sizes_count * HOSTILE_FDS_COUNT * 2; j++, attempt.seed++) {
 			attempt.id = ids[i];
 			attempt.size_bytes = sizes[j / 2 / HOSTILE_FDS_COUNT];
@@ -141,13 +151,17 @@ every_message(struct desk *desk, void (*prepare)(struct desk *), void (*try)(str
 static void
 every_message_on_the_channel(void **state)
 {
-	every_message(*state, prepare_channel, try_channel);
+	for (profile = RP_VHU_PROFILE_STANDARD; profile <= RP_VHU_PROFILE_VFIO2018; profile++) {
+		assert_int_equal(rp_vhu_dialect_init(&dialect, profile, NULL, NULL), 0);
+		every_message(*state, prepare_channel, try_channel);
+	}
 }
 
 /* A backend asks for nothing on the connection itself. */
 static void
 every_message_on_the_connection(void **state)
 {
+	assert_int_equal(rp_vhu_dialect_init(&dialect, RP_VHU_PROFILE_STANDARD, NULL, NULL), 0);
 	every_message(*state, prepare_connection, try_connection);
 }
 
@@ -261,6 +275,128 @@ noise(void **state)
 	test_leaks_assert_none(&before);
 }
 
+/*
+ * A whole life, with everything that a frontend can say; steps fail once the backend is
+ * gone, and whatever the channel brings comes between them.
+ */
+static void
+live(struct desk *desk)
+{
+	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	const struct rp_vhu_region region = {.size_bytes = page_bytes, .fd = desk->area_fd};
+	const struct rp_vhu_frontend_ring ring = {.num = 256, .kick_fd = desk->kick_fd, .call_fd = desk->call_fd};
+	const struct rp_vhu_wire_area area = {0, page_bytes, 0};
+	const struct rp_vhu_wire_vfio_file file = {0, 0};
+	static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
+	uint8_t byte = 0;
+	uint32_t word;
+
+	rp_vhu_frontend_negotiate(desk->frontend, NULL);
+	rp_vhu_frontend_set_features(desk->frontend, 0, NULL);
+	rp_vhu_frontend_set_mem_table(desk->frontend, &region, 1, NULL);
+	rp_vhu_frontend_get_max_mem_slots(desk->frontend, &word, NULL);
+	rp_vhu_frontend_add_mem_reg(desk->frontend, &region, NULL);
+	rp_vhu_frontend_rem_mem_reg(desk->frontend, &region, NULL);
+	rp_vhu_frontend_get_config(desk->frontend, 0, 1, &byte, NULL);
+	rp_vhu_frontend_set_config(desk->frontend, 0, 1, &byte, false, NULL);
+	rp_vhu_frontend_set_mtu(desk->frontend, 1500, NULL);
+	if (desk->channel >= 0) {
+		peer_send(desk->channel, profile == RP_VHU_PROFILE_VFIO2018 ? 3 : 0x5600, 0x9, &file,
+			  profile == RP_VHU_PROFILE_VFIO2018 ? 8 : sizeof(file), &desk->null_fd, 1);
+		rp_vhu_frontend_process(desk->frontend);
+	}
+	rp_vhu_frontend_ring_start(desk->frontend, 0, &ring, NULL);
+	rp_vhu_frontend_ring_err(desk->frontend, 0, desk->call_fd, NULL);
+	rp_vhu_frontend_ring_enable(desk->frontend, 0, true, NULL);
+	rp_vhu_frontend_set_status(desk->frontend, 0xf, NULL);
+	rp_vhu_frontend_get_status(desk->frontend, &byte, NULL);
+	if (desk->channel >= 0) {
+		peer_send(desk->channel, desk->notify_request, 0x9, &area, sizeof(area), &desk->area_fd, 1);
+		rp_vhu_frontend_process(desk->frontend);
+	}
+	rp_vhu_frontend_kick(desk->frontend, 0);
+	rp_vhu_frontend_ring_addr(desk->frontend, 0, &ring, NULL);
+	rp_vhu_frontend_send_rarp(desk->frontend, mac, NULL);
+	rp_vhu_frontend_ring_stop(desk->frontend, 0, &word, NULL);
+	rp_vhu_frontend_ring_start(desk->frontend, 0, &ring, NULL);
+	rp_vhu_frontend_reset_device(desk->frontend, NULL);
+	rp_vhu_frontend_reset_owner(desk->frontend, NULL);
+}
+
+static struct rp_vhu_frontend_config
+config_of_profile(void)
+{
+	struct rp_vhu_frontend_config config = desk_config;
+
+	config.profile = profile;
+	config.protocol_features = UINT64_MAX;
+	return config;
+}
+
+static void
+vanish_at_each_step(struct desk *desk, bool ack)
+{
+	struct rp_vhu_frontend_config config = config_of_profile();
+	uint64_t offer = desk_offer(profile) & ~(ack ? 0 : 1ull << RP_VHU_PF_REPLY_ACK_BIT);
+	struct test_leaks before;
+	unsigned int i, steps;
+
+	desk_yes(desk, &config, offer);
+	live(desk);
+	assert_int_equal(desk->disconnected_count, 0);
+	steps = desk->seen_count;
+	assert_true(steps > 20);
+	desk_close(desk);
+	test_leaks_read(&before);
+	for (i = 1; i <= steps; i++) {
+		desk_yes(desk, &config, offer);
+		pthread_mutex_lock(&desk->lock);
+		desk->vanish_after = i;
+		pthread_mutex_unlock(&desk->lock);
+		live(desk);
+		if (rp_vhu_frontend_process(desk->frontend) != -ENOTCONN || desk->disconnected_count != 1)
+			fail_msg("profile %d, step %u of %u: the end was not noticed", profile, i, steps);
+		assert_null(rp_vhu_frontend_notify_map(desk->frontend, 0).address);
+		assert_null(rp_vhu_frontend_vfio_file(desk->frontend, 0));
+		desk_close(desk);
+		test_leaks_assert_none(&before);
+	}
+}
+
+/* The steps are counted, not picked. */
+static void
+gone_at_every_single_step(void **state)
+{
+	for (profile = RP_VHU_PROFILE_STANDARD; profile <= RP_VHU_PROFILE_VFIO2018; profile++) {
+		vanish_at_each_step(*state, true);
+		vanish_at_each_step(*state, false);
+	}
+}
+
+/* A message that comes one byte at a time is one message, and so are its descriptors. */
+static void
+one_byte_at_a_time(void **state)
+{
+	struct desk *desk = *state;
+	uint8_t bytes[12 + 24] = {0, 0, 0, 0, 9, 0, 0, 0, 24};
+	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	size_t i;
+
+	for (profile = RP_VHU_PROFILE_STANDARD; profile <= RP_VHU_PROFILE_VFIO2018; profile++) {
+		desk_open_profile(desk, profile, true);
+		start(desk, 0);
+		memcpy(bytes, &desk->notify_request, 4);
+		memcpy(bytes + 12 + 8, &page_bytes, 8);
+		for (i = 0; i < sizeof(bytes); i++) {
+			assert_null(rp_vhu_frontend_notify_map(desk->frontend, 0).address);
+			assert_true(peer_send_bytes(desk->channel, bytes + i, 1, &desk->area_fd, i == 0));
+			assert_int_equal(rp_vhu_frontend_process(desk->frontend), 0);
+		}
+		assert_non_null(rp_vhu_frontend_notify_map(desk->frontend, 0).address);
+		assert_int_equal(peer_drain(desk->channel), 1);
+	}
+}
+
 int
 main(void)
 {
@@ -272,6 +408,8 @@ main(void)
 		WITH_DESK(a_backend_that_reads_late),
 		WITH_DESK(half_a_message_and_gone),
 		WITH_DESK(noise),
+		WITH_DESK(gone_at_every_single_step),
+		WITH_DESK(one_byte_at_a_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
