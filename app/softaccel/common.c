@@ -141,6 +141,8 @@ set_device_status(struct softaccel_function *function, uint32_t value)
 	}
 	/* 2.1.1: bits are only added. */
 	function->status |= added;
+	for (number = 0; (added & VIRTIO_CONFIG_S_FEATURES_OK) != 0 && number < function->queues_count; number++)
+		sa_queue_negotiated(function, number);
 	if ((added & VIRTIO_CONFIG_S_DRIVER_OK) == 0)
 		return;
 	for (number = 0; number < function->queues_count; number++) {

@@ -10,9 +10,9 @@
 #define FEATURES                                                                                                       \
 	(SA_FEATURE(VIRTIO_F_VERSION_1) | SA_FEATURE(VIRTIO_F_ACCESS_PLATFORM) | SA_FEATURE(VIRTIO_F_ORDER_PLATFORM) | \
 	 SA_FEATURE(VIRTIO_F_RING_RESET) | SA_FEATURE(VIRTIO_RING_F_EVENT_IDX) |                                       \
-	 SA_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | SA_FEATURE(VIRTIO_NET_F_CSUM) |                                     \
-	 SA_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | SA_FEATURE(VIRTIO_NET_F_MAC) | SA_FEATURE(VIRTIO_NET_F_MRG_RXBUF) |     \
-	 SA_FEATURE(VIRTIO_NET_F_STATUS))
+	 SA_FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | SA_FEATURE(VIRTIO_F_RING_PACKED) | SA_FEATURE(VIRTIO_F_IN_ORDER) |  \
+	 SA_FEATURE(VIRTIO_NET_F_CSUM) | SA_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | SA_FEATURE(VIRTIO_NET_F_MAC) |          \
+	 SA_FEATURE(VIRTIO_NET_F_MRG_RXBUF) | SA_FEATURE(VIRTIO_NET_F_STATUS))
 
 void
 sa_device_event(const struct softaccel_function *function, const char *format, ...)
@@ -38,6 +38,7 @@ sa_device_reset(struct softaccel_function *function)
 	if (function->status != 0)
 		sa_device_event(function, "reset");
 	/* Before the queues, so that each is not said to be reset by itself. */
+	function->driver_features = 0;
 	for (number = 0; number < function->queues_count; number++) {
 		sa_queue_forgive(function, number);
 		function->queues[number].enabled = false;
@@ -46,7 +47,6 @@ sa_device_reset(struct softaccel_function *function)
 	sa_doorbells_clear(&function->doorbells);
 	function->status = 0;
 	function->isr = 0;
-	function->driver_features = 0;
 	function->device_feature_select = 0;
 	function->driver_feature_select = 0;
 	function->queue_select = 0;
@@ -221,6 +221,18 @@ make_reader(struct softaccel_function *function)
 	return 0;
 }
 
+static uint64_t
+features_of(const struct softaccel_function_config *config)
+{
+	uint64_t features = FEATURES;
+
+	if (config->packed_off)
+		features &= ~SA_FEATURE(VIRTIO_F_RING_PACKED);
+	if (config->in_order_off)
+		features &= ~SA_FEATURE(VIRTIO_F_IN_ORDER);
+	return features;
+}
+
 int
 sa_device_create(struct sa_datapath *path, const struct softaccel_function_config *config, unsigned int number,
 		 const struct softaccel_ops *ops, void *ctx, struct softaccel_function **ret_function,
@@ -239,7 +251,7 @@ sa_device_create(struct sa_datapath *path, const struct softaccel_function_confi
 	function->ops_ctx = ctx;
 	function->queues_count = (uint16_t)(2 * config->queue_pairs);
 	function->queue_size_max = config->queue_size;
-	function->features = FEATURES;
+	function->features = features_of(config);
 	function->msix_config = SA_NO_VECTOR;
 	function->doorbells.fd = -1;
 	memcpy(function->mac, config->mac, sizeof(function->mac));
@@ -278,6 +290,8 @@ sa_device_destroy(struct softaccel_function *function)
 	}
 	function->server = rp_vfu_server_destroy(function->server);
 	sa_doorbells_fini(&function->doorbells);
+	for (number = 0; function->queues != NULL && number < function->queues_count; number++)
+		sa_queue_fini(function, number);
 	free(function->call_fds);
 	free(function->queues);
 	free(function->socket_path);

@@ -22,6 +22,8 @@ const char options_usage[] =
 	"                mac=XX:...:XX     (default: a random local one)\n"
 	"                group=NAME        functions of one group are one switch port\n"
 	"                doorbell=MODE     page (default), shared or none\n"
+	"                packed=on|off     offer packed rings (default on)\n"
+	"                in_order=on|off   offer to use rings in order (default on)\n"
 	"  --uplink    an ethdev of DPDK, by its device name (net_tap0)\n"
 	"  --help      show this\n";
 
@@ -113,6 +115,27 @@ set_doorbell(struct softaccel_function_config *config, const char *value)
 	return -EINVAL;
 }
 
+static int
+set_switch(bool *ret_off, const char *value)
+{
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+		return -EINVAL;
+	*ret_off = strcmp(value, "off") == 0;
+	return 0;
+}
+
+static int
+set_packed(struct softaccel_function_config *config, const char *value)
+{
+	return set_switch(&config->packed_off, value);
+}
+
+static int
+set_in_order(struct softaccel_function_config *config, const char *value)
+{
+	return set_switch(&config->in_order_off, value);
+}
+
 /* clang-format off */
 static const struct {
 	const char *name;
@@ -125,6 +148,8 @@ static const struct {
 	{ "mac",         "a unicast address such as 52:54:00:00:00:01",    set_mac },
 	{ "group",       "a name of 1 to 31 characters",                   set_group },
 	{ "doorbell",    "page, shared or none",                           set_doorbell },
+	{ "packed",      "on or off",                                      set_packed },
+	{ "in_order",    "on or off",                                      set_in_order },
 };
 /* clang-format on */
 
@@ -140,7 +165,7 @@ set_key(struct softaccel_function_config *config, const struct rte_kvargs_pair *
 	if (i == RTE_DIM(keys))
 		return rp_wire_why_set(why, -EINVAL,
 				       "--function: unknown key '%s', expected one of socket, queue_pairs, "
-				       "queue_size, mac, group, doorbell",
+				       "queue_size, mac, group, doorbell, packed, in_order",
 				       pair->key);
 	if ((*seen_mask & 1u << i) != 0)
 		return rp_wire_why_set(why, -EINVAL, "--function: %s: given twice, expected once", pair->key);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sa_device.h"
@@ -20,6 +22,19 @@ sa_queue_init(struct softaccel_function *function, unsigned int number, uint32_t
 	sa_queue_reset(function, number);
 }
 
+void
+sa_queue_fini(struct softaccel_function *function, unsigned int number)
+{
+	free(function->queues[number].notes);
+	function->queues[number].notes = NULL;
+}
+
+void
+sa_queue_negotiated(struct softaccel_function *function, unsigned int number)
+{
+	function->queues[number].position = rp_vring_position_fresh(function->driver_features);
+}
+
 static int
 call_fd_of(const struct softaccel_function *function, const struct sa_queue *queue)
 {
@@ -34,7 +49,22 @@ has_feature(const struct softaccel_function *function, unsigned int bit)
 	return (function->driver_features & SA_FEATURE(bit)) != 0;
 }
 
-/* With the gate closed. @return 0, or -EBADMSG with the reason. */
+/* A ring that needs them keeps them for as long as the function lives: what was lent is not moved. */
+static int
+lend_notes(const struct softaccel_function *function, struct sa_queue *queue, struct rp_vring_layout *layout,
+	   struct rp_wire_why *why)
+{
+	if (!rp_vring_dev_needs_notes(layout->features))
+		return 0;
+	if (queue->notes == NULL)
+		queue->notes = calloc(function->queue_size_max, sizeof(*queue->notes));
+	if (queue->notes == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory for a ring of %u entries", function->queue_size_max);
+	layout->notes = queue->notes;
+	return 0;
+}
+
+/* With the gate closed. @return 0, -ENOMEM or -EBADMSG with the reason. */
 static int
 take_ring(struct softaccel_function *function, struct sa_queue *queue, struct rp_wire_why *why)
 {
@@ -46,10 +76,12 @@ take_ring(struct softaccel_function *function, struct sa_queue *queue, struct rp
 		.features = function->driver_features,
 	};
 	struct sa_ring *ring = &queue->ring;
-	int rc;
+	int rc = lend_notes(function, queue, &layout, why);
 
+	if (rc < 0)
+		return rc;
 	rp_dma_reader_online(function->reader);
-	rc = rp_vring_dev_init(&ring->vring, &layout, queue->index, function->reader, why);
+	rc = rp_vring_dev_init(&ring->vring, &layout, queue->position, function->reader, why);
 	rp_dma_reader_offline(function->reader);
 	if (rc < 0)
 		return rc;
@@ -60,7 +92,7 @@ take_ring(struct softaccel_function *function, struct sa_queue *queue, struct rp
 	ring->awake = false;
 	ring->interrupt_owed = false;
 	ring->unpublished_count = 0;
-	ring->position = queue->index;
+	ring->position = queue->position;
 	return 0;
 }
 
@@ -91,7 +123,7 @@ detach(struct softaccel_function *function, struct sa_queue *queue)
 	sa_gate_close(&function->path->gate);
 	sa_datapath_ring_remove(function->path, &queue->ring);
 	rp_dma_reader_online(function->reader);
-	queue->index = sa_ring_release(&queue->ring);
+	queue->position = sa_ring_release(&queue->ring);
 	rp_dma_reader_offline(function->reader);
 	queue->attached = false;
 	if (queue->ring.state == SOFTACCEL_QUEUE_RUNNING)
@@ -121,7 +153,7 @@ sa_queue_update(struct softaccel_function *function, unsigned int number, struct
 	}
 	rc = attach(function, queue, why);
 	if (rc == 0)
-		sa_device_event(function, "queue %u: started at index %u", number, queue->index);
+		sa_device_event(function, "queue %u: started at position 0x%x", number, queue->position);
 	return rc;
 }
 
@@ -170,7 +202,7 @@ sa_queue_stop(struct softaccel_function *function, unsigned int number)
 	if (!queue->enabled)
 		return;
 	let_go(function, queue);
-	sa_device_event(function, "queue %u: stopped at index %u", number, queue->index);
+	sa_device_event(function, "queue %u: stopped at position 0x%x", number, queue->position);
 }
 
 void
@@ -182,7 +214,7 @@ sa_queue_reset(struct softaccel_function *function, unsigned int number)
 	let_go(function, queue);
 	queue->size = function->queue_size_max;
 	queue->msix_vector = SA_NO_VECTOR;
-	queue->index = 0;
+	queue->position = rp_vring_position_fresh(function->driver_features);
 	queue->desc_iova = 0;
 	queue->avail_iova = 0;
 	queue->used_iova = 0;
@@ -208,7 +240,7 @@ sa_queue_notice(struct softaccel_function *function, unsigned int number)
 	if (!queue->attached || sa_ring_state(&queue->ring) != SOFTACCEL_QUEUE_BROKEN)
 		return;
 	detach(function, queue);
-	sa_device_event(function, "queue %u: broken at index %u: %s", number, queue->index,
+	sa_device_event(function, "queue %u: broken at position 0x%x: %s", number, queue->position,
 			rp_vring_dev_why(&queue->ring.vring));
 }
 

@@ -100,7 +100,7 @@ sa_ring_flush(struct sa_ring *ring)
 		return;
 	}
 	ring->unpublished_count = 0;
-	__atomic_store_n(&ring->position, (uint16_t)rp_vring_dev_position(&ring->vring), __ATOMIC_RELAXED);
+	__atomic_store_n(&ring->position, rp_vring_dev_position(&ring->vring), __ATOMIC_RELAXED);
 	wanted = rp_vring_dev_needs_interrupt(&ring->vring);
 	if (wanted < 0)
 		sa_ring_break(ring);
@@ -116,12 +116,12 @@ sa_ring_set_call(struct sa_ring *ring, int call_fd)
 		interrupt(ring);
 }
 
-uint16_t
+uint32_t
 sa_ring_release(struct sa_ring *ring)
 {
 	if (ring->state == SOFTACCEL_QUEUE_RUNNING)
 		rp_vring_dev_set_notify(&ring->vring, true);
 	ring->awake = false;
 	/* A broken ring may hold entries that were taken and never given back: the next owner does them again. */
-	return (uint16_t)rp_vring_dev_position_used(&ring->vring);
+	return rp_vring_dev_position_used(&ring->vring);
 }

@@ -57,6 +57,9 @@
 #define SA_NO_VECTOR 0xffffu
 
 #define SA_FEATURE(bit) (1ull << (bit))
+#ifndef VIRTIO_F_IN_ORDER
+#define VIRTIO_F_IN_ORDER 35
+#endif
 #ifndef VIRTIO_F_ORDER_PLATFORM
 #define VIRTIO_F_ORDER_PLATFORM 36
 #endif
@@ -68,13 +71,14 @@ struct sa_queue {
 	/* Registers. */
 	uint16_t size;
 	uint16_t msix_vector;
-	uint16_t index; /* where to start; while enabled it is the ring's */
+	uint32_t position; /* where to start (rp_vring_position.h); while enabled it is the ring's */
 	bool enabled;
 	uint64_t desc_iova;
 	uint64_t avail_iova;
 	uint64_t used_iova;
 
 	bool attached; /* the data path has the ring */
+	struct rp_vring_note *notes; /* for queue_size_max entries; NULL until a ring needs them */
 	struct sa_ring ring;
 };
 
@@ -156,9 +160,12 @@ void sa_vendor_write(struct softaccel_function *function, uint32_t at, uint32_t 
 
 /* queue.c */
 void sa_queue_init(struct softaccel_function *function, unsigned int number, uint32_t order);
+void sa_queue_fini(struct softaccel_function *function, unsigned int number);
+/** FEATURES_OK: what a fresh ring's position is has been settled. */
+void sa_queue_negotiated(struct softaccel_function *function, unsigned int number);
 /** queue_enable = 1: judge the ring, and serve it as soon as may be. */
 void sa_queue_enable(struct softaccel_function *function, unsigned int number);
-/** Let go of the ring; its position is in `index` then. */
+/** Let go of the ring; its position is in `position` then. */
 void sa_queue_stop(struct softaccel_function *function, unsigned int number);
 /** As stop, and the registers too. */
 void sa_queue_reset(struct softaccel_function *function, unsigned int number);

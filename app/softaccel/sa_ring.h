@@ -39,7 +39,7 @@ struct sa_ring {
 	bool dirty; /* is in the list of rings to flush */
 	bool interrupt_owed; /* the driver wanted one while no eventfd was attached */
 	uint16_t unpublished_count; /* taken and filled, but not published */
-	uint16_t position; /* atomic: the next entry to take, as of the last flush */
+	uint32_t position; /* atomic: where the ring stood at the last flush */
 	uint32_t *doorbell;
 	int kick_fd; /* borrowed */
 	int call_fd; /* borrowed; -1: none */
@@ -114,7 +114,7 @@ void sa_ring_break(struct sa_ring *ring);
 /** Fall asleep, having asked for a kick. @return false: something came meanwhile, still awake. */
 bool sa_ring_try_sleep(struct sa_ring *ring);
 
-/** Leave the ring as its next owner expects it: notifications wanted. @return the next entry to take. */
-uint16_t sa_ring_release(struct sa_ring *ring);
+/** Leave the ring as its next owner expects it: notifications wanted. @return where it goes on. */
+uint32_t sa_ring_release(struct sa_ring *ring);
 
 #endif

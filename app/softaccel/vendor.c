@@ -34,10 +34,11 @@ static void
 queue_image(const struct sa_queue *queue, struct rp_accel_vendor_queue *ret_image)
 {
 	const struct softaccel_queue_counters *counters = &queue->ring.counters;
-	uint16_t index = queue->attached ? __atomic_load_n(&queue->ring.position, __ATOMIC_RELAXED) : queue->index;
+	uint32_t position =
+		queue->attached ? __atomic_load_n(&queue->ring.position, __ATOMIC_RELAXED) : queue->position;
 
 	*ret_image = (struct rp_accel_vendor_queue){
-		.index = htole32(index),
+		.position = htole32(position),
 		.control = htole32(control_of(queue)),
 		.direct_kicks = count_of(&counters->direct_kicks),
 		.eventfd_kicks = count_of(&counters->eventfd_kicks),
@@ -96,8 +97,9 @@ sa_vendor_write(struct softaccel_function *function, uint32_t at, uint32_t count
 	value = le32toh(value);
 	number = (at - HEADER_BYTES) / QUEUE_BYTES;
 	field = (at - HEADER_BYTES) % QUEUE_BYTES;
-	if (field == offsetof(struct rp_accel_vendor_queue, index) && !function->queues[number].enabled)
-		function->queues[number].index = (uint16_t)value;
+	/* Judged with the ring, at queue_enable. */
+	if (field == offsetof(struct rp_accel_vendor_queue, position) && !function->queues[number].enabled)
+		function->queues[number].position = value;
 	else if (field == offsetof(struct rp_accel_vendor_queue, control) && value == RP_ACCEL_VENDOR_STOP)
 		sa_queue_stop(function, number);
 }

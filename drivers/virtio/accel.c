@@ -104,14 +104,14 @@ accel_queue_start(void *priv, unsigned int queue, const struct rp_accel_queue_co
 }
 
 static int
-accel_queue_stop(void *priv, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
+accel_queue_stop(void *priv, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why)
 {
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
 	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
-		rc = vdrv_queue_stop(device, queue, ret_index, words);
+		rc = vdrv_queue_stop(device, queue, ret_position, words);
 	return vdrv_judge(device, rc, words);
 }
 

@@ -21,8 +21,8 @@ struct feature {
 
 /*
  * virtio 1.2, 5.1.3 and 6. Withheld are the control queue and all that is set
- * through it (it never leaves the VMM), ring layouts that we cannot move yet, what
- * changes the doorbell's value, and what concerns the device's owner.
+ * through it (it never leaves the VMM), what changes the doorbell's value, and what
+ * concerns the device's owner.
  */
 /* clang-format off */
 static const struct feature features[] = {
@@ -52,7 +52,7 @@ static const struct feature features[] = {
 	{29, OFFERED,  "EVENT_IDX"},
 	{32, OFFERED,  "VERSION_1"},
 	{33, OURS,     "ACCESS_PLATFORM"},
-	{34, WITHHELD, "RING_PACKED"},
+	{34, OFFERED,  "RING_PACKED"},
 	{35, OFFERED,  "IN_ORDER"},
 	{36, OURS,     "ORDER_PLATFORM"},
 	{37, WITHHELD, "SR_IOV"},
@@ -78,6 +78,7 @@ static const struct feature features[] = {
 
 #define FEATURES_COUNT (sizeof(features) / sizeof(features[0]))
 #define VERSION_1_BIT 32u
+#define RING_PACKED_BIT 34u
 
 static uint64_t
 mask_of(enum use use)
@@ -106,6 +107,12 @@ bool
 vdrv_feature(uint64_t mask, unsigned int bit)
 {
 	return (mask >> bit & 1) != 0;
+}
+
+bool
+vdrv_is_packed(const struct virtio_device *device)
+{
+	return vdrv_feature(device->guest_features, RING_PACKED_BIT);
 }
 
 uint64_t

@@ -28,6 +28,36 @@ set_and_verify(const struct virtio_device *device, uint64_t offset_bytes, uint64
 	return 0;
 }
 
+/* 2.7 and 2.8 */
+static int
+check_ring(const struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
+	   struct rp_wire_why *why)
+{
+	bool packed = vdrv_is_packed(device);
+	unsigned int avail_alignment_bytes = packed ? 4 : 2;
+	struct rp_wire_why words = {0};
+
+	if (config->num == 0 || config->num > device->queues[queue].size_max ||
+	    (!packed && !virtio_is_power_of_two(config->num)))
+		return rp_wire_why_set(why, -EINVAL, "queue %u: size: %u, expected %s up to %u", queue, config->num,
+				       packed ? "1" : "a power of two", device->queues[queue].size_max);
+	if (config->desc_iova % 16 != 0 || config->avail_iova % avail_alignment_bytes != 0 ||
+	    config->used_iova % 4 != 0)
+		return rp_wire_why_set(why, -EINVAL,
+				       "queue %u: ring: desc 0x%" PRIx64 ", avail 0x%" PRIx64 ", used 0x%" PRIx64
+				       ": expected multiples of 16, %u and 4",
+				       queue, config->desc_iova, config->avail_iova, config->used_iova,
+				       avail_alignment_bytes);
+	if (rp_vring_position_check(device->guest_features, config->num, config->position, &words) < 0)
+		return rp_wire_why_set(why, -EINVAL, "queue %u: %.140s", queue, words.text);
+	if (config->position != rp_vring_position_fresh(device->guest_features) &&
+	    !vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "queue %u: position: 0x%x: the device starts fresh rings only (class B)", queue,
+				       config->position);
+	return 0;
+}
+
 static int
 check_config(const struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
 	     struct rp_wire_why *why)
@@ -38,20 +68,7 @@ check_config(const struct virtio_device *device, unsigned int queue, const struc
 		return rp_wire_why_set(why, -EINVAL, "queue %u: features are not negotiated", queue);
 	if (device->queues[queue].running)
 		return rp_wire_why_set(why, -EBUSY, "queue %u: is running", queue);
-	if (!virtio_is_power_of_two(config->num) || config->num > device->queues[queue].size_max)
-		return rp_wire_why_set(why, -EINVAL, "queue %u: size: %u, expected a power of two up to %u", queue,
-				       config->num, device->queues[queue].size_max);
-	/* 2.7 */
-	if (config->desc_iova % 16 != 0 || config->avail_iova % 2 != 0 || config->used_iova % 4 != 0)
-		return rp_wire_why_set(why, -EINVAL,
-				       "queue %u: ring: desc 0x%" PRIx64 ", avail 0x%" PRIx64 ", used 0x%" PRIx64
-				       ": expected multiples of 16, 2 and 4",
-				       queue, config->desc_iova, config->avail_iova, config->used_iova);
-	if (config->index != 0 && !vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
-		return rp_wire_why_set(why, -ENOTSUP,
-				       "queue %u: index: %u: the device starts rings at index 0 only (class B)", queue,
-				       config->index);
-	return 0;
+	return check_ring(device, queue, config, why);
 }
 
 /* 4.1.3.1: 64-bit fields as two 32-bit accesses */
@@ -87,7 +104,7 @@ program(const struct virtio_device *device, unsigned int queue, const struct rp_
 	if (rc == 0)
 		rc = set_address(device, COMMON_QUEUE_DEVICE, config->used_iova, why);
 	if (rc == 0 && vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
-		rc = vdrv_vendor_set_index(device, queue, config->index, why);
+		rc = vdrv_vendor_set_position(device, queue, config->position, why);
 	return rc < 0 ? rc : set_and_verify(device, COMMON_QUEUE_ENABLE, 1, "queue_enable", queue, why);
 }
 
@@ -119,6 +136,7 @@ vdrv_queue_start(struct virtio_device *device, unsigned int queue, const struct 
 		return rc;
 	}
 	device->queues[queue].running = true;
+	device->queues[queue].size = config->num;
 	rc = vdrv_set_driver_ok(device, why);
 	return rc < 0 ? rc : vdrv_status_check(device, why);
 }
@@ -159,23 +177,23 @@ stop_by_device_reset(struct virtio_device *device, unsigned int queue, struct rp
 }
 
 static int
-stop(struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
+stop(struct virtio_device *device, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why)
 {
 	if (vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
-		return vdrv_vendor_stop(device, queue, ret_index, why);
+		return vdrv_vendor_stop(device, queue, ret_position, why);
 	if (vdrv_feature(device->own_features, RING_RESET_BIT))
 		return stop_by_queue_reset(device, queue, why);
 	return stop_by_device_reset(device, queue, why);
 }
 
 int
-vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
+vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why)
 {
 	int rc;
 
 	if (queue >= device->queues_count || !device->queues[queue].running)
 		return rp_wire_why_set(why, -EINVAL, "queue %u: is not running", queue);
-	rc = stop(device, queue, ret_index, why);
+	rc = stop(device, queue, ret_position, why);
 	if (rc != 0)
 		return rc;
 	device->queues[queue].running = false;

@@ -7,6 +7,7 @@
 
 #define CTRL_VQ_BIT 17u
 #define MQ_BIT 22u
+#define RING_PACKED_BIT 34u
 #define RING_RESET_BIT 40u
 
 /*
@@ -48,7 +49,9 @@ open_size(struct virtio_device *device, unsigned int queue, struct rp_wire_why *
 
 	if (rc < 0)
 		return rc;
-	if (!virtio_is_power_of_two(size) || size > VIRTIO_QUEUE_SIZE_LIMIT)
+	/* 2.8.10: only packed rings can have another size. */
+	if (size == 0 || size > VIRTIO_QUEUE_SIZE_LIMIT ||
+	    (!virtio_is_power_of_two(size) && !vdrv_feature(device->device_features, RING_PACKED_BIT)))
 		return rp_wire_why_set(why, -EBADMSG,
 				       "queue %u: queue_size: %" PRIu64 ", expected a power of two up to %u", queue,
 				       size, VIRTIO_QUEUE_SIZE_LIMIT);

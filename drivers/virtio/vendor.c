@@ -83,42 +83,46 @@ vdrv_vendor_has(const struct virtio_device *device, uint32_t flag_mask)
 }
 
 int
-vdrv_vendor_set_index(const struct virtio_device *device, unsigned int queue, uint16_t index, struct rp_wire_why *why)
+vdrv_vendor_set_position(const struct virtio_device *device, unsigned int queue, uint32_t position,
+			 struct rp_wire_why *why)
 {
-	uint64_t at = queue_register(device, queue, QUEUE(index));
+	uint64_t at = queue_register(device, queue, QUEUE(position));
 	uint64_t back;
-	int rc = vdrv_write(device, VIRTIO_VENDOR, at, 4, index, why);
+	int rc = vdrv_write(device, VIRTIO_VENDOR, at, 4, position, why);
 
 	if (rc == 0)
 		rc = vdrv_read(device, VIRTIO_VENDOR, at, 4, &back, why);
 	if (rc != 0)
 		return rc;
-	if (back != index)
-		return rp_wire_why_set(why, -EIO, "ring state: queue %u: index: reads %" PRIu64 " after %u was written",
-				       queue, back, index);
+	if (back != position)
+		return rp_wire_why_set(why, -EIO,
+				       "ring state: queue %u: position: reads 0x%" PRIx64 " after 0x%x was written",
+				       queue, back, position);
 	return 0;
 }
 
 int
-vdrv_vendor_stop(const struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why)
+vdrv_vendor_stop(const struct virtio_device *device, unsigned int queue, uint32_t *ret_position,
+		 struct rp_wire_why *why)
 {
 	uint64_t control_at = queue_register(device, queue, QUEUE(control));
-	uint64_t state, index;
+	struct rp_wire_why words = {0};
+	uint64_t state, position;
 	int rc = vdrv_write(device, VIRTIO_VENDOR, control_at, 4, RP_ACCEL_VENDOR_STOP, why);
 
 	if (rc == 0)
 		rc = vdrv_read(device, VIRTIO_VENDOR, control_at, 4, &state, why);
 	if (rc == 0)
-		rc = vdrv_read(device, VIRTIO_VENDOR, queue_register(device, queue, QUEUE(index)), 4, &index, why);
+		rc = vdrv_read(device, VIRTIO_VENDOR, queue_register(device, queue, QUEUE(position)), 4, &position,
+			       why);
 	if (rc != 0)
 		return rc;
 	if (state != RP_ACCEL_VENDOR_STOPPED)
 		return rp_wire_why_set(why, -EIO, "ring state: queue %u: control: reads %" PRIu64 " after a stop",
 				       queue, state);
-	if (index > UINT16_MAX)
-		return rp_wire_why_set(why, -EIO, "ring state: queue %u: index: 0x%" PRIx64 ", expected 16 bits", queue,
-				       index);
-	*ret_index = (uint16_t)index;
+	if (rp_vring_position_check(device->guest_features, device->queues[queue].size, (uint32_t)position, &words) < 0)
+		return rp_wire_why_set(why, -EIO, "ring state: queue %u: %.140s", queue, words.text);
+	*ret_position = (uint32_t)position;
 	return 0;
 }
 

@@ -24,6 +24,7 @@
 #include <stddef.h>
 
 #include "rp_virtio.h"
+#include "rp_vring_position.h"
 
 enum virtio_structure {
 	VIRTIO_COMMON,
@@ -65,6 +66,7 @@ enum virtio_kick_path {
 
 struct virtio_queue {
 	uint16_t size_max;
+	uint16_t size; /* of the ring that runs */
 	bool running;
 	enum virtio_kick_path kick_path;
 	int kick_fd; /* owned; with VIRTIO_KICK_EVENTFD */
@@ -149,6 +151,8 @@ uint64_t vdrv_features_own(uint64_t device_features, bool has_ring_state);
 void vdrv_features_names(uint64_t features, char *ret_text, size_t size);
 int vdrv_features_check(uint64_t device_features, uint64_t guest_features, struct rp_wire_why *why);
 bool vdrv_feature(uint64_t features, unsigned int bit);
+/* Whether rings are packed, as negotiated. */
+bool vdrv_is_packed(const struct virtio_device *device);
 
 /* handshake.c */
 /* Bus master and memory decoding, which a reset of the bus takes away. */
@@ -166,9 +170,9 @@ int vdrv_status_check(const struct virtio_device *device, struct rp_wire_why *wh
 /* vendor.c */
 int vdrv_vendor_open(struct virtio_device *device, struct rp_wire_why *why);
 bool vdrv_vendor_has(const struct virtio_device *device, uint32_t flag_mask);
-int vdrv_vendor_set_index(const struct virtio_device *device, unsigned int queue, uint16_t index,
-			  struct rp_wire_why *why);
-int vdrv_vendor_stop(const struct virtio_device *device, unsigned int queue, uint16_t *ret_index,
+int vdrv_vendor_set_position(const struct virtio_device *device, unsigned int queue, uint32_t position,
+			     struct rp_wire_why *why);
+int vdrv_vendor_stop(const struct virtio_device *device, unsigned int queue, uint32_t *ret_position,
 		     struct rp_wire_why *why);
 int vdrv_vendor_counters(const struct virtio_device *device, unsigned int queue,
 			 struct rp_accel_queue_counters *ret_counters, struct rp_wire_why *why);
@@ -179,7 +183,7 @@ int vdrv_queues_open(struct virtio_device *device, struct rp_wire_why *why);
 /* queue.c */
 int vdrv_queue_start(struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
 		     struct rp_wire_why *why);
-int vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why);
+int vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why);
 int vdrv_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why);
 
 /* doorbell.c */

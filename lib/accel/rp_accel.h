@@ -23,8 +23,8 @@
 
 /** Who can take a ring over, and from where (doc/protocol). */
 enum rp_accel_class {
-	RP_ACCEL_CLASS_A, /**< the ring index can be read and set per queue */
-	RP_ACCEL_CLASS_B, /**< a queue can be stopped, but always starts at index 0, and where it stopped is not told */
+	RP_ACCEL_CLASS_A, /**< the ring's position can be read and set per queue */
+	RP_ACCEL_CLASS_B, /**< a queue can be stopped, but starts fresh rings only, and where it stopped is not told */
 	RP_ACCEL_CLASS_C, /**< state moves device-wide only */
 };
 
@@ -49,11 +49,12 @@ struct rp_accel_info {
 
 /** A ring to serve. */
 struct rp_accel_queue_config {
-	uint16_t num; /**< entries, a power of two */
-	uint16_t index; /**< where to go on (split); class B takes 0 only */
+	uint16_t num; /**< entries; of a split ring a power of two */
+	/** Where to go on, as rp_vring_position.h encodes it; class B takes rp_vring_position_fresh() only. */
+	uint32_t position;
 	uint64_t desc_iova;
-	uint64_t avail_iova;
-	uint64_t used_iova;
+	uint64_t avail_iova; /**< split: available ring; packed: driver event suppression */
+	uint64_t used_iova; /**< split: used ring; packed: device event suppression */
 	int call_fd; /**< borrowed: the guest's own eventfd; -1: none, the guest polls */
 };
 
@@ -109,22 +110,24 @@ struct rp_accel_ops {
 	int (*dma_unmap)(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
 	/**
 	 * Serve a ring. The call eventfd itself goes to the device.
-	 * @return 0, -EBUSY (running), -ENOTSUP (class B and index not 0, or the device
-	 *         refuses the size, the vector or the ring), -EINVAL (no such queue, not
-	 *         negotiated, a size or address that cannot be), -ENOTCONN, -ETIMEDOUT, -EIO.
+	 * @return 0, -EBUSY (running), -ENOTSUP (class B and not a fresh ring, or the
+	 *         device refuses the size, the vector or the ring), -EINVAL (no such queue, not
+	 *         negotiated, a size, position or address that cannot be), -ENOTCONN, -ETIMEDOUT, -EIO.
 	 */
 	int (*queue_start)(void *priv, unsigned int queue, const struct rp_accel_queue_config *config,
 			   struct rp_wire_why *why);
 	/**
 	 * Drain and stop; bounded in time. On return of 0 the ring is let go of.
-	 * @param ret_index class A: where another may go on. Class B does not know and
-	 *        leaves it alone: go on from the used index.
+	 * @param ret_position class A: where another may go on (rp_vring_position.h). Class B
+	 *        does not know and leaves it alone: a split ring goes on from its used index,
+	 *        a packed one, whose position is nowhere in memory, not at all. Who wants to
+	 *        keep such a ring does not stop it.
 	 * @return 0, -EINVAL (not running), -ENOTSUP (class B: this device cannot stop
 	 *         one queue while others run; it still runs, reset stops all of them), or
 	 *         -ENOTCONN, -ETIMEDOUT, -EIO: no proof, the ring may still be written
 	 *         until is_quiet says otherwise.
 	 */
-	int (*queue_stop)(void *priv, unsigned int queue, uint16_t *ret_index, struct rp_wire_why *why);
+	int (*queue_stop)(void *priv, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why);
 	/**
 	 * Re-arm the one vector of a running queue.
 	 * @param call_fd borrowed, -1: none.

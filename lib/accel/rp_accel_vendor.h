@@ -9,17 +9,20 @@
  * @file
  * The ring state capability: a virtio vendor data capability
  * (VIRTIO_PCI_CAP_VENDOR_CFG, virtio 1.2, 4.1.4.9) by which a device lets its
- * driver stop one queue, read the ring index and start it elsewhere (capability
+ * driver stop one queue, read the ring's position and start it elsewhere (capability
  * class A), and by which it shows its counters. All fields little-endian.
  *
  * The capability points at a register block in a BAR: a header, then one entry
  * per queue, `stride_bytes` apart. Registers are accessed with their own width.
  *
  * Stopping: write RP_ACCEL_VENDOR_STOP to `control`. The write completes when
- * the queue is drained and its ring will be touched no more; `index` then is the
- * next available entry. queue_enable reads 0 from then on. Starting: program the
- * queue as usual, write `index`, then queue_enable = 1. A device reset, or
- * queue_reset, sets `index` to 0.
+ * the queue is drained and its ring will be touched no more; `position` then is
+ * where the ring goes on. queue_enable reads 0 from then on. Starting: program the
+ * queue as usual, write `position`, then queue_enable = 1. A device reset sets it to
+ * 0; FEATURES_OK and queue_reset set it to a fresh ring's: 0, or 0x80008000 when
+ * VIRTIO_F_RING_PACKED was accepted.
+ *
+ * A position is encoded as in vhost-user's GET_VRING_BASE (rp_vring_position.h).
  *
  * Threads: constant data; any thread.
  */
@@ -29,7 +32,7 @@
 #define RP_ACCEL_VENDOR_MAGIC 0x53525052u /**< "RPRS" */
 #define RP_ACCEL_VENDOR_VERSION 1u
 
-#define RP_ACCEL_VENDOR_RING_STATE_MASK 0x1u /**< flags: stop, index read and write work */
+#define RP_ACCEL_VENDOR_RING_STATE_MASK 0x1u /**< flags: stop, position read and write work */
 #define RP_ACCEL_VENDOR_NOTIFY_ADDRESS_MASK 0x2u /**< flags: doorbells are decoded by address */
 #define RP_ACCEL_VENDOR_COUNTERS_MASK 0x4u /**< flags: counters are maintained */
 
@@ -62,7 +65,7 @@ struct rp_accel_vendor_header {
 static_assert(sizeof(struct rp_accel_vendor_header) == 16, "vendor header");
 
 struct rp_accel_vendor_queue {
-	uint32_t index; /* RW while stopped, RO while running */
+	uint32_t position; /* RW while stopped, RO while running */
 	uint32_t control;
 	uint64_t direct_kicks;
 	uint64_t eventfd_kicks;

@@ -279,7 +279,7 @@ port_accelerator_stop_all(struct rp_port *port, unsigned int index, struct rp_wi
 	return 0;
 }
 
-/* With proof that the old owner is gone, rings go on from the used index. */
+/* With proof that the old owner is gone, rings go on from where they say that they are, if they do. */
 static void
 release_queues(struct rp_port *port, unsigned int index)
 {
@@ -292,7 +292,7 @@ release_queues(struct rp_port *port, unsigned int index)
 			continue;
 		queue->unproven = false;
 		if (queue->frontend_started)
-			port_queue_index_from_used(port, queue);
+			port_position_from_ring(port, queue);
 	}
 }
 

@@ -234,6 +234,8 @@ set_user_enabled(struct rp_port *port, unsigned int index, bool enabled, struct 
 		return rp_wire_why_set(why, -ENOTCONN, "queue %u: %s", index,
 				       port->accelerators[queue->accelerator].reason);
 	queue->user_enabled = enabled;
+	if (enabled && queue->frontend_started && queue->position_lost)
+		return rp_wire_why_set(why, -ENOTSUP, "queue %u: %s", index, PORT_POSITION_LOST);
 	rc = port_queue_update(port, queue, why);
 	if (rc == -ENOTSUP && !enabled)
 		queue->user_enabled = true; /* it goes on as it was */

@@ -11,6 +11,7 @@
  *   vhost.c         what the frontend says (callbacks of the vhost-user backend)
  *   accelerators.c  open, lose and regain accelerators; their memory
  *   queue.c         who serves a queue: start and stop
+ *   position.c      where a ring goes on
  *   doorbell.c      the notify area's states
  *   files.c         which doorbell files went to which guest
  *   relay.c         kicks and interrupts that pass through us
@@ -20,6 +21,10 @@
 #include "files.h"
 #include "rp_dma.h"
 #include "rp_port.h"
+
+/* Why a queue whose position is lost stays stopped. */
+#define PORT_POSITION_LOST "where the packed ring stopped is not known: the guest's driver must start it anew"
+#define PORT_POSITION_TEXT_MAX 48
 
 struct port_source;
 
@@ -60,7 +65,8 @@ struct port_queue {
 	bool running; /* the accelerator serves the ring */
 	bool unproven; /* the accelerator failed or hangs and may still touch the ring */
 	bool served_before; /* since the frontend's start: a later start is a move back */
-	uint16_t next_index; /* where to go on, while not running */
+	uint32_t position; /* where to go on, while not running (rp_vring_position.h) */
+	bool position_lost; /* a packed ring's owner went without saying it: nobody may go on */
 	char reason[RP_PORT_REASON_MAX]; /* of the last failure to start or stop */
 
 	struct port_doorbell doorbell;
@@ -171,15 +177,26 @@ int port_queues_create(struct rp_port *port, unsigned int queues_count);
 void port_queues_destroy(struct rp_port *port);
 /* Make what is true of the queue what should be; 0, or why it could not be started or stopped. */
 int port_queue_update(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
-/* The accelerator is gone and cannot be asked: the position comes from the used ring. */
-void port_queue_index_from_used(struct rp_port *port, struct port_queue *queue);
-/* The accelerator let go of the ring, at `index` if it knows one exactly. */
-void port_queue_stopped(struct rp_port *port, struct port_queue *queue, bool exact, uint16_t index);
+/* The accelerator let go of the ring, at `position` if it knows one exactly. */
+void port_queue_stopped(struct rp_port *port, struct port_queue *queue, bool exact, uint32_t position);
 enum rp_port_queue_mode port_queue_mode(const struct port_queue *queue);
 void port_queue_reason(const struct rp_port *port, const struct port_queue *queue, char *ret_text, size_t size);
 bool port_queue_counters(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_counters *ret);
 void port_queue_counters_begin(struct rp_port *port, struct port_queue *queue);
 void port_queue_counters_end(struct port_queue *queue);
+
+/* position.c */
+bool port_position_is_packed(const struct rp_port *port);
+/* SET_VRING_BASE of a ring that starts. 0, or -EBADMSG: it cannot go on there. */
+int port_position_from_frontend(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
+/* The accelerator is gone and cannot be asked: the position is in the used ring, or nowhere. */
+void port_position_from_ring(struct rp_port *port, struct port_queue *queue);
+/* What GET_VRING_BASE is answered. */
+uint32_t port_position_to_frontend(const struct port_queue *queue);
+/* Stopping the queue would lose its position. 0, or -ENOTSUP. */
+int port_position_keep(const struct rp_port *port, const struct port_queue *queue, struct rp_wire_why *why);
+/* "index 7", "descriptor 3, wrap 1" */
+void port_position_text(const struct rp_port *port, uint32_t position, char *ret_text, size_t size);
 
 /* doorbell.c */
 void port_doorbell_started(struct rp_port *port, struct port_queue *queue);

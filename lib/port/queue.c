@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +51,7 @@ static bool
 should_run(const struct rp_port *port, const struct port_queue *queue)
 {
 	return queue->user_enabled && queue->frontend_enabled && queue->frontend_started && port->features_acked &&
-	       port_accelerator_usable(port, queue->accelerator);
+	       !queue->position_lost && port_accelerator_usable(port, queue->accelerator);
 }
 
 static bool
@@ -67,12 +66,13 @@ start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 	const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
 	struct rp_accel_queue_config config = {
 		.num = queue->vring.num,
-		.index = queue->next_index,
+		.position = queue->position,
 		.desc_iova = queue->vring.desc_gpa,
 		.avail_iova = queue->vring.avail_gpa,
 		.used_iova = queue->vring.used_gpa,
 		.call_fd = port_relay_interrupt_fd(port, queue),
 	};
+	char text[PORT_POSITION_TEXT_MAX];
 	int rc = accel->ops->queue_start(accel->priv, queue->accelerator_queue, &config, why);
 
 	if (rc < 0) {
@@ -85,11 +85,12 @@ start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 	}
 	queue->running = true;
 	queue->reason[0] = '\0';
+	port_position_text(port, config.position, text, sizeof(text));
 	if (queue->served_before)
 		queue->moves++;
 	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "queue-started",
-		   "accelerator %d queue %u from index %u, %u entries", queue->accelerator, queue->accelerator_queue,
-		   config.index, config.num);
+		   "accelerator %d queue %u from %s, %u entries", queue->accelerator, queue->accelerator_queue, text,
+		   config.num);
 	if (port_relay_start(port, queue) < 0)
 		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "relay-failed",
 			   "the kick descriptor cannot be polled; only a mapped doorbell will be heard");
@@ -99,44 +100,46 @@ start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 	return 0;
 }
 
-void
-port_queue_index_from_used(struct rp_port *port, struct port_queue *queue)
-{
-	const uint16_t *used;
-
-	/* flags, then the index: virtio 1.2, 2.7.8. What was taken but not used is done again. */
-	used = rp_dma_space_translate(port->memory, queue->vring.used_gpa, 4, RP_DMA_READ);
-	if (used != NULL)
-		queue->next_index = le16toh(__atomic_load_n(&used[1], __ATOMIC_ACQUIRE));
-}
-
 /* The accelerator touches the ring no more. */
 void
-port_queue_stopped(struct rp_port *port, struct port_queue *queue, bool exact, uint16_t index)
+port_queue_stopped(struct rp_port *port, struct port_queue *queue, bool exact, uint32_t position)
 {
+	char text[PORT_POSITION_TEXT_MAX];
+
 	queue->running = false;
 	if (exact)
-		queue->next_index = index;
+		queue->position = position;
 	else
-		port_queue_index_from_used(port, queue);
+		port_position_from_ring(port, queue);
 	if (queue->frontend_started && queue->frontend_enabled)
 		queue->moves++;
 	port_relay_stop(port, queue);
 	port_doorbell_stopped(port, queue);
-	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "queue-stopped", "at index %u%s", queue->next_index,
-		   exact ? "" : ", the used ring's");
+	port_position_text(port, queue->position, text, sizeof(text));
+	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "queue-stopped", "at %s%s",
+		   queue->position_lost ? "an unknown position" : text,
+		   exact || queue->position_lost ? "" : ", the used ring's");
 }
 
 static int
 stop(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 {
 	const struct port_accelerator *accelerator = &port->accelerators[queue->accelerator];
-	uint16_t index = 0;
+	uint32_t position = 0;
 	int rc;
 
-	rc = accelerator->accel.ops->queue_stop(accelerator->accel.priv, queue->accelerator_queue, &index, why);
+	/* Who only prefers it stopped is refused; a ring that goes must go. */
+	if (queue->frontend_started) {
+		rc = port_position_keep(port, queue, why);
+		if (rc < 0) {
+			port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "queue-not-stopped", "%s",
+				   why->text);
+			return rc;
+		}
+	}
+	rc = accelerator->accel.ops->queue_stop(accelerator->accel.priv, queue->accelerator_queue, &position, why);
 	if (rc == 0) {
-		port_queue_stopped(port, queue, accelerator->info.class == RP_ACCEL_CLASS_A, index);
+		port_queue_stopped(port, queue, accelerator->info.class == RP_ACCEL_CLASS_A, position);
 		return 0;
 	}
 	port_event(port, RP_PORT_EVENT_ERROR, (int)queue->index, "queue-stop-failed", "%s", why->text);
@@ -144,7 +147,7 @@ stop(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 		port_accelerator_fail(port, (unsigned int)queue->accelerator, rc, why);
 		return rc;
 	}
-	/* It cannot stop one queue alone. Who only prefers it stopped is refused; a ring that goes must go. */
+	/* It cannot stop one queue alone. */
 	if (queue->frontend_started)
 		return rc;
 	return port_accelerator_stop_all(port, (unsigned int)queue->accelerator, why);
@@ -182,6 +185,8 @@ stopped_reason(const struct rp_port *port, const struct port_queue *queue)
 		return "no frontend is connected";
 	if (!queue->frontend_started)
 		return "the frontend has not started the ring";
+	if (queue->position_lost)
+		return PORT_POSITION_LOST;
 	if (!queue->frontend_enabled)
 		return "disabled by the frontend";
 	if (!port_accelerator_usable(port, queue->accelerator))

@@ -177,7 +177,9 @@ int rp_port_process(struct rp_port *port);
  * Let the accelerator serve a queue. Idempotent.
  *
  * @return 0 (done, or will be once the frontend starts the ring), -EINVAL (no such
- *         queue), -ENOTCONN (the accelerator is gone), or what its queue_start says.
+ *         queue), -ENOTCONN (the accelerator is gone), -ENOTSUP (where its packed ring
+ *         stopped is unknown: only the guest's driver can start it anew), or what the
+ *         accelerator's queue_start says.
  */
 int rp_port_queue_enable(struct rp_port *port, unsigned int queue, struct rp_wire_why *why);
 
@@ -185,7 +187,8 @@ int rp_port_queue_enable(struct rp_port *port, unsigned int queue, struct rp_wir
  * Stop a queue, until rp_port_queue_enable(). Idempotent.
  *
  * @return 0, -EINVAL (no such queue), -ENOTSUP (the device cannot stop one queue
- *         while others run: this one goes on), -ENOTCONN (the accelerator is gone),
+ *         while others run, or cannot tell where in a packed ring it stopped: this one
+ *         goes on), -ENOTCONN (the accelerator is gone),
  *         -ETIMEDOUT or -EIO (no proof that it let go: the queue stays with it).
  */
 int rp_port_queue_disable(struct rp_port *port, unsigned int queue, struct rp_wire_why *why);

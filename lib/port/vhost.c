@@ -106,7 +106,12 @@ on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, 
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "ring %u: descriptor: %s", index, strerror(-rc));
 	queue->vring = *vring;
-	queue->next_index = (uint16_t)vring->base;
+	rc = port_position_from_frontend(port, queue, why);
+	if (rc < 0) {
+		rp_wire_fd_close(&queue->kick_fd);
+		rp_wire_fd_close(&queue->call_fd);
+		return rc;
+	}
 	queue->frontend_started = true;
 	queue->frontend_enabled = vring->enabled;
 	queue->served_before = false;
@@ -129,8 +134,8 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 	queue->frontend_started = false;
 	port_queue_update(port, queue, NULL);
 	if (queue->unproven)
-		port_queue_index_from_used(port, queue);
-	*ret_base = queue->next_index;
+		port_position_from_ring(port, queue);
+	*ret_base = port_position_to_frontend(queue);
 	rp_wire_fd_close(&queue->kick_fd);
 	rp_wire_fd_close(&queue->call_fd);
 }

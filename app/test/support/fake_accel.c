@@ -156,7 +156,7 @@ queue_start(void *priv, unsigned int index, const struct rp_accel_queue_config *
 	assert_false(queue->running);
 	queue->running = true;
 	queue->config = *config;
-	queue->index = config->index;
+	queue->position = config->position;
 	queue->starts++;
 	if (config->call_fd >= 0)
 		copy = rp_wire_fd_dup(config->call_fd);
@@ -165,7 +165,7 @@ queue_start(void *priv, unsigned int index, const struct rp_accel_queue_config *
 }
 
 static int
-queue_stop(void *priv, unsigned int index, uint16_t *ret_index, struct rp_wire_why *why)
+queue_stop(void *priv, unsigned int index, uint32_t *ret_position, struct rp_wire_why *why)
 {
 	LOCKED;
 	struct fake_accel_queue *queue = &fake_accel.queues[index];
@@ -177,7 +177,7 @@ queue_stop(void *priv, unsigned int index, uint16_t *ret_index, struct rp_wire_w
 	queue->running = false;
 	queue->stops++;
 	if (fake_accel.class == RP_ACCEL_CLASS_A)
-		*ret_index = queue->index;
+		*ret_position = queue->position;
 	return 0;
 }
 

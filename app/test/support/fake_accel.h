@@ -17,7 +17,7 @@ struct fake_accel_queue {
 	struct rp_accel_queue_config config; /* of the last start; call_fd is not kept */
 	int call_fd; /* a duplicate of what was wired */
 	unsigned int starts, stops, kicks, calls;
-	uint16_t index; /* what a stop answers */
+	uint32_t position; /* what a stop answers */
 };
 
 struct fake_accel {

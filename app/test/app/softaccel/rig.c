@@ -12,6 +12,11 @@
 
 #include "rig.h"
 
+const uint64_t rig_split = 0;
+const uint64_t rig_split_in_order = RIG_IN_ORDER;
+const uint64_t rig_packed = RIG_PACKED;
+const uint64_t rig_packed_in_order = RIG_PACKED | RIG_IN_ORDER;
+
 void
 rig_eal_init(void)
 {

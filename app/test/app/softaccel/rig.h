@@ -5,6 +5,7 @@
 #include "rp_accel_vendor.h"
 #include "rp_vfu_client.h"
 #include "rp_vring_drv.h"
+#include "rp_vring_position.h"
 #include "softaccel.h"
 #include "test_support.h"
 
@@ -69,6 +70,21 @@ unsigned int rig_function(struct rig *rig, struct softaccel_function_config conf
 /* Give both sides a thread. */
 void rig_run(struct rig *rig);
 void rig_destroy(struct rig *rig);
+
+/*
+ * The kinds of ring: features beside RIG_FEATURES_DEFAULT. RIG_TESTS() runs a test with each; its setup
+ * finds its own in cmocka's state.
+ */
+#define RIG_PACKED (1ull << 34)
+#define RIG_IN_ORDER (1ull << 35)
+extern const uint64_t rig_split, rig_split_in_order, rig_packed, rig_packed_in_order;
+#define RIG_TEST(test, kind)                                                                                           \
+	{                                                                                                              \
+		.name = #test " " #kind, .test_func = test, .setup_func = setup, .teardown_func = teardown,            \
+		.initial_state = (void *)&rig_##kind                                                                   \
+	}
+#define RIG_TESTS(test)                                                                                                \
+	RIG_TEST(test, split), RIG_TEST(test, split_in_order), RIG_TEST(test, packed), RIG_TEST(test, packed_in_order)
 
 #define RIG_FEATURES_DEFAULT ((1ull << 32) | (1ull << 33) | (1ull << 40) | (1ull << 29) | (1ull << 28) | (1ull << 15))
 

@@ -15,8 +15,8 @@
 
 #define ALL_FEATURES                                                                                                   \
 	(1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM | 1ull << 36 | 1ull << 40 | 1ull << 29 |        \
-	 1ull << 28 | 1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_MAC |         \
-	 1ull << VIRTIO_NET_F_MRG_RXBUF | 1ull << VIRTIO_NET_F_STATUS)
+	 1ull << 28 | RIG_PACKED | RIG_IN_ORDER | 1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM |        \
+	 1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_MRG_RXBUF | 1ull << VIRTIO_NET_F_STATUS)
 
 struct fixture {
 	struct rig rig;
@@ -272,7 +272,7 @@ features_are_judged(void **state)
 	assert_int_equal(rig_common_read(&fixture.guest, VIRTIO_PCI_COMMON_GF, 4), 1);
 	assert_false(features_accepted(ALL_FEATURES & ~(1ull << VIRTIO_F_VERSION_1)));
 	assert_false(features_accepted(ALL_FEATURES | 1ull << VIRTIO_NET_F_MQ));
-	assert_false(features_accepted(ALL_FEATURES | 1ull << 34));
+	assert_false(features_accepted(ALL_FEATURES | 1ull << 38));
 }
 
 static void
@@ -298,17 +298,17 @@ vendor_header(void **state)
 						   &header, NULL),
 			 0);
 	assert_memory_equal(&header, "RPRS\1\0\x40\0\4\0\0\0\7\0\0\0", sizeof(header));
-	rig_vendor_write(&fixture.guest, 3, offsetof(struct rp_accel_vendor_queue, index), 0x12345);
+	rig_vendor_write(&fixture.guest, 3, offsetof(struct rp_accel_vendor_queue, position), 0x80018001);
 	rig_vendor_read(&fixture.guest, 3, &queue);
-	assert_int_equal(le32toh(queue.index), 0x2345);
+	assert_int_equal(le32toh(queue.position), 0x80018001);
 	assert_int_equal(le32toh(queue.control), RP_ACCEL_VENDOR_STOPPED);
 	/* Stopping what is stopped changes nothing. */
 	rig_vendor_write(&fixture.guest, 3, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
 	rig_vendor_read(&fixture.guest, 3, &queue);
-	assert_int_equal(le32toh(queue.index), 0x2345);
+	assert_int_equal(le32toh(queue.position), 0x80018001);
 	assert_int_equal(rp_vfu_client_reset(fixture.guest.client, NULL), 0);
 	rig_vendor_read(&fixture.guest, 3, &queue);
-	assert_int_equal(le32toh(queue.index), 0);
+	assert_int_equal(le32toh(queue.position), 0);
 }
 
 static void

@@ -23,6 +23,8 @@ static struct {
 	struct sa_doorbells doorbells;
 	int notice_fd;
 	struct sa_ring ring;
+	struct rp_vring_note notes[NUM];
+	uint64_t features;
 } fixture;
 
 static void
@@ -31,6 +33,7 @@ make_ring(void)
 	struct rp_vring_layout layout;
 
 	rp_vring_drv_layout(fixture.driver, &layout);
+	layout.notes = fixture.notes;
 	fixture.ring = (struct sa_ring){
 		.state = SOFTACCEL_QUEUE_RUNNING,
 		.transmits = true,
@@ -39,7 +42,9 @@ make_ring(void)
 		.call_fd = -1,
 		.notice_fd = fixture.notice_fd,
 	};
-	assert_int_equal(rp_vring_dev_init(&fixture.ring.vring, &layout, 0, fixture.reader, NULL), 0);
+	assert_int_equal(rp_vring_dev_init(&fixture.ring.vring, &layout, rp_vring_position_fresh(fixture.features),
+					   fixture.reader, NULL),
+			 0);
 }
 
 static int
@@ -51,7 +56,7 @@ setup(void **state)
 		.access_mask = RP_DMA_READ | RP_DMA_WRITE,
 	};
 
-	(void)state;
+	fixture.features = 1ull << 29 | *(const uint64_t *)*state;
 	fixture.memory_fd = test_memfd(MEMORY_BYTES, true);
 	fixture.memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fixture.memory_fd, 0);
 	assert_ptr_not_equal(fixture.memory, MAP_FAILED);
@@ -62,7 +67,8 @@ setup(void **state)
 	rp_dma_reader_online(fixture.reader);
 	assert_int_equal(sa_doorbells_init(&fixture.doorbells, SOFTACCEL_DOORBELL_PAGE, 1), 0);
 	fixture.notice_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	assert_int_equal(rp_vring_drv_create(NUM, fixture.memory, RIG_MEMORY_IOVA, 1ull << 29, &fixture.driver), 0);
+	assert_int_equal(rp_vring_drv_create(NUM, fixture.memory, RIG_MEMORY_IOVA, fixture.features, &fixture.driver),
+			 0);
 	make_ring();
 	return 0;
 }
@@ -139,7 +145,7 @@ release_leaves_notifications_wanted(void **state)
 	sa_ring_kicked(&fixture.ring);
 	driver_adds();
 	rp_vring_drv_needs_kick(fixture.driver);
-	assert_int_equal(sa_ring_release(&fixture.ring), 0);
+	assert_int_equal(sa_ring_release(&fixture.ring), rp_vring_position_fresh(fixture.features));
 	assert_false(fixture.ring.awake);
 	make_ring();
 	fixture.ring.awake = true;
@@ -172,11 +178,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(rings_wake_by_their_doorbell, setup, teardown),
-		cmocka_unit_test_setup_teardown(no_lost_wake_up, setup, teardown),
-		cmocka_unit_test_setup_teardown(asleep_means_kick_wanted, setup, teardown),
-		cmocka_unit_test_setup_teardown(release_leaves_notifications_wanted, setup, teardown),
-		cmocka_unit_test_setup_teardown(broken_is_said_once, setup, teardown),
+		RIG_TESTS(rings_wake_by_their_doorbell), RIG_TESTS(no_lost_wake_up),
+		RIG_TESTS(asleep_means_kick_wanted),	 RIG_TESTS(release_leaves_notifications_wanted),
+		RIG_TESTS(broken_is_said_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

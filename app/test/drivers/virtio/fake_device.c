@@ -31,7 +31,7 @@ reset(struct fake_device *fake)
 		queue->size = queue->size_max;
 		queue->vector = NO_VECTOR;
 		queue->enable = 0;
-		queue->index = 0;
+		queue->position = 0;
 		queue->control = RP_ACCEL_VENDOR_STOPPED;
 	}
 }
@@ -188,7 +188,7 @@ read_vendor(struct fake_device *fake, uint64_t at, unsigned int *ret_width)
 	field = (at - sizeof(fake->vendor)) % fake->vendor.stride_bytes;
 	*ret_width = field < 8 ? 4 : 8;
 	if (field == 0)
-		return queue->index ^ fake->lies.index_xor;
+		return queue->position ^ fake->lies.position_xor;
 	if (field == 4)
 		return queue->control;
 	return queue->counters[(field - 8) / 8];
@@ -201,7 +201,7 @@ write_vendor(struct fake_device *fake, uint64_t at, uint64_t value)
 
 	if ((at - sizeof(fake->vendor)) % fake->vendor.stride_bytes == 0) {
 		assert_int_equal(queue->control, RP_ACCEL_VENDOR_STOPPED);
-		queue->index = (uint32_t)value;
+		queue->position = (uint32_t)value;
 		return;
 	}
 	assert_int_equal((at - sizeof(fake->vendor)) % fake->vendor.stride_bytes, 4);

@@ -42,7 +42,7 @@ struct fake_queue {
 	uint64_t desc;
 	uint64_t driver;
 	uint64_t device;
-	uint32_t index;
+	uint32_t position;
 	uint32_t control;
 	uint64_t counters[6];
 };
@@ -59,7 +59,7 @@ struct fake_lies {
 	bool stop_ignored;
 	bool queue_reset_stuck;
 	bool generation_runs;
-	uint32_t index_xor; /* what reads of the index are changed by */
+	uint32_t position_xor; /* what reads of the position are changed by */
 	uint8_t status_or; /* what appears in device_status once DRIVER_OK is set */
 	int window_error;
 	uint64_t window_skew_bytes;

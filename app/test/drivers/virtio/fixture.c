@@ -63,11 +63,11 @@ fixture_negotiate(struct fixture *fixture)
 }
 
 int
-fixture_start(struct fixture *fixture, unsigned int queue, uint16_t index, int call_fd)
+fixture_start(struct fixture *fixture, unsigned int queue, uint32_t position, int call_fd)
 {
 	struct rp_accel_queue_config config = {
 		.num = 64,
-		.index = index,
+		.position = position,
 		.desc_iova = 0x123456780ull + queue * 0x100000,
 		.avail_iova = 0x223456784ull + queue * 0x100000,
 		.used_iova = 0x323456788ull + queue * 0x100000,

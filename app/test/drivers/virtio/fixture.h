@@ -23,7 +23,7 @@ int fixture_open(struct fixture *fixture);
 void fixture_open_ok(struct fixture *fixture);
 /* Open, and negotiate with VERSION_1. */
 void fixture_negotiate(struct fixture *fixture);
-int fixture_start(struct fixture *fixture, unsigned int queue, uint16_t index, int call_fd);
+int fixture_start(struct fixture *fixture, unsigned int queue, uint32_t position, int call_fd);
 /* Open must fail with this error and words. */
 void fixture_assert_refused(struct fixture *fixture, int error, const char *words);
 void fixture_assert_why(const struct fixture *fixture, const char *words);

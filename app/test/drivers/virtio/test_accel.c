@@ -92,11 +92,11 @@ static void
 reasons_are_optional(void **state)
 {
 	struct fixture *fixture = *state;
-	uint16_t index;
+	uint32_t position;
 
 	fixture_open_ok(fixture);
 	assert_int_equal(fixture->accel.ops->set_features(fixture->accel.priv, 0, NULL), -ENOTSUP);
-	assert_int_equal(fixture->accel.ops->queue_stop(fixture->accel.priv, 0, &index, NULL), -EINVAL);
+	assert_int_equal(fixture->accel.ops->queue_stop(fixture->accel.priv, 0, &position, NULL), -EINVAL);
 	fixture->fake.process_error = -ENOTCONN;
 	assert_int_equal(fixture->accel.ops->process(fixture->accel.priv, NULL), -ENOTCONN);
 	assert_int_equal(fixture->accel.ops->process(fixture->accel.priv, &fixture->why), -ENOTCONN);

@@ -147,7 +147,7 @@ live_a_life(struct fixture *fixture)
 {
 	struct rp_accel_queue_counters counters;
 	uint8_t bytes[6];
-	uint16_t index;
+	uint32_t position;
 	int rc = fixture_open(fixture);
 
 	if (rc == 0)
@@ -165,7 +165,7 @@ live_a_life(struct fixture *fixture)
 	if (rc == 0)
 		rc = fixture->accel.ops->process(fixture->accel.priv, &fixture->why);
 	if (rc == 0)
-		rc = fixture->accel.ops->queue_stop(fixture->accel.priv, 0, &index, &fixture->why);
+		rc = fixture->accel.ops->queue_stop(fixture->accel.priv, 0, &position, &fixture->why);
 	if (rc == 0)
 		rc = fixture->accel.ops->reset(fixture->accel.priv, &fixture->why);
 	rp_accel_close(&fixture->accel);

@@ -4,9 +4,9 @@
 #include "fixture.h"
 
 static int
-stop(struct fixture *fixture, unsigned int queue, uint16_t *ret_index)
+stop(struct fixture *fixture, unsigned int queue, uint32_t *ret_position)
 {
-	return fixture->accel.ops->queue_stop(fixture->accel.priv, queue, ret_index, &fixture->why);
+	return fixture->accel.ops->queue_stop(fixture->accel.priv, queue, ret_position, &fixture->why);
 }
 
 static void
@@ -20,7 +20,7 @@ a_start_programs_the_ring(void **state)
 	assert_int_equal(queue->enable, 1);
 	assert_int_equal(queue->size, 64);
 	assert_int_equal(queue->vector, 2);
-	assert_int_equal(queue->index, 0xfffe);
+	assert_int_equal(queue->position, 0xfffe);
 	assert_true(queue->desc == 0x123656780ull);
 	assert_true(queue->driver == 0x223656784ull);
 	assert_true(queue->device == 0x323656788ull);
@@ -53,41 +53,41 @@ static void
 class_a_stops_and_goes_on_elsewhere(void **state)
 {
 	struct fixture *fixture = *state;
-	uint16_t index = 0;
+	uint32_t position = 0;
 
 	fixture_negotiate(fixture);
 	assert_int_equal(fixture_start(fixture, 0, 100, 77), 0);
-	fixture->fake.queues[0].index = 0xfff0;
-	assert_int_equal(stop(fixture, 0, &index), 0);
-	assert_int_equal(index, 0xfff0);
+	fixture->fake.queues[0].position = 0xfff0;
+	assert_int_equal(stop(fixture, 0, &position), 0);
+	assert_int_equal(position, 0xfff0);
 	assert_int_equal(fixture->fake.irq_fds[0], -1);
-	assert_int_equal(fixture_start(fixture, 0, index, 77), 0);
-	assert_int_equal(fixture->fake.queues[0].index, 0xfff0);
+	assert_int_equal(fixture_start(fixture, 0, position, 77), 0);
+	assert_int_equal(fixture->fake.queues[0].position, 0xfff0);
 }
 
 static void
 class_a_stops_one_queue_of_several(void **state)
 {
 	struct fixture *fixture = *state;
-	uint16_t index;
+	uint32_t position;
 
 	fixture_negotiate(fixture);
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
 	assert_int_equal(fixture_start(fixture, 1, 0, 78), 0);
-	assert_int_equal(stop(fixture, 0, &index), 0);
+	assert_int_equal(stop(fixture, 0, &position), 0);
 	assert_int_equal(fixture->fake.queues[1].enable, 1);
 	assert_int_equal(fixture->fake.irq_fds[1], 78);
 }
 
 static void
-class_b_starts_at_zero_only(void **state)
+class_b_starts_fresh_rings_only(void **state)
 {
 	struct fixture *fixture = *state;
 
 	fake_remove_vendor(&fixture->fake);
 	fixture_negotiate(fixture);
 	assert_int_equal(fixture_start(fixture, 0, 1, 77), -ENOTSUP);
-	fixture_assert_why(fixture, "queue 0: index: 1: the device starts rings at index 0 only (class B)");
+	fixture_assert_why(fixture, "queue 0: position: 0x1: the device starts fresh rings only (class B)");
 	assert_int_equal(fixture->fake.irq_sets_count, 1); /* the configuration's */
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
 }
@@ -96,15 +96,15 @@ static void
 class_b_stops_by_queue_reset(void **state)
 {
 	struct fixture *fixture = *state;
-	uint16_t index = 42;
+	uint32_t position = 42;
 
 	fake_remove_vendor(&fixture->fake);
 	fixture_negotiate(fixture);
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
 	assert_int_equal(fixture_start(fixture, 1, 0, 78), 0);
-	assert_int_equal(stop(fixture, 0, &index), 0);
+	assert_int_equal(stop(fixture, 0, &position), 0);
 	/* It does not know where. */
-	assert_int_equal(index, 42);
+	assert_int_equal(position, 42);
 	assert_int_equal(fixture->fake.queues[0].enable, 0);
 	assert_int_equal(fixture->fake.queues[1].enable, 1);
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
@@ -114,14 +114,14 @@ static void
 class_b_without_queue_reset_stops_the_last_one_by_device_reset(void **state)
 {
 	struct fixture *fixture = *state;
-	uint16_t index;
+	uint32_t position;
 
 	fake_remove_vendor(&fixture->fake);
 	fixture->fake.features &= ~FAKE_RING_RESET;
 	fixture_negotiate(fixture);
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
 	assert_int_equal(fixture_start(fixture, 1, 0, 78), 0);
-	assert_int_equal(stop(fixture, 0, &index), -ENOTSUP);
+	assert_int_equal(stop(fixture, 0, &position), -ENOTSUP);
 	fixture_assert_why(fixture, "queue 0: the device cannot stop one queue while queue 1 runs (neither RING_RESET "
 				    "nor ring state): a reset stops all");
 	assert_int_equal(fixture->fake.queues[0].enable, 1);
@@ -130,7 +130,7 @@ class_b_without_queue_reset_stops_the_last_one_by_device_reset(void **state)
 	assert_int_equal(fixture->fake.queues[0].enable, 0);
 	assert_int_equal(fixture->accel.ops->set_features(fixture->accel.priv, FAKE_VERSION_1, &fixture->why), 0);
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
-	assert_int_equal(stop(fixture, 0, &index), 0);
+	assert_int_equal(stop(fixture, 0, &position), 0);
 	assert_int_equal(fixture->fake.status, 0x0b);
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
 }
@@ -141,7 +141,7 @@ bad_requests_are_ours(void **state)
 	struct fixture *fixture = *state;
 	struct rp_accel_queue_config config = {.num = 64, .call_fd = -1};
 	const struct rp_accel_ops *ops;
-	uint16_t index;
+	uint32_t position;
 
 	fixture_negotiate(fixture);
 	ops = fixture->accel.ops;
@@ -158,8 +158,8 @@ bad_requests_are_ours(void **state)
 	config.used_iova = 2;
 	assert_int_equal(ops->queue_start(fixture->accel.priv, 0, &config, &fixture->why), -EINVAL);
 	fixture_assert_why(fixture, "expected multiples of 16, 2 and 4");
-	assert_int_equal(stop(fixture, 0, &index), -EINVAL);
-	assert_int_equal(stop(fixture, UINT32_MAX, &index), -EINVAL);
+	assert_int_equal(stop(fixture, 0, &position), -EINVAL);
+	assert_int_equal(stop(fixture, UINT32_MAX, &position), -EINVAL);
 	assert_int_equal(ops->queue_call(fixture->accel.priv, 0, 5, NULL), -EINVAL);
 	assert_int_equal(ops->queue_kick(fixture->accel.priv, 0), -EINVAL);
 	assert_int_equal(fixture_start(fixture, 0, 0, -1), 0);
@@ -215,35 +215,37 @@ static void
 a_stop_that_is_ignored(void **state)
 {
 	struct fixture *fixture = *state;
-	uint16_t index = 9;
+	uint32_t position = 9;
 
 	fixture_negotiate(fixture);
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
 	fixture->fake.lies.stop_ignored = true;
-	assert_failed(fixture, stop(fixture, 0, &index), -EIO, "queue 0: control: reads 1 after a stop");
-	assert_int_equal(index, 9);
+	assert_failed(fixture, stop(fixture, 0, &position), -EIO, "queue 0: control: reads 1 after a stop");
+	assert_int_equal(position, 9);
 }
 
 static void
-an_index_that_is_not_kept(void **state)
+a_position_that_is_not_kept(void **state)
 {
 	struct fixture *fixture = *state;
 
 	fixture_negotiate(fixture);
-	fixture->fake.lies.index_xor = 1;
-	assert_failed(fixture, fixture_start(fixture, 0, 6, 77), -EIO, "queue 0: index: reads 7 after 6 was written");
+	fixture->fake.lies.position_xor = 1;
+	assert_failed(fixture, fixture_start(fixture, 0, 6, 77), -EIO,
+		      "queue 0: position: reads 0x7 after 0x6 was written");
 }
 
 static void
 an_index_of_more_than_16_bits(void **state)
 {
 	struct fixture *fixture = *state;
-	uint16_t index;
+	uint32_t position;
 
 	fixture_negotiate(fixture);
 	assert_int_equal(fixture_start(fixture, 0, 6, 77), 0);
-	fixture->fake.lies.index_xor = 0x10000;
-	assert_failed(fixture, stop(fixture, 0, &index), -EIO, "queue 0: index: 0x10006, expected 16 bits");
+	fixture->fake.lies.position_xor = 0x10000;
+	assert_failed(fixture, stop(fixture, 0, &position), -EIO,
+		      "queue 0: position: is 0x10006, expected an index of 16 bits");
 }
 
 static void
@@ -260,39 +262,39 @@ static void
 a_queue_reset_that_never_ends(void **state)
 {
 	struct fixture *fixture = *state;
-	uint16_t index;
+	uint32_t position;
 
 	fake_remove_vendor(&fixture->fake);
 	fixture_negotiate(fixture);
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
 	fixture->fake.lies.queue_reset_stuck = true;
-	assert_failed(fixture, stop(fixture, 0, &index), -ETIMEDOUT, "queue_reset: still 0x01 after 20 ms");
+	assert_failed(fixture, stop(fixture, 0, &position), -ETIMEDOUT, "queue_reset: still 0x01 after 20 ms");
 }
 
 static void
 a_queue_reset_that_leaves_it_enabled(void **state)
 {
 	struct fixture *fixture = *state;
-	uint16_t index;
+	uint32_t position;
 
 	fake_remove_vendor(&fixture->fake);
 	fixture_negotiate(fixture);
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
 	fixture->fake.lies.enable_kept = true;
-	assert_failed(fixture, stop(fixture, 0, &index), -EIO, "queue_enable: reads 1 after a queue reset");
+	assert_failed(fixture, stop(fixture, 0, &position), -EIO, "queue_enable: reads 1 after a queue reset");
 }
 
 static void
 no_proof_when_the_reset_is_ignored_too(void **state)
 {
 	struct fixture *fixture = *state;
-	uint16_t index;
+	uint32_t position;
 
 	fixture_negotiate(fixture);
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
 	fixture->fake.lies.stop_ignored = true;
 	fixture->fake.lies.reset_ignored = true;
-	assert_int_equal(stop(fixture, 0, &index), -EIO);
+	assert_int_equal(stop(fixture, 0, &position), -EIO);
 	assert_false(fixture->accel.ops->is_quiet(fixture->accel.priv));
 	fixture->fake.quiet = true;
 	assert_true(fixture->accel.ops->is_quiet(fixture->accel.priv));
@@ -308,14 +310,14 @@ main(void)
 		TEST(the_very_eventfd_goes_to_its_vector),
 		TEST(class_a_stops_and_goes_on_elsewhere),
 		TEST(class_a_stops_one_queue_of_several),
-		TEST(class_b_starts_at_zero_only),
+		TEST(class_b_starts_fresh_rings_only),
 		TEST(class_b_stops_by_queue_reset),
 		TEST(class_b_without_queue_reset_stops_the_last_one_by_device_reset),
 		TEST(bad_requests_are_ours),
 		TEST(refusals_of_the_device_are_named_and_leave_it_usable),
 		TEST(an_eventfd_that_is_refused),
 		TEST(a_stop_that_is_ignored),
-		TEST(an_index_that_is_not_kept),
+		TEST(a_position_that_is_not_kept),
 		TEST(an_index_of_more_than_16_bits),
 		TEST(a_queue_that_runs_before_it_was_started),
 		TEST(a_queue_reset_that_never_ends),

@@ -127,11 +127,11 @@ open_ok(struct stack *stack)
 }
 
 static int
-start(struct stack *stack, unsigned int queue, uint16_t index, int call_fd)
+start(struct stack *stack, unsigned int queue, uint32_t position, int call_fd)
 {
 	struct rp_accel_queue_config config = {
 		.num = 128,
-		.index = index,
+		.position = position,
 		.desc_iova = 0x10000,
 		.avail_iova = 0x20000,
 		.used_iova = 0x30000,
@@ -200,7 +200,7 @@ queues_start_and_stop(void **state)
 {
 	struct stack *stack = *state;
 	RP_WIRE_FD_SCOPED int call_fd = eventfd(0, EFD_CLOEXEC);
-	uint16_t index = 0;
+	uint32_t position = 0;
 
 	server_peer_start(&stack->peer, &stack->config, &server_ops, &stack->fake);
 	open_ok(stack);
@@ -208,12 +208,12 @@ queues_start_and_stop(void **state)
 	assert_int_equal(start(stack, 1, 700, call_fd), 0);
 	server_peer_lock(&stack->peer);
 	assert_int_equal(stack->fake.queues[1].enable, 1);
-	assert_int_equal(stack->fake.queues[1].index, 700);
+	assert_int_equal(stack->fake.queues[1].position, 700);
 	assert_int_equal(rp_wire_fd_same(rp_vfu_server_irq_fd(stack->peer.server, RP_VFU_PCI_MSIX_IRQ, 1), call_fd), 1);
-	stack->fake.queues[1].index = 701;
+	stack->fake.queues[1].position = 701;
 	server_peer_unlock(&stack->peer);
-	assert_int_equal(stack->accel.ops->queue_stop(stack->accel.priv, 1, &index, &stack->why), 0);
-	assert_int_equal(index, 701);
+	assert_int_equal(stack->accel.ops->queue_stop(stack->accel.priv, 1, &position, &stack->why), 0);
+	assert_int_equal(position, 701);
 	server_peer_lock(&stack->peer);
 	assert_int_equal(rp_vfu_server_irq_fd(stack->peer.server, RP_VFU_PCI_MSIX_IRQ, 1), -1);
 	server_peer_unlock(&stack->peer);
@@ -273,7 +273,7 @@ a_device_process_that_is_killed(void **state)
 	struct stack *stack = *state;
 	struct rp_accel_info info;
 	struct pollfd pollfd = {.events = POLLIN};
-	uint16_t index;
+	uint32_t position;
 
 	stack->child = server_peer_fork(&stack->config, &server_ops, &stack->fake);
 	open_ok(stack);
@@ -289,14 +289,14 @@ a_device_process_that_is_killed(void **state)
 	assert_int_equal(poll(&pollfd, 1, 2000), 1);
 	assert_int_equal(stack->accel.ops->process(stack->accel.priv, &stack->why), -ENOTCONN);
 	assert_true(test_wait(is_quiet, stack, 2000));
-	assert_int_equal(stack->accel.ops->queue_stop(stack->accel.priv, 0, &index, &stack->why), -ENOTCONN);
+	assert_int_equal(stack->accel.ops->queue_stop(stack->accel.priv, 0, &position, &stack->why), -ENOTCONN);
 }
 
 static void
 a_device_process_that_hangs(void **state)
 {
 	struct stack *stack = *state;
-	uint16_t index;
+	uint32_t position;
 
 	snprintf(stack->arguments, sizeof(stack->arguments), "vfio-user,socket=%s,timeout_ms=50", test_socket_path());
 	stack->child = server_peer_fork(&stack->config, &server_ops, &stack->fake);
@@ -304,7 +304,7 @@ a_device_process_that_hangs(void **state)
 	assert_int_equal(stack->accel.ops->set_features(stack->accel.priv, FAKE_VERSION_1, &stack->why), 0);
 	assert_int_equal(start(stack, 0, 0, -1), 0);
 	kill(stack->child, SIGSTOP);
-	assert_int_equal(stack->accel.ops->queue_stop(stack->accel.priv, 0, &index, &stack->why), -ETIMEDOUT);
+	assert_int_equal(stack->accel.ops->queue_stop(stack->accel.priv, 0, &position, &stack->why), -ETIMEDOUT);
 	assert_non_null(strstr(stack->why.text, "no reply within 50 ms"));
 	/* It may be continued. */
 	assert_false(is_quiet(stack));

@@ -37,7 +37,7 @@ comes_back_at_the_used_index(void **state)
 	fixture_open(&f);
 	test_vm_start_all(&f.vm);
 	assert_true(test_vm_wait_doorbell(&f.vm, 1, true, LIMIT_MS));
-	FAKE_SET(queues[1].index, 30); /* nobody can ask any more */
+	FAKE_SET(queues[1].position, 30); /* nobody can ask any more */
 	set_used_index(&f, 1, 23);
 	fake_accel_die(true);
 	assert_true(fixture_becomes(&f, is_back));
@@ -45,7 +45,7 @@ comes_back_at_the_used_index(void **state)
 	assert_int_equal(fake_now().mappings, 1);
 	assert_int_equal(fake_now().negotiated, fake_now().features);
 	assert_true(fake_now().queues[1].running);
-	assert_int_equal(fake_now().queues[1].config.index, 23);
+	assert_int_equal(fake_now().queues[1].config.position, 23);
 	/* The dead device's doorbell was taken back, the new one's is offered. */
 	assert_true(test_vm_wait_doorbell(&f.vm, 1, true, LIMIT_MS));
 	assert_true(test_port_wait_mode(&f.port, 1, RP_PORT_QUEUE_DIRECT, LIMIT_MS));

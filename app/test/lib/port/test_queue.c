@@ -42,12 +42,12 @@ starts_where_the_frontend_says(void **state)
 	test_vm_queue_start(&f.vm, 1, 7);
 	rp_vring_drv_layout(f.vm.queues[1].ring, &layout);
 	config = fake_now().queues[1].config;
-	assert_int_equal(config.index, 7);
+	assert_int_equal(config.position, 7);
 	assert_int_equal(config.num, 64);
 	assert_int_equal(config.desc_iova, layout.desc_iova);
 	assert_int_equal(config.avail_iova, layout.avail_iova);
 	assert_int_equal(config.used_iova, layout.used_iova);
-	FAKE_SET(queues[1].index, 19);
+	FAKE_SET(queues[1].position, 19);
 	assert_int_equal(test_vm_queue_stop(&f.vm, 1), 19);
 	assert_false(fake_now().queues[1].running);
 	fixture_close(&f);
@@ -80,7 +80,7 @@ moves_on_from_where_it_was(void **state)
 	fixture_open(&f);
 	test_vm_queue_start(&f.vm, 0, 0);
 	test_vm_queue_start(&f.vm, 1, 0);
-	FAKE_SET(queues[1].index, 42);
+	FAKE_SET(queues[1].position, 42);
 	assert_int_equal(test_port_disable(&f.port, 1), 0);
 	assert_int_equal(test_port_disable(&f.port, 1), 0);
 	assert_int_equal(fake_now().queues[1].stops, 1);
@@ -89,7 +89,7 @@ moves_on_from_where_it_was(void **state)
 	assert_int_equal(test_port_enable(&f.port, 1), 0);
 	assert_int_equal(test_port_enable(&f.port, 1), 0);
 	assert_int_equal(fake_now().queues[1].starts, 2);
-	assert_int_equal(fake_now().queues[1].config.index, 42);
+	assert_int_equal(fake_now().queues[1].config.position, 42);
 	/* After a change of owner: the doorbell once, the guest's interrupt once. */
 	assert_int_equal(fake_now().queues[1].kicks, 1);
 	assert_int_equal(test_vm_interrupts(&f.vm, 1), 1);
