@@ -16,6 +16,14 @@
 
 static char directory[64];
 
+const struct test_vm_options stack_split = {0};
+const struct test_vm_options stack_split_in_order = {.ring_features = TEST_VM_IN_ORDER, .indirect = true};
+const struct test_vm_options stack_packed = {.ring_features = TEST_VM_PACKED};
+const struct test_vm_options stack_packed_in_order = {
+	.ring_features = TEST_VM_PACKED | TEST_VM_IN_ORDER,
+	.indirect = true,
+};
+
 int
 stack_setup(void **state)
 {

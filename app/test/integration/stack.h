@@ -27,6 +27,16 @@ struct stack_function {
 	enum softaccel_doorbell doorbell;
 };
 
+/* The kinds of ring that every test runs with; a test finds its own in cmocka's state. */
+extern const struct test_vm_options stack_split, stack_split_in_order, stack_packed, stack_packed_in_order;
+#define STACK_TEST(test, format)                                                                                       \
+	{                                                                                                              \
+		.name = #test " " #format, .test_func = test, .initial_state = (void *)&stack_##format                 \
+	}
+#define STACK_TESTS(test)                                                                                              \
+	STACK_TEST(test, split), STACK_TEST(test, split_in_order), STACK_TEST(test, packed),                           \
+		STACK_TEST(test, packed_in_order)
+
 /* Once per program. */
 int stack_setup(void **state);
 int stack_teardown(void **state);

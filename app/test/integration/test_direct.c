@@ -16,13 +16,13 @@ struct pair {
 };
 
 static void
-pair_open(struct pair *p, const struct stack_function *functions)
+pair_open(struct pair *p, const struct stack_function *functions, const struct test_vm_options *format)
 {
 	stack_accel_start(&p->accel, functions, 2);
 	stack_port_open(&p->port_a, 0, 0, 1);
 	stack_port_open(&p->port_b, 1, 1, 1);
-	test_vm_open(&p->a, stack_port_socket(0), 2, 64, NULL);
-	test_vm_open(&p->b, stack_port_socket(1), 2, 64, NULL);
+	test_vm_open(&p->a, stack_port_socket(0), 2, 64, format);
+	test_vm_open(&p->b, stack_port_socket(1), 2, 64, format);
 	test_vm_start_all(&p->a);
 	test_vm_start_all(&p->b);
 }
@@ -73,8 +73,7 @@ two_guests_of_one_accelerator(void **state)
 	struct rp_port_queue_info before, after;
 	struct pair p;
 
-	(void)state;
-	pair_open(&p, two);
+	pair_open(&p, two, *state);
 	stack_wait_direct(&p.a, &p.port_a);
 	stack_wait_direct(&p.b, &p.port_b);
 	before = test_port_queue(&p.port_a, 1);
@@ -104,8 +103,7 @@ no_kick_no_packet(void **state)
 	struct arrival at_b;
 	struct pair p;
 
-	(void)state;
-	pair_open(&p, two);
+	pair_open(&p, two, *state);
 	stack_wait_direct(&p.a, &p.port_a);
 	exchange(&p, 1);
 	at_b.vm = &p.b;
@@ -119,7 +117,7 @@ no_kick_no_packet(void **state)
 }
 
 static void
-relayed_with(enum softaccel_doorbell doorbell, const char *words)
+relayed_with(enum softaccel_doorbell doorbell, const char *words, const struct test_vm_options *format)
 {
 	const struct stack_function functions[] = {
 		{.queue_pairs = 1, .mac_last = 1, .doorbell = doorbell},
@@ -128,7 +126,7 @@ relayed_with(enum softaccel_doorbell doorbell, const char *words)
 	struct rp_port_queue_info info;
 	struct pair p;
 
-	pair_open(&p, functions);
+	pair_open(&p, functions, format);
 	assert_false(test_vm_wait_doorbell(&p.a, 1, true, 100));
 	info = test_port_queue(&p.port_a, 1);
 	assert_int_equal(info.mode, RP_PORT_QUEUE_RELAYED);
@@ -146,25 +144,23 @@ relayed_with(enum softaccel_doorbell doorbell, const char *words)
 static void
 doorbells_that_share_a_page(void **state)
 {
-	(void)state;
-	relayed_with(SOFTACCEL_DOORBELL_SHARED, "shared");
+	relayed_with(SOFTACCEL_DOORBELL_SHARED, "shared", *state);
 }
 
 static void
 doorbells_that_cannot_be_mapped(void **state)
 {
-	(void)state;
-	relayed_with(SOFTACCEL_DOORBELL_NONE, "mmap");
+	relayed_with(SOFTACCEL_DOORBELL_NONE, "mmap", *state);
 }
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(two_guests_of_one_accelerator),
-		cmocka_unit_test(no_kick_no_packet),
-		cmocka_unit_test(doorbells_that_share_a_page),
-		cmocka_unit_test(doorbells_that_cannot_be_mapped),
+		STACK_TESTS(two_guests_of_one_accelerator),
+		STACK_TESTS(no_kick_no_packet),
+		STACK_TESTS(doorbells_that_share_a_page),
+		STACK_TESTS(doorbells_that_cannot_be_mapped),
 	};
 
 	return cmocka_run_group_tests(tests, stack_setup, stack_teardown);

@@ -22,13 +22,13 @@ struct scene {
 };
 
 static void
-scene_open(struct scene *s)
+scene_open(struct scene *s, const struct test_vm_options *format)
 {
 	stack_accel_start(&s->accel, functions, 3);
 	stack_port_open(&s->port_a, 0, 0, 2);
 	stack_port_open(&s->port_b, 1, 2, 1);
-	test_vm_open(&s->a, stack_port_socket(0), 4, 64, NULL);
-	test_vm_open(&s->b, stack_port_socket(1), 2, 64, NULL);
+	test_vm_open(&s->a, stack_port_socket(0), 4, 64, format);
+	test_vm_open(&s->b, stack_port_socket(1), 2, 64, format);
 	test_vm_start_all(&s->a);
 	test_vm_start_all(&s->b);
 	stack_wait_direct(&s->a, &s->port_a);
@@ -72,8 +72,7 @@ one_guest_on_two_functions(void **state)
 	struct rp_port_queue_info first, second;
 	struct scene s;
 
-	(void)state;
-	scene_open(&s);
+	scene_open(&s, *state);
 	first = test_port_queue(&s.port_a, 1);
 	second = test_port_queue(&s.port_a, 3);
 	assert_int_equal(first.accelerator, 0);
@@ -91,8 +90,7 @@ one_flow_across_both(void **state)
 	uint32_t i;
 	struct scene s;
 
-	(void)state;
-	scene_open(&s);
+	scene_open(&s, *state);
 	for (i = 0; i < 100; i++) {
 		struct arrival at_b = {.vm = &s.b};
 
@@ -116,8 +114,7 @@ flows_keep_their_queue(void **state)
 	uint32_t round, flow;
 	struct scene s;
 
-	(void)state;
-	scene_open(&s);
+	scene_open(&s, *state);
 	at_b.vm = &s.b;
 	at_a.vm = &s.a;
 	assert_true(stack_send(&s.a, 1, 2, 1, 0, 0)); /* the switch learns where A is */
@@ -145,9 +142,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_guest_on_two_functions),
-		cmocka_unit_test(one_flow_across_both),
-		cmocka_unit_test(flows_keep_their_queue),
+		STACK_TESTS(one_guest_on_two_functions),
+		STACK_TESTS(one_flow_across_both),
+		STACK_TESTS(flows_keep_their_queue),
 	};
 
 	return cmocka_run_group_tests(tests, stack_setup, stack_teardown);

@@ -32,7 +32,7 @@ struct scene {
 };
 
 static void
-scene_open(struct scene *s)
+scene_open(struct scene *s, const struct test_vm_options *format)
 {
 	static const struct stack_function functions[] = {
 		{.queue_pairs = 2, .mac_last = 1},
@@ -44,8 +44,8 @@ scene_open(struct scene *s)
 	stack_accel_start(&s->accel, functions, 2);
 	stack_port_open(&s->port_a, 0, 0, 1);
 	stack_port_open(&s->port_b, 1, 1, 1);
-	test_vm_open(&s->a, stack_port_socket(0), 4, 64, NULL);
-	test_vm_open(&s->b, stack_port_socket(1), 4, 64, NULL);
+	test_vm_open(&s->a, stack_port_socket(0), 4, 64, format);
+	test_vm_open(&s->b, stack_port_socket(1), 4, 64, format);
 	test_vm_start_all(&s->a);
 	test_vm_start_all(&s->b);
 	stack_wait_direct(&s->a, &s->port_a);
@@ -151,8 +151,7 @@ transmit_queue_comes_and_goes(void **state)
 	struct scene s;
 	unsigned int i;
 
-	(void)state;
-	scene_open(&s);
+	scene_open(&s, *state);
 	for (i = 0; i < TOGGLES; i++) {
 		must_progress(&s, 0);
 		must_progress(&s, 1);
@@ -179,8 +178,7 @@ receive_queue_comes_and_goes(void **state)
 	struct scene s;
 	unsigned int i;
 
-	(void)state;
-	scene_open(&s);
+	scene_open(&s, *state);
 	for (i = 0; i < TOGGLES; i++) {
 		must_progress(&s, 0);
 		must_progress(&s, 1);
@@ -200,8 +198,7 @@ guest_restarts_its_rings(void **state)
 	struct scene s;
 	unsigned int i;
 
-	(void)state;
-	scene_open(&s);
+	scene_open(&s, *state);
 	for (i = 0; i < TOGGLES; i++) {
 		uint32_t base;
 
@@ -222,9 +219,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(transmit_queue_comes_and_goes),
-		cmocka_unit_test(receive_queue_comes_and_goes),
-		cmocka_unit_test(guest_restarts_its_rings),
+		STACK_TESTS(transmit_queue_comes_and_goes),
+		STACK_TESTS(receive_queue_comes_and_goes),
+		STACK_TESTS(guest_restarts_its_rings),
 	};
 
 	return cmocka_run_group_tests(tests, stack_setup, stack_teardown);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <inttypes.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -10,6 +11,8 @@
 #include "test_vm.h"
 
 #define RING_ROOM_BYTES 0x10000u
+#define TABLES_AT 0xc000u /* in the ring's room: indirect tables, one for each buffer */
+#define TABLE_PARTS 2u
 
 static uint64_t
 queue_offset(unsigned int queue)
@@ -74,7 +77,7 @@ test_vm_ok(int rc, const struct rp_wire_why *why, const char *call)
 void
 test_vm_connect(struct test_vm *vm, const char *socket_path, const struct test_vm_options *options)
 {
-	struct test_vm_options none = {0};
+	struct test_vm_options none = {.ring_features = vm->ring_features, .indirect = vm->indirect};
 	struct rp_wire_why why = {0};
 	struct rp_vhu_frontend_config config;
 	struct rp_vhu_region region = region_of(vm);
@@ -94,6 +97,11 @@ test_vm_connect(struct test_vm *vm, const char *socket_path, const struct test_v
 	OK(rp_vhu_frontend_create(&fd, &config, &frontend_ops, vm, &vm->frontend));
 	OK(rp_vhu_frontend_negotiate(vm->frontend, &why));
 	vm->features = rp_vhu_frontend_features_offered(vm->frontend);
+	vm->ring_features = options->ring_features;
+	vm->indirect = options->indirect;
+	if ((vm->ring_features & ~vm->features) != 0)
+		fail_msg("ring features 0x%" PRIx64 " are not offered", vm->ring_features & ~vm->features);
+	vm->features &= ~TEST_VM_RING_FEATURES | vm->ring_features;
 	if (options->features_mask != 0)
 		vm->features &= options->features_mask;
 	OK(rp_vhu_frontend_set_features(vm->frontend, vm->features, &why));
@@ -107,7 +115,7 @@ queue_open(struct test_vm *vm, unsigned int index, uint16_t num)
 	uint64_t offset = queue_offset(index);
 	uint16_t i;
 
-	assert_true(rp_vring_drv_bytes(num, vm->features) <= RING_ROOM_BYTES);
+	assert_true(rp_vring_drv_bytes(num, vm->features) <= TABLES_AT);
 	queue->num = num;
 	queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	queue->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -203,7 +211,7 @@ test_vm_start_all(struct test_vm *vm)
 	unsigned int i;
 
 	for (i = 0; i < vm->queues_count; i++)
-		test_vm_queue_start(vm, i, 0);
+		test_vm_queue_start(vm, i, rp_vring_position_fresh(vm->features));
 	for (i = 0; i < vm->queues_count; i += 2)
 		test_vm_rx_fill(vm, i);
 }
@@ -217,19 +225,40 @@ test_vm_kick(struct test_vm *vm, unsigned int index)
 		vm->queues[index].eventfd_kicks++;
 }
 
+static int
+add_chain(struct test_vm *vm, unsigned int index, uint16_t buffer, uint32_t size_bytes, bool device_writes)
+{
+	struct test_vm_queue *queue = &vm->queues[index];
+	uint64_t iova = TEST_VM_GPA + buffer_offset(index, buffer);
+	uint64_t table = queue_offset(index) + TABLES_AT + buffer * RP_VRING_TABLE_BYTES(TABLE_PARTS);
+	struct rp_vring_part parts[TABLE_PARTS] = {
+		{.iova = iova, .size_bytes = size_bytes, .device_writes = device_writes},
+	};
+	void *cookie = (void *)(uintptr_t)(buffer + 1u);
+
+	if (!vm->indirect)
+		return rp_vring_drv_add(queue->ring, parts, 1, cookie);
+	parts[1] = (struct rp_vring_part){
+		.iova = iova + TEST_VM_HEADER_BYTES,
+		.size_bytes = size_bytes - TEST_VM_HEADER_BYTES,
+		.device_writes = device_writes,
+	};
+	parts[0].size_bytes = TEST_VM_HEADER_BYTES;
+	return rp_vring_drv_add_indirect(queue->ring, parts, TABLE_PARTS, vm->memory + table, TEST_VM_GPA + table,
+					 cookie);
+}
+
 static bool
 add_buffer(struct test_vm *vm, unsigned int index, uint32_t size_bytes, bool device_writes, uint16_t *ret_buffer)
 {
 	struct test_vm_queue *queue = &vm->queues[index];
-	struct rp_vring_part part = {.size_bytes = size_bytes, .device_writes = device_writes};
 	uint16_t buffer;
 
 	if (queue->free_count == 0)
 		return false;
 	buffer = queue->free_buffers[queue->free_count - 1];
-	part.iova = TEST_VM_GPA + buffer_offset(index, buffer);
 	*ret_buffer = buffer;
-	if (rp_vring_drv_add(queue->ring, &part, 1, (void *)(uintptr_t)(buffer + 1u)) < 0)
+	if (add_chain(vm, index, buffer, size_bytes, device_writes) < 0)
 		return false;
 	queue->free_count--;
 	return true;

@@ -4,6 +4,7 @@
 
 #include "rp_vhu_frontend.h"
 #include "rp_vring_drv.h"
+#include "rp_vring_position.h"
 #include "test_support.h"
 
 /*
@@ -16,6 +17,9 @@
 #define TEST_VM_QUEUE_BYTES 0x100000ull
 #define TEST_VM_BUFFER_BYTES 2048u
 #define TEST_VM_HEADER_BYTES 12u /* struct virtio_net_hdr_v1 */
+#define TEST_VM_PACKED (1ull << 34) /* VIRTIO_F_RING_PACKED */
+#define TEST_VM_IN_ORDER (1ull << 35) /* VIRTIO_F_IN_ORDER */
+#define TEST_VM_RING_FEATURES (TEST_VM_PACKED | TEST_VM_IN_ORDER)
 
 struct test_vm_queue {
 	struct rp_vring_drv *ring;
@@ -35,6 +39,8 @@ struct test_vm {
 	uint8_t *memory;
 	uint64_t memory_bytes;
 	uint64_t features;
+	uint64_t ring_features; /* as asked for */
+	bool indirect;
 	unsigned int queues_count;
 	struct test_vm_queue queues[TEST_VM_QUEUES_MAX];
 	unsigned int maps; /* notify areas that the backend handed over */
@@ -44,7 +50,9 @@ struct test_vm {
 
 struct test_vm_options {
 	uint64_t protocol_features; /* 0: all that the port offers */
-	uint64_t features_mask; /* of what is offered; 0: all */
+	uint64_t features_mask; /* of what is offered; 0: all but the ring features */
+	uint64_t ring_features; /* of TEST_VM_RING_FEATURES: to negotiate; not offered fails the test */
+	bool indirect; /* every chain is an indirect table of header and rest */
 	uint64_t notify_slot_bytes;
 	bool deaf_while_waiting;
 	bool need_reply_always;
@@ -54,7 +62,10 @@ struct test_vm_options {
 void test_vm_open(struct test_vm *vm, const char *socket_path, unsigned int queues_count, uint16_t num,
 		  const struct test_vm_options *options);
 
-/* As above, without anything that needs an answer: only memory and rings; for a VMM that comes back. */
+/*
+ * As above, without anything that needs an answer: only memory and rings; for a VMM that comes back.
+ * options NULL: what concerns the rings is as before.
+ */
 void test_vm_connect(struct test_vm *vm, const char *socket_path, const struct test_vm_options *options);
 
 /* The VMM is gone without a word (its memory and rings stay for test_vm_connect). */
