@@ -129,7 +129,7 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 	if (why_stopped == RP_VHU_STOP_END && port_doorbell_outstanding(queue))
 		port->doorbells_left = true;
 	/* The frontend dropped the notify area by itself before it asked, unless it asked for no stop at all. */
-	if (why_stopped != RP_VHU_STOP_MEMORY)
+	if (why_stopped != RP_VHU_STOP_MEMORY && why_stopped != RP_VHU_STOP_STATUS)
 		port_doorbell_dropped(port, queue);
 	queue->frontend_started = false;
 	port_queue_update(port, queue, NULL);

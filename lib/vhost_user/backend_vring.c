@@ -281,13 +281,26 @@ vhu_on_set_vring_err(struct rp_vhu_backend *backend, struct vhu_request *request
 	return 0;
 }
 
+static int
+enable(struct rp_vhu_backend *backend, struct vhu_vring *vring, bool enabled, struct rp_wire_why *why)
+{
+	bool before = vring->enabled_by_message;
+	int rc = 0;
+
+	vring->enabled_by_message = enabled;
+	if (backend->ops->vring_enable != NULL)
+		rc = backend->ops->vring_enable(backend->ctx, index_of(backend, vring), enabled, why);
+	if (rc < 0)
+		vring->enabled_by_message = before;
+	vring->state.enabled = is_enabled(backend, vring);
+	return rc;
+}
+
 int
 vhu_on_set_vring_enable(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
 	struct rp_vhu_wire_vring_state wire;
 	struct vhu_vring *vring;
-	bool before;
-	int rc = 0;
 
 	memcpy(&wire, request->payload, sizeof(wire));
 	vring = find(backend, wire.index, why);
@@ -295,14 +308,30 @@ vhu_on_set_vring_enable(struct rp_vhu_backend *backend, struct vhu_request *requ
 		return -EBADMSG;
 	if (wire.num > 1)
 		return rp_wire_why_set(why, -EBADMSG, "num: %u, expected 0 or 1", wire.num);
-	before = vring->enabled_by_message;
-	vring->enabled_by_message = wire.num == 1;
-	if (backend->ops->vring_enable != NULL)
-		rc = backend->ops->vring_enable(backend->ctx, wire.index, wire.num == 1, why);
-	if (rc < 0)
-		vring->enabled_by_message = before;
-	vring->state.enabled = is_enabled(backend, vring);
+	return enable(backend, vring, wire.num == 1, why);
+}
+
+int
+vhu_vrings_disable(struct rp_vhu_backend *backend, struct rp_wire_why *why)
+{
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 0; i < backend->config.queues_max && rc == 0; i++)
+		if (backend->vrings[i].enabled_by_message)
+			rc = enable(backend, &backend->vrings[i], false, why);
 	return rc;
+}
+
+void
+vhu_vrings_stop(struct rp_vhu_backend *backend, enum rp_vhu_stop why_stopped)
+{
+	unsigned int i;
+
+	for (i = 0; i < backend->config.queues_max; i++) {
+		stop(backend, &backend->vrings[i], why_stopped);
+		rp_wire_fd_close(&backend->vrings[i].state.kick_fd);
+	}
 }
 
 void
@@ -310,11 +339,10 @@ vhu_vrings_clear(struct rp_vhu_backend *backend, enum rp_vhu_stop why_stopped)
 {
 	unsigned int i;
 
+	vhu_vrings_stop(backend, why_stopped);
 	for (i = 0; i < backend->config.queues_max; i++) {
 		struct vhu_vring *vring = &backend->vrings[i];
 
-		stop(backend, vring, why_stopped);
-		rp_wire_fd_close(&vring->state.kick_fd);
 		rp_wire_fd_close(&vring->state.call_fd);
 		rp_wire_fd_close(&vring->state.err_fd);
 		memset(vring, 0, sizeof(*vring));

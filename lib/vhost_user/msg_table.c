@@ -54,6 +54,9 @@ check_config(const void *payload, uint32_t size_bytes, unsigned int fds_count, s
 	    config.offset_bytes > RP_VHU_CONFIG_MAX - config.size_bytes)
 		return rp_wire_why_set(why, -EBADMSG, "config: offset %u and size %u, expected at most %u together",
 				       config.offset_bytes, config.size_bytes, RP_VHU_CONFIG_MAX);
+	if (config.flags > RP_VHU_CONFIG_MIGRATION)
+		return rp_wire_why_set(why, -EBADMSG, "config: flags 0x%x, expected 0 (writable) or 1 (migration)",
+				       config.flags);
 	if (size_bytes != sizeof(config) + config.size_bytes)
 		return rp_wire_why_set(why, -EMSGSIZE, "payload: %u bytes, expected %zu", size_bytes,
 				       sizeof(config) + config.size_bytes);

@@ -86,7 +86,12 @@ enum rp_vhu_stop {
 	 * that it has mapped stays mapped.
 	 */
 	RP_VHU_STOP_MEMORY,
-	RP_VHU_STOP_RESET, /**< RESET_DEVICE, RESET_OWNER. Notify areas and VFIO files are gone */
+	/**
+	 * SET_STATUS 0 on a ring that the frontend did not stop before. It may still ask for
+	 * the base. A notify area that it has mapped stays mapped: take it back.
+	 */
+	RP_VHU_STOP_STATUS,
+	RP_VHU_STOP_RESET, /**< RESET_DEVICE. Notify areas and VFIO files are gone */
 	RP_VHU_STOP_END, /**< disconnect, detach, destroy. As above */
 };
 
@@ -109,22 +114,29 @@ struct rp_vhu_backend_ops {
 	 * @param ret_base where to go on, as in struct rp_vhu_vring; holds the base of the start.
 	 */
 	void (*vring_stop)(void *ctx, unsigned int queue, enum rp_vhu_stop stop, uint32_t *ret_base);
-	/** SET_VRING_ENABLE changed it; says nothing about whether the ring is started. */
+	/** SET_VRING_ENABLE, or RESET_OWNER, changed it; says nothing about whether the ring is started. */
 	int (*vring_enable)(void *ctx, unsigned int queue, bool enabled, struct rp_wire_why *why);
 	/** SET_VRING_CALL on a started ring: the interrupt goes to this eventfd from now on (-1: none, poll). */
 	int (*vring_call)(void *ctx, unsigned int queue, int call_fd, struct rp_wire_why *why);
 	/** SET_VRING_KICK on a started ring (-1: poll). */
 	int (*vring_kick)(void *ctx, unsigned int queue, int kick_fd, struct rp_wire_why *why);
-	/** GET_CONFIG / SET_CONFIG; bounds were checked against RP_VHU_CONFIG_MAX. */
+	/** GET_CONFIG; bounds were checked against RP_VHU_CONFIG_MAX. */
 	int (*config_get)(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes,
 			  struct rp_wire_why *why);
+	/**
+	 * SET_CONFIG; bounds as above.
+	 * @param flags enum rp_vhu_config_flags: only a migration may write what the guest
+	 *        may not.
+	 */
 	int (*config_set)(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, const uint8_t *bytes, uint32_t flags,
 			  struct rp_wire_why *why);
+	/** NET_SET_MTU, 68 to 65535. */
 	int (*mtu)(void *ctx, uint16_t mtu_bytes, struct rp_wire_why *why);
+	/** SEND_RARP: announce this address; the six bytes of the frame, in their order. */
 	int (*rarp)(void *ctx, const uint8_t mac[6], struct rp_wire_why *why);
-	/** SET_STATUS, virtio device status bits. */
+	/** SET_STATUS, virtio device status bits. 0 is a reset: rings that still run are stopped after it. */
 	int (*status)(void *ctx, uint8_t status, struct rp_wire_why *why);
-	/** RESET_DEVICE or RESET_OWNER; rings were stopped through vring_stop before. */
+	/** RESET_DEVICE; rings were stopped through vring_stop before, and are forgotten. Memory and features stay. */
 	void (*reset)(void *ctx);
 	/** The frontend handed over the backend channel and it may be used. */
 	void (*channel_up)(void *ctx);

@@ -145,6 +145,12 @@ enum rp_vhu_vfio_type {
 	RP_VHU_VFIO_CDEV = 1, /* /dev/vfio/devices/vfioX */
 };
 
+/* GET_CONFIG and SET_CONFIG, flags. */
+enum rp_vhu_config_flags {
+	RP_VHU_CONFIG_WRITABLE = 0, /* the guest wrote */
+	RP_VHU_CONFIG_MIGRATION = 1, /* fields that the guest cannot write come, too */
+};
+
 /* IOTLB messages. */
 enum rp_vhu_iotlb_type {
 	RP_VHU_IOTLB_MISS = 1,

@@ -7,7 +7,8 @@
  *
  *   backend.c           life of the object and of a connection
  *   backend_dispatch.c  one message: check, handler, answer
- *   backend_features.c  handlers of features and of what concerns the whole device
+ *   backend_features.c  handlers of features
+ *   backend_device.c    handlers of what concerns the whole device: reset, status, configuration
  *   backend_memory.c    the list of memory regions; handlers of single ones
  *   backend_table.c     handler of the whole table: the difference, and rings in what changes
  *   backend_vring.c     handlers of rings: when one is started
@@ -100,16 +101,19 @@ void vhu_request_reply_u64(struct vhu_request *request, uint64_t value);
 int vhu_on_get_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_set_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_set_owner(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
-int vhu_on_reset(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_get_protocol_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_set_protocol_features(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_get_queue_num(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+
+/* backend_device.c */
+int vhu_on_reset_device(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_send_rarp(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_set_mtu(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_get_config(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_set_config(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_set_status(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_get_status(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_reset_owner(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 
 /* backend_memory.c */
 int vhu_on_get_max_mem_slots(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
@@ -146,6 +150,10 @@ int vhu_on_set_vring_call(struct rp_vhu_backend *backend, struct vhu_request *re
 int vhu_on_set_vring_err(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_on_set_vring_enable(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
 int vhu_vrings_create(struct rp_vhu_backend *backend);
+/* Stop every started ring; what the frontend said stays. */
+void vhu_vrings_stop(struct rp_vhu_backend *backend, enum rp_vhu_stop why_stopped);
+/* As SET_VRING_ENABLE 0 for each that is enabled. @return 0 or the owner's word, at the first that it refuses. */
+int vhu_vrings_disable(struct rp_vhu_backend *backend, struct rp_wire_why *why);
 /* Stop every started ring and forget what the frontend said. */
 void vhu_vrings_clear(struct rp_vhu_backend *backend, enum rp_vhu_stop why_stopped);
 /* -1: no ring is started, else the index of the first that is. */

@@ -81,7 +81,10 @@ on_vring_stop(void *ctx, unsigned int queue, enum rp_vhu_stop why_stopped, uint3
 	struct bed *bed = ctx;
 
 	bed->stopped = why_stopped;
-	bed_write(bed, "stop:%u%s ", queue, why_stopped == RP_VHU_STOP_MEMORY ? "(memory)" : "");
+	bed_write(bed, "stop:%u%s ", queue,
+		  why_stopped == RP_VHU_STOP_MEMORY ? "(memory)" :
+		  why_stopped == RP_VHU_STOP_STATUS ? "(status)" :
+						      "");
 	if (bed->stop_base != 0)
 		*ret_base = bed->stop_base;
 	if (bed->detach_on_stop)
@@ -134,8 +137,8 @@ on_config_set(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, const uint8
 {
 	struct bed *bed = ctx;
 
-	(void)flags;
-	bed_write(bed, "config:%u+%u=%02x ", offset_bytes, size_bytes, bytes[size_bytes - 1]);
+	bed_write(bed, "config:%u+%u=%02x%s ", offset_bytes, size_bytes, bytes[size_bytes - 1],
+		  flags == RP_VHU_CONFIG_MIGRATION ? "(migration)" : "");
 	return refuse(&bed->refuse_config, why);
 }
 
@@ -151,7 +154,7 @@ static int
 on_rarp(void *ctx, const uint8_t mac[6], struct rp_wire_why *why)
 {
 	(void)why;
-	bed_write(ctx, "rarp:%02x..%02x ", mac[0], mac[5]);
+	bed_write(ctx, "rarp:%02x:%02x:%02x:%02x:%02x:%02x ", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 	return 0;
 }
 

@@ -142,22 +142,6 @@ logging_begins_and_ends_under_a_running_ring(void **state)
 	bed_assert_refused(bed, -EBUSY, "0x20000000 would change");
 }
 
-static void
-a_status_is_kept_if_it_was_taken(void **state)
-{
-	struct bed *bed = *state;
-
-	bed_negotiate(bed);
-	bed_send_u64(bed, RP_VHU_SET_STATUS, 0x9, 3);
-	assert_int_equal(bed_answer(bed, RP_VHU_SET_STATUS), 0);
-	bed->refuse_status = -EBUSY;
-	bed_send_u64(bed, RP_VHU_SET_STATUS, 0x9, 7);
-	assert_int_equal(bed_answer(bed, RP_VHU_SET_STATUS), 1);
-	assert_int_equal(get(bed, RP_VHU_GET_STATUS), 3);
-	bed_send(bed, RP_VHU_RESET_DEVICE, 0x1, NULL, 0);
-	assert_int_equal(get(bed, RP_VHU_GET_STATUS), 0);
-}
-
 /* The specification says queues, and a net device's frontend reads pairs: the owner knows which it is. */
 static void
 the_number_of_queues_is_the_owners_word(void **state)
@@ -198,7 +182,6 @@ main(void)
 		WITH_BED(sixty_four_messages_at_once),
 		WITH_BED(another_offer_is_for_the_next),
 		WITH_BED(logging_begins_and_ends_under_a_running_ring),
-		WITH_BED(a_status_is_kept_if_it_was_taken),
 		WITH_BED(the_number_of_queues_is_the_owners_word),
 	};
 

@@ -164,70 +164,6 @@ a_feature_that_was_not_negotiated(void **state)
 	}
 }
 
-static void
-values_out_of_range(void **state)
-{
-	struct bed *bed = *state;
-
-	bed_negotiate(bed);
-	bed_diary(bed);
-	bed_send_u64(bed, RP_VHU_NET_SET_MTU, 0x1, 67);
-	bed_assert_refused(bed, -EBADMSG, "NET_SET_MTU: u64: MTU 67, expected 68 to 65535");
-	bed_send_u64(bed, RP_VHU_NET_SET_MTU, 0x1, 65536);
-	bed_assert_refused(bed, -EBADMSG, "65536");
-	bed_send_u64(bed, RP_VHU_SET_STATUS, 0x1, 0x100);
-	bed_assert_refused(bed, -EBADMSG, "SET_STATUS");
-	assert_string_equal(bed_diary(bed), "");
-	bed_send_u64(bed, RP_VHU_NET_SET_MTU, 0x1, 68);
-	assert_string_equal(bed_diary(bed), "mtu:68 ");
-}
-
-static void
-configuration_space_may_be_refused(void **state)
-{
-	const struct rp_vhu_wire_config config = {.offset_bytes = 0, .size_bytes = 4};
-	struct bed *bed = *state;
-	struct peer_msg msg;
-	uint8_t bytes[16] = {0};
-
-	memcpy(bytes, &config, sizeof(config));
-	bed_negotiate(bed);
-	bed->refuse_config = -ENOTSUP;
-	bed_send(bed, RP_VHU_GET_CONFIG, 0x9, bytes, sizeof(bytes));
-	bed_assert_refused(bed, -ENOTSUP, "GET_CONFIG: the owner");
-	assert_true(peer_receive(bed->peer, &msg));
-	assert_int_equal(msg.size_bytes, 0);
-	assert_true(peer_silent(bed->peer));
-	bed->refuse_config = -EBADMSG;
-	bed_send(bed, RP_VHU_SET_CONFIG, 0x9, bytes, sizeof(bytes));
-	bed_assert_refused(bed, -EBADMSG, "SET_CONFIG: the owner");
-	assert_int_equal(bed_answer(bed, RP_VHU_SET_CONFIG), 1);
-}
-
-/* Rings stop and are forgotten, with their descriptors; memory and features stay. */
-static void
-reset_stops_rings(void **state)
-{
-	struct bed *bed = *state;
-	struct rp_vhu_vring vring;
-
-	bed_run(bed);
-	bed_send(bed, RP_VHU_RESET_DEVICE, 0x9, NULL, 0);
-	assert_int_equal(bed_answer(bed, RP_VHU_RESET_DEVICE), 0);
-	assert_string_equal(bed_diary(bed), "stop:0 reset ");
-	assert_int_equal(rp_vhu_backend_vring(bed->backend, 0, &vring), 0);
-	assert_false(vring.started);
-	assert_int_equal(vring.call_fd, -1);
-	assert_int_equal(rp_vhu_backend_regions_count(bed->backend), 1);
-	bed_send_fd(bed, RP_VHU_SET_VRING_KICK, 0x9, 0);
-	bed_assert_refused(bed, -EBUSY, "SET_VRING_NUM and SET_VRING_ADDR must come first");
-	assert_int_equal(bed_answer(bed, RP_VHU_SET_VRING_KICK), 1);
-	bed_ring_start(bed, 0);
-	bed_diary(bed);
-	bed_send(bed, RP_VHU_RESET_OWNER, 0x1, NULL, 0);
-	assert_string_equal(bed_diary(bed), "stop:0 reset ");
-}
-
 /* Rings first, then memory, then the word; all features forgotten. */
 static void
 the_order_of_an_end(void **state)
@@ -356,9 +292,6 @@ main(void)
 		WITH_BED(another_offer),
 		WITH_BED(no_ack_unless_negotiated),
 		WITH_BED(a_feature_that_was_not_negotiated),
-		WITH_BED(values_out_of_range),
-		WITH_BED(configuration_space_may_be_refused),
-		WITH_BED(reset_stops_rings),
 		WITH_BED(the_order_of_an_end),
 		WITH_BED(one_frontend_at_a_time),
 		WITH_BED(detach_inside_a_callback),

@@ -159,6 +159,58 @@ with_a_running_ring(void **state)
 	every_message(*state, bed_run, "with a running ring");
 }
 
+/* Every message that the table says no to, and every number around it: refused by name, in every profile. */
+static void
+what_is_not_implemented(void **state)
+{
+	struct bed *bed = *state;
+	uint32_t ids[HOSTILE_IDS_MAX];
+	unsigned int ids_count = hostile_ids(ids), i, refused = 0;
+
+	bed_run(bed);
+	for (i = 0; i < ids_count; i++) {
+		const struct rp_vhu_msg_row *row = rp_vhu_msg_find(ids[i]);
+		struct attempt attempt = {.id = ids[i], .flags = 0x9};
+		char words[128];
+
+		if (row != NULL && row->implemented)
+			continue;
+		attempt.size_bytes = row == NULL ? 8 : row->payload_max_bytes;
+		attempt.fds_count = row == NULL ? 1 : row->fds_max;
+		try(bed, &attempt, "with a running ring");
+		bed_assert_refused(bed, -ENOTSUP, row == NULL ? "unknown" : "not implemented");
+		if (row == NULL)
+			snprintf(words, sizeof(words), "request %u: unknown", ids[i]);
+		else
+			snprintf(words, sizeof(words), "%s: not implemented", row->name);
+		assert_string_equal(bed->refused.text, words);
+		refused++;
+	}
+	assert_true(refused > 12); /* else this shows nothing */
+	assert_string_equal(bed_diary(bed), "");
+}
+
+/* Nor can one of their features be negotiated: not offered, and refused when acked all the same. */
+static void
+what_is_not_implemented_is_not_offered(void **state)
+{
+	struct bed *bed = *state;
+	const struct rp_vhu_dialect *dialect = rp_vhu_backend_dialect(bed->backend);
+	unsigned int i;
+
+	for (i = 0; i < rp_vhu_msg_rows_count; i++) {
+		const struct rp_vhu_msg_row *row = &rp_vhu_msg_rows[i];
+		uint64_t mask = row->protocol_feature_bit < 0 ? 0 : 1ull << row->protocol_feature_bit;
+
+		if (row->implemented || mask == 0 || (mask & dialect->vfio_mask) != 0)
+			continue;
+		assert_int_equal(bed->protocol_features & mask, 0);
+		bed_send_u64(bed, RP_VHU_SET_PROTOCOL_FEATURES, 0x1, mask);
+		bed_assert_refused(bed, -EBADMSG,
+				   rp_vhu_dialect_feature_name(dialect, (unsigned int)row->protocol_feature_bit));
+	}
+}
+
 static void
 versions_and_replies_end_it(void **state)
 {
@@ -193,7 +245,7 @@ noise(void **state)
 	test_leaks_read(&before);
 	for (i = 0; i < rounds; i++) {
 		struct attempt attempt = {
-			.id = hostile_random(&random) % 44,
+			.id = hostile_random(&random) % (rp_vhu_msg_rows_count + 2),
 			.flags = hostile_random(&random) % 50 == 0 ? hostile_random(&random) : 0x9,
 			.fds_count = hostile_random(&random) % 3,
 			.seed = hostile_random(&random),
@@ -276,6 +328,12 @@ main(void)
 		WITH_BED(before_anything),
 		WITH_BED(after_negotiation),
 		WITH_BED(with_a_running_ring),
+		WITH_BED(what_is_not_implemented),
+		WITH_PROFILE(what_is_not_implemented, extended),
+		WITH_PROFILE(what_is_not_implemented, vfio2018),
+		WITH_BED(what_is_not_implemented_is_not_offered),
+		WITH_PROFILE(what_is_not_implemented_is_not_offered, extended),
+		WITH_PROFILE(what_is_not_implemented_is_not_offered, vfio2018),
 		WITH_BED(versions_and_replies_end_it),
 		WITH_BED(noise),
 		WITH_BED(nearly_right),

@@ -138,7 +138,7 @@ what_concerns_a_net_device(void **state)
 	send_hex(bed, "13 00 00 00 01 00 00 00 08 00 00 00 02 00 00 00 00 02 00 00", NULL, 0);
 	send_hex(bed, "14 00 00 00 01 00 00 00 08 00 00 00 28 23 00 00 00 00 00 00", NULL, 0);
 	send_hex(bed, "27 00 00 00 01 00 00 00 08 00 00 00 0f 00 00 00 00 00 00 00", NULL, 0);
-	assert_string_equal(bed_diary(bed), "rarp:02..02 mtu:9000 status:15 ");
+	assert_string_equal(bed_diary(bed), "rarp:02:00:00:00:00:02 mtu:9000 status:15 ");
 	send_hex(bed, "28 00 00 00 01 00 00 00 00 00 00 00", NULL, 0);
 	expect_hex(bed->peer, "28 00 00 00 05 00 00 00 08 00 00 00 0f 00 00 00 00 00 00 00");
 	send_hex(bed, "22 00 00 00 01 00 00 00 00 00 00 00", NULL, 0);

@@ -326,8 +326,8 @@ static void
 announcements_of_a_destination(void **state)
 {
 	static const struct step steps[] = {
-		SAYS(RP_VHU_SEND_RARP, 0x1, 0x20000000002, "rarp:02..02 "),
-		SAYS(RP_VHU_SEND_RARP, 0x1, 0x20000000002, "rarp:02..02 "),
+		SAYS(RP_VHU_SEND_RARP, 0x1, 0x20000000002, "rarp:02:00:00:00:00:02 "),
+		SAYS(RP_VHU_SEND_RARP, 0x1, 0x20000000002, "rarp:02:00:00:00:00:02 "),
 	};
 	struct bed *bed = *state;
 
