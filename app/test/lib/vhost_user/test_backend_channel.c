@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "bed.h"
 #include "rp_wire_fd.h"
@@ -8,7 +9,8 @@
 static int
 offer(struct bed *bed, unsigned int queue, uint64_t token, struct rp_wire_why *why)
 {
-	return rp_vhu_backend_notify_area_set(bed->backend, queue, bed->memory_fd, 0, 4096, token, why);
+	return rp_vhu_backend_notify_area_set(bed->backend, queue, bed->memory_fd, 0, (uint64_t)sysconf(_SC_PAGESIZE),
+					      token, why);
 }
 
 static void
@@ -216,7 +218,7 @@ only_for_a_started_ring(void **state)
 	assert_int_equal(offer(bed, 1, 1, &why), -EBUSY);
 	assert_string_equal(why.text, "ring 1 is not started");
 	assert_int_equal(offer(bed, BED_QUEUES, 1, &why), -EINVAL);
-	assert_int_equal(rp_vhu_backend_notify_area_set(bed->backend, 0, -1, 0, 4096, 1, &why), -EINVAL);
+	assert_int_equal(rp_vhu_backend_notify_area_set(bed->backend, 0, -1, 0, 1, 1, &why), -EINVAL);
 	assert_int_equal(rp_vhu_backend_notify_area_clear(bed->backend, BED_QUEUES, 1, &why), -EINVAL);
 	assert_int_equal(rp_vhu_backend_notify_area_clear(bed->backend, 1, 2, &why), 0);
 	assert_int_equal(peer_drain(bed->channel), 1);

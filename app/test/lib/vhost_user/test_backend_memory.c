@@ -55,7 +55,7 @@ slots_are_added_and_removed(void **state)
 	bed_send_region(bed, RP_VHU_ADD_MEM_REG, 0x9, &region, bed->memory_fd);
 	assert_int_equal(bed_answer(bed, RP_VHU_ADD_MEM_REG), 0);
 	assert_string_equal(bed_diary(bed), "add:40400000 ");
-	other.size_bytes -= 4096;
+	other.size_bytes -= 0x1000;
 	bed_send_region(bed, RP_VHU_ADD_MEM_REG, 0x9, &other, bed->memory_fd);
 	assert_int_equal(bed_answer(bed, RP_VHU_ADD_MEM_REG), 1);
 	bed_assert_refused(bed, -EEXIST, "ADD_MEM_REG: region at 0x40400000, 0xff000 bytes: overlaps");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <unistd.h>
 
 #include "bed.h"
 #include "rp_wire_fd.h"
@@ -288,6 +289,60 @@ a_refused_swap_keeps_the_old(void **state)
 	assert_int_equal(bed->refused_count, 3);
 }
 
+#define ALL_QUEUES 256u
+
+/* Each index that eight bits can name: its own state, its own notify area, its own file. */
+static void
+two_hundred_and_fifty_six_rings(void **state)
+{
+	struct rp_vhu_backend_config config = bed_config();
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct bed *bed = *state;
+	struct rp_vhu_vring vring;
+	uint32_t i;
+
+	config.queues_max = ALL_QUEUES;
+	config.profile = RP_VHU_PROFILE_EXTENDED;
+	bed_remake(bed, &config);
+	bed_negotiate(bed);
+	bed_memory(bed);
+	bed_send(bed, RP_VHU_GET_QUEUE_NUM, 0x1, NULL, 0);
+	assert_int_equal(bed_answer(bed, RP_VHU_GET_QUEUE_NUM), ALL_QUEUES);
+	for (i = 0; i < ALL_QUEUES; i++) {
+		uint64_t at = BED_UVA + i * 0x1000;
+
+		bed_send_state(bed, RP_VHU_SET_VRING_NUM, 0x1, i, 64);
+		bed_send_state(bed, RP_VHU_SET_VRING_BASE, 0x1, i, i);
+		bed_send_addr(bed, 0x1, i, at, at + 0x400, at + 0x600);
+		bed_send_fd(bed, RP_VHU_SET_VRING_KICK, 0x1, i);
+		bed_send_fd(bed, RP_VHU_SET_VRING_CALL, 0x1, i);
+		bed_send_fd(bed, RP_VHU_SET_VRING_ERR, 0x1, i);
+		bed_assert_nothing_refused(bed);
+		assert_int_equal(
+			rp_vhu_backend_vfio_file_set(bed->backend, i, bed->memory_fd, RP_VHU_VFIO_GROUP, i, NULL), 0);
+		assert_int_equal(rp_vhu_backend_notify_area_set(bed->backend, i, bed->memory_fd, i * page_bytes,
+								page_bytes, i, NULL),
+				 0);
+		assert_int_equal(peer_drain(bed->channel), 2);
+		bed_diary(bed);
+	}
+	for (i = 0; i < ALL_QUEUES; i++) {
+		assert_int_equal(rp_vhu_backend_vring(bed->backend, i, &vring), 0);
+		assert_true(vring.started);
+		assert_int_equal(vring.base, i);
+		assert_int_equal(vring.desc_gpa, BED_GPA + i * 0x1000);
+		assert_true(vring.kick_fd >= 0 && vring.call_fd >= 0 && vring.err_fd >= 0);
+	}
+	assert_int_equal(rp_vhu_backend_vring(bed->backend, ALL_QUEUES, &vring), -EINVAL);
+	bed_send_state(bed, RP_VHU_SET_VRING_NUM, 0x9, ALL_QUEUES, 64);
+	assert_int_equal(bed_answer(bed, RP_VHU_SET_VRING_NUM), 1);
+	bed_assert_refused(bed, -EBADMSG, "index: 256, expected 0 to 255");
+	for (i = 0; i < ALL_QUEUES; i++)
+		assert_int_equal(base_of(bed, i), i);
+	bed_hang_up(bed);
+	assert_int_equal(bed->replies_count, 2 * ALL_QUEUES);
+}
+
 int
 main(void)
 {
@@ -301,6 +356,7 @@ main(void)
 		WITH_BED(values_that_cannot_be),
 		WITH_BED(what_a_running_ring_allows),
 		WITH_BED(a_refused_swap_keeps_the_old),
+		WITH_BED(two_hundred_and_fifty_six_rings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -211,6 +211,102 @@ what_is_not_implemented_is_not_offered(void **state)
 	}
 }
 
+/* The smallest legal form of a row's message, as bytes; its descriptors go with the first. */
+static size_t
+whole_message(const struct rp_vhu_msg_row *row, uint8_t *ret_bytes)
+{
+	const struct rp_vhu_header header = {
+		.request = row->id,
+		.flags = 0x9,
+		.size_bytes = row->payload_min_bytes,
+	};
+
+	memcpy(ret_bytes, &header, sizeof(header));
+	memset(ret_bytes + sizeof(header), 0, row->payload_min_bytes);
+	return sizeof(header) + row->payload_min_bytes;
+}
+
+static void
+send_part(struct bed *bed, const struct rp_vhu_msg_row *row, const uint8_t *bytes, size_t size_bytes, bool first)
+{
+	int fds[RP_VHU_REGIONS_MAX];
+	unsigned int i, count = first ? row->fds_min : 0;
+
+	for (i = 0; i < count; i++)
+		fds[i] = peer_eventfd();
+	assert_true(peer_send_bytes(bed->peer, bytes, size_bytes, fds, count));
+	rp_wire_fd_close_all(fds, count);
+	bed_process(bed);
+}
+
+/* A frontend that vanishes after every single byte of every message, with a ring running. */
+static void
+gone_at_every_byte(void **state)
+{
+	struct bed *bed = *state;
+	struct test_leaks before;
+	uint8_t bytes[PEER_PAYLOAD_MAX];
+	unsigned int i;
+
+	bed_hang_up(bed);
+	test_leaks_read(&before);
+	for (i = 0; i < rp_vhu_msg_rows_count; i++) {
+		size_t size_bytes = whole_message(&rp_vhu_msg_rows[i], bytes), cut;
+
+		for (cut = 1; cut <= size_bytes; cut++) {
+			bed_attach(bed);
+			bed_run(bed);
+			send_part(bed, &rp_vhu_msg_rows[i], bytes, cut, true);
+			assert_true(rp_vhu_backend_attached(bed->backend));
+			bed_hang_up(bed);
+			bed->refused_count = 0;
+		}
+		test_leaks_assert_none(&before);
+	}
+}
+
+/* One byte at a time is the same message: the same refusal, the same answer. */
+static void
+byte_by_byte(void **state)
+{
+	struct bed *bed = *state;
+	uint8_t bytes[PEER_PAYLOAD_MAX];
+	unsigned int i;
+
+	for (i = 0; i < rp_vhu_msg_rows_count; i++) {
+		const struct rp_vhu_msg_row *row = &rp_vhu_msg_rows[i];
+		struct peer_msg answer = {0}, again = {0};
+		char refused[sizeof(bed->refused.text)] = "";
+		size_t size_bytes = whole_message(row, bytes), at;
+		bool answered;
+
+		bed_run(bed);
+		send_part(bed, row, bytes, size_bytes, true);
+		if (bed->refused_count != 0)
+			memcpy(refused, bed->refused.text, sizeof(refused));
+		answered = peer_receive(bed->peer, &answer);
+		bed_hang_up(bed);
+		bed_attach(bed);
+		bed->refused_count = 0;
+		bed_run(bed);
+		for (at = 0; at < size_bytes; at++) {
+			assert_int_equal(bed->refused_count, 0);
+			assert_true(peer_silent(bed->peer));
+			send_part(bed, row, bytes + at, 1, at == 0);
+		}
+		assert_int_equal(bed->refused_count, refused[0] != '\0');
+		assert_true(refused[0] == '\0' || strcmp(refused, bed->refused.text) == 0);
+		assert_int_equal(peer_receive(bed->peer, &again), answered);
+		assert_int_equal(again.size_bytes, answer.size_bytes);
+		assert_memory_equal(again.payload, answer.payload, again.size_bytes);
+		peer_msg_close(&answer);
+		peer_msg_close(&again);
+		bed_hang_up(bed);
+		bed_attach(bed);
+		bed->refused_count = 0;
+	}
+}
+
 static void
 versions_and_replies_end_it(void **state)
 {
@@ -334,6 +430,10 @@ main(void)
 		WITH_BED(what_is_not_implemented_is_not_offered),
 		WITH_PROFILE(what_is_not_implemented_is_not_offered, extended),
 		WITH_PROFILE(what_is_not_implemented_is_not_offered, vfio2018),
+		WITH_BED(gone_at_every_byte),
+		WITH_PROFILE(gone_at_every_byte, extended),
+		WITH_PROFILE(gone_at_every_byte, vfio2018),
+		WITH_BED(byte_by_byte),
 		WITH_BED(versions_and_replies_end_it),
 		WITH_BED(noise),
 		WITH_BED(nearly_right),
