@@ -116,7 +116,7 @@ rp_port_create(const struct rp_port_config *config, const struct rp_accel_regist
 	port = calloc(1, sizeof(*port));
 	if (port == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
-	port->epoll_fd = port->timer_fd = port->listen_fd = -1;
+	port->epoll_fd = port->timer_fd = -1;
 	port->timer_source.fd = port->listen_source.fd = port->backend_source.fd = -1;
 	port->registry = registry;
 	port->ops = ops;

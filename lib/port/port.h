@@ -6,7 +6,7 @@
  * Inside of lib/port. One file, one idea:
  *
  *   port.c          life of a port, its poll descriptor, what it tells
- *   endpoint.c      listen, accept, connect
+ *   endpoint.c      the frontend's connections: served, turned away, lost
  *   timer.c         one timerfd for all deadlines
  *   vhost.c         what the frontend says (callbacks of the vhost-user backend)
  *   accelerators.c  open, lose and regain accelerators; their memory
@@ -21,6 +21,7 @@
 #include "files.h"
 #include "rp_dma.h"
 #include "rp_port.h"
+#include "rp_vhu_endpoint.h"
 
 /* Why a queue whose position is lost stays stopped. */
 #define PORT_POSITION_LOST "where the packed ring stopped is not known: the guest's driver must start it anew"
@@ -114,8 +115,7 @@ struct rp_port {
 
 	int epoll_fd;
 	int timer_fd;
-	int listen_fd;
-	uint64_t connect_at_ms; /* client mode, not connected */
+	struct rp_vhu_endpoint *endpoint;
 	bool connect_logged;
 	uint64_t last_offer_ms; /* notify areas are offered one at a time */
 	bool closing;

@@ -50,7 +50,7 @@ void
 port_timer_update(struct rp_port *port)
 {
 	struct itimerspec when = {0};
-	uint64_t deadline_ms = earlier(port->connect_at_ms, port_accelerators_deadline(port));
+	uint64_t deadline_ms = earlier(rp_vhu_endpoint_deadline_ms(port->endpoint), port_accelerators_deadline(port));
 	unsigned int i;
 
 	for (i = 0; i < port->queues_count; i++)

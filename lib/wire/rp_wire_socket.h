@@ -2,6 +2,8 @@
 #ifndef RP_WIRE_SOCKET_H
 #define RP_WIRE_SOCKET_H
 
+#include <sys/types.h>
+
 #include "rp_wire_why.h"
 
 /**
@@ -24,6 +26,15 @@
  *         unlink(2), bind(2) and listen(2) say.
  */
 int rp_wire_socket_listen(const char *path, int *ret_fd, struct rp_wire_why *why);
+
+/**
+ * As rp_wire_socket_listen(), with the permissions of the socket file: set before
+ * anybody can connect.
+ *
+ * @param file_mode permission bits; 0: as the umask leaves them.
+ * @return as above, and what chmod(2) says.
+ */
+int rp_wire_socket_listen_mode(const char *path, mode_t file_mode, int *ret_fd, struct rp_wire_why *why);
 
 /**
  * Accept one connection.

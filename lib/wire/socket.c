@@ -65,6 +65,24 @@ remove_stale(const char *path, const struct sockaddr_un *address, struct rp_wire
 int
 rp_wire_socket_listen(const char *path, int *ret_fd, struct rp_wire_why *why)
 {
+	return rp_wire_socket_listen_mode(path, 0, ret_fd, why);
+}
+
+/* The file exists from here on. */
+static int
+start_listening(int fd, const char *path, mode_t file_mode, struct rp_wire_why *why)
+{
+	/* Until it listens, nobody gets in. */
+	if (file_mode != 0 && chmod(path, file_mode) < 0)
+		return rp_wire_why_set(why, -errno, "%s: chmod: %s", path, strerror(errno));
+	if (listen(fd, LISTEN_BACKLOG) < 0)
+		return rp_wire_why_set(why, -errno, "%s: listen: %s", path, strerror(errno));
+	return 0;
+}
+
+int
+rp_wire_socket_listen_mode(const char *path, mode_t file_mode, int *ret_fd, struct rp_wire_why *why)
+{
 	RP_WIRE_FD_SCOPED int fd = -1;
 	struct sockaddr_un address;
 	int rc = address_from_path(path, &address, why);
@@ -79,8 +97,8 @@ rp_wire_socket_listen(const char *path, int *ret_fd, struct rp_wire_why *why)
 		return rp_wire_why_set(why, fd, "socket: %s", strerror(-fd));
 	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return rp_wire_why_set(why, -errno, "%s: bind: %s", path, strerror(errno));
-	if (listen(fd, LISTEN_BACKLOG) < 0) {
-		rc = rp_wire_why_set(why, -errno, "%s: listen: %s", path, strerror(errno));
+	rc = start_listening(fd, path, file_mode, why);
+	if (rc < 0) {
 		unlink(path);
 		return rc;
 	}

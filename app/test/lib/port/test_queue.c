@@ -182,6 +182,56 @@ vmm_dies_and_comes_back(void **state)
 	fixture_close(&f);
 }
 
+static bool
+mapped_once(struct fixture *f)
+{
+	return f->vm.maps == 1 && test_port_queue(&f->port, 0).mode == RP_PORT_QUEUE_DIRECT;
+}
+
+static bool
+mapped_again(struct fixture *f)
+{
+	return f->vm.maps == 2 && test_port_queue(&f->port, 0).mode == RP_PORT_QUEUE_DIRECT;
+}
+
+/* The guest's memory moves under a running ring: the device goes on where it stopped, at the new addresses. */
+static void
+memory_moves_under_a_running_ring(void **state)
+{
+	struct fixture f;
+	struct rp_wire_why why;
+	struct rp_vhu_region region;
+	struct fake_accel fake;
+	uint64_t was;
+
+	(void)state;
+	fixture_open(&f);
+	test_vm_queue_start(&f.vm, 0, 0);
+	assert_true(fixture_becomes(&f, mapped_once));
+	fake = fake_now();
+	was = fake.queues[0].config.desc_iova;
+	fake_take()->queues[0].position = 17;
+	fake_give();
+	region = (struct rp_vhu_region){
+		.gpa = TEST_VM_GPA + 0x80000000,
+		.size_bytes = f.vm.memory_bytes,
+		.uva = (uint64_t)(uintptr_t)f.vm.memory,
+		.fd = f.vm.memory_fd,
+	};
+	if (rp_vhu_frontend_set_mem_table(f.vm.frontend, &region, 1, &why) != 0)
+		fail_msg("memory: %s", why.text);
+	fake = fake_now();
+	assert_true(fake.queues[0].running);
+	assert_int_equal(fake.queues[0].stops, 1);
+	assert_int_equal(fake.queues[0].starts, 2);
+	assert_int_equal(fake.queues[0].config.position, 17);
+	assert_int_equal(fake.queues[0].config.desc_iova, was + 0x80000000);
+	/* The frontend kept the doorbell, so it is taken back and offered anew. */
+	assert_true(fixture_becomes(&f, mapped_again));
+	assert_int_equal(f.vm.unmaps, 1);
+	fixture_close(&f);
+}
+
 int
 main(void)
 {
@@ -194,6 +244,7 @@ main(void)
 		cmocka_unit_test(no_proof_no_owner),
 		cmocka_unit_test(refused_start_is_told),
 		cmocka_unit_test(vmm_dies_and_comes_back),
+		cmocka_unit_test(memory_moves_under_a_running_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
