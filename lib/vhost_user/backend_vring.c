@@ -389,5 +389,6 @@ rp_vhu_backend_vring(const struct rp_vhu_backend *backend, unsigned int queue, s
 	if (queue >= backend->config.queues_max)
 		return -EINVAL;
 	*ret_vring = backend->vrings[queue].state;
+	ret_vring->enabled = is_enabled(backend, &backend->vrings[queue]);
 	return 0;
 }

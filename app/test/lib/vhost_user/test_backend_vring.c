@@ -58,8 +58,13 @@ static void
 born_enabled_without_protocol_features(void **state)
 {
 	struct bed *bed = *state;
+	struct rp_vhu_vring vring;
 
+	assert_int_equal(rp_vhu_backend_vring(bed->backend, 0, &vring), 0);
+	assert_false(vring.enabled);
 	bed_send_u64(bed, RP_VHU_SET_FEATURES, 0x1, 1ull << 32);
+	assert_int_equal(rp_vhu_backend_vring(bed->backend, 0, &vring), 0);
+	assert_true(vring.enabled);
 	bed_memory(bed);
 	bed_diary(bed);
 	bed_ring_describe(bed, 0);
