@@ -141,6 +141,16 @@ every_message(struct bed *bed, void (*prepare)(struct bed *), const char *stage)
 	}
 }
 
+/* Without REPLY_ACK no question of theirs is answered, whatever its flags say, but those that always are. */
+static void
+run_without_acks(struct bed *bed)
+{
+	bed_negotiate_without(bed, 1ull << RP_VHU_PF_REPLY_ACK_BIT);
+	bed_memory(bed);
+	bed_ring_start(bed, 0);
+	bed_diary(bed);
+}
+
 static void
 before_anything(void **state)
 {
@@ -308,6 +318,12 @@ byte_by_byte(void **state)
 }
 
 static void
+with_a_running_ring_and_no_acks(void **state)
+{
+	every_message(*state, run_without_acks, "with a running ring and no acks");
+}
+
+static void
 versions_and_replies_end_it(void **state)
 {
 	static const uint32_t flags[] = {0x0, 0x2, 0x3, 0x5, 0xd, 0xfffffffc, 0xffffffff};
@@ -424,6 +440,7 @@ main(void)
 		WITH_BED(before_anything),
 		WITH_BED(after_negotiation),
 		WITH_BED(with_a_running_ring),
+		WITH_BED(with_a_running_ring_and_no_acks),
 		WITH_BED(what_is_not_implemented),
 		WITH_PROFILE(what_is_not_implemented, extended),
 		WITH_PROFILE(what_is_not_implemented, vfio2018),
