@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * A VMM without a machine: what a VMM does with lib/vhost_user's frontend, in one file.
+ * It has guest memory, plays the driver of a virtio device in it, and is connected to
+ * a backend such as ringpassd. From the top to the bottom:
+ *
+ *   master_open   VFIO files and KVM, guest memory, the frontend, negotiation, rings
+ *   master_round  start the rings, wait for doorbells, work, stop the rings
+ *   exchange      one request: a chain, a kick, and the wait for its return
+ *
+ * main.c has the options and says what was seen.
+ */
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/kvm.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "master.h"
+#include "rp_wire_clock.h"
+#include "rp_wire_fd.h"
+#include "rp_wire_socket.h"
+
+#define BIT(n) (1ull << (n))
+
+#define GUEST_GPA 0x40000000ull /* not 0: an address taken for one of another kind must show */
+#define BUFFER_BYTES 2048u
+#define RETURN_LIMIT_MS 10000u /* for a chain to come back */
+
+static int
+complain(const char *what, int rc, const struct rp_wire_why *why)
+{
+	fprintf(stderr, "master: %s: %s\n", what, why != NULL && why->text[0] != '\0' ? why->text : strerror(-rc));
+	return rc;
+}
+
+/*
+ * A VMM with a machine maps `map` into the guest now, over the queue's place in its
+ * notify region, and takes it out again when the address is NULL. Here the "guest" is
+ * rp_vhu_frontend_kick(): nothing is left to do but to count.
+ */
+static int
+on_notify_area(void *ctx, unsigned int queue, const struct rp_vhu_notify_map *map, struct rp_wire_why *why)
+{
+	struct master *master = ctx;
+
+	(void)why;
+	if (map->address != NULL)
+		master->queues[queue].maps++;
+	else
+		master->queues[queue].unmaps++;
+	return 0;
+}
+
+static void
+on_refused(void *ctx, const struct rp_wire_why *why)
+{
+	(void)ctx;
+	fprintf(stderr, "master: refused: %s\n", why->text);
+}
+
+static void
+on_disconnected(void *ctx, const struct rp_wire_why *why)
+{
+	(void)ctx;
+	fprintf(stderr, "master: the backend is gone: %s\n", why->text);
+}
+
+static const struct rp_vhu_frontend_ops frontend_ops = {
+	.notify_area = on_notify_area,
+	.refused = on_refused,
+	.disconnected = on_disconnected,
+};
+
+/* One set of VFIO files for the whole VMM; with KVM each of them is told to its VFIO device. */
+static int
+vfio_files_open(struct master *master)
+{
+	struct rp_vhu_kvm_config config = {.vm_fd = -1, .device_fd = -1};
+	struct rp_wire_why why = {0};
+	RP_WIRE_FD_SCOPED int kvm_fd = -1;
+	int rc;
+
+	if (!master->options->kvm)
+		return rp_vhu_vfio_files_create(NULL, NULL, &master->vfio_files);
+	kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm_fd < 0)
+		return complain("/dev/kvm", -errno, NULL);
+	master->machine_fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
+	if (master->machine_fd < 0)
+		return complain("KVM_CREATE_VM", -errno, NULL);
+	config.vm_fd = master->machine_fd;
+	rc = rp_vhu_kvm_create(&config, &master->kvm, &why);
+	if (rc < 0)
+		return complain("KVM", rc, &why);
+	return rp_vhu_vfio_files_create(&rp_vhu_kvm_vfio_files_ops, master->kvm, &master->vfio_files);
+}
+
+static int
+memory_open(struct master *master)
+{
+	uint64_t page_mask = (uint64_t)sysconf(_SC_PAGESIZE) - 1;
+	uint16_t size = (uint16_t)master->options->queue_size;
+	uint64_t ring_bytes = rp_vring_drv_bytes(size, master->options->packed ? BIT(VIRTIO_F_RING_PACKED) : 0);
+
+	master->queue_bytes = (ring_bytes + (uint64_t)size * BUFFER_BYTES + page_mask) & ~page_mask;
+	master->memory_bytes = master->queue_bytes * master->queues_count;
+	master->memory_fd = memfd_create("guest memory", MFD_CLOEXEC);
+	if (master->memory_fd < 0 || ftruncate(master->memory_fd, (off_t)master->memory_bytes) < 0)
+		return complain("guest memory", -errno, NULL);
+	master->memory = mmap(NULL, master->memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, master->memory_fd, 0);
+	if (master->memory == MAP_FAILED) {
+		master->memory = NULL;
+		return complain("guest memory", -errno, NULL);
+	}
+	return 0;
+}
+
+static int
+socket_open(const struct master_options *options, int *ret_fd)
+{
+	RP_WIRE_FD_SCOPED int listener = -1;
+	struct rp_wire_why why = {0};
+	struct pollfd wait = {.events = POLLIN};
+	int rc;
+
+	if (!options->listen) {
+		rc = rp_wire_socket_connect(options->socket_path, ret_fd, &why);
+		return rc < 0 ? complain(options->socket_path, rc, &why) : 0;
+	}
+	rc = rp_wire_socket_listen(options->socket_path, &listener, &why);
+	if (rc < 0)
+		return complain(options->socket_path, rc, &why);
+	wait.fd = listener;
+	while (poll(&wait, 1, -1) < 0 && errno == EINTR)
+		;
+	rc = rp_wire_socket_accept(listener, ret_fd);
+	unlink(options->socket_path);
+	return rc < 0 ? complain(options->socket_path, rc, NULL) : 0;
+}
+
+/*
+ * Only what this program uses: a backend may insist on what was acked (INFLIGHT_SHMFD
+ * without an in-flight region ends the connection to a QEMU backend).
+ */
+static uint64_t
+protocol_features(enum rp_vhu_profile profile)
+{
+	struct rp_vhu_dialect dialect;
+
+	return rp_vhu_dialect_init(&dialect, profile, NULL, NULL) < 0 ?
+		       0 :
+		       dialect.vfio_mask | BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT) |
+			       BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_CONFIG_BIT) |
+			       BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) | BIT(RP_VHU_PF_HOST_NOTIFIER_BIT);
+}
+
+static int
+negotiate(struct master *master)
+{
+	const struct master_options *options = master->options;
+	uint64_t wanted = BIT(VIRTIO_F_VERSION_1) | BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT);
+	struct rp_vhu_region region = {
+		.gpa = GUEST_GPA,
+		.size_bytes = master->memory_bytes,
+		.uva = (uint64_t)(uintptr_t)master->memory,
+		.fd = master->memory_fd,
+	};
+	struct rp_wire_why why = {0};
+	unsigned int offered;
+	int rc = rp_vhu_frontend_negotiate(master->frontend, &why);
+
+	if (rc < 0)
+		return complain("negotiation", rc, &why);
+	if (options->packed)
+		wanted |= BIT(VIRTIO_F_RING_PACKED);
+	if (!options->blk && options->pairs > 1)
+		wanted |= BIT(VIRTIO_NET_F_MQ);
+	master->features = rp_vhu_frontend_features_offered(master->frontend) & wanted;
+	if (options->packed && (master->features & BIT(VIRTIO_F_RING_PACKED)) == 0)
+		return complain("--packed: not offered by the backend", -ENOTSUP, NULL);
+	/* A net device counts pairs, others count rings. */
+	offered = rp_vhu_frontend_queues_offered(master->frontend);
+	if (offered < (options->blk ? master->queues_count : options->pairs))
+		return complain("--queue-pairs: more than the backend has", -ENOTSUP, NULL);
+	rc = rp_vhu_frontend_set_features(master->frontend, master->features, &why);
+	if (rc == 0)
+		rc = rp_vhu_frontend_set_mem_table(master->frontend, &region, 1, &why);
+	return rc < 0 ? complain("start", rc, &why) : 0;
+}
+
+static int
+queue_open(struct master *master, unsigned int index)
+{
+	struct master_queue *queue = &master->queues[index];
+	uint16_t size = (uint16_t)master->options->queue_size, i;
+	uint64_t offset = index * master->queue_bytes;
+	int rc;
+
+	queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	queue->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	queue->free = calloc(size, sizeof(*queue->free));
+	queue->buffers = master->memory + offset + rp_vring_drv_bytes(size, master->features);
+	if (queue->kick_fd < 0 || queue->call_fd < 0 || queue->free == NULL)
+		return complain("queue", -ENOMEM, NULL);
+	for (i = 0; i < size; i++)
+		queue->free[queue->free_count++] = i;
+	queue->position = rp_vring_position_fresh(master->features);
+	rc = rp_vring_drv_create(size, master->memory + offset, GUEST_GPA + offset, master->features, &queue->ring);
+	return rc < 0 ? complain("ring", rc, NULL) : 0;
+}
+
+int
+master_open(struct master *master)
+{
+	const struct master_options *options = master->options;
+	struct rp_vhu_frontend_config config = {
+		.profile = options->profile,
+		.protocol_features = protocol_features(options->profile),
+	};
+	RP_WIRE_FD_SCOPED int fd = -1;
+	unsigned int i;
+	int rc;
+
+	master->queues_count = options->blk ? 1 : 2 * options->pairs;
+	master->queues = calloc(master->queues_count, sizeof(*master->queues));
+	if (master->queues == NULL)
+		return complain("queues", -ENOMEM, NULL);
+	for (i = 0; i < master->queues_count; i++)
+		master->queues[i].kick_fd = master->queues[i].call_fd = -1;
+	config.queues_max = (uint16_t)master->queues_count;
+	rc = vfio_files_open(master);
+	if (rc == 0)
+		rc = memory_open(master);
+	if (rc == 0)
+		rc = socket_open(options, &fd);
+	if (rc < 0)
+		return rc;
+	config.vfio_files = master->vfio_files;
+	rc = rp_vhu_frontend_create(&fd, &config, &frontend_ops, master, &master->frontend);
+	if (rc < 0)
+		return complain("frontend", rc, NULL);
+	rc = negotiate(master);
+	for (i = 0; rc == 0 && i < master->queues_count; i++)
+		rc = queue_open(master, i);
+	return rc;
+}
+
+void
+master_close(struct master *master)
+{
+	unsigned int i;
+
+	/* The frontend first: it takes its doorbells out of the guest and gives its VFIO files back. */
+	master->frontend = rp_vhu_frontend_destroy(master->frontend);
+	master->vfio_files = rp_vhu_vfio_files_destroy(master->vfio_files);
+	master->kvm = rp_vhu_kvm_destroy(master->kvm);
+	for (i = 0; i < master->queues_count; i++) {
+		master->queues[i].ring = rp_vring_drv_destroy(master->queues[i].ring);
+		rp_wire_fd_close(&master->queues[i].kick_fd);
+		rp_wire_fd_close(&master->queues[i].call_fd);
+		free(master->queues[i].free);
+	}
+	if (master->memory != NULL)
+		munmap(master->memory, master->memory_bytes);
+	rp_wire_fd_close(&master->memory_fd);
+	rp_wire_fd_close(&master->machine_fd);
+	free(master->queues);
+}
+
+static int
+queue_start(struct master *master, unsigned int index)
+{
+	struct master_queue *queue = &master->queues[index];
+	const uint64_t uva = (uint64_t)(uintptr_t)master->memory - GUEST_GPA;
+	struct rp_vring_layout layout;
+	struct rp_wire_why why = {0};
+	struct rp_vhu_frontend_ring ring;
+	int rc;
+
+	rp_vring_drv_layout(queue->ring, &layout);
+	ring = (struct rp_vhu_frontend_ring){
+		.num = layout.num,
+		.base = queue->position,
+		.desc_uva = layout.desc_iova + uva,
+		.avail_uva = layout.avail_iova + uva,
+		.used_uva = layout.used_iova + uva,
+		.kick_fd = queue->kick_fd,
+		.call_fd = queue->call_fd,
+	};
+	rc = rp_vhu_frontend_ring_start(master->frontend, index, &ring, &why);
+	if (rc == 0 && (master->features & BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT)) != 0)
+		rc = rp_vhu_frontend_ring_enable(master->frontend, index, true, &why);
+	return rc < 0 ? complain("ring start", rc, &why) : 0;
+}
+
+static int
+queue_stop(struct master *master, unsigned int index)
+{
+	struct master_queue *queue = &master->queues[index];
+	struct rp_wire_why why = {0};
+	int rc;
+
+	queue->doorbell = rp_vhu_frontend_notify_map(master->frontend, index).address != NULL;
+	rc = rp_vhu_frontend_ring_stop(master->frontend, index, &queue->position, &why);
+	return rc < 0 ? complain("ring stop", rc, &why) : 0;
+}
+
+static uint64_t
+gpa_of(const struct master *master, const void *address)
+{
+	return GUEST_GPA + (uint64_t)((const uint8_t *)address - master->memory);
+}
+
+static int
+kick(struct master *master, unsigned int index)
+{
+	struct master_queue *queue = &master->queues[index];
+	int rc;
+
+	if (!rp_vring_drv_needs_kick(queue->ring))
+		return 0;
+	rc = rp_vhu_frontend_kick(master->frontend, index);
+	queue->doorbell_kicks += rc == 1;
+	queue->eventfd_kicks += rc == 0;
+	return rc < 0 ? complain("kick", rc, NULL) : 0;
+}
+
+/* Serve the backend until something comes for this queue, at most until the deadline. */
+static int
+wait_for_queue(struct master *master, struct master_queue *queue, uint64_t deadline_ms)
+{
+	struct pollfd wait[2] = {{.fd = queue->call_fd, .events = POLLIN},
+				 {.fd = rp_vhu_frontend_fd(master->frontend), .events = POLLIN}};
+	uint64_t now_ms = rp_wire_clock_ms(), count;
+
+	if (now_ms >= deadline_ms)
+		return -ETIMEDOUT;
+	poll(wait, 2, (int)(deadline_ms - now_ms));
+	if (read(queue->call_fd, &count, sizeof(count)) == sizeof(count))
+		queue->interrupts += count;
+	return rp_vhu_frontend_process(master->frontend);
+}
+
+/* Take chains back, as many as are there. @return how many, or a negative errno. */
+static int
+take_used(struct master_queue *queue)
+{
+	uint32_t written_bytes;
+	void *cookie;
+	int rc, count = 0;
+
+	while ((rc = rp_vring_drv_get(queue->ring, &cookie, &written_bytes)) == 1) {
+		queue->free[queue->free_count++] = (uint16_t)(uintptr_t)cookie;
+		queue->chains++;
+		count++;
+	}
+	return rc < 0 ? complain("ring", rc, NULL) : count;
+}
+
+/* One chain out and back. */
+static int
+exchange(struct master *master, unsigned int index, const struct rp_vring_part *parts, uint16_t parts_count)
+{
+	struct master_queue *queue = &master->queues[index];
+	uint64_t deadline_ms = rp_wire_clock_ms() + RETURN_LIMIT_MS;
+	uintptr_t buffer = queue->free[--queue->free_count];
+	int rc = rp_vring_drv_add(queue->ring, parts, parts_count, (void *)buffer);
+
+	if (rc == 0)
+		rc = kick(master, index);
+	while (rc == 0) {
+		rc = take_used(queue);
+		if (rc != 0)
+			break;
+		rc = wait_for_queue(master, queue, deadline_ms);
+		if (rc < 0)
+			complain("the device does not return what it was given", rc, NULL);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+/* A broadcast, with an EtherType for experiments: a switch floods it, nobody answers. */
+static int
+send_packet(struct master *master, unsigned int index)
+{
+	static const uint8_t frame[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0, 0, 0, 0, 0x01, 0x88, 0xb5};
+	struct master_queue *queue = &master->queues[index];
+	uint8_t *at = queue->buffers + (size_t)queue->free[queue->free_count - 1] * BUFFER_BYTES;
+	struct rp_vring_part part = {
+		.iova = gpa_of(master, at),
+		.size_bytes = (uint32_t)(sizeof(struct virtio_net_hdr_v1) + sizeof(frame)),
+	};
+
+	memset(at, 0, sizeof(struct virtio_net_hdr_v1));
+	memcpy(at + sizeof(struct virtio_net_hdr_v1), frame, sizeof(frame));
+	return exchange(master, index, &part, 1);
+}
+
+static int
+fill_receiver(struct master *master, unsigned int index)
+{
+	struct master_queue *queue = &master->queues[index];
+	int rc = take_used(queue);
+
+	for (; rc >= 0 && queue->free_count > 0; queue->free_count--) {
+		uint16_t buffer = queue->free[queue->free_count - 1];
+		struct rp_vring_part part = {
+			.iova = gpa_of(master, queue->buffers + (size_t)buffer * BUFFER_BYTES),
+			.size_bytes = BUFFER_BYTES,
+			.device_writes = true,
+		};
+
+		rc = rp_vring_drv_add(queue->ring, &part, 1, (void *)(uintptr_t)buffer);
+		if (rc < 0)
+			return complain("receive ring", rc, NULL);
+	}
+	return rc < 0 ? rc : kick(master, index);
+}
+
+/* Sector 0, and how many there are. virtio 1.2, 5.2.4 and 5.2.6. */
+static int
+read_sector(struct master *master)
+{
+	struct master_queue *queue = &master->queues[0];
+	uint8_t *at = queue->buffers + (size_t)queue->free[queue->free_count - 1] * BUFFER_BYTES;
+	uint8_t *data = at + sizeof(struct virtio_blk_outhdr), *status = data + MASTER_SECTOR_BYTES;
+	const struct virtio_blk_outhdr header = {.type = htole32(VIRTIO_BLK_T_IN)};
+	const struct rp_vring_part parts[] = {
+		{.iova = gpa_of(master, at), .size_bytes = sizeof(header)},
+		{.iova = gpa_of(master, data), .size_bytes = MASTER_SECTOR_BYTES, .device_writes = true},
+		{.iova = gpa_of(master, status), .size_bytes = 1, .device_writes = true},
+	};
+	uint64_t capacity;
+	struct rp_wire_why why = {0};
+	int rc = rp_vhu_frontend_get_config(master->frontend, 0, sizeof(capacity), (uint8_t *)&capacity, &why);
+
+	if (rc < 0)
+		return complain("configuration space", rc, &why);
+	master->capacity_sectors = le64toh(capacity);
+	memcpy(at, &header, sizeof(header));
+	*status = 0xff;
+	rc = exchange(master, 0, parts, 3);
+	if (rc == 0 && *status != VIRTIO_BLK_S_OK)
+		return complain("the device cannot read sector 0", -EIO, NULL);
+	memcpy(master->sector, data, MASTER_SECTOR_BYTES);
+	return rc;
+}
+
+/* A backend may offer doorbells some time after the start, or never. */
+static int
+wait_for_doorbells(struct master *master)
+{
+	uint64_t deadline_ms = rp_wire_clock_ms() + master->options->wait_ms;
+	unsigned int mapped = 0, i;
+	int rc = 0;
+
+	while (rc == 0 && mapped < master->queues_count) {
+		rc = wait_for_queue(master, &master->queues[0], deadline_ms);
+		for (i = mapped = 0; i < master->queues_count; i++)
+			mapped += rp_vhu_frontend_notify_map(master->frontend, i).address != NULL;
+	}
+	if (rp_vhu_vfio_files_count(master->vfio_files) > master->vfio_files_most)
+		master->vfio_files_most = rp_vhu_vfio_files_count(master->vfio_files);
+	return rc == -ETIMEDOUT ? 0 : rc;
+}
+
+static int
+work(struct master *master)
+{
+	unsigned int i, n;
+	int rc = 0;
+
+	if (master->options->blk)
+		return read_sector(master);
+	for (i = 0; rc == 0 && i < master->queues_count; i += 2)
+		rc = fill_receiver(master, i);
+	for (n = 0; rc == 0 && n < master->options->packets; n++)
+		for (i = 1; rc == 0 && i < master->queues_count; i += 2)
+			rc = send_packet(master, i);
+	return rc;
+}
+
+int
+master_round(struct master *master)
+{
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && i < master->queues_count; i++)
+		rc = queue_start(master, i);
+	if (rc == 0)
+		rc = wait_for_doorbells(master);
+	if (rc == 0)
+		rc = work(master);
+	for (i = 0; rc == 0 && i < master->queues_count; i++)
+		rc = queue_stop(master, i);
+	return rc;
+}
