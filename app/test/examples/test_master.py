@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""examples/master against ringpassd with softaccel, in each profile, and against QEMU's storage daemon."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(TOP / "usertools"))
+
+from ringpass_stack.programs import Build, Control, Function, Port, Ringpassd, Softaccel  # noqa: E402
+from ringpass_testvm import Supervisor  # noqa: E402
+from ringpass_testvm.supervise import wait_until  # noqa: E402
+
+SECONDS = 120
+PROFILES = ("standard", "extended", "vfio2018")
+PACKETS = 50
+ROUNDS = 3
+VFIO_BITS = {"standard": 0, "extended": 1 << 62, "vfio2018": 1 << 8}
+HOST_NOTIFIER, SEND_FD = 1 << 11, 1 << 10
+BLK_BYTES = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def build():
+    return Build(os.environ.get("RINGPASS_BUILD_DIR") or TOP / "build")
+
+
+@pytest.fixture
+def supervisor():
+    with Supervisor("master") as one:
+        yield one
+
+
+def program(build):
+    return os.path.join(build.directory, "examples", "master", "master")
+
+
+def run(build, *arguments, check=True):
+    done = subprocess.run([program(build), *map(str, arguments)], capture_output=True, text=True, timeout=SECONDS,
+                          check=False, stdin=subprocess.DEVNULL)
+    if check:
+        assert done.returncode == 0, done
+    return done
+
+
+def run_json(build, *arguments):
+    return json.loads(run(build, *arguments, "--json").stdout)
+
+
+class Host:
+    """softaccel with one function, and ringpassd with one port on it."""
+
+    def __init__(self, supervisor, build, profile, doorbell="page", mode="server"):
+        self.socket = supervisor.path("vm0.sock")
+        function = Function(supervisor.path("f0.sock"), "52:54:00:00:00:01", 2, "", doorbell)
+        port = Port("vm0", self.socket, [f"vfio-user,socket={function.socket}"], mode, 2,
+                    {"profile": f'"{profile}"', "doorbell_delay_ms": 1, "reconnect_ms": 100})
+        self.softaccel = Softaccel(supervisor, build, [function])
+        self.ringpassd = Ringpassd(supervisor, build, [port])
+        self._control = Control(build, self.ringpassd.rpc)
+        self.softaccel.start()
+        self.ringpassd.start()
+
+    def queues(self):
+        return self._control.show("vm0")["queues"]
+
+    def require_alive(self):
+        self.softaccel.process.require_alive()
+        self.ringpassd.process.require_alive()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_kicks_are_stores_in_each_profile(supervisor, build, profile):
+    host = Host(supervisor, build, profile)
+    seen = run_json(build, host.socket, "--profile", profile, "--queue-pairs", 2, "--packets", PACKETS,
+                    "--rounds", ROUNDS, "--wait", 20000)
+    features = int(seen["protocol_features"], 16)
+    assert seen["profile"] == profile
+    assert features & (VFIO_BITS[profile] or HOST_NOTIFIER)
+    if profile == "vfio2018":
+        assert features & (HOST_NOTIFIER | SEND_FD) == 0
+    assert [queue["role"] for queue in seen["queues"]] == ["receive", "transmit"] * 2
+    for queue in seen["queues"]:
+        assert queue["doorbell"]
+        assert queue["maps"] >= ROUNDS and queue["unmaps"] == ROUNDS
+        assert queue["eventfd_kicks"] == 0
+    for queue in seen["queues"][1::2]:
+        assert queue["chains"] == PACKETS * ROUNDS
+        assert 0 < queue["doorbell_kicks"] <= PACKETS * ROUNDS
+        assert queue["interrupts"] > 0
+    assert [queue["relayed_kicks"] for queue in host.queues()] == [0] * 4
+    host.require_alive()
+
+
+@pytest.mark.parametrize("mine, theirs", [("standard", "extended"), ("extended", "standard")])
+def test_host_notifier_is_what_two_profiles_share(supervisor, build, mine, theirs):
+    host = Host(supervisor, build, theirs)
+    seen = run_json(build, host.socket, "--profile", mine, "--wait", 20000, "--packets", 5)
+    assert int(seen["protocol_features"], 16) & VFIO_BITS["extended"] == 0
+    assert all(queue["doorbell"] for queue in seen["queues"])
+
+
+@pytest.mark.parametrize("mine, theirs", [("vfio2018", "standard"), ("standard", "vfio2018")])
+def test_nothing_in_common_is_kicks_by_eventfd(supervisor, build, mine, theirs):
+    host = Host(supervisor, build, theirs)
+    seen = run_json(build, host.socket, "--profile", mine, "--wait", 300, "--packets", 20)
+    assert not any(queue["doorbell"] or queue["maps"] for queue in seen["queues"])
+    assert seen["queues"][1]["chains"] == 40
+    assert seen["queues"][1]["eventfd_kicks"] > 0
+    host.require_alive()
+
+
+def test_doorbells_that_cannot_be_mapped(supervisor, build):
+    host = Host(supervisor, build, "extended", doorbell="none")
+    seen = run_json(build, host.socket, "--profile", "extended", "--wait", 300, "--packets", 20)
+    assert seen["queues"][1]["chains"] == 40
+    assert seen["queues"][1]["eventfd_kicks"] > 0
+    assert seen["queues"][1]["doorbell_kicks"] == 0
+
+
+def test_table(supervisor, build):
+    host = Host(supervisor, build, "extended")
+    lines = run(build, host.socket, "--profile", "extended", "--rounds", 1, "--wait", 20000).stdout.splitlines()
+    assert lines[0].startswith("profile extended, protocol features 0x4")
+    assert lines[-3].split()[:3] == ["queue", "role", "doorbell"]
+    assert lines[-2].split()[:4] == ["0", "receive", "yes", "1"]
+    assert lines[-1].split()[:4] == ["1", "transmit", "yes", "1"]
+    assert lines[-1].split()[-1] == "100"
+
+
+def test_the_vmm_listens(supervisor, build):
+    socket = supervisor.path("vm0.sock")
+    master = supervisor.start("master", [program(build), socket, "--listen", "--wait", "20000", "--json"])
+    wait_until(lambda: os.path.exists(socket), SECONDS, "the master listens", master.require_alive)
+    host = Host(supervisor, build, "standard", mode="client")
+    assert master.wait(SECONDS) == 0, master.log()
+    seen = json.loads(master.log())
+    assert all(queue["doorbell"] for queue in seen["queues"])
+    host.require_alive()
+
+
+def test_the_backend_vanishes(supervisor, build):
+    host = Host(supervisor, build, "standard")
+    master = supervisor.start("master", [program(build), host.socket, "--rounds", "1000000"])
+    wait_until(lambda: all(queue["mode"] == "direct" for queue in host.queues()[:2]), SECONDS, "direct",
+               master.require_alive)
+    host.ringpassd.kill()
+    assert master.wait(SECONDS) == 1
+    assert "the backend is gone" in master.log()
+
+
+@pytest.fixture
+def disk(supervisor):
+    """An unmodified backend of somebody else: (socket, what its disk holds)."""
+    daemon = shutil.which("qemu-storage-daemon")
+    if daemon is None:
+        pytest.skip("qemu-storage-daemon is not installed (package qemu-system-common)")
+    image, socket = supervisor.path("disk"), supervisor.path("blk.sock")
+    content = os.urandom(BLK_BYTES)
+    pathlib.Path(image).write_bytes(content)
+    process = supervisor.start("storage", [
+        daemon, "--blockdev", f"driver=file,filename={image},node-name=disk", "--export",
+        f"type=vhost-user-blk,id=export,addr.type=unix,addr.path={socket},node-name=disk"])
+    wait_until(lambda: os.path.exists(socket), SECONDS, "the storage daemon listens", process.require_alive)
+    yield socket, content
+    process.require_alive()
+
+
+def test_a_sector_of_the_storage_daemon(build, disk):
+    socket, content = disk
+    seen = run_json(build, socket, "--blk", "--rounds", 5)
+    assert seen["capacity_sectors"] == BLK_BYTES // 512
+    assert bytes.fromhex(seen["sector"]) == content[:512]
+    queue, = seen["queues"]
+    assert (queue["chains"], queue["eventfd_kicks"], queue["maps"]) == (5, 5, 0)
+
+
+def test_the_extension_means_nothing_to_it(build, disk):
+    """It acks none of our bits, in no profile."""
+    socket, content = disk
+    for profile in ("extended", "vfio2018"):
+        seen = run_json(build, socket, "--blk", "--profile", profile)
+        assert bytes.fromhex(seen["sector"]) == content[:512]
+        assert seen["queues"][0]["maps"] == 0
+
+
+def test_with_a_kvm_machine(build, disk):
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        pytest.skip("/dev/kvm cannot be used here")
+    socket, _ = disk
+    assert run_json(build, socket, "--blk", "--kvm")["vfio_files"] == 0
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ([], ["SOCKET", "missing"]),
+    (["s", "t"], ["'t'", "one SOCKET"]),
+    (["s", "--profile", "2018"], ["--profile", "'2018'", "standard, extended or vfio2018"]),
+    (["s", "--queue-pairs", "0"], ["--queue-pairs", "'0'", "1 to 128"]),
+    (["s", "--queue-pairs", "129"], ["--queue-pairs", "'129'"]),
+    (["s", "--queue-size", "100"], ["--queue-size", "'100'", "power of two"]),
+    (["s", "--packets", "many"], ["--packets", "'many'"]),
+    (["s", "--rounds", "0"], ["--rounds", "'0'"]),
+    (["s", "--wait", "-1"], ["--wait", "'-1'"]),
+])
+def test_bad_arguments(build, arguments, words):
+    done = run(build, *arguments, check=False)
+    assert done.returncode == 2
+    for word in words:
+        assert word in done.stderr.splitlines()[0]
+
+
+def test_nobody_listens(build, supervisor):
+    done = run(build, supervisor.path("nobody"), check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"master: {supervisor.path('nobody')}: ")
+    assert len(done.stderr.splitlines()) == 1
