@@ -112,6 +112,19 @@ rp_vhu_frontend_get_max_mem_slots(struct rp_vhu_frontend *frontend, uint32_t *re
 	return rc;
 }
 
+/*
+ * VFIO files go when the backend has done it, not before: the device works until then, and
+ * what the kernel knows of it has to stay true. The masters of 2018 kept them, and their
+ * backends do not send them again.
+ */
+static int
+after_reset(struct rp_vhu_frontend *frontend)
+{
+	if (frontend->dialect.profile != RP_VHU_PROFILE_VFIO2018)
+		vhu_frontend_drop_vfio_files(frontend);
+	return 0;
+}
+
 int
 rp_vhu_frontend_reset_device(struct rp_vhu_frontend *frontend, struct rp_wire_why *why)
 {
@@ -123,10 +136,7 @@ rp_vhu_frontend_reset_device(struct rp_vhu_frontend *frontend, struct rp_wire_wh
 		return rp_wire_why_set(why, -ENOTSUP, "RESET_DEVICE: was not negotiated");
 	vhu_frontend_reset_queues(frontend);
 	rc = vhu_frontend_tell(frontend, RP_VHU_RESET_DEVICE, NULL, 0, NULL, 0, why);
-	/* The device works until then, and what the kernel knows of it has to stay true. */
-	if (rc == 0)
-		vhu_frontend_drop_vfio_files(frontend);
-	return rc;
+	return rc < 0 ? rc : after_reset(frontend);
 }
 
 int
@@ -142,7 +152,5 @@ rp_vhu_frontend_reset_owner(struct rp_vhu_frontend *frontend, struct rp_wire_why
 			return rp_wire_why_set(why, -EINVAL, "RESET_OWNER: ring %u is started", i);
 	vhu_frontend_reset_queues(frontend);
 	rc = vhu_frontend_tell(frontend, RP_VHU_RESET_OWNER, NULL, 0, NULL, 0, why);
-	if (rc == 0)
-		vhu_frontend_drop_vfio_files(frontend);
-	return rc;
+	return rc < 0 ? rc : after_reset(frontend);
 }

@@ -31,8 +31,9 @@
  * an owner that migrates its guest leaves it out.
  *
  * A VFIO file is for a queue, whether its ring is started or not. The reference goes
- * when the backend takes it back, after a reset, at the end of the connection and at
- * destroy; not at a stop, and not with the backend channel (the device goes on).
+ * when the backend takes it back, after a reset (profile vfio2018: not even then), at the
+ * end of the connection and at destroy; not at a stop, and not with the backend channel
+ * (the device goes on).
  *
  * Ownership: `int *fd` is taken on success, `int fd` and descriptors in structures
  * are borrowed (they are duplicated by the kernel when sent). Descriptors that
@@ -344,7 +345,8 @@ int rp_vhu_frontend_get_max_mem_slots(struct rp_vhu_frontend *frontend, uint32_t
 
 /**
  * RESET_DEVICE; notify areas are dropped first, rings are stopped by it, VFIO files are
- * given back when the backend has done it (what works until then must stay known).
+ * given back when the backend has done it (the device works until then; profile vfio2018
+ * keeps them).
  *
  * @return as every waiting call.
  */
@@ -354,7 +356,7 @@ int rp_vhu_frontend_reset_device(struct rp_vhu_frontend *frontend, struct rp_wir
  * RESET_OWNER, for backends of old: specification and backends disagree on what it does
  * (nothing, rings disabled, everything forgotten), so it is sent only when it makes no
  * difference, with all rings stopped, and is to be followed by rp_vhu_frontend_negotiate().
- * VFIO files are given back.
+ * VFIO files are given back, as above.
  *
  * @return as every waiting call; -EINVAL also with a started ring.
  */
