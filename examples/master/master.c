@@ -38,6 +38,14 @@
 
 #define GUEST_GPA 0x40000000ull /* not 0: an address taken for one of another kind must show */
 #define BUFFER_BYTES 2048u
+/*
+ * What this program uses, and no more: a backend may insist on what was acked (one of
+ * QEMU's ends the connection when INFLIGHT_SHMFD was and no in-flight region comes). The
+ * profile brings its own bit.
+ */
+#define PROTOCOL_FEATURES                                                                                              \
+	(BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT) | BIT(RP_VHU_PF_BACKEND_REQ_BIT) |                       \
+	 BIT(RP_VHU_PF_CONFIG_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) | BIT(RP_VHU_PF_HOST_NOTIFIER_BIT))
 #define RETURN_LIMIT_MS 10000u /* for a chain to come back */
 
 static int
@@ -152,22 +160,6 @@ socket_open(const struct master_options *options, int *ret_fd)
 	return rc < 0 ? complain(options->socket_path, rc, NULL) : 0;
 }
 
-/*
- * Only what this program uses: a backend may insist on what was acked (INFLIGHT_SHMFD
- * without an in-flight region ends the connection to a QEMU backend).
- */
-static uint64_t
-protocol_features(enum rp_vhu_profile profile)
-{
-	struct rp_vhu_dialect dialect;
-
-	return rp_vhu_dialect_init(&dialect, profile, NULL, NULL) < 0 ?
-		       0 :
-		       dialect.vfio_mask | BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT) |
-			       BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_CONFIG_BIT) |
-			       BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) | BIT(RP_VHU_PF_HOST_NOTIFIER_BIT);
-}
-
 static int
 negotiate(struct master *master)
 {
@@ -229,7 +221,7 @@ master_open(struct master *master)
 	const struct master_options *options = master->options;
 	struct rp_vhu_frontend_config config = {
 		.profile = options->profile,
-		.protocol_features = protocol_features(options->profile),
+		.protocol_features = PROTOCOL_FEATURES,
 	};
 	RP_WIRE_FD_SCOPED int fd = -1;
 	unsigned int i;

@@ -35,6 +35,7 @@ rp_vhu_frontend_create(int *fd, const struct rp_vhu_frontend_config *config, con
 	frontend->config = *config;
 	frontend->dialect = dialect;
 	frontend->config.protocol_features &= dialect.protocol_features;
+	frontend->config.protocol_features |= dialect.vfio_mask;
 	if (frontend->config.timeout_ms == 0)
 		frontend->config.timeout_ms = TIMEOUT_DEFAULT_MS;
 	if (frontend->config.notify_slot_bytes == 0)

@@ -77,9 +77,10 @@ struct rp_vhu_frontend_config {
 	enum rp_vhu_profile profile;
 	struct rp_vhu_numbers numbers; /**< zeros: the usual ones */
 	/**
-	 * What to ack of what is offered, the VFIO extension's bit included; bits that this
-	 * library does not implement in this profile are left out, as is what cannot work:
-	 * GET_VRING_BASE_INFLIGHT without INFLIGHT_SHMFD, the extension without BACKEND_REQ.
+	 * What to ack of what is offered; the bit of the VFIO extension is added by the profile.
+	 * Bits that this library does not implement in this profile are left out, as is what
+	 * cannot work: GET_VRING_BASE_INFLIGHT without INFLIGHT_SHMFD, the extension without
+	 * BACKEND_REQ. A backend may insist on the use of what was acked: ack what you use.
 	 */
 	uint64_t protocol_features;
 	uint16_t queues_max; /**< rings (not pairs), 1 to RP_VHU_QUEUES_MAX */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -18,6 +19,9 @@ struct ends {
 	int stop_fd;
 	int doorbells_fd;
 	int memory_fd;
+	int null_fd; /* stands for a VFIO group */
+	enum rp_vhu_profile profile;
+	bool file_wanted[2];
 	bool offer_wanted[2];
 	bool clear_wanted[2];
 	unsigned int accepted; /* atomic */
@@ -30,6 +34,7 @@ on_start(void *ctx, unsigned int queue, const struct rp_vhu_vring *vring, struct
 	struct ends *ends = ctx;
 
 	(void)vring, (void)why;
+	ends->file_wanted[queue] = ends->profile != RP_VHU_PROFILE_STANDARD;
 	ends->offer_wanted[queue] = true; /* never from inside the request */
 	return 0;
 }
@@ -78,6 +83,9 @@ timer(struct ends *ends)
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
+		if (ends->file_wanted[i] &&
+		    rp_vhu_backend_vfio_file_set(ends->backend, i, ends->null_fd, RP_VHU_VFIO_GROUP, 2 + i, NULL) == 0)
+			ends->file_wanted[i] = false;
 		if (ends->offer_wanted[i] && rp_vhu_backend_notify_area_set(ends->backend, i, ends->doorbells_fd,
 									    i * 4096ull, 4096, i, NULL) == 0)
 			ends->offer_wanted[i] = false;
@@ -107,18 +115,26 @@ static int
 setup(void **state)
 {
 	static struct ends ends;
-	const struct rp_vhu_backend_config backend_config = {
+	const enum rp_vhu_profile *profile = *state;
+	struct rp_vhu_backend_config backend_config = {
+		.profile = *profile,
 		.features = 1ull << 32,
 		.protocol_features = 0x1ae3d,
 		.queues_max = 2,
 	};
-	const struct rp_vhu_frontend_config frontend_config = {.protocol_features = UINT64_MAX, .queues_max = 2};
+	const struct rp_vhu_frontend_config frontend_config = {
+		.profile = *profile, .protocol_features = UINT64_MAX, .queues_max = 2};
 	int front, back;
 
+	if (*profile == RP_VHU_PROFILE_VFIO2018)
+		backend_config.protocol_features &=
+			~(1ull << RP_VHU_PF_HOST_NOTIFIER_BIT | 1ull << RP_VHU_PF_BACKEND_SEND_FD_BIT);
 	memset(&ends, 0, sizeof(ends));
+	ends.profile = *profile;
 	test_leaks_read(&ends.before);
 	ends.doorbells_fd = test_memfd(2 * 4096, true);
 	ends.memory_fd = test_memfd(0x100000, true);
+	ends.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	ends.stop_fd = peer_eventfd();
 	peer_pair(&front, &back);
 	assert_int_equal(rp_vhu_backend_create(&backend_config, &ops, &ends, &ends.backend, NULL), 0);
@@ -151,6 +167,7 @@ teardown(void **state)
 	rp_wire_fd_close(&ends->stop_fd);
 	rp_wire_fd_close(&ends->doorbells_fd);
 	rp_wire_fd_close(&ends->memory_fd);
+	rp_wire_fd_close(&ends->null_fd);
 	test_leaks_assert_none(&ends->before);
 	return 0;
 }
@@ -193,6 +210,20 @@ both_mapped(void *ctx)
 	       rp_vhu_frontend_notify_map(ends->frontend, 1).address != NULL;
 }
 
+/* One file for both queues, under as many numbers as messages brought it; none in profile standard. */
+static bool
+files_as_they_should_be(void *ctx)
+{
+	struct ends *ends = ctx;
+	const struct rp_vhu_vfio_file *file = rp_vhu_frontend_vfio_file(ends->frontend, 0);
+
+	rp_vhu_frontend_process(ends->frontend);
+	if (ends->profile == RP_VHU_PROFILE_STANDARD)
+		return file == NULL;
+	return file != NULL && file == rp_vhu_frontend_vfio_file(ends->frontend, 1) &&
+	       rp_vhu_vfio_file_references(file) == 2;
+}
+
 static bool
 first_unmapped(void *ctx)
 {
@@ -214,6 +245,7 @@ start_offer_revoke_stop(void **state)
 		start(ends, 0);
 		start(ends, 1);
 		assert_true(test_wait(both_mapped, ends, 5000));
+		assert_true(test_wait(files_as_they_should_be, ends, 5000));
 		assert_int_equal(rp_vhu_frontend_kick(ends->frontend, 1), 1);
 		assert_int_equal(rp_vhu_frontend_ring_enable(ends->frontend, 0, false, NULL), 0);
 		assert_true(test_wait(first_unmapped, ends, 5000));
@@ -260,15 +292,26 @@ either_may_leave_first(void **state)
 	assert_null(rp_vhu_frontend_notify_map(ends->frontend, 0).address);
 }
 
-#define WITH_ENDS(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+static enum rp_vhu_profile profiles[] = {RP_VHU_PROFILE_STANDARD, RP_VHU_PROFILE_EXTENDED, RP_VHU_PROFILE_VFIO2018};
+
+#define WITH_ENDS(test, number)                                                                                        \
+	{                                                                                                              \
+#test " in profile " #number, test, setup, teardown, &profiles[number]                                 \
+	}
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_ENDS(start_offer_revoke_stop),
-		WITH_ENDS(memory_slots),
-		WITH_ENDS(either_may_leave_first),
+		WITH_ENDS(start_offer_revoke_stop, 0),
+		WITH_ENDS(start_offer_revoke_stop, 1),
+		WITH_ENDS(start_offer_revoke_stop, 2),
+		WITH_ENDS(memory_slots, 0),
+		WITH_ENDS(memory_slots, 1),
+		WITH_ENDS(memory_slots, 2),
+		WITH_ENDS(either_may_leave_first, 0),
+		WITH_ENDS(either_may_leave_first, 1),
+		WITH_ENDS(either_may_leave_first, 2),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,21 @@ an_allow_list_for_each_profile(void **state)
 	assert_int_equal(negotiated(desk, &config, ~BIT(8)), common);
 }
 
+/* Whoever chooses the profile has chosen its bit. */
+static void
+the_profile_brings_its_bit(void **state)
+{
+	struct desk *desk = *state;
+	struct rp_vhu_frontend_config config = desk_config;
+
+	config.protocol_features = BIT(3) | BIT(5);
+	assert_int_equal(negotiated(desk, &config, UINT64_MAX), BIT(3) | BIT(5));
+	config.profile = RP_VHU_PROFILE_EXTENDED;
+	assert_int_equal(negotiated(desk, &config, UINT64_MAX), BIT(3) | BIT(5) | BIT(62));
+	config.profile = RP_VHU_PROFILE_VFIO2018;
+	assert_int_equal(negotiated(desk, &config, UINT64_MAX), BIT(3) | BIT(5) | BIT(8));
+}
+
 static void
 what_needs_something_else(void **state)
 {
@@ -58,6 +73,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_DESK(an_allow_list_for_each_profile),
+		WITH_DESK(the_profile_brings_its_bit),
 		WITH_DESK(what_needs_something_else),
 	};
 
