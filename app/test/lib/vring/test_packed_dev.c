@@ -475,9 +475,9 @@ a_chain_changes_between_two_looks(void **state)
 		assert_int_equal(rp_vring_dev_peek(&guest->ring, 1, &guest->chain), 1);
 		assert_int_equal(rp_vring_dev_peek(&guest->ring, 0, &guest->chain), 1);
 		packed_desc_at(guest, GUEST_DESC_AT, 0, GUEST_BUFFERS, 1, change == 0 ? 3 : 0,
-			       change == 1   ? AVAIL | NEXT
-			       : change == 2 ? USED
-					     : AVAIL);
+			       change == 1 ? AVAIL | NEXT :
+			       change == 2 ? USED :
+					     AVAIL);
 		if (change == 3) {
 			guest_pop(guest);
 			continue;

@@ -338,6 +338,88 @@ callers_mistakes(void **state)
 	assert_int_equal(rp_vring_dev_available(&guest->ring), 0);
 }
 
+static void
+in_order_only(void **state)
+{
+	struct guest *guest = *state;
+	uint16_t i;
+
+	guest_start(guest, 4, 65534, F_IN_ORDER);
+	for (i = 0; i < 3; i++) {
+		guest_desc(guest, i, GUEST_BUFFERS, 1, 0, 0);
+		guest_offer(guest, i);
+	}
+	guest_pop(guest);
+	guest_pop(guest);
+	assert_int_equal(rp_vring_dev_push(&guest->ring, 1, 0), -EINVAL);
+	assert_int_equal(rp_vring_dev_fill(&guest->ring, 1, 0, 0), -EINVAL);
+	/* Nobody looked at the third; nobody took it. */
+	assert_int_equal(rp_vring_dev_fill(&guest->ring, 2, 2, 0), -EINVAL);
+	assert_int_equal(rp_vring_dev_publish(&guest->ring, 3), -EINVAL);
+	assert_int_equal(guest_used_index(guest), 65534);
+	assert_int_equal(rp_vring_dev_fill(&guest->ring, 1, 1, 0), 0);
+	assert_int_equal(rp_vring_dev_fill(&guest->ring, 0, 0, 0), 0);
+	assert_int_equal(rp_vring_dev_publish(&guest->ring, 2), 0);
+	assert_int_equal(guest_used_index(guest), 0);
+	/* Given back is not out any more. */
+	assert_int_equal(rp_vring_dev_push(&guest->ring, 0, 0), -EINVAL);
+	guest_pop(guest);
+	assert_int_equal(rp_vring_dev_push(&guest->ring, 2, 0), 0);
+	assert_int_equal(rp_vring_dev_position(&guest->ring), 1);
+}
+
+/* What the order is kept by: the driver may not change it, nor overrun it. */
+static void
+in_order_drivers_mistakes(void **state)
+{
+	struct guest *guest = *state;
+
+	guest_start(guest, 4, 0, F_IN_ORDER);
+	guest_desc(guest, 0, GUEST_BUFFERS, 1, 0, 0);
+	guest_desc(guest, 1, GUEST_BUFFERS, 1, 0, 0);
+	guest_offer(guest, 0);
+	assert_int_equal(rp_vring_dev_peek(&guest->ring, 0, &guest->chain), 1);
+	guest_put16(guest, GUEST_AVAIL_AT + 4, 1);
+	guest_pop_breaks(guest, "available entry changed");
+	guest_start(guest, 2, 0, F_IN_ORDER);
+	guest_offer(guest, 0);
+	guest_offer(guest, 0);
+	guest_desc(guest, 0, GUEST_BUFFERS, 1, 0, 0);
+	guest_pop(guest);
+	guest_pop(guest);
+	guest_offer(guest, 0);
+	guest_pop_breaks(guest, "more chains are out than the ring has");
+}
+
+/* What a former owner took and did not give back is done again. */
+static void
+position_to_do_again(void **state)
+{
+	struct guest *guest = *state;
+
+	guest_start(guest, 4, 0xffff, 0);
+	guest_desc(guest, 0, GUEST_BUFFERS, 1, 0, 0);
+	guest_offer(guest, 0);
+	guest_offer(guest, 0);
+	guest_pop(guest);
+	guest_pop(guest);
+	assert_int_equal(rp_vring_dev_push(&guest->ring, 0, 0), 0);
+	assert_int_equal(rp_vring_dev_position(&guest->ring), 1);
+	assert_int_equal(rp_vring_dev_position_used(&guest->ring), 0);
+}
+
+static void
+position_is_checked(void **state)
+{
+	struct guest *guest = *state;
+	struct rp_wire_why why = {0};
+
+	guest_start(guest, 4, 0, 0);
+	assert_int_equal(rp_vring_dev_init(&guest->ring, &guest->layout, 0x10000, guest->reader, &why), -EBADMSG);
+	assert_non_null(strstr(why.text, "position"));
+	assert_int_equal(rp_vring_dev_available(&guest->ring), -EBADMSG);
+}
+
 /* The guest takes the memory under the ring away: the next call says so instead of touching it. */
 static void
 ring_is_unmapped_in_use(void **state)
@@ -416,6 +498,10 @@ main(void)
 		WITH_GUEST(available_index_jumps),
 		WITH_GUEST(peek_fill_publish),
 		WITH_GUEST(callers_mistakes),
+		WITH_GUEST(in_order_only),
+		WITH_GUEST(in_order_drivers_mistakes),
+		WITH_GUEST(position_to_do_again),
+		WITH_GUEST(position_is_checked),
 		WITH_GUEST(ring_is_unmapped_in_use),
 		WITH_GUEST(ring_follows_its_memory),
 	};

@@ -190,6 +190,8 @@ add_checks_its_parts(void **state)
 	parts[1].device_writes = true;
 	parts[1].size_bytes = 0;
 	assert_int_equal(rp_vring_drv_add(bench->ring, parts, 2, NULL), -EINVAL);
+	parts[1].size_bytes = UINT32_MAX;
+	assert_int_equal(rp_vring_drv_add(bench->ring, parts, 2, NULL), -EINVAL);
 	for (int i = 0; i < 5; i++)
 		parts[i] = (struct rp_vring_part){.iova = 1, .size_bytes = 1};
 	assert_int_equal(rp_vring_drv_add(bench->ring, parts, 5, NULL), -ENOSPC);
@@ -237,6 +239,97 @@ out_of_order_use(void **state)
 	while (rp_vring_drv_get(bench->ring, &(void *){NULL}, &(uint32_t){0}) == 1)
 		;
 	assert_int_equal(rp_vring_drv_free_count(bench->ring), 16);
+}
+
+static void
+indirect_byte_vectors(void **state)
+{
+	/* clang-format off */
+	static const uint8_t table_bytes[] = {
+		0x78, 0x56, 0x34, 0x12, 0, 0, 0, 0, 0x0c, 0x00, 0, 0, 0x01, 0x00, 0x01, 0x00,
+		0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01, 0x00, 0x06, 0, 0, 0x03, 0x00, 0x02, 0x00,
+		0x00, 0x10, 0x00, 0x00, 0, 0, 0, 0, 0x01, 0x00, 0, 0, 0x02, 0x00, 0x00, 0x00,
+	};
+	static const uint8_t ring_bytes[] = {
+		0x08, 0x00, 0x00, 0x50, 0, 0, 0, 0, 0x30, 0x00, 0, 0, 0x04, 0x00, 0x00, 0x00,
+	};
+	/* clang-format on */
+	const struct rp_vring_part parts[] = {
+		{.iova = 0x12345678, .size_bytes = 12},
+		{.iova = 0x0123456789abcdef, .size_bytes = 0x600, .device_writes = true},
+		{.iova = 0x1000, .size_bytes = 1, .device_writes = true},
+	};
+	struct bench *bench = *state;
+	uint32_t written_bytes;
+	uint8_t table[48];
+	void *cookie;
+
+	start(bench, 1, F_INDIRECT_DESC);
+	assert_int_equal(rp_vring_drv_add_indirect(bench->ring, parts, 3, table, 0x50000008, bench), 0);
+	assert_memory_equal(table, table_bytes, sizeof(table_bytes));
+	assert_memory_equal(at(bench, bench->layout.desc_iova), ring_bytes, sizeof(ring_bytes));
+	/* The device has the table: it stays as it is. */
+	memset(table, 0xee, sizeof(table));
+	assert_int_equal(rp_vring_drv_add_indirect(bench->ring, parts, 3, table, 0x50000008, NULL), -ENOSPC);
+	assert_int_equal(table[0], 0xee);
+	use(bench, 0, 0x601);
+	assert_int_equal(rp_vring_drv_get(bench->ring, &cookie, &written_bytes), 1);
+	assert_ptr_equal(cookie, bench);
+	start(bench, 1, 0);
+	assert_int_equal(rp_vring_drv_add_indirect(bench->ring, parts, 3, table, 0x50000008, NULL), -EINVAL);
+}
+
+/*
+ * 2.7.9: one used entry, in the place of the first, for all chains up to its own;
+ * what was skipped was written to its end. 2.7.5: descriptors are taken around the
+ * table, each pointing to the next one.
+ */
+static void
+in_order_batches(void **state)
+{
+	struct bench *bench = *state;
+	uintptr_t next_cookie = 1;
+	unsigned int seed = 2, round;
+	uint16_t at_desc = 0;
+
+	start(bench, 8, F_IN_ORDER | F_EVENT_IDX);
+	for (round = 0; round < 20000; round++) {
+		uint16_t heads[8], sizes[8], added, first, last, i;
+		uintptr_t cookie = next_cookie;
+		uint32_t written_bytes;
+		void *seen;
+
+		for (added = 0;; added++) {
+			struct rp_vring_part parts[3];
+
+			sizes[added] = (uint16_t)(1 + rand_r(&seed) % 3);
+			for (i = 0; i < 3; i++)
+				parts[i] = (struct rp_vring_part){.iova = 1, .size_bytes = 10, .device_writes = true};
+			if (rp_vring_drv_add(bench->ring, parts, sizes[added], (void *)next_cookie) != 0)
+				break;
+			next_cookie++;
+			heads[added] = last_head(bench);
+			assert_int_equal(heads[added], at_desc);
+			for (i = 1; i < sizes[added]; i++)
+				assert_int_equal(get16(at(bench, bench->layout.desc_iova) +
+						       16 * (size_t)((at_desc + i - 1) % 8) + 14),
+						 (at_desc + i) % 8);
+			at_desc = (uint16_t)((at_desc + sizes[added]) % 8);
+		}
+		for (first = 0; first < added; first = (uint16_t)(last + 1)) {
+			last = (uint16_t)(first + (unsigned int)rand_r(&seed) % (unsigned int)(added - first));
+			use(bench, heads[last], 7);
+			bench->used_index = (uint16_t)(bench->used_index + last - first);
+			put16(at(bench, bench->layout.used_iova) + 2, bench->used_index);
+			for (i = first; i <= last; i++) {
+				assert_int_equal(rp_vring_drv_get(bench->ring, &seen, &written_bytes), 1);
+				assert_int_equal((uintptr_t)seen, cookie++);
+				assert_int_equal(written_bytes, i < last ? 10 * sizes[i] : 7);
+			}
+			assert_int_equal(rp_vring_drv_get(bench->ring, &seen, &written_bytes), 0);
+		}
+		assert_int_equal(rp_vring_drv_free_count(bench->ring), 8);
+	}
 }
 
 static void
@@ -295,6 +388,12 @@ device_lies(void **state)
 	use(bench, 0, 0);
 	assert_device_lies(bench);
 	put16(at(bench, bench->layout.used_iova) + 2, 0xffff);
+	assert_device_lies(bench);
+	/* In order: the index counts fewer than lie between the oldest and that one. */
+	start(bench, 4, F_IN_ORDER);
+	add_one(bench, 1, NULL);
+	add_one(bench, 1, NULL);
+	use(bench, 1, 1);
 	assert_device_lies(bench);
 }
 
@@ -394,6 +493,8 @@ main(void)
 		WITH_BENCH(byte_vectors),
 		WITH_BENCH(add_checks_its_parts),
 		WITH_BENCH(out_of_order_use),
+		WITH_BENCH(indirect_byte_vectors),
+		WITH_BENCH(in_order_batches),
 		WITH_BENCH(device_lies),
 		WITH_BENCH(kick_flag),
 		WITH_BENCH(kick_event_around_65535),
