@@ -7,47 +7,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "guest.h"
+#include "hostile.h"
 #include "rp_wire_clock.h"
-
-/*
- * Guests that write anything. What is asserted is what must hold whatever they
- * write: every part lies in guest memory, counts agree with sizes, numbers are
- * within bounds, every call returns, and a ring that broke is not written to.
- * The parts are touched, so that an address outside would be seen by the
- * sanitizers or by the processor.
- */
 
 #define ROUNDS 20000u
 #define SCRIBBLE_MS 1500u
-
-static volatile uint8_t sink;
-
-static void
-assert_chain_is_sane(const struct guest *guest)
-{
-	const struct rp_vring_chain *chain = &guest->chain;
-	const uint8_t *memory = guest_hva(guest, GUEST_IOVA);
-	uint64_t out_bytes = 0, in_bytes = 0;
-	unsigned int i;
-
-	assert_true(chain->head < guest->layout.num);
-	assert_true(chain->out_count + chain->in_count >= 1);
-	assert_true(chain->out_count + chain->in_count <= RP_VRING_SEGMENTS_MAX);
-	for (i = 0; i < (unsigned int)(chain->out_count + chain->in_count); i++) {
-		const uint8_t *base = chain->iov[i].iov_base;
-		size_t size_bytes = chain->iov[i].iov_len;
-
-		assert_true(size_bytes >= 1);
-		assert_true(base >= memory && size_bytes <= GUEST_BYTES);
-		assert_true(base + size_bytes <= memory + GUEST_BYTES);
-		sink = base[0];
-		sink = base[size_bytes - 1];
-		*(i < chain->out_count ? &out_bytes : &in_bytes) += size_bytes;
-	}
-	assert_int_equal(out_bytes, chain->out_bytes);
-	assert_int_equal(in_bytes, chain->in_bytes);
-}
 
 /* Serve until the ring is empty or broken, as a device does. Returns how many chains there were. */
 static unsigned int
@@ -57,7 +21,7 @@ serve(struct guest *guest, unsigned int *seed)
 	int rc;
 
 	while ((rc = rp_vring_dev_pop(&guest->ring, &guest->chain)) == 1 && served < 100) {
-		assert_chain_is_sane(guest);
+		hostile_assert_sane(guest);
 		served++;
 		if (rp_vring_dev_push(&guest->ring, guest->chain.head, (uint32_t)rand_r(seed)) < 0)
 			return served;
@@ -67,43 +31,6 @@ serve(struct guest *guest, unsigned int *seed)
 	assert_true(rc == 0 || rc == 1 || rc == -EBADMSG);
 	assert_int_equal(rc == -EBADMSG, rp_vring_dev_why(&guest->ring) != NULL);
 	return served;
-}
-
-static uint64_t
-random_bits(unsigned int *seed)
-{
-	return (uint64_t)rand_r(seed) << 42 ^ (uint64_t)rand_r(seed) << 21 ^ (uint64_t)rand_r(seed);
-}
-
-/* Mostly inside guest memory, sometimes at its edge, sometimes anywhere. */
-static uint64_t
-random_address(unsigned int *seed)
-{
-	switch (rand_r(seed) % 16) {
-	case 0:
-		return random_bits(seed);
-	case 1:
-		return (uint64_t)GUEST_IOVA - 8 + (uint64_t)rand_r(seed) % 16;
-	case 2:
-		return (uint64_t)GUEST_IOVA + GUEST_BYTES - 8 + (uint64_t)rand_r(seed) % 16;
-	case 3:
-		return UINT64_MAX - (uint64_t)rand_r(seed) % 32;
-	default:
-		return GUEST_BUFFERS + (uint64_t)rand_r(seed) % (GUEST_BYTES - GUEST_BUFFERS_AT);
-	}
-}
-
-static uint32_t
-random_length(unsigned int *seed)
-{
-	switch (rand_r(seed) % 16) {
-	case 0:
-		return (uint32_t)random_bits(seed);
-	case 1:
-		return (uint32_t)rand_r(seed) % 3;
-	default:
-		return 16 * (1 + (uint32_t)rand_r(seed) % 16);
-	}
 }
 
 static void
@@ -117,8 +44,8 @@ random_table(struct guest *guest, size_t table_at, uint32_t count, unsigned int 
 		if (rand_r(seed) % 6 == 0)
 			flags |= INDIRECT;
 		if (rand_r(seed) % 32 == 0)
-			flags = (uint16_t)random_bits(seed);
-		guest_desc_at(guest, table_at, i, random_address(seed), random_length(seed), flags,
+			flags = (uint16_t)hostile_bits(seed);
+		guest_desc_at(guest, table_at, i, hostile_address(seed), hostile_length(seed), flags,
 			      (uint16_t)((uint32_t)rand_r(seed) % (count + 1)));
 	}
 }
@@ -134,7 +61,7 @@ noise(void **state)
 	for (round = 0; round < ROUNDS / 4; round++) {
 		uint16_t num = (uint16_t)(1u << rand_r(&seed) % 8);
 
-		guest_start(guest, num, (uint16_t)random_bits(&seed), random_bits(&seed));
+		guest_start(guest, num, (uint16_t)hostile_bits(&seed), hostile_bits(&seed));
 		for (i = 0; i < 16u * num; i++)
 			guest->memory[GUEST_DESC_AT + i] = (uint8_t)rand_r(&seed);
 		for (i = 0; i < 6 + 2u * num; i++)
@@ -155,9 +82,9 @@ plausible_nonsense(void **state)
 	uint32_t i;
 
 	for (round = 0; round < ROUNDS; round++) {
-		uint16_t num = (uint16_t)(1u << rand_r(&seed) % 7), index = (uint16_t)random_bits(&seed);
+		uint16_t num = (uint16_t)(1u << rand_r(&seed) % 7), index = (uint16_t)hostile_bits(&seed);
 
-		guest_start(guest, num, index, random_bits(&seed) | (rand_r(&seed) % 4 ? F_INDIRECT_DESC : 0));
+		guest_start(guest, num, index, hostile_bits(&seed) | (rand_r(&seed) % 4 ? F_INDIRECT_DESC : 0));
 		random_table(guest, GUEST_DESC_AT, num, &seed);
 		for (i = 0; i < 4; i++)
 			random_table(guest, GUEST_BUFFERS_AT + (uint32_t)rand_r(&seed) % 0x10000 * 16, 16, &seed);
