@@ -294,7 +294,7 @@ in_order_batches(void **state)
 
 	start(bench, 8, F_IN_ORDER | F_EVENT_IDX);
 	for (round = 0; round < 20000; round++) {
-		uint16_t heads[8], sizes[8], added, first, last, i;
+		uint16_t heads[9], sizes[9], added, first, last, i;
 		uintptr_t cookie = next_cookie;
 		uint32_t written_bytes;
 		void *seen;
