@@ -51,28 +51,41 @@ sleep_on(int fd)
 	return poll(&poll_fd, 1, PATIENCE_MS) == 1 && read(fd, &count, sizeof(count)) == sizeof(count);
 }
 
-/* Serve one batch. Returns false when the ring is broken or the order is. */
-static bool
-device_batch(struct pair *pair, uint64_t *expected)
+/* Answer up to `limit` messages and publish the answers together. Returns how many, or -1. */
+static int
+device_answer(struct pair *pair, uint64_t *expected, uint16_t limit)
 {
 	struct rp_vring_dev *ring = &pair->guest->ring;
 	struct rp_vring_chain *chain = &pair->guest->chain;
-	int rc;
+	uint16_t count;
+	int rc = 0;
 
-	while ((rc = rp_vring_dev_pop(ring, chain)) == 1) {
+	for (count = 0; count < limit && (rc = rp_vring_dev_pop(ring, chain)) == 1; count++) {
 		const struct message *in = chain->iov[0].iov_base;
 		uint64_t *answer = chain->iov[1].iov_base;
 
 		if (chain->out_count != 1 || chain->in_count != 1 || in->number != *expected)
-			return false;
+			return -1;
 		*answer = ~in->number;
 		(*expected)++;
-		if (rp_vring_dev_push(ring, chain->head, sizeof(*answer)) != 0)
-			return false;
+		if (rp_vring_dev_fill(ring, count, chain->head, sizeof(*answer)) != 0)
+			return -1;
 	}
-	if (rp_vring_dev_needs_interrupt(ring) == 1)
+	return rc < 0 || rp_vring_dev_publish(ring, count) != 0 ? -1 : count;
+}
+
+/* Serve until the ring is empty. Returns false when the ring is broken or the order is. */
+static bool
+device_batch(struct pair *pair, uint64_t *expected)
+{
+	int count;
+
+	do {
+		count = device_answer(pair, expected, (uint16_t)(1 + *expected % 5));
+	} while (count > 0);
+	if (rp_vring_dev_needs_interrupt(&pair->guest->ring) == 1)
 		signal_eventfd(pair->call);
-	return rc == 0;
+	return count == 0;
 }
 
 static void *
