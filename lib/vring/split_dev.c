@@ -48,7 +48,7 @@ rp_vring_split_peek(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_c
 		if (ahead >= rc)
 			return 0;
 	}
-	/* What was not given back is still noted in its place: 2.7.13.1 forbids more than the table has. */
+	/* What was not given back is noted in its place; each chain out has a descriptor of its own (2.7.13.1). */
 	if (ring->in_order && (uint16_t)(index - ring->next_used) >= ring->layout.num)
 		return rp_vring_dev_break(ring, "more chains are out than the ring has");
 	slot = index & (ring->layout.num - 1);
