@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "guest.h"
 #include "rp_wire_fd.h"
 
-#define PAGE_BYTES 4096u
+#define PAGE_BYTES ((uint32_t)sysconf(_SC_PAGESIZE))
 #define FAR_IOVA 0x100000000u /* mapped by the tests that need a second mapping */
 #define TABLE_AT (GUEST_BUFFERS_AT + 0x80000u)
 #define TABLE ((uint64_t)GUEST_IOVA + TABLE_AT)
@@ -214,12 +215,12 @@ buffer_across_mappings(void **state)
 	guest_map(guest, FAR_IOVA + PAGE_BYTES, PAGE_BYTES, PAGE_BYTES, RP_DMA_READ | RP_DMA_WRITE);
 	guest_map(guest, FAR_IOVA + 2 * PAGE_BYTES, 0, PAGE_BYTES, RP_DMA_WRITE);
 	guest_start(guest, 4, 0, 0);
-	guest_desc(guest, 0, FAR_IOVA + 4000, 200, NEXT, 1);
+	guest_desc(guest, 0, FAR_IOVA + PAGE_BYTES - 96, 200, NEXT, 1);
 	guest_desc(guest, 1, FAR_IOVA + 1, 3 * PAGE_BYTES - 2, WRITE, 0);
 	guest_offer(guest, 0);
 	guest_pop(guest);
 	assert_counts(guest, 2, 3, 200, 3 * PAGE_BYTES - 2);
-	assert_part(guest, 0, FAR_IOVA + 4000, 96);
+	assert_part(guest, 0, FAR_IOVA + PAGE_BYTES - 96, 96);
 	assert_part(guest, 1, FAR_IOVA + PAGE_BYTES, 104);
 	assert_part(guest, 2, FAR_IOVA + 1, PAGE_BYTES - 1);
 	assert_part(guest, 3, FAR_IOVA + PAGE_BYTES, PAGE_BYTES);

@@ -2,11 +2,12 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "guest.h"
 #include "rp_wire_fd.h"
 
-#define PAGE_BYTES 4096u
+#define PAGE_BYTES ((uint32_t)sysconf(_SC_PAGESIZE))
 #define FAR_IOVA 0x100000000u
 
 static void
