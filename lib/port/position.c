@@ -8,7 +8,7 @@
 
 /*
  * Where a ring goes on is said by whoever served it last. A split ring shows it too,
- * in its used index; a packed ring shows it nowhere. So a packed ring whose owner
+ * in its used index, and is believed; a packed ring shows it nowhere. So a packed ring whose owner
  * went without a word is *lost*: started at a wrong place, it would have the guest's
  * buffers used twice. It stays stopped until the guest's driver makes a fresh one.
  *
@@ -72,6 +72,22 @@ is_lost(const struct rp_port *port, const struct port_queue *queue, uint32_t pos
 	return true;
 }
 
+/*
+ * A frontend that comes back may have forgotten where a split ring is: DPDK's virtio-user says 0. An accelerator has
+ * one index for both halves of a ring, so the used ring's is the truth; vhost-net and librte_vhost read it there as
+ * well. In a fresh ring it is 0, as the driver has cleared it.
+ */
+static void
+correct(struct rp_port *port, struct port_queue *queue)
+{
+	uint32_t said = queue->position;
+
+	port_position_from_ring(port, queue);
+	if (queue->position != said)
+		port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "index-corrected",
+			   "the frontend says %u, the used ring %u", said, queue->position);
+}
+
 int
 port_position_from_frontend(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 {
@@ -89,6 +105,8 @@ port_position_from_frontend(struct rp_port *port, struct port_queue *queue, stru
 	}
 	queue->position = position;
 	queue->position_lost = lost;
+	if (!packed)
+		correct(port, queue);
 	return 0;
 }
 

@@ -170,12 +170,12 @@ used_index(struct test_vm *vm, unsigned int queue)
 }
 
 static void
-port_restarts(void **state)
+restart_port(const struct test_vm_options *format, uint16_t (*base_of)(struct test_vm *vm, unsigned int queue))
 {
 	struct scene s;
 	unsigned int i;
 
-	scene_open(&s, *state);
+	scene_open(&s, format);
 	stack_wait_direct(&s.a, &s.port_a);
 	traffic_flows(&s);
 	test_vm_disconnect(&s.a);
@@ -183,10 +183,30 @@ port_restarts(void **state)
 	stack_port_open(&s.port_a, 0, 0, 1);
 	test_vm_connect(&s.a, stack_port_socket(0), NULL);
 	for (i = 0; i < 2; i++)
-		test_vm_queue_start(&s.a, i, used_index(&s.a, i));
+		test_vm_queue_start(&s.a, i, base_of(&s.a, i));
 	stack_wait_direct(&s.a, &s.port_a);
 	traffic_flows(&s);
 	scene_close(&s);
+}
+
+static void
+port_restarts(void **state)
+{
+	restart_port(*state, used_index);
+}
+
+/* DPDK's virtio-user keeps memory and rings as well, and forgets how far they are. */
+static uint16_t
+forgotten(struct test_vm *vm, unsigned int queue)
+{
+	(void)vm, (void)queue;
+	return 0;
+}
+
+static void
+port_restarts_and_the_frontend_forgot(void **state)
+{
+	restart_port(*state, forgotten);
 }
 
 /* QEMU does not know it either, and starts such a ring as a fresh one: the ring itself shows that it is not. */
@@ -237,6 +257,8 @@ main(void)
 		STACK_TEST(packed_rings_wait_for_the_guest, packed_in_order),
 		STACK_TEST(port_restarts, split),
 		STACK_TEST(port_restarts, split_in_order),
+		STACK_TEST(port_restarts_and_the_frontend_forgot, split),
+		STACK_TEST(port_restarts_and_the_frontend_forgot, split_in_order),
 		STACK_TEST(nobody_guesses_where_a_packed_ring_is, packed),
 		STACK_TEST(nobody_guesses_where_a_packed_ring_is, packed_in_order),
 		STACK_TESTS(guest_restarts),

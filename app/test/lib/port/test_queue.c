@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <endian.h>
 #include <errno.h>
 
 #include "fixture.h"
@@ -31,6 +32,15 @@ runs_only_when_all_agree(void **state)
 }
 
 static void
+set_used_index(struct fixture *f, unsigned int queue, uint16_t index)
+{
+	struct rp_vring_layout layout;
+
+	rp_vring_drv_layout(f->vm.queues[queue].ring, &layout);
+	*(volatile uint16_t *)(f->vm.memory + (layout.used_iova - TEST_VM_GPA) + 2) = htole16(index);
+}
+
+static void
 starts_where_the_frontend_says(void **state)
 {
 	struct fixture f;
@@ -39,6 +49,7 @@ starts_where_the_frontend_says(void **state)
 
 	(void)state;
 	fixture_open(&f);
+	set_used_index(&f, 1, 7);
 	test_vm_queue_start(&f.vm, 1, 7);
 	rp_vring_drv_layout(f.vm.queues[1].ring, &layout);
 	config = fake_now().queues[1].config;
@@ -50,6 +61,22 @@ starts_where_the_frontend_says(void **state)
 	FAKE_SET(queues[1].position, 19);
 	assert_int_equal(test_vm_queue_stop(&f.vm, 1), 19);
 	assert_false(fake_now().queues[1].running);
+	assert_int_equal(test_port_events(&f.port, "index-corrected"), 0);
+	fixture_close(&f);
+}
+
+/* DPDK's virtio-user does so when its backend comes back. */
+static void
+used_ring_corrects_a_frontend_that_forgot(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f);
+	set_used_index(&f, 0, 65530);
+	test_vm_queue_start(&f.vm, 0, 0);
+	assert_int_equal(fake_now().queues[0].config.position, 65530);
+	assert_int_equal(test_port_events(&f.port, "index-corrected"), 1);
 	fixture_close(&f);
 }
 
@@ -155,6 +182,7 @@ refused_start_is_told(void **state)
 	(void)state;
 	fixture_open(&f);
 	FAKE_SET(start_error, -ENOTSUP);
+	set_used_index(&f, 0, 5);
 	test_vm_queue_start(&f.vm, 0, 5);
 	assert_int_equal(test_port_queue(&f.port, 0).mode, RP_PORT_QUEUE_STOPPED);
 	assert_string_equal(test_port_queue(&f.port, 0).reason, "not started: start refused");
@@ -238,6 +266,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_only_when_all_agree),
 		cmocka_unit_test(starts_where_the_frontend_says),
+		cmocka_unit_test(used_ring_corrects_a_frontend_that_forgot),
 		cmocka_unit_test(device_holds_the_guests_own_eventfd),
 		cmocka_unit_test(moves_on_from_where_it_was),
 		cmocka_unit_test(features_come_once_per_pair),
