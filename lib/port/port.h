@@ -130,6 +130,7 @@ struct rp_port {
 	bool features_acked;
 	uint64_t features_offered;
 	uint64_t features; /* acked by the frontend */
+	char refused[RP_PORT_REASON_MAX]; /* of this frontend's messages the first; empty: none */
 
 	struct port_accelerator accelerators[RP_PORT_ACCELERATORS_MAX];
 	unsigned int accelerators_count;

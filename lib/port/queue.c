@@ -184,7 +184,7 @@ stopped_reason(const struct rp_port *port, const struct port_queue *queue)
 	if (!rp_vhu_backend_attached(port->backend))
 		return "no frontend is connected";
 	if (!queue->frontend_started)
-		return "the frontend has not started the ring";
+		return port->refused[0] != '\0' ? port->refused : "the frontend has not started the ring";
 	if (queue->position_lost)
 		return PORT_POSITION_LOST;
 	if (!queue->frontend_enabled)

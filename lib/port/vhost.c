@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_net.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "port.h"
@@ -211,7 +212,13 @@ on_channel_reply(void *ctx, uint64_t token, int error)
 static void
 on_refused(void *ctx, const struct rp_wire_why *why)
 {
-	port_event(ctx, RP_PORT_EVENT_WARNING, -1, "message-refused", "%s", why->text);
+	struct rp_port *port = ctx;
+
+	/* The first, because those after it are often only its consequences. */
+	if (port->refused[0] == '\0')
+		snprintf(port->refused, sizeof(port->refused), "the frontend has not started the ring; refused: %.110s",
+			 why->text);
+	port_event(port, RP_PORT_EVENT_WARNING, -1, "message-refused", "%s", why->text);
 }
 
 static void
@@ -231,6 +238,7 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 	port->doorbells_left = false;
 	port->channel_up = false;
 	port->features_acked = false;
+	port->refused[0] = '\0';
 	port_event(port, RP_PORT_EVENT_NOTICE, -1, "frontend-disconnected", "%s", why->text);
 	port_endpoint_lost(port);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <endian.h>
 #include <errno.h>
+#include <string.h>
 
 #include "fixture.h"
 #include "rp_wire_fd.h"
@@ -155,6 +156,40 @@ features_come_once_per_pair(void **state)
 	fixture_close(&f);
 }
 
+static bool
+ring_0_was_refused(struct fixture *f)
+{
+	return strstr(test_port_queue(&f->port, 0).reason,
+		      "has not started the ring; refused: SET_VRING_NUM: num: 32768, expected") != NULL;
+}
+
+static bool
+the_frontend_is_gone(void *ctx)
+{
+	struct fixture *f = ctx;
+
+	return test_port_events(&f->port, "frontend-disconnected") == 1;
+}
+
+/* DPDK's virtio-user asks for no answer, and its user sees a link that is up: the port says what is wrong. */
+static void
+a_ring_that_was_refused_says_why(void **state)
+{
+	struct fixture f;
+	struct rp_vhu_frontend_ring ring = {.num = 32768, .kick_fd = -1, .call_fd = -1};
+	struct rp_wire_why why;
+
+	(void)state;
+	fixture_open(&f);
+	rp_vhu_frontend_ring_start(f.vm.frontend, 0, &ring, &why);
+	assert_true(fixture_becomes(&f, ring_0_was_refused));
+	test_vm_disconnect(&f.vm);
+	assert_true(test_wait(the_frontend_is_gone, &f, LIMIT_MS));
+	test_vm_connect(&f.vm, fixture_config().socket_path, NULL);
+	assert_string_equal(test_port_queue(&f.port, 0).reason, "the frontend has not started the ring");
+	fixture_close(&f);
+}
+
 static void
 no_proof_no_owner(void **state)
 {
@@ -270,6 +305,7 @@ main(void)
 		cmocka_unit_test(device_holds_the_guests_own_eventfd),
 		cmocka_unit_test(moves_on_from_where_it_was),
 		cmocka_unit_test(features_come_once_per_pair),
+		cmocka_unit_test(a_ring_that_was_refused_says_why),
 		cmocka_unit_test(no_proof_no_owner),
 		cmocka_unit_test(refused_start_is_told),
 		cmocka_unit_test(vmm_dies_and_comes_back),
