@@ -3,6 +3,7 @@
 
     programs.py   softaccel, ringpassd and ringpass-ctl: how they are started and asked
     scenario.py   guests on ports on functions of one softaccel, with an uplink or without
+    testpmd.py    DPDK's testpmd with virtio-user ports as a frontend without a guest
     ping.py       a stream of pings of which the fate of each is known
     transfer.py   bulk data with a checksum at both ends
     demo.py       what `make demo` shows

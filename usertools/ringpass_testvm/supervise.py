@@ -83,11 +83,11 @@ class Process:
         self.name = name
         self.log_path = log_path
         parent = os.getpid()
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
         with open(log_path, "ab") as log:
             self._log_start = log.tell()
             try:
-                self._popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
-                                               start_new_session=True,
+                self._popen = subprocess.Popen(argv, stdout=log, stderr=log, env=env, start_new_session=True,
                                                preexec_fn=lambda: _die_with_parent(parent), **kwargs)
             except OSError as error:
                 raise TestvmError(f"{name}: cannot start {argv[0]}: {error.strerror}") from error
