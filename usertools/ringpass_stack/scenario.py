@@ -48,6 +48,10 @@ class Guest:
         return ping.Window(start, ping.clock(self.vm))
 
 
+def _of_guest(options, index):
+    return (options[index] if isinstance(options, list) else options) or {}
+
+
 class Stack:
     """Creates nothing until start_host()."""
 
@@ -55,7 +59,8 @@ class Stack:
                  qemu_listens=False, doorbell="page", port_options=None, machine_options=None, **nic_options):
         """store: a testvm Cache. functions_per_guest: share the queue pairs of each guest, as one switch port.
         qemu_listens: QEMU is the server of the vhost-user socket. doorbell: softaccel's. port_options: more keys of
-        the ports. machine_options: of prepare.machine(). nic_options: of Nic."""
+        the ports. machine_options: of prepare.machine(). Both may be a list with one for each guest. nic_options: of
+        Nic."""
         self.supervisor = supervisor
         # The namespace is ours alone; the pid makes logs of several runs easier to tell apart.
         self.uplink = f"rp{os.getpid()}" if uplink else None
@@ -67,10 +72,10 @@ class Stack:
                             group, doorbell) for number in range(functions_per_guest)]
             functions += own
             ports.append(Port(f"vm{index}", socket, [f"vfio-user,socket={one.socket}" for one in own],
-                              "client" if qemu_listens else "server", queue_pairs, port_options or {}))
+                              "client" if qemu_listens else "server", queue_pairs, _of_guest(port_options, index)))
             nic = Nic(VhostUser(socket, qemu_listens, 0 if qemu_listens else RECONNECT_SECONDS), mac, queue_pairs,
                       **nic_options)
-            machines.append(prepare.machine([nic], store, **(machine_options or {})))
+            machines.append(prepare.machine([nic], store, **_of_guest(machine_options, index)))
         self.softaccel = Softaccel(supervisor, build, functions, self.uplink)
         self.ringpassd = Ringpassd(supervisor, build, ports)
         self.control = Control(build, self.ringpassd.rpc)

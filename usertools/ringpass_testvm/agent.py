@@ -130,8 +130,11 @@ class Agent:
 
     def run(self, script, timeout):
         """Run a shell script in the guest. timeout in whole seconds. @return Result."""
+        return self.finish(self.send(script, timeout), script, timeout)
+
+    def finish(self, token, script, timeout):
+        """Wait for the answer to what was sent. @return Result."""
         started = time.monotonic()
-        token = self.send(script, timeout)
         end = started + timeout + ANSWER_SECONDS
         while True:
             words = self._line(end, script).split()

@@ -128,6 +128,15 @@ class Vm:
             raise CommandFailed(command, result)
         return result
 
+    @staticmethod
+    def run_together(vms, command, timeout=COMMAND_SECONDS):
+        """Run a shell script in several guests at once. @raises as run() does, for the first that fails."""
+        tokens = [vm._agent.send(command, timeout) for vm in vms]
+        for vm, token in zip(vms, tokens):
+            result = vm._agent.finish(token, command, timeout)
+            if result.status:
+                raise CommandFailed(command, result)
+
     def spawn(self, command):
         """Start a shell script in the guest that goes on by itself. @return Job."""
         directory = f"/run/job-{next(self._job_numbers)}"
@@ -157,6 +166,12 @@ class Vm:
         """As a crash of the VMM would."""
         self._process.kill()
         self._forget()
+
+    def wait_end(self, timeout=COMMAND_SECONDS):
+        """Until QEMU has ended by itself, as after QMP's quit. @return its exit status."""
+        status = self._process.wait(timeout)
+        self._forget()
+        return status
 
     def stop(self):
         """Power off, from the outside. @return QEMU's exit status."""

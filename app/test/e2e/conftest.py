@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import leaks  # noqa: E402
 from ringpass_stack.programs import Build  # noqa: E402
 from ringpass_stack.scenario import Stack  # noqa: E402
-from ringpass_testvm import Supervisor, netns, stopping  # noqa: E402
+from ringpass_testvm import Supervisor, netns, qemu, stopping  # noqa: E402
 from ringpass_testvm.cache import Cache  # noqa: E402
 from ringpass_testvm.supervise import tail  # noqa: E402
 
@@ -48,6 +48,21 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture(scope="session")
 def build():
     return Build(os.environ.get("RINGPASS_BUILD_DIR") or TOP / "build")
+
+
+@pytest.fixture(scope="session")
+def current_qemu(build):
+    program = os.path.join(build.directory, "qemu-current", "ringpass-qemu")
+    if not os.path.exists(program):
+        pytest.skip("no current QEMU here: devtools/install-current-qemu could not install it")
+    assert qemu.major_version(program) >= 10
+    return program
+
+
+@pytest.fixture(params=["distribution", "current"])
+def qemu_program(request):
+    """Each of the two, in turn."""
+    return qemu.PROGRAM if request.param == "distribution" else request.getfixturevalue("current_qemu")
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,13 @@ def sockets(directory):
     return [path for path in paths if path.startswith(f"{directory}/")]
 
 
+def held(pid):
+    """What a process holds on behalf of guests: the number of its descriptors, and its mappings of guest memory."""
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
+        mappings = sum("memory-backend-memfd" in line for line in file)
+    return len(os.listdir(f"/proc/{pid}/fd")), mappings
+
+
 def dpdk_files():
     """What DPDK leaves when a run does not keep its files to itself: our prefix is rp<pid>."""
     places = ("/run/dpdk", "/dev/hugepages", "/dev/shm")
