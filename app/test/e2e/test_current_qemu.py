@@ -69,8 +69,7 @@ def features(guest):
     return int(guest.show()["features_acked"], 16)
 
 
-@pytest.mark.parametrize("packed", [False, pytest.param(True, marks=pytest.mark.skip(
-    reason="softaccel does not offer packed rings yet"))], ids=["split", "packed"])
+@pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
 @pytest.mark.parametrize("pairs, functions", [(2, 1), (4, 4)])
 def test_queue_pairs(make_stack, current_qemu, pairs, functions, packed):
     stack = make_stack(uplink=True, queue_pairs=pairs, functions_per_guest=functions, packed=packed,
