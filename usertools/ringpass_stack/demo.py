@@ -25,6 +25,7 @@ PINGS = 50
 TOGGLED_PAIRS = (1, 0, 1, 0)
 HOLD_SECONDS = 0.3
 PAUSE_SECONDS = 1.0
+RING_PACKED_BIT = 34
 
 
 class Demo:
@@ -62,14 +63,20 @@ class Demo:
         store = Cache(self._options.cache_dir or os.path.join(build.directory, "testvm-cache"))
         self.say("preparing the guest: kernel, initramfs, KVM probe")
         netns.enter_private()
-        self._stack = Stack(self._supervisor, build, store, uplink=True)
+        self._stack = Stack(self._supervisor, build, store, uplink=True, packed=self._options.packed)
         self._guest = self._stack.guests[0]
         self.say(f"starting softaccel with a TAP uplink {self._stack.uplink} ({UPLINK_ADDRESS}), and ringpassd")
         self._stack.start_host()
         self.say(f"booting a guest under {self._guest.vm.machine.accel.upper()}")
         self._stack.start_guests()
         self.say(f"guest is up: Linux {self._guest.vm.release}, address {self._guest.address}")
+        self._require_format()
         self._wait_direct()
+
+    def _require_format(self):
+        if self._guest.has_feature(RING_PACKED_BIT) != self._options.packed:
+            raise TestvmError(f"the guest's rings are {'split' if self._options.packed else 'packed'}")
+        self.say(f"the guest's rings are {'packed' if self._options.packed else 'split'}")
 
     def _wait_direct(self):
         shown = self._guest.wait_modes()
@@ -114,6 +121,7 @@ class Demo:
         self.figures.guest_reboots += vm.boot_count - boots
         self._guest.set_address()
         self.say(f"guest is up again: boot {vm.boot_id}")
+        self._require_format()
         self._wait_direct()
 
 
@@ -122,6 +130,7 @@ def _parser():
     parser.add_argument("--build-dir", required=True, help="where meson has built Ringpass")
     parser.add_argument("--cache-dir", help="for the guest's initramfs; else a folder of the build directory")
     parser.add_argument("--run-dir", help="an existing directory for logs, which is kept")
+    parser.add_argument("--packed", action="store_true", help="the guest's rings are packed, not split")
     parser.add_argument("--transfer-mib", type=int, default=64, metavar="MIB", help="each way")
     return parser
 

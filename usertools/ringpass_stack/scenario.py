@@ -34,6 +34,11 @@ class Guest:
     def show(self):
         return self._control.show(self.port)
 
+    def has_feature(self, bit):
+        """Whether the guest's driver and its device agreed on it."""
+        text = self.vm.run("cat /sys/class/net/eth0/device/features").output.strip()
+        return text[bit] == "1"
+
     def wait_modes(self, expected="direct", timeout=DIRECT_SECONDS):
         return self._control.wait_modes(self.port, expected, timeout, self._alive)
 

@@ -12,7 +12,7 @@ from .supervise import Supervisor
 from .vm import BOOT_SECONDS, Vm
 
 NIC_HELP = ("a network card: 'user' or 'vhost-user,path=SOCKET', and then ',KEY=VALUE' with the keys "
-            "mac, queues, page_per_vq (on, off), vectors, server (on, off), reconnect (seconds)")
+            "mac, queues, page_per_vq (on, off), packed (on, off), vectors, server (on, off), reconnect (seconds)")
 
 
 def _switch(text):
@@ -27,7 +27,7 @@ def _number(text):
     return int(text)
 
 
-NIC_KEYS = {"mac": str, "queues": _number, "page_per_vq": _switch, "vectors": _number}
+NIC_KEYS = {"mac": str, "queues": _number, "page_per_vq": _switch, "packed": _switch, "vectors": _number}
 VHOST_KEYS = {"path": str, "server": _switch, "reconnect": _number}
 
 

@@ -68,7 +68,7 @@ class Nic:
     queues: int = 1
     page_per_vq: bool = True
     vectors: typing.Optional[int] = None  # None: as many as are safe
-    packed: bool = False
+    packed: bool = False  # offer packed rings; the guest has them if its backend can serve them
     bus: str = ""  # a root port of the machine; empty: the root bus, where nothing can be unplugged
 
     def device(self, index, accel, program):
