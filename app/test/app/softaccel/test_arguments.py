@@ -43,6 +43,8 @@ class Arguments(unittest.TestCase):
             "mac": ["1", "52:54:00:00:00", "01:00:5e:00:00:01", "00:00:00:00:00:00"],
             "group": ["", "g" * 32],
             "doorbell": ["pages", ""],
+            "packed": ["yes", "1", ""],
+            "in_order": ["no", ""],
         }
         for key, values in cases.items():
             for value in values:
@@ -66,3 +68,5 @@ class Arguments(unittest.TestCase):
         done = run("--help")
         self.assertEqual(done.returncode, 0)
         self.assertIn("usage: softaccel", done.stdout)
+        self.assertIn("packed=on|off", done.stdout)
+        self.assertIn("in_order=on|off", done.stdout)

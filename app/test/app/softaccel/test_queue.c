@@ -9,6 +9,8 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
 
+#include <rte_common.h>
+
 #include "rp_wire_fd.h"
 #include "rig.h"
 
@@ -428,6 +430,79 @@ idle_loop_comes_back(void **state)
 	expect_one(1);
 }
 
+/* Frames that can be sent, and chains that cannot, come back as they were made available. */
+static void
+sent_in_order(void **state)
+{
+	struct rig_guest *sender = &fixture.sender;
+	uintptr_t added[24], taken[24];
+	unsigned int taken_count = 0, i;
+	uint32_t written_bytes;
+
+	(void)state;
+	for (i = 0; i < RTE_DIM(added); i++) {
+		added[i] = sender->free_buffers[sender->free_count - 1];
+		if (i % 3 == 1)
+			assert_true(rig_send_raw(sender, TX, "junk", 4));
+		else
+			send_one(i);
+	}
+	rig_ring(sender, TX);
+	for (i = 0; i < 20000 && taken_count < RTE_DIM(taken); i++) {
+		void *cookie;
+
+		if (rp_vring_drv_get(sender->queues[TX].ring, &cookie, &written_bytes) == 1)
+			taken[taken_count++] = (uintptr_t)cookie;
+		else
+			usleep(100);
+	}
+	assert_int_equal(taken_count, RTE_DIM(added));
+	assert_memory_equal(taken, added, sizeof(added));
+}
+
+/* Buffers that are of no use, too, and those that share a frame. */
+static void
+received_in_order(void **state)
+{
+	static const uint32_t sizes[] = {8, 30, 30, 40, 8, 100};
+	struct rig_guest *receiver = &fixture.receiver;
+	struct rig_queue *queue = &receiver->queues[RX];
+	uintptr_t added[RTE_DIM(sizes)];
+	uint32_t written[RTE_DIM(sizes)];
+	uint8_t packet[RIG_BUFFER_BYTES];
+	unsigned int i;
+
+	(void)state;
+	/* Without the buffers that every guest starts with. */
+	for (i = 0; i < RIG_QUEUE_SIZE / 2; i++) {
+		rig_reap(&fixture.sender, TX);
+		send_one(i);
+		rig_ring(&fixture.sender, TX);
+		assert_true(rig_receive_wait(receiver, RX, packet, sizeof(packet)) > 0);
+	}
+	for (i = 0; i < RTE_DIM(sizes); i++) {
+		added[i] = receiver->free_buffers[receiver->free_count - 1];
+		rig_post(receiver, RX, i + 1, sizes[i]);
+	}
+	rig_ring(receiver, RX);
+	usleep(20000);
+	/* 72 bytes of header and frame are 30, 30 and 12 bytes; then the next ones. */
+	send_one(100);
+	send_one(101);
+	rig_ring(&fixture.sender, TX);
+	for (i = 0; i < RTE_DIM(sizes); i++) {
+		unsigned int tries = 0;
+		void *cookie;
+
+		while (rp_vring_drv_get(queue->ring, &cookie, &written[i]) != 1 && ++tries < 20000)
+			usleep(100);
+		assert_int_equal((uintptr_t)cookie, added[i]);
+		receiver->free_buffers[receiver->free_count++] = (uint16_t)(uintptr_t)cookie;
+	}
+	assert_memory_equal(written, ((uint32_t[]){0, 30, 30, 12, 0, 72}), sizeof(written));
+	queue->posted_count = 0;
+}
+
 int
 main(void)
 {
@@ -445,6 +520,8 @@ main(void)
 		RIG_TESTS(nothing_before_driver_ok),
 		RIG_TESTS(next_client_goes_on),
 		RIG_TESTS(next_client_after_lost_memory),
+		RIG_TESTS(sent_in_order),
+		RIG_TESTS(received_in_order),
 		RIG_TESTS(idle_is_cheap),
 		RIG_TESTS(idle_loop_comes_back),
 	};

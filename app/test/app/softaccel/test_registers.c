@@ -44,6 +44,20 @@ setup(void **state)
 }
 
 static int
+setup_switched(void **state)
+{
+	memset(&fixture, 0, sizeof(fixture));
+	rig_create(&fixture.rig);
+	rig_function(&fixture.rig, (struct softaccel_function_config){.queue_pairs = 2});
+	rig_function(&fixture.rig, (struct softaccel_function_config){.queue_pairs = 2, .packed_off = true});
+	rig_function(&fixture.rig, (struct softaccel_function_config){.queue_pairs = 2, .in_order_off = true});
+	rig_run(&fixture.rig);
+	rig_guest_connect(&fixture.guest, &fixture.rig, 0);
+	*state = &fixture;
+	return 0;
+}
+
+static int
 setup_shared(void **state)
 {
 	return setup_with(state,
@@ -197,18 +211,24 @@ no_doorbells(void **state)
 	doorbells_have_eventfds(state);
 }
 
+static uint64_t
+offered(struct rig_guest *guest)
+{
+	uint64_t features;
+
+	rig_common_write(guest, VIRTIO_PCI_COMMON_DFSELECT, 4, 0);
+	features = rig_common_read(guest, VIRTIO_PCI_COMMON_DF, 4);
+	rig_common_write(guest, VIRTIO_PCI_COMMON_DFSELECT, 4, 1);
+	return features | rig_common_read(guest, VIRTIO_PCI_COMMON_DF, 4) << 32;
+}
+
 static void
 common_defaults(void **state)
 {
 	struct rig_guest *guest = &fixture.guest;
-	uint64_t features;
 
 	(void)state;
-	rig_common_write(guest, VIRTIO_PCI_COMMON_DFSELECT, 4, 0);
-	features = rig_common_read(guest, VIRTIO_PCI_COMMON_DF, 4);
-	rig_common_write(guest, VIRTIO_PCI_COMMON_DFSELECT, 4, 1);
-	features |= rig_common_read(guest, VIRTIO_PCI_COMMON_DF, 4) << 32;
-	assert_int_equal(features, ALL_FEATURES);
+	assert_int_equal(offered(guest), ALL_FEATURES);
 	rig_common_write(guest, VIRTIO_PCI_COMMON_DFSELECT, 4, 2);
 	assert_int_equal(rig_common_read(guest, VIRTIO_PCI_COMMON_DF, 4), 0);
 	assert_int_equal(rig_common_read(guest, VIRTIO_PCI_COMMON_NUMQ, 2), 4);
@@ -218,6 +238,42 @@ common_defaults(void **state)
 	assert_int_equal(rig_common_read(guest, VIRTIO_PCI_COMMON_Q_MSIX, 2), 0xffff);
 	rig_common_write(guest, VIRTIO_PCI_COMMON_Q_SELECT, 2, 4);
 	assert_int_equal(rig_common_read(guest, VIRTIO_PCI_COMMON_Q_SIZE, 2), 0);
+}
+
+static void
+a_kind_of_ring_can_be_switched_off(void **state)
+{
+	struct rig_guest other = {0};
+
+	(void)state;
+	rig_guest_disconnect(&fixture.guest);
+	rig_guest_connect(&other, &fixture.rig, 1);
+	assert_int_equal(offered(&other), ALL_FEATURES & ~RIG_PACKED);
+	rig_guest_fini(&other);
+	rig_guest_connect(&other, &fixture.rig, 2);
+	assert_int_equal(offered(&other), ALL_FEATURES & ~RIG_IN_ORDER);
+	rig_guest_fini(&other);
+	rig_guest_connect(&fixture.guest, &fixture.rig, 0);
+}
+
+/* What a driver that knows no positions starts with, without writing one. */
+static void
+a_fresh_position(void **state)
+{
+	struct rp_accel_vendor_queue queue;
+
+	(void)state;
+	rig_guest_negotiate(&fixture.guest, 1ull << VIRTIO_F_VERSION_1 | 1ull << 40 | RIG_PACKED);
+	rig_vendor_read(&fixture.guest, 1, &queue);
+	assert_int_equal(le32toh(queue.position), 0x80008000);
+	rig_vendor_write(&fixture.guest, 1, offsetof(struct rp_accel_vendor_queue, position), 0x00050005);
+	rig_common_write(&fixture.guest, VIRTIO_PCI_COMMON_Q_SELECT, 2, 1);
+	rig_common_write(&fixture.guest, 58, 2, 1);
+	rig_vendor_read(&fixture.guest, 1, &queue);
+	assert_int_equal(le32toh(queue.position), 0x80008000);
+	rig_guest_negotiate(&fixture.guest, 1ull << VIRTIO_F_VERSION_1);
+	rig_vendor_read(&fixture.guest, 1, &queue);
+	assert_int_equal(le32toh(queue.position), 0);
 }
 
 static void
@@ -379,6 +435,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(common_defaults, setup, teardown),
 		cmocka_unit_test_setup_teardown(queue_registers, setup, teardown),
 		cmocka_unit_test_setup_teardown(features_are_judged, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_kind_of_ring_can_be_switched_off, setup_switched, teardown),
+		cmocka_unit_test_setup_teardown(a_fresh_position, setup, teardown),
 		cmocka_unit_test_setup_teardown(net_config, setup, teardown),
 		cmocka_unit_test_setup_teardown(vendor_header, setup, teardown),
 		cmocka_unit_test_setup_teardown(pci_window, setup, teardown),

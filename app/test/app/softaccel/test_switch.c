@@ -20,6 +20,15 @@ static struct {
 	unsigned int guests_count;
 } fixture;
 
+static uint64_t kind;
+
+static int
+setup(void **state)
+{
+	kind = *(const uint64_t *)*state;
+	return 0;
+}
+
 static void
 start(unsigned int guests, uint16_t queue_pairs, const char *const *groups, const uint64_t *features)
 {
@@ -34,7 +43,7 @@ start(unsigned int guests, uint16_t queue_pairs, const char *const *groups, cons
 	rig_run(&fixture.rig);
 	for (i = 0; i < guests; i++)
 		rig_guest_start(&fixture.guests[i], &fixture.rig, i, 2u * queue_pairs,
-				features == NULL ? RIG_FEATURES_DEFAULT : features[i]);
+				kind | (features == NULL ? RIG_FEATURES_DEFAULT : features[i]));
 	fixture.guests_count = guests;
 }
 
@@ -445,16 +454,16 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(sequence_numbers, teardown),
-		cmocka_unit_test_teardown(known_addresses_are_not_flooded, teardown),
-		cmocka_unit_test_teardown(group_is_one_port, teardown),
-		cmocka_unit_test_teardown(group_without_one_queue, teardown),
-		cmocka_unit_test_teardown(mac_flood, teardown),
-		cmocka_unit_test_teardown(no_buffers, teardown),
-		cmocka_unit_test_teardown(merged_buffers, teardown),
-		cmocka_unit_test_teardown(unmerged_buffers, teardown),
-		cmocka_unit_test_teardown(checksums, teardown),
-		cmocka_unit_test_teardown(bad_packets, teardown),
+		RIG_TESTS(sequence_numbers),
+		RIG_TESTS(known_addresses_are_not_flooded),
+		RIG_TESTS(group_is_one_port),
+		RIG_TESTS(group_without_one_queue),
+		RIG_TESTS(mac_flood),
+		RIG_TESTS(no_buffers),
+		RIG_TESTS(merged_buffers),
+		RIG_TESTS(unmerged_buffers),
+		RIG_TESTS(checksums),
+		RIG_TESTS(bad_packets),
 	};
 
 	rig_eal_init();
