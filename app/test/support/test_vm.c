@@ -170,11 +170,10 @@ test_vm_close(struct test_vm *vm)
 	rp_wire_fd_close(&vm->memory_fd);
 }
 
-void
-test_vm_queue_start(struct test_vm *vm, unsigned int index, uint32_t base)
+int
+test_vm_queue_try_start(struct test_vm *vm, unsigned int index, uint32_t base, struct rp_wire_why *why)
 {
 	struct test_vm_queue *queue = &vm->queues[index];
-	struct rp_wire_why why = {0};
 	struct rp_vring_layout layout;
 	struct rp_vhu_frontend_ring ring;
 	uint64_t uva = (uint64_t)(uintptr_t)vm->memory - TEST_VM_GPA;
@@ -189,9 +188,17 @@ test_vm_queue_start(struct test_vm *vm, unsigned int index, uint32_t base)
 		.kick_fd = queue->kick_fd,
 		.call_fd = queue->call_fd,
 	};
-	OK(rp_vhu_frontend_ring_start(vm->frontend, index, &ring, &why));
+	return rp_vhu_frontend_ring_start(vm->frontend, index, &ring, why);
+}
+
+void
+test_vm_queue_start(struct test_vm *vm, unsigned int index, uint32_t base)
+{
+	struct rp_wire_why why = {0};
+
+	OK(test_vm_queue_try_start(vm, index, base, &why));
 	OK(rp_vhu_frontend_ring_enable(vm->frontend, index, true, &why));
-	queue->started = true;
+	vm->queues[index].started = true;
 }
 
 uint32_t

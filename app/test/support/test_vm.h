@@ -73,6 +73,8 @@ void test_vm_disconnect(struct test_vm *vm);
 void test_vm_close(struct test_vm *vm);
 
 void test_vm_queue_start(struct test_vm *vm, unsigned int queue, uint32_t base);
+/* What the frontend says of it; does not enable the ring. */
+int test_vm_queue_try_start(struct test_vm *vm, unsigned int queue, uint32_t base, struct rp_wire_why *why);
 uint32_t test_vm_queue_stop(struct test_vm *vm, unsigned int queue);
 void test_vm_start_all(struct test_vm *vm);
 

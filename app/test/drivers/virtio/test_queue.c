@@ -135,6 +135,99 @@ class_b_without_queue_reset_stops_the_last_one_by_device_reset(void **state)
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
 }
 
+#define FRESH 0x80008000u
+
+static void
+negotiate_packed(struct fixture *fixture)
+{
+	fixture->fake.features |= FAKE_PACKED;
+	fixture_open_ok(fixture);
+	assert_int_equal(
+		fixture->accel.ops->set_features(fixture->accel.priv, FAKE_VERSION_1 | FAKE_PACKED, &fixture->why), 0);
+}
+
+static int
+start_packed(struct fixture *fixture, uint16_t num, uint32_t position, uint64_t driver_area_iova)
+{
+	struct rp_accel_queue_config config = {
+		.num = num,
+		.position = position,
+		.desc_iova = 0x123456780,
+		.avail_iova = driver_area_iova,
+		.used_iova = 0x323456788,
+		.call_fd = 77,
+	};
+
+	return fixture->accel.ops->queue_start(fixture->accel.priv, 0, &config, &fixture->why);
+}
+
+/* The driver's and the device's event suppression take the places of the available and the used ring. */
+static void
+a_packed_ring_of_any_size(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct fake_queue *queue = &fixture->fake.queues[0];
+
+	negotiate_packed(fixture);
+	assert_int_equal(start_packed(fixture, 100, 0x00630063, 0x223456784), 0);
+	assert_int_equal(queue->enable, 1);
+	assert_int_equal(queue->size, 100);
+	assert_int_equal(queue->position, 0x00630063);
+	assert_true(queue->desc == 0x123456780);
+	assert_true(queue->driver == 0x223456784);
+	assert_true(queue->device == 0x323456788);
+}
+
+static void
+class_a_stops_a_packed_ring_and_goes_on(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t position = 0;
+
+	negotiate_packed(fixture);
+	assert_int_equal(fixture_start(fixture, 0, FRESH, 77), 0);
+	fixture->fake.queues[0].position = 0x00070007;
+	assert_int_equal(stop(fixture, 0, &position), 0);
+	assert_int_equal(position, 0x00070007);
+	assert_int_equal(fixture_start(fixture, 0, position, 77), 0);
+	assert_int_equal(fixture->fake.queues[0].position, 0x00070007);
+}
+
+static void
+packed_rings_that_cannot_be(void **state)
+{
+	struct fixture *fixture = *state;
+
+	negotiate_packed(fixture);
+	assert_int_equal(start_packed(fixture, 0, FRESH, 0x223456784), -EINVAL);
+	fixture_assert_why(fixture, "queue 0: size: 0, expected 1 up to 256");
+	assert_int_equal(start_packed(fixture, 257, FRESH, 0x223456784), -EINVAL);
+	assert_int_equal(start_packed(fixture, 100, FRESH, 0x223456782), -EINVAL);
+	fixture_assert_why(fixture, "expected multiples of 16, 4 and 4");
+	assert_int_equal(start_packed(fixture, 100, 0x80648064, 0x223456784), -EINVAL);
+	fixture_assert_why(fixture, "queue 0: position: the next available descriptor is 100, expected less than 100");
+	assert_int_equal(start_packed(fixture, 100, 0x80008001, 0x223456784), -EINVAL);
+	fixture_assert_why(fixture, "expected a drained ring");
+	assert_int_equal(fixture->fake.queues[0].enable, 0);
+	assert_int_equal(start_packed(fixture, 100, FRESH, 0x223456784), 0);
+}
+
+static void
+class_b_and_packed_rings(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t position = 42;
+
+	fake_remove_vendor(&fixture->fake);
+	negotiate_packed(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), -ENOTSUP);
+	fixture_assert_why(fixture, "queue 0: position: 0x0: the device starts fresh rings only (class B)");
+	assert_int_equal(fixture_start(fixture, 0, FRESH, 77), 0);
+	assert_int_equal(stop(fixture, 0, &position), 0);
+	/* It does not know where, and nobody else does. */
+	assert_int_equal(position, 42);
+}
+
 static void
 bad_requests_are_ours(void **state)
 {
@@ -249,6 +342,34 @@ an_index_of_more_than_16_bits(void **state)
 }
 
 static void
+a_packed_position_that_cannot_be(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t position = 9;
+
+	negotiate_packed(fixture);
+	assert_int_equal(fixture_start(fixture, 0, FRESH, 77), 0);
+	fixture->fake.queues[0].position = 0x80408040;
+	assert_failed(fixture, stop(fixture, 0, &position), -EIO,
+		      "ring state: queue 0: position: the next available descriptor is 64, expected less than 64");
+	assert_int_equal(position, 9);
+}
+
+/* Stopped means drained. */
+static void
+a_packed_ring_that_is_not_drained(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t position = 9;
+
+	negotiate_packed(fixture);
+	assert_int_equal(fixture_start(fixture, 0, FRESH, 77), 0);
+	fixture->fake.queues[0].position = 0x80008003;
+	assert_failed(fixture, stop(fixture, 0, &position), -EIO, "expected a drained ring");
+	assert_int_equal(position, 9);
+}
+
+static void
 a_queue_that_runs_before_it_was_started(void **state)
 {
 	struct fixture *fixture = *state;
@@ -313,12 +434,18 @@ main(void)
 		TEST(class_b_starts_fresh_rings_only),
 		TEST(class_b_stops_by_queue_reset),
 		TEST(class_b_without_queue_reset_stops_the_last_one_by_device_reset),
+		TEST(a_packed_ring_of_any_size),
+		TEST(class_a_stops_a_packed_ring_and_goes_on),
+		TEST(packed_rings_that_cannot_be),
+		TEST(class_b_and_packed_rings),
 		TEST(bad_requests_are_ours),
 		TEST(refusals_of_the_device_are_named_and_leave_it_usable),
 		TEST(an_eventfd_that_is_refused),
 		TEST(a_stop_that_is_ignored),
 		TEST(a_position_that_is_not_kept),
 		TEST(an_index_of_more_than_16_bits),
+		TEST(a_packed_position_that_cannot_be),
+		TEST(a_packed_ring_that_is_not_drained),
 		TEST(a_queue_that_runs_before_it_was_started),
 		TEST(a_queue_reset_that_never_ends),
 		TEST(a_queue_reset_that_leaves_it_enabled),

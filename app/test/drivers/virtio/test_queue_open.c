@@ -124,6 +124,22 @@ sizes_that_cannot_be(void **state)
 	}
 }
 
+/* virtio 1.2, 2.8.10 */
+static void
+sizes_that_only_packed_rings_can_have(void **state)
+{
+	struct fixture *fixture = *state;
+	struct rp_accel_info info;
+
+	fixture->fake.features |= FAKE_PACKED;
+	fixture->fake.queues[1].size_max = 0x8001;
+	fixture_assert_refused(fixture, -EBADMSG, "queue 1: queue_size: ");
+	fixture->fake.queues[1].size_max = 100;
+	fixture_open_ok(fixture);
+	fixture->accel.ops->get_info(fixture->accel.priv, &info);
+	assert_int_equal(info.queue_size_max, 100);
+}
+
 static void
 a_doorbell_beyond_the_notify_structure(void **state)
 {
@@ -174,6 +190,7 @@ main(void)
 		TEST(no_queues),
 		TEST(too_few_vectors),
 		TEST(sizes_that_cannot_be),
+		TEST(sizes_that_only_packed_rings_can_have),
 		TEST(a_doorbell_beyond_the_notify_structure),
 		TEST(an_odd_doorbell),
 		TEST(ring_reset_without_its_register),
