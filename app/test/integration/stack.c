@@ -18,7 +18,7 @@ static char directory[64];
 
 const struct test_vm_options stack_split = {0};
 const struct test_vm_options stack_split_in_order = {.ring_features = TEST_VM_IN_ORDER, .indirect = true};
-const struct test_vm_options stack_packed = {.ring_features = TEST_VM_PACKED};
+const struct test_vm_options stack_packed = {.ring_features = TEST_VM_PACKED, .num = 60}; /* no power of two */
 const struct test_vm_options stack_packed_in_order = {
 	.ring_features = TEST_VM_PACKED | TEST_VM_IN_ORDER,
 	.indirect = true,
@@ -135,6 +135,7 @@ stack_accel_start(struct stack_accel *stack, const struct stack_function *functi
 			.queue_size = 256,
 			.mac = {0x52, 0x54, 0, 0, 0, functions[i].mac_last},
 			.doorbell = functions[i].doorbell,
+			.packed_off = functions[i].packed_off,
 		};
 
 		if (softaccel_function_add(stack->accel, &config, &function, &why) < 0)

@@ -25,6 +25,7 @@ struct stack_function {
 	const char *group;
 	uint8_t mac_last;
 	enum softaccel_doorbell doorbell;
+	bool packed_off;
 };
 
 /* The kinds of ring that every test runs with; a test finds its own in cmocka's state. */

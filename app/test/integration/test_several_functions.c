@@ -138,6 +138,32 @@ flows_keep_their_queue(void **state)
 	scene_close(&s);
 }
 
+/* A queue may move to any function of its port: what one of them lacks no guest is offered. */
+static void
+one_function_without_packed_rings(void **state)
+{
+	static const struct stack_function two[] = {
+		{.queue_pairs = 1, .mac_last = 1, .group = "guest-a"},
+		{.queue_pairs = 1, .mac_last = 1, .group = "guest-a", .packed_off = true},
+	};
+	struct stack_accel accel;
+	struct test_port port;
+	struct test_vm vm;
+	uint64_t offered;
+
+	(void)state;
+	stack_accel_start(&accel, two, 2);
+	stack_port_open(&port, 0, 0, 2);
+	test_vm_open(&vm, stack_port_socket(0), 4, 64, &stack_split_in_order);
+	offered = rp_vhu_frontend_features_offered(vm.frontend);
+	assert_int_equal(offered & TEST_VM_RING_FEATURES, TEST_VM_IN_ORDER);
+	test_vm_start_all(&vm);
+	stack_wait_direct(&vm, &port);
+	test_vm_close(&vm);
+	test_port_close(&port);
+	stack_accel_stop(&accel);
+}
+
 int
 main(void)
 {
@@ -145,6 +171,7 @@ main(void)
 		STACK_TESTS(one_guest_on_two_functions),
 		STACK_TESTS(one_flow_across_both),
 		STACK_TESTS(flows_keep_their_queue),
+		cmocka_unit_test(one_function_without_packed_rings),
 	};
 
 	return cmocka_run_group_tests(tests, stack_setup, stack_teardown);

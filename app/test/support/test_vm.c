@@ -142,7 +142,7 @@ test_vm_open(struct test_vm *vm, const char *socket_path, unsigned int queues_co
 	assert_true(vm->memory != MAP_FAILED);
 	test_vm_connect(vm, socket_path, options);
 	for (i = 0; i < queues_count; i++)
-		queue_open(vm, i, num);
+		queue_open(vm, i, options != NULL && options->num != 0 ? options->num : num);
 }
 
 void

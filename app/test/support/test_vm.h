@@ -53,6 +53,7 @@ struct test_vm_options {
 	uint64_t features_mask; /* of what is offered; 0: all but the ring features */
 	uint64_t ring_features; /* of TEST_VM_RING_FEATURES: to negotiate; not offered fails the test */
 	bool indirect; /* every chain is an indirect table of header and rest */
+	uint16_t num; /* entries of each ring, whatever test_vm_open() is told; 0: as that */
 	uint64_t notify_slot_bytes;
 	bool deaf_while_waiting;
 	bool need_reply_always;
