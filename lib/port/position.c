@@ -121,7 +121,7 @@ port_position_from_ring(struct rp_port *port, struct port_queue *queue)
 	}
 	/* flags, then the index: virtio 1.2, 2.7.8. What was taken but not used is done again. */
 	used = rp_dma_space_translate(port->memory, queue->vring.used_gpa, 4, RP_DMA_READ);
-	if (used != NULL)
+	if (used != NULL && (uintptr_t)used % sizeof(*used) == 0)
 		queue->position = le16toh(__atomic_load_n(&used[1], __ATOMIC_ACQUIRE));
 }
 
