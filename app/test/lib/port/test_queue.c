@@ -275,6 +275,7 @@ memory_moves_under_a_running_ring(void **state)
 	was = fake.queues[0].config.desc_iova;
 	fake_take()->queues[0].position = 17;
 	fake_give();
+	set_used_index(&f, 0, 17);
 	region = (struct rp_vhu_region){
 		.gpa = TEST_VM_GPA + 0x80000000,
 		.size_bytes = f.vm.memory_bytes,
