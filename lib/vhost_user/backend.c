@@ -61,6 +61,7 @@ rp_vhu_backend_create(const struct rp_vhu_backend_config *config, const struct r
 		backend->config.queues_told = config->queues_max;
 	backend->ops = ops;
 	backend->ctx = ctx;
+	backend->log_fd = -1;
 	backend->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (backend->epoll_fd < 0 || vhu_vrings_create(backend) < 0) {
 		rp_vhu_backend_destroy(backend);
@@ -140,6 +141,7 @@ vhu_backend_close(struct rp_vhu_backend *backend, const struct rp_wire_why *why)
 	backend->closing = true;
 	vhu_vrings_clear(backend, RP_VHU_STOP_END);
 	vhu_channel_close(backend);
+	vhu_log_clear(backend);
 	vhu_memory_clear(backend);
 	backend->conn = vhu_backend_drop(backend, backend->conn);
 	backend->closing = false;

@@ -74,11 +74,12 @@ vhu_region_overlap_error(const struct rp_vhu_region *a, const struct rp_vhu_regi
 int
 vhu_memory_add(struct rp_vhu_backend *backend, struct rp_vhu_region *region, struct rp_wire_why *why)
 {
-	int rc = 0;
+	int rc;
 
 	if (backend->regions_count == RP_VHU_SLOTS_MAX)
 		return rp_wire_why_set(why, -ENOSPC, "regions: there are %u already", RP_VHU_SLOTS_MAX);
-	if (backend->ops->region_add != NULL)
+	rc = vhu_log_check_region(backend, region, why);
+	if (rc == 0 && backend->ops->region_add != NULL)
 		rc = backend->ops->region_add(backend->ctx, region, why);
 	if (rc < 0)
 		return rc;

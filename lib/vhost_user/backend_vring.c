@@ -66,11 +66,38 @@ vhu_on_set_vring_num(struct rp_vhu_backend *backend, struct vhu_request *request
 	return 0;
 }
 
+uint64_t
+vhu_vring_used_bytes(const struct rp_vhu_backend *backend, unsigned int queue)
+{
+	return vhu_vring_packed(backend) ? 4 : 6 + 8 * (uint64_t)backend->vrings[queue].state.num;
+}
+
+/* Whether writes to the used ring are logged may change while the ring runs. */
+static int
+set_log(struct rp_vhu_backend *backend, struct vhu_vring *vring, const struct rp_vhu_wire_vring_addr *wire,
+	struct rp_wire_why *why)
+{
+	bool log_used = (wire->flags & RP_VHU_VRING_ADDR_LOG_MASK) != 0;
+	bool changed = log_used != vring->state.log_used || (log_used && wire->log_gpa != vring->state.log_gpa);
+	int rc = 0;
+
+	if (vring->state.started && log_used)
+		rc = vhu_log_check_used(backend, backend->log, wire->index, wire->log_gpa, why);
+	if (rc == 0 && vring->state.started && changed && backend->ops->vring_log != NULL)
+		rc = backend->ops->vring_log(backend->ctx, wire->index, log_used, wire->log_gpa, why);
+	if (rc < 0)
+		return rc;
+	vring->state.log_used = log_used;
+	vring->state.log_gpa = log_used ? wire->log_gpa : 0;
+	return 0;
+}
+
 int
 vhu_on_set_vring_addr(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
 	struct rp_vhu_wire_vring_addr wire;
 	struct vhu_vring *vring;
+	int rc;
 
 	memcpy(&wire, request->payload, sizeof(wire));
 	vring = find(backend, wire.index, why);
@@ -79,6 +106,9 @@ vhu_on_set_vring_addr(struct rp_vhu_backend *backend, struct vhu_request *reques
 	if (vring->state.started && (wire.desc_uva != vring->addr.desc_uva || wire.avail_uva != vring->addr.avail_uva ||
 				     wire.used_uva != vring->addr.used_uva))
 		return rp_wire_why_set(why, -EBUSY, "ring %u is started, at other addresses", wire.index);
+	rc = set_log(backend, vring, &wire, why);
+	if (rc < 0)
+		return rc;
 	vring->addr = wire;
 	vring->addr_known = true;
 	return 0;
@@ -127,7 +157,7 @@ vhu_vring_translate(const struct rp_vhu_backend *backend, unsigned int queue, co
 		{"descriptor table", vring->addr.desc_uva, 16 * num, 15, &ret_state->desc_gpa},
 		{"available ring", vring->addr.avail_uva, packed ? 4 : 6 + 2 * num, packed ? 3 : 1,
 		 &ret_state->avail_gpa},
-		{"used ring", vring->addr.used_uva, packed ? 4 : 6 + 8 * num, 3, &ret_state->used_gpa},
+		{"used ring", vring->addr.used_uva, vhu_vring_used_bytes(backend, queue), 3, &ret_state->used_gpa},
 	};
 	unsigned int i;
 
@@ -136,6 +166,10 @@ vhu_vring_translate(const struct rp_vhu_backend *backend, unsigned int queue, co
 			return rp_wire_why_set(why, -EBADMSG, "%s: 0x%llx is not aligned to %llu", parts[i].name,
 					       (unsigned long long)parts[i].uva,
 					       (unsigned long long)parts[i].align_mask + 1);
+		if (vhu_iotlb_negotiated(backend)) {
+			*parts[i].ret_gpa = parts[i].uva;
+			continue;
+		}
 		if (vhu_regions_translate(regions, count, parts[i].uva, parts[i].size_bytes, parts[i].ret_gpa) < 0)
 			return rp_wire_why_set(why, -EBADMSG, "%s: %llu bytes at 0x%llx are in no memory region",
 					       parts[i].name, (unsigned long long)parts[i].size_bytes,
@@ -155,10 +189,13 @@ start(struct rp_vhu_backend *backend, struct vhu_vring *vring, struct rp_wire_wh
 	rc = vhu_vring_check_num(backend, vring->state.num, true, why);
 	if (rc == 0)
 		rc = vhu_vring_judge_base(backend, vring, true, &vring->state.base, why);
+	if (rc == 0 && vring->state.log_used)
+		rc = vhu_log_check_used(backend, backend->log, index, vring->state.log_gpa, why);
 	if (rc == 0)
 		rc = vhu_vring_translate(backend, index, backend->regions, backend->regions_count, &vring->state, why);
 	if (rc < 0)
 		return rc;
+	vring->state.iova = vhu_iotlb_negotiated(backend);
 	vring->state.enabled = is_enabled(backend, vring);
 	vring->state.started = true;
 	if (backend->ops->vring_start != NULL)
@@ -367,9 +404,10 @@ vhu_vring_inside(const struct rp_vhu_backend *backend, unsigned int queue, const
 	const struct rp_vhu_vring *state = &backend->vrings[queue].state;
 	const uint64_t gpa = region->gpa, size_bytes = region->size_bytes;
 
-	/* A part lies in one region, so its first byte tells. */
-	return state->started && (state->desc_gpa - gpa < size_bytes || state->avail_gpa - gpa < size_bytes ||
-				  state->used_gpa - gpa < size_bytes);
+	/* A part lies in one region, so its first byte tells. What lies behind an IOVA is the owner's to know. */
+	return state->started && !state->iova &&
+	       (state->desc_gpa - gpa < size_bytes || state->avail_gpa - gpa < size_bytes ||
+		state->used_gpa - gpa < size_bytes);
 }
 
 int

@@ -157,7 +157,7 @@ rp_vhu_frontend_submit(struct rp_vhu_frontend *frontend, uint32_t request, const
 	rc = rp_vhu_msg_check(row, request, payload, size_bytes, fds_count, frontend->protocol_features, why);
 	if (rc < 0)
 		return rc == -ENOTSUP ? rc : -EINVAL;
-	answered = row->reply == RP_VHU_REPLY_PAYLOAD || acked;
+	answered = row->reply != RP_VHU_REPLY_ACK || acked;
 	if (answered && frontend->outstanding_count == VHU_OUTSTANDING_MAX)
 		return rp_wire_why_set(why, -ENOSPC, "%u requests wait for an answer", VHU_OUTSTANDING_MAX);
 	rc = rp_vhu_msg_send(frontend->conn, request, acked ? RP_VHU_FLAG_NEED_REPLY : 0, payload, size_bytes, fds,
@@ -193,13 +193,14 @@ take_answer(struct rp_vhu_frontend *frontend, struct rp_wire_msg *msg, struct rp
 	if (header.request != first.request)
 		return rp_wire_why_set(why, -EPROTO, "an answer to request %u, expected one to %u", header.request,
 				       first.request);
-	if (first.reply == RP_VHU_REPLY_ACK) {
+	/* Of an answer that is always there, none at all means done, too: see RP_VHU_REPLY_STATUS. */
+	if (first.reply == RP_VHU_REPLY_ACK || (first.reply == RP_VHU_REPLY_STATUS && header.size_bytes != 0)) {
 		if (header.size_bytes != sizeof(value))
 			return rp_wire_why_set(why, -EPROTO, "an acknowledgement of %u bytes, expected 8",
 					       header.size_bytes);
 		memcpy(&value, payload, sizeof(value));
 		error = value == 0 ? 0 : -EREMOTEIO;
-	} else if (header.size_bytes == 0) {
+	} else if (first.reply == RP_VHU_REPLY_PAYLOAD && header.size_bytes == 0) {
 		error = -EREMOTEIO; /* how a request that must be answered is refused */
 	}
 	frontend->outstanding_head = (frontend->outstanding_head + 1) % VHU_OUTSTANDING_MAX;

@@ -53,6 +53,8 @@ act(struct rp_vhu_frontend *frontend, const struct rp_vhu_msg_row *row, struct r
 		rc = vhu_frontend_take_vfio_file(frontend, msg, why);
 	else if (row == &frontend->dialect.notify_area || row->id == RP_VHU_BACKEND_VRING_HOST_NOTIFIER_MSG)
 		rc = vhu_frontend_take_notify_area(frontend, msg, why);
+	else if (row->id == RP_VHU_BACKEND_IOTLB_MSG)
+		rc = vhu_frontend_take_iotlb(frontend, msg, why);
 	else if (row->id == RP_VHU_BACKEND_CONFIG_CHANGE_MSG)
 		config_changed(frontend);
 	else

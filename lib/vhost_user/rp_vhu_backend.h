@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "rp_vhu_log.h"
 #include "rp_vhu_profile.h"
 #include "rp_vhu_proto.h"
 #include "rp_wire_why.h"
@@ -64,11 +65,24 @@ struct rp_vhu_vring {
 	uint64_t desc_gpa; /**< translated from the frontend's addresses, inside one region each */
 	uint64_t avail_gpa;
 	uint64_t used_gpa;
+	/** The three addresses are IOVAs, not looked up: VIRTIO_F_ACCESS_PLATFORM is negotiated. */
+	bool iova;
+	bool log_used; /**< log writes to the used ring, as if it began at log_gpa */
+	uint64_t log_gpa;
 	bool started;
 	bool enabled;
 	int kick_fd;
 	int call_fd;
 	int err_fd;
+};
+
+/** What the frontend's IOMMU translates. */
+struct rp_vhu_iotlb {
+	uint64_t iova;
+	uint64_t size_bytes; /**< not 0 */
+	uint64_t uva; /**< address in the frontend's process, inside one region */
+	uint64_t gpa; /**< the same place, guest-physical */
+	uint8_t perm; /**< RP_VHU_IOTLB_READ_MASK, RP_VHU_IOTLB_WRITE_MASK */
 };
 
 /** Why a ring is stopped: what its owner may do before, and what becomes of its notify area. */
@@ -120,6 +134,18 @@ struct rp_vhu_backend_ops {
 	int (*vring_call)(void *ctx, unsigned int queue, int call_fd, struct rp_wire_why *why);
 	/** SET_VRING_KICK on a started ring (-1: poll). */
 	int (*vring_kick)(void *ctx, unsigned int queue, int kick_fd, struct rp_wire_why *why);
+	/**
+	 * SET_LOG_BASE: what is written to guest memory is logged there from now on, if LOG_ALL
+	 * is negotiated. NULL: no log any more (the connection ends). The one before must not
+	 * be touched after the return. rp_vhu_backend_log_fd() is to be signalled, if there is one.
+	 */
+	void (*log)(void *ctx, struct rp_vhu_log *log);
+	/** SET_VRING_ADDR on a started ring changed whether, or where, writes to its used ring are logged. */
+	int (*vring_log)(void *ctx, unsigned int queue, bool log_used, uint64_t log_gpa, struct rp_wire_why *why);
+	/** IOTLB update: this translation holds until it is invalidated or replaced. @param entry borrowed. */
+	int (*iotlb_update)(void *ctx, const struct rp_vhu_iotlb *entry, struct rp_wire_why *why);
+	/** IOTLB invalidate: nothing may be accessed through [iova, iova + size_bytes) after the return. */
+	void (*iotlb_invalidate)(void *ctx, uint64_t iova, uint64_t size_bytes);
 	/** GET_CONFIG; bounds were checked against RP_VHU_CONFIG_MAX. */
 	int (*config_get)(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes,
 			  struct rp_wire_why *why);
@@ -284,5 +310,33 @@ int rp_vhu_backend_vfio_file_clear(struct rp_vhu_backend *backend, unsigned int 
  * @return as above, but not -EBUSY; -ENOTSUP also when CONFIG was not negotiated.
  */
 int rp_vhu_backend_config_changed(struct rp_vhu_backend *backend, uint64_t token, struct rp_wire_why *why);
+
+/**
+ * The log of the migration that is under way.
+ *
+ * @return borrowed, until ops->log says otherwise; NULL: none. Marking is for any thread.
+ */
+struct rp_vhu_log *rp_vhu_backend_log(const struct rp_vhu_backend *backend);
+
+/** @return the eventfd to write to when something was logged (SET_LOG_FD), borrowed; -1: none. */
+int rp_vhu_backend_log_fd(const struct rp_vhu_backend *backend);
+
+/**
+ * Ask the frontend for a translation; asynchronous as a notify area. The frontend sends
+ * the update before it answers: when ops->channel_reply says 0, ops->iotlb_update was
+ * called, if there is a translation at all.
+ *
+ * @param perm what is wanted: RP_VHU_IOTLB_READ_MASK, RP_VHU_IOTLB_WRITE_MASK.
+ * @param token given back with the answer.
+ * @return 0 (sent), -ENOTSUP (VIRTIO_F_ACCESS_PLATFORM, BACKEND_REQ or REPLY_ACK not
+ *         negotiated, no channel; why says which), -EINVAL (perm), -ENOSPC, -ENOTCONN.
+ *         After a failure nothing was sent and no answer comes.
+ */
+int rp_vhu_backend_iotlb_miss(struct rp_vhu_backend *backend, uint64_t iova, uint8_t perm, uint64_t token,
+			      struct rp_wire_why *why);
+
+/** Tell the frontend that an access had no permission. @return as rp_vhu_backend_iotlb_miss(). */
+int rp_vhu_backend_iotlb_access_fail(struct rp_vhu_backend *backend, uint64_t iova, uint8_t perm, uint64_t token,
+				     struct rp_wire_why *why);
 
 #endif

@@ -67,6 +67,16 @@ struct rp_vhu_frontend_ops {
 	int (*notify_area)(void *ctx, unsigned int queue, const struct rp_vhu_notify_map *map, struct rp_wire_why *why);
 	/** Configuration space changed: ask for it again, later (a callback cannot wait). */
 	void (*config_changed)(void *ctx);
+	/**
+	 * The backend misses a translation. Tell it before the return, with
+	 * rp_vhu_frontend_iotlb_update() (which does not wait in here): the update goes out before
+	 * the answer.
+	 *
+	 * @param perm what is wanted: RP_VHU_IOTLB_READ_MASK, RP_VHU_IOTLB_WRITE_MASK.
+	 * @param access_fail it is there, but does not permit this: nothing is to be told.
+	 * @return 0 or a negative errno: there is none.
+	 */
+	int (*iotlb_miss)(void *ctx, uint64_t iova, uint8_t perm, bool access_fail, struct rp_wire_why *why);
 	/** A request of the backend was refused; one line. */
 	void (*refused)(void *ctx, const struct rp_wire_why *why);
 	/** The backend left; outstanding requests were answered with -ENOTCONN. */
@@ -343,6 +353,39 @@ int rp_vhu_frontend_send_rarp(struct rp_vhu_frontend *frontend, const uint8_t ma
  * @return as every waiting call; -EBADMSG also for none.
  */
 int rp_vhu_frontend_get_max_mem_slots(struct rp_vhu_frontend *frontend, uint32_t *ret_slots, struct rp_wire_why *why);
+
+/**
+ * SET_LOG_BASE: where the backend logs what it writes to guest memory, one bit for each
+ * 4096 bytes. An answer without payload counts as done: some backends answer so.
+ *
+ * @param fd borrowed; a memory file of at least offset_bytes + size_bytes.
+ * @param size_bytes of the bitmap; must cover all guest memory.
+ * @return as every waiting call.
+ */
+int rp_vhu_frontend_set_log_base(struct rp_vhu_frontend *frontend, int fd, uint64_t size_bytes, uint64_t offset_bytes,
+				 struct rp_wire_why *why);
+
+/** SET_LOG_FD: signalled by the backend when it logged something. @param event_fd borrowed. @return as every waiting call. */
+int rp_vhu_frontend_set_log_fd(struct rp_vhu_frontend *frontend, int event_fd, struct rp_wire_why *why);
+
+/**
+ * IOTLB_MSG, update: [iova, iova + size_bytes) is at `uva` of this process.
+ *
+ * @param perm RP_VHU_IOTLB_READ_MASK, RP_VHU_IOTLB_WRITE_MASK, at least one.
+ * @return as every waiting call; -ENOTSUP: VIRTIO_F_ACCESS_PLATFORM was not negotiated.
+ *         In a callback it does not wait, and says only whether it was sent.
+ */
+int rp_vhu_frontend_iotlb_update(struct rp_vhu_frontend *frontend, uint64_t iova, uint64_t size_bytes, uint64_t uva,
+				 uint8_t perm, struct rp_wire_why *why);
+
+/**
+ * IOTLB_MSG, invalidate. On return of 0 the backend accesses nothing through the range.
+ *
+ * @param size_bytes not 0; UINT64_MAX from iova 0: everything.
+ * @return as rp_vhu_frontend_iotlb_update().
+ */
+int rp_vhu_frontend_iotlb_invalidate(struct rp_vhu_frontend *frontend, uint64_t iova, uint64_t size_bytes,
+				     struct rp_wire_why *why);
 
 /**
  * RESET_DEVICE; notify areas are dropped first, rings are stopped by it, VFIO files are

@@ -13,6 +13,8 @@
  *   backend_table.c     handler of the whole table: the difference, and rings in what changes
  *   backend_vring.c     handlers of rings: when one is started
  *   backend_position.c  a ring's size and where it starts
+ *   backend_log.c       handlers of the log of a live migration
+ *   backend_iotlb.c     translations, told and asked for
  *   backend_channel.c   requests of ours and their answers
  *   backend_vfio.c      requests of ours: notify areas and VFIO files
  */
@@ -70,6 +72,8 @@ struct rp_vhu_backend {
 	unsigned int region_adds[RP_VHU_SLOTS_MAX]; /* how often each was added: as often it must be removed */
 	enum vhu_mark region_marks[RP_VHU_SLOTS_MAX]; /* while a table is taken over */
 	unsigned int regions_count;
+	struct rp_vhu_log *log; /* NULL: none */
+	int log_fd;
 	struct vhu_vring *vrings; /* config.queues_max */
 
 	struct vhu_pending pending[VHU_PENDING_MAX];
@@ -162,6 +166,8 @@ int vhu_vrings_any_started(const struct rp_vhu_backend *backend);
 bool vhu_vring_inside(const struct rp_vhu_backend *backend, unsigned int queue, const struct rp_vhu_region *region);
 /* Any started ring. -1: none, else its index. */
 int vhu_vrings_inside(const struct rp_vhu_backend *backend, const struct rp_vhu_region *region);
+/* Of the used ring, or of what a packed ring has in its place. */
+uint64_t vhu_vring_used_bytes(const struct rp_vhu_backend *backend, unsigned int queue);
 /* Where a ring's parts lie. @param ret_state only its addresses are set. @return 0 or -EBADMSG. */
 int vhu_vring_translate(const struct rp_vhu_backend *backend, unsigned int queue, const struct rp_vhu_region *regions,
 			unsigned int count, struct rp_vhu_vring *ret_state, struct rp_wire_why *why);
@@ -197,5 +203,19 @@ int vhu_channel_send(struct rp_vhu_backend *backend, uint32_t request, const voi
 int vhu_backend_watch(struct rp_vhu_backend *backend, struct rp_wire_conn *conn);
 /* Stop polling and destroy. @return NULL. */
 struct rp_wire_conn *vhu_backend_drop(struct rp_vhu_backend *backend, struct rp_wire_conn *conn);
+
+/* backend_log.c */
+int vhu_on_set_log_base(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_log_fd(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+void vhu_log_clear(struct rp_vhu_backend *backend);
+/* Whether the log, if there is one, has place for a region, or for a ring's used ring. */
+int vhu_log_check_region(const struct rp_vhu_backend *backend, const struct rp_vhu_region *region,
+			 struct rp_wire_why *why);
+int vhu_log_check_used(const struct rp_vhu_backend *backend, const struct rp_vhu_log *log, unsigned int queue,
+		       uint64_t log_gpa, struct rp_wire_why *why);
+
+/* backend_iotlb.c */
+int vhu_on_iotlb(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+bool vhu_iotlb_negotiated(const struct rp_vhu_backend *backend);
 
 #endif

@@ -13,6 +13,8 @@
  *   frontend_queue.c       the waiting calls about one ring
  *   frontend_channel.c     the backend channel: its life, what the backend asks
  *   frontend_notify.c      notify areas, checked and mapped
+ *   frontend_log.c         the waiting calls about the log of a migration
+ *   frontend_iotlb.c       translations, told and asked for
  *   frontend_vfio.c        VFIO files: one reference for each queue
  */
 
@@ -118,6 +120,9 @@ void vhu_frontend_unmap_all(struct rp_vhu_frontend *frontend);
 /* The ring starts: its owner sees what was kept. The ring stops: it sees it no more, and it is kept. */
 void vhu_frontend_show(struct rp_vhu_frontend *frontend, unsigned int queue);
 void vhu_frontend_hide(struct rp_vhu_frontend *frontend, unsigned int queue);
+
+/* frontend_iotlb.c */
+int vhu_frontend_take_iotlb(struct rp_vhu_frontend *frontend, const struct rp_wire_msg *msg, struct rp_wire_why *why);
 
 /* frontend_vfio.c */
 int vhu_frontend_take_vfio_file(struct rp_vhu_frontend *frontend, struct rp_wire_msg *msg, struct rp_wire_why *why);

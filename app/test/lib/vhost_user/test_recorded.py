@@ -165,6 +165,8 @@ EXPECTED = {
     "memory-slots-7.2": (True, 0, 2),
     "migration-destination-11.1": (None, 2, 2),
     "migration-destination-7.2": (None, 2, 2),
+    "migration-source-11.1": (True, 0, 2),
+    "migration-source-7.2": (True, 0, 2),
     "multiqueue-11.1": (None, 4, 4),
     "reboot-stop-cont-7.2": (False, 8, 8),
 }
