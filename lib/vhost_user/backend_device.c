@@ -82,7 +82,7 @@ vhu_on_set_status(struct rp_vhu_backend *backend, struct vhu_request *request, s
 	uint64_t status = vhu_request_u64(request);
 	int rc = 0;
 
-	/* Zero is a reset (virtio 1.2, 2.1): frontends stop their rings before they say it, others are stopped by it. */
+	/* Zero is a reset (virtio 1.2, 2.1). Some frontends stop their rings before they say it, some ask for the bases after. */
 	if (status > 0xff)
 		return rp_wire_why_set(why, -EBADMSG, "u64: 0x%llx, expected a device status of 8 bits",
 				       (unsigned long long)status);

@@ -139,7 +139,7 @@ who_may_write_what(void **state)
 	bed_assert_nothing_refused(bed);
 }
 
-/* QEMU stops its rings first and says 0 then; whoever does not is reset all the same, and may ask for the base. */
+/* Whether a frontend stops its rings before it says 0 or after: they are reset all the same, and it learns the bases. */
 static void
 status_zero_stops_what_still_runs(void **state)
 {
