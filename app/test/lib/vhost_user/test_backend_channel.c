@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "bed.h"
+#include "rp_vhu_msg.h"
 #include "rp_wire_fd.h"
 
 static int
@@ -334,6 +335,81 @@ a_kept_socket_does_not_keep_us_awake(void **state)
 	rp_wire_fd_close(&theirs);
 }
 
+/* The number that a notify area goes by here. */
+static uint32_t
+area_request(const struct bed *bed)
+{
+	return rp_vhu_dialect_notify_request(rp_vhu_backend_dialect(bed->backend),
+					     rp_vhu_backend_protocol_features(bed->backend));
+}
+
+static size_t
+good_answer(const struct bed *bed, uint8_t *ret_bytes)
+{
+	const struct rp_vhu_header header = {.request = area_request(bed), .flags = 0x5, .size_bytes = 8};
+
+	memcpy(ret_bytes, &header, sizeof(header));
+	memset(ret_bytes + sizeof(header), 0, 8);
+	return sizeof(header) + 8;
+}
+
+/* An answer that comes byte by byte is an answer; a channel that ends after any of them answers nothing. */
+static void
+answers_in_pieces(void **state)
+{
+	struct bed *bed = *state;
+	uint8_t bytes[32];
+	size_t size_bytes, cut, at;
+
+	for (cut = 0; cut <= sizeof(struct rp_vhu_header) + 8; cut++) {
+		bed_run(bed);
+		assert_int_equal(offer(bed, 0, 5, NULL), 0);
+		size_bytes = good_answer(bed, bytes);
+		for (at = 0; at < cut; at++) {
+			assert_int_equal(bed->replies_count, 0);
+			assert_true(peer_send_bytes(bed->channel, bytes + at, 1, NULL, 0));
+			bed_process(bed);
+		}
+		rp_wire_fd_close(&bed->channel);
+		bed_process(bed);
+		assert_replied(bed, 5, cut == size_bytes ? 0 : -ENOTCONN);
+		assert_int_equal(bed->replies_count, 0);
+		bed_assert_usable(bed);
+		bed->refused_count = 0;
+		bed_hang_up(bed);
+		bed_attach(bed);
+	}
+}
+
+/* No other number answers, whether it is one of the table, of another profile, or none. */
+static void
+every_other_number_is_a_lie(void **state)
+{
+	struct bed *bed = *state;
+	const uint64_t zero = 0;
+	uint32_t ids[24];
+	unsigned int count = 0, i;
+
+	for (i = 0; i < rp_vhu_msg_backend_rows_count + 2; i++)
+		ids[count++] = i;
+	ids[count++] = RP_VHU_BACKEND_VFIO_FILE;
+	ids[count++] = RP_VHU_BACKEND_NOTIFY_AREA;
+	ids[count++] = UINT32_MAX;
+	for (i = 0; i < count; i++) {
+		bed_run(bed);
+		if (ids[i] != area_request(bed)) {
+			assert_int_equal(offer(bed, 0, 6, NULL), 0);
+			assert_true(peer_send(bed->channel, ids[i], 0x5, &zero, sizeof(zero), NULL, 0));
+			bed_process(bed);
+			bed_assert_refused(bed, -EPROTO, "backend channel: request");
+			assert_replied(bed, 6, -ENOTCONN);
+			bed_assert_usable(bed);
+		}
+		bed_hang_up(bed);
+		bed_attach(bed);
+	}
+}
+
 int
 main(void)
 {
@@ -351,6 +427,12 @@ main(void)
 		WITH_BED(a_channel_that_is_read_late),
 		WITH_BED(answers_with_descriptors),
 		WITH_BED(a_kept_socket_does_not_keep_us_awake),
+		WITH_BED(answers_in_pieces),
+		WITH_PROFILE(answers_in_pieces, extended),
+		WITH_PROFILE(answers_in_pieces, vfio2018),
+		WITH_BED(every_other_number_is_a_lie),
+		WITH_PROFILE(every_other_number_is_a_lie, extended),
+		WITH_PROFILE(every_other_number_is_a_lie, vfio2018),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
