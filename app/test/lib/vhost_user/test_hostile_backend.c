@@ -275,6 +275,18 @@ noise(void **state)
 	test_leaks_assert_none(&before);
 }
 
+/* The backend's thread may be about to get it. */
+static bool
+has_channel(struct desk *desk)
+{
+	bool has;
+
+	pthread_mutex_lock(&desk->lock);
+	has = desk->channel >= 0;
+	pthread_mutex_unlock(&desk->lock);
+	return has;
+}
+
 /*
  * A whole life, with everything that a frontend can say; steps fail once the backend is
  * gone, and whatever the channel brings comes between them.
@@ -300,7 +312,7 @@ live(struct desk *desk)
 	rp_vhu_frontend_get_config(desk->frontend, 0, 1, &byte, NULL);
 	rp_vhu_frontend_set_config(desk->frontend, 0, 1, &byte, false, NULL);
 	rp_vhu_frontend_set_mtu(desk->frontend, 1500, NULL);
-	if (desk->channel >= 0) {
+	if (has_channel(desk)) {
 		peer_send(desk->channel, profile == RP_VHU_PROFILE_VFIO2018 ? 3 : 0x5600, 0x9, &file,
 			  profile == RP_VHU_PROFILE_VFIO2018 ? 8 : sizeof(file), &desk->null_fd, 1);
 		rp_vhu_frontend_process(desk->frontend);
@@ -310,7 +322,7 @@ live(struct desk *desk)
 	rp_vhu_frontend_ring_enable(desk->frontend, 0, true, NULL);
 	rp_vhu_frontend_set_status(desk->frontend, 0xf, NULL);
 	rp_vhu_frontend_get_status(desk->frontend, &byte, NULL);
-	if (desk->channel >= 0) {
+	if (has_channel(desk)) {
 		peer_send(desk->channel, desk->notify_request, 0x9, &area, sizeof(area), &desk->area_fd, 1);
 		rp_vhu_frontend_process(desk->frontend);
 	}
