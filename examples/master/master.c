@@ -299,6 +299,22 @@ queue_start(struct master *master, unsigned int index)
 	return rc < 0 ? complain("ring start", rc, &why) : 0;
 }
 
+/* Take chains back, as many as are there. @return how many, or a negative errno. */
+static int
+take_used(struct master_queue *queue)
+{
+	uint32_t written_bytes;
+	void *cookie;
+	int rc, count = 0;
+
+	while ((rc = rp_vring_drv_get(queue->ring, &cookie, &written_bytes)) == 1) {
+		queue->free[queue->free_count++] = (uint16_t)(uintptr_t)cookie;
+		queue->chains++;
+		count++;
+	}
+	return rc < 0 ? complain("ring", rc, NULL) : count;
+}
+
 static int
 queue_stop(struct master *master, unsigned int index)
 {
@@ -308,7 +324,11 @@ queue_stop(struct master *master, unsigned int index)
 
 	queue->doorbell = rp_vhu_frontend_notify_map(master->frontend, index).address != NULL;
 	rc = rp_vhu_frontend_ring_stop(master->frontend, index, &queue->position, &why);
-	return rc < 0 ? complain("ring stop", rc, &why) : 0;
+	if (rc < 0)
+		return complain("ring stop", rc, &why);
+	/* Nothing changes any more: what came back is all that there is. */
+	rc = take_used(queue);
+	return rc < 0 ? rc : 0;
 }
 
 static uint64_t
@@ -345,22 +365,6 @@ wait_for_queue(struct master *master, struct master_queue *queue, uint64_t deadl
 	if (read(queue->call_fd, &count, sizeof(count)) == sizeof(count))
 		queue->interrupts += count;
 	return rp_vhu_frontend_process(master->frontend);
-}
-
-/* Take chains back, as many as are there. @return how many, or a negative errno. */
-static int
-take_used(struct master_queue *queue)
-{
-	uint32_t written_bytes;
-	void *cookie;
-	int rc, count = 0;
-
-	while ((rc = rp_vring_drv_get(queue->ring, &cookie, &written_bytes)) == 1) {
-		queue->free[queue->free_count++] = (uint16_t)(uintptr_t)cookie;
-		queue->chains++;
-		count++;
-	}
-	return rc < 0 ? complain("ring", rc, NULL) : count;
 }
 
 /* One chain out and back. */
@@ -406,9 +410,9 @@ static int
 fill_receiver(struct master *master, unsigned int index)
 {
 	struct master_queue *queue = &master->queues[index];
-	int rc = take_used(queue);
+	int rc = 0;
 
-	for (; rc >= 0 && queue->free_count > 0; queue->free_count--) {
+	for (; queue->free_count > 0; queue->free_count--) {
 		uint16_t buffer = queue->free[queue->free_count - 1];
 		struct rp_vring_part part = {
 			.iova = gpa_of(master, queue->buffers + (size_t)buffer * BUFFER_BYTES),
@@ -420,7 +424,7 @@ fill_receiver(struct master *master, unsigned int index)
 		if (rc < 0)
 			return complain("receive ring", rc, NULL);
 	}
-	return rc < 0 ? rc : kick(master, index);
+	return kick(master, index);
 }
 
 /* Sector 0, and how many there are. virtio 1.2, 5.2.4 and 5.2.6. */

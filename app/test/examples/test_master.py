@@ -75,11 +75,14 @@ class Host:
         self.ringpassd.process.require_alive()
 
 
+@pytest.mark.parametrize("rings", [[], ["--packed"]], ids=["split", "packed"])
 @pytest.mark.parametrize("profile", PROFILES)
-def test_kicks_are_stores_in_each_profile(supervisor, build, profile):
+def test_kicks_are_stores_in_each_profile(supervisor, build, profile, rings):
+    """Rounds are so long that the rings wrap, in the middle of one."""
     host = Host(supervisor, build, profile)
     seen = run_json(build, host.socket, "--profile", profile, "--queue-pairs", 2, "--packets", PACKETS,
-                    "--rounds", ROUNDS, "--wait", 20000)
+                    "--rounds", ROUNDS, "--queue-size", 32, "--wait", 20000, *rings)
+    assert seen["packed"] == bool(rings)
     features = int(seen["protocol_features"], 16)
     assert seen["profile"] == profile
     assert features & (VFIO_BITS[profile] or HOST_NOTIFIER)
@@ -195,6 +198,33 @@ def test_with_a_kvm_machine(build, disk):
         pytest.skip("/dev/kvm cannot be used here")
     socket, _ = disk
     assert run_json(build, socket, "--blk", "--kvm")["vfio_files"] == 0
+
+
+@pytest.fixture
+def loop(supervisor):
+    """DPDK's own backend, which sends back what it gets: its socket."""
+    testpmd = shutil.which("dpdk-testpmd")
+    if testpmd is None:
+        pytest.skip("dpdk-testpmd is not installed (package dpdk)")
+    socket = supervisor.path("pmd.sock")
+    process = supervisor.start("testpmd", [
+        testpmd, "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "-m", "256", "-l", "0,1",
+        f"--file-prefix=rp{os.getpid()}", "--vdev", f"net_vhost0,iface={socket},queues=1", "--", "--no-mlockall",
+        "--forward-mode=io", "--auto-start", "--total-num-mbufs=4096", "--stats-period=60"],
+        {"RUNTIME_DIRECTORY": supervisor.directory})
+    wait_until(lambda: os.path.exists(socket), SECONDS, "testpmd listens", process.require_alive)
+    yield socket
+    process.require_alive()
+
+
+@pytest.mark.parametrize("rings", [[], ["--packed"]], ids=["split", "packed"])
+def test_packets_go_round_through_testpmd(build, loop, rings):
+    seen = run_json(build, loop, "--packets", 100, "--rounds", 3, "--wait", 0, *rings)
+    receive, transmit = seen["queues"]
+    assert transmit["chains"] == 300
+    # The last ones of a round may be on their way when the ring stops.
+    assert 0 < receive["chains"] <= 300
+    assert not receive["doorbell"] and not transmit["doorbell"]
 
 
 @pytest.mark.parametrize("arguments, words", [
