@@ -205,7 +205,7 @@ def loop(supervisor):
     """DPDK's own backend, which sends back what it gets: its socket."""
     testpmd = shutil.which("dpdk-testpmd")
     if testpmd is None:
-        pytest.skip("dpdk-testpmd is not installed (package dpdk)")
+        pytest.skip("dpdk-testpmd is not installed (package dpdk-dev)")
     socket = supervisor.path("pmd.sock")
     process = supervisor.start("testpmd", [
         testpmd, "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "-m", "256", "-l", "0,1",

@@ -16,6 +16,7 @@ struct owner {
 	int null_fd, zero_fd, full_fd;
 	char diary[256]; /* "+null -null " ... */
 	int refuse;
+	int wait_result; /* of a call that ops->add made */
 };
 
 static const char *
@@ -45,6 +46,7 @@ on_add(void *ctx, int fd, enum rp_vhu_vfio_type type, struct rp_wire_why *why)
 	if (owner->refuse != 0)
 		return rp_wire_why_set(why, owner->refuse, "KVM says no");
 	note(owner, "+", fd);
+	owner->wait_result = rp_vhu_frontend_set_features(owner->desk->frontend, 0, NULL);
 	return 0;
 }
 
@@ -394,6 +396,18 @@ only_what_was_negotiated(void **state)
 	expect(owner, "");
 }
 
+/* Whoever is told is in the middle of a message, or of the end of a connection. */
+static void
+a_callback_cannot_wait(void **state)
+{
+	struct owner *owner = *state;
+
+	open_profile(owner, RP_VHU_PROFILE_EXTENDED, true);
+	assert_int_equal(desk_vfio_file(owner->desk, 0, 0, owner->null_fd), 0);
+	assert_int_equal(owner->wait_result, -EBUSY);
+	assert_int_equal(rp_vhu_frontend_set_features(owner->desk->frontend, 0, NULL), 0);
+}
+
 /* A VMM without KVM gives no set: references are counted, nobody is told. */
 static void
 without_a_set(void **state)
@@ -425,6 +439,7 @@ main(void)
 		WITH_OWNER(types),
 		WITH_OWNER(what_breaks_a_rule_changes_nothing),
 		WITH_OWNER(only_what_was_negotiated),
+		WITH_OWNER(a_callback_cannot_wait),
 		WITH_OWNER(without_a_set),
 	};
 
