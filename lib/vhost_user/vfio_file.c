@@ -21,7 +21,7 @@ struct rp_vhu_vfio_file {
 struct rp_vhu_vfio_files {
 	const struct rp_vhu_vfio_files_ops *ops;
 	void *ctx;
-	LIST_HEAD(, rp_vhu_vfio_file) head;
+	LIST_HEAD(rp_vhu_vfio_file_list, rp_vhu_vfio_file) head;
 	unsigned int count;
 };
 
