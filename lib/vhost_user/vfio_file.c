@@ -91,7 +91,7 @@ find(const struct rp_vhu_vfio_files *files, int fd, dev_t node)
 {
 	struct rp_vhu_vfio_file *file;
 
-	LIST_FOREACH (file, &files->head, link) {
+	for (file = LIST_FIRST(&files->head); file != NULL; file = LIST_NEXT(file, link)) {
 		int same = rp_wire_fd_same(file->fd, fd);
 
 		if (same == 1 || (same < 0 && file->node == node))
