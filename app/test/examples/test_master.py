@@ -56,10 +56,10 @@ def run_json(build, *arguments):
 class Host:
     """softaccel with one function, and ringpassd with one port on it."""
 
-    def __init__(self, supervisor, build, profile, doorbell="page", mode="server"):
+    def __init__(self, supervisor, build, profile, doorbell="page", mode="server", queue_pairs=2):
         self.socket = supervisor.path("vm0.sock")
-        function = Function(supervisor.path("f0.sock"), "52:54:00:00:00:01", 2, "", doorbell)
-        port = Port("vm0", self.socket, [f"vfio-user,socket={function.socket}"], mode, 2,
+        function = Function(supervisor.path("f0.sock"), "52:54:00:00:00:01", queue_pairs, "", doorbell)
+        port = Port("vm0", self.socket, [f"vfio-user,socket={function.socket}"], mode, queue_pairs,
                     {"profile": f'"{profile}"', "doorbell_delay_ms": 1, "reconnect_ms": 100})
         self.softaccel = Softaccel(supervisor, build, [function])
         self.ringpassd = Ringpassd(supervisor, build, [port])
@@ -98,6 +98,16 @@ def test_kicks_are_stores_in_each_profile(supervisor, build, profile, rings):
         assert 0 < queue["doorbell_kicks"] <= PACKETS * ROUNDS
         assert queue["interrupts"] > 0
     assert [queue["relayed_kicks"] for queue in host.queues()] == [0] * 4
+    host.require_alive()
+
+
+def test_all_the_queues_that_the_protocol_has(supervisor, build):
+    host = Host(supervisor, build, "extended", queue_pairs=128)
+    seen = run_json(build, host.socket, "--profile", "extended", "--queue-pairs", 128, "--queue-size", 16,
+                    "--packets", 5, "--wait", 60000)
+    assert len(seen["queues"]) == 256
+    assert all(queue["doorbell"] and queue["eventfd_kicks"] == 0 for queue in seen["queues"])
+    assert [queue["chains"] for queue in seen["queues"][1::2]] == [10] * 128
     host.require_alive()
 
 

@@ -106,6 +106,7 @@ record(struct desk *desk, struct peer_msg *msg)
 static void
 say_yes(struct desk *desk, struct peer_msg *msg)
 {
+	const uint32_t position = 7;
 	uint64_t value = 0;
 
 	switch (msg->id) {
@@ -122,7 +123,7 @@ say_yes(struct desk *desk, struct peer_msg *msg)
 	case RP_VHU_GET_STATUS:
 		break;
 	case RP_VHU_GET_VRING_BASE:
-		msg->payload[4] = 7;
+		memcpy(msg->payload + 4, &position, sizeof(position));
 		/* fallthrough */
 	case RP_VHU_GET_CONFIG:
 		peer_send(desk->peer, msg->id, 0x5, msg->payload, msg->size_bytes, NULL, 0);

@@ -390,15 +390,15 @@ static void
 one_byte_at_a_time(void **state)
 {
 	struct desk *desk = *state;
-	uint8_t bytes[12 + 24] = {0, 0, 0, 0, 9, 0, 0, 0, 24};
-	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	const struct rp_vhu_wire_area area = {.size_bytes = (uint64_t)sysconf(_SC_PAGESIZE)};
+	uint8_t bytes[sizeof(struct rp_vhu_header) + sizeof(area)];
 	size_t i;
 
 	for (profile = RP_VHU_PROFILE_STANDARD; profile <= RP_VHU_PROFILE_VFIO2018; profile++) {
 		desk_open_profile(desk, profile, true);
 		start(desk, 0);
-		memcpy(bytes, &desk->notify_request, 4);
-		memcpy(bytes + 12 + 8, &page_bytes, 8);
+		memcpy(bytes, &(struct rp_vhu_header){desk->notify_request, 0x9, sizeof(area)}, 12);
+		memcpy(bytes + 12, &area, sizeof(area));
 		for (i = 0; i < sizeof(bytes); i++) {
 			assert_null(rp_vhu_frontend_notify_map(desk->frontend, 0).address);
 			assert_true(peer_send_bytes(desk->channel, bytes + i, 1, &desk->area_fd, i == 0));
