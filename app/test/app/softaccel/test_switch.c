@@ -454,16 +454,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RIG_TESTS(sequence_numbers),
-		RIG_TESTS(known_addresses_are_not_flooded),
-		RIG_TESTS(group_is_one_port),
-		RIG_TESTS(group_without_one_queue),
-		RIG_TESTS(mac_flood),
-		RIG_TESTS(no_buffers),
-		RIG_TESTS(merged_buffers),
-		RIG_TESTS(unmerged_buffers),
-		RIG_TESTS(checksums),
-		RIG_TESTS(bad_packets),
+		RIG_TESTS(sequence_numbers),  RIG_TESTS(known_addresses_are_not_flooded),
+		RIG_TESTS(group_is_one_port), RIG_TESTS(group_without_one_queue),
+		RIG_TESTS(mac_flood),	      RIG_TESTS(no_buffers),
+		RIG_TESTS(merged_buffers),    RIG_TESTS(unmerged_buffers),
+		RIG_TESTS(checksums),	      RIG_TESTS(bad_packets),
 	};
 
 	rig_eal_init();

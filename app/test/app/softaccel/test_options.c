@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+
+#include "options.h"
+#include "test_support.h"
+
+/* What becomes of good arguments; bad ones, and their words, are test_arguments.py's. */
+
+static int
+parse(const char *function, struct options *ret_options, struct rp_wire_why *why)
+{
+	char name[] = "softaccel", option[] = "--function", value[256];
+	char *argv[] = {name, option, value, NULL};
+
+	snprintf(value, sizeof(value), "%s", function);
+	return options_parse(3, argv, ret_options, why);
+}
+
+static void
+what_is_not_said_has_a_default(void **state)
+{
+	struct options options;
+	struct rp_wire_why why;
+
+	(void)state;
+	assert_int_equal(parse("socket=/s", &options, &why), 0);
+	assert_int_equal(options.functions_count, 1);
+	assert_string_equal(options.functions[0].socket_path, "/s");
+	assert_null(options.functions[0].group);
+	assert_int_equal(options.functions[0].queue_pairs, 1);
+	assert_int_equal(options.functions[0].queue_size, 1024);
+	assert_int_equal(options.functions[0].doorbell, SOFTACCEL_DOORBELL_PAGE);
+	assert_false(options.functions[0].packed_off);
+	assert_false(options.functions[0].in_order_off);
+	options_free(&options);
+}
+
+static void
+every_key_is_taken(void **state)
+{
+	struct options options;
+	struct rp_wire_why why;
+
+	(void)state;
+	assert_int_equal(parse("socket=/s,queue_pairs=3,queue_size=64,mac=52:54:00:00:00:07,group=g,doorbell=shared",
+			       &options, &why),
+			 0);
+	assert_int_equal(options.functions[0].queue_pairs, 3);
+	assert_int_equal(options.functions[0].queue_size, 64);
+	assert_int_equal(options.functions[0].mac[5], 7);
+	assert_string_equal(options.functions[0].group, "g");
+	assert_int_equal(options.functions[0].doorbell, SOFTACCEL_DOORBELL_SHARED);
+	options_free(&options);
+}
+
+static void
+kinds_of_ring_are_switched_one_by_one(void **state)
+{
+	struct options options;
+	struct rp_wire_why why;
+
+	(void)state;
+	assert_int_equal(parse("socket=/s,packed=off", &options, &why), 0);
+	assert_true(options.functions[0].packed_off);
+	assert_false(options.functions[0].in_order_off);
+	options_free(&options);
+	assert_int_equal(parse("socket=/s,packed=on,in_order=off", &options, &why), 0);
+	assert_false(options.functions[0].packed_off);
+	assert_true(options.functions[0].in_order_off);
+	options_free(&options);
+	assert_int_equal(parse("socket=/s,packed=1", &options, &why), -EINVAL);
+	assert_string_equal(why.text, "--function: packed: '1', expected on or off");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_not_said_has_a_default),
+		cmocka_unit_test(every_key_is_taken),
+		cmocka_unit_test(kinds_of_ring_are_switched_one_by_one),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
