@@ -169,6 +169,12 @@ sa_datapath_poll(struct sa_datapath *path)
 	return done;
 }
 
+static bool
+is_stopped(const struct sa_datapath *path)
+{
+	return __atomic_load_n(&path->stop, __ATOMIC_ACQUIRE);
+}
+
 void
 sa_datapath_run(struct sa_datapath *path)
 {
@@ -176,7 +182,7 @@ sa_datapath_run(struct sa_datapath *path)
 
 	sa_gate_enter(&path->gate);
 	readers_online(path);
-	while (!__atomic_load_n(&path->stop, __ATOMIC_ACQUIRE)) {
+	while (!is_stopped(path)) {
 		bool ask_kernel = path->idle.spins_count > 0 || ++iterations_count % BUSY_ITERATIONS_PER_EPOLL == 0;
 		uint32_t us;
 
@@ -194,7 +200,8 @@ sa_datapath_run(struct sa_datapath *path)
 		us = sa_idle_next_us(&path->idle);
 		if (us == 0)
 			rte_pause();
-		else
+		/* This turn may have taken the wake-up that came with it. */
+		else if (!is_stopped(path))
 			sleep_us(path, us);
 	}
 	readers_offline(path);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <pthread.h>
 #include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "rig.h"
 #include "sa_datapath.h"
@@ -25,6 +28,55 @@ stop_before_run(void **state)
 	assert_int_equal(sa_datapath_init(&path, 255), 0);
 	sa_datapath_stop(&path);
 	sa_datapath_run(&path);
+	sa_datapath_fini(&path);
+}
+
+#define PATIENCE_S 20
+
+static void *
+run_main(void *ctx)
+{
+	(void)ctx;
+	sa_datapath_run(&path);
+	return NULL;
+}
+
+static void
+wait_at_gate(const bool *fact)
+{
+	bool is_so = false;
+
+	while (!is_so) {
+		usleep(100);
+		pthread_mutex_lock(&path.gate.lock);
+		is_so = *fact;
+		pthread_mutex_unlock(&path.gate.lock);
+	}
+}
+
+/*
+ * The loop waits at the gate, having seen that it is to go on; behind the gate it
+ * takes the wake-up that says otherwise, finds no work, and would sleep for ever.
+ */
+static void
+stop_at_the_gate(void **state)
+{
+	struct timespec deadline;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(sa_datapath_init(&path, 255), 0);
+	assert_int_equal(pthread_create(&thread, NULL, run_main, NULL), 0);
+	wait_at_gate(&path.gate.asleep);
+	__atomic_store_n(&path.gate.wanted, true, __ATOMIC_SEQ_CST);
+	eventfd_write(path.gate.wake_fd, 1);
+	wait_at_gate(&path.gate.parked);
+	sa_gate_close(&path.gate);
+	sa_datapath_stop(&path);
+	sa_gate_open(&path.gate);
+	clock_gettime(CLOCK_REALTIME, &deadline);
+	deadline.tv_sec += PATIENCE_S;
+	assert_int_equal(pthread_timedjoin_np(thread, NULL, &deadline), 0);
 	sa_datapath_fini(&path);
 }
 
@@ -54,6 +106,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(late_wake_up_is_no_work),
 		cmocka_unit_test(stop_before_run),
+		cmocka_unit_test(stop_at_the_gate),
 		cmocka_unit_test(sleeps_grow_to_a_ceiling),
 	};
 
