@@ -7,7 +7,7 @@
 #include "packed.h"
 #include "split.h"
 
-#define PAGE_BYTES 4096u
+#define RING_ALIGN_BYTES 4096u
 
 static size_t
 round_up(size_t bytes, size_t align_bytes)
@@ -18,7 +18,8 @@ round_up(size_t bytes, size_t align_bytes)
 size_t
 rp_vring_drv_bytes(uint16_t num, uint64_t features)
 {
-	return round_up(vring_is_packed(features) ? rp_vring_packed_end(num) : rp_vring_split_end(num), PAGE_BYTES);
+	return round_up(vring_is_packed(features) ? rp_vring_packed_end(num) : rp_vring_split_end(num),
+			RING_ALIGN_BYTES);
 }
 
 static bool
@@ -52,7 +53,8 @@ rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64_t f
 	struct rp_vring_drv *ring;
 	uint16_t i;
 
-	if (!num_is_valid(num, features) || (uintptr_t)memory % PAGE_BYTES != 0 || memory_iova % PAGE_BYTES != 0)
+	if (!num_is_valid(num, features) || (uintptr_t)memory % RING_ALIGN_BYTES != 0 ||
+	    memory_iova % RING_ALIGN_BYTES != 0)
 		return -EINVAL;
 	ring = calloc(1, sizeof(*ring) + num * sizeof(ring->slots[0]));
 	if (ring == NULL)
