@@ -9,7 +9,8 @@
  * distance from every start and removal. That distance grows when the guest drops
  * its mapping sooner than it had to wait for it, and shrinks when it keeps it
  * longer: what a map costs the VMM is paid by the time in which it is of use. A
- * mapping is taken back without waiting. GET_VRING_BASE drops it on the frontend's side; an offer that was
+ * mapping is taken back without waiting. GET_VRING_BASE drops it on the frontend's side (a master
+ * of 2018 keeps it, so there it is taken back); an offer that was
  * under way then is stale: its answer does not tell on which side of the drop it
  * was mapped, so it is taken back before the next one.
  *

@@ -121,6 +121,13 @@ on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, 
 	return 0;
 }
 
+/* GET_VRING_BASE, and nothing else. */
+static bool
+asked_to_stop(enum rp_vhu_stop why_stopped)
+{
+	return why_stopped == RP_VHU_STOP_DRAIN || why_stopped == RP_VHU_STOP_LEAVE;
+}
+
 static void
 on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint32_t *ret_base)
 {
@@ -129,8 +136,11 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 
 	if (why_stopped == RP_VHU_STOP_END && port_doorbell_outstanding(queue))
 		port->doorbells_left = true;
-	/* The frontend dropped the notify area by itself before it asked, unless it asked for no stop at all. */
-	if (why_stopped != RP_VHU_STOP_MEMORY && why_stopped != RP_VHU_STOP_STATUS)
+	/* A master of 2018 keeps the notify area and shows it at the next start, whoever serves the ring then. */
+	if (port->profile == RP_VHU_PROFILE_VFIO2018 && asked_to_stop(why_stopped))
+		port_doorbell_stopped(port, queue);
+	/* Others dropped it by themselves before they asked, unless they asked for no stop at all. */
+	else if (why_stopped != RP_VHU_STOP_MEMORY && why_stopped != RP_VHU_STOP_STATUS)
 		port_doorbell_dropped(port, queue);
 	queue->frontend_started = false;
 	port_queue_update(port, queue, NULL);

@@ -86,7 +86,7 @@ test_vm_connect(struct test_vm *vm, const char *socket_path, const struct test_v
 	if (options == NULL)
 		options = &none;
 	config = (struct rp_vhu_frontend_config){
-		.profile = RP_VHU_PROFILE_STANDARD,
+		.profile = options->profile,
 		.protocol_features = options->protocol_features ? options->protocol_features : UINT64_MAX,
 		.queues_max = (uint16_t)vm->queues_count,
 		.notify_slot_bytes = options->notify_slot_bytes,

@@ -49,6 +49,7 @@ struct test_vm {
 };
 
 struct test_vm_options {
+	enum rp_vhu_profile profile;
 	uint64_t protocol_features; /* 0: all that the port offers */
 	uint64_t features_mask; /* of what is offered; 0: all but the ring features */
 	uint64_t ring_features; /* of TEST_VM_RING_FEATURES: to negotiate; not offered fails the test */

@@ -257,6 +257,38 @@ policy_changes_at_once(void **state)
 	fixture_close(&f);
 }
 
+/*
+ * A master of 2018 keeps a doorbell over a stop and shows it at the next start, before it
+ * says so: whoever serves the ring then has to know that it does not come from him.
+ */
+static void
+taken_back_at_a_stop_from_a_master_of_2018(void **state)
+{
+	const struct test_vm_options options = {.profile = RP_VHU_PROFILE_VFIO2018};
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+
+	(void)state;
+	config.profile = RP_VHU_PROFILE_VFIO2018;
+	fixture_begin(&f);
+	fixture_open_with(&f, &config, &options);
+	test_vm_queue_start(&f.vm, 0, 0);
+	assert_true(test_vm_wait_doorbell(&f.vm, 0, true, LIMIT_MS));
+	assert_true(test_port_wait_mode(&f.port, 0, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+	test_vm_queue_stop(&f.vm, 0);
+	test_port_doorbell(&f.port, 0, RP_PORT_DOORBELL_RELAY);
+	test_vm_queue_start(&f.vm, 0, 0);
+	assert_true(test_vm_wait_doorbell(&f.vm, 0, false, LIMIT_MS));
+	assert_true(test_port_wait_mode(&f.port, 0, RP_PORT_QUEUE_RELAYED, LIMIT_MS));
+	f.vm.queues[0].doorbell_kicks = 0;
+	test_vm_kick(&f.vm, 0);
+	assert_int_equal(f.vm.queues[0].doorbell_kicks, 0);
+	/* And it comes again when it may. */
+	test_port_doorbell(&f.port, 0, RP_PORT_DOORBELL_AUTO);
+	assert_true(test_vm_wait_doorbell(&f.vm, 0, true, LIMIT_MS));
+	fixture_close(&f);
+}
+
 #define DELAY_MS 20
 #define DOUBLINGS 4
 #define RESTARTS 12 /* doubled so often, the delay would be longer than LIMIT_MS */
@@ -449,6 +481,7 @@ main(void)
 		cmocka_unit_test(device_that_reads_the_value),
 		cmocka_unit_test(taken_back_without_waiting),
 		cmocka_unit_test(policy_changes_at_once),
+		cmocka_unit_test(taken_back_at_a_stop_from_a_master_of_2018),
 		cmocka_unit_test(a_guest_that_drops_it_at_once_waits_longer),
 		cmocka_unit_test(a_guest_that_keeps_it_does_not_wait_longer),
 		cmocka_unit_test(a_guest_is_forgiven),
