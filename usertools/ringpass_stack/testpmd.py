@@ -12,7 +12,9 @@ from ringpass_testvm import supervise
 from ringpass_testvm.errors import TestvmError
 
 PROGRAM = "dpdk-testpmd"
-PROMPT = "testpmd> "
+# A command that changes nothing, after each command: its line says that the answer before it is complete. Prompt and
+# echo do not: they are written letter by letter, and events of other threads fall in between.
+MARK_COMMAND, MARK = "set verbose 0", "Change verbose level from 0 to 0\n"
 START_SECONDS = 60
 COMMAND_SECONDS = 30
 STOP_SECONDS = 30
@@ -120,26 +122,27 @@ class Testpmd:
         finally:
             os.close(reader)
 
-    def wait_prompt(self):
-        self._wait(lambda: self.process.log().endswith(PROMPT), START_SECONDS, "prompt")
+    def wait_ready(self):
+        self._send(MARK_COMMAND)
+        self._wait(lambda: MARK in self.process.log(), START_SECONDS, "prompt")
 
     def start(self):
         self.begin()
-        self.wait_prompt()
+        self.wait_ready()
 
     def command(self, text):
-        """@return what it has answered, up to the next prompt."""
+        """@return what it has answered."""
         before = len(self.process.log())
         answer = ""
 
         def answered():
             nonlocal answer
-            # events, such as a link that changes, may be printed in between
-            _, echo, answer = self.process.log()[before:].partition(text)
-            return echo and PROMPT in answer
+            answer, mark, _ = self.process.log()[before:].partition(MARK)
+            return mark
         self._send(text)
+        self._send(MARK_COMMAND)
         self._wait(answered, COMMAND_SECONDS, f"answer to {text!r}")
-        return answer.partition(PROMPT)[0]
+        return answer
 
     def _wait(self, condition, timeout, what):
         supervise.wait_until(condition, timeout, f"{self._name}: {what}", self.process.require_alive)
