@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "hostile.h"
 
-const unsigned int hostile_fds[HOSTILE_FDS_COUNT] = {0, 1, 2, 8, 9};
+const unsigned int hostile_fds[HOSTILE_FDS_COUNT] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16};
 
 unsigned int
 hostile_ids(uint32_t *ret_ids)

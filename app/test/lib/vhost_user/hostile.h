@@ -9,7 +9,7 @@
 
 #define HOSTILE_IDS_MAX 71
 #define HOSTILE_SIZES_MAX 10
-#define HOSTILE_FDS_COUNT 5
+#define HOSTILE_FDS_COUNT 11u
 
 extern const unsigned int hostile_fds[HOSTILE_FDS_COUNT];
 
