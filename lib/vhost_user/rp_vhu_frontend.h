@@ -26,7 +26,7 @@
  * A notify area is for a started ring only. rp_vhu_frontend_ring_stop() takes it from
  * the owner; profiles standard and extended forget it, and the backend offers another
  * one after the next start; profile vfio2018 keeps it and shows it again at the next start,
- * unless the backend took it back meanwhile. Gone is it at a reset, at the end of the
+ * unless the backend took it back meanwhile. It is gone at a reset, at the end of the
  * backend channel or of the connection, and at destroy. It is the memory of a device:
  * an owner that migrates its guest leaves it out.
  *
