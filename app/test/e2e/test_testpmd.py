@@ -81,9 +81,10 @@ class Bench:
         self.wait_modes("relayed")
 
     def close(self):
-        for program in (self.testpmd, self.ringpassd):
-            if program.process:
-                program.process.stop()
+        if self.testpmd.process:
+            self.testpmd.stop()
+        if self.ringpassd.process:
+            self.ringpassd.stop()
         for socket in self.sockets:
             if os.path.exists(socket):  # a testpmd that was ended by a signal leaves it
                 os.unlink(socket)
