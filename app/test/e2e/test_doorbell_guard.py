@@ -87,17 +87,17 @@ def rebind_mapped(guests):
     return cycles, mapped
 
 
-def test_driver_is_rebound(make_stack, current_qemu):
+def test_driver_is_rebound(make_stack, qemu_programs):
     """The distribution's QEMU and the current one, side by side because they mostly wait."""
-    programs = [qemu.PROGRAM, current_qemu]
-    stack = make_stack(guests=len(programs), uplink=True,
-                       machine_options=[{"program": program} for program in programs])
+    stack = make_stack(guests=len(qemu_programs), uplink=True,
+                       machine_options=[{"program": program} for program in qemu_programs])
     stack.start()
     guests = stack.guests
     Vm.run_together([guest.vm for guest in guests], REBIND.format(count=CYCLES - MAPPED_CYCLES, pause=0), REBIND_SECONDS)
     stack.require_alive()
     cycles, mapped = rebind_mapped(guests)
-    print(f"{CYCLES - MAPPED_CYCLES} cycles at once, {cycles} bound for longer; each queue mapped {mapped} times or more")
+    print(f"{len(guests)} QEMUs: {CYCLES - MAPPED_CYCLES} cycles at once, {cycles} bound for longer; "
+          f"each queue mapped {mapped} times or more")
     assert mapped >= MAPPED_CYCLES
     for guest in guests:
         guest.set_address()

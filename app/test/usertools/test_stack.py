@@ -11,6 +11,7 @@ TOP = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(TOP / "usertools"))
 
 from ringpass_stack import ping  # noqa: E402
+from ringpass_stack.programs import Port  # noqa: E402
 from ringpass_stack.summary import Figures  # noqa: E402
 from ringpass_testvm.errors import TestvmError  # noqa: E402
 
@@ -20,6 +21,14 @@ INTERVAL = 0.1
 def replies(*lost, count=100):
     """{sequence: time of sending} of all but the lost ones; the first is sent at 10 s."""
     return {sequence: 10 + sequence * INTERVAL for sequence in range(count) if sequence not in lost}
+
+
+def test_a_port_with_more_keys():
+    port = Port("vm0", "/run/vm0.sock", ["vfio-user,socket=/f0", "vfio-user,socket=/f1"], queue_pairs=4,
+                more={"memory": '"table"', "doorbell_delay_ms": 300})
+    assert port.text() == ('{ name = "vm0"; socket = "/run/vm0.sock"; mode = "server"; queue_pairs = 4; '
+                           'accelerators = ( "vfio-user,socket=/f0", "vfio-user,socket=/f1" ); memory = "table"; '
+                           "doorbell_delay_ms = 300; }")
 
 
 def test_parse():

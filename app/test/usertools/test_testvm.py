@@ -17,12 +17,13 @@ import pytest
 TOP = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(TOP / "usertools"))
 
-from ringpass_testvm import qemu  # noqa: E402
+from ringpass_testvm import initramfs, qemu  # noqa: E402
 from ringpass_testvm.agent import Agent, AgentError, GuestRebooted, GuestTimeout  # noqa: E402
 from ringpass_testvm.cache import Cache, content_hash  # noqa: E402
 from ringpass_testvm.cli import parse_nic  # noqa: E402
 from ringpass_testvm.errors import TestvmError  # noqa: E402
 from ringpass_testvm.kernel import newest  # noqa: E402
+from ringpass_testvm.qmp import Qmp  # noqa: E402
 from ringpass_testvm.supervise import Supervisor  # noqa: E402
 from ringpass_testvm.vm import Vm  # noqa: E402
 
@@ -58,6 +59,78 @@ def test_bad_nic(text, words):
 def test_msix_only_where_it_is_safe(monkeypatch, version, accel, net, vectors):
     monkeypatch.setattr(qemu, "major_version", lambda program: version)
     assert f"vectors={vectors}" in qemu.Nic(net, queues=2).arguments(0, accel)[-1].split(",")
+
+
+def test_a_device_for_the_command_line_and_for_qmp():
+    nic = qemu.Nic(qemu.VhostUser("/s"), "52:54:00:00:00:07", 2, vectors=0, packed=True, bus="rp0")
+    device = nic.device(3, "tcg", "no-such-program")
+    assert device == {"driver": "virtio-net-pci", "id": "nic3", "netdev": "n3", "romfile": "", "disable-legacy": "on",
+                      "page-per-vq": True, "mac": "52:54:00:00:00:07", "mq": True, "packed": True, "bus": "rp0",
+                      "vectors": 0}
+    words = nic.arguments(3, "tcg")[-1].split(",")
+    assert words[0] == "virtio-net-pci"
+    assert {"id=nic3", "page-per-vq=on", "packed=on", "bus=rp0", "vectors=0", "romfile="} < set(words)
+
+
+def test_root_ports_and_memory_slots():
+    machine = qemu.Machine("k", "i", "tcg", memory_mib=256, memory_slots=2, program="other-qemu",
+                           root_ports=["rp0", "rp1,pref64-reserve=16M"])
+    command = machine.command("/console", "/agent", "/qmp")
+    assert command[0] == "other-qemu"
+    assert command[command.index("-m") + 1] == f"256,slots=2,maxmem={256 + qemu.MEMORY_ROOM_MIB}M"
+    ports = [word for word in command if word.startswith("pcie-root-port,")]
+    assert [port.split(",id=")[1] for port in ports] == ["rp0", "rp1,pref64-reserve=16M"]
+    assert len({re.search(r"chassis=(\d+)", port).group(1) for port in ports}) == 2
+
+
+def test_a_program_brings_its_libraries():
+    files = initramfs._program("cpio")
+    assert "bin/cpio" in files
+    assert any(name.startswith("lib") and "libc.so" in name for name in files)
+    with pytest.raises(TestvmError, match="no nothing-of-the-sort for the guest"):
+        initramfs._program("nothing-of-the-sort")
+
+
+@pytest.fixture
+def monitor(tmp_path):
+    """A QMP server that answers each command with the lines that the test has put into a list, and then a result."""
+    lines = []
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "qmp"))
+    listener.listen(1)
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rw", encoding="utf-8") as file:
+            file.write('{"QMP": {}}\n')
+            file.flush()
+            for _ in file:
+                while lines:
+                    file.write(lines.pop(0) + "\n")
+                file.write('{"return": {}}\n')
+                file.flush()
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    with Qmp(str(tmp_path / "qmp")) as one:
+        one.lines = lines
+        yield one
+    thread.join(SECONDS)
+    listener.close()
+
+
+def test_an_event_may_come_before_it_is_awaited(monitor):
+    monitor.lines += ['{"event": "DEVICE_DELETED", "data": {"path": "/machine/a/virtio-backend"}}',
+                      '{"event": "DEVICE_DELETED", "data": {"device": "b", "path": "/machine/b"}}',
+                      '{"event": "DEVICE_DELETED", "data": {"device": "a", "path": "/machine/a"}}']
+    monitor.execute("device_del", id="a")
+    assert monitor.wait_event("DEVICE_DELETED", device="a")["path"] == "/machine/a"
+    assert monitor.wait_event("DEVICE_DELETED", device="b")["path"] == "/machine/b"
+
+
+def test_an_event_that_does_not_come(monitor):
+    monitor._socket.settimeout(0.1)
+    with pytest.raises(TestvmError, match="DEVICE_DELETED.*not within"):
+        monitor.wait_event("DEVICE_DELETED", device="a")
 
 
 def test_modules_come_after_what_they_need(tmp_path):
