@@ -117,7 +117,7 @@ def wait_regions(life, count):
 
 
 def gets_memory(life, monitor, name):
-    """And uses it for packets."""
+    """And uses it for packets. @return pages of it that went to the driver."""
     regions, size = life.show()["regions"], life.show()["memory_bytes"]
     with life.undisturbed():
         hotplug.add_dimm(monitor, name, DIMM_MIB)
@@ -174,7 +174,9 @@ def test_life(make_stack, qemu_program):
     with life.vm.qmp() as monitor:
         is_paused(life, monitor)
         assert has_slots(life)
-        assert gets_memory(life, monitor, "dimm0") >= BUFFER_PAGES
+        pages = gets_memory(life, monitor, "dimm0")
+        print(f"{pages} pages of the new memory are used for packets")
+        assert pages >= BUFFER_PAGES
         loses_memory(life, monitor, "dimm1")
         moves_to(life, monitor, first)
         moves_to(life, monitor, second)
