@@ -23,6 +23,21 @@ void test_leaks_read(struct test_leaks *ret_leaks);
 /* Fail the test when a descriptor or a shared mapping was leaked since `before`. */
 void test_leaks_assert_none(const struct test_leaks *before);
 
+/*
+ * Whether this program runs under user-mode emulation, which is not the kernel: it drops
+ * descriptors beyond the room of a control message without closing them, and does not
+ * report that it did.
+ */
+static inline bool
+test_emulated(void)
+{
+#ifdef TEST_EMULATED
+	return true;
+#else
+	return false;
+#endif
+}
+
 /* A memfd of `size_bytes`, sealed against shrinking when `sealed`. The caller closes it. */
 int test_memfd(size_t size_bytes, bool sealed);
 

@@ -185,13 +185,15 @@ static void
 test_too_many_descriptors_close(void **state)
 {
 	static const unsigned int counts[] = {17, 32, 33, 40};
+	/* 33 are more than there is room for, and those an emulator loses open. */
+	const unsigned int counts_count = test_emulated() ? 2 : 4;
 	unsigned int i, late;
 
 	(void)state;
-	for (i = 0; i < 8; i++) {
-		late = i / 4;
+	for (i = 0; i < 2 * counts_count; i++) {
+		late = i / counts_count;
 		reconnect(late != 0);
-		assert_true(peer_command(&peer, 1, 8, COMMAND, payload, 20, fds, counts[i % 4]));
+		assert_true(peer_command(&peer, 1, 8, COMMAND, payload, 20, fds, counts[i % counts_count]));
 		assert_false(peer_receive(&peer, &reply));
 		assert_int_equal((late != 0 ? device.last_disconnect : device.last_refusal).error, -EPROTO);
 	}

@@ -86,6 +86,8 @@ void bed_send_table(struct bed *bed, uint32_t flags, const struct rp_vhu_wire_re
 
 /* The one answer that is there: to `id`, with flags 0x5, of 8 bytes. */
 uint64_t bed_answer(struct bed *bed, uint32_t id);
+/* Ask where a ring ends, which stops it. */
+uint32_t bed_get_base(struct bed *bed, uint32_t index);
 
 /* Refused with this errno and these words; nothing else was refused since the last call. */
 void bed_assert_refused(struct bed *bed, int error, const char *words);

@@ -90,6 +90,19 @@ bed_answer(struct bed *bed, uint32_t id)
 	return peer_msg_u64(&msg);
 }
 
+uint32_t
+bed_get_base(struct bed *bed, uint32_t index)
+{
+	struct rp_vhu_wire_vring_state state;
+	uint64_t answer;
+
+	bed_send_state(bed, RP_VHU_GET_VRING_BASE, 0x1, index, 0);
+	answer = bed_answer(bed, RP_VHU_GET_VRING_BASE);
+	memcpy(&state, &answer, sizeof(state));
+	assert_int_equal(state.index, index);
+	return state.num;
+}
+
 void
 bed_assert_refused(struct bed *bed, int error, const char *words)
 {

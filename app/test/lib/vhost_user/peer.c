@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -49,21 +50,6 @@ peer_send_bytes(int peer, const void *bytes, size_t size_bytes, const int *fds, 
 	return true;
 }
 
-static void
-put_u32(uint8_t *at, uint32_t value)
-{
-	at[0] = (uint8_t)value;
-	at[1] = (uint8_t)(value >> 8);
-	at[2] = (uint8_t)(value >> 16);
-	at[3] = (uint8_t)(value >> 24);
-}
-
-static uint32_t
-get_u32(const uint8_t *at)
-{
-	return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-}
-
 bool
 peer_send(int peer, uint32_t id, uint32_t flags, const void *payload, uint32_t size_bytes, const int *fds,
 	  unsigned int fds_count)
@@ -71,27 +57,46 @@ peer_send(int peer, uint32_t id, uint32_t flags, const void *payload, uint32_t s
 	uint8_t bytes[HEADER_BYTES + PEER_PAYLOAD_MAX];
 
 	assert_true(size_bytes <= PEER_PAYLOAD_MAX);
-	put_u32(bytes, id);
-	put_u32(bytes + 4, flags);
-	put_u32(bytes + 8, size_bytes);
+	memcpy(bytes, &id, sizeof(id));
+	memcpy(bytes + 4, &flags, sizeof(flags));
+	memcpy(bytes + 8, &size_bytes, sizeof(size_bytes));
 	if (size_bytes > 0)
 		memcpy(bytes + HEADER_BYTES, payload, size_bytes);
 	return peer_send_bytes(peer, bytes, HEADER_BYTES + size_bytes, fds, fds_count);
 }
 
+/* Digits as printed are a big-endian field; a little-endian one has its bytes the other way round. */
+static void
+turn_field(uint8_t *bytes, size_t size_bytes)
+{
+	size_t i;
+
+	if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+		return;
+	for (i = 0; i < size_bytes / 2; i++) {
+		uint8_t byte = bytes[i];
+
+		bytes[i] = bytes[size_bytes - 1 - i];
+		bytes[size_bytes - 1 - i] = byte;
+	}
+}
+
 size_t
-peer_hex(const char *hex, uint8_t *ret_bytes, size_t room_bytes)
+peer_fields(const char *text, uint8_t *ret_bytes, size_t room_bytes)
 {
 	size_t count = 0;
 
-	while (*hex != '\0') {
-		char *end;
-		unsigned long byte = strtoul(hex, &end, 16);
+	while (*text != '\0') {
+		size_t digits = strspn(text, "0123456789abcdef"), i;
 
-		assert_true(end != hex && byte <= 0xff && count < room_bytes);
-		ret_bytes[count++] = (uint8_t)byte;
-		for (hex = end; *hex == ' '; hex++)
-			;
+		assert_true((digits == 2 || digits == 4 || digits == 8 || digits == 16) &&
+			    count + digits / 2 <= room_bytes);
+		for (i = 0; i < digits / 2; i++)
+			assert_int_equal(sscanf(text + 2 * i, "%2hhx", &ret_bytes[count + i]), 1);
+		turn_field(ret_bytes + count, digits / 2);
+		count += digits / 2;
+		text += digits;
+		text += strspn(text, " ");
 	}
 	return count;
 }
@@ -141,9 +146,9 @@ peer_receive(int peer, struct peer_msg *ret_msg)
 	ret_msg->fds_count = 0;
 	if (!receive_exactly(peer, header, sizeof(header), ret_msg))
 		return false;
-	ret_msg->id = get_u32(header);
-	ret_msg->flags = get_u32(header + 4);
-	ret_msg->size_bytes = get_u32(header + 8);
+	memcpy(&ret_msg->id, header, sizeof(ret_msg->id));
+	memcpy(&ret_msg->flags, header + 4, sizeof(ret_msg->flags));
+	memcpy(&ret_msg->size_bytes, header + 8, sizeof(ret_msg->size_bytes));
 	assert_true(ret_msg->size_bytes <= sizeof(ret_msg->payload));
 	if (ret_msg->size_bytes > 0)
 		assert_true(receive_exactly(peer, ret_msg->payload, ret_msg->size_bytes, ret_msg));
@@ -160,8 +165,11 @@ peer_msg_close(struct peer_msg *msg)
 uint64_t
 peer_msg_u64(const struct peer_msg *msg)
 {
-	assert_int_equal(msg->size_bytes, 8);
-	return get_u32(msg->payload) | (uint64_t)get_u32(msg->payload + 4) << 32;
+	uint64_t value;
+
+	assert_int_equal(msg->size_bytes, sizeof(value));
+	memcpy(&value, msg->payload, sizeof(value));
+	return value;
 }
 
 bool

@@ -29,8 +29,13 @@ bool peer_send_bytes(int peer, const void *bytes, size_t size_bytes, const int *
 bool peer_send(int peer, uint32_t id, uint32_t flags, const void *payload, uint32_t size_bytes, const int *fds,
 	       unsigned int fds_count);
 
-/* "01 00 00 00" as bytes; how many. */
-size_t peer_hex(const char *hex, uint8_t *ret_bytes, size_t room_bytes);
+/*
+ * A message as fields, in hexadecimal digits: 4, 8 or 16 of them are one number in
+ * host order, as the specification has it, so that one text is a vector of bytes
+ * for either byte order; 2 are a byte. "00000001 00ab" is 01 00 00 00 ab 00 on a
+ * little-endian machine, and 00 00 00 01 00 ab on another. How many bytes.
+ */
+size_t peer_fields(const char *text, uint8_t *ret_bytes, size_t room_bytes);
 
 /* One whole message that is there already; false when there is none, or the other side has closed. */
 bool peer_receive(int peer, struct peer_msg *ret_msg);

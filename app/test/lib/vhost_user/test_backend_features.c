@@ -265,10 +265,11 @@ a_frontend_that_reads_late(void **state)
 static void
 half_a_message_and_gone(void **state)
 {
-	static const uint8_t bytes[] = {5, 0, 0, 0, 9, 0, 0, 0, 40, 0, 0, 0, 1, 0, 0, 0};
 	struct bed *bed = *state;
+	uint8_t bytes[16];
 	size_t cut;
 
+	peer_fields("00000005 00000009 00000028 00000001", bytes, sizeof(bytes));
 	for (cut = 1; cut <= sizeof(bytes); cut++) {
 		assert_true(peer_send_bytes(bed->peer, bytes, cut, &bed->memory_fd, 1));
 		bed_process(bed);

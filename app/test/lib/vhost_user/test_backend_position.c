@@ -37,13 +37,6 @@ kick_refused(struct bed *bed, const char *words)
 	assert_string_equal(bed_diary(bed), "");
 }
 
-static uint32_t
-base_of(struct bed *bed)
-{
-	bed_send_state(bed, RP_VHU_GET_VRING_BASE, 0x1, 0, 0);
-	return (uint32_t)(bed_answer(bed, RP_VHU_GET_VRING_BASE) >> 32);
-}
-
 static void
 base_refused(struct bed *bed, uint32_t base, const char *words)
 {
@@ -94,7 +87,7 @@ features_may_come_last(void **state)
 	bed_send_u64(bed, RP_VHU_SET_FEATURES, 0x1, PACKED);
 	bed_send_state(bed, RP_VHU_SET_VRING_NUM, 0x1, 0, 255);
 	kick(bed, "start:0@2160623816(disabled) ");
-	assert_int_equal(base_of(bed), 0x80c880c8);
+	assert_int_equal(bed_get_base(bed, 0), 0x80c880c8);
 }
 
 /* Both halves count entries of this ring, and no index beyond it is an index. */
@@ -143,7 +136,7 @@ half_a_base_stands_for_both(void **state)
 		assert_int_equal(vring.base, cases[i].base);
 		bed_send_fd(bed, RP_VHU_SET_VRING_KICK, 0x1, 0);
 		bed_assert_nothing_refused(bed);
-		assert_int_equal(base_of(bed), cases[i].base);
+		assert_int_equal(bed_get_base(bed, 0), cases[i].base);
 	}
 }
 
@@ -159,10 +152,10 @@ an_answer_of_ours_is_not_completed(void **state)
 	ring(bed, 200);
 	kick(bed, "start:0@0(disabled) ");
 	bed->stop_base = 5; /* available at 5, used at 0, both in their second round */
-	assert_int_equal(base_of(bed), 5);
+	assert_int_equal(bed_get_base(bed, 0), 5);
 	kick(bed, "start:0@5(disabled) ");
 	bed->stop_base = 0x80c780c7;
-	assert_int_equal(base_of(bed), 0x80c780c7);
+	assert_int_equal(bed_get_base(bed, 0), 0x80c780c7);
 	bed_send_state(bed, RP_VHU_SET_VRING_NUM, 0x1, 0, 199);
 	kick_refused(bed, "base: available at 199");
 	bed_send_u64(bed, RP_VHU_SET_FEATURES, 0x1, SPLIT);
@@ -202,7 +195,7 @@ who_is_told_not_to_drain(void **state)
 
 	make_inflight(bed);
 	bed_run(bed);
-	base_of(bed);
+	bed_get_base(bed, 0);
 	assert_int_equal(bed->stopped, RP_VHU_STOP_LEAVE);
 	bed_ring_start(bed, 0);
 	bed_send(bed, RP_VHU_RESET_DEVICE, 0x1, NULL, 0);
@@ -214,7 +207,7 @@ who_is_told_not_to_drain(void **state)
 	bed_negotiate_without(bed, 1ull << RP_VHU_PF_GET_VRING_BASE_INFLIGHT_BIT);
 	bed_memory(bed);
 	bed_ring_start(bed, 0);
-	base_of(bed);
+	bed_get_base(bed, 0);
 	assert_int_equal(bed->stopped, RP_VHU_STOP_DRAIN);
 }
 

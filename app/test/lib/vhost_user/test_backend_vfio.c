@@ -29,11 +29,11 @@ take_file(struct bed *bed, unsigned int queue, struct rp_wire_why *why)
 
 /* The next request on the channel: its number, every byte of it, and how many descriptors. */
 static void
-assert_sent(struct bed *bed, uint32_t id, const char *hex, unsigned int fds_count)
+assert_sent(struct bed *bed, uint32_t id, const char *fields, unsigned int fds_count)
 {
 	struct peer_msg msg;
 	uint8_t bytes[64];
-	size_t size_bytes = peer_hex(hex, bytes, sizeof(bytes));
+	size_t size_bytes = peer_fields(fields, bytes, sizeof(bytes));
 
 	assert_true(peer_receive(bed->channel, &msg));
 	assert_int_equal(msg.id, id);
@@ -65,10 +65,10 @@ both_requests(struct bed *bed, uint32_t area, uint32_t file, const char *group, 
 	assert_sent(bed, file, group, 1);
 	reply(bed, file, 0, 7, 0);
 	assert_int_equal(offer(bed, 0, 9, NULL), 0);
-	assert_sent(bed, area, "00 00 00 00 00 00 00 00  00 10 00 00 00 00 00 00  00 30 00 00 00 00 00 00", 1);
+	assert_sent(bed, area, "0000000000000000 0000000000001000 0000000000003000", 1);
 	reply(bed, area, 1, 9, -EREMOTEIO);
 	assert_int_equal(rp_vhu_backend_notify_area_clear(bed->backend, 3, 10, NULL), 0);
-	assert_sent(bed, area, "03 01 00 00 00 00 00 00  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00", 0);
+	assert_sent(bed, area, "0000000000000103 0000000000000000 0000000000000000", 0);
 	reply(bed, area, 0, 10, 0);
 	assert_int_equal(take_file(bed, 2, NULL), 0);
 	assert_sent(bed, file, none, 0);
@@ -81,10 +81,9 @@ extended_has_its_own_numbers(void **state)
 {
 	struct bed *bed = *state;
 
-	both_requests(bed, 0x5601, 0x5600, "02 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00",
-		      "02 01 00 00 00 00 00 00  00 00 00 00 00 00 00 00");
+	both_requests(bed, 0x5601, 0x5600, "0000000000000002 0000000000000000", "0000000000000102 0000000000000000");
 	assert_int_equal(give_file(bed, 1, RP_VHU_VFIO_CDEV, NULL), 0);
-	assert_sent(bed, 0x5600, "01 00 00 00 00 00 00 00  01 00 00 00 00 00 00 00", 1);
+	assert_sent(bed, 0x5600, "0000000000000001 0000000000000001", 1);
 }
 
 static void
@@ -93,7 +92,7 @@ vfio2018_has_three_and_four(void **state)
 	struct bed *bed = *state;
 	struct rp_wire_why why;
 
-	both_requests(bed, 4, 3, "02 00 00 00 00 00 00 00", "02 01 00 00 00 00 00 00");
+	both_requests(bed, 4, 3, "0000000000000002", "0000000000000102");
 	assert_int_equal(give_file(bed, 1, RP_VHU_VFIO_CDEV, &why), -ENOTSUP);
 	assert_string_equal(why.text, "profile 'vfio2018' knows VFIO groups only");
 }
@@ -109,8 +108,7 @@ numbers_may_be_chosen(void **state)
 		(struct rp_vhu_numbers){.vfio_bit = 40, .vfio_file_request = 70000, .notify_area_request = 70001};
 	bed_remake(bed, &config);
 	assert_int_equal(bed->protocol_features, BED_PROTOCOL_FEATURES | 1ull << 40);
-	both_requests(bed, 70001, 70000, "02 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00",
-		      "02 01 00 00 00 00 00 00  00 00 00 00 00 00 00 00");
+	both_requests(bed, 70001, 70000, "0000000000000002 0000000000000000", "0000000000000102 0000000000000000");
 }
 
 /* A VMM that knows nothing of the extension is served as in profile standard. */
@@ -124,7 +122,7 @@ extended_without_its_bit_is_standard(void **state)
 	bed_memory(bed);
 	bed_ring_start(bed, 0);
 	assert_int_equal(offer(bed, 0, 1, &why), 0);
-	assert_sent(bed, 3, "00 00 00 00 00 00 00 00  00 10 00 00 00 00 00 00  00 30 00 00 00 00 00 00", 1);
+	assert_sent(bed, 3, "0000000000000000 0000000000001000 0000000000003000", 1);
 	assert_int_equal(give_file(bed, 0, RP_VHU_VFIO_GROUP, &why), -ENOTSUP);
 	assert_string_equal(why.text, "the frontend did not negotiate VFIO");
 	assert_int_equal(take_file(bed, 0, &why), -ENOTSUP);

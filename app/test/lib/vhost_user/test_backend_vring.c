@@ -5,17 +5,6 @@
 #include "bed.h"
 #include "rp_wire_fd.h"
 
-static uint32_t
-base_of(struct bed *bed, uint32_t index)
-{
-	uint64_t answer;
-
-	bed_send_state(bed, RP_VHU_GET_VRING_BASE, 0x1, index, 0);
-	answer = bed_answer(bed, RP_VHU_GET_VRING_BASE);
-	assert_int_equal((uint32_t)answer, index);
-	return (uint32_t)(answer >> 32);
-}
-
 /* Started from SET_VRING_KICK to GET_VRING_BASE, whatever SET_VRING_ENABLE says. */
 static void
 kick_starts_and_base_stops(void **state)
@@ -36,9 +25,9 @@ kick_starts_and_base_stops(void **state)
 	bed_send_state(bed, RP_VHU_SET_VRING_ENABLE, 0x1, 1, 0);
 	assert_string_equal(bed_diary(bed), "enable:1=0 ");
 	bed->stop_base = 99;
-	assert_int_equal(base_of(bed, 1), 99);
+	assert_int_equal(bed_get_base(bed, 1), 99);
 	assert_string_equal(bed_diary(bed), "stop:1 ");
-	assert_int_equal(base_of(bed, 1), 99);
+	assert_int_equal(bed_get_base(bed, 1), 99);
 	bed_send_state(bed, RP_VHU_SET_VRING_ENABLE, 0x1, 1, 1);
 	assert_string_equal(bed_diary(bed), "enable:1=1 ");
 	assert_int_equal(rp_vhu_backend_vring(bed->backend, 1, &vring), 0);
@@ -180,7 +169,7 @@ packed_rings_have_other_sizes(void **state)
 	bed_send_fd(bed, RP_VHU_SET_VRING_KICK, 0x1, 0);
 	assert_string_equal(bed_diary(bed), "start:0@2147516416(disabled) ");
 	bed_assert_nothing_refused(bed);
-	assert_int_equal(base_of(bed, 0), 0x80008000);
+	assert_int_equal(bed_get_base(bed, 0), 0x80008000);
 	bed_send_addr(bed, 0x1, 0, BED_UVA, end - 6, end - 4);
 	kick_refused(bed, 0, -EBADMSG, "available ring: 0x7f00000ffffa is not aligned to 4");
 }
@@ -343,7 +332,7 @@ two_hundred_and_fifty_six_rings(void **state)
 	assert_int_equal(bed_answer(bed, RP_VHU_SET_VRING_NUM), 1);
 	bed_assert_refused(bed, -EBADMSG, "index: 256, expected 0 to 255");
 	for (i = 0; i < ALL_QUEUES; i++)
-		assert_int_equal(base_of(bed, i), i);
+		assert_int_equal(bed_get_base(bed, i), i);
 	bed_hang_up(bed);
 	assert_int_equal(bed->replies_count, 2 * ALL_QUEUES);
 }

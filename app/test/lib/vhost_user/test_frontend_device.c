@@ -29,8 +29,11 @@ open_with_everything(struct desk *desk)
 }
 
 static void
-expect_bytes(struct desk *desk, uint32_t id, uint32_t flags, const void *bytes, uint32_t size_bytes)
+expect_fields(struct desk *desk, uint32_t id, uint32_t flags, const char *fields)
 {
+	uint8_t bytes[64];
+	size_t size_bytes = peer_fields(fields, bytes, sizeof(bytes));
+
 	desk_expect(desk, id, flags);
 	assert_int_equal(desk->said_bytes, size_bytes);
 	assert_memory_equal(desk->said, bytes, size_bytes);
@@ -40,21 +43,16 @@ static void
 configuration_space_is_written(void **state)
 {
 	static const uint8_t bytes[2] = {0xaa, 0xbb};
-	/* The protocol is in the host's byte order. */
-	static const struct {
-		uint32_t offset_bytes, size_bytes, flags;
-		uint8_t bytes[2];
-	} driver = {6, 2, 0, {0xaa, 0xbb}}, migration = {6, 2, 1, {0xaa, 0xbb}};
 	struct desk *desk = *state;
 	struct rp_wire_why why = {0};
 
 	open_with_everything(desk);
 	desk_answer_u64(desk, RP_VHU_SET_CONFIG, 0);
 	assert_int_equal(rp_vhu_frontend_set_config(desk->frontend, 6, 2, bytes, false, NULL), 0);
-	expect_bytes(desk, RP_VHU_SET_CONFIG, 0x9, &driver, 14);
+	expect_fields(desk, RP_VHU_SET_CONFIG, 0x9, "00000006 00000002 00000000 aa bb");
 	desk_answer_u64(desk, RP_VHU_SET_CONFIG, 0);
 	assert_int_equal(rp_vhu_frontend_set_config(desk->frontend, 6, 2, bytes, true, NULL), 0);
-	expect_bytes(desk, RP_VHU_SET_CONFIG, 0x9, &migration, 14);
+	expect_fields(desk, RP_VHU_SET_CONFIG, 0x9, "00000006 00000002 00000001 aa bb");
 	desk_answer_u64(desk, RP_VHU_SET_CONFIG, 1);
 	assert_int_equal(rp_vhu_frontend_set_config(desk->frontend, 0, 1, bytes, false, &why), -EREMOTEIO);
 	assert_string_equal(why.text, "SET_CONFIG: refused by the backend");
@@ -69,7 +67,7 @@ configuration_space_is_written(void **state)
 static void
 status(void **state)
 {
-	const uint64_t wire = 0x8f;
+	static const uint8_t half[4] = {0x8f};
 	struct desk *desk = *state;
 	struct rp_wire_why why = {0};
 	uint8_t got = 0x11;
@@ -77,7 +75,7 @@ status(void **state)
 	open_with_everything(desk);
 	desk_answer_u64(desk, RP_VHU_SET_STATUS, 0);
 	assert_int_equal(rp_vhu_frontend_set_status(desk->frontend, 0x8f, NULL), 0);
-	expect_bytes(desk, RP_VHU_SET_STATUS, 0x9, &wire, 8);
+	expect_fields(desk, RP_VHU_SET_STATUS, 0x9, "000000000000008f");
 	desk_answer_u64(desk, RP_VHU_GET_STATUS, 0x4f);
 	assert_int_equal(rp_vhu_frontend_get_status(desk->frontend, &got, NULL), 0);
 	assert_int_equal(got, 0x4f);
@@ -85,7 +83,7 @@ status(void **state)
 	desk_answer_u64(desk, RP_VHU_GET_STATUS, 0x100);
 	assert_int_equal(rp_vhu_frontend_get_status(desk->frontend, &got, &why), -EBADMSG);
 	assert_string_equal(why.text, "GET_STATUS: answer: 0x100, expected 8 bits");
-	desk_answer(desk, RP_VHU_GET_STATUS, &wire, 4);
+	desk_answer(desk, RP_VHU_GET_STATUS, half, sizeof(half));
 	assert_int_equal(rp_vhu_frontend_get_status(desk->frontend, &got, &why), -EBADMSG);
 	assert_int_equal(got, 0x4f);
 }
@@ -94,15 +92,13 @@ static void
 mtu_and_rarp(void **state)
 {
 	static const uint8_t mac[6] = {0x52, 0x54, 0, 1, 2, 3}, group[6] = {1, 0, 0x5e, 0, 0, 1}, zero[6] = {0};
-	static const uint8_t mac_wire[8] = {0x52, 0x54, 0, 1, 2, 3, 0, 0};
-	const uint64_t mtu_wire = 9000;
 	struct desk *desk = *state;
 	struct rp_wire_why why = {0};
 
 	open_with_everything(desk);
 	desk_answer_u64(desk, RP_VHU_NET_SET_MTU, 0);
 	assert_int_equal(rp_vhu_frontend_set_mtu(desk->frontend, 9000, NULL), 0);
-	expect_bytes(desk, RP_VHU_NET_SET_MTU, 0x9, &mtu_wire, 8);
+	expect_fields(desk, RP_VHU_NET_SET_MTU, 0x9, "0000000000002328");
 	desk_answer_u64(desk, RP_VHU_NET_SET_MTU, 1);
 	assert_int_equal(rp_vhu_frontend_set_mtu(desk->frontend, 68, NULL), -EREMOTEIO);
 	desk_expect(desk, RP_VHU_NET_SET_MTU, 0x9);
@@ -110,7 +106,7 @@ mtu_and_rarp(void **state)
 	assert_string_equal(why.text, "MTU: 67, expected 68 or more");
 	desk_answer_u64(desk, RP_VHU_SEND_RARP, 0);
 	assert_int_equal(rp_vhu_frontend_send_rarp(desk->frontend, mac, NULL), 0);
-	expect_bytes(desk, RP_VHU_SEND_RARP, 0x9, mac_wire, 8);
+	expect_fields(desk, RP_VHU_SEND_RARP, 0x9, "52 54 00 01 02 03 00 00");
 	assert_int_equal(rp_vhu_frontend_send_rarp(desk->frontend, group, &why), -EINVAL);
 	assert_int_equal(rp_vhu_frontend_send_rarp(desk->frontend, zero, &why), -EINVAL);
 	desk_expect_no_more(desk);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@ doorbell_of(struct desk *desk, unsigned int queue)
 	uint16_t word = 0xffff;
 
 	assert_int_equal(pread(desk->area_fd, &word, sizeof(word), (off_t)queue * 4096), sizeof(word));
-	return word;
+	return le16toh(word);
 }
 
 /* The guest's store is the 16-bit queue index at offset 0 of the page. */

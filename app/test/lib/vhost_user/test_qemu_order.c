@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <endian.h>
+
 #include "bed.h"
 #include "rp_wire_fd.h"
 
@@ -74,8 +76,10 @@ send_step(struct bed *bed, const struct step *step)
 		break;
 	case RP_VHU_SET_FEATURES:
 	case RP_VHU_SET_PROTOCOL_FEATURES:
-	case RP_VHU_SEND_RARP:
 		bed_send_u64(bed, step->id, step->flags, step->value);
+		break;
+	case RP_VHU_SEND_RARP: /* six bytes, recorded on a little-endian machine */
+		bed_send_u64(bed, step->id, step->flags, htole64(step->value));
 		break;
 	case RP_VHU_SET_VRING_ADDR:
 		send_addr(bed, step);
@@ -101,6 +105,7 @@ send_step(struct bed *bed, const struct step *step)
 static void
 expect_answer(struct bed *bed, const struct step *step)
 {
+	const struct rp_vhu_wire_vring_state state = {.index = step->queue, .num = (uint32_t)step->value};
 	uint64_t expected;
 
 	switch (step->id) {
@@ -110,7 +115,7 @@ expect_answer(struct bed *bed, const struct step *step)
 		expected = step->value;
 		break;
 	case RP_VHU_GET_VRING_BASE:
-		expected = step->queue | step->value << 32;
+		memcpy(&expected, &state, sizeof(expected));
 		break;
 	default:
 		expected = 0;

@@ -191,6 +191,10 @@ truncated_control_data(void **state)
 	struct conn_pair *pair = *state;
 	struct rp_wire_framing wide = conn_pair_framing;
 
+	if (test_emulated()) {
+		print_message("SKIP: the emulator loses what does not fit, and does not say so\n");
+		skip();
+	}
 	conn_pair_teardown(state);
 	wide.fds_max = RP_WIRE_FDS_MAX;
 	conn_pair_open(pair, &wide);
