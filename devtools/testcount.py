@@ -30,7 +30,7 @@ class Counts:
 
 
 def _cmocka(output, word):
-    return sum(int(n) for n in re.findall(rf"\[  {word}  \] (\d+) test\(s\)", output))
+    return sum(int(n) for n in re.findall(rf"\[  {word} +\] (\d+) test\(s\)", output))
 
 
 def from_program(record):
@@ -74,3 +74,9 @@ def tool_test_paths(top):
     found = sorted({str(path.parent.relative_to(top)) for path in (top / tests).rglob("test_*.py")
                     if "e2e" not in path.parts})
     return found
+
+
+def vector_test_paths(top):
+    """The pytest files that send and expect bytes of their own, in the byte order of the program they start."""
+    return sorted(str(path.relative_to(top)) for path in (top / "app/test").rglob("test_*.py")
+                  if "\nimport spoken\n" in path.read_text())
