@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON = /usr/bin/python3
 MESON = meson
 
-.PHONY: all demo test check e2e sanitize lint docs bench clean install-build install-test
+.PHONY: all demo test check e2e sanitize big-endian lint docs bench clean install-build install-test install-s390x
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -19,13 +19,16 @@ install-build:
 install-test:
 	devtools/install-packages build test
 
+install-s390x:
+	devtools/install-packages s390x
+
 # The main job: a guest kicks an accelerator directly and is interrupted by it directly.
 demo: install-build install-test
 	@$(MAKE) --no-print-directory all
 	$(PYTHON) usertools/ringpass-demo --build-dir $(BUILD)
 
 # The whole suite: units, in-process, sanitizers, real VMs. Ends with its one-line summary.
-test: install-build install-test
+test: install-build install-test install-s390x
 	devtools/run-tests --build-dir $(BUILD)
 
 # Unit and in-process suites, seconds.
@@ -43,6 +46,10 @@ e2e: install-test
 sanitize: install-test
 	devtools/run-sanitizers --build-dir $(BUILD)
 
+# The libraries that need no DPDK, built for s390x; their tests and vectors of bytes under emulation.
+big-endian: install-build install-test install-s390x
+	devtools/run-tests --build-dir $(BUILD) --only big-endian
+
 lint:
 	devtools/install-packages lint
 	devtools/run-lint
@@ -56,4 +63,4 @@ bench: install-build $(BUILD)/build.ninja
 	$(BUILD)/app/bench/ringpass-bench $(BENCH)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-address $(BUILD)-thread
+	rm -rf $(BUILD) $(BUILD)-address $(BUILD)-thread $(BUILD)-s390x
