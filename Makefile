@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON = /usr/bin/python3
 MESON = meson
 
-.PHONY: all demo test check e2e sanitize big-endian lint docs bench clean install-build install-test install-s390x
+.PHONY: all demo test check e2e sanitize big-endian fuzz lint docs bench clean install-build install-test install-s390x install-fuzz
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -22,13 +22,16 @@ install-test:
 install-s390x:
 	devtools/install-packages s390x
 
+install-fuzz:
+	devtools/install-packages fuzz
+
 # The main job: a guest kicks an accelerator directly and is interrupted by it directly.
 demo: install-build install-test
 	@$(MAKE) --no-print-directory all
 	$(PYTHON) usertools/ringpass-demo --build-dir $(BUILD)
 
 # The whole suite: units, in-process, sanitizers, real VMs. Ends with its one-line summary.
-test: install-build install-test install-s390x
+test: install-build install-test install-s390x install-fuzz
 	devtools/run-tests --build-dir $(BUILD)
 
 # Unit and in-process suites, seconds.
@@ -50,6 +53,10 @@ sanitize: install-test
 big-endian: install-build install-test install-s390x
 	devtools/run-tests --build-dir $(BUILD) --only big-endian
 
+# Each libFuzzer target for RUNS inputs, or TARGET alone.
+fuzz: install-build install-fuzz
+	devtools/run-fuzz --build-dir $(BUILD) $(if $(RUNS),--runs $(RUNS)) $(if $(TARGET),--target $(TARGET))
+
 lint:
 	devtools/install-packages lint
 	devtools/run-lint
@@ -63,4 +70,4 @@ bench: install-build $(BUILD)/build.ninja
 	$(BUILD)/app/bench/ringpass-bench $(BENCH)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-address $(BUILD)-thread $(BUILD)-s390x
+	rm -rf $(BUILD) $(BUILD)-address $(BUILD)-thread $(BUILD)-s390x $(BUILD)-fuzz

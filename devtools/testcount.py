@@ -56,6 +56,16 @@ def from_meson(build_dir, returncode):
     return total
 
 
+def from_summary(output, returncode):
+    """The last line of a program that counts by itself."""
+    lines = output.splitlines() or [""]
+    found = re.fullmatch(r"(\d+) passed, (\d+) failed, (\d+) skipped", lines[-1])
+    total = Counts(*map(int, found.groups())) if found else Counts()
+    if returncode and not total.failed:
+        total.failed = 1
+    return total
+
+
 def from_junit(report, returncode):
     total = Counts()
     if report.exists():

@@ -1,0 +1,145 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Write the committed seeds: inputs that a fuzzer would need days to find, such as a whole handshake.
+
+    app/test/fuzz/make_seeds.py [DIRECTORY]
+
+An input is read front to back by its target (fuzz_*.c), one byte for each choice; the tables here follow them. When a
+target's grammar changes, seeds stay valid inputs (any bytes are), and are written anew so that they reach as far as
+before. Other files in the corpus are findings, minimised; they are never written by this script.
+"""
+
+import pathlib
+import sys
+
+CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
+
+# Requests of the frontend, by number.
+GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE = 1, 2, 3, 4, 5
+SET_LOG_BASE, SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 6, 8, 9, 10, 11
+SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR, GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES = 12, 13, 14, 15, 16
+GET_QUEUE_NUM, SET_VRING_ENABLE, SET_BACKEND_REQ_FD, IOTLB_MSG, GET_CONFIG, SET_CONFIG = 17, 18, 21, 22, 24, 25
+GET_INFLIGHT_FD, SET_INFLIGHT_FD, RESET_DEVICE, ADD_MEM_REG, REM_MEM_REG, SET_STATUS = 31, 32, 34, 37, 38, 39
+ALL_REQUESTS = range(1, 45)
+
+RIGHT = 15  # no deviation, no perturbation, nothing cut
+WHOLE = 0
+PLAIN_MEMORY = 7
+
+
+def u64(value):
+    return list(value.to_bytes(8, "little"))
+
+
+def number(value):
+    """As fuzz_number() reads any value."""
+    return [255, *u64(value)]
+
+
+def without(*bits):
+    """Features that are offered, but for these."""
+    return [128, *number(sum(1 << bit for bit in bits))]
+
+
+def request(number_, *fields, queue=0):
+    """A step of fuzz_vhost_user_backend.c: a message whose row is `number_`, answer wanted."""
+    return [number_ - 1, 0, queue, *fields, RIGHT, WHOLE]
+
+
+ASK, ANSWER, REFUSE, HANG_UP = 200, 190, 220, 240
+
+
+def features(packed=False, platform=False, log=False):
+    return without(*([] if packed else [34]), *([] if platform else [33]), *([] if log else [26]))
+
+
+def handshake(**chosen):
+    return [*request(GET_FEATURES), *request(GET_PROTOCOL_FEATURES), *request(SET_PROTOCOL_FEATURES, 0),
+            *request(GET_QUEUE_NUM), *request(SET_BACKEND_REQ_FD), *request(SET_OWNER),
+            *request(SET_FEATURES, *features(**chosen))]
+
+
+def memory(count=1):
+    return request(SET_MEM_TABLE, count - 1, *[PLAIN_MEMORY] * count)
+
+
+def ring(queue, base=(0,)):
+    return [*request(SET_VRING_NUM, 8, queue=queue), *request(SET_VRING_BASE, *base, queue=queue),
+            *request(SET_VRING_ADDR, 7, queue=queue), *request(SET_VRING_KICK, 0, queue=queue),
+            *request(SET_VRING_CALL, 0, queue=queue), *request(SET_VRING_ENABLE, 1, queue=queue)]
+
+
+def backend_seeds():
+    for profile, name in enumerate(("standard", "extended", "vfio2018")):
+        yield f"rings-{name}", [profile, *handshake(), *memory(), *ring(0), *ring(1),
+                                ASK, 0, 0, ANSWER, 1, 0, 0, 0, ASK, 0, 3, ANSWER, 3, 0, 0, 0, ASK, 0, 2,
+                                *request(GET_VRING_BASE, queue=0), *ring(0), *memory(2), *request(RESET_DEVICE)]
+    yield "packed", [0, *handshake(packed=True), *memory(), *ring(0, number(0x80008000)), *request(GET_VRING_BASE)]
+    yield "platform", [0, *handshake(platform=True), *memory(), *request(IOTLB_MSG, 15, 9, 17, 3, 2), *ring(0),
+                       *request(IOTLB_MSG, 15, 9, 17, 3, 3)]
+    yield "slots", [0, *handshake(), *request(ADD_MEM_REG, 7, queue=0), *request(ADD_MEM_REG, 7, queue=1), *ring(0),
+                    *request(REM_MEM_REG, 7, queue=1), *request(REM_MEM_REG, 7, queue=0)]
+    yield "migration", [0, *handshake(), *memory(), *ring(0), *request(SET_LOG_BASE, 9, 0),
+                        *request(SET_FEATURES, *features(log=True)), *request(SET_VRING_ADDR, 2, 0),
+                        *request(GET_VRING_BASE)]
+    yield "inflight", [0, *handshake(), *request(GET_INFLIGHT_FD, 2, 8), *request(SET_INFLIGHT_FD, 13, 2, 8)]
+    yield "configuration", [0, *handshake(), *request(GET_CONFIG, 0, 8, 0), *request(SET_CONFIG, 4, 1, 0),
+                            *request(SET_STATUS, 40)]
+    yield "owner-refuses", [0, *handshake(), REFUSE, *memory(), *memory(), *ring(0), REFUSE, *memory(2), *ring(0)]
+    yield "hang-up", [0, *handshake(), *memory(), *ring(0), HANG_UP, *handshake(), *memory(), *ring(1)]
+    yield "every-message", [0, *handshake(), *[byte for id_ in ALL_REQUESTS for byte in request(id_, 0, 0, 0)]]
+    yield "many-descriptors", [0, SET_MEM_TABLE - 1, 0, 0, 0, PLAIN_MEMORY, 0, 40, *[0] * 40, WHOLE]
+
+
+# Steps of fuzz_vhost_user_frontend.c: what the VMM calls, and what the backend says meanwhile.
+NEGOTIATE, FEATURES, MEMORY, START, STOP, ENABLE, CALL, CONFIGURE, RESET = 0, 1, 2, 3, 5, 6, 7, 8, 9
+SPEAK = 19
+YES = [0, 0, 0, WHOLE]  # an answer: of the right value, not perturbed
+
+
+def vmm(call, queue=0, *more, answers=1):
+    return [call, queue, *more, *YES * answers]
+
+
+def channel(row, *fields, queue=0):
+    """A request on the backend channel: 0 VFIO file, 1 notify area of the profile, 2 VRING_HOST_NOTIFIER."""
+    return [SPEAK, 0, 144, 2, row, 0, queue, *fields, RIGHT, WHOLE]
+
+
+def frontend_seeds():
+    for mode, name in ((0, "standard"), (1, "extended"), (2, "vfio2018"), (0x82, "need-reply"), (0x40, "deaf")):
+        always, profile = bool(mode & 0x80), mode % 3
+        start = [mode, *vmm(NEGOTIATE, answers=5 + always), *vmm(FEATURES), *vmm(MEMORY, 0),
+                 *vmm(START, 0, 0, answers=5 if always else 2)]
+        row = 1 if profile else 2
+        area, kind = channel(row, 0, 0), [0] if profile == 1 else []
+        yield f"area-{name}", [*start, *area, *area, *channel(row, 255), *area, *vmm(STOP, 0, answers=1), *vmm(RESET)]
+        yield f"vfio-file-{name}", [*start, *channel(0, 0, 0, *kind), *channel(0, 0, 200, *kind, queue=1),
+                                    *channel(0, 255, *kind[1:]), *vmm(RESET)]
+    yield "configuration", [0, *vmm(NEGOTIATE, answers=5), *vmm(CONFIGURE, answers=6), *vmm(ENABLE), *vmm(CALL)]
+
+
+def vring_seeds():
+    """The driver offers, the device takes, gives back and decides on an interrupt."""
+    offer = [0, 1, 0, 10, 64, 0, 30, 64, 2]
+    indirect = [4, 2, 5, 1, 64, 1, 2, 64, 1, 3, 64, 0, 5, *[0, 0, 0, 5, 48, 4]]
+    serve = [8, 3, 6, 9, 0, 16, 0, 13]
+    for chosen, name in ((0, "plain"), (1, "indirect"), (2, "event-idx"), (3, "both"), (4, "in-order")):
+        yield name, [chosen, 8, *indirect, *(offer + serve) * 6]
+        yield f"{name}-small", [chosen, 2, *(offer + serve) * 12]
+    yield "scribbled", [1, 8, *offer, 5, 2, 16, 4, 255, 255, 255, 255, 6, 5, 0, 0, 8, *[255] * 9, 6]
+    yield "unmapped", [0, 8, *offer, 15, 255, 6, 15, 0, 6, 13]
+    yield "late", [0, 8, *offer * 4, 6, 6, 6, 6, 11, 3, 1, 0, 1, 0, 1, 0, 12, 14, 1, 9, 0, 0, 0]
+
+
+def main():
+    corpus = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else CORPUS
+    for target, seeds in (("vhost_user_backend", backend_seeds()), ("vhost_user_frontend", frontend_seeds()),
+                          ("vring_split", vring_seeds()), ("vring_packed", vring_seeds())):
+        (corpus / target).mkdir(parents=True, exist_ok=True)
+        for name, data in seeds:
+            (corpus / target / f"seed-{name}").write_bytes(bytes(data))
+
+
+if __name__ == "__main__":
+    main()
