@@ -86,6 +86,7 @@ def backend_seeds():
     yield "configuration", [0, *handshake(), *request(GET_CONFIG, 0, 8, 0), *request(SET_CONFIG, 4, 1, 0),
                             *request(SET_STATUS, 40)]
     yield "owner-refuses", [0, *handshake(), REFUSE, *memory(), *memory(), *ring(0), REFUSE, *memory(2), *ring(0)]
+    yield "owner-refuses-slot", [0, *handshake(), REFUSE, *request(ADD_MEM_REG, 7), *request(ADD_MEM_REG, 7)]
     yield "hang-up", [0, *handshake(), *memory(), *ring(0), HANG_UP, *handshake(), *memory(), *ring(1)]
     yield "every-message", [0, *handshake(), *[byte for id_ in ALL_REQUESTS for byte in request(id_, 0, 0, 0)]]
     yield "many-descriptors", [0, SET_MEM_TABLE - 1, 0, 0, 0, PLAIN_MEMORY, 0, 40, *[0] * 40, WHOLE]
