@@ -20,17 +20,18 @@ struct rp_vhu_log {
 static int
 check_file(int fd, uint64_t size_bytes, uint64_t offset_bytes, struct rp_wire_why *why)
 {
+	unsigned long long end_bytes = offset_bytes + size_bytes;
 	struct stat st;
 
-	if (size_bytes == 0 || offset_bytes + size_bytes < offset_bytes)
+	if (size_bytes == 0 || end_bytes < offset_bytes)
 		return rp_wire_why_set(why, -EBADMSG,
 				       "log: %llu bytes at offset 0x%llx, expected at least one and none beyond 2^64",
 				       (unsigned long long)size_bytes, (unsigned long long)offset_bytes);
 	if (fstat(fd, &st) < 0)
 		return rp_wire_why_set(why, -EBADMSG, "descriptor: %s", strerror(errno));
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < offset_bytes + size_bytes)
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < end_bytes)
 		return rp_wire_why_set(why, -EBADMSG, "descriptor: no file, or one of %lld bytes; the log ends at %llu",
-				       (long long)st.st_size, (unsigned long long)(offset_bytes + size_bytes));
+				       (long long)st.st_size, end_bytes);
 	return 0;
 }
 
