@@ -276,6 +276,18 @@ noise(void **state)
 	test_leaks_assert_none(&before);
 }
 
+/* The backend's thread may be about to get it. */
+static bool
+has_channel(struct desk *desk)
+{
+	bool has;
+
+	pthread_mutex_lock(&desk->lock);
+	has = desk->channel >= 0;
+	pthread_mutex_unlock(&desk->lock);
+	return has;
+}
+
 /*
  * A whole life, with everything that a frontend can say; steps fail once the backend is
  * gone, and whatever the channel brings comes between them.
@@ -301,7 +313,7 @@ live(struct desk *desk)
 	rp_vhu_frontend_get_config(desk->frontend, 0, 1, &byte, NULL);
 	rp_vhu_frontend_set_config(desk->frontend, 0, 1, &byte, false, NULL);
 	rp_vhu_frontend_set_mtu(desk->frontend, 1500, NULL);
-	if (desk->channel >= 0) {
+	if (has_channel(desk)) {
 		peer_send(desk->channel, profile == RP_VHU_PROFILE_VFIO2018 ? 3 : 0x5600, 0x9, &file,
 			  profile == RP_VHU_PROFILE_VFIO2018 ? 8 : sizeof(file), &desk->null_fd, 1);
 		rp_vhu_frontend_process(desk->frontend);
@@ -311,7 +323,7 @@ live(struct desk *desk)
 	rp_vhu_frontend_ring_enable(desk->frontend, 0, true, NULL);
 	rp_vhu_frontend_set_status(desk->frontend, 0xf, NULL);
 	rp_vhu_frontend_get_status(desk->frontend, &byte, NULL);
-	if (desk->channel >= 0) {
+	if (has_channel(desk)) {
 		peer_send(desk->channel, desk->notify_request, 0x9, &area, sizeof(area), &desk->area_fd, 1);
 		rp_vhu_frontend_process(desk->frontend);
 	}
@@ -379,16 +391,15 @@ static void
 one_byte_at_a_time(void **state)
 {
 	struct desk *desk = *state;
-	uint8_t bytes[12 + 24] = {0};
-	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	const struct rp_vhu_wire_area area = {.size_bytes = (uint64_t)sysconf(_SC_PAGESIZE)};
+	uint8_t bytes[sizeof(struct rp_vhu_header) + sizeof(area)];
 	size_t i;
 
 	for (profile = RP_VHU_PROFILE_STANDARD; profile <= RP_VHU_PROFILE_VFIO2018; profile++) {
 		desk_open_profile(desk, profile, true);
 		start(desk, 0);
-		peer_fields("00000000 00000009 00000018", bytes, sizeof(bytes));
-		memcpy(bytes, &desk->notify_request, 4);
-		memcpy(bytes + 12 + 8, &page_bytes, 8);
+		memcpy(bytes, &(struct rp_vhu_header){desk->notify_request, 0x9, sizeof(area)}, 12);
+		memcpy(bytes + 12, &area, sizeof(area));
 		for (i = 0; i < sizeof(bytes); i++) {
 			assert_null(rp_vhu_frontend_notify_map(desk->frontend, 0).address);
 			assert_true(peer_send_bytes(desk->channel, bytes + i, 1, &desk->area_fd, i == 0));
