@@ -110,8 +110,7 @@ other_features_under_a_running_ring(void **state)
 	bed_send_u64(bed, RP_VHU_SET_PROTOCOL_FEATURES, 0x9, BED_PROTOCOL_FEATURES & ~8ull);
 	bed_assert_refused(bed, -EBUSY, "SET_PROTOCOL_FEATURES");
 	assert_int_equal(bed_answer(bed, RP_VHU_SET_PROTOCOL_FEATURES), 1);
-	bed_send_state(bed, RP_VHU_GET_VRING_BASE, 0x1, 0, 0);
-	base = (uint32_t)(bed_answer(bed, RP_VHU_GET_VRING_BASE) >> 32);
+	base = bed_get_base(bed, 0);
 	assert_int_equal(base, 0);
 	bed_send_u64(bed, RP_VHU_SET_FEATURES, 0x9, 1ull << 34 | 1ull << 32 | 1ull << 30);
 	assert_int_equal(bed_answer(bed, RP_VHU_SET_FEATURES), 0);
