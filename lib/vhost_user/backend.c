@@ -142,6 +142,7 @@ vhu_backend_close(struct rp_vhu_backend *backend, const struct rp_wire_why *why)
 	vhu_vrings_clear(backend, RP_VHU_STOP_END);
 	vhu_channel_close(backend);
 	vhu_log_clear(backend);
+	vhu_inflight_clear(backend);
 	vhu_memory_clear(backend);
 	backend->conn = vhu_backend_drop(backend, backend->conn);
 	backend->closing = false;

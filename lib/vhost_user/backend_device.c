@@ -13,6 +13,8 @@ vhu_on_reset_device(struct rp_vhu_backend *backend, struct vhu_request *request,
 {
 	(void)request, (void)why;
 	vhu_vrings_clear(backend, RP_VHU_STOP_RESET);
+	/* What was in flight is void; done again by the next start it would be done to other memory. */
+	vhu_inflight_clear(backend);
 	backend->status = 0;
 	if (backend->ops->reset != NULL)
 		backend->ops->reset(backend->ctx);

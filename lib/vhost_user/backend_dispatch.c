@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "rp_wire_fd.h"
 #include "vhu_backend.h"
 
 #define REPLY_ROOM (sizeof(struct rp_vhu_wire_config) + RP_VHU_CONFIG_MAX)
@@ -32,6 +33,8 @@ static const vhu_handler handlers[] = {
 	[RP_VHU_IOTLB_MSG] = vhu_on_iotlb,
 	[RP_VHU_GET_CONFIG] = vhu_on_get_config,
 	[RP_VHU_SET_CONFIG] = vhu_on_set_config,
+	[RP_VHU_GET_INFLIGHT_FD] = vhu_on_get_inflight_fd,
+	[RP_VHU_SET_INFLIGHT_FD] = vhu_on_set_inflight_fd,
 	[RP_VHU_RESET_DEVICE] = vhu_on_reset_device,
 	[RP_VHU_GET_MAX_MEM_SLOTS] = vhu_on_get_max_mem_slots,
 	[RP_VHU_ADD_MEM_REG] = vhu_on_add_mem_reg,
@@ -70,7 +73,8 @@ answer(struct rp_vhu_backend *backend, const struct rp_vhu_header *header, const
 
 	if (row != NULL && row->reply == RP_VHU_REPLY_PAYLOAD)
 		return rp_vhu_msg_send(backend->conn, header->request, RP_VHU_FLAG_REPLY, request->reply,
-				       error != 0 ? 0 : request->reply_bytes, NULL, 0);
+				       error != 0 ? 0 : request->reply_bytes, &request->reply_fd,
+				       error == 0 && request->reply_fd >= 0 ? 1 : 0);
 	if (acked || (row != NULL && row->reply == RP_VHU_REPLY_STATUS))
 		return rp_vhu_msg_send(backend->conn, header->request, RP_VHU_FLAG_REPLY, &value, sizeof(value), NULL,
 				       0);
@@ -96,6 +100,7 @@ vhu_backend_dispatch(struct rp_vhu_backend *backend, struct rp_wire_msg *msg, st
 		.payload = msg->bytes + sizeof(header),
 		.size_bytes = (uint32_t)(msg->size_bytes - sizeof(header)),
 		.reply = reply,
+		.reply_fd = -1,
 	};
 	int rc;
 
@@ -116,6 +121,7 @@ vhu_backend_dispatch(struct rp_vhu_backend *backend, struct rp_wire_msg *msg, st
 	if (rp_wire_why_closes(rc))
 		return rc;
 	rc = answer(backend, &header, row, &request, rc);
+	rp_wire_fd_close(&request.reply_fd);
 	if (rc < 0)
 		return rp_wire_why_set(why, -ENOTCONN, "%s",
 				       rc == -ENOSPC ? "the frontend does not read its answers" :

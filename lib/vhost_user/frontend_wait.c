@@ -4,12 +4,15 @@
 #include <string.h>
 
 #include "rp_wire_clock.h"
+#include "rp_wire_fd.h"
 #include "vhu_frontend.h"
 
 struct waiting {
 	bool done;
 	int error;
 	uint32_t size_bytes;
+	int fd; /* the only one of the answer, if somebody wants it */
+	bool fd_wanted;
 	uint8_t payload[VHU_ANSWER_MAX_BYTES];
 };
 
@@ -18,7 +21,8 @@ on_done(void *ctx, int error, const void *payload, uint32_t size_bytes, int *fds
 {
 	struct waiting *waiting = ctx;
 
-	(void)fds, (void)fds_count;
+	if (waiting->fd_wanted && fds_count == 1)
+		waiting->fd = rp_wire_fd_take(&fds[0]);
 	waiting->done = true;
 	waiting->error = error;
 	waiting->size_bytes = size_bytes;
@@ -68,6 +72,46 @@ vhu_frontend_may_wait(const struct rp_vhu_frontend *frontend, struct rp_wire_why
 	return frontend->in_callback ? rp_wire_why_set(why, -EBUSY, "a callback cannot wait for an answer") : 0;
 }
 
+static int
+ask(struct rp_vhu_frontend *frontend, uint32_t request, const void *payload, uint32_t size_bytes, const int *fds,
+    unsigned int fds_count, bool need_reply, struct waiting *waiting, struct rp_wire_why *why)
+{
+	int rc = vhu_frontend_may_wait(frontend, why);
+
+	if (rc == 0)
+		rc = rp_vhu_frontend_submit(frontend, request, payload, size_bytes, fds, fds_count, need_reply, on_done,
+					    waiting, why);
+	return rc;
+}
+
+int
+vhu_frontend_call_fd(struct rp_vhu_frontend *frontend, uint32_t request, const void *payload, uint32_t size_bytes,
+		     void *answer, uint32_t *io_bytes, int *ret_fd, struct rp_wire_why *why)
+{
+	struct rp_wire_why unused = {0};
+	struct waiting waiting = {.fd = -1, .fd_wanted = true};
+	int rc;
+
+	if (why == NULL)
+		why = &unused;
+	rc = ask(frontend, request, payload, size_bytes, NULL, 0, false, &waiting, why);
+	if (rc < 0)
+		return rc;
+	rc = wait_for(frontend, &waiting, why);
+	if (rc == 0 && waiting.size_bytes > *io_bytes)
+		rc = rp_wire_why_set(why, -EBADMSG, "answer: %u bytes, expected at most %u", waiting.size_bytes,
+				     *io_bytes);
+	if (rc < 0) {
+		rp_wire_fd_close(&waiting.fd);
+		rp_wire_why_prefix(why, "%s: ", rp_vhu_msg_find(request)->name);
+		return rc;
+	}
+	memcpy(answer, waiting.payload, waiting.size_bytes);
+	*io_bytes = waiting.size_bytes;
+	*ret_fd = waiting.fd;
+	return 0;
+}
+
 /* An answer, with payload if `answer` is given: exactly `answer_bytes` of it. */
 int
 vhu_frontend_call(struct rp_vhu_frontend *frontend, uint32_t request, const void *payload, uint32_t size_bytes,
@@ -80,11 +124,7 @@ vhu_frontend_call(struct rp_vhu_frontend *frontend, uint32_t request, const void
 
 	if (why == NULL)
 		why = &unused;
-	rc = vhu_frontend_may_wait(frontend, why);
-	if (rc < 0)
-		return rc;
-	rc = rp_vhu_frontend_submit(frontend, request, payload, size_bytes, fds, fds_count, need_reply, on_done,
-				    &waiting, why);
+	rc = ask(frontend, request, payload, size_bytes, fds, fds_count, need_reply, &waiting, why);
 	if (rc < 0)
 		return rc;
 	rc = wait_for(frontend, &waiting, why);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "rp_vhu_inflight.h"
 #include "rp_vhu_log.h"
 #include "rp_vhu_profile.h"
 #include "rp_vhu_proto.h"
@@ -142,6 +143,12 @@ struct rp_vhu_backend_ops {
 	void (*log)(void *ctx, struct rp_vhu_log *log);
 	/** SET_VRING_ADDR on a started ring changed whether, or where, writes to its used ring are logged. */
 	int (*vring_log)(void *ctx, unsigned int queue, bool log_used, uint64_t log_gpa, struct rp_wire_why *why);
+	/**
+	 * SET_INFLIGHT_FD: rings that are started from now on note there what they take. NULL:
+	 * no region any more (RESET_DEVICE, the connection ends). No ring is started; notes that
+	 * were opened in the one before must be gone at the return.
+	 */
+	void (*inflight)(void *ctx, struct rp_vhu_inflight *inflight);
 	/** IOTLB update: this translation holds until it is invalidated or replaced. @param entry borrowed. */
 	int (*iotlb_update)(void *ctx, const struct rp_vhu_iotlb *entry, struct rp_wire_why *why);
 	/** IOTLB invalidate: nothing may be accessed through [iova, iova + size_bytes) after the return. */
@@ -320,6 +327,9 @@ struct rp_vhu_log *rp_vhu_backend_log(const struct rp_vhu_backend *backend);
 
 /** @return the eventfd to write to when something was logged (SET_LOG_FD), borrowed; -1: none. */
 int rp_vhu_backend_log_fd(const struct rp_vhu_backend *backend);
+
+/** @return the in-flight region, borrowed, until ops->inflight says otherwise; NULL: none. */
+struct rp_vhu_inflight *rp_vhu_backend_inflight(const struct rp_vhu_backend *backend);
 
 /**
  * Ask the frontend for a translation; asynchronous as a notify area. The frontend sends

@@ -368,6 +368,38 @@ int rp_vhu_frontend_set_log_base(struct rp_vhu_frontend *frontend, int fd, uint6
 /** SET_LOG_FD: signalled by the backend when it logged something. @param event_fd borrowed. @return as every waiting call. */
 int rp_vhu_frontend_set_log_fd(struct rp_vhu_frontend *frontend, int event_fd, struct rp_wire_why *why);
 
+/** An in-flight region, as its backend made it. */
+struct rp_vhu_frontend_inflight {
+	int fd;
+	uint64_t size_bytes;
+	uint64_t offset_bytes; /**< in the file */
+	uint16_t queues_count; /**< rings */
+	uint16_t queue_num; /**< entries of each */
+};
+
+/**
+ * GET_INFLIGHT_FD: the backend makes a region. After SET_FEATURES, which say what kind of
+ * rings it is for; once in the life of a device, else what is noted there is lost.
+ *
+ * @param queues_count rings, 1 to RP_VHU_QUEUES_MAX.
+ * @param queue_num entries of the largest, 1 to 32768.
+ * @param ret_inflight its descriptor is the caller's; untouched on failure.
+ * @return as every waiting call; -EBADMSG also for an answer without exactly one descriptor,
+ *         about other queues, or with a size and offset that are not in the file.
+ */
+int rp_vhu_frontend_get_inflight(struct rp_vhu_frontend *frontend, uint16_t queues_count, uint16_t queue_num,
+				 struct rp_vhu_frontend_inflight *ret_inflight, struct rp_wire_why *why);
+
+/**
+ * SET_INFLIGHT_FD: the backend, this one or one that comes after a crash, goes on with a
+ * region. Before the first ring is started.
+ *
+ * @param inflight borrowed, and so is its descriptor.
+ * @return as every waiting call.
+ */
+int rp_vhu_frontend_set_inflight(struct rp_vhu_frontend *frontend, const struct rp_vhu_frontend_inflight *inflight,
+				 struct rp_wire_why *why);
+
 /**
  * IOTLB_MSG, update: [iova, iova + size_bytes) is at `uva` of this process.
  *

@@ -14,6 +14,7 @@
  *   backend_vring.c     handlers of rings: when one is started
  *   backend_position.c  a ring's size and where it starts
  *   backend_log.c       handlers of the log of a live migration
+ *   backend_inflight.c  handlers of the in-flight region
  *   backend_iotlb.c     translations, told and asked for
  *   backend_channel.c   requests of ours and their answers
  *   backend_vfio.c      requests of ours: notify areas and VFIO files
@@ -74,6 +75,7 @@ struct rp_vhu_backend {
 	unsigned int regions_count;
 	struct rp_vhu_log *log; /* NULL: none */
 	int log_fd;
+	struct rp_vhu_inflight *inflight; /* NULL: none */
 	struct vhu_vring *vrings; /* config.queues_max */
 
 	struct vhu_pending pending[VHU_PENDING_MAX];
@@ -88,6 +90,7 @@ struct vhu_request {
 	uint32_t size_bytes;
 	uint8_t *reply; /* room for RP_VHU_CONFIG_MAX and a header of it */
 	uint32_t reply_bytes; /* set by handlers of messages with a payload in answer */
+	int reply_fd; /* goes with it; owned, set by handlers that succeed, -1: none */
 };
 
 typedef int (*vhu_handler)(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
@@ -213,6 +216,11 @@ int vhu_log_check_region(const struct rp_vhu_backend *backend, const struct rp_v
 			 struct rp_wire_why *why);
 int vhu_log_check_used(const struct rp_vhu_backend *backend, const struct rp_vhu_log *log, unsigned int queue,
 		       uint64_t log_gpa, struct rp_wire_why *why);
+
+/* backend_inflight.c */
+int vhu_on_get_inflight_fd(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_on_set_inflight_fd(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+void vhu_inflight_clear(struct rp_vhu_backend *backend);
 
 /* backend_iotlb.c */
 int vhu_on_iotlb(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);

@@ -14,6 +14,7 @@
  *   frontend_channel.c     the backend channel: its life, what the backend asks
  *   frontend_notify.c      notify areas, checked and mapped
  *   frontend_log.c         the waiting calls about the log of a migration
+ *   frontend_inflight.c    the waiting calls about the in-flight region
  *   frontend_iotlb.c       translations, told and asked for
  *   frontend_vfio.c        VFIO files: one reference for each queue
  */
@@ -82,6 +83,13 @@ bool vhu_frontend_can_ack(const struct rp_vhu_frontend *frontend);
 int vhu_frontend_call(struct rp_vhu_frontend *frontend, uint32_t request, const void *payload, uint32_t size_bytes,
 		      const int *fds, unsigned int fds_count, bool need_reply, void *answer, uint32_t answer_bytes,
 		      struct rp_wire_why *why);
+/*
+ * Ask and wait, for an answer that brings a descriptor.
+ * @param io_bytes room for the answer, then its size. @param ret_fd the caller's; -1: not exactly one came.
+ * @return as every waiting call.
+ */
+int vhu_frontend_call_fd(struct rp_vhu_frontend *frontend, uint32_t request, const void *payload, uint32_t size_bytes,
+			 void *answer, uint32_t *io_bytes, int *ret_fd, struct rp_wire_why *why);
 /* @return 0, or -EBUSY: a callback cannot wait, and what comes before the waiting is not done either. */
 int vhu_frontend_may_wait(const struct rp_vhu_frontend *frontend, struct rp_wire_why *why);
 /* Ask for a u64. */
