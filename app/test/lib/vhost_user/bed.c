@@ -168,6 +168,40 @@ on_status(void *ctx, uint8_t status, struct rp_wire_why *why)
 }
 
 static void
+on_log(void *ctx, struct rp_vhu_log *log)
+{
+	bed_write(ctx, log != NULL ? "log " : "log(none) ");
+}
+
+static int
+on_vring_log(void *ctx, unsigned int queue, bool log_used, uint64_t log_gpa, struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+
+	if (log_used)
+		bed_write(bed, "log-used:%u@%llx ", queue, (unsigned long long)log_gpa);
+	else
+		bed_write(bed, "log-used:%u(no) ", queue);
+	return refuse(&bed->refuse_log, why);
+}
+
+static int
+on_iotlb_update(void *ctx, const struct rp_vhu_iotlb *entry, struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+
+	bed_write(bed, "update:%llx+%llx=%llx/%u ", (unsigned long long)entry->iova,
+		  (unsigned long long)entry->size_bytes, (unsigned long long)entry->gpa, entry->perm);
+	return refuse(&bed->refuse_update, why);
+}
+
+static void
+on_iotlb_invalidate(void *ctx, uint64_t iova, uint64_t size_bytes)
+{
+	bed_write(ctx, "invalidate:%llx+%llx ", (unsigned long long)iova, (unsigned long long)size_bytes);
+}
+
+static void
 on_reset(void *ctx)
 {
 	bed_write(ctx, "reset ");
@@ -222,6 +256,10 @@ static const struct rp_vhu_backend_ops ops = {
 	.vring_enable = on_vring_enable,
 	.vring_call = on_vring_call,
 	.vring_kick = on_vring_kick,
+	.log = on_log,
+	.vring_log = on_vring_log,
+	.iotlb_update = on_iotlb_update,
+	.iotlb_invalidate = on_iotlb_invalidate,
 	.config_get = on_config_get,
 	.config_set = on_config_set,
 	.mtu = on_mtu,

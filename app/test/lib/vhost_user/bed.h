@@ -30,7 +30,8 @@ struct bed {
 	size_t diary_used;
 
 	/* What the next call of an owner's callback returns. */
-	int refuse_features, refuse_start, refuse_enable, refuse_call, refuse_kick, refuse_config, refuse_status;
+	int refuse_features, refuse_start, refuse_enable, refuse_call, refuse_kick, refuse_config, refuse_status,
+		refuse_log, refuse_update;
 	uint64_t refuse_region_gpa; /* the region whose adding is refused, 0: none */
 	uint32_t stop_base; /* what a stop answers, 0: leave it */
 	enum rp_vhu_stop stopped; /* why a ring was stopped last */

@@ -82,9 +82,25 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 	desk->disconnected_count++;
 }
 
+static int
+on_iotlb_miss(void *ctx, uint64_t iova, uint8_t perm, bool access_fail, struct rp_wire_why *why)
+{
+	struct desk *desk = ctx;
+	char word[32];
+
+	snprintf(word, sizeof(word), "%s:%llx", access_fail ? "fail" : "miss", (unsigned long long)iova);
+	note(desk, word, perm);
+	if (access_fail)
+		return 0;
+	if (desk->translate == 0)
+		return rp_wire_why_set(why, -EFAULT, "nothing there");
+	return rp_vhu_frontend_iotlb_update(desk->frontend, iova, 0x1000, desk->translate, perm, why);
+}
+
 static const struct rp_vhu_frontend_ops ops = {
 	.notify_area = on_notify_area,
 	.config_changed = on_config_changed,
+	.iotlb_miss = on_iotlb_miss,
 	.refused = on_refused,
 	.disconnected = on_disconnected,
 };

@@ -36,6 +36,7 @@ struct desk {
 
 	char diary[4096]; /* "map:0 unmap:0 " ... */
 	size_t diary_used;
+	uint64_t translate; /* what is behind every missed address; 0: nothing */
 	int refuse_area; /* what the next ops->notify_area returns */
 	struct rp_wire_why refused;
 	unsigned int refused_count;

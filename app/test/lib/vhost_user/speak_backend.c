@@ -158,6 +158,39 @@ on_status(void *ctx, uint8_t status, struct rp_wire_why *why)
 }
 
 static void
+on_log(void *ctx, struct rp_vhu_log *log)
+{
+	(void)ctx;
+	say("log %s", log != NULL ? "there" : "none");
+	if (log != NULL)
+		rp_vhu_log_mark(log, 0x9000, 1);
+}
+
+static int
+on_vring_log(void *ctx, unsigned int queue, bool log_used, uint64_t log_gpa, struct rp_wire_why *why)
+{
+	(void)ctx, (void)why;
+	say("vring_log %u %d 0x%" PRIx64, queue, log_used, log_gpa);
+	return 0;
+}
+
+static int
+on_iotlb_update(void *ctx, const struct rp_vhu_iotlb *entry, struct rp_wire_why *why)
+{
+	(void)ctx, (void)why;
+	say("iotlb_update 0x%" PRIx64 " 0x%" PRIx64 " 0x%" PRIx64 " 0x%" PRIx64 " %u", entry->iova, entry->size_bytes,
+	    entry->uva, entry->gpa, entry->perm);
+	return 0;
+}
+
+static void
+on_iotlb_invalidate(void *ctx, uint64_t iova, uint64_t size_bytes)
+{
+	(void)ctx;
+	say("iotlb_invalidate 0x%" PRIx64 " 0x%" PRIx64, iova, size_bytes);
+}
+
+static void
 on_reset(void *ctx)
 {
 	(void)ctx;
@@ -203,6 +236,10 @@ static const struct rp_vhu_backend_ops ops = {
 	.vring_enable = on_vring_enable,
 	.vring_call = on_vring_call,
 	.vring_kick = on_vring_kick,
+	.log = on_log,
+	.vring_log = on_vring_log,
+	.iotlb_update = on_iotlb_update,
+	.iotlb_invalidate = on_iotlb_invalidate,
 	.config_get = on_config_get,
 	.config_set = on_config_set,
 	.mtu = on_mtu,
@@ -246,6 +283,8 @@ obey(struct speaker *speaker, const char *line)
 		rp_wire_fd_close(&fd);
 	} else if (sscanf(line, "vfio_clear %llu %llu", &a, &b) == 2) {
 		rc = rp_vhu_backend_vfio_file_clear(speaker->backend, (unsigned int)a, b, &why);
+	} else if (sscanf(line, "miss %llu %llu %llu", &a, &b, &c) == 3) {
+		rc = rp_vhu_backend_iotlb_miss(speaker->backend, a, (uint8_t)b, c, &why);
 	} else if (sscanf(line, "config_changed %llu", &a) == 1) {
 		rc = rp_vhu_backend_config_changed(speaker->backend, a, &why);
 	}

@@ -73,6 +73,15 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 }
 
 static int
+on_iotlb_miss(void *ctx, uint64_t iova, uint8_t perm, bool access_fail, struct rp_wire_why *why)
+{
+	struct speaker *speaker = ctx;
+
+	say("iotlb_miss 0x%" PRIx64 " %u %d", iova, perm, access_fail);
+	return rp_vhu_frontend_iotlb_update(speaker->frontend, iova, 0x1000, 0x7f0000000000, perm, why);
+}
+
+static int
 on_file_add(void *ctx, int fd, enum rp_vhu_vfio_type type, struct rp_wire_why *why)
 {
 	(void)ctx, (void)fd, (void)why;
@@ -92,6 +101,7 @@ static const struct rp_vhu_vfio_files_ops files_ops = {.add = on_file_add, .remo
 static const struct rp_vhu_frontend_ops ops = {
 	.notify_area = on_notify_area,
 	.config_changed = on_config_changed,
+	.iotlb_miss = on_iotlb_miss,
 	.refused = on_refused,
 	.disconnected = on_disconnected,
 };
@@ -268,17 +278,58 @@ do_reset_owner(struct speaker *speaker, const uint64_t *n, struct rp_wire_why *w
 	return rp_vhu_frontend_reset_owner(speaker->frontend, why);
 }
 
+static int
+do_log_base(struct speaker *speaker, const uint64_t *n, struct rp_wire_why *why)
+{
+	return rp_vhu_frontend_set_log_base(speaker->frontend, speaker->memory_fd, n[0], n[1], why);
+}
+
+static int
+do_log_fd(struct speaker *speaker, const uint64_t *n, struct rp_wire_why *why)
+{
+	(void)n;
+	return rp_vhu_frontend_set_log_fd(speaker->frontend, speaker->event_fd, why);
+}
+
+static int
+do_iotlb_update(struct speaker *speaker, const uint64_t *n, struct rp_wire_why *why)
+{
+	return rp_vhu_frontend_iotlb_update(speaker->frontend, n[0], n[1], n[2], (uint8_t)n[3], why);
+}
+
+static int
+do_iotlb_invalidate(struct speaker *speaker, const uint64_t *n, struct rp_wire_why *why)
+{
+	return rp_vhu_frontend_iotlb_invalidate(speaker->frontend, n[0], n[1], why);
+}
+
 static const struct {
 	const char *name;
 	int (*act)(struct speaker *speaker, const uint64_t *n, struct rp_wire_why *why);
 } commands[] = {
-	{"negotiate", do_negotiate},	 {"set_features", do_set_features}, {"mem_table", do_mem_table},
-	{"add_mem_reg", do_add_mem_reg}, {"rem_mem_reg", do_rem_mem_reg},   {"ring_start", do_ring_start},
-	{"ring_stop", do_ring_stop},	 {"ring_enable", do_ring_enable},   {"ring_call", do_ring_call},
-	{"get_config", do_get_config},	 {"reset_device", do_reset_device}, {"set_config", do_set_config},
-	{"set_status", do_set_status},	 {"get_status", do_get_status},	    {"set_mtu", do_set_mtu},
-	{"send_rarp", do_send_rarp},	 {"max_slots", do_max_slots},	    {"ring_err", do_ring_err},
+	{"negotiate", do_negotiate},
+	{"set_features", do_set_features},
+	{"mem_table", do_mem_table},
+	{"add_mem_reg", do_add_mem_reg},
+	{"rem_mem_reg", do_rem_mem_reg},
+	{"ring_start", do_ring_start},
+	{"ring_stop", do_ring_stop},
+	{"ring_enable", do_ring_enable},
+	{"ring_call", do_ring_call},
+	{"get_config", do_get_config},
+	{"reset_device", do_reset_device},
+	{"set_config", do_set_config},
+	{"set_status", do_set_status},
+	{"get_status", do_get_status},
+	{"set_mtu", do_set_mtu},
+	{"send_rarp", do_send_rarp},
+	{"max_slots", do_max_slots},
+	{"ring_err", do_ring_err},
 	{"reset_owner", do_reset_owner},
+	{"log_base", do_log_base},
+	{"log_fd", do_log_fd},
+	{"iotlb_update", do_iotlb_update},
+	{"iotlb_invalidate", do_iotlb_invalidate},
 };
 
 /* "name number number ...": numbers that are not there are 0. */

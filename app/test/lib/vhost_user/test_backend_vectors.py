@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Each message to a backend, as bytes made from the specification, and what the backend's owner is told of it."""
 
+import os
+
 import pytest
 
 import spoken
@@ -13,8 +15,9 @@ UVA, GPA, SIZE = 0x7F0000000000, 0x40000000, 0x200000
 
 
 class Frontend:
-    def __init__(self, profile="standard", protocol_features=ALL, queues=4):
-        self.program = spoken.Program("speak_backend", profile, hex(FEATURES), hex(protocol_features), queues)
+    def __init__(self, profile="standard", protocol_features=ALL, queues=4, features=FEATURES):
+        self.program = spoken.Program("speak_backend", profile, hex(features), hex(protocol_features), queues)
+        self.features = features
         self.offered = protocol_features
         self.line, self.wire, self.files = self.program.line, self.program.wire, spoken.Files()
         self.channel = None
@@ -46,8 +49,8 @@ class Frontend:
 
     def negotiate(self, protocol_features=ALL):
         self.send("SET_PROTOCOL_FEATURES", self.wire.u64(protocol_features), need_reply=False)
-        self.send("SET_FEATURES", self.wire.u64(FEATURES), need_reply=False)
-        self.told(f"features {FEATURES:#x}")
+        self.send("SET_FEATURES", self.wire.u64(self.features), need_reply=False)
+        self.told(f"features {self.features:#x}")
         self.channel, theirs = self.files.socketpair()
         self.channel = spoken.Line(self.channel, self.wire)
         self.acked("SET_BACKEND_REQ_FD", fds=[theirs])
@@ -132,6 +135,42 @@ def test_the_smaller_messages(frontend):
     assert frontend.get("GET_CONFIG", wire.config(6, 3, 0, bytes(3))) == wire.config(6, 3, 0, bytes([6, 7, 8]))
     frontend.acked("SET_CONFIG", wire.config(8, 1, 0, b"\xab"))
     frontend.told("config_get 6 3", "config_set 8 1 flags=0 first=0xab")
+
+
+def test_the_log_of_a_migration():
+    frontend = Frontend(protocol_features=ALL | spoken.mask("LOG_SHMFD"), features=FEATURES | 1 << 26)
+    wire = frontend.wire
+    frontend.negotiate(ALL | spoken.mask("LOG_SHMFD"))
+    frontend.memory()
+    frontend.start(0)
+    bits = frontend.files.memory(0x10000)
+    frontend.send("SET_LOG_BASE", wire.log(0x9000, 0x100), [bits], need_reply=False)
+    assert frontend.answer("SET_LOG_BASE") == wire.u64(0)
+    frontend.told("log there")
+    assert os.pread(bits, 0x10000, 0) == bytes(0x100) + b"\0\x02" + bytes(0x10000 - 0x102)
+    frontend.acked("SET_LOG_FD", fds=[frontend.files.eventfd()])
+    at = UVA
+    frontend.acked("SET_VRING_ADDR", wire.addr(0, 1, at, at + 0x4000, at + 0x8000, GPA + 0x4000))
+    frontend.told(f"vring_log 0 1 {GPA + 0x4000:#x}")
+    frontend.end()
+
+
+def test_translations():
+    frontend = Frontend(features=FEATURES | 1 << 33)
+    wire = frontend.wire
+    frontend.negotiate()
+    frontend.memory()
+    frontend.acked("IOTLB_MSG", wire.iotlb(0xFFFF0000, 0x2000, UVA + 0x1000, 3, 2))
+    frontend.told(f"iotlb_update 0xffff0000 0x2000 {UVA + 0x1000:#x} {GPA + 0x1000:#x} 3")
+    frontend.acked("IOTLB_MSG", wire.iotlb(0, (1 << 64) - 1, 0, 0, 3))
+    frontend.told("iotlb_invalidate 0x0 0xffffffffffffffff")
+    frontend.program.tell("miss 4096 2 7")
+    frontend.told("result 0 ")
+    message = frontend.channel.receive()
+    assert (message.request, message.flags, message.payload) == (1, 0x9, wire.iotlb(4096, 0, 0, 2, 1))
+    frontend.channel.send(1, wire.u64(0), flags=0x5)
+    frontend.told("channel_reply 7 0")
+    frontend.end()
 
 
 def test_one_byte_at_a_time(frontend):

@@ -155,6 +155,37 @@ def test_configuration_space_and_reset(backend):
     backend.told("result 0 ")
 
 
+def test_the_log_of_a_migration():
+    backend = Backend(offered=ALL | spoken.mask("LOG_SHMFD"))
+    backend.negotiate(ALL | spoken.mask("LOG_SHMFD"))
+    backend.program.tell("log_base 0x2000 64")
+    backend.expect("SET_LOG_BASE", backend.wire.log(0x2000, 64), fds=1, need_reply=False).close()
+    backend.line.send(IDS["SET_LOG_BASE"], b"", flags=0x5)
+    backend.told("result 0 ")
+    backend.program.tell("log_fd")
+    backend.done("SET_LOG_FD", fds=1).close()
+    backend.told("result 0 ")
+    backend.end()
+
+
+def test_translations(backend):
+    wire = backend.wire
+    backend.program.tell(f"set_features {FEATURES | 1 << 33}")
+    backend.done("SET_FEATURES", wire.u64(FEATURES | 1 << 33))
+    backend.told("result 0 ")
+    backend.program.tell("iotlb_update 0x1000 0x2000 0x7f0000000000 1")
+    backend.done("IOTLB_MSG", wire.iotlb(0x1000, 0x2000, 0x7F0000000000, 1, 2))
+    backend.told("result 0 ")
+    backend.program.tell("iotlb_invalidate 0x1000 0x2000")
+    backend.done("IOTLB_MSG", wire.iotlb(0x1000, 0x2000, 0, 0, 3))
+    backend.told("result 0 ")
+    backend.ask(1, wire.iotlb(0xABC000, 0, 0, 2, 1))
+    backend.answered(1, 0)
+    assert not backend.line.silent()  # the update went out before the answer
+    backend.done("IOTLB_MSG", wire.iotlb(0xABC000, 0x1000, 0x7F0000000000, 2, 2))
+    backend.told("iotlb_miss 0xabc000 2 0")
+
+
 def test_the_smaller_messages(backend):
     wire = backend.wire
     asked = [
