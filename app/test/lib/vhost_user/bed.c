@@ -120,6 +120,18 @@ on_vring_kick(void *ctx, unsigned int queue, int kick_fd, struct rp_wire_why *wh
 	return refuse(&bed->refuse_kick, why);
 }
 
+static void
+on_inflight(void *ctx, struct rp_vhu_inflight *inflight)
+{
+	struct bed *bed = ctx;
+
+	/* The one before is still whole. */
+	if (bed->inflight != NULL)
+		assert_true(rp_vhu_inflight_layout(bed->inflight)->queues_count > 0);
+	bed->inflight = inflight;
+	bed_write(bed, "inflight%s ", inflight == NULL ? "(none)" : "");
+}
+
 static int
 on_config_get(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes, struct rp_wire_why *why)
 {
@@ -260,6 +272,7 @@ static const struct rp_vhu_backend_ops ops = {
 	.vring_log = on_vring_log,
 	.iotlb_update = on_iotlb_update,
 	.iotlb_invalidate = on_iotlb_invalidate,
+	.inflight = on_inflight,
 	.config_get = on_config_get,
 	.config_set = on_config_set,
 	.mtu = on_mtu,

@@ -32,6 +32,7 @@ struct bed {
 	/* What the next call of an owner's callback returns. */
 	int refuse_features, refuse_start, refuse_enable, refuse_call, refuse_kick, refuse_config, refuse_status,
 		refuse_log, refuse_update;
+	struct rp_vhu_inflight *inflight; /* what the owner was told last, NULL: none */
 	uint64_t refuse_region_gpa; /* the region whose adding is refused, 0: none */
 	uint32_t stop_base; /* what a stop answers, 0: leave it */
 	enum rp_vhu_stop stopped; /* why a ring was stopped last */
@@ -99,6 +100,8 @@ void bed_assert_usable(struct bed *bed);
 
 /* Steps of a frontend's life. */
 void bed_negotiate(struct bed *bed); /* protocol features, channel, owner, features */
+/* Another backend, that offers this in addition; all of it acked. */
+void bed_negotiate_with(struct bed *bed, uint64_t protocol_features, uint64_t features);
 void bed_negotiate_without(struct bed *bed, uint64_t protocol_features);
 void bed_memory(struct bed *bed); /* one region */
 struct rp_vhu_wire_region bed_region(uint64_t into_bytes, uint64_t size_bytes);

@@ -150,6 +150,20 @@ bed_negotiate(struct bed *bed)
 	bed_negotiate_without(bed, 0);
 }
 
+void
+bed_negotiate_with(struct bed *bed, uint64_t protocol_features, uint64_t features)
+{
+	struct rp_vhu_backend_config config = bed_config();
+
+	config.protocol_features |= protocol_features;
+	config.features |= features;
+	bed_remake(bed, &config);
+	bed_negotiate(bed);
+	bed_send_u64(bed, RP_VHU_SET_FEATURES, 0x1, 1ull << 32 | 1ull << 30 | features);
+	bed_assert_nothing_refused(bed);
+	bed_diary(bed);
+}
+
 struct rp_vhu_wire_region
 bed_region(uint64_t into_bytes, uint64_t size_bytes)
 {

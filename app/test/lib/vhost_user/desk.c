@@ -156,7 +156,8 @@ answer_as_told(struct desk *desk, uint32_t id)
 {
 	if (desk->script_count == 0 || desk->script[0].id != id)
 		return false;
-	peer_send(desk->peer, id, 0x5, desk->script[0].payload, desk->script[0].size_bytes, NULL, 0);
+	peer_send(desk->peer, id, 0x5, desk->script[0].payload, desk->script[0].size_bytes, desk->script[0].fds,
+		  desk->script[0].fds_count);
 	desk->script_count--;
 	memmove(&desk->script[0], &desk->script[1], desk->script_count * sizeof(desk->script[0]));
 	return true;
@@ -298,12 +299,22 @@ desk_assert_refused(struct desk *desk, int error, const char *words)
 void
 desk_answer(struct desk *desk, uint32_t id, const void *payload, uint32_t size_bytes)
 {
+	desk_answer_fds(desk, id, payload, size_bytes, NULL, 0);
+}
+
+void
+desk_answer_fds(struct desk *desk, uint32_t id, const void *payload, uint32_t size_bytes, const int *fds,
+		unsigned int fds_count)
+{
 	pthread_mutex_lock(&desk->lock);
 	assert_true(desk->script_count < DESK_SCRIPT_MAX && size_bytes <= sizeof(desk->script[0].payload));
 	desk->script[desk->script_count].id = id;
 	desk->script[desk->script_count].size_bytes = size_bytes;
 	if (size_bytes > 0)
 		memcpy(desk->script[desk->script_count].payload, payload, size_bytes);
+	desk->script[desk->script_count].fds_count = fds_count;
+	if (fds_count > 0)
+		memcpy(desk->script[desk->script_count].fds, fds, fds_count * sizeof(fds[0]));
 	desk->script_count++;
 	pthread_mutex_unlock(&desk->lock);
 }

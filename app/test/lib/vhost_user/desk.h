@@ -49,6 +49,8 @@ struct desk {
 		uint32_t id;
 		uint32_t size_bytes;
 		uint8_t payload[512];
+		int fds[2]; /* borrowed */
+		unsigned int fds_count;
 	} script[DESK_SCRIPT_MAX];
 	unsigned int script_count;
 	struct {
@@ -90,6 +92,9 @@ void desk_hang_up(struct desk *desk);
 
 /* What to answer when the backend is asked this, after what was prepared before. */
 void desk_answer(struct desk *desk, uint32_t id, const void *payload, uint32_t size_bytes);
+/* The same with descriptors, at most two, borrowed until the desk is closed. */
+void desk_answer_fds(struct desk *desk, uint32_t id, const void *payload, uint32_t size_bytes, const int *fds,
+		     unsigned int fds_count);
 void desk_answer_u64(struct desk *desk, uint32_t id, uint64_t value);
 
 /* The next request of the frontend was this one. */
