@@ -15,7 +15,10 @@ struct ends {
 	struct test_leaks before;
 	struct rp_vhu_backend *backend;
 	struct rp_vhu_frontend *frontend;
+	struct rp_vhu_backend_config backend_config;
+	struct rp_vhu_frontend_config frontend_config;
 	pthread_t thread;
+	bool serving; /* the thread runs: nobody else touches the backend */
 	int stop_fd;
 	int doorbells_fd;
 	int memory_fd;
@@ -111,6 +114,21 @@ serve(void *ctx)
 	}
 }
 
+static void
+connect_again(struct ends *ends)
+{
+	int front, back;
+
+	peer_pair(&front, &back);
+	rp_wire_fd_close(&ends->stop_fd);
+	ends->stop_fd = peer_eventfd();
+	assert_int_equal(rp_vhu_backend_create(&ends->backend_config, &ops, ends, &ends->backend, NULL), 0);
+	assert_int_equal(rp_vhu_backend_attach(ends->backend, &back), 0);
+	assert_int_equal(pthread_create(&ends->thread, NULL, serve, ends), 0);
+	ends->serving = true;
+	assert_int_equal(rp_vhu_frontend_create(&front, &ends->frontend_config, NULL, NULL, &ends->frontend), 0);
+}
+
 static int
 setup(void **state)
 {
@@ -119,12 +137,11 @@ setup(void **state)
 	struct rp_vhu_backend_config backend_config = {
 		.profile = *profile,
 		.features = 1ull << 32,
-		.protocol_features = 0x1ae3d,
+		.protocol_features = 0x1ae3d | 1ull << RP_VHU_PF_INFLIGHT_SHMFD_BIT,
 		.queues_max = 2,
 	};
 	const struct rp_vhu_frontend_config frontend_config = {
 		.profile = *profile, .protocol_features = UINT64_MAX, .queues_max = 2};
-	int front, back;
 
 	if (*profile == RP_VHU_PROFILE_VFIO2018)
 		backend_config.protocol_features &=
@@ -135,25 +152,30 @@ setup(void **state)
 	ends.doorbells_fd = test_memfd(2 * 4096, true);
 	ends.memory_fd = test_memfd(0x100000, true);
 	ends.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	ends.stop_fd = peer_eventfd();
-	peer_pair(&front, &back);
-	assert_int_equal(rp_vhu_backend_create(&backend_config, &ops, &ends, &ends.backend, NULL), 0);
-	assert_int_equal(rp_vhu_backend_attach(ends.backend, &back), 0);
-	assert_int_equal(pthread_create(&ends.thread, NULL, serve, &ends), 0);
-	assert_int_equal(rp_vhu_frontend_create(&front, &frontend_config, NULL, NULL, &ends.frontend), 0);
+	ends.stop_fd = -1;
+	ends.backend_config = backend_config;
+	ends.frontend_config = frontend_config;
+	connect_again(&ends);
 	*state = &ends;
 	return 0;
 }
 
 static void
-stop_backend(struct ends *ends)
+stop_serving(struct ends *ends)
 {
 	const uint64_t one = 1;
 
-	if (ends->backend == NULL)
+	if (!ends->serving)
 		return;
 	assert_int_equal(write(ends->stop_fd, &one, sizeof(one)), sizeof(one));
 	pthread_join(ends->thread, NULL);
+	ends->serving = false;
+}
+
+static void
+stop_backend(struct ends *ends)
+{
+	stop_serving(ends);
 	ends->backend = rp_vhu_backend_destroy(ends->backend);
 }
 
@@ -278,6 +300,43 @@ memory_slots(void **state)
 	assert_int_equal(rp_vhu_frontend_rem_mem_reg(ends->frontend, &more, NULL), -EREMOTEIO);
 }
 
+/* A backend that dies with a buffer in flight; the frontend hands what it noted to the next one. */
+static void
+what_was_in_flight_survives(void **state)
+{
+	struct rp_vhu_inflight_split *notes = NULL;
+	struct ends *ends = *state;
+	struct rp_vhu_frontend_inflight region = {.fd = -1};
+	struct rp_vhu_inflight *inflight;
+	const uint16_t *heads;
+
+	boot(ends);
+	assert_int_equal(rp_vhu_frontend_get_inflight(ends->frontend, 2, 64, &region, NULL), 0);
+	assert_int_equal(rp_vhu_frontend_set_inflight(ends->frontend, &region, NULL), 0);
+	stop_serving(ends);
+	inflight = rp_vhu_backend_inflight(ends->backend);
+	assert_int_equal(rp_vhu_inflight_split_create(inflight, 1, 64, 5, &notes, NULL), 0);
+	assert_int_equal(rp_vhu_inflight_split_take(notes, 63), 0);
+	assert_int_equal(rp_vhu_inflight_split_take(notes, 7), 0);
+	rp_vhu_inflight_split_destroy(notes);
+	stop_backend(ends);
+	ends->frontend = rp_vhu_frontend_destroy(ends->frontend);
+	connect_again(ends);
+	boot(ends);
+	assert_int_equal(rp_vhu_frontend_set_inflight(ends->frontend, &region, NULL), 0);
+	start(ends, 1);
+	assert_int_equal(rp_vhu_frontend_set_inflight(ends->frontend, &region, NULL), -EREMOTEIO);
+	stop_serving(ends);
+	inflight = rp_vhu_backend_inflight(ends->backend);
+	assert_int_equal(rp_vhu_inflight_split_create(inflight, 1, 64, 5, &notes, NULL), 0);
+	assert_int_equal(rp_vhu_inflight_split_pending(notes, &heads), 2);
+	assert_int_equal(heads[0], 63);
+	assert_int_equal(heads[1], 7);
+	assert_int_equal(rp_vhu_inflight_split_avail_idx(notes), 7);
+	rp_vhu_inflight_split_destroy(notes);
+	rp_wire_fd_close(&region.fd);
+}
+
 static void
 either_may_leave_first(void **state)
 {
@@ -309,6 +368,9 @@ main(void)
 		WITH_ENDS(memory_slots, 0),
 		WITH_ENDS(memory_slots, 1),
 		WITH_ENDS(memory_slots, 2),
+		WITH_ENDS(what_was_in_flight_survives, 0),
+		WITH_ENDS(what_was_in_flight_survives, 1),
+		WITH_ENDS(what_was_in_flight_survives, 2),
 		WITH_ENDS(either_may_leave_first, 0),
 		WITH_ENDS(either_may_leave_first, 1),
 		WITH_ENDS(either_may_leave_first, 2),
