@@ -53,6 +53,7 @@ rp_vfu_server_create(const struct rp_vfu_server_config *config, const struct rp_
 	server->ops = *ops;
 	server->ctx = ctx;
 	server->listen_fd = -1;
+	server->successor_fd = -1;
 	server->epoll_fd = -1;
 	rc = rp_vfu_server_config_copy(server, config, why);
 	if (rc == 0) {
@@ -105,6 +106,7 @@ rp_vfu_server_destroy(struct rp_vfu_server *server)
 	drop_client(server, &closing);
 	if (server->listen_fd >= 0)
 		unlink(server->socket_path);
+	rp_wire_fd_close(&server->successor_fd);
 	rp_wire_fd_close(&server->listen_fd);
 	rp_wire_fd_close(&server->epoll_fd);
 	rp_dma_space_destroy(server->dma);
@@ -225,6 +227,10 @@ accept_clients(struct rp_vfu_server *server)
 	for (;;) {
 		RP_WIRE_FD_SCOPED int fd = -1;
 
+		if (server->conn == NULL && server->successor_fd >= 0) {
+			adopt(server, &server->successor_fd);
+			rp_wire_fd_close(&server->successor_fd);
+		}
 		/* Its successor is not refused on account of a client that is leaving. */
 		if (server->conn != NULL && client_hung_up(server))
 			return;
@@ -233,6 +239,11 @@ accept_clients(struct rp_vfu_server *server)
 		if (server->conn == NULL) {
 			adopt(server, &fd);
 			continue;
+		}
+		/* It may have left between the two: whoever was accepted then came after it. */
+		if (client_hung_up(server)) {
+			server->successor_fd = rp_wire_fd_take(&fd);
+			return;
 		}
 		rp_wire_why_set(&why, -EBUSY, "a second client was turned away: one is connected");
 		if (server->ops.refused != NULL)

@@ -51,6 +51,7 @@ struct rp_vfu_server {
 	void *ctx;
 	char *socket_path;
 	int listen_fd;
+	int successor_fd; /* accepted while the client that it follows was leaving; -1: none */
 	int epoll_fd;
 
 	bool pci;
