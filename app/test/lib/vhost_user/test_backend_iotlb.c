@@ -116,19 +116,20 @@ rings_at_iovas(void **state)
 	struct rp_vhu_wire_region region = bed_region(0, BED_REGION_BYTES);
 	struct rp_vhu_vring vring;
 
+	/* One address is a region's guest-physical one, by chance. */
 	begin(bed, 0);
 	bed_send_state(bed, RP_VHU_SET_VRING_NUM, 0x1, 0, 256);
-	bed_send_addr(bed, 0x1, 0, 0xfffff000, 0x10, 0xabcd0000);
+	bed_send_addr(bed, 0x1, 0, 0xfffff000, 0x10, BED_GPA);
 	bed_send_fd(bed, RP_VHU_SET_VRING_KICK, 0x9, 0);
 	assert_int_equal(bed_answer(bed, RP_VHU_SET_VRING_KICK), 0);
 	assert_int_equal(rp_vhu_backend_vring(bed->backend, 0, &vring), 0);
 	assert_true(vring.started && vring.iova);
 	assert_int_equal(vring.desc_gpa, 0xfffff000);
 	assert_int_equal(vring.avail_gpa, 0x10);
-	assert_int_equal(vring.used_gpa, 0xabcd0000);
+	assert_int_equal(vring.used_gpa, BED_GPA);
 	/* Alignment is of the ring, wherever it lies. */
 	bed_send_state(bed, RP_VHU_SET_VRING_NUM, 0x1, 1, 256);
-	bed_send_addr(bed, 0x1, 1, 0xfffff008, 0x10, 0xabcd0000);
+	bed_send_addr(bed, 0x1, 1, 0xfffff008, 0x10, BED_GPA);
 	bed_send_fd(bed, RP_VHU_SET_VRING_KICK, 0x9, 1);
 	assert_int_equal(bed_answer(bed, RP_VHU_SET_VRING_KICK), 1);
 	bed_assert_refused(bed, -EBADMSG, "descriptor table: 0xfffff008 is not aligned to 16");
