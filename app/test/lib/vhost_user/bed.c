@@ -303,6 +303,7 @@ bed_remake(struct bed *bed, const struct rp_vhu_backend_config *config)
 	bed->backend = rp_vhu_backend_destroy(bed->backend);
 	rp_wire_fd_close(&bed->peer);
 	assert_int_equal(rp_vhu_backend_create(config, &ops, bed, &bed->backend, &why), 0);
+	bed->features = config->features;
 	bed->protocol_features = config->protocol_features | rp_vhu_backend_dialect(bed->backend)->vfio_mask;
 	bed_attach(bed);
 	bed_diary(bed);

@@ -24,7 +24,8 @@ struct bed {
 	int peer; /* the frontend's end */
 	int channel; /* the frontend's end of the backend channel, -1: none */
 	int memory_fd;
-	uint64_t protocol_features; /* that are offered */
+	uint64_t features; /* that are offered */
+	uint64_t protocol_features; /* these, too */
 
 	char diary[16384]; /* "add:40000000 start:0 " ... */
 	size_t diary_used;

@@ -123,7 +123,7 @@ void
 bed_assert_usable(struct bed *bed)
 {
 	bed_send(bed, RP_VHU_GET_FEATURES, 0x1, NULL, 0);
-	assert_int_equal(bed_answer(bed, RP_VHU_GET_FEATURES), BED_FEATURES | 1ull << 30);
+	assert_int_equal(bed_answer(bed, RP_VHU_GET_FEATURES), bed->features | 1ull << 30);
 }
 
 void

@@ -166,6 +166,23 @@ on_log(void *ctx, struct rp_vhu_log *log)
 		rp_vhu_log_mark(log, 0x9000, 1);
 }
 
+static void
+on_inflight(void *ctx, struct rp_vhu_inflight *inflight)
+{
+	const struct rp_vhu_inflight_layout *layout = inflight == NULL ? NULL : rp_vhu_inflight_layout(inflight);
+	struct rp_vhu_inflight_split *notes = NULL;
+
+	(void)ctx;
+	if (layout == NULL)
+		say("inflight none");
+	else
+		say("inflight %u %u %d", layout->queues_count, layout->queue_num, layout->packed);
+	/* One buffer, head 3 of queue 1: something to be found in the file. */
+	if (layout != NULL && rp_vhu_inflight_split_create(inflight, 1, layout->queue_num, 0x102, &notes, NULL) == 0)
+		rp_vhu_inflight_split_take(notes, 3);
+	rp_vhu_inflight_split_destroy(notes);
+}
+
 static int
 on_vring_log(void *ctx, unsigned int queue, bool log_used, uint64_t log_gpa, struct rp_wire_why *why)
 {
@@ -238,6 +255,7 @@ static const struct rp_vhu_backend_ops ops = {
 	.vring_kick = on_vring_kick,
 	.log = on_log,
 	.vring_log = on_vring_log,
+	.inflight = on_inflight,
 	.iotlb_update = on_iotlb_update,
 	.iotlb_invalidate = on_iotlb_invalidate,
 	.config_get = on_config_get,

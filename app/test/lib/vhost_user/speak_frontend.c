@@ -292,6 +292,20 @@ do_log_fd(struct speaker *speaker, const uint64_t *n, struct rp_wire_why *why)
 }
 
 static int
+do_inflight(struct speaker *speaker, const uint64_t *n, struct rp_wire_why *why)
+{
+	struct rp_vhu_frontend_inflight inflight = {.fd = -1};
+	int rc = rp_vhu_frontend_get_inflight(speaker->frontend, (uint16_t)n[0], (uint16_t)n[1], &inflight, why);
+
+	if (rc == 0) {
+		say("inflight 0x%" PRIx64 " 0x%" PRIx64, inflight.size_bytes, inflight.offset_bytes);
+		rc = rp_vhu_frontend_set_inflight(speaker->frontend, &inflight, why);
+	}
+	rp_wire_fd_close(&inflight.fd);
+	return rc;
+}
+
+static int
 do_iotlb_update(struct speaker *speaker, const uint64_t *n, struct rp_wire_why *why)
 {
 	return rp_vhu_frontend_iotlb_update(speaker->frontend, n[0], n[1], n[2], (uint8_t)n[3], why);
@@ -307,29 +321,14 @@ static const struct {
 	const char *name;
 	int (*act)(struct speaker *speaker, const uint64_t *n, struct rp_wire_why *why);
 } commands[] = {
-	{"negotiate", do_negotiate},
-	{"set_features", do_set_features},
-	{"mem_table", do_mem_table},
-	{"add_mem_reg", do_add_mem_reg},
-	{"rem_mem_reg", do_rem_mem_reg},
-	{"ring_start", do_ring_start},
-	{"ring_stop", do_ring_stop},
-	{"ring_enable", do_ring_enable},
-	{"ring_call", do_ring_call},
-	{"get_config", do_get_config},
-	{"reset_device", do_reset_device},
-	{"set_config", do_set_config},
-	{"set_status", do_set_status},
-	{"get_status", do_get_status},
-	{"set_mtu", do_set_mtu},
-	{"send_rarp", do_send_rarp},
-	{"max_slots", do_max_slots},
-	{"ring_err", do_ring_err},
-	{"reset_owner", do_reset_owner},
-	{"log_base", do_log_base},
-	{"log_fd", do_log_fd},
-	{"iotlb_update", do_iotlb_update},
-	{"iotlb_invalidate", do_iotlb_invalidate},
+	{"negotiate", do_negotiate},	 {"set_features", do_set_features}, {"mem_table", do_mem_table},
+	{"add_mem_reg", do_add_mem_reg}, {"rem_mem_reg", do_rem_mem_reg},   {"ring_start", do_ring_start},
+	{"ring_stop", do_ring_stop},	 {"ring_enable", do_ring_enable},   {"ring_call", do_ring_call},
+	{"get_config", do_get_config},	 {"reset_device", do_reset_device}, {"set_config", do_set_config},
+	{"set_status", do_set_status},	 {"get_status", do_get_status},	    {"set_mtu", do_set_mtu},
+	{"send_rarp", do_send_rarp},	 {"max_slots", do_max_slots},	    {"ring_err", do_ring_err},
+	{"reset_owner", do_reset_owner}, {"log_base", do_log_base},	    {"log_fd", do_log_fd},
+	{"inflight", do_inflight},	 {"iotlb_update", do_iotlb_update}, {"iotlb_invalidate", do_iotlb_invalidate},
 };
 
 /* "name number number ...": numbers that are not there are 0. */

@@ -155,6 +155,27 @@ def test_the_log_of_a_migration():
     frontend.end()
 
 
+def test_what_is_in_flight():
+    frontend = Frontend(protocol_features=ALL | spoken.mask("INFLIGHT_SHMFD"))
+    wire = frontend.wire
+    frontend.negotiate(ALL | spoken.mask("INFLIGHT_SHMFD"))
+    queue = 16 + 4 * 16 + 48  # header, entries, up to a multiple of 64
+    frontend.send("GET_INFLIGHT_FD", wire.inflight(0, 0, 2, 4) + b"\xaa" * 4, need_reply=False)
+    message = frontend.line.receive()
+    assert (message.request, message.flags) == (IDS["GET_INFLIGHT_FD"], 0x5)
+    assert message.payload == wire.inflight(2 * queue, 0, 2, 4) + bytes(4)
+    region, = message.fds
+    assert os.pread(region, 4096, 0) == bytes(2 * queue)
+    frontend.acked("SET_INFLIGHT_FD", wire.inflight(2 * queue, 0, 2, 4), [region])
+    frontend.told("inflight 2 4 0")
+    # features, version, desc_num, last_batch_head, used_idx; inflight, next, counter of each
+    entries = [wire.pack("B5xHQ", int(i == 3), 0, 0) for i in range(4)]
+    notes = wire.pack("QHHHH", 0, 1, 4, 0, 0x102) + b"".join(entries)
+    assert os.pread(region, 4096, queue) == notes + bytes(queue - len(notes))
+    message.close()
+    frontend.end()
+
+
 def test_translations():
     frontend = Frontend(features=FEATURES | 1 << 33)
     wire = frontend.wire

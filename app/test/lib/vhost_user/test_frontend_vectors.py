@@ -168,6 +168,18 @@ def test_the_log_of_a_migration():
     backend.end()
 
 
+def test_what_is_in_flight():
+    backend = Backend(offered=ALL | spoken.mask("INFLIGHT_SHMFD"))
+    backend.negotiate(ALL | spoken.mask("INFLIGHT_SHMFD"))
+    backend.program.tell("inflight 2 128")
+    backend.expect("GET_INFLIGHT_FD", backend.wire.inflight(0, 0, 2, 128) + bytes(4), need_reply=False).close()
+    answer = backend.wire.inflight(0x1080, 0x40, 2, 128)
+    backend.line.send(IDS["GET_INFLIGHT_FD"], answer, [backend.files.memory(0x10C0)], flags=0x5)
+    backend.done("SET_INFLIGHT_FD", answer + bytes(4), fds=1).close()
+    backend.told("inflight 0x1080 0x40", "result 0 ")
+    backend.end()
+
+
 def test_translations(backend):
     wire = backend.wire
     backend.program.tell(f"set_features {FEATURES | 1 << 33}")

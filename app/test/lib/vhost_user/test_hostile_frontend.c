@@ -66,7 +66,10 @@ check_answer(struct bed *bed, const struct attempt *attempt, bool acks, const ch
 		return;
 	}
 	CHECK(peer_receive(bed->peer, &msg));
-	CHECK(msg.id == attempt->id && msg.flags == 0x5 && msg.fds_count == 0);
+	CHECK(msg.id == attempt->id && msg.flags == 0x5);
+	/* Only a region comes with its file. */
+	CHECK(msg.fds_count == (attempt->id == RP_VHU_GET_INFLIGHT_FD && !refused ? 1u : 0u));
+	peer_msg_close(&msg);
 	if (payload)
 		CHECK((msg.size_bytes == 0) == refused);
 	else
@@ -167,6 +170,27 @@ static void
 with_a_running_ring(void **state)
 {
 	every_message(*state, bed_run, "with a running ring");
+}
+
+#define MORE_FEATURES (1ull << RP_VHU_F_LOG_ALL_BIT | 1ull << RP_VHU_F_ACCESS_PLATFORM_BIT)
+#define MORE_PROTOCOL_FEATURES                                                                                         \
+	(1ull << RP_VHU_PF_LOG_SHMFD_BIT | 1ull << RP_VHU_PF_INFLIGHT_SHMFD_BIT |                                      \
+	 1ull << RP_VHU_PF_GET_VRING_BASE_INFLIGHT_BIT)
+
+static void
+run_with_everything(struct bed *bed)
+{
+	bed_negotiate(bed);
+	bed_send_u64(bed, RP_VHU_SET_FEATURES, 0x1, 1ull << 32 | 1ull << 30 | MORE_FEATURES);
+	bed_memory(bed);
+	bed_diary(bed);
+}
+
+static void
+with_log_and_inflight_and_iommu(void **state)
+{
+	bed_negotiate_with(*state, MORE_PROTOCOL_FEATURES, MORE_FEATURES);
+	every_message(*state, run_with_everything, "with everything");
 }
 
 /* Every message that the table says no to, and every number around it: refused by name, in every profile. */
@@ -440,6 +464,7 @@ main(void)
 		WITH_BED(before_anything),
 		WITH_BED(after_negotiation),
 		WITH_BED(with_a_running_ring),
+		WITH_BED(with_log_and_inflight_and_iommu),
 		WITH_BED(with_a_running_ring_and_no_acks),
 		WITH_BED(what_is_not_implemented),
 		WITH_PROFILE(what_is_not_implemented, extended),
