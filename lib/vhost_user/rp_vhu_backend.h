@@ -333,8 +333,8 @@ struct rp_vhu_inflight *rp_vhu_backend_inflight(const struct rp_vhu_backend *bac
 
 /**
  * Ask the frontend for a translation; asynchronous as a notify area. The frontend sends
- * the update before it answers: when ops->channel_reply says 0, ops->iotlb_update was
- * called, if there is a translation at all.
+ * the update before it answers, but over the other socket: ops->channel_reply may be called
+ * before ops->iotlb_update. Go on when the update is there; an error is the end of it.
  *
  * @param perm what is wanted: RP_VHU_IOTLB_READ_MASK, RP_VHU_IOTLB_WRITE_MASK.
  * @param token given back with the answer.

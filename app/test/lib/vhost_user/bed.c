@@ -233,6 +233,7 @@ on_channel_reply(void *ctx, uint64_t token, int error)
 	assert_true(bed->replies_count < BED_TOKENS_MAX);
 	bed->replies[bed->replies_count].token = token;
 	bed->replies[bed->replies_count].error = error;
+	bed->replies[bed->replies_count].diary_used = bed->diary_used;
 	bed->replies_count++;
 }
 

@@ -48,6 +48,7 @@ struct bed {
 	struct {
 		uint64_t token;
 		int error;
+		size_t diary_used; /* what the owner had been told by then */
 	} replies[BED_TOKENS_MAX];
 };
 

@@ -185,6 +185,27 @@ misses_are_asked_and_answered(void **state)
 	assert_int_equal(bed->replies[1].error, -ENOTCONN);
 }
 
+/* Two sockets: what was sent later may be read first. */
+static void
+an_answer_may_overtake_its_update(void **state)
+{
+	const struct rp_vhu_wire_iotlb wire = update(0xdeadb000, 0x1000, BED_UVA);
+	const uint64_t zero = 0;
+	struct bed *bed = *state;
+	struct peer_msg msg;
+
+	begin(bed, 0);
+	assert_int_equal(rp_vhu_backend_iotlb_miss(bed->backend, 0xdeadb000, 2, 71, NULL), 0);
+	assert_true(peer_receive(bed->channel, &msg));
+	assert_true(peer_send(bed->peer, RP_VHU_IOTLB_MSG, 0x1, &wire, sizeof(wire), NULL, 0));
+	assert_true(peer_send(bed->channel, RP_VHU_BACKEND_IOTLB_MSG, 0x5, &zero, sizeof(zero), NULL, 0));
+	bed_process(bed);
+	assert_int_equal(bed->replies_count, 1);
+	assert_int_equal(bed->replies[0].error, 0);
+	assert_int_equal(bed->replies[0].diary_used, 0);
+	assert_non_null(strstr(bed_diary(bed), "update:deadb000"));
+}
+
 static void
 a_miss_needs_the_channel_and_answers(void **state)
 {
@@ -222,13 +243,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_IOMMU(updates_and_invalidations),
-		WITH_IOMMU(what_breaks_a_rule),
-		WITH_IOMMU(only_with_access_platform),
-		WITH_IOMMU(rings_at_iovas),
-		WITH_IOMMU(a_ring_is_translated_without),
-		WITH_IOMMU(misses_are_asked_and_answered),
-		WITH_IOMMU(a_miss_needs_the_channel_and_answers),
+		WITH_IOMMU(updates_and_invalidations),	       WITH_IOMMU(what_breaks_a_rule),
+		WITH_IOMMU(only_with_access_platform),	       WITH_IOMMU(rings_at_iovas),
+		WITH_IOMMU(a_ring_is_translated_without),      WITH_IOMMU(misses_are_asked_and_answered),
+		WITH_IOMMU(an_answer_may_overtake_its_update), WITH_IOMMU(a_miss_needs_the_channel_and_answers),
 		WITH_IOMMU(updates_without_acknowledgements),
 	};
 
