@@ -154,7 +154,7 @@ rp_vhu_inflight_create(int fd, const struct rp_vhu_inflight_layout *layout, uint
 	inflight->queues = (uint8_t *)inflight->map + into_page;
 	rc = check_queues(inflight, why);
 	if (rc < 0)
-		inflight = rp_vhu_inflight_destroy(inflight);
+		rp_vhu_inflight_destroy(inflight);
 	else
 		*ret_inflight = inflight;
 	return rc;
