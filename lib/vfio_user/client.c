@@ -58,6 +58,20 @@ take_version(struct rp_vfu_client *client, const struct rp_vfu_terms *ours, cons
 	return 0;
 }
 
+/* What the table knows and this end does not do yet. */
+static void
+drop_unbuilt(struct rp_vfu_terms *terms)
+{
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_WRITE_MULTI);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_TWIN_SOCKET);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_PAGE_SIZE);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_BITMAP_MAX);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_REMAP);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_SERVE);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_IO_FDS);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_WINDOW);
+}
+
 static int
 negotiate(struct rp_vfu_client *client, struct rp_wire_why *why)
 {
@@ -74,6 +88,7 @@ negotiate(struct rp_vfu_client *client, struct rp_wire_why *why)
 	int rc;
 
 	rp_vfu_terms_ours(&ours);
+	drop_unbuilt(&ours);
 	rc = rp_vfu_terms_format(&ours, text, sizeof(text), &text_bytes);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "VERSION: no memory");

@@ -142,9 +142,12 @@ check_region_write(const struct rp_vfu_msg_view *command, struct rp_wire_why *wh
 #define REGION_REPLY_MAX 65536 /* capabilities of kinds unknown to us included */
 #define IO_FDS_MIN sizeof(struct rp_vfu_wire_io_fds_request)
 #define IO_FDS_REPLY_MAX (IO_FDS_MIN + RP_VFU_IO_FDS_MAX * sizeof(struct rp_vfu_wire_io_fd))
+#define IO_FDS_PAGE_REPLY_MAX                                                                                          \
+	(sizeof(struct rp_vfu_wire_io_fds_page) + RP_VFU_IO_FDS_MAX * sizeof(struct rp_vfu_wire_io_fd))
 #define IRQ_SET_MIN sizeof(struct rp_vfu_wire_irq_set)
 #define ACCESS_MIN sizeof(struct rp_vfu_wire_region_access)
 #define ACCESS_MAX (ACCESS_MIN + RP_VFU_DATA_XFER_MAX_BYTES)
+#define WINDOW_BYTES sizeof(struct rp_vfu_wire_window_access)
 #define MULTI_MIN sizeof(uint64_t)
 #define MULTI_MAX (MULTI_MIN + 1024 * sizeof(struct rp_vfu_wire_region_write1))
 #define FEATURE_MIN sizeof(struct rp_vfu_wire_feature)
@@ -237,6 +240,28 @@ static const struct rp_vfu_msg messages[] = {
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
 	  .payload_min_bytes = MIG_MIN, .payload_max_bytes = MIG_MAX,
 	  .reply = RP_VFU_REPLY_HEADER },
+	{ .command = RP_VFU_DMA_REMAP, .name = "DMA_REMAP",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .terms_mask = 1u << RP_VFU_TERM_REMAP,
+	  .payload_min_bytes = sizeof(struct rp_vfu_wire_dma_map),
+	  .payload_max_bytes = sizeof(struct rp_vfu_wire_dma_map), .argsz = true, .fds_max = 1,
+	  .reply = RP_VFU_REPLY_HEADER, .check = check_dma_map },
+	{ .command = RP_VFU_WINDOW_READ, .name = "WINDOW_READ",
+	  .direction = RP_VFU_TO_CLIENT, .states_mask = RP_VFU_IN_READY_MASK,
+	  .terms_mask = 1u << RP_VFU_TERM_WINDOW,
+	  .payload_min_bytes = WINDOW_BYTES, .payload_max_bytes = WINDOW_BYTES,
+	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = ACCESS_MIN, .reply_max_bytes = ACCESS_MIN },
+	{ .command = RP_VFU_WINDOW_WRITE, .name = "WINDOW_WRITE",
+	  .direction = RP_VFU_TO_CLIENT, .states_mask = RP_VFU_IN_READY_MASK,
+	  .terms_mask = 1u << RP_VFU_TERM_WINDOW,
+	  .payload_min_bytes = WINDOW_BYTES, .payload_max_bytes = WINDOW_BYTES,
+	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = ACCESS_MIN, .reply_max_bytes = ACCESS_MIN },
+	{ .command = RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE, .name = "DEVICE_GET_REGION_IO_FDS_PAGE",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .terms_mask = 1u << RP_VFU_TERM_IO_FDS,
+	  .payload_min_bytes = IO_FDS_MIN, .payload_max_bytes = IO_FDS_MIN, .argsz = true,
+	  .reply = RP_VFU_REPLY_ARGSZ, .reply_min_bytes = sizeof(struct rp_vfu_wire_io_fds_page),
+	  .reply_max_bytes = IO_FDS_PAGE_REPLY_MAX, .reply_fds_max = RP_VFU_MSG_FDS_MAX, .check = check_io_fds },
 };
 /* clang-format on */
 
@@ -249,7 +274,13 @@ rp_vfu_msg_at(unsigned int index)
 const struct rp_vfu_msg *
 rp_vfu_msg_find(uint16_t command)
 {
-	/* Commands are numbered without a gap from 1, so the row is where it must be. */
-	static_assert(ARRAY_COUNT(messages) == RP_VFU_MIG_DATA_WRITE, "a row for each command, in order");
-	return command == 0 ? NULL : rp_vfu_msg_at(command - 1u);
+	const unsigned int standard_count = RP_VFU_MIG_DATA_WRITE;
+
+	/* Commands are numbered without a gap from 1, ours from theirs, so the row is where it must be. */
+	static_assert(ARRAY_COUNT(messages) ==
+			      RP_VFU_MIG_DATA_WRITE + RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE - RP_VFU_EXTENSION_FIRST + 1,
+		      "a row for each command, in order");
+	if (command >= RP_VFU_EXTENSION_FIRST)
+		return rp_vfu_msg_at(standard_count + command - RP_VFU_EXTENSION_FIRST);
+	return command == 0 || command > standard_count ? NULL : rp_vfu_msg_at(command - 1u);
 }

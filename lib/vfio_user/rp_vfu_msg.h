@@ -53,6 +53,14 @@ enum rp_vfu_term {
 	RP_VFU_TERM_DMA_MAPS, /**< max_dma_maps */
 	RP_VFU_TERM_PAGE_SIZES, /**< pgsizes */
 	RP_VFU_TERM_WRITE_MULTI, /**< write_multiple */
+	RP_VFU_TERM_TWIN_SOCKET, /**< twin_socket.supported */
+	RP_VFU_TERM_MIG_PAGE_SIZE, /**< migration.pgsize */
+	RP_VFU_TERM_MIG_BITMAP_MAX, /**< migration.max_bitmap_size */
+	/* Ours. */
+	RP_VFU_TERM_REMAP, /**< ringpass.remap: the server knows DMA_REMAP */
+	RP_VFU_TERM_SERVE, /**< ringpass.serve: the client serves commands while it waits for a reply */
+	RP_VFU_TERM_IO_FDS, /**< ringpass.io_fds: the server knows DEVICE_GET_REGION_IO_FDS_PAGE */
+	RP_VFU_TERM_WINDOW, /**< ringpass.window.size: the payload of DMA goes through shared memory */
 	RP_VFU_TERMS_COUNT,
 };
 
@@ -60,6 +68,8 @@ struct rp_vfu_terms {
 	uint32_t named_mask; /**< those that a text named; the others hold the specification's defaults */
 	bool has_object; /**< the text had a "capabilities" object */
 	uint64_t value[RP_VFU_TERMS_COUNT];
+	int twin_fd_index; /**< twin_socket.fd_index: which descriptor of the reply it is; -1: not said */
+	int window_fd_index; /**< ringpass.window.fd_index, likewise */
 };
 
 enum rp_vfu_reply_kind {

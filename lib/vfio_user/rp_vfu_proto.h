@@ -24,6 +24,9 @@
 #define RP_VFU_DATA_XFER_FLOOR_BYTES 4096u
 #define RP_VFU_MSG_FDS_MAX 16u
 #define RP_VFU_DMA_MAPS_MAX 65535u
+#define RP_VFU_WINDOW_FLOOR_BYTES (64u * 1024u)
+#define RP_VFU_WINDOW_MAX_BYTES (64u * 1024u * 1024u)
+#define RP_VFU_BITMAP_MAX_BYTES (256u * 1024u * 1024u)
 #define RP_VFU_VERSION_TEXT_MAX_BYTES 4096u /* JSON of a VERSION, its NUL included */
 
 /* What a peer can make us allocate; a device beyond it is refused by both ends. */
@@ -52,7 +55,14 @@ enum rp_vfu_command {
 	RP_VFU_DEVICE_FEATURE = 16,
 	RP_VFU_MIG_DATA_READ = 17,
 	RP_VFU_MIG_DATA_WRITE = 18,
+
+	/* Ours; each is legal only when its capability was agreed on (doc/protocol/vfio-user.md). */
+	RP_VFU_DMA_REMAP = 0x5201,
+	RP_VFU_WINDOW_READ = 0x5202,
+	RP_VFU_WINDOW_WRITE = 0x5203,
+	RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE = 0x5204,
 };
+#define RP_VFU_EXTENSION_FIRST RP_VFU_DMA_REMAP
 
 /* Header flags. */
 #define RP_VFU_TYPE_MASK 0xfu
@@ -99,6 +109,13 @@ struct rp_vfu_wire_dma_unmap {
 	uint64_t size_bytes;
 } __attribute__((packed));
 static_assert(sizeof(struct rp_vfu_wire_dma_unmap) == 24, "dma unmap");
+
+/* As struct vfio_bitmap without its pointer: behind an unmap with the dirty flag, and behind its reply's copy. */
+struct rp_vfu_wire_bitmap {
+	uint64_t page_size_bytes;
+	uint64_t size_bytes; /* of the bits, a multiple of 8 */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_bitmap) == 16, "bitmap");
 
 /* As struct vfio_device_info. */
 #define RP_VFU_DEVICE_FLAG_RESET_MASK 0x1u
@@ -178,6 +195,25 @@ struct rp_vfu_wire_io_fd {
 } __attribute__((packed));
 static_assert(sizeof(struct rp_vfu_wire_io_fd) == 40, "io fd");
 
+/* DEVICE_GET_REGION_IO_FDS_PAGE; the places follow the reply. */
+struct rp_vfu_wire_io_fds_page_request {
+	uint32_t argsz;
+	uint32_t flags; /* 0 */
+	uint32_t index;
+	uint32_t first; /* place to begin with */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_io_fds_page_request) == 16, "io fds page request");
+
+struct rp_vfu_wire_io_fds_page {
+	uint32_t argsz;
+	uint32_t flags;
+	uint32_t index;
+	uint32_t count; /* in this reply */
+	uint32_t total; /* of the region */
+	uint32_t padding;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_io_fds_page) == 24, "io fds page");
+
 /* As struct vfio_irq_info. */
 #define RP_VFU_IRQ_FLAG_EVENTFD_MASK 0x1u
 #define RP_VFU_IRQ_FLAG_MASKABLE_MASK 0x2u
@@ -235,11 +271,82 @@ struct rp_vfu_wire_dma_access {
 } __attribute__((packed));
 static_assert(sizeof(struct rp_vfu_wire_dma_access) == 16, "dma access");
 
+/* WINDOW_READ and WINDOW_WRITE: as above, and where in the window the data is. The reply is the above. */
+struct rp_vfu_wire_window_access {
+	uint64_t iova;
+	uint64_t count_bytes;
+	uint64_t window_offset_bytes;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_window_access) == 24, "window access");
+
+/* As struct vfio_device_feature. */
+#define RP_VFU_FEATURE_INDEX_MASK 0xffffu
+#define RP_VFU_FEATURE_GET_MASK 0x10000u
+#define RP_VFU_FEATURE_SET_MASK 0x20000u
+#define RP_VFU_FEATURE_PROBE_MASK 0x40000u
+
 struct rp_vfu_wire_feature {
 	uint32_t argsz;
-	uint32_t flags; /* feature index in the low 16 bits, then GET, SET, PROBE */
+	uint32_t flags;
+	/* the feature's data follows */
 } __attribute__((packed));
 static_assert(sizeof(struct rp_vfu_wire_feature) == 8, "device feature");
+
+#define RP_VFU_FEATURE_MIGRATION 1u
+#define RP_VFU_FEATURE_MIG_DEVICE_STATE 2u
+#define RP_VFU_FEATURE_DMA_LOGGING_START 6u
+#define RP_VFU_FEATURE_DMA_LOGGING_STOP 7u
+#define RP_VFU_FEATURE_DMA_LOGGING_REPORT 8u
+
+#define RP_VFU_MIGRATION_STOP_COPY_MASK 0x1u
+#define RP_VFU_MIGRATION_P2P_MASK 0x2u
+#define RP_VFU_MIGRATION_PRE_COPY_MASK 0x4u
+
+struct rp_vfu_wire_feature_migration {
+	uint64_t flags;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_feature_migration) == 8, "feature: migration");
+
+/* As enum vfio_device_mig_state. */
+enum rp_vfu_mig_state {
+	RP_VFU_MIG_ERROR = 0,
+	RP_VFU_MIG_STOP = 1,
+	RP_VFU_MIG_RUNNING = 2,
+	RP_VFU_MIG_STOP_COPY = 3,
+	RP_VFU_MIG_RESUMING = 4,
+	RP_VFU_MIG_RUNNING_P2P = 5, /* not used in vfio-user */
+	RP_VFU_MIG_PRE_COPY = 6,
+	RP_VFU_MIG_PRE_COPY_P2P = 7, /* not used in vfio-user */
+	RP_VFU_MIG_STATES_COUNT,
+};
+
+struct rp_vfu_wire_mig_state {
+	uint32_t device_state;
+	uint32_t data_fd; /* unused in vfio-user */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_mig_state) == 8, "feature: device state");
+
+struct rp_vfu_wire_logging_start {
+	uint64_t page_size_bytes;
+	uint32_t ranges_count;
+	uint32_t reserved;
+	/* the ranges follow */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_logging_start) == 16, "feature: logging start");
+
+struct rp_vfu_wire_logging_range {
+	uint64_t iova;
+	uint64_t size_bytes;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_logging_range) == 16, "logging range");
+
+struct rp_vfu_wire_logging_report {
+	uint64_t iova;
+	uint64_t size_bytes;
+	uint64_t page_size_bytes;
+	/* the bits follow in the reply: u64 words */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_logging_report) == 24, "feature: logging report");
 
 struct rp_vfu_wire_mig_data {
 	uint32_t argsz;

@@ -21,7 +21,22 @@ static const rp_vfu_handler handlers[] = {
 };
 /* clang-format on */
 
-#define HANDLERS_COUNT (sizeof(handlers) / sizeof(handlers[0]))
+/* Of our own commands. */
+static const rp_vfu_handler extension_handlers[RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE - RP_VFU_EXTENSION_FIRST + 1];
+
+#define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* @return NULL when this server does not carry it out. */
+static rp_vfu_handler
+handler_of(uint16_t command)
+{
+	if (command < ARRAY_COUNT(handlers))
+		return handlers[command];
+	if (command >= RP_VFU_EXTENSION_FIRST &&
+	    command - RP_VFU_EXTENSION_FIRST < (int)ARRAY_COUNT(extension_handlers))
+		return extension_handlers[command - RP_VFU_EXTENSION_FIRST];
+	return NULL;
+}
 
 /* Not built here: refused as that, whatever its payload is. */
 static bool
@@ -29,7 +44,7 @@ is_supported(const struct rp_vfu_server *server, const struct rp_vfu_msg *row)
 {
 	if (row == NULL || row->direction != RP_VFU_TO_SERVER || server->state == RP_VFU_STATE_NEW)
 		return true; /* the table has its own words for these */
-	return row->command < HANDLERS_COUNT && handlers[row->command] != NULL;
+	return handler_of(row->command) != NULL;
 }
 
 static int
@@ -44,7 +59,7 @@ execute(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int
 	rc = rp_vfu_msg_check_command(command, RP_VFU_TO_SERVER, server->state, &server->terms, &row, why);
 	if (rc < 0)
 		return rc;
-	rc = handlers[row->command](server, command, fds, reply, why);
+	rc = handler_of(row->command)(server, command, fds, reply, why);
 	if (rc < 0)
 		rp_wire_why_prefix(why, "%s: ", row->name);
 	return rc;

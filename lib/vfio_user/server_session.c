@@ -12,6 +12,20 @@ put_fixed(struct rp_vfu_reply *reply, const void *bytes, uint32_t count)
 	reply->fixed_bytes = count;
 }
 
+/* What the table knows and this end does not do yet. */
+static void
+drop_unbuilt(struct rp_vfu_terms *terms)
+{
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_WRITE_MULTI);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_TWIN_SOCKET);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_PAGE_SIZE);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_BITMAP_MAX);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_REMAP);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_SERVE);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_IO_FDS);
+	rp_vfu_terms_drop(terms, RP_VFU_TERM_WINDOW);
+}
+
 static int
 put_text(struct rp_vfu_server *server, struct rp_vfu_reply *reply, const struct rp_vfu_terms *agreed)
 {
@@ -48,9 +62,13 @@ rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_msg_v
 	if (rc < 0)
 		return rc;
 	rp_vfu_terms_ours(&ours);
+	drop_unbuilt(&ours);
 	rc = rp_vfu_terms_agree(&ours, &theirs, &agreed, why);
 	if (rc < 0)
 		return rc;
+	/* Where a descriptor is, is the server's to say. */
+	agreed.twin_fd_index = -1;
+	agreed.window_fd_index = -1;
 	if (version.minor > RP_VFU_VERSION_MINOR)
 		version.minor = RP_VFU_VERSION_MINOR;
 	put_fixed(reply, &version, sizeof(version));

@@ -16,6 +16,9 @@
 /* What this library offers, all of it named. */
 void rp_vfu_terms_ours(struct rp_vfu_terms *ret_terms);
 
+/* Do not offer one of them. */
+void rp_vfu_terms_drop(struct rp_vfu_terms *terms, enum rp_vfu_term term);
+
 /*
  * Read the text of a VERSION. Unknown names are skipped, missing ones get the
  * specification's defaults.
@@ -34,7 +37,8 @@ int rp_vfu_terms_agree(const struct rp_vfu_terms *ours, const struct rp_vfu_term
 		       struct rp_vfu_terms *ret_agreed, struct rp_wire_why *why);
 
 /*
- * Write the terms that are named. Never longer than the text that offered them.
+ * Write the terms that are named. Never longer than the text that offered them, but
+ * for the position of a descriptor, which only an offer of that capability brings.
  *
  * @param ret_bytes with the NUL.
  * @return 0, -ENOSPC (room, memory).

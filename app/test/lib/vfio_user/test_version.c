@@ -68,7 +68,9 @@ test_values_are_read(void **state)
 			       "\"unheard_of\":null}}",
 			       &terms, NULL),
 			 0);
-	assert_int_equal(terms.named_mask, 0x1f);
+	assert_int_equal(terms.named_mask, 0x1f | 1u << RP_VFU_TERM_MIG_PAGE_SIZE);
+	assert_int_equal(terms.value[RP_VFU_TERM_MIG_PAGE_SIZE], 4096);
+	assert_int_equal(terms.value[RP_VFU_TERM_MIG_BITMAP_MAX], 256 << 20);
 	assert_int_equal(terms.value[RP_VFU_TERM_MSG_FDS], 8);
 	assert_int_equal(terms.value[RP_VFU_TERM_DATA_XFER], 65536);
 	assert_int_equal(terms.value[RP_VFU_TERM_DMA_MAPS], 7);
@@ -76,6 +78,35 @@ test_values_are_read(void **state)
 	assert_int_equal(terms.value[RP_VFU_TERM_WRITE_MULTI], 1);
 	assert_int_equal(parse("{\"capabilities\":{\"pgsizes\":18446744073709547520}}", &terms, NULL), 0);
 	assert_int_equal(terms.value[RP_VFU_TERM_PAGE_SIZES], UINT64_MAX - 4095);
+}
+
+static void
+test_objects_are_read(void **state)
+{
+	struct rp_vfu_terms terms;
+
+	(void)state;
+	assert_int_equal(parse("{\"capabilities\":{\"twin_socket\":{\"supported\":true,\"fd_index\":1},"
+			       "\"migration\":{\"max_bitmap_size\":65536},"
+			       "\"ringpass.window\":{\"fd_index\":15,\"size\":131072},\"ringpass.remap\":true,"
+			       "\"ringpass.serve\":false,\"ringpass.unheard_of\":{}}}",
+			       &terms, NULL),
+			 0);
+	assert_int_equal(terms.named_mask, 1u << RP_VFU_TERM_TWIN_SOCKET | 1u << RP_VFU_TERM_MIG_BITMAP_MAX |
+						   1u << RP_VFU_TERM_WINDOW | 1u << RP_VFU_TERM_REMAP |
+						   1u << RP_VFU_TERM_SERVE);
+	assert_int_equal(terms.value[RP_VFU_TERM_TWIN_SOCKET], 1);
+	assert_int_equal(terms.twin_fd_index, 1);
+	assert_int_equal(terms.value[RP_VFU_TERM_WINDOW], 131072);
+	assert_int_equal(terms.window_fd_index, 15);
+	assert_int_equal(terms.value[RP_VFU_TERM_MIG_BITMAP_MAX], 65536);
+	assert_int_equal(terms.value[RP_VFU_TERM_REMAP], 1);
+	assert_int_equal(terms.value[RP_VFU_TERM_SERVE], 0);
+	assert_int_equal(terms.value[RP_VFU_TERM_IO_FDS], 0);
+	assert_int_equal(parse("{\"capabilities\":{\"twin_socket\":{},\"migration\":{}}}", &terms, NULL), 0);
+	assert_int_equal(terms.named_mask, 0);
+	assert_int_equal(terms.twin_fd_index, -1);
+	assert_int_equal(terms.window_fd_index, -1);
 }
 
 static void
@@ -122,6 +153,16 @@ test_wrong_types_are_refused_by_name(void **state)
 	assert_refused("{\"capabilities\":{\"pgsizes\":{}}}", "pgsizes: not a whole number");
 	assert_refused("{\"capabilities\":{\"max_data_xfer_size\":true}}", "max_data_xfer_size: not a whole number");
 	assert_refused("{\"capabilities\":{\"write_multiple\":1}}", "write_multiple: not a boolean");
+	assert_refused("{\"capabilities\":{\"twin_socket\":true}}", "twin_socket: not an object");
+	assert_refused("{\"capabilities\":{\"twin_socket\":{\"supported\":1}}}",
+		       "twin_socket: supported: not a boolean");
+	assert_refused("{\"capabilities\":{\"twin_socket\":{\"supported\":true,\"fd_index\":16}}}",
+		       "twin_socket: fd_index: not a whole number below 16");
+	assert_refused("{\"capabilities\":{\"ringpass.window\":{\"size\":65536,\"fd_index\":-1}}}",
+		       "ringpass.window: fd_index: not a whole number below 16");
+	assert_refused("{\"capabilities\":{\"ringpass.window\":{\"size\":\"all\"}}}",
+		       "ringpass.window: size: not a whole number");
+	assert_refused("{\"capabilities\":{\"migration\":4096}}", "migration: not an object");
 }
 
 static void
@@ -148,9 +189,32 @@ test_agreement_is_what_both_can_keep(void **state)
 	assert_int_equal(agreed.value[RP_VFU_TERM_DATA_XFER], 4096);
 	assert_int_equal(agreed.value[RP_VFU_TERM_DMA_MAPS], 65535);
 	assert_int_equal(agreed.value[RP_VFU_TERM_PAGE_SIZES], 2097152);
-	/* Not offered by us yet, so not agreed on. */
-	assert_int_equal(agreed.value[RP_VFU_TERM_WRITE_MULTI], 0);
-	assert_int_equal(agreed.named_mask, 0xf);
+	assert_int_equal(agreed.value[RP_VFU_TERM_WRITE_MULTI], 1);
+	assert_int_equal(agreed.named_mask, 0x1f);
+}
+
+/* What one end lacks is not agreed on, and costs nothing else. */
+static void
+test_optional_terms(void **state)
+{
+	struct rp_vfu_terms ours, theirs, agreed;
+
+	(void)state;
+	agree("{\"capabilities\":{\"write_multiple\":false,\"twin_socket\":{\"supported\":false},"
+	      "\"ringpass.window\":{\"size\":65535},\"ringpass.remap\":false}}",
+	      &agreed);
+	assert_int_equal(agreed.named_mask, 0);
+	assert_int_equal(agreed.value[RP_VFU_TERM_WINDOW], 0);
+	agree("{\"capabilities\":{\"ringpass.window\":{\"size\":65536}}}", &agreed);
+	assert_int_equal(agreed.value[RP_VFU_TERM_WINDOW], 65536);
+	agree("{\"capabilities\":{\"ringpass.window\":{\"size\":1000000000000}}}", &agreed);
+	assert_int_equal(agreed.value[RP_VFU_TERM_WINDOW], RP_VFU_WINDOW_MAX_BYTES);
+	rp_vfu_terms_ours(&ours);
+	rp_vfu_terms_ours(&theirs);
+	rp_vfu_terms_drop(&ours, RP_VFU_TERM_REMAP);
+	assert_int_equal(rp_vfu_terms_agree(&ours, &theirs, &agreed, NULL), 0);
+	assert_int_equal(agreed.named_mask, theirs.named_mask & ~(1u << RP_VFU_TERM_REMAP));
+	assert_int_equal(agreed.value[RP_VFU_TERM_REMAP], 0);
 }
 
 static void
@@ -197,13 +261,37 @@ test_answer_holds_only_what_was_offered(void **state)
 	(void)state;
 	assert_answer("{}", "{}");
 	assert_answer("{\"capabilities\":{}}", "{\"capabilities\":{}}");
-	assert_answer("{\"capabilities\":{\"twin_socket\":{\"supported\":true}}}", "{\"capabilities\":{}}");
+	assert_answer("{\"capabilities\":{\"twin_socket\":{\"supported\":true}}}",
+		      "{\"capabilities\":{\"twin_socket\":{\"supported\":true}}}");
+	assert_answer("{\"capabilities\":{\"twin_socket\":{\"supported\":false}}}", "{\"capabilities\":{}}");
 	assert_answer("{\"capabilities\":{\"pgsizes\":4096}}", "{\"capabilities\":{\"pgsizes\":4096}}");
 	assert_answer("{\"capabilities\": {\"migration\": {\"pgsize\": 4096, \"max_bitmap_size\": 268435456}, "
 		      "\"max_msg_fds\": 16, \"max_data_xfer_size\": 1048576, \"pgsizes\": 4096, "
 		      "\"max_dma_maps\": 65535, \"write_multiple\": true}}",
 		      "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,\"max_dma_maps\":65535,"
-		      "\"pgsizes\":4096}}");
+		      "\"pgsizes\":4096,\"write_multiple\":true,"
+		      "\"migration\":{\"pgsize\":4096,\"max_bitmap_size\":268435456}}}");
+}
+
+/* Only who offered the capability gets it, so only that client needs the room for it. */
+static void
+test_positions_of_descriptors(void **state)
+{
+	struct rp_vfu_terms agreed;
+	char text[512];
+	size_t bytes;
+
+	(void)state;
+	agree("{\"capabilities\":{\"twin_socket\":{\"supported\":true},\"ringpass.window\":{\"size\":65536}}}",
+	      &agreed);
+	agreed.twin_fd_index = 0;
+	agreed.window_fd_index = 1;
+	assert_int_equal(rp_vfu_terms_format(&agreed, text, sizeof(text), &bytes), 0);
+	assert_string_equal(text, "{\"capabilities\":{\"twin_socket\":{\"supported\":true,\"fd_index\":0},"
+				  "\"ringpass.window\":{\"size\":65536,\"fd_index\":1}}}");
+	rp_vfu_terms_drop(&agreed, RP_VFU_TERM_WINDOW);
+	assert_int_equal(rp_vfu_terms_format(&agreed, text, sizeof(text), &bytes), 0);
+	assert_string_equal(text, "{\"capabilities\":{\"twin_socket\":{\"supported\":true,\"fd_index\":0}}}");
 }
 
 static void
@@ -233,11 +321,14 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults_are_the_specifications),
 		cmocka_unit_test(test_values_are_read),
+		cmocka_unit_test(test_objects_are_read),
 		cmocka_unit_test(test_what_is_no_json_is_refused),
 		cmocka_unit_test(test_wrong_types_are_refused_by_name),
 		cmocka_unit_test(test_agreement_is_what_both_can_keep),
+		cmocka_unit_test(test_optional_terms),
 		cmocka_unit_test(test_floor),
 		cmocka_unit_test(test_answer_holds_only_what_was_offered),
+		cmocka_unit_test(test_positions_of_descriptors),
 		cmocka_unit_test(test_random_texts),
 	};
 
