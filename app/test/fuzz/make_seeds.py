@@ -120,6 +120,98 @@ def frontend_seeds():
     yield "configuration", [0, *vmm(NEGOTIATE, answers=5), *vmm(CONFIGURE, answers=6), *vmm(ENABLE), *vmm(CALL)]
 
 
+# Rows of the vfio-user table, in its order; a kind of step is the row's number.
+(VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, REGION_INFO, IO_FDS, IRQ_INFO, SET_IRQS, REGION_READ, REGION_WRITE, DMA_READ,
+ DMA_WRITE, RESET_ROW, DIRTY_PAGES, WRITE_MULTI, DEVICE_FEATURE, MIG_READ, MIG_WRITE) = range(18)
+ALL_ROWS = range(32)
+REPLY, ACT, REFUSE_NEXT, INTRUDE, COME_AGAIN = 128, 176, 208, 222, 226
+PLAIN = 7  # of a choice of eight: as it should be
+LATER = 96  # added to a step: nothing is processed behind it
+
+
+def say(row, *fields, later=0):
+    """A step of fuzz_vfio_user_server.c: a command that is right, sent whole."""
+    return [row + later, 0, *fields, RIGHT, WHOLE]
+
+
+def range_(slot, quarters=4):
+    return [slot, quarters - 1, PLAIN]
+
+
+def dma_map(slot, fd=0, quarters=4, **more):
+    return say(DMA_MAP, 2, fd, *range_(slot, quarters), 0, **more)
+
+
+def dma_unmap(slot, quarters=4, flags=0, **more):
+    return say(DMA_UNMAP, flags, *range_(slot, quarters), **more)
+
+
+def set_irqs(kind, action, index, start, count, *data):
+    return say(SET_IRQS, kind, action, index, start, count, 0, *data)
+
+
+def access(row, region, offset, count):
+    return say(row, offset % 256, offset // 256, region, count - 1, PLAIN)
+
+
+MSIX, BAR2, CONFIG, NO_FILE = 2, 2, 7, 7
+
+
+def vfu_server_seeds():
+    hello = say(VERSION, 1)
+    infos = [*say(GET_INFO, 64, 0, 0, 0), *(byte for region in range(9) for byte in say(REGION_INFO, 0, 4, region, 0)),
+             *say(IO_FDS, 0, 4, 2, 0), *(byte for index in range(5) for byte in say(IRQ_INFO, 16, 0, index, 0))]
+    irqs = [*set_irqs(2, 0, MSIX, 0, 8), *set_irqs(0, 0, MSIX, 0, 1), *set_irqs(1, 0, MSIX, 0, 2, 1, 1),
+            *set_irqs(2, 0, 0, 0, 1), *set_irqs(0, 1, 0, 0, 1), ACT, 0, 0, *set_irqs(0, 2, 0, 0, 1),
+            *set_irqs(0, 0, MSIX, 0, 0)]
+    memory_ = [*dma_map(0), *dma_map(4, fd=1), *dma_map(8, fd=NO_FILE), *dma_map(0)]
+    yield "boot", [*hello, *memory_, *infos, *irqs, *say(RESET_ROW), *access(REGION_READ, CONFIG, 0, 64)]
+    yield "memory", [*hello, *memory_, *dma_unmap(1, 2), *dma_unmap(0, 1), *dma_unmap(3, 6), *dma_map(1, quarters=2),
+                     *dma_unmap(0, flags=2), *dma_map(0), *dma_map(3)]
+    yield "pipelined", [*hello, *dma_map(0, later=LATER), *dma_map(4, later=LATER), *dma_unmap(0, later=LATER),
+                        *dma_map(0, later=LATER), *dma_unmap(4)]
+    yield "interrupts", [*hello, *irqs, *access(REGION_WRITE, BAR2, 3, 4), ACT, MSIX, 1, *irqs]
+    yield "registers", [*hello, *access(REGION_READ, 0, 0, 8), *access(REGION_WRITE, 0, 0, 8),
+                        *access(REGION_WRITE, BAR2, 1, 1), REFUSE_NEXT, *access(REGION_READ, BAR2, 0, 4),
+                        REFUSE_NEXT, *say(RESET_ROW), *access(REGION_READ, CONFIG, 256, 8)]
+    yield "every-message", [*say(VERSION, 4), *[byte for row in ALL_ROWS for byte in [row, 0, *[0] * 8, RIGHT, WHOLE]]]
+    for terms in range(6):
+        yield f"version-{terms}", [*say(VERSION, terms), *dma_map(0), *infos[:16], *say(VERSION, 1)]
+    yield "come-again", [*hello, *memory_, *irqs, COME_AGAIN, *hello, *memory_, INTRUDE, *dma_unmap(0), COME_AGAIN]
+    yield "many-descriptors", [*hello, DMA_MAP, 0, 2, 0, *range_(0), 0, 0, 40, *[0] * 40, WHOLE]
+    yield "stray-replies", [*hello, REPLY, 0, RIGHT, WHOLE, REPLY, 250, 5, RIGHT, WHOLE, *dma_map(0)]
+
+
+# What a server does while fuzz_vfio_user_client.c waits, and what the driver calls.
+LEARN, ACCESS, INTERRUPTS, MAP, DOORBELL, DEVICE_RESET, LISTEN = 0, 2, 3, 4, 5, 6, 15
+
+
+def vfu_answer(*fields):
+    return [0, 0, *fields, RIGHT, WHOLE]
+
+
+def order(row, *fields, own=False):
+    """The server's command: 0 DMA_READ, 1 DMA_WRITE, and what the table has behind them."""
+    return [180, 0 if not own else 255, row, 0, *fields, RIGHT, WHOLE]
+
+
+def vfu_client_seeds():
+    info = [LEARN, 0, *vfu_answer(0)]
+    for terms in range(6):
+        hello = vfu_answer(terms)
+        yield f"boot-{terms}", [*hello, *info, LEARN, 1, 0, *vfu_answer(7, 0, 2, *[0] * 6), LEARN, 1, 2,
+                                *vfu_answer(4, 0), LEARN, 2, 2, *vfu_answer(),
+                                DOORBELL, 0, 0, *vfu_answer(2, *[0, 0, 0] * 3), MAP, 0, 0, *vfu_answer(), 0, *vfu_answer(),
+                                INTERRUPTS, 2, 1, 0, *vfu_answer(), ACCESS, 0, 16, 0, 7, 0, 0, *vfu_answer(),
+                                ACCESS, 0, 16, 0, 7, 0, 200, *vfu_answer(), DEVICE_RESET, *vfu_answer()]
+        dma = [*order(0, 0, 0, 16, 0, 0), *order(1, 0, 0, 16, 0, 0)]
+        yield f"dma-{terms}", [*hello, *info, MAP, 0, 0, *vfu_answer(), 255, *[LISTEN, *dma[:9], 0] * 2,
+                               MAP, 1, 200, *dma, *vfu_answer(), 0, *dma, *vfu_answer()]
+    yield "refused", [*vfu_answer(1), LEARN, 0, 0, 250, 22, RIGHT, WHOLE, *info]
+    yield "stray-reply", [*vfu_answer(1), *info, LISTEN, *vfu_answer(), LEARN, 0]
+    yield "hang-up", [*vfu_answer(1), *info, MAP, 0, 0, 254]
+
+
 def vring_seeds():
     """The driver offers, the device takes, gives back and decides on an interrupt."""
     offer = [0, 1, 0, 10, 64, 0, 30, 64, 2]
@@ -136,6 +228,7 @@ def vring_seeds():
 def main():
     corpus = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else CORPUS
     for target, seeds in (("vhost_user_backend", backend_seeds()), ("vhost_user_frontend", frontend_seeds()),
+                          ("vfio_user_server", vfu_server_seeds()), ("vfio_user_client", vfu_client_seeds()),
                           ("vring_split", vring_seeds()), ("vring_packed", vring_seeds())):
         (corpus / target).mkdir(parents=True, exist_ok=True)
         for name, data in seeds:

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "rp_vfu_client.h"
+#include "rp_wire_fd.h"
+#include "rp_wire_socket.h"
+#include "vfio_user.h"
+
+/*
+ * A hostile server against rp_vfu_client: answers that lie, are late, too many, to
+ * nobody or cut short, and commands while an answer is awaited. The driver calls what
+ * it may call. While it waits the server speaks: poll(2) is replaced (the linker's
+ * --wrap), what it would wait for is taken from the input, and when the input is over
+ * the server hangs up, so that nothing ever waits.
+ */
+
+#define ASKED_MAX 16u
+#define ROWS_ROOM 32u
+#define ACCESS_MAX 8192u
+
+struct driver {
+	struct rp_vfu_client *client;
+	struct fuzz_input *input;
+	char socket_path[32];
+	int listen_fd;
+	int server; /* the hostile end; -1: nobody has come, or it hung up */
+	int twin; /* its end of the twin socket; -1: none */
+	bool accepted;
+	bool left; /* disconnected() ran */
+	uint16_t id;
+	struct fuzz_vfu_asked asked[ASKED_MAX]; /* not answered yet, the oldest first */
+	unsigned int asked_count;
+};
+
+/* Who poll(2) speaks for; there is one at a time. */
+static struct driver *waiting;
+
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+
+static void
+listen_to(struct driver *driver)
+{
+	struct fuzz_vfu_asked heard;
+
+	while (driver->server >= 0 && fuzz_vfu_hear(driver->server, &heard)) {
+		if ((heard.header.flags & RP_VFU_TYPE_MASK) == RP_VFU_TYPE_COMMAND && driver->asked_count < ASKED_MAX)
+			driver->asked[driver->asked_count++] = heard;
+	}
+	while (driver->twin >= 0 && fuzz_vfu_hear(driver->twin, &heard))
+		;
+}
+
+/* To the oldest command, or to any; without one, to the last again. */
+static void
+answer(struct driver *driver, bool in_order)
+{
+	unsigned int which = in_order ? 0 : fuzz_below(driver->input, ASKED_MAX), i;
+	struct fuzz_vfu_message message;
+	struct fuzz_vfu_asked asked;
+	int theirs = -1;
+
+	if (which >= driver->asked_count)
+		which = 0;
+	asked = driver->asked[which];
+	for (i = which + 1; i < driver->asked_count; i++)
+		driver->asked[i - 1] = driver->asked[i];
+	if (driver->asked_count > 0)
+		driver->asked_count--;
+	fuzz_vfu_reply(&message, driver->input, &asked);
+	if (asked.header.command == RP_VFU_VERSION && message.fds_count > 0 &&
+	    message.fds[0] == fuzz_fd(FUZZ_FD_SOCKET)) {
+		rp_wire_fd_close(&driver->twin);
+		fuzz_pair(&driver->twin, &theirs);
+		message.fds[0] = theirs;
+	}
+	fuzz_vfu_send(&message, driver->input, driver->server);
+	rp_wire_fd_close(&theirs);
+}
+
+static void
+command(struct driver *driver)
+{
+	static const struct rp_vfu_msg *rows[ROWS_ROOM];
+	unsigned int count = 0, i;
+	struct fuzz_vfu_message message;
+
+	for (i = 0; rp_vfu_msg_at(i) != NULL; i++) {
+		if (rp_vfu_msg_at(i)->direction == RP_VFU_TO_CLIENT)
+			rows[count++] = rp_vfu_msg_at(i);
+	}
+	/* One of four is the client's own. */
+	if (fuzz_u8(driver->input) >= 192)
+		rows[0] = rp_vfu_msg_at(fuzz_below(driver->input, i));
+	fuzz_vfu_command(&message, driver->input, rows[fuzz_below(driver->input, count)], driver->id++);
+	fuzz_vfu_send(&message, driver->input,
+		      driver->twin >= 0 && fuzz_u8(driver->input) < 192 ? driver->twin : driver->server);
+}
+
+/* One thing that a server may do. */
+static void
+speak(struct driver *driver)
+{
+	unsigned int kind = fuzz_u8(driver->input);
+	struct fuzz_vfu_message message;
+
+	if (kind % 16 != 15)
+		listen_to(driver);
+	if (kind < 160) {
+		answer(driver, true);
+	} else if (kind < 176) {
+		answer(driver, false);
+	} else if (kind < 232) {
+		command(driver);
+	} else if (kind < 240) {
+		fuzz_vfu_raw(&message, driver->input);
+		fuzz_vfu_send(&message, driver->input, driver->server);
+	} else if (kind < 248 && driver->twin >= 0) {
+		fuzz_vfu_raw(&message, driver->input);
+		fuzz_vfu_send(&message, driver->input, driver->twin);
+	} else if (kind == 253) {
+		rp_wire_fd_close(&driver->twin);
+	} else if (kind == 254) {
+		shutdown(driver->server, SHUT_WR);
+	}
+}
+
+static void
+hang_up(struct driver *driver)
+{
+	rp_wire_fd_close(&driver->listen_fd);
+	rp_wire_fd_close(&driver->server);
+	rp_wire_fd_close(&driver->twin);
+}
+
+int
+__wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+	int rc;
+
+	while ((rc = __real_poll(fds, count, 0)) == 0 && timeout_ms != 0 && waiting != NULL) {
+		if (!waiting->accepted)
+			waiting->accepted = rp_wire_socket_accept(waiting->listen_fd, &waiting->server) == 0;
+		else if (waiting->input->left_bytes > 0 && waiting->server >= 0)
+			speak(waiting);
+		else if (waiting->server >= 0)
+			hang_up(waiting);
+		else
+			break;
+	}
+	return rc;
+}
+
+static void
+on_disconnected(void *ctx, const struct rp_wire_why *why)
+{
+	struct driver *driver = ctx;
+
+	fuzz_require(!driver->left, "a server leaves once");
+	fuzz_require(why->text[0] != '\0', "a reason for leaving");
+	driver->left = true;
+}
+
+static const struct rp_vfu_client_ops ops = {.disconnected = on_disconnected};
+
+/* What a caller would mmap lies in the region and in the file. */
+static void
+check_region(const struct rp_vfu_client_region *region)
+{
+	struct stat file;
+	uint32_t i;
+
+	if (region->fd < 0)
+		return;
+	fuzz_require(fstat(region->fd, &file) == 0, "a region's descriptor is open");
+	for (i = 0; i < region->areas_count; i++) {
+		uint64_t offset_bytes = region->areas[i].offset_bytes, size_bytes = region->areas[i].size_bytes;
+
+		fuzz_require(offset_bytes <= region->size_bytes && size_bytes <= region->size_bytes - offset_bytes,
+			     "an area lies in its region");
+		if (S_ISREG(file.st_mode))
+			fuzz_require(region->fd_offset_bytes + offset_bytes + size_bytes <= (uint64_t)file.st_size,
+				     "an area lies in its file");
+	}
+}
+
+static void
+learn(struct driver *driver)
+{
+	struct rp_vfu_client_device device;
+	struct rp_vfu_client_region region;
+	uint32_t count, flags;
+
+	switch (fuzz_below(driver->input, 3)) {
+	case 0:
+		if (rp_vfu_client_device_info(driver->client, &device, NULL) == 0)
+			fuzz_require(device.regions_count <= RP_VFU_REGIONS_MAX, "regions have a limit");
+		break;
+	case 1:
+		if (rp_vfu_client_region_info(driver->client, fuzz_below(driver->input, FUZZ_VFU_REGIONS), &region,
+					      NULL) == 0)
+			check_region(&region);
+		break;
+	default:
+		if (rp_vfu_client_irq_info(driver->client, fuzz_below(driver->input, RP_VFU_PCI_IRQS_COUNT), &count,
+					   &flags, NULL) == 0)
+			fuzz_require(count <= RP_VFU_IRQ_VECTORS_MAX, "vectors have a limit");
+		break;
+	}
+}
+
+static void
+access_region(struct driver *driver)
+{
+	static uint8_t bytes[ACCESS_MAX];
+	uint32_t region = fuzz_below(driver->input, FUZZ_VFU_REGIONS);
+	uint64_t offset_bytes = fuzz_u16(driver->input);
+	uint32_t count_bytes = 1 + fuzz_u16(driver->input) % ACCESS_MAX;
+
+	if (fuzz_u8(driver->input) < 128)
+		rp_vfu_client_region_read(driver->client, region, offset_bytes, count_bytes, bytes, NULL);
+	else
+		rp_vfu_client_region_write(driver->client, region, offset_bytes, count_bytes, bytes, NULL);
+}
+
+static void
+interrupts(struct driver *driver)
+{
+	uint32_t irq_index = fuzz_below(driver->input, RP_VFU_PCI_IRQS_COUNT);
+	uint32_t vector = fuzz_below(driver->input, FUZZ_VFU_VECTORS);
+
+	if (fuzz_u8(driver->input) < 192)
+		rp_vfu_client_irq_set(driver->client, irq_index, vector, fuzz_fd(FUZZ_FD_EVENT), NULL);
+	else
+		rp_vfu_client_irq_disable(driver->client, irq_index, NULL);
+}
+
+static void
+memory(struct driver *driver)
+{
+	uint64_t iova = FUZZ_GPA + (uint64_t)fuzz_below(driver->input, 4) * FUZZ_MEMORY_BYTES;
+	int fd = fuzz_u8(driver->input) < 128 ? fuzz_fd(FUZZ_FD_SEALED) : -1;
+
+	rp_vfu_client_dma_map(driver->client, iova, FUZZ_MEMORY_BYTES, fd, 0, 3, NULL);
+	if (fuzz_u8(driver->input) < 128)
+		rp_vfu_client_dma_unmap(driver->client, iova, FUZZ_MEMORY_BYTES, NULL);
+}
+
+static void
+doorbell(struct driver *driver)
+{
+	int fd = -1;
+
+	if (rp_vfu_client_io_fd(driver->client, fuzz_below(driver->input, FUZZ_VFU_REGIONS),
+				4ull * fuzz_below(driver->input, 8), 4, &fd, NULL) == 0)
+		fuzz_require(fcntl(fd, F_GETFD) >= 0, "a doorbell is open");
+	rp_wire_fd_close(&fd);
+}
+
+/* The driver does one thing that it may do. */
+static void
+step(struct driver *driver)
+{
+	switch (fuzz_below(driver->input, 16)) {
+	case 0:
+	case 1:
+		learn(driver);
+		break;
+	case 2:
+		access_region(driver);
+		break;
+	case 3:
+		interrupts(driver);
+		break;
+	case 4:
+		memory(driver);
+		break;
+	case 5:
+		doorbell(driver);
+		break;
+	case 6:
+		rp_vfu_client_reset(driver->client, NULL);
+		break;
+	default:
+		if (driver->server >= 0)
+			speak(driver);
+		rp_vfu_client_process(driver->client);
+		break;
+	}
+	fuzz_require(rp_vfu_client_connected(driver->client) != driver->left, "both know of the server");
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
+{
+	struct fuzz_input input = {bytes, size_bytes};
+	struct driver driver = {.input = &input, .listen_fd = -1, .server = -1, .twin = -1};
+	struct rp_vfu_client_config config = {.socket_path = driver.socket_path, .timeout_ms = 60 * 1000};
+
+	fuzz_begin();
+	/* In the directory where the fuzzer was started. */
+	snprintf(driver.socket_path, sizeof(driver.socket_path), "client-%d.sock", (int)getpid());
+	fuzz_require(rp_wire_socket_listen(driver.socket_path, &driver.listen_fd, NULL) == 0, "a socket");
+	waiting = &driver;
+	if (rp_vfu_client_create(&config, &ops, &driver, &driver.client, NULL) == 0) {
+		while (input.left_bytes > 0)
+			step(&driver);
+		rp_vfu_client_process(driver.client);
+	}
+	rp_vfu_client_destroy(driver.client);
+	waiting = NULL;
+	hang_up(&driver);
+	unlink(driver.socket_path);
+	fuzz_end();
+	return 0;
+}

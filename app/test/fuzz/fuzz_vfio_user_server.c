@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "rp_vfu_server.h"
+#include "rp_wire_fd.h"
+#include "rp_wire_socket.h"
+#include "vfio_user.h"
+
+/*
+ * A hostile client against rp_vfu_server: any command at any time with any
+ * descriptor, answers to commands that were never sent, hang-ups, a second client.
+ * The device here checks that what it is told makes sense, and after each message
+ * that the address space is one: in order, apart from each other, and each byte that
+ * has an address can be touched.
+ */
+
+#define MSIX RP_VFU_PCI_MSIX_IRQ
+#define BAR2 2u
+#define CONFIG_BYTES 256u
+#define ROWS_ROOM 32u /* kinds of messages that an input can name; the table may grow into it */
+
+struct device {
+	struct rp_vfu_server *server;
+	struct fuzz_input *input;
+	char socket_path[32];
+	int client; /* the hostile end */
+	int second; /* another, which must be turned away */
+	uint16_t id;
+	bool refuse; /* the next callback that may */
+	bool connected;
+	int irq_fds[RP_VFU_PCI_IRQS_COUNT][FUZZ_VFU_VECTORS];
+	struct fuzz_vfu_asked asked; /* the last command that the server sent */
+};
+
+static const uint32_t vectors_of[RP_VFU_PCI_IRQS_COUNT] = {1, 0, FUZZ_VFU_VECTORS, 1, 4};
+
+static int
+answer(struct device *device)
+{
+	bool refuse = device->refuse;
+
+	device->refuse = false;
+	return refuse ? -EIO : 0;
+}
+
+static void
+check_access(uint32_t region, uint64_t offset_bytes, uint32_t count_bytes)
+{
+	uint64_t size_bytes = region == RP_VFU_PCI_CONFIG_REGION ? CONFIG_BYTES : FUZZ_VFU_REGION_BYTES;
+
+	fuzz_require(region == BAR2 || region == RP_VFU_PCI_CONFIG_REGION, "a region with handlers");
+	fuzz_require(count_bytes > 0 && offset_bytes < size_bytes && count_bytes <= size_bytes - offset_bytes,
+		     "an access lies in its region");
+}
+
+static int
+on_read(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, uint8_t *ret_bytes)
+{
+	check_access(region, offset_bytes, count_bytes);
+	memset(ret_bytes, 0x5a, count_bytes);
+	return answer(ctx);
+}
+
+static int
+on_write(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, const uint8_t *bytes)
+{
+	static uint8_t copy[FUZZ_VFU_REGION_BYTES];
+	struct device *device = ctx;
+
+	check_access(region, offset_bytes, count_bytes);
+	memcpy(copy, bytes, count_bytes);
+	if (region == BAR2 && offset_bytes < FUZZ_VFU_VECTORS)
+		rp_vfu_server_irq_trigger(device->server, MSIX, (uint32_t)offset_bytes);
+	return answer(device);
+}
+
+static int
+on_reset(void *ctx)
+{
+	return answer(ctx);
+}
+
+static void
+on_irq_changed(void *ctx, uint32_t irq_index, uint32_t vector, int eventfd)
+{
+	struct device *device = ctx;
+
+	fuzz_require(irq_index < RP_VFU_PCI_IRQS_COUNT && vector < vectors_of[irq_index], "a vector that is there");
+	fuzz_require(eventfd == -1 || fcntl(eventfd, F_GETFD) >= 0, "a vector's descriptor is open");
+	device->irq_fds[irq_index][vector] = eventfd;
+}
+
+static void
+on_connected(void *ctx)
+{
+	struct device *device = ctx;
+
+	fuzz_require(!device->connected, "one client at a time");
+	device->connected = true;
+}
+
+static void
+on_disconnected(void *ctx, const struct rp_wire_why *why)
+{
+	struct device *device = ctx;
+	unsigned int i, j;
+
+	fuzz_require(device->connected, "only who came can leave");
+	fuzz_require(why->text[0] != '\0', "a reason for leaving");
+	device->connected = false;
+	fuzz_require(rp_dma_space_count(rp_vfu_server_dma(device->server)) == 0, "no memory without a client");
+	for (i = 0; i < RP_VFU_PCI_IRQS_COUNT; i++)
+		for (j = 0; j < vectors_of[i]; j++)
+			fuzz_require(device->irq_fds[i][j] == -1, "no interrupt without a client");
+}
+
+static void
+on_refused(void *ctx, const struct rp_wire_why *why)
+{
+	(void)ctx;
+	fuzz_require(why->error < 0 && why->text[0] != '\0', "a refusal has a reason");
+}
+
+static const struct rp_vfu_server_ops ops = {
+	.reset = on_reset,
+	.irq_changed = on_irq_changed,
+	.connected = on_connected,
+	.disconnected = on_disconnected,
+	.refused = on_refused,
+};
+
+static void
+serve(struct device *device)
+{
+	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	const struct rp_vfu_area areas[] = {{0, page_bytes}, {2 * page_bytes, page_bytes}};
+	const struct rp_vfu_io_fd io_fds[] = {{0, 4, fuzz_fd(FUZZ_FD_EVENT)}, {8, 0, fuzz_fd(FUZZ_FD_EVENT)}};
+	struct rp_vfu_region regions[FUZZ_VFU_REGIONS];
+	struct rp_vfu_irq_type irqs[RP_VFU_PCI_IRQS_COUNT];
+	struct rp_vfu_server_config config = {
+		.socket_path = device->socket_path,
+		.regions_count = FUZZ_VFU_REGIONS,
+		.regions = regions,
+		.irqs_count = RP_VFU_PCI_IRQS_COUNT,
+		.irqs = irqs,
+		.pci = true,
+		.resettable = true,
+	};
+	unsigned int i;
+
+	memset(regions, 0, sizeof(regions));
+	for (i = 0; i < FUZZ_VFU_REGIONS; i++)
+		regions[i].fd = -1;
+	regions[0] = (struct rp_vfu_region){
+		.size_bytes = FUZZ_VFU_REGION_BYTES,
+		.readable = true,
+		.writable = true,
+		.fd = fuzz_fd(FUZZ_FD_SEALED),
+		.areas = areas,
+		.areas_count = sizeof(areas) / sizeof(areas[0]),
+	};
+	regions[BAR2] = (struct rp_vfu_region){
+		.size_bytes = FUZZ_VFU_REGION_BYTES,
+		.readable = true,
+		.writable = true,
+		.fd = -1,
+		.io_fds = io_fds,
+		.io_fds_count = sizeof(io_fds) / sizeof(io_fds[0]),
+		.read = on_read,
+		.write = on_write,
+	};
+	regions[RP_VFU_PCI_CONFIG_REGION] = regions[BAR2];
+	regions[RP_VFU_PCI_CONFIG_REGION].size_bytes = CONFIG_BYTES;
+	regions[RP_VFU_PCI_CONFIG_REGION].io_fds_count = 0;
+	for (i = 0; i < RP_VFU_PCI_IRQS_COUNT; i++) {
+		irqs[i].count = vectors_of[i];
+		irqs[i].flags = RP_VFU_IRQ_FLAG_EVENTFD_MASK | RP_VFU_IRQ_FLAG_MASKABLE_MASK;
+	}
+	irqs[MSIX].flags = RP_VFU_IRQ_FLAG_EVENTFD_MASK | RP_VFU_IRQ_FLAG_NORESIZE_MASK;
+	irqs[RP_VFU_PCI_INTX_IRQ].flags |= RP_VFU_IRQ_FLAG_AUTOMASKED_MASK;
+	fuzz_require(rp_vfu_server_create(&config, &ops, device, &device->server, NULL) == 0, "a server");
+}
+
+/* A device's size is nowhere to be read: what lies behind its end is its client's to answer for. */
+static void
+touch(const struct rp_dma_mapping *mapping)
+{
+	const volatile uint8_t *bytes = mapping->hva;
+	struct stat file;
+
+	fuzz_require(fstat(mapping->fd, &file) == 0, "a mapping's file is open");
+	if (!S_ISREG(file.st_mode))
+		return;
+	(void)bytes[0];
+	(void)bytes[mapping->size_bytes - 1];
+}
+
+/* What holds between any two messages. */
+static void
+check_space(const struct device *device)
+{
+	struct rp_dma_space *space = rp_vfu_server_dma(device->server);
+	uint32_t count = rp_dma_space_count(space), i;
+	struct rp_dma_mapping mapping;
+	uint64_t free_from = 0;
+
+	for (i = 0; i < count; i++) {
+		fuzz_require(rp_dma_space_at(space, i, &mapping) == 0, "a mapping that is counted");
+		fuzz_require(mapping.size_bytes > 0 && mapping.iova >= free_from, "mappings in order, and apart");
+		fuzz_require(mapping.size_bytes - 1 <= UINT64_MAX - mapping.iova, "a mapping does not wrap");
+		fuzz_require(mapping.access_mask != 0, "a mapping can be accessed");
+		free_from = mapping.iova + mapping.size_bytes;
+		if (mapping.hva != NULL && (mapping.access_mask & RP_DMA_READ) != 0)
+			touch(&mapping);
+		fuzz_require(free_from != 0 || i == count - 1, "nothing lies behind the last address");
+	}
+	fuzz_require(rp_vfu_server_connected(device->server) == device->connected, "both know of the client");
+}
+
+static void
+turn(struct device *device)
+{
+	rp_vfu_server_process(device->server);
+	check_space(device);
+}
+
+static void
+hang_up(struct device *device)
+{
+	rp_wire_fd_close(&device->client);
+	turn(device);
+	fuzz_require(!rp_vfu_server_connected(device->server), "a client that left is gone");
+}
+
+static void
+come(struct device *device)
+{
+	fuzz_require(rp_wire_socket_connect(device->socket_path, &device->client, NULL) == 0, "a connection");
+	turn(device);
+}
+
+static void
+say(struct device *device, const struct rp_vfu_msg *row)
+{
+	struct fuzz_vfu_message message;
+
+	if (row == NULL)
+		fuzz_vfu_raw(&message, device->input);
+	else
+		fuzz_vfu_command(&message, device->input, row, device->id++);
+	fuzz_vfu_send(&message, device->input, device->client);
+}
+
+/* Commands of the server's, of which the last is remembered; and its replies. */
+static void
+hear(struct device *device)
+{
+	struct fuzz_vfu_asked heard;
+
+	while (fuzz_vfu_hear(device->client, &heard)) {
+		if ((heard.header.flags & RP_VFU_TYPE_MASK) == RP_VFU_TYPE_COMMAND)
+			device->asked = heard;
+	}
+}
+
+/* To the last command, whether there was one or not. */
+static void
+reply(struct device *device)
+{
+	struct fuzz_vfu_message message;
+
+	fuzz_vfu_reply(&message, device->input, &device->asked);
+	fuzz_vfu_send(&message, device->input, device->client);
+}
+
+/* What the device may do at any time. */
+static void
+act(struct device *device)
+{
+	uint32_t irq_index = fuzz_below(device->input, RP_VFU_PCI_IRQS_COUNT);
+	uint32_t vector = fuzz_below(device->input, FUZZ_VFU_VECTORS + 1);
+	int rc = rp_vfu_server_irq_trigger(device->server, irq_index, vector);
+
+	fuzz_require((rc == -EINVAL) == (vector >= vectors_of[irq_index]), "a vector that is not there");
+}
+
+/* A second client, which is turned away or becomes the first. */
+static void
+intrude(struct device *device)
+{
+	rp_wire_fd_close(&device->second);
+	fuzz_require(rp_wire_socket_connect(device->socket_path, &device->second, NULL) == 0, "a connection");
+}
+
+static void
+step(struct device *device)
+{
+	unsigned int kind = fuzz_u8(device->input);
+
+	if (kind < 4 * ROWS_ROOM) {
+		say(device, rp_vfu_msg_at(kind % ROWS_ROOM));
+	} else if (kind < 176) {
+		reply(device);
+	} else if (kind < 208) {
+		act(device);
+	} else if (kind < 216) {
+		device->refuse = true;
+	} else if (kind < 222) {
+		say(device, NULL);
+	} else if (kind < 226) {
+		intrude(device);
+	} else if (kind < 240) {
+		hang_up(device);
+		come(device);
+	} else if (kind >= 250) {
+		return; /* more than one message at once: nothing is processed in between */
+	}
+	if (kind < 4 * ROWS_ROOM && kind >= 3 * ROWS_ROOM)
+		return;
+	turn(device);
+	/* A client that reads late has a full socket. */
+	if (kind % 16 != 15)
+		hear(device);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
+{
+	struct fuzz_input input = {bytes, size_bytes};
+	struct device device = {.input = &input, .client = -1, .second = -1};
+
+	fuzz_begin();
+	memset(device.irq_fds, -1, sizeof(device.irq_fds));
+	/* In the directory where the fuzzer was started. */
+	snprintf(device.socket_path, sizeof(device.socket_path), "server-%d.sock", (int)getpid());
+	serve(&device);
+	come(&device);
+	while (input.left_bytes > 0)
+		step(&device);
+	rp_vfu_server_destroy(device.server);
+	fuzz_require(!device.connected, "nobody is left");
+	rp_wire_fd_close(&device.client);
+	rp_wire_fd_close(&device.second);
+	fuzz_end();
+	return 0;
+}

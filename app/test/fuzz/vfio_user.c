@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vfio_user.h"
+
+#define DATA_MAX 256u
+
+uint8_t *
+fuzz_vfu_begin(struct fuzz_vfu_message *message, uint16_t id, uint16_t command, uint32_t flags, uint32_t payload_bytes)
+{
+	const struct rp_vfu_header header = {
+		.id = id,
+		.command = command,
+		.size_bytes = FUZZ_VFU_HEADER_BYTES + payload_bytes,
+		.flags = flags,
+	};
+
+	message->fds_count = 0;
+	message->size_bytes = header.size_bytes;
+	memset(message->bytes, 0, sizeof(message->bytes));
+	memcpy(message->bytes, &header, sizeof(header));
+	return message->bytes + sizeof(header);
+}
+
+static void
+add_fd(struct fuzz_vfu_message *message, enum fuzz_fd kind)
+{
+	message->fds[message->fds_count++] = fuzz_fd(kind);
+}
+
+static void
+set_size(struct fuzz_vfu_message *message, uint32_t size_bytes)
+{
+	message->size_bytes = size_bytes;
+	memcpy(message->bytes + offsetof(struct rp_vfu_header, size_bytes), &size_bytes, sizeof(size_bytes));
+}
+
+/* Put a structure into the payload, and add as much data behind it. */
+static void
+put(struct fuzz_vfu_message *message, const void *fields, size_t fields_bytes, size_t data_bytes)
+{
+	memcpy(message->bytes + FUZZ_VFU_HEADER_BYTES, fields, fields_bytes);
+	set_size(message, (uint32_t)(FUZZ_VFU_HEADER_BYTES + fields_bytes + data_bytes));
+}
+
+static void
+version(struct fuzz_vfu_message *message, struct fuzz_input *input, bool reply)
+{
+	static const char *const texts[] = {
+		"",
+		"{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,\"max_dma_maps\":65535,"
+		"\"pgsizes\":4096,\"migration\":{\"pgsize\":4096,\"max_bitmap_size\":256},\"write_multiple\":true}}",
+		"{\"capabilities\":{\"max_msg_fds\":1,\"max_data_xfer_size\":4096,\"max_dma_maps\":2}}",
+		"{\"capabilities\":{\"max_msg_fds\":16,\"twin_socket\":{\"supported\":true}}}",
+		"{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":65536,\"twin_socket\":{\"supported\":"
+		"true},"
+		"\"migration\":{\"pgsize\":4096,\"max_bitmap_size\":32},\"write_multiple\":true,"
+		"\"ringpass.remap\":true,\"ringpass.serve\":true,\"ringpass.io_fds\":true,"
+		"\"ringpass.window\":{\"size\":65536}}}",
+		"{\"capabilities\":{\"max_msg_fds\":16,\"ringpass.remap\":true,\"ringpass.serve\":true,"
+		"\"ringpass.io_fds\":true,\"ringpass.window\":{\"size\":1048576}}}",
+	};
+	static const char *const replies[] = {
+		[3] = "{\"capabilities\":{\"max_msg_fds\":16,\"twin_socket\":{\"supported\":true,\"fd_index\":0}}}",
+		[4] = "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":65536,"
+		      "\"twin_socket\":{\"supported\":true,\"fd_index\":0},"
+		      "\"migration\":{\"pgsize\":4096,\"max_bitmap_size\":32},\"write_multiple\":true,"
+		      "\"ringpass.remap\":true,\"ringpass.serve\":true,\"ringpass.io_fds\":true,"
+		      "\"ringpass.window\":{\"size\":65536,\"fd_index\":1}}}",
+		[5] = "{\"capabilities\":{\"max_msg_fds\":16,\"ringpass.remap\":true,\"ringpass.serve\":true,"
+		      "\"ringpass.io_fds\":true,\"ringpass.window\":{\"size\":1048576,\"fd_index\":0}}}",
+	};
+	const struct rp_vfu_wire_version numbers = {RP_VFU_VERSION_MAJOR, RP_VFU_VERSION_MINOR};
+	unsigned int choice = fuzz_below(input, sizeof(texts) / sizeof(texts[0]));
+	const char *text = reply && choice >= 3 ? replies[choice] : texts[choice];
+	size_t text_bytes = text[0] == '\0' ? 0 : strlen(text) + 1;
+
+	put(message, &numbers, sizeof(numbers), text_bytes);
+	memcpy(message->bytes + FUZZ_VFU_HEADER_BYTES + sizeof(numbers), text, text_bytes);
+	if (!reply)
+		return;
+	if (choice == 3 || choice == 4)
+		add_fd(message, FUZZ_FD_SOCKET);
+	if (choice >= 4)
+		add_fd(message, FUZZ_FD_SEALED);
+}
+
+/* Mappings side by side in steps of a quarter, or where the input says. */
+struct range {
+	uint64_t iova;
+	uint64_t size_bytes;
+};
+
+static struct range
+range(struct fuzz_input *input)
+{
+	struct range range;
+
+	range.iova = FUZZ_GPA + (uint64_t)fuzz_below(input, 16) * (FUZZ_MEMORY_BYTES / 4);
+	range.size_bytes = (uint64_t)(1 + fuzz_below(input, 6)) * (FUZZ_MEMORY_BYTES / 4);
+	switch (fuzz_below(input, 8)) {
+	case 0:
+		range.iova = fuzz_number(input);
+		break;
+	case 1:
+		range.size_bytes = fuzz_number(input);
+		break;
+	case 2:
+		range.iova += fuzz_u16(input);
+		break;
+	default:
+		break;
+	}
+	return range;
+}
+
+static void
+dma_map(struct fuzz_vfu_message *message, struct fuzz_input *input)
+{
+	static const enum fuzz_fd kinds[] = {FUZZ_FD_SEALED, FUZZ_FD_SEALED_TWIN, FUZZ_FD_SMALL, FUZZ_FD_ZERO};
+	struct rp_vfu_wire_dma_map map = {.argsz = sizeof(map), .flags = 1 + fuzz_below(input, 3)};
+	unsigned int kind = fuzz_below(input, 8);
+	struct range where = range(input);
+
+	map.iova = where.iova;
+	map.size_bytes = where.size_bytes;
+	if (fuzz_u8(input) >= 192)
+		map.offset_bytes = fuzz_number(input);
+	put(message, &map, sizeof(map), 0);
+	if (kind < 4)
+		add_fd(message, kinds[kind]);
+}
+
+static void
+dma_unmap(struct fuzz_vfu_message *message, struct fuzz_input *input)
+{
+	struct rp_vfu_wire_dma_unmap unmap = {.argsz = sizeof(unmap), .flags = fuzz_below(input, 16)};
+	const uint64_t bitmap[2] = {4096, 64};
+	bool dirty = unmap.flags == RP_VFU_DMA_UNMAP_DIRTY_MASK;
+	struct range where = range(input);
+
+	if (unmap.flags > 3)
+		unmap.flags = 0;
+	unmap.iova = where.iova;
+	unmap.size_bytes = where.size_bytes;
+	if (dirty)
+		unmap.argsz += (uint32_t)sizeof(bitmap) + 64;
+	put(message, &unmap, sizeof(unmap), dirty ? sizeof(bitmap) : 0);
+	if (dirty)
+		memcpy(message->bytes + FUZZ_VFU_HEADER_BYTES + sizeof(unmap), bitmap, sizeof(bitmap));
+}
+
+/* What begins with argsz, flags, index and a fourth number. */
+static void
+indexed(struct fuzz_vfu_message *message, struct fuzz_input *input, uint32_t payload_bytes)
+{
+	const uint32_t fields[4] = {fuzz_u16(input), 0, fuzz_below(input, FUZZ_VFU_REGIONS + 1), fuzz_u8(input)};
+
+	put(message, fields, sizeof(fields), payload_bytes - sizeof(fields));
+}
+
+static void
+set_irqs(struct fuzz_vfu_message *message, struct fuzz_input *input)
+{
+	static const uint32_t kinds[] = {RP_VFU_IRQ_DATA_NONE_MASK, RP_VFU_IRQ_DATA_BOOL_MASK,
+					 RP_VFU_IRQ_DATA_EVENTFD_MASK};
+	static const uint32_t actions[] = {RP_VFU_IRQ_ACTION_TRIGGER_MASK, RP_VFU_IRQ_ACTION_MASK_MASK,
+					   RP_VFU_IRQ_ACTION_UNMASK_MASK};
+	unsigned int kind = fuzz_below(input, 3);
+	struct rp_vfu_wire_irq_set set = {
+		.flags = kinds[kind] | actions[fuzz_below(input, 3)],
+		.index = fuzz_below(input, RP_VFU_PCI_IRQS_COUNT + 1),
+		.start = fuzz_below(input, FUZZ_VFU_VECTORS + 1),
+		.count = fuzz_below(input, FUZZ_VFU_VECTORS + 2),
+	};
+	uint32_t data_bytes = kind == 1 ? set.count : 0;
+	unsigned int i;
+
+	if (fuzz_u8(input) >= 224)
+		set.start = (uint32_t)fuzz_number(input);
+	set.argsz = (uint32_t)sizeof(set) + data_bytes;
+	put(message, &set, sizeof(set), data_bytes);
+	for (i = 0; i < data_bytes; i++)
+		message->bytes[FUZZ_VFU_HEADER_BYTES + sizeof(set) + i] = fuzz_u8(input) & 1;
+	for (i = 0; kind == 2 && i < set.count; i++)
+		add_fd(message, FUZZ_FD_EVENT);
+}
+
+static void
+region_access(struct fuzz_vfu_message *message, struct fuzz_input *input, bool data)
+{
+	struct rp_vfu_wire_region_access access = {
+		.offset_bytes = fuzz_u16(input),
+		.region = fuzz_below(input, FUZZ_VFU_REGIONS + 1),
+		.count_bytes = 1 + fuzz_below(input, DATA_MAX),
+	};
+
+	switch (fuzz_below(input, 8)) {
+	case 0:
+		access.offset_bytes = fuzz_number(input);
+		break;
+	case 1:
+		access.count_bytes = (uint32_t)fuzz_number(input);
+		break;
+	default:
+		break;
+	}
+	put(message, &access, sizeof(access), data ? access.count_bytes % (DATA_MAX + 1) : 0);
+}
+
+static void
+dma_access(struct fuzz_vfu_message *message, struct fuzz_input *input, bool data)
+{
+	struct rp_vfu_wire_dma_access access = {
+		.iova = FUZZ_GPA + fuzz_u16(input),
+		.count_bytes = fuzz_below(input, DATA_MAX),
+	};
+
+	if (fuzz_u8(input) >= 224)
+		access.iova = fuzz_number(input);
+	if (fuzz_u8(input) >= 224)
+		access.count_bytes = fuzz_number(input);
+	put(message, &access, sizeof(access), data ? access.count_bytes % (DATA_MAX + 1) : 0);
+}
+
+static void
+write_multi(struct fuzz_vfu_message *message, struct fuzz_input *input)
+{
+	struct {
+		uint64_t count;
+		struct rp_vfu_wire_region_write1 writes[8];
+	} __attribute__((packed)) multi = {.count = 1 + fuzz_below(input, 8)};
+	size_t size_bytes = sizeof(multi.count) + multi.count * sizeof(multi.writes[0]);
+	unsigned int i;
+
+	for (i = 0; i < multi.count; i++) {
+		multi.writes[i].offset_bytes = fuzz_u8(input);
+		multi.writes[i].region = fuzz_below(input, FUZZ_VFU_REGIONS + 1);
+		multi.writes[i].count_bytes = fuzz_below(input, 10);
+	}
+	if (fuzz_u8(input) >= 224)
+		multi.count = fuzz_number(input);
+	put(message, &multi, size_bytes, 0);
+}
+
+static void
+feature(struct fuzz_vfu_message *message, struct fuzz_input *input)
+{
+	struct rp_vfu_wire_feature feature = {.argsz = 64};
+	uint8_t *behind = message->bytes + FUZZ_VFU_HEADER_BYTES + sizeof(feature);
+	uint32_t data_bytes = fuzz_below(input, 64);
+	uint64_t number;
+	unsigned int i;
+
+	feature.flags = fuzz_below(input, 12) | (uint32_t)fuzz_below(input, 8) << 16;
+	if (fuzz_u8(input) >= 224)
+		feature.argsz = (uint32_t)fuzz_number(input);
+	put(message, &feature, sizeof(feature), data_bytes);
+	for (i = 0; i + sizeof(number) <= data_bytes && i < 32; i += sizeof(number)) {
+		number = fuzz_number(input);
+		memcpy(behind + i, &number, sizeof(number));
+	}
+}
+
+static void
+mig_data(struct fuzz_vfu_message *message, struct fuzz_input *input, bool data)
+{
+	struct rp_vfu_wire_mig_data mig = {.argsz = 8 + fuzz_u8(input), .size_bytes = fuzz_below(input, 64)};
+
+	if (fuzz_u8(input) >= 224)
+		mig.size_bytes = (uint32_t)fuzz_number(input);
+	put(message, &mig, sizeof(mig), data ? mig.size_bytes % 64 : 0);
+}
+
+static void
+sensible_command(struct fuzz_vfu_message *message, struct fuzz_input *input, const struct rp_vfu_msg *row)
+{
+	switch (row->command) {
+	case RP_VFU_VERSION:
+		version(message, input, false);
+		break;
+	case RP_VFU_DMA_MAP:
+		dma_map(message, input);
+		break;
+	case RP_VFU_DMA_UNMAP:
+		dma_unmap(message, input);
+		break;
+	case RP_VFU_DEVICE_GET_INFO:
+	case RP_VFU_DEVICE_GET_REGION_INFO:
+	case RP_VFU_DEVICE_GET_REGION_IO_FDS:
+	case RP_VFU_DEVICE_GET_IRQ_INFO:
+		indexed(message, input, row->payload_min_bytes);
+		break;
+	case RP_VFU_DEVICE_SET_IRQS:
+		set_irqs(message, input);
+		break;
+	case RP_VFU_REGION_READ:
+	case RP_VFU_REGION_WRITE:
+		region_access(message, input, row->command == RP_VFU_REGION_WRITE);
+		break;
+	case RP_VFU_DMA_READ:
+	case RP_VFU_DMA_WRITE:
+		dma_access(message, input, row->command == RP_VFU_DMA_WRITE);
+		break;
+	case RP_VFU_REGION_WRITE_MULTI:
+		write_multi(message, input);
+		break;
+	case RP_VFU_DEVICE_FEATURE:
+		feature(message, input);
+		break;
+	case RP_VFU_MIG_DATA_READ:
+	case RP_VFU_MIG_DATA_WRITE:
+		mig_data(message, input, row->command == RP_VFU_MIG_DATA_WRITE);
+		break;
+	default:
+		set_size(message, FUZZ_VFU_HEADER_BYTES + row->payload_min_bytes);
+		fuzz_bytes(input, message->bytes + FUZZ_VFU_HEADER_BYTES, row->payload_min_bytes);
+		break;
+	}
+}
+
+static void
+other_descriptors(struct fuzz_vfu_message *message, struct fuzz_input *input)
+{
+	unsigned int i;
+
+	message->fds_count = fuzz_below(input, FUZZ_VFU_FDS_MAX + 1);
+	for (i = 0; i < message->fds_count; i++)
+		message->fds[i] = fuzz_fd((enum fuzz_fd)fuzz_below(input, FUZZ_FDS_COUNT));
+}
+
+void
+fuzz_vfu_deviate(struct fuzz_vfu_message *message, struct fuzz_input *input)
+{
+	uint32_t number;
+
+	switch (fuzz_below(input, 16)) {
+	case 0:
+		other_descriptors(message, input);
+		break;
+	case 1: /* a payload of another size, and the header says so */
+		set_size(message, FUZZ_VFU_HEADER_BYTES + fuzz_u16(input) % (FUZZ_VFU_PAYLOAD_MAX + 1));
+		break;
+	case 2: /* and the header does not say so */
+		number = message->size_bytes;
+		set_size(message, (uint32_t)fuzz_number(input));
+		message->size_bytes = number;
+		break;
+	case 3:
+		message->bytes[offsetof(struct rp_vfu_header, flags)] = fuzz_u8(input);
+		break;
+	case 4:
+		fuzz_bytes(input, message->bytes + FUZZ_VFU_HEADER_BYTES, message->size_bytes - FUZZ_VFU_HEADER_BYTES);
+		break;
+	case 5:
+		message->bytes[fuzz_below(input, message->size_bytes > 255 ? 255 : message->size_bytes)] ^=
+			fuzz_u8(input);
+		break;
+	case 6: /* the first number of the payload, which is often argsz */
+		number = (uint32_t)fuzz_number(input);
+		memcpy(message->bytes + FUZZ_VFU_HEADER_BYTES, &number, sizeof(number));
+		break;
+	default:
+		break;
+	}
+}
+
+void
+fuzz_vfu_command(struct fuzz_vfu_message *ret_message, struct fuzz_input *input, const struct rp_vfu_msg *row,
+		 uint16_t id)
+{
+	fuzz_vfu_begin(ret_message, id, row->command, fuzz_u8(input) < 224 ? 0 : RP_VFU_FLAG_NO_REPLY, 0);
+	sensible_command(ret_message, input, row);
+	fuzz_vfu_deviate(ret_message, input);
+}
+
+static void
+device_info(struct fuzz_vfu_message *message, struct fuzz_input *input)
+{
+	struct rp_vfu_wire_device_info info = {
+		.argsz = sizeof(info),
+		.flags = RP_VFU_DEVICE_FLAG_PCI_MASK | RP_VFU_DEVICE_FLAG_RESET_MASK,
+		.regions_count = FUZZ_VFU_REGIONS,
+		.irqs_count = RP_VFU_PCI_IRQS_COUNT,
+	};
+
+	if (fuzz_u8(input) >= 240) {
+		info.flags = fuzz_u8(input);
+		info.regions_count = (uint32_t)fuzz_number(input);
+		info.irqs_count = (uint32_t)fuzz_number(input);
+	}
+	put(message, &info, sizeof(info), 0);
+}
+
+/* With a sparse capability of as many areas as the input says. */
+static void
+region_info(struct fuzz_vfu_message *message, struct fuzz_input *input, const struct fuzz_vfu_asked *asked)
+{
+	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct {
+		struct rp_vfu_wire_region_info info;
+		struct rp_vfu_wire_cap cap;
+		struct rp_vfu_wire_sparse sparse;
+		struct rp_vfu_wire_sparse_area areas[4];
+	} __attribute__((packed)) reply = {.info.flags = RP_VFU_REGION_FLAG_READ_MASK | RP_VFU_REGION_FLAG_WRITE_MASK};
+	unsigned int kind = fuzz_below(input, 8), i;
+	size_t size_bytes = sizeof(reply.info);
+
+	memcpy(&reply.info.index, asked->payload + 8, sizeof(reply.info.index));
+	reply.info.size_bytes = FUZZ_VFU_REGION_BYTES;
+	if (kind == 0)
+		reply.info.size_bytes = fuzz_number(input);
+	if (kind == 1)
+		reply.info.offset_bytes = fuzz_number(input);
+	if (kind >= 2) {
+		reply.info.flags |= RP_VFU_REGION_FLAG_MMAP_MASK;
+		add_fd(message, fuzz_u8(input) < 224 ? FUZZ_FD_SEALED : FUZZ_FD_SMALL);
+	}
+	if (kind >= 5) {
+		reply.info.flags |= RP_VFU_REGION_FLAG_CAPS_MASK;
+		reply.info.cap_offset_bytes = sizeof(reply.info);
+		reply.cap.id = RP_VFU_CAP_SPARSE_MMAP;
+		reply.cap.version = 1;
+		reply.sparse.areas_count = fuzz_below(input, 5);
+		size_bytes +=
+			sizeof(reply.cap) + sizeof(reply.sparse) + reply.sparse.areas_count * sizeof(reply.areas[0]);
+		for (i = 0; i < reply.sparse.areas_count; i++) {
+			reply.areas[i].offset_bytes = 2 * i * page_bytes;
+			reply.areas[i].size_bytes = page_bytes;
+			if (fuzz_u8(input) >= 240)
+				reply.areas[i].offset_bytes = fuzz_number(input);
+			if (fuzz_u8(input) >= 240)
+				reply.areas[i].size_bytes = fuzz_number(input);
+		}
+		if (fuzz_u8(input) >= 240)
+			reply.sparse.areas_count = (uint32_t)fuzz_number(input);
+		if (fuzz_u8(input) >= 240)
+			reply.cap.next_bytes = fuzz_u8(input);
+	}
+	reply.info.argsz = (uint32_t)size_bytes;
+	put(message, &reply, size_bytes, 0);
+}
+
+static void
+io_fds(struct fuzz_vfu_message *message, struct fuzz_input *input, const struct fuzz_vfu_asked *asked)
+{
+	struct {
+		struct rp_vfu_wire_io_fds_request head;
+		struct rp_vfu_wire_io_fd entries[4];
+	} __attribute__((packed)) reply = {.head.count = 1 + fuzz_below(input, 4)};
+	size_t size_bytes = sizeof(reply.head) + reply.head.count * sizeof(reply.entries[0]);
+	unsigned int i;
+
+	memcpy(&reply.head.index, asked->payload + 8, sizeof(reply.head.index));
+	reply.head.argsz = (uint32_t)size_bytes;
+	for (i = 0; i < reply.head.count; i++) {
+		reply.entries[i].offset_bytes = 4ull * fuzz_u8(input);
+		reply.entries[i].size_bytes = 4;
+		reply.entries[i].fd_index = fuzz_below(input, 5);
+		reply.entries[i].type = fuzz_u8(input) >= 240;
+		add_fd(message, FUZZ_FD_EVENT);
+	}
+	put(message, &reply, size_bytes, 0);
+}
+
+/* The beginning of the command, with as many bytes of data as it asked for. */
+static void
+echo(struct fuzz_vfu_message *message, const struct fuzz_vfu_asked *asked, const struct rp_vfu_msg *row)
+{
+	uint32_t data_bytes = 0;
+
+	if (row->command == RP_VFU_REGION_READ)
+		memcpy(&data_bytes, asked->payload + 12, sizeof(data_bytes));
+	if (row->command == RP_VFU_DMA_READ)
+		memcpy(&data_bytes, asked->payload + 8, sizeof(data_bytes));
+	if (data_bytes > FUZZ_VFU_PAYLOAD_MAX - sizeof(asked->payload))
+		data_bytes = FUZZ_VFU_PAYLOAD_MAX - sizeof(asked->payload);
+	put(message, asked->payload,
+	    row->reply_min_bytes < sizeof(asked->payload) ? row->reply_min_bytes : sizeof(asked->payload), data_bytes);
+}
+
+void
+fuzz_vfu_reply(struct fuzz_vfu_message *ret_message, struct fuzz_input *input, const struct fuzz_vfu_asked *asked)
+{
+	const struct rp_vfu_msg *row = rp_vfu_msg_find(asked->header.command);
+	const uint32_t error = fuzz_u8(input);
+
+	fuzz_vfu_begin(ret_message, asked->header.id, asked->header.command, RP_VFU_TYPE_REPLY, 0);
+	if (error >= 240) {
+		ret_message->bytes[offsetof(struct rp_vfu_header, flags)] |= RP_VFU_FLAG_ERROR;
+		ret_message->bytes[offsetof(struct rp_vfu_header, error)] = fuzz_u8(input);
+	} else if (row == NULL) {
+		;
+	} else if (row->command == RP_VFU_VERSION) {
+		version(ret_message, input, true);
+	} else if (row->command == RP_VFU_DEVICE_GET_INFO) {
+		device_info(ret_message, input);
+	} else if (row->command == RP_VFU_DEVICE_GET_REGION_INFO) {
+		region_info(ret_message, input, asked);
+	} else if (row->command == RP_VFU_DEVICE_GET_REGION_IO_FDS) {
+		io_fds(ret_message, input, asked);
+	} else {
+		echo(ret_message, asked, row);
+	}
+	fuzz_vfu_deviate(ret_message, input);
+}
+
+void
+fuzz_vfu_raw(struct fuzz_vfu_message *ret_message, struct fuzz_input *input)
+{
+	ret_message->fds_count = 0;
+	ret_message->size_bytes = 1 + fuzz_below(input, 64);
+	fuzz_bytes(input, ret_message->bytes, ret_message->size_bytes);
+	if (fuzz_u8(input) >= 128)
+		other_descriptors(ret_message, input);
+}
+
+void
+fuzz_vfu_send(const struct fuzz_vfu_message *message, struct fuzz_input *input, int peer)
+{
+	unsigned int cut = fuzz_u8(input);
+	size_t size_bytes = message->size_bytes;
+
+	if (cut >= 252)
+		size_bytes = cut % 2 == 0 ? 1 : (size_bytes + 1) / 2;
+	fuzz_send(peer, message->bytes, size_bytes, message->fds, message->fds_count);
+}
+
+bool
+fuzz_vfu_hear(int peer, struct fuzz_vfu_asked *ret_asked)
+{
+	struct rp_vfu_header header;
+	uint8_t rest[4096];
+	size_t left_bytes, got;
+
+	if (fuzz_receive(peer, &header, sizeof(header)) != sizeof(header))
+		return false;
+	memset(ret_asked, 0, sizeof(*ret_asked));
+	ret_asked->header = header;
+	fuzz_require(header.size_bytes >= sizeof(header), "what we send has a size");
+	left_bytes = header.size_bytes - sizeof(header);
+	got = left_bytes < sizeof(ret_asked->payload) ? left_bytes : sizeof(ret_asked->payload);
+	if (got > 0)
+		left_bytes -= fuzz_receive(peer, ret_asked->payload, got);
+	while (left_bytes > 0) {
+		got = fuzz_receive(peer, rest, left_bytes < sizeof(rest) ? left_bytes : sizeof(rest));
+		if (got == 0)
+			return false;
+		left_bytes -= got;
+	}
+	return true;
+}

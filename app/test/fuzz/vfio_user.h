@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FUZZ_VFIO_USER_H
+#define FUZZ_VFIO_USER_H
+
+#include "fuzz.h"
+#include "rp_vfu_msg.h"
+
+/*
+ * The grammar of both vfio-user targets, as that of vhost-user is: a message is a row of
+ * the table with fields that fit those of other messages, and each deviation is asked for
+ * by one byte of the input.
+ */
+
+#define FUZZ_VFU_FDS_MAX 48u /* more than a receiver has room for */
+#define FUZZ_VFU_PAYLOAD_MAX 5000u
+#define FUZZ_VFU_HEADER_BYTES 16u
+#define FUZZ_VFU_REGIONS 9u
+#define FUZZ_VFU_REGION_BYTES 0x10000u /* of the first, which has memory behind it */
+#define FUZZ_VFU_VECTORS 8u
+
+struct fuzz_vfu_message {
+	uint32_t size_bytes; /* header included */
+	unsigned int fds_count;
+	int fds[FUZZ_VFU_FDS_MAX]; /* borrowed */
+	uint8_t bytes[FUZZ_VFU_HEADER_BYTES + FUZZ_VFU_PAYLOAD_MAX];
+};
+
+/* A command as its receiver saw it: what an answer is made from. */
+struct fuzz_vfu_asked {
+	struct rp_vfu_header header;
+	uint8_t payload[64]; /* its beginning */
+};
+
+/* Begin a message; its payload is `payload_bytes` zeros that follow the header. */
+uint8_t *fuzz_vfu_begin(struct fuzz_vfu_message *message, uint16_t id, uint16_t command, uint32_t flags,
+			uint32_t payload_bytes);
+
+/* A command of either direction. */
+void fuzz_vfu_command(struct fuzz_vfu_message *ret_message, struct fuzz_input *input, const struct rp_vfu_msg *row,
+		      uint16_t id);
+
+/* The answer to a command of either direction. */
+void fuzz_vfu_reply(struct fuzz_vfu_message *ret_message, struct fuzz_input *input, const struct fuzz_vfu_asked *asked);
+
+/* Bytes of the input, whatever they are. */
+void fuzz_vfu_raw(struct fuzz_vfu_message *ret_message, struct fuzz_input *input);
+
+/* What is wrong with a message that was right: mostly nothing. */
+void fuzz_vfu_deviate(struct fuzz_vfu_message *message, struct fuzz_input *input);
+
+/* Send it, sometimes its first byte or its first half only. */
+void fuzz_vfu_send(const struct fuzz_vfu_message *message, struct fuzz_input *input, int peer);
+
+/* Read one command or reply of ours. Its descriptors are closed. @return whether there was a whole one. */
+bool fuzz_vfu_hear(int peer, struct fuzz_vfu_asked *ret_asked);
+
+#endif
