@@ -207,6 +207,8 @@ def vfu_client_seeds():
         dma = [*order(0, 0, 0, 16, 0, 0), *order(1, 0, 0, 16, 0, 0)]
         yield f"dma-{terms}", [*hello, *info, MAP, 0, 0, *vfu_answer(), 255, *[LISTEN, *dma[:9], 0] * 2,
                                MAP, 1, 200, *dma, *vfu_answer(), 0, *dma, *vfu_answer()]
+    outside = 128 + 16  # 1 << 16, the end of the region, and well inside the file
+    yield "area-outside", [*vfu_answer(1), *info, LEARN, 1, 0, *vfu_answer(7, 0, 1, 255, outside, 0, 0, 0)]
     yield "refused", [*vfu_answer(1), LEARN, 0, 0, 250, 22, RIGHT, WHOLE, *info]
     yield "stray-reply", [*vfu_answer(1), *info, LISTEN, *vfu_answer(), LEARN, 0]
     yield "hang-up", [*vfu_answer(1), *info, MAP, 0, 0, 254]
