@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "change.h"
 #include "reader.h"
 
 #define YIELDS_BEFORE_SLEEP 64
@@ -47,7 +48,8 @@ rp_dma_reader_online(struct rp_dma_reader *reader)
 void
 rp_dma_reader_offline(struct rp_dma_reader *reader)
 {
-	atomic_store_explicit(&reader->epoch, 0, memory_order_release);
+	atomic_store_explicit(&reader->epoch, 0, memory_order_seq_cst);
+	rp_dma_change_wake(reader->space);
 }
 
 void
@@ -59,7 +61,8 @@ rp_dma_reader_quiescent(struct rp_dma_reader *reader)
 	if (epoch == reader->generation)
 		return;
 	reader->generation = epoch;
-	atomic_store_explicit(&reader->epoch, epoch, memory_order_release);
+	atomic_store_explicit(&reader->epoch, epoch, memory_order_seq_cst);
+	rp_dma_change_wake(reader->space);
 }
 
 uint64_t
@@ -102,20 +105,33 @@ rp_dma_reader_translate(struct rp_dma_reader *reader, uint64_t iova, uint64_t si
 	return entry->hva + (iova - entry->first_iova);
 }
 
-/* The oldest count that an online reader has repeated; the present one when none is online. */
+static uint64_t
+older(uint64_t oldest, const _Atomic uint64_t *place)
+{
+	uint64_t epoch = atomic_load_explicit(place, memory_order_seq_cst);
+
+	return epoch != 0 && epoch < oldest ? epoch : oldest;
+}
+
+/* The oldest count that an online reader has repeated, or a visit began with; the present one when there is none. */
 static uint64_t
 oldest_epoch(const struct rp_dma_space *space)
 {
 	uint64_t oldest = atomic_load_explicit(&space->epoch, memory_order_relaxed);
 	struct rp_dma_reader *reader;
+	uint32_t i;
 
-	LIST_FOREACH (reader, &space->readers, link) {
-		uint64_t epoch = atomic_load_explicit(&reader->epoch, memory_order_seq_cst);
-
-		if (epoch != 0 && epoch < oldest)
-			oldest = epoch;
-	}
+	LIST_FOREACH (reader, &space->readers, link)
+		oldest = older(oldest, &reader->epoch);
+	for (i = 0; i < RP_DMA_VISITS_COUNT; i++)
+		oldest = older(oldest, &space->visits[i].epoch);
 	return oldest;
+}
+
+bool
+rp_dma_space_passed(const struct rp_dma_space *space, uint64_t epoch)
+{
+	return oldest_epoch(space) >= epoch;
 }
 
 static void

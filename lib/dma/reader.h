@@ -6,12 +6,11 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "backing.h"
-#include "table.h"
+#include "space.h"
 
 /**
  * @file
- * Inside a space, and how a table may be freed while others read.
+ * How a table may be freed while others read.
  *
  * The algorithm (quiescent states, as DPDK's lib/rcu describes them): the space
  * counts its changes in `epoch`. An online reader repeats in `reader.epoch` the
@@ -24,10 +23,12 @@
  * Going online is a store (of the epoch) followed by a load (of the table),
  * against the writer's store of the table followed by a load of the reader's
  * epoch: one of the two must see the other. That needs sequential consistency
- * on these four accesses; a release and an acquire are not enough.
+ * on these four accesses; a release and an acquire are not enough. Repeating or
+ * leaving is a store followed by a load of `pending_count` for the same reason:
+ * who waits without blocking is woken by it.
+ *
+ * A visit (visit.h) is such an epoch for the time of one lookup and copy.
  */
-
-#define RP_DMA_RETIRED_MAX 16
 
 /** Written by its reader, read by the writer: a line of its own. */
 struct rp_dma_reader {
@@ -38,25 +39,7 @@ struct rp_dma_reader {
 	LIST_ENTRY(rp_dma_reader) link; /* the writer's */
 };
 
-/** A table that readers may still see, and the count after which none does. */
-struct rp_dma_retired {
-	const struct rp_dma_table *table;
-	uint64_t epoch;
-};
-
-struct rp_dma_space {
-	_Atomic(const struct rp_dma_table *) table;
-	_Atomic uint64_t epoch; /* starts at 1 */
-
-	/* The writer's from here. */
-	uint32_t mappings_max;
-	uint32_t retired_count;
-	struct rp_dma_retired retired[RP_DMA_RETIRED_MAX];
-	struct rp_dma_files files;
-	LIST_HEAD(rp_dma_readers, rp_dma_reader) readers;
-};
-
-/** Publish a table. @return the one before it, which readers may still see. */
+/** Publish a table, with the lock held. @return the one before it, which readers may still see. */
 const struct rp_dma_table *rp_dma_space_publish(struct rp_dma_space *space, const struct rp_dma_table *table);
 
 /** Free the table just replaced when nobody can see it any more. Waits only when too many such are kept. */
@@ -64,5 +47,8 @@ void rp_dma_space_retire(struct rp_dma_space *space, const struct rp_dma_table *
 
 /** Wait until no reader can see anything but the published table; free the retired ones. */
 void rp_dma_space_synchronize(struct rp_dma_space *space);
+
+/** Whether nobody can see what went before that count, without waiting. */
+bool rp_dma_space_passed(const struct rp_dma_space *space, uint64_t epoch);
 
 #endif

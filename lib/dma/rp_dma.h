@@ -2,8 +2,10 @@
 #ifndef RP_DMA_H
 #define RP_DMA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "rp_wire_why.h"
 
@@ -19,6 +21,12 @@
  * reader has passed a quiescent point. Only then is memory unmapped and does
  * the call return: a peer that gets the answer to an unmap knows that nothing
  * of ours touches those bytes any more. A call that only adds does not wait.
+ *
+ * What a reader has, it lets go of at its next quiescent point. A pointer that
+ * rp_dma_map() gave out and an access under way (rp_dma_io.h) last longer, and may
+ * need the writer's own thread to end. So there are two forms: the plain one waits
+ * for all of it, the one with _start takes the range away and returns a ticket;
+ * rp_dma_space_settled() says when nobody has the old bytes any more.
  *
  * Source: vfio-user (VFIO_USER_DMA_MAP, VFIO_USER_DMA_UNMAP) and vhost-user
  * (SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG) both describe memory in these terms.
@@ -57,6 +65,23 @@ struct rp_dma_mapping {
 /** Limits of one space. Zero means the default. */
 struct rp_dma_limits {
 	uint32_t mappings_max; /**< default 65536; beyond: -ENOSPC */
+	uint64_t bounce_bytes_max; /**< out at one moment (rp_dma_bounce.h); default 16 MiB */
+};
+
+/** The ticket of a change that nobody holds up. */
+#define RP_DMA_SETTLED 0u
+
+/** Who wants to know that a range goes of which a pointer was given out. Caller-owned. */
+struct rp_dma_listener {
+	/**
+	 * In the writer's thread, from inside the call that takes or replaces the range,
+	 * which is out of reach already. May let go of its pointers (rp_dma_unmap_start(), or
+	 * rp_dma_unmap() where that may be called), may take itself (only) off the list,
+	 * must not change the space. last_iova is inclusive.
+	 */
+	void (*going)(struct rp_dma_listener *listener, uint64_t first_iova, uint64_t last_iova);
+	void *ctx; /**< the caller's */
+	LIST_ENTRY(rp_dma_listener) link; /**< private */
 };
 
 /**
@@ -67,7 +92,13 @@ struct rp_dma_limits {
  */
 int rp_dma_space_create(const struct rp_dma_limits *limits, struct rp_dma_space **ret_space);
 
-/** Unmap everything; its readers must be gone. NULL is allowed. @return NULL. */
+/**
+ * End a space. Its readers must be gone, and no thread may be inside a call on it
+ * but in rp_dma_io_wait(). Accesses under way end with -ECANCELED, bounce buffers and
+ * waiters end (rp_dma_bounce.h), direct pointers become void. NULL is allowed.
+ *
+ * @return NULL.
+ */
 struct rp_dma_space *rp_dma_space_destroy(struct rp_dma_space *space);
 
 /**
@@ -84,16 +115,79 @@ int rp_dma_space_map(struct rp_dma_space *space, const struct rp_dma_mapping *ma
 
 /**
  * Remove whatever lies in a range: mappings inside it go, mappings that straddle
- * an end are split. Waits for readers. Removing what was never mapped succeeds,
- * as with VFIO type1 v2.
+ * an end are split. Waits for readers, for pointers given out and for accesses
+ * under way. Removing what was never mapped succeeds, as with VFIO type1 v2.
  *
  * @return 0, -EBADMSG (empty or wraps), -ENOSPC (no memory, or a split would
  *         exceed the limit of mappings; nothing changed).
  */
 int rp_dma_space_unmap(struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
 
-/** Remove everything (a peer left). Waits for readers. */
+/**
+ * The same without waiting: when it returns no new translation, access or map
+ * finds the range, and listeners were told.
+ *
+ * @param ret_ticket for rp_dma_space_settled(); RP_DMA_SETTLED when nobody holds it up.
+ * @return as rp_dma_space_unmap().
+ */
+int rp_dma_space_unmap_start(struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes, uint64_t *ret_ticket,
+			     struct rp_wire_why *why);
+
+/**
+ * Put a mapping in the place of whatever lies in its range, in one step: a reader
+ * finds the old or the new bytes, never nothing. What straddles an end is split.
+ * Waits until the old ones have drained, as rp_dma_space_unmap() does.
+ *
+ * @return 0, -EBADMSG, -ENOSPC as rp_dma_space_map(). On failure nothing changed.
+ */
+int rp_dma_space_remap(struct rp_dma_space *space, const struct rp_dma_mapping *mapping, struct rp_wire_why *why);
+
+/**
+ * The same without waiting.
+ *
+ * @param ret_ticket for rp_dma_space_settled(); RP_DMA_SETTLED when nobody holds it up.
+ * @return as rp_dma_space_remap().
+ */
+int rp_dma_space_remap_start(struct rp_dma_space *space, const struct rp_dma_mapping *mapping, uint64_t *ret_ticket,
+			     struct rp_wire_why *why);
+
+/** Remove everything (a peer left). Waits as rp_dma_space_unmap() does. */
 void rp_dma_space_clear(struct rp_dma_space *space);
+
+/**
+ * The same without waiting.
+ *
+ * @param ret_ticket for rp_dma_space_settled(); RP_DMA_SETTLED when nobody holds it up.
+ * @return 0, or -ENOSPC (no memory; nothing changed).
+ */
+int rp_dma_space_clear_start(struct rp_dma_space *space, uint64_t *ret_ticket);
+
+/**
+ * Whether what a change took away is gone: readers have passed a quiescent point,
+ * direct pointers given out before were unmapped, accesses under way have finished.
+ * Lets go of the pages and files of every change that has settled, whichever is
+ * asked for, so ask as long as one is open. Bounce buffers of the range have ended
+ * (rp_dma_bounce.h) and are not waited for.
+ *
+ * @param ticket of a _start call.
+ * @return true once it has settled, and ever after; RP_DMA_SETTLED always has.
+ */
+bool rp_dma_space_settled(struct rp_dma_space *space, uint64_t ticket);
+
+/**
+ * Be told when rp_dma_space_settled() may have another answer. Writer's thread,
+ * before readers, accesses and maps.
+ *
+ * @param wake runs in any thread, with no lock held, also for nothing; it makes the
+ *        writer's thread look (writes its eventfd). NULL: none.
+ */
+void rp_dma_space_set_wake(struct rp_dma_space *space, void (*wake)(void *ctx), void *ctx);
+
+/** Put a listener on the list. Writer's thread. */
+void rp_dma_space_listen(struct rp_dma_space *space, struct rp_dma_listener *listener);
+
+/** Take it off. Writer's thread. */
+void rp_dma_space_unlisten(struct rp_dma_space *space, struct rp_dma_listener *listener);
 
 /** How many mappings there are. */
 uint32_t rp_dma_space_count(const struct rp_dma_space *space);

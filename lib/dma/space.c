@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "change.h"
+#include "io.h"
 #include "reader.h"
 
 #define MAPPINGS_MAX_DEFAULT 65536u
@@ -11,10 +14,13 @@
 int
 rp_dma_space_create(const struct rp_dma_limits *limits, struct rp_dma_space **ret_space)
 {
-	struct rp_dma_space *space = calloc(1, sizeof(*space));
+	struct rp_dma_space *space = aligned_alloc(_Alignof(struct rp_dma_space), sizeof(*space));
 
 	if (space == NULL)
 		return -ENOMEM;
+	memset(space, 0, sizeof(*space));
+	pthread_mutex_init(&space->lock, NULL);
+	pthread_cond_init(&space->changed, NULL);
 	atomic_init(&space->table, &rp_dma_table_empty);
 	atomic_init(&space->epoch, 1);
 	space->mappings_max = MAPPINGS_MAX_DEFAULT;
@@ -22,6 +28,10 @@ rp_dma_space_create(const struct rp_dma_limits *limits, struct rp_dma_space **re
 		space->mappings_max = limits->mappings_max;
 	LIST_INIT(&space->files);
 	LIST_INIT(&space->readers);
+	LIST_INIT(&space->holds);
+	LIST_INIT(&space->completions);
+	LIST_INIT(&space->listeners);
+	TAILQ_INIT(&space->changes);
 	*ret_space = space;
 	return 0;
 }
@@ -32,7 +42,11 @@ rp_dma_space_destroy(struct rp_dma_space *space)
 	if (space == NULL)
 		return NULL;
 	assert(LIST_EMPTY(&space->readers));
+	rp_dma_io_end_all(space);
+	rp_dma_change_end_all(space);
 	rp_dma_space_clear(space);
+	pthread_cond_destroy(&space->changed);
+	pthread_mutex_destroy(&space->lock);
 	free(space);
 	return NULL;
 }
@@ -57,12 +71,9 @@ range_check(const char *verb, uint64_t iova, uint64_t size_bytes, uint64_t *ret_
 }
 
 static int
-mapping_check(const struct rp_dma_space *space, const struct rp_dma_mapping *mapping, uint64_t *ret_last_iova,
-	      struct rp_wire_why *why)
+mapping_check(const struct rp_dma_mapping *mapping, uint64_t *ret_last_iova, struct rp_wire_why *why)
 {
-	const struct rp_dma_table *table = current(space);
 	const uint32_t known_mask = RP_DMA_READ | RP_DMA_WRITE;
-	uint32_t above;
 	int rc;
 
 	rc = range_check("map", mapping->iova, mapping->size_bytes, ret_last_iova, why);
@@ -73,81 +84,111 @@ mapping_check(const struct rp_dma_space *space, const struct rp_dma_mapping *map
 				       mapping->access_mask);
 	if (mapping->fd < -1)
 		return rp_wire_why_set(why, -EBADMSG, "map: file: is descriptor %d", mapping->fd);
-	above = rp_dma_table_lower(table, mapping->iova);
-	if (above < table->count && table->entries[above].first_iova <= *ret_last_iova)
-		return rp_wire_why_set(why, -EEXIST,
-				       "map: 0x%" PRIx64 " to 0x%" PRIx64 " overlaps 0x%" PRIx64 " to 0x%" PRIx64,
-				       mapping->iova, *ret_last_iova, table->entries[above].first_iova,
-				       table->entries[above].last_iova);
-	if (table->count >= space->mappings_max)
-		return rp_wire_why_set(why, -ENOSPC, "map: there are %" PRIu32 " mappings already, the most allowed",
-				       table->count);
 	return 0;
+}
+
+static int
+overlap_check(const struct rp_dma_table *table, uint64_t first_iova, uint64_t last_iova, struct rp_wire_why *why)
+{
+	uint32_t above = rp_dma_table_lower(table, first_iova);
+
+	if (above == table->count || table->entries[above].first_iova > last_iova)
+		return 0;
+	return rp_wire_why_set(why, -EEXIST, "map: 0x%" PRIx64 " to 0x%" PRIx64 " overlaps 0x%" PRIx64 " to 0x%" PRIx64,
+			       first_iova, last_iova, table->entries[above].first_iova,
+			       table->entries[above].last_iova);
+}
+
+static int
+entry_create(struct rp_dma_space *space, const struct rp_dma_mapping *mapping, struct rp_dma_entry *entry,
+	     struct rp_wire_why *why)
+{
+	entry->first_iova = mapping->iova;
+	entry->access_mask = mapping->access_mask;
+	if (mapping->fd < 0)
+		return 0;
+	entry->offset_bytes = mapping->offset_bytes;
+	return rp_dma_backing_create(&space->files, mapping, &entry->backing, &entry->hva, why);
 }
 
 int
 rp_dma_space_map(struct rp_dma_space *space, const struct rp_dma_mapping *mapping, struct rp_wire_why *why)
 {
-	struct rp_dma_entry entry = {
-		.first_iova = mapping->iova,
-		.access_mask = mapping->access_mask,
-	};
+	const struct rp_dma_table *table = current(space);
+	struct rp_dma_entry entry = {0};
 	struct rp_dma_table *next;
 	int rc;
 
-	rc = mapping_check(space, mapping, &entry.last_iova, why);
+	rc = mapping_check(mapping, &entry.last_iova, why);
+	if (rc == 0)
+		rc = overlap_check(table, mapping->iova, entry.last_iova, why);
 	if (rc < 0)
 		return rc;
-	if (mapping->fd >= 0) {
-		entry.offset_bytes = mapping->offset_bytes;
-		rc = rp_dma_backing_create(&space->files, mapping, &entry.backing, &entry.hva, why);
-		if (rc < 0)
-			return rc;
-	}
-	next = rp_dma_table_with(current(space), &entry);
+	if (table->count >= space->mappings_max)
+		return rp_wire_why_set(why, -ENOSPC, "map: there are %" PRIu32 " mappings already, the most allowed",
+				       table->count);
+	rc = entry_create(space, mapping, &entry, why);
+	if (rc < 0)
+		return rc;
+	next = rp_dma_table_with(table, &entry);
 	if (next == NULL) {
 		rp_dma_backing_unref(entry.backing);
 		return rp_wire_why_set(why, -ENOSPC, "map: no memory");
 	}
-	rp_dma_space_retire(space, rp_dma_space_publish(space, next));
+	pthread_mutex_lock(&space->lock);
+	rp_dma_space_publish(space, next);
+	pthread_mutex_unlock(&space->lock);
+	rp_dma_space_retire(space, table);
 	return 0;
 }
 
-/* Every entry holds one reference in the space's name; an entry that is cut goes on as one or two. */
-static void
-ref_rests(const struct rp_dma_table *table, uint64_t first_iova, uint64_t last_iova)
+/* Put one mapping in the place of a range. @return 0 when `change` has begun, or a negative errno. */
+static int
+remap(struct rp_dma_space *space, struct rp_dma_change *change, const struct rp_dma_mapping *mapping,
+      struct rp_wire_why *why)
 {
-	const struct rp_dma_entry *left = rp_dma_table_find(table, first_iova);
-	const struct rp_dma_entry *right = rp_dma_table_find(table, last_iova);
+	struct rp_dma_entry entry = {0};
+	struct rp_dma_table *next;
+	int rc;
 
-	if (left != NULL && left->first_iova < first_iova)
-		rp_dma_backing_ref(left->backing);
-	if (right != NULL && right->last_iova > last_iova)
-		rp_dma_backing_ref(right->backing);
-}
-
-/* Publish what is left, and when nobody can reach the range any more, let go of what was there. */
-static void
-replace_range(struct rp_dma_space *space, const struct rp_dma_table *next, uint64_t first_iova, uint64_t last_iova)
-{
-	const struct rp_dma_table *old = current(space);
-	uint32_t i;
-
-	ref_rests(old, first_iova, last_iova);
-	rp_dma_space_publish(space, next);
-	rp_dma_space_synchronize(space);
-	for (i = rp_dma_table_lower(old, first_iova); i < old->count && old->entries[i].first_iova <= last_iova; i++)
-		rp_dma_backing_unref(old->entries[i].backing);
-	rp_dma_table_free(old);
+	rc = mapping_check(mapping, &entry.last_iova, why);
+	if (rc < 0)
+		return rc;
+	if (rp_dma_table_count_without(current(space), mapping->iova, entry.last_iova) >= space->mappings_max)
+		return rp_wire_why_set(why, -ENOSPC, "map: there are %" PRIu32 " mappings already, the most allowed",
+				       current(space)->count);
+	rc = entry_create(space, mapping, &entry, why);
+	if (rc < 0)
+		return rc;
+	next = rp_dma_table_replaced(current(space), &entry);
+	if (next == NULL) {
+		rp_dma_backing_unref(entry.backing);
+		return rp_wire_why_set(why, -ENOSPC, "map: no memory");
+	}
+	rp_dma_change_begin(space, change, next, entry.first_iova, entry.last_iova);
+	return 0;
 }
 
 int
-rp_dma_space_unmap(struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
+rp_dma_space_remap(struct rp_dma_space *space, const struct rp_dma_mapping *mapping, struct rp_wire_why *why)
+{
+	struct rp_dma_change change = {0};
+	int rc = remap(space, &change, mapping, why);
+
+	if (rc == 0)
+		rp_dma_change_wait(space, &change);
+	return rc;
+}
+
+/* Take what lies in a range. @return 1 when `change` has begun, 0 when nothing was there, or a negative errno. */
+static int
+unmap(struct rp_dma_space *space, struct rp_dma_change *change, uint64_t iova, uint64_t size_bytes,
+      struct rp_wire_why *why)
 {
 	const struct rp_dma_table *table = current(space);
 	struct rp_dma_table *next;
 	uint64_t last_iova = 0;
-	uint32_t first_index, left_count;
+	uint32_t first_index;
 	int rc;
 
 	rc = range_check("unmap", iova, size_bytes, &last_iova, why);
@@ -156,25 +197,113 @@ rp_dma_space_unmap(struct rp_dma_space *space, uint64_t iova, uint64_t size_byte
 	first_index = rp_dma_table_lower(table, iova);
 	if (first_index == table->count || table->entries[first_index].first_iova > last_iova)
 		return 0;
-	left_count = rp_dma_table_count_without(table, iova, last_iova);
-	if (left_count > space->mappings_max)
+	if (rp_dma_table_count_without(table, iova, last_iova) > space->mappings_max)
 		return rp_wire_why_set(why, -ENOSPC,
 				       "unmap: would split a mapping; there are %" PRIu32 ", the most allowed",
 				       table->count);
 	next = rp_dma_table_without(table, iova, last_iova);
 	if (next == NULL)
 		return rp_wire_why_set(why, -ENOSPC, "unmap: no memory");
-	replace_range(space, next, iova, last_iova);
-	return 0;
+	rp_dma_change_begin(space, change, next, iova, last_iova);
+	return 1;
+}
+
+int
+rp_dma_space_unmap(struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
+{
+	struct rp_dma_change change = {0};
+	int rc = unmap(space, &change, iova, size_bytes, why);
+
+	if (rc == 1)
+		rp_dma_change_wait(space, &change);
+	return rc < 0 ? rc : 0;
 }
 
 void
 rp_dma_space_clear(struct rp_dma_space *space)
 {
-	if (current(space) != &rp_dma_table_empty)
-		replace_range(space, &rp_dma_table_empty, 0, UINT64_MAX);
-	else
+	struct rp_dma_change change = {0};
+
+	if (current(space) == &rp_dma_table_empty) {
 		rp_dma_space_synchronize(space);
+		return;
+	}
+	rp_dma_change_begin(space, &change, &rp_dma_table_empty, 0, UINT64_MAX);
+	rp_dma_change_wait(space, &change);
+}
+
+static struct rp_dma_change *
+change_alloc(struct rp_wire_why *why)
+{
+	struct rp_dma_change *change = calloc(1, sizeof(*change));
+
+	if (change == NULL)
+		rp_wire_why_set(why, -ENOSPC, "no memory for the change");
+	else
+		change->allocated = true;
+	return change;
+}
+
+/* Take stock at once: most changes have nobody to wait for. */
+static uint64_t
+ticket_of(struct rp_dma_space *space, const struct rp_dma_change *change)
+{
+	uint64_t ticket = change->ticket;
+
+	return rp_dma_space_settled(space, ticket) ? RP_DMA_SETTLED : ticket;
+}
+
+int
+rp_dma_space_remap_start(struct rp_dma_space *space, const struct rp_dma_mapping *mapping, uint64_t *ret_ticket,
+			 struct rp_wire_why *why)
+{
+	struct rp_dma_change *change = change_alloc(why);
+	int rc;
+
+	if (change == NULL)
+		return -ENOSPC;
+	rc = remap(space, change, mapping, why);
+	if (rc < 0)
+		free(change);
+	else
+		*ret_ticket = ticket_of(space, change);
+	return rc;
+}
+
+int
+rp_dma_space_unmap_start(struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes, uint64_t *ret_ticket,
+			 struct rp_wire_why *why)
+{
+	struct rp_dma_change *change = change_alloc(why);
+	int rc;
+
+	if (change == NULL)
+		return -ENOSPC;
+	rc = unmap(space, change, iova, size_bytes, why);
+	if (rc == 1) {
+		*ret_ticket = ticket_of(space, change);
+		return 0;
+	}
+	free(change);
+	if (rc == 0)
+		*ret_ticket = RP_DMA_SETTLED;
+	return rc;
+}
+
+int
+rp_dma_space_clear_start(struct rp_dma_space *space, uint64_t *ret_ticket)
+{
+	struct rp_dma_change *change;
+
+	*ret_ticket = RP_DMA_SETTLED;
+	if (current(space) == &rp_dma_table_empty)
+		return 0;
+	change = change_alloc(NULL);
+	if (change == NULL)
+		return -ENOSPC;
+	rp_dma_change_begin(space, change, &rp_dma_table_empty, 0, UINT64_MAX);
+	*ret_ticket = ticket_of(space, change);
+	return 0;
 }
 
 uint32_t

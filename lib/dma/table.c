@@ -130,3 +130,15 @@ rp_dma_table_without(const struct rp_dma_table *table, uint64_t first_iova, uint
 	copy_entries(&next->entries[at], &table->entries[cut.end], table->count - cut.end);
 	return next;
 }
+
+struct rp_dma_table *
+rp_dma_table_replaced(const struct rp_dma_table *table, const struct rp_dma_entry *entry)
+{
+	struct rp_dma_table *rest = rp_dma_table_without(table, entry->first_iova, entry->last_iova), *next;
+
+	if (rest == NULL)
+		return NULL;
+	next = rp_dma_table_with(rest, entry);
+	free(rest);
+	return next;
+}

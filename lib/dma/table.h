@@ -48,6 +48,9 @@ uint32_t rp_dma_table_count_without(const struct rp_dma_table *table, uint64_t f
 /** A copy without the range; what straddles an end is cut. @return NULL: no memory. */
 struct rp_dma_table *rp_dma_table_without(const struct rp_dma_table *table, uint64_t first_iova, uint64_t last_iova);
 
+/** A copy with the entry in the place of whatever lay in its range. @return NULL: no memory. */
+struct rp_dma_table *rp_dma_table_replaced(const struct rp_dma_table *table, const struct rp_dma_entry *entry);
+
 /** Free a table that nobody reads. */
 void rp_dma_table_free(const struct rp_dma_table *table);
 
