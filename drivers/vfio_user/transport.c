@@ -140,11 +140,17 @@ static int
 transport_dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
 		  struct rp_wire_why *why)
 {
+	const struct rp_vfu_client_memory memory = {
+		.iova = iova,
+		.size_bytes = size_bytes,
+		.fd = fd,
+		.offset_bytes = offset_bytes,
+		.hva = hva,
+		.access_mask = RP_VFU_DMA_MAP_READ_MASK | RP_VFU_DMA_MAP_WRITE_MASK,
+	};
 	struct transport *transport = priv;
 
-	(void)hva;
-	return rp_vfu_client_dma_map(transport->client, iova, size_bytes, fd, offset_bytes,
-				     RP_VFU_DMA_MAP_READ_MASK | RP_VFU_DMA_MAP_WRITE_MASK, why);
+	return rp_vfu_client_dma_map_memory(transport->client, &memory, why);
 }
 
 static int
@@ -262,14 +268,13 @@ watch(struct transport *transport, int fd, struct rp_wire_why *why)
 static int
 watch_peer(struct transport *transport, struct rp_wire_why *why)
 {
-	int socket_fd = rp_vfu_client_fd(transport->client);
 	int rc;
 
 	transport->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (transport->epoll_fd < 0)
 		return rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno));
-	transport->pidfd = vfio_user_peer_open(socket_fd, &transport->peer_pid);
-	rc = watch(transport, socket_fd, why);
+	transport->pidfd = vfio_user_peer_open(rp_vfu_client_socket_fd(transport->client), &transport->peer_pid);
+	rc = watch(transport, rp_vfu_client_fd(transport->client), why);
 	return rc < 0 ? rc : watch(transport, transport->pidfd, why);
 }
 

@@ -109,8 +109,17 @@ rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct rp_
 	if (ops != NULL)
 		client->ops = *ops;
 	client->ctx = ctx;
+	client->epoll_fd = -1;
+	client->timer_fd = -1;
+	TAILQ_INIT(&client->under_way);
+	TAILQ_INIT(&client->leaving);
 	client->timeout_ms = config->timeout_ms == 0 ? DEFAULT_TIMEOUT_MS : config->timeout_ms;
 	rc = connect_to(client, config->socket_path, why);
+	if (rc == 0) {
+		rc = rp_vfu_client_poll_init(client);
+		if (rc < 0)
+			rp_wire_why_set(why, rc, "what is polled: %s", strerror(-rc));
+	}
 	if (rc == 0)
 		rc = negotiate(client, why);
 	if (rc < 0) {
@@ -125,16 +134,22 @@ rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct rp_
 struct rp_vfu_client *
 rp_vfu_client_destroy(struct rp_vfu_client *client)
 {
+	struct rp_wire_why reason;
 	uint32_t i;
 
 	if (client == NULL)
 		return NULL;
-	rp_wire_conn_destroy(client->conn);
+	client->conn = rp_wire_conn_destroy(client->conn);
+	rp_wire_why_set(&reason, -ECANCELED, "the client is being destroyed");
+	rp_vfu_client_finish_all(client, -ECANCELED, &reason);
+	rp_vfu_client_poll_close(client);
 	for (i = 0; client->regions != NULL && i < client->device.regions_count; i++) {
 		rp_wire_fd_close(&client->regions[i].fd);
 		free(client->regions[i].areas);
 	}
+	rp_vfu_memory_clear(&client->memory);
 	free(client->regions);
+	free(client->scratch);
 	free(client);
 	return NULL;
 }
@@ -142,23 +157,27 @@ rp_vfu_client_destroy(struct rp_vfu_client *client)
 int
 rp_vfu_client_leave(struct rp_vfu_client *client, int error, const struct rp_wire_why *why)
 {
+	/* A copy: a callback may end what the reason lies in. */
+	const struct rp_wire_why reason = *why;
+
 	client->conn = rp_wire_conn_destroy(client->conn);
 	client->peer_pid = 0;
+	rp_vfu_client_finish_all(client, error, &reason);
 	if (client->announced && client->ops.disconnected != NULL)
-		client->ops.disconnected(client->ctx, why);
+		client->ops.disconnected(client->ctx, &reason);
 	return error;
 }
 
 int
 rp_vfu_client_fd(const struct rp_vfu_client *client)
 {
-	return client->conn == NULL ? -1 : rp_wire_conn_fd(client->conn);
+	return client->conn == NULL ? -1 : client->epoll_fd;
 }
 
 int
-rp_vfu_client_process(struct rp_vfu_client *client)
+rp_vfu_client_socket_fd(const struct rp_vfu_client *client)
 {
-	return rp_vfu_client_serve(client, NULL);
+	return client->conn == NULL ? -1 : rp_wire_conn_fd(client->conn);
 }
 
 bool

@@ -223,3 +223,11 @@ rp_vfu_client_irq_info(struct rp_vfu_client *client, uint32_t irq_index, uint32_
 	*ret_flags = info.flags;
 	return 0;
 }
+
+int
+rp_vfu_client_reset(struct rp_vfu_client *client, struct rp_wire_why *why)
+{
+	struct rp_vfu_call call = {.command = RP_VFU_DEVICE_RESET};
+
+	return rp_vfu_client_call(client, &call, why);
+}

@@ -13,18 +13,27 @@
  * The client's end of vfio-user: what a VMM or a driver uses to reach a device
  * in another process.
  *
- * Theory of operation: each call sends one command and serves the connection
- * until its reply is there or the time limit passes; a passed limit ends the
- * connection, because the server's state is unknown from then on. Replies are
- * matched by their id; one that belongs to no command ends the connection too.
- * Commands that the server sends meanwhile are refused with -ENOTSUP, never left
- * waiting. Whatever the server says is judged before a caller sees it.
+ * Theory of operation: a call sends one command and serves the connection until
+ * its reply is there or the time limit passes; a passed limit ends the connection,
+ * because the server's state is unknown from then on. What ends in _start() sends
+ * and returns: up to 256 commands are under way at once, and a function hears of
+ * each reply. Replies are matched by their id; one that belongs to no command ends
+ * the connection. Whatever the server says is judged before a caller sees it.
  *
- * Threads: one thread. disconnected() runs from inside the call that noticed,
- * and must not destroy the client.
+ * The server reads and writes memory by messages too: such commands are carried out
+ * whenever they come, while a call waits and from rp_vfu_client_process(). They
+ * reach what was mapped and no more, with the rights that it was mapped with: memory
+ * of this process directly, the rest through dma_read() and dma_write(). Several that
+ * the server has sent ahead may be carried out in another order where they overlap.
+ *
+ * Threads: one thread.
+ *
+ * Callbacks run from inside calls and _process(). They must not destroy the client;
+ * they may start commands, but not wait: such calls return -EBUSY.
  *
  * Ownership: descriptors of regions belong to the client until it is destroyed,
- * also after the server left. Descriptors given to it are borrowed.
+ * also after the server left. Descriptors given to it are borrowed. Memory given to
+ * it by pointer stays until it is unmapped or the client gone.
  *
  * Specification: QEMU docs/interop/vfio-user.rst.
  */
@@ -40,6 +49,36 @@ struct rp_vfu_client_config {
 struct rp_vfu_client_ops {
 	/** Once: the server left, or framing was lost; every later call returns -ENOTCONN. */
 	void (*disconnected)(void *ctx, const struct rp_wire_why *why);
+	/**
+	 * The server reads memory that was mapped but is not in this process; the range
+	 * lies in one mapping that it may read.
+	 * @return 0, or the negative of the errno that the server gets.
+	 */
+	int (*dma_read)(void *ctx, uint64_t iova, uint64_t size_bytes, void *ret_bytes);
+	/** Likewise; it may write it. What it wrote before an error stays. */
+	int (*dma_write)(void *ctx, uint64_t iova, uint64_t size_bytes, const void *bytes);
+};
+
+/** What hears of the end of a command. Copied. */
+struct rp_vfu_client_done {
+	/** Once for each command that was started. error: as of the call that waits. NULL: nobody listens. */
+	void (*done)(void *ctx, int error, const struct rp_wire_why *why);
+	void *ctx;
+};
+
+/** Memory for the server. */
+struct rp_vfu_client_memory {
+	uint64_t iova;
+	uint64_t size_bytes;
+	int fd; /**< borrowed, for the server to map; -1: it uses messages */
+	uint64_t offset_bytes; /**< in the descriptor's file */
+	/**
+	 * Where it is in this process, for messages. NULL: the client maps the descriptor
+	 * itself when it is a file that is long enough (seal it: whoever cuts it off later
+	 * ends this process); without one, dma_read() and dma_write() are asked.
+	 */
+	void *hva;
+	uint32_t access_mask; /**< RP_VFU_DMA_MAP_* */
 };
 
 /** A region as the server describes it. */
@@ -73,13 +112,20 @@ struct rp_vfu_client_device {
 int rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct rp_vfu_client_ops *ops, void *ctx,
 			 struct rp_vfu_client **ret_client, struct rp_wire_why *why);
 
-/** Disconnect; no callback runs. NULL is allowed. @return NULL. */
+/** Disconnect; what is under way ends with -ECANCELED, disconnected() does not run. NULL is allowed. @return NULL. */
 struct rp_vfu_client *rp_vfu_client_destroy(struct rp_vfu_client *client);
 
-/** @return the socket, borrowed; poll for POLLIN to see the server leave. -1: it left. */
+/**
+ * What to poll for POLLIN between calls: the server left, wants something, reads
+ * again, or a command's time is over; then rp_vfu_client_process().
+ * @return borrowed; -1: the server left.
+ */
 int rp_vfu_client_fd(const struct rp_vfu_client *client);
 
-/** Serve what arrived outside a call, without waiting. @return 0 or -ENOTCONN. */
+/** @return the socket, borrowed, for SO_PEERCRED and the like, never to be read. -1: the server left. */
+int rp_vfu_client_socket_fd(const struct rp_vfu_client *client);
+
+/** Serve what arrived outside a call, without waiting. @return 0, -ENOTCONN, or -EBUSY (from inside a callback). */
 int rp_vfu_client_process(struct rp_vfu_client *client);
 
 /** Whether the server is there, as far as calls and _process() have seen. */
@@ -88,10 +134,16 @@ bool rp_vfu_client_connected(const struct rp_vfu_client *client);
 /*
  * All calls below return 0, -ENOTCONN, -ETIMEDOUT, -EBADMSG (an answer that
  * breaks its rule; why names it), -EINVAL (our arguments), -ENOMEM, -ENOTSUP (the
- * server takes no descriptors), or the negative of the errno that the server
- * replied; -EIO where that is no errno, or would say one of the first three.
- * ret_ parameters are set on success.
+ * server takes no descriptors, or the capability was not agreed on), -EBUSY (from
+ * inside a callback), or the negative of the errno that the server replied; -EIO
+ * where that is no errno, or would say one of the first three. ret_ parameters are
+ * set on success. What ends in _start() may run in a callback, and returns -EAGAIN
+ * when too much is under way or the server does not read: try again after
+ * rp_vfu_client_process(). After any other error of it nobody hears of the command.
  */
+
+/** Serve until nothing is under way. */
+int rp_vfu_client_wait(struct rp_vfu_client *client, struct rp_wire_why *why);
 
 /** Asked once, then remembered. */
 int rp_vfu_client_device_info(struct rp_vfu_client *client, struct rp_vfu_client_device *ret_device,
@@ -116,11 +168,23 @@ int rp_vfu_client_irq_set(struct rp_vfu_client *client, uint32_t irq_index, uint
 /** Detach every vector of an interrupt index. */
 int rp_vfu_client_irq_disable(struct rp_vfu_client *client, uint32_t irq_index, struct rp_wire_why *why);
 
-/** @param fd borrowed, -1: no descriptor. @param access_mask RP_VFU_DMA_MAP_*. */
+/** Give the server memory. @return also -EEXIST: it overlaps what it has. */
+int rp_vfu_client_dma_map_memory(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memory,
+				 struct rp_wire_why *why);
+/** As many, pipelined. After an error some are mapped: unmap the range of all of them. */
+int rp_vfu_client_dma_map_many(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memories,
+			       unsigned int count, struct rp_wire_why *why);
+/** The descriptor is not needed any more when this returns. The server may use the memory before done() runs. */
+int rp_vfu_client_dma_map_start(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memory,
+				const struct rp_vfu_client_done *done, struct rp_wire_why *why);
+/** As _map_memory() without a pointer. @param fd borrowed, -1: none. @param access_mask RP_VFU_DMA_MAP_*. */
 int rp_vfu_client_dma_map(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes, int fd,
 			  uint64_t offset_bytes, uint32_t access_mask, struct rp_wire_why *why);
 /** When this returns 0 the server touches no byte of the range any more. */
 int rp_vfu_client_dma_unmap(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
+/** When done() hears 0 the server touches no byte of the range any more; until then it may. */
+int rp_vfu_client_dma_unmap_start(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes,
+				  const struct rp_vfu_client_done *done, struct rp_wire_why *why);
 
 /** @return also -ENOTSUP: the device has no reset. */
 int rp_vfu_client_reset(struct rp_vfu_client *client, struct rp_wire_why *why);

@@ -4,20 +4,33 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "rp_vfu_client.h"
 #include "rp_vfu_msg.h"
+#include "vfu_client_memory.h"
 
 /*
  * What the parts of the client share:
  *
  *   client.c              life, VERSION, the server's going
- *   client_call.c         one command and the wait for its reply
+ *   client_turn.c         one message after the other; waiting; what is polled
+ *   client_call.c         commands under way, and the wait for a reply
+ *   client_serve.c        commands of the server: DMA_READ, DMA_WRITE
+ *   client_memory.c       what of our memory the server may reach (no messages)
+ *   client_dma.c          giving memory and taking it back
+ *   client_region.c       region access
+ *   client_irq.c          interrupts
  *   client_device.c       device, region and interrupt information, asked once
  *   client_region_info.c  judging a region's description (pure)
- *   client_ops.c          region access, interrupts, DMA maps, reset
  *   client_io_fd.c        GET_REGION_IO_FDS
  */
+
+/* Under way at once; ids are 16 bits, their slots this many. */
+#define RP_VFU_CALLS_MAX 256u
+#define RP_VFU_CALL_SLOTS 1024u
+/* Commands of the server's whose reply did not fit the socket yet; then no more are read. */
+#define RP_VFU_OWED_MAX 1024u
 
 /* A region as it was described. */
 struct rp_vfu_region_cache {
@@ -27,27 +40,11 @@ struct rp_vfu_region_cache {
 	struct rp_vfu_client_region region;
 };
 
-struct rp_vfu_client {
-	struct rp_wire_conn *conn; /* NULL: the server is gone */
-	struct rp_vfu_client_ops ops;
-	void *ctx;
-	uint32_t timeout_ms;
-	int peer_pid;
-	bool announced; /* create() has returned: its going is told */
-
-	enum rp_vfu_state state;
-	struct rp_vfu_terms terms; /* in READY */
-	uint16_t next_id;
-
-	bool device_known;
-	struct rp_vfu_client_device device;
-	struct rp_vfu_region_cache *regions; /* device.regions_count of them */
-};
-
 /* A command, and then its reply. */
 struct rp_vfu_call {
 	uint16_t command;
-	uint16_t id; /* given by rp_vfu_client_call() */
+	uint16_t id; /* given when it is submitted */
+	bool posted; /* no reply is wanted: submitted is done */
 	const void *payload;
 	uint32_t payload_bytes;
 	const void *data; /* behind the payload */
@@ -55,22 +52,153 @@ struct rp_vfu_call {
 	const int *fds; /* borrowed */
 	unsigned int fds_count;
 
-	struct rp_wire_msg *msg; /* the reply, until the next call; its descriptors are there to be taken */
+	/*
+	 * The reply is there, has been checked against its row, and is no error
+	 * (error 0); or there will be none. The call belongs to this function again.
+	 * NULL: somebody waits for `finished`.
+	 */
+	void (*arrived)(struct rp_vfu_client *client, struct rp_vfu_call *call);
+	void *owner; /* of whoever made it */
+	TAILQ_ENTRY(rp_vfu_call) link; /* under way, oldest first */
+	uint64_t deadline_ms;
+	bool finished;
+	int error;
+	struct rp_wire_why why;
+	struct rp_wire_msg *msg; /* the reply, until the next message; its descriptors are there to be taken */
 	struct rp_vfu_msg_view reply;
 };
 
+/* A command of the server's that is still to be answered. */
+struct rp_vfu_owed {
+	struct rp_vfu_header header; /* of the reply */
+	struct rp_vfu_wire_dma_access access;
+};
+
+/* Memory that an unmap or a remap under way takes back: the server's until it answers. */
+struct rp_vfu_leaving {
+	TAILQ_ENTRY(rp_vfu_leaving) link;
+	struct rp_vfu_memory memory;
+};
+
+struct rp_vfu_client {
+	struct rp_wire_conn *conn; /* NULL: the server is gone */
+	struct rp_vfu_client_ops ops;
+	void *ctx;
+	uint32_t timeout_ms;
+	int peer_pid;
+	bool announced; /* create() has returned: its going is told */
+	bool inside; /* a callback runs: no call may wait */
+
+	int epoll_fd; /* the socket and the timer, for our caller */
+	int timer_fd; /* of the calls that nobody waits for */
+	bool timer_armed;
+	uint32_t watched_events; /* of the socket, in the epoll */
+
+	enum rp_vfu_state state;
+	struct rp_vfu_terms terms; /* in READY */
+	uint16_t next_id;
+	struct rp_vfu_call *calls[RP_VFU_CALL_SLOTS]; /* by id */
+	TAILQ_HEAD(rp_vfu_calls, rp_vfu_call) under_way;
+	unsigned int calls_count;
+
+	struct rp_vfu_memory memory;
+	TAILQ_HEAD(rp_vfu_leavings, rp_vfu_leaving) leaving;
+	struct rp_vfu_owed owed[RP_VFU_OWED_MAX]; /* a ring */
+	unsigned int owed_first;
+	unsigned int owed_count;
+	uint8_t *scratch; /* for data that is not in one piece; NULL: not needed yet */
+
+	bool device_known;
+	struct rp_vfu_client_device device;
+	struct rp_vfu_region_cache *regions; /* device.regions_count of them */
+};
+
 /*
- * Send a command, wait for its reply, check it against its row.
+ * Send a command and wait for its reply, serving the server meanwhile; the reply
+ * has been checked against its row.
  *
  * @return 0, -ENOTCONN, -ETIMEDOUT (both: the server is gone now), -EBADMSG, -ENOTSUP
- *         (the server takes fewer descriptors), or the error that the server replied.
+ *         (the server takes fewer descriptors), -EBUSY (from inside a callback),
+ *         -EINVAL (a bad descriptor), -ENOMEM, or the error that the server replied.
  */
 int rp_vfu_client_call(struct rp_vfu_client *client, struct rp_vfu_call *call, struct rp_wire_why *why);
 
-/* Serve what arrived outside a call. @return 0 or -ENOTCONN. */
-int rp_vfu_client_serve(struct rp_vfu_client *client, struct rp_wire_why *why);
+/*
+ * Send a command; `arrived` hears of its reply. What the call points to is not
+ * needed any more when this returns; the call itself is, unless it is posted.
+ *
+ * @return 0, -EAGAIN (too many are under way, or the server does not read), and as
+ *         above; `arrived` is not called then.
+ */
+int rp_vfu_client_submit(struct rp_vfu_client *client, struct rp_vfu_call *call, struct rp_wire_why *why);
 
-/* End the connection and tell it, once. @return error. */
+/* As _submit(), but waits for room. @return also -EBUSY. */
+int rp_vfu_client_submit_wait(struct rp_vfu_client *client, struct rp_vfu_call *call, struct rp_wire_why *why);
+
+/* Whether a call may wait. @return 0, -EBUSY (from inside a callback), -ENOTCONN. */
+int rp_vfu_client_may_wait(const struct rp_vfu_client *client, uint16_t command, struct rp_wire_why *why);
+
+/*
+ * After -EAGAIN: serve until something has moved.
+ * @param deadline_ms 0 at first.
+ * @return 0, -ENOTCONN, -ETIMEDOUT (the server does not read; it is gone now).
+ */
+int rp_vfu_client_make_room(struct rp_vfu_client *client, uint64_t *deadline_ms, struct rp_wire_why *why);
+
+/* As _submit(), for a copy of the call; `done` hears of its end. */
+int rp_vfu_client_start_plain(struct rp_vfu_client *client, const struct rp_vfu_call *call,
+			      const struct rp_vfu_client_done *done, struct rp_wire_why *why);
+
+/* Call our caller back; it may not wait meanwhile. */
+void rp_vfu_client_tell(struct rp_vfu_client *client, const struct rp_vfu_client_done *done, int error,
+			const struct rp_wire_why *why);
+
+/* Several commands that end together. Zero-initialise; `outstanding` counts what was started. */
+struct rp_vfu_batch {
+	unsigned int outstanding;
+	int error; /* the first one */
+	struct rp_wire_why why;
+};
+
+/* What hears of each of them. */
+struct rp_vfu_client_done rp_vfu_batch_done(struct rp_vfu_batch *batch);
+
+/* Wait for all. @param rc of starting the last one. @return the first error, or rc. */
+int rp_vfu_batch_wait(struct rp_vfu_client *client, struct rp_vfu_batch *batch, int rc, struct rp_wire_why *why);
+
+/* A reply came. @return 0; -EBADMSG: of nobody, the server is gone now. */
+int rp_vfu_client_take_reply(struct rp_vfu_client *client, struct rp_wire_msg *msg, const struct rp_vfu_msg_view *view);
+
+/* Finish every call under way with an error. */
+void rp_vfu_client_finish_all(struct rp_vfu_client *client, int error, const struct rp_wire_why *why);
+
+/* Take one message, if there is one. @return 0, -EAGAIN (none), -ENOTCONN. */
+int rp_vfu_client_step(struct rp_vfu_client *client);
+
+/*
+ * Sleep until the socket is ready or a call's time is over; then the server is gone.
+ * @param deadline_ms at most until then.
+ * @return 0 or -ENOTCONN.
+ */
+int rp_vfu_client_sleep(struct rp_vfu_client *client, uint64_t deadline_ms);
+
+/* End the connection when a call's time is over. @return 0 or -ENOTCONN. */
+int rp_vfu_client_check_time(struct rp_vfu_client *client);
+
+/* Let the epoll wait for what there is to wait for. */
+void rp_vfu_client_watch(struct rp_vfu_client *client);
+
+/* Make and free what is polled. @return 0 or what epoll_create1(2), timerfd_create(2) and epoll_ctl(2) say. */
+int rp_vfu_client_poll_init(struct rp_vfu_client *client);
+void rp_vfu_client_poll_close(struct rp_vfu_client *client);
+
+/* A command of the server's: carry it out, and answer as soon as the socket takes it. @return 0 or -ENOTCONN. */
+int rp_vfu_client_serve(struct rp_vfu_client *client, const struct rp_vfu_msg_view *command);
+
+/* Answer what waits, as far as the socket takes it. @return 0 or -ENOTCONN. */
+int rp_vfu_client_pay(struct rp_vfu_client *client);
+
+/* End the connection, tell it, and finish every call, once. @return error. */
 int rp_vfu_client_leave(struct rp_vfu_client *client, int error, const struct rp_wire_why *why);
 
 /* Learn the device if it is not known yet. */

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "script.h"
+
+static bool
+is_heard(struct liar *liar, const struct script_step *step, struct script *script)
+{
+	struct peer_msg *answer = calloc(1, sizeof(*answer));
+	bool same;
+
+	if (answer == NULL)
+		return false;
+	same = peer_receive(&liar->peer, answer) && answer->size_bytes == step->hear_bytes && answer->fds_count == 0 &&
+	       memcmp(answer->bytes, step->hear, step->hear_bytes) == 0;
+	memcpy(script->heard, answer->bytes, sizeof(script->heard));
+	peer_msg_close(answer);
+	free(answer);
+	return same;
+}
+
+bool
+script_answer(struct liar *liar, const struct peer_msg *command)
+{
+	struct script *script = liar->ctx;
+	unsigned int i;
+
+	if (command->command != 13)
+		return false;
+	for (i = 0; i < script->count; i++) {
+		const struct script_step *step = &script->steps[i];
+		int fds[16];
+		unsigned int n;
+
+		for (n = 0; n < 16; n++)
+			fds[n] = liar->file_fd;
+		if (step->say != NULL)
+			(void)peer_send(&liar->peer, step->say, step->say_bytes, fds, step->fds_count);
+		if (step->hear == NULL || is_heard(liar, step, script))
+			continue;
+		script->wrong = (int)i;
+		peer_close(&liar->peer);
+		return true;
+	}
+	liar_reply(liar, command, NULL, 0, NULL, 0);
+	return true;
+}
+
+void
+script_play(struct liar *liar, struct rp_vfu_client *client, const struct script_step *steps, unsigned int count)
+{
+	struct script script = {.steps = steps, .count = count, .wrong = -1};
+	struct rp_wire_why why = {.text = ""};
+	int rc;
+
+	liar->ctx = &script;
+	rc = rp_vfu_client_reset(client, &why);
+	if (rc < 0) {
+		char text[200] = "";
+		unsigned int i;
+
+		for (i = 0; i < sizeof(script.heard); i++)
+			snprintf(text + 2 * (size_t)i, 3, "%02x", script.heard[i]);
+		fail_msg("%s; step %d was answered by %s", why.text, script.wrong, text);
+	}
+	liar->ctx = NULL;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SCRIPT_H
+#define SCRIPT_H
+
+#include "bytes.h"
+#include "liar.h"
+
+/*
+ * What a server made of bytes says, and what the client has to answer: the tests of
+ * commands in the other direction. A script is played instead of the reply to the
+ * DEVICE_RESET (13) that a test sends, and ends with it.
+ */
+
+struct script_step {
+	const uint8_t *say; /* NULL: nothing is sent */
+	size_t say_bytes;
+	const uint8_t *hear; /* NULL: no answer is waited for */
+	size_t hear_bytes;
+	unsigned int fds_count; /* with what is said */
+};
+
+struct script {
+	const struct script_step *steps;
+	unsigned int count;
+	int wrong; /* the step whose answer was another one; -1: none */
+	uint8_t heard[64]; /* what that answer began with */
+};
+
+#define SAY(...) (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__})
+#define HEAR(...) SAY(__VA_ARGS__)
+#define NOTHING NULL, 0
+
+/* For liar_start(); the script is liar->ctx. */
+bool script_answer(struct liar *liar, const struct peer_msg *command);
+
+/* Play it against a client while it waits for the reply of a reset, and fail the test where it is wrong. */
+void script_play(struct liar *liar, struct rp_vfu_client *client, const struct script_step *steps, unsigned int count);
+
+#define PLAY(liar, client, ...)                                                                                        \
+	do {                                                                                                           \
+		const struct script_step steps_[] = {__VA_ARGS__};                                                     \
+		script_play(liar, client, steps_, sizeof(steps_) / sizeof(steps_[0]));                                 \
+	} while (0)
+
+/* DMA commands of a server, written down from the specification. */
+#define DMA_READ(id, iova, count) HEADER(id, 11, 32, COMMAND, 0), U64(iova), U64(count)
+#define DMA_WRITE(id, iova, count) HEADER(id, 12, 32 + (count), COMMAND, 0), U64(iova), U64(count)
+#define DMA_READ_REPLY(id, iova, count) HEADER(id, 11, 32 + (count), REPLY, 0), U64(iova), U64(count)
+#define DMA_WRITE_REPLY(id, iova, count) HEADER(id, 12, 32, REPLY, 0), U64(iova), U64(count)
+#define REFUSAL(id, command, error) HEADER(id, command, 16, ERROR_REPLY, error)
+
+#endif

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rp_wire_conn.h"
+#include "vfu_client.h"
+
+/*
+ * Commands of the server's. A write is carried out when it comes, because its data
+ * is gone with the message; a read when its reply can go out, so that a server which
+ * asks for much and reads nothing costs us what it asked for in 32 bytes each.
+ * Replies leave in the order of the commands.
+ */
+
+/* Where a byte of the server's address space is, and how many follow it there. */
+struct place {
+	const struct rp_vfu_range *range;
+	uint8_t *hva; /* NULL: our caller knows */
+	uint64_t bytes;
+};
+
+static const struct rp_vfu_range *
+find(const struct rp_vfu_client *client, uint64_t iova)
+{
+	const struct rp_vfu_range *range = rp_vfu_memory_find(&client->memory, iova);
+	const struct rp_vfu_leaving *leaving;
+
+	/* What is being taken back is the server's until it says that it let go. */
+	TAILQ_FOREACH (leaving, &client->leaving, link) {
+		if (range != NULL)
+			break;
+		range = rp_vfu_memory_find(&leaving->memory, iova);
+	}
+	return range;
+}
+
+static int
+locate(const struct rp_vfu_client *client, uint64_t iova, uint64_t count_bytes, uint32_t access_mask,
+       struct place *ret_place)
+{
+	const struct rp_vfu_range *range = find(client, iova);
+	bool reading = access_mask == RP_VFU_DMA_MAP_READ_MASK;
+
+	if (range == NULL)
+		return -EFAULT;
+	if ((range->access_mask & access_mask) == 0)
+		return -EACCES;
+	if (range->hva == NULL && (reading ? client->ops.dma_read == NULL : client->ops.dma_write == NULL))
+		return -ENOTSUP;
+	ret_place->range = range;
+	ret_place->hva = range->hva == NULL ? NULL : range->hva + (iova - range->iova);
+	ret_place->bytes = range->last - iova < count_bytes ? range->last - iova + 1 : count_bytes;
+	return 0;
+}
+
+/* Whether every byte may be reached, before the first one is. */
+static int
+check_range(const struct rp_vfu_client *client, const struct rp_vfu_wire_dma_access *access, uint32_t access_mask)
+{
+	uint64_t done_bytes = 0;
+
+	while (done_bytes < access->count_bytes) {
+		struct place place;
+		int rc = locate(client, access->iova + done_bytes, access->count_bytes - done_bytes, access_mask,
+				&place);
+
+		if (rc < 0)
+			return rc;
+		done_bytes += place.bytes;
+	}
+	return 0;
+}
+
+static int
+copy_out(struct rp_vfu_client *client, const struct place *place, uint64_t iova, uint8_t *ret_bytes)
+{
+	int rc;
+
+	if (place->hva != NULL) {
+		memcpy(ret_bytes, place->hva, place->bytes);
+		return 0;
+	}
+	client->inside = true;
+	rc = client->ops.dma_read(client->ctx, iova, place->bytes, ret_bytes);
+	client->inside = false;
+	return rc;
+}
+
+static int
+copy_in(struct rp_vfu_client *client, const struct place *place, uint64_t iova, const uint8_t *bytes)
+{
+	int rc;
+
+	if (place->hva != NULL) {
+		memcpy(place->hva, bytes, place->bytes);
+		return 0;
+	}
+	client->inside = true;
+	rc = client->ops.dma_write(client->ctx, iova, place->bytes, bytes);
+	client->inside = false;
+	/* The rest of the message is gone with its connection. */
+	return client->conn == NULL ? -ENOTCONN : rc;
+}
+
+static int
+read_memory(struct rp_vfu_client *client, const struct rp_vfu_wire_dma_access *access, uint8_t *ret_bytes)
+{
+	uint64_t done_bytes = 0;
+	int rc = check_range(client, access, RP_VFU_DMA_MAP_READ_MASK);
+
+	while (rc == 0 && done_bytes < access->count_bytes) {
+		struct place place;
+
+		rc = locate(client, access->iova + done_bytes, access->count_bytes - done_bytes,
+			    RP_VFU_DMA_MAP_READ_MASK, &place);
+		if (rc == 0)
+			rc = copy_out(client, &place, access->iova + done_bytes, ret_bytes + done_bytes);
+		if (rc == 0)
+			done_bytes += place.bytes;
+	}
+	return rc;
+}
+
+static int
+write_memory(struct rp_vfu_client *client, const struct rp_vfu_wire_dma_access *access, const uint8_t *bytes)
+{
+	uint64_t done_bytes = 0;
+	int rc = check_range(client, access, RP_VFU_DMA_MAP_WRITE_MASK);
+
+	while (rc == 0 && done_bytes < access->count_bytes) {
+		struct place place;
+
+		rc = locate(client, access->iova + done_bytes, access->count_bytes - done_bytes,
+			    RP_VFU_DMA_MAP_WRITE_MASK, &place);
+		if (rc == 0)
+			rc = copy_in(client, &place, access->iova + done_bytes, bytes + done_bytes);
+		if (rc == 0)
+			done_bytes += place.bytes;
+	}
+	return rc;
+}
+
+static int
+check_access(const struct rp_vfu_wire_dma_access *access, uint64_t max_bytes)
+{
+	if (access->count_bytes == 0 || access->count_bytes - 1 > UINT64_MAX - access->iova)
+		return -EBADMSG;
+	return access->count_bytes > max_bytes ? -EMSGSIZE : 0;
+}
+
+/* Everything that can be wrong with a command; a write is carried out. */
+static int
+execute(struct rp_vfu_client *client, const struct rp_vfu_msg_view *command, struct rp_vfu_wire_dma_access *access)
+{
+	int rc = rp_vfu_msg_check_command(command, RP_VFU_TO_CLIENT, client->state, &client->terms, NULL, NULL);
+
+	if (rc < 0)
+		return rc;
+	memcpy(access, command->payload, sizeof(*access));
+	if (command->header.command != RP_VFU_DMA_READ && command->header.command != RP_VFU_DMA_WRITE)
+		return -ENOTSUP;
+	rc = check_access(access, client->terms.value[RP_VFU_TERM_DATA_XFER]);
+	if (rc < 0 || command->header.command == RP_VFU_DMA_READ)
+		return rc;
+	if (command->payload_bytes - sizeof(*access) != access->count_bytes)
+		return -EBADMSG;
+	return write_memory(client, access, command->payload + sizeof(*access));
+}
+
+int
+rp_vfu_client_serve(struct rp_vfu_client *client, const struct rp_vfu_msg_view *command)
+{
+	struct rp_vfu_owed owed = {
+		.header = {.id = command->header.id, .command = command->header.command, .flags = RP_VFU_TYPE_REPLY},
+	};
+	int rc = execute(client, command, &owed.access);
+
+	if (client->conn == NULL)
+		return -ENOTCONN;
+	if ((command->header.flags & RP_VFU_FLAG_NO_REPLY) != 0)
+		return 0;
+	if (rc < 0) {
+		owed.header.flags |= RP_VFU_FLAG_ERROR;
+		owed.header.error = rp_vfu_errno_wire(rc);
+	}
+	client->owed[(client->owed_first + client->owed_count) % RP_VFU_OWED_MAX] = owed;
+	client->owed_count++;
+	return rp_vfu_client_pay(client);
+}
+
+/* The data of a DMA_READ's reply, in place when it is in one piece. */
+static int
+gather(struct rp_vfu_client *client, const struct rp_vfu_wire_dma_access *access, const uint8_t **ret_bytes)
+{
+	struct place place;
+	int rc = locate(client, access->iova, access->count_bytes, RP_VFU_DMA_MAP_READ_MASK, &place);
+
+	if (rc < 0)
+		return rc;
+	if (place.hva != NULL && place.bytes == access->count_bytes) {
+		*ret_bytes = place.hva;
+		return 0;
+	}
+	if (client->scratch == NULL)
+		client->scratch = malloc(client->terms.value[RP_VFU_TERM_DATA_XFER]);
+	if (client->scratch == NULL)
+		return -ENOSPC;
+	*ret_bytes = client->scratch;
+	return read_memory(client, access, client->scratch);
+}
+
+static int
+send_reply(struct rp_vfu_client *client, struct rp_vfu_owed *owed)
+{
+	const uint8_t *data = NULL;
+	struct iovec iov[3] = {
+		{.iov_base = &owed->header, .iov_len = sizeof(owed->header)},
+		{.iov_base = &owed->access, .iov_len = sizeof(owed->access)},
+	};
+	unsigned int parts = 2;
+	int rc = 0;
+
+	if ((owed->header.flags & RP_VFU_FLAG_ERROR) == 0 && owed->header.command == RP_VFU_DMA_READ)
+		rc = gather(client, &owed->access, &data);
+	/* A callback may have used the connection, and found its end. */
+	if (client->conn == NULL)
+		return -ENOTCONN;
+	if (rc < 0) {
+		owed->header.flags |= RP_VFU_FLAG_ERROR;
+		owed->header.error = rp_vfu_errno_wire(rc);
+	}
+	if ((owed->header.flags & RP_VFU_FLAG_ERROR) != 0) {
+		parts = 1;
+	} else if (data != NULL) {
+		iov[2] = (struct iovec){.iov_base = (void *)data, .iov_len = owed->access.count_bytes};
+		parts = 3;
+	}
+	owed->header.size_bytes = (uint32_t)(iov[0].iov_len + (parts > 1 ? iov[1].iov_len : 0) + iov[2].iov_len);
+	return rp_wire_conn_send(client->conn, iov, parts, NULL, 0);
+}
+
+int
+rp_vfu_client_pay(struct rp_vfu_client *client)
+{
+	/* No more than one reply is kept beyond what the socket takes. */
+	while (client->owed_count > 0 && (rp_wire_conn_poll_events(client->conn) & POLLOUT) == 0) {
+		struct rp_vfu_owed *owed = &client->owed[client->owed_first];
+		struct rp_wire_why reason;
+		int rc = send_reply(client, owed);
+
+		if (rc == -ENOTCONN && client->conn == NULL)
+			return rc;
+		if (rc < 0) {
+			rp_wire_why_set(&reason, -ENOTCONN, "the reply to a %s could not be sent: %s",
+					rp_vfu_msg_name(owed->header.command),
+					rc == -ENOTCONN ? "peer left" : strerror(-rc));
+			return rp_vfu_client_leave(client, -ENOTCONN, &reason);
+		}
+		client->owed_first = (client->owed_first + 1) % RP_VFU_OWED_MAX;
+		client->owed_count--;
+	}
+	return 0;
+}
