@@ -6,6 +6,7 @@
 #include "change.h"
 #include "copy.h"
 #include "io.h"
+#include "log.h"
 #include "visit.h"
 
 /*
@@ -110,6 +111,9 @@ part_finished(struct rp_dma_transfer *transfer, int error)
 	struct rp_dma_completion completion;
 	bool last;
 
+	/* Before the hold goes: an unmap that has settled reports all of its range. Some of what failed was written. */
+	if (io->write)
+		rp_dma_log_mark(space, transfer->iova, transfer->size_bytes);
 	pthread_mutex_lock(&space->lock);
 	rp_dma_hold_close(space, &part->hold);
 	if (error < 0 && io->error == 0)
@@ -196,14 +200,17 @@ make_parts(struct rp_dma_space *space, const struct rp_dma_table *table, struct 
 }
 
 static void
-copy_mapped(const struct rp_dma_table *table, const struct rp_dma_io *io)
+copy_mapped(struct rp_dma_space *space, const struct rp_dma_table *table, const struct rp_dma_io *io)
 {
 	struct walk walk = {.table = table, .io = io};
 	struct piece piece;
 
 	while (walk_next(&walk, &piece) == 1) {
-		if (piece.hva != NULL)
-			rp_dma_copy(piece.hva, piece.bytes, piece.size_bytes, io->write);
+		if (piece.hva == NULL)
+			continue;
+		rp_dma_copy(piece.hva, piece.bytes, piece.size_bytes, io->write);
+		if (io->write)
+			rp_dma_log_mark_visiting(space, piece.iova, piece.size_bytes);
 	}
 }
 
@@ -218,7 +225,7 @@ look_up_and_copy(struct rp_dma_space *space, struct rp_dma_io *io)
 	if (rc == 0 && io->parts_count > 0)
 		rc = make_parts(space, table, io);
 	if (rc == 0)
-		copy_mapped(table, io);
+		copy_mapped(space, table, io);
 	rp_dma_visit_end(space, visit);
 	return rc;
 }
@@ -230,8 +237,14 @@ end_parts(struct rp_dma_io *io, unsigned int count)
 	struct rp_dma_space *space = io->space;
 	unsigned int i;
 
-	for (i = 0; i < count; i++)
-		space->carrier->cancel(space->carrier_ctx, &io->parts[i].transfer);
+	for (i = 0; i < count; i++) {
+		struct rp_dma_transfer *transfer = &io->parts[i].transfer;
+
+		space->carrier->cancel(space->carrier_ctx, transfer);
+		/* What was on its way may still arrive. */
+		if (transfer->write)
+			rp_dma_log_mark(space, transfer->iova, transfer->size_bytes);
+	}
 	pthread_mutex_lock(&space->lock);
 	for (i = 0; i < io->parts_count; i++)
 		rp_dma_hold_close(space, &io->parts[i].hold);

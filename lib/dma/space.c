@@ -7,6 +7,7 @@
 
 #include "change.h"
 #include "io.h"
+#include "log.h"
 #include "reader.h"
 
 #define MAPPINGS_MAX_DEFAULT 65536u
@@ -44,6 +45,7 @@ rp_dma_space_destroy(struct rp_dma_space *space)
 	assert(LIST_EMPTY(&space->readers));
 	rp_dma_io_end_all(space);
 	rp_dma_change_end_all(space);
+	rp_dma_log_stop(space);
 	rp_dma_space_clear(space);
 	pthread_cond_destroy(&space->changed);
 	pthread_mutex_destroy(&space->lock);

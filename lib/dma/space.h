@@ -57,6 +57,7 @@ struct rp_dma_completion {
 struct rp_dma_space {
 	_Atomic(const struct rp_dma_table *) table; /* changed with `lock` held */
 	_Atomic uint64_t epoch; /* starts at 1 */
+	_Atomic(struct rp_dma_log *) log; /* NULL: none is on */
 	_Atomic uint32_t pending_count; /* of changes that have not settled */
 
 	/* Set before anybody shares the space. */
