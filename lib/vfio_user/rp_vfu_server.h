@@ -18,8 +18,14 @@
  * of the message table and answers it, in the order of arrival. While a reply
  * waits for the client to read, no further command is taken.
  *
- * What the client maps for DMA appears in the server's rp_dma_space; an unmap is
- * answered after every reader has let go. When the client leaves, its memory is
+ * What the client maps for DMA appears in the server's rp_dma_space, with a
+ * descriptor or without: rp_dma_io_*() and rp_dma_map() reach both, in the second
+ * case by commands to the client. None of those leaves while a command of the
+ * client's is unanswered (it may wait for the answer and serve nothing), unless
+ * they have a socket of their own. So a callback that is inside a command starts
+ * accesses and returns; it cannot wait for them.
+ *
+ * An unmap is answered after everybody has let go, without stopping this thread. When the client leaves, its memory is
  * unmapped, its descriptors are closed, its interrupts dropped; the device's own
  * state stays, and the next client goes on. A second client while one is
  * connected is accepted and closed at once, so that it does not wait for ever.
@@ -115,6 +121,10 @@ struct rp_vfu_server_config {
 	const struct rp_vfu_irq_type *irqs;
 	bool pci;
 	bool resettable;
+	uint64_t bounce_bytes_max; /**< of the address space (rp_dma_bounce.h); 0: its default */
+	/** Commands for memory without a descriptor that wait for the client at one moment; 0: 64, at most 256. */
+	uint32_t dma_commands_max;
+	uint32_t dma_timeout_ms; /**< a client that has not answered one by then is disconnected; 0: 10000 */
 };
 
 /**

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "rp_wire_conn.h"
@@ -11,11 +12,10 @@
 #include "rp_wire_socket.h"
 #include "vfu_server.h"
 
-/* Then others of this thread have their turn; epoll is level-triggered and calls again. */
-#define COMMANDS_PER_TURN 64
+#define DMA_TIMEOUT_DEFAULT_MS 10000u
 
-static int
-watch(const struct rp_vfu_server *server, int operation, int fd, uint32_t events)
+int
+rp_vfu_server_poll(const struct rp_vfu_server *server, int operation, int fd, uint32_t events)
 {
 	struct epoll_event event = {.events = events, .data.fd = fd};
 
@@ -33,15 +33,46 @@ listen_and_watch(struct rp_vfu_server *server, struct rp_wire_why *why)
 	rc = rp_wire_socket_listen(server->socket_path, &server->listen_fd, why);
 	if (rc < 0)
 		return rc;
-	rc = watch(server, EPOLL_CTL_ADD, server->listen_fd, EPOLLIN);
+	rc = rp_vfu_server_poll(server, EPOLL_CTL_ADD, server->listen_fd, EPOLLIN);
+	if (rc == 0)
+		rc = rp_vfu_server_poll(server, EPOLL_CTL_ADD, rp_vfu_carrier_fd(server->carrier), EPOLLIN);
+	if (rc == 0)
+		rc = rp_vfu_server_poll(server, EPOLL_CTL_ADD, server->timer_fd, EPOLLIN);
 	return rc < 0 ? rp_wire_why_set(why, rc, "epoll: %s", strerror(-rc)) : 0;
+}
+
+/* The address space, and who carries what no file stands behind. */
+static int
+make_memory(struct rp_vfu_server *server, const struct rp_vfu_server_config *config, struct rp_wire_why *why)
+{
+	const struct rp_dma_limits limits = {
+		.mappings_max = RP_VFU_DMA_MAPS_MAX,
+		.bounce_bytes_max = config->bounce_bytes_max,
+	};
+	uint32_t timeout_ms = config->dma_timeout_ms == 0 ? DMA_TIMEOUT_DEFAULT_MS : config->dma_timeout_ms;
+	unsigned int flights_max = config->dma_commands_max == 0 ? RP_VFU_FLIGHTS_DEFAULT : config->dma_commands_max;
+	int rc;
+
+	if (flights_max > RP_VFU_FLIGHTS_MAX)
+		return rp_wire_why_set(why, -EINVAL, "dma_commands_max: %u, expected at most %u", flights_max,
+				       RP_VFU_FLIGHTS_MAX);
+	server->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (server->timer_fd < 0)
+		return rp_wire_why_set(why, -errno, "timer: %s", strerror(errno));
+	rc = rp_vfu_carrier_create(flights_max, timeout_ms, &server->carrier);
+	if (rc == 0)
+		rc = rp_dma_space_create(&limits, &server->dma);
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "an address space: %s", strerror(-rc));
+	rp_dma_space_set_carrier(server->dma, &rp_vfu_carrier_ops, server->carrier);
+	rp_dma_space_set_wake(server->dma, rp_vfu_carrier_wake, server->carrier);
+	return 0;
 }
 
 int
 rp_vfu_server_create(const struct rp_vfu_server_config *config, const struct rp_vfu_server_ops *ops, void *ctx,
 		     struct rp_vfu_server **ret_server, struct rp_wire_why *why)
 {
-	const struct rp_dma_limits limits = {.mappings_max = RP_VFU_DMA_MAPS_MAX};
 	struct rp_vfu_server *server;
 	int rc;
 
@@ -55,12 +86,11 @@ rp_vfu_server_create(const struct rp_vfu_server_config *config, const struct rp_
 	server->listen_fd = -1;
 	server->successor_fd = -1;
 	server->epoll_fd = -1;
+	server->timer_fd = -1;
+	server->handed_fd = -1;
 	rc = rp_vfu_server_config_copy(server, config, why);
-	if (rc == 0) {
-		rc = rp_dma_space_create(&limits, &server->dma);
-		if (rc < 0)
-			rp_wire_why_set(why, rc, "no memory for an address space");
-	}
+	if (rc == 0)
+		rc = make_memory(server, config, why);
 	if (rc == 0)
 		rc = listen_and_watch(server, why);
 	if (rc < 0) {
@@ -83,7 +113,12 @@ drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
 	had_memory = rp_dma_space_count(server->dma) > 0;
 	/* Closing it removes it from the epoll too: nothing else refers to the socket. */
 	server->conn = rp_wire_conn_destroy(server->conn);
+	server->held = NULL;
+	server->deferred.active = false;
+	rp_wire_fd_close(&server->handed_fd);
+	rp_vfu_server_twin_destroy(server);
 	server->state = RP_VFU_STATE_NEW;
+	rp_vfu_carrier_close(server->carrier);
 	rp_vfu_server_irqs_drop(server);
 	rp_dma_space_clear(server->dma);
 	if (had_memory && server->ops.dma_changed != NULL)
@@ -109,7 +144,9 @@ rp_vfu_server_destroy(struct rp_vfu_server *server)
 	rp_wire_fd_close(&server->successor_fd);
 	rp_wire_fd_close(&server->listen_fd);
 	rp_wire_fd_close(&server->epoll_fd);
+	rp_wire_fd_close(&server->timer_fd);
 	rp_dma_space_destroy(server->dma);
+	rp_vfu_carrier_destroy(server->carrier);
 	rp_vfu_server_config_free(server);
 	free(server->scratch);
 	free(server);
@@ -149,53 +186,10 @@ rp_vfu_server_scratch(struct rp_vfu_server *server, size_t bytes)
 	return bigger;
 }
 
-static bool
-output_waits(const struct rp_vfu_server *server)
+bool
+rp_vfu_conn_hung_up(const struct rp_wire_conn *conn)
 {
-	return (rp_wire_conn_poll_events(server->conn) & POLLOUT) != 0;
-}
-
-/*
- * While a reply waits for the client to read, no further command is taken: what
- * a client that does not read can make us keep is one reply.
- */
-static int
-serve(struct rp_vfu_server *server, struct rp_wire_why *why)
-{
-	unsigned int turn;
-	int rc;
-
-	rc = rp_wire_conn_flush(server->conn);
-	if (rc == -ENOTCONN)
-		return rp_wire_why_set(why, rc, "peer left before its replies");
-	for (turn = 0; turn < COMMANDS_PER_TURN && !output_waits(server); turn++) {
-		struct rp_wire_msg *msg;
-
-		rc = rp_wire_conn_receive(server->conn, &msg, why);
-		if (rc == -EAGAIN)
-			return 0;
-		if (rc == 0)
-			rc = rp_vfu_server_dispatch(server, msg, why);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
-static void
-watch_client(struct rp_vfu_server *server)
-{
-	uint32_t events = output_waits(server) ? EPOLLOUT : EPOLLIN;
-
-	if (events != server->watched_events &&
-	    watch(server, EPOLL_CTL_MOD, rp_wire_conn_fd(server->conn), events) == 0)
-		server->watched_events = events;
-}
-
-static bool
-client_hung_up(const struct rp_vfu_server *server)
-{
-	struct pollfd client = {.fd = rp_wire_conn_fd(server->conn), .events = POLLRDHUP};
+	struct pollfd client = {.fd = rp_wire_conn_fd(conn), .events = POLLRDHUP};
 
 	return poll(&client, 1, 0) == 1 && (client.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
 }
@@ -207,7 +201,7 @@ adopt(struct rp_vfu_server *server, int *fd)
 	int rc = rp_wire_conn_create(fd, &rp_vfu_framing, &server->conn);
 
 	if (rc == 0) {
-		rc = watch(server, EPOLL_CTL_ADD, rp_wire_conn_fd(server->conn), EPOLLIN);
+		rc = rp_vfu_server_poll(server, EPOLL_CTL_ADD, rp_wire_conn_fd(server->conn), EPOLLIN);
 		server->watched_events = EPOLLIN;
 		server->state = RP_VFU_STATE_NEW;
 	}
@@ -232,7 +226,7 @@ accept_clients(struct rp_vfu_server *server)
 			rp_wire_fd_close(&server->successor_fd);
 		}
 		/* Its successor is not refused on account of a client that is leaving. */
-		if (server->conn != NULL && client_hung_up(server))
+		if (server->conn != NULL && rp_vfu_conn_hung_up(server->conn))
 			return;
 		if (rp_wire_socket_accept(server->listen_fd, &fd) < 0)
 			return;
@@ -241,7 +235,7 @@ accept_clients(struct rp_vfu_server *server)
 			continue;
 		}
 		/* It may have left between the two: whoever was accepted then came after it. */
-		if (client_hung_up(server)) {
+		if (rp_vfu_conn_hung_up(server->conn)) {
 			server->successor_fd = rp_wire_fd_take(&fd);
 			return;
 		}
@@ -257,10 +251,12 @@ rp_vfu_server_process(struct rp_vfu_server *server)
 	struct rp_wire_why why;
 
 	if (server->conn != NULL) {
-		if (serve(server, &why) < 0)
+		if (rp_vfu_server_serve(server, &why) < 0)
 			drop_client(server, &why);
 		else
-			watch_client(server);
+			rp_vfu_server_watch(server);
+	} else {
+		rp_vfu_carrier_awake(server->carrier);
 	}
 	accept_clients(server);
 	return 0;

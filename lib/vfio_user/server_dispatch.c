@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "rp_wire_fd.h"
 #include "vfu_server.h"
 
 /* Parallel to the message table; a command without a handler is refused by name. */
@@ -22,7 +23,13 @@ static const rp_vfu_handler handlers[] = {
 /* clang-format on */
 
 /* Of our own commands. */
-static const rp_vfu_handler extension_handlers[RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE - RP_VFU_EXTENSION_FIRST + 1];
+#define EXTENSION(command) ((command)-RP_VFU_EXTENSION_FIRST)
+
+/* clang-format off */
+static const rp_vfu_handler extension_handlers[EXTENSION(RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE) + 1] = {
+	[EXTENSION(RP_VFU_DMA_REMAP)] = rp_vfu_server_on_dma_remap,
+};
+/* clang-format on */
 
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -60,18 +67,18 @@ execute(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int
 	if (rc < 0)
 		return rc;
 	rc = handler_of(row->command)(server, command, fds, reply, why);
-	if (rc < 0)
+	if (rc < 0 && rc != -EINPROGRESS)
 		rp_wire_why_prefix(why, "%s: ", row->name);
 	return rc;
 }
 
-static int
-send_reply(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, const struct rp_vfu_reply *reply,
-	   int error, struct rp_wire_why *why)
+int
+rp_vfu_server_reply(struct rp_vfu_server *server, const struct rp_vfu_header *command, const struct rp_vfu_reply *reply,
+		    int error, struct rp_wire_why *why)
 {
 	struct rp_vfu_header header = {
-		.id = command->header.id,
-		.command = command->header.command,
+		.id = command->id,
+		.command = command->command,
 		.size_bytes = sizeof(header),
 		.flags = RP_VFU_TYPE_REPLY,
 	};
@@ -101,32 +108,61 @@ send_reply(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, 
 			       rp_vfu_msg_name(header.command), strerror(-rc));
 }
 
-int
-rp_vfu_server_dispatch(struct rp_vfu_server *server, struct rp_wire_msg *msg, struct rp_wire_why *why)
+static void
+defer(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, const struct rp_vfu_reply *reply)
+{
+	struct rp_vfu_deferred *deferred = &server->deferred;
+
+	deferred->active = true;
+	deferred->header = command->header;
+	memcpy(deferred->fixed, reply->fixed, reply->fixed_bytes);
+	deferred->fixed_bytes = reply->fixed_bytes;
+	deferred->ticket = reply->ticket;
+	deferred->first_iova = reply->first_iova;
+	deferred->last_iova = reply->last_iova;
+}
+
+static void
+tell_refused(struct rp_vfu_server *server, const struct rp_wire_why *refusal)
+{
+	if (server->ops.refused != NULL)
+		server->ops.refused(server->ctx, refusal);
+}
+
+/* An answer is never answered, or two ends that both err would write replies to each other for ever. */
+static int
+take_reply(struct rp_vfu_server *server, const struct rp_vfu_msg_view *reply, struct rp_wire_why *why)
+{
+	struct rp_wire_why refusal;
+	int rc = server->twin != NULL ? -ENOENT : rp_vfu_carrier_reply(server->carrier, reply, why);
+
+	if (rc == -ENOENT) {
+		rp_wire_why_set(&refusal, -EBADMSG, "%s: a reply, with no command under way",
+				rp_vfu_msg_name(reply->header.command));
+		tell_refused(server, &refusal);
+		rc = 0;
+	}
+	return rc == 0 ? 0 : -ENOTCONN;
+}
+
+static int
+take_command(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds, struct rp_wire_why *why)
 {
 	struct rp_vfu_reply reply = {.fixed_bytes = 0};
-	struct rp_vfu_msg_view command;
 	struct rp_wire_why refusal;
-	bool answer;
 	int rc;
 
 	refusal.text[0] = '\0';
-	rp_vfu_msg_parse(msg, &command);
-	answer = (command.header.flags & RP_VFU_FLAG_NO_REPLY) == 0;
-	if ((command.header.flags & RP_VFU_TYPE_MASK) == RP_VFU_TYPE_REPLY) {
-		/* Never answered, or two ends that both err would write replies to each other for ever. */
-		answer = false;
-		rc = rp_wire_why_set(&refusal, -EBADMSG, "%s: a reply, with no command under way",
-				     rp_vfu_msg_name(command.header.command));
-	} else {
-		rc = execute(server, &command, msg->fds, &reply, &refusal);
+	rc = execute(server, command, fds, &reply, &refusal);
+	if (rc == -EINPROGRESS) {
+		defer(server, command, &reply);
+		return 0;
 	}
-	rp_wire_msg_drop(msg);
 	/* What ends the connection is told when it ends. */
-	if (rc < 0 && !reply.last && server->ops.refused != NULL)
-		server->ops.refused(server->ctx, &refusal);
-	if (answer) {
-		int sent = send_reply(server, &command, &reply, rc, why);
+	if (rc < 0 && !reply.last)
+		tell_refused(server, &refusal);
+	if ((command->header.flags & RP_VFU_FLAG_NO_REPLY) == 0) {
+		int sent = rp_vfu_server_reply(server, &command->header, &reply, rc, why);
 
 		if (sent < 0)
 			return sent;
@@ -134,4 +170,20 @@ rp_vfu_server_dispatch(struct rp_vfu_server *server, struct rp_wire_msg *msg, st
 	if (reply.last)
 		return rp_wire_why_set(why, -ENOTCONN, "%s", refusal.text);
 	return 0;
+}
+
+int
+rp_vfu_server_dispatch(struct rp_vfu_server *server, struct rp_wire_msg *msg, struct rp_wire_why *why)
+{
+	struct rp_vfu_msg_view view;
+	int rc;
+
+	rp_vfu_msg_parse(msg, &view);
+	if ((view.header.flags & RP_VFU_TYPE_MASK) == RP_VFU_TYPE_REPLY)
+		rc = take_reply(server, &view, why);
+	else
+		rc = take_command(server, &view, msg->fds, why);
+	rp_wire_msg_drop(msg);
+	rp_wire_fd_close(&server->handed_fd);
+	return rc;
 }

@@ -17,11 +17,8 @@ static void
 drop_unbuilt(struct rp_vfu_terms *terms)
 {
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_WRITE_MULTI);
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_TWIN_SOCKET);
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_PAGE_SIZE);
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_BITMAP_MAX);
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_REMAP);
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_SERVE);
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_IO_FDS);
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_WINDOW);
 }
@@ -41,6 +38,18 @@ put_text(struct rp_vfu_server *server, struct rp_vfu_reply *reply, const struct 
 	reply->data = (const uint8_t *)text;
 	reply->data_bytes = (uint32_t)bytes;
 	return 0;
+}
+
+/* Without one everything works all the same, so a server that cannot make it does not refuse. */
+static void
+hand_out_twin(struct rp_vfu_server *server, struct rp_vfu_reply *reply, struct rp_vfu_terms *agreed)
+{
+	if (agreed->value[RP_VFU_TERM_MSG_FDS] == 0 || rp_vfu_server_twin_create(server) < 0) {
+		rp_vfu_terms_drop(agreed, RP_VFU_TERM_TWIN_SOCKET);
+		return;
+	}
+	agreed->twin_fd_index = (int)reply->fds_count;
+	reply->fds[reply->fds_count++] = server->handed_fd;
 }
 
 int
@@ -69,6 +78,8 @@ rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_msg_v
 	/* Where a descriptor is, is the server's to say. */
 	agreed.twin_fd_index = -1;
 	agreed.window_fd_index = -1;
+	if (agreed.value[RP_VFU_TERM_TWIN_SOCKET] != 0)
+		hand_out_twin(server, reply, &agreed);
 	if (version.minor > RP_VFU_VERSION_MINOR)
 		version.minor = RP_VFU_VERSION_MINOR;
 	put_fixed(reply, &version, sizeof(version));
@@ -77,6 +88,7 @@ rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_msg_v
 		return rp_wire_why_set(why, -ENOSPC, "no memory for the reply");
 	server->terms = agreed;
 	server->state = RP_VFU_STATE_READY;
+	rp_vfu_carrier_open(server->carrier, agreed.value[RP_VFU_TERM_DATA_XFER]);
 	if (server->ops.connected != NULL)
 		server->ops.connected(server->ctx);
 	return 0;

@@ -7,17 +7,21 @@
 
 #include "rp_vfu_msg.h"
 #include "rp_vfu_server.h"
+#include "vfu_carrier.h"
 
 /*
  * What the parts of the server share:
  *
- *   server.c           life, the client's coming and going, the receive loop
+ *   server.c           life, the client's coming and going
+ *   server_serve.c     a turn of a connected client: what is received, held back, answered late and sent
+ *   server_carrier.c   DMA by messages (vfu_carrier.h)
+ *   server_twin.c      the second socket, for the server's own commands
  *   server_config.c    judging and copying the device's description
  *   server_dispatch.c  row, checks, handler, reply
  *   server_info.c      DEVICE_GET_INFO, GET_REGION_INFO, GET_REGION_IO_FDS, GET_IRQ_INFO
  *   server_irq.c       SET_IRQS and the vectors
  *   server_region.c    REGION_READ, REGION_WRITE
- *   server_dma.c       DMA_MAP, DMA_UNMAP
+ *   server_dma.c       DMA_MAP, DMA_UNMAP, DMA_REMAP
  *   server_session.c   VERSION, DEVICE_RESET
  */
 
@@ -46,6 +50,17 @@ struct rp_vfu_irq_index {
 	struct rp_vfu_vector *vectors; /* type.count of them */
 };
 
+/* A command that is answered when what it took away is out of use. */
+struct rp_vfu_deferred {
+	bool active;
+	struct rp_vfu_header header; /* the command's */
+	uint8_t fixed[RP_VFU_REPLY_FIXED_MAX_BYTES];
+	uint32_t fixed_bytes;
+	uint64_t ticket; /* of the address space */
+	uint64_t first_iova;
+	uint64_t last_iova;
+};
+
 struct rp_vfu_server {
 	struct rp_vfu_server_ops ops;
 	void *ctx;
@@ -67,6 +82,15 @@ struct rp_vfu_server {
 	struct rp_vfu_terms terms; /* in READY */
 	struct rp_dma_space *dma;
 
+	struct rp_vfu_carrier *carrier; /* of dma */
+	struct rp_wire_conn *twin; /* NULL: our commands go over conn */
+	uint32_t twin_watched_events;
+	int handed_fd; /* the client's end of it, until the reply is out; -1: none */
+	struct rp_wire_msg *held; /* of conn: a command whose turn has not come; nothing is received behind it */
+	struct rp_vfu_deferred deferred;
+	int timer_fd;
+	uint64_t timer_ms; /* when it is set to go off; 0: it is not */
+
 	uint8_t *scratch; /* of a reply's data; grows */
 	size_t scratch_bytes;
 };
@@ -80,13 +104,17 @@ struct rp_vfu_reply {
 	int fds[RP_VFU_MSG_FDS_MAX];
 	unsigned int fds_count;
 	bool last; /* the connection ends behind it */
+	uint64_t ticket; /* with -EINPROGRESS: what it waits for, as in struct rp_vfu_deferred */
+	uint64_t first_iova;
+	uint64_t last_iova;
 };
 
 /*
  * A handler gives a command its meaning; sizes, descriptor counts and the row's
  * check are right already. It takes the descriptors that it keeps.
  *
- * @return 0 or a negative errno with its reason; then the reply is an error.
+ * @return 0; -EINPROGRESS: the reply is right, and goes out once its ticket has
+ *         settled; or a negative errno with its reason: the reply is an error.
  */
 typedef int (*rp_vfu_handler)(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 			      struct rp_vfu_reply *reply, struct rp_wire_why *why);
@@ -96,6 +124,8 @@ int rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_m
 int rp_vfu_server_on_dma_map(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 			     struct rp_vfu_reply *reply, struct rp_wire_why *why);
 int rp_vfu_server_on_dma_unmap(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+			       struct rp_vfu_reply *reply, struct rp_wire_why *why);
+int rp_vfu_server_on_dma_remap(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 			       struct rp_vfu_reply *reply, struct rp_wire_why *why);
 int rp_vfu_server_on_device_info(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 				 struct rp_vfu_reply *reply, struct rp_wire_why *why);
@@ -116,6 +146,31 @@ int rp_vfu_server_on_reset(struct rp_vfu_server *server, const struct rp_vfu_msg
 
 /* Judge and execute one received message, answer it. @return 0, or -ENOTCONN: the connection is to end. */
 int rp_vfu_server_dispatch(struct rp_vfu_server *server, struct rp_wire_msg *msg, struct rp_wire_why *why);
+
+/* Send what a command is answered with. @return 0, or -ENOTCONN: the connection is to end. */
+int rp_vfu_server_reply(struct rp_vfu_server *server, const struct rp_vfu_header *command,
+			const struct rp_vfu_reply *reply, int error, struct rp_wire_why *why);
+
+/* Do for the connected client what can be done now. @return 0, or -ENOTCONN: the connection is to end. */
+int rp_vfu_server_serve(struct rp_vfu_server *server, struct rp_wire_why *why);
+/* What to wait for next: sets the epoll and the timer. */
+void rp_vfu_server_watch(struct rp_vfu_server *server);
+/* Have the epoll look at one more descriptor, or (EPOLL_CTL_MOD) at other events of it. */
+int rp_vfu_server_poll(const struct rp_vfu_server *server, int operation, int fd, uint32_t events);
+/* Whether the other end of a connection is closed, read or not. */
+bool rp_vfu_conn_hung_up(const struct rp_wire_conn *conn);
+
+/*
+ * Whether an answer may wait for the client's answers to our commands: it serves
+ * them meanwhile, on a socket of their own or because it said so.
+ */
+bool rp_vfu_server_may_await(const struct rp_vfu_server *server);
+
+/* Make the second socket; the client's end is in handed_fd then. @return 0 or a negative errno. */
+int rp_vfu_server_twin_create(struct rp_vfu_server *server);
+/* Take the answers to our commands from it. @return 0, or -ENOTCONN. */
+int rp_vfu_server_twin_serve(struct rp_vfu_server *server, struct rp_wire_why *why);
+void rp_vfu_server_twin_destroy(struct rp_vfu_server *server);
 
 /* Copy the description. @return 0, -EINVAL, -ENOMEM; what was copied is freed by _config_free() either way. */
 int rp_vfu_server_config_copy(struct rp_vfu_server *server, const struct rp_vfu_server_config *config,

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "rp_wire_clock.h"
+#include "rp_wire_fd.h"
+#include "vfu_carrier.h"
+
+#define ERRNO_MAX 4095
+/* The specification's table gives a write's reply a count of 4 bytes; what peers send has 8. */
+#define WRITE_REPLY_SHORT_BYTES 12u
+
+/* A command in flight. */
+struct flight {
+	struct rp_dma_transfer *transfer; /* NULL: given up, its answer is swallowed */
+	uint8_t *bytes; /* of this command */
+	uint64_t iova;
+	uint64_t deadline_ms;
+	uint32_t count_bytes;
+	uint8_t generation; /* tells an answer that comes late from one to the next command of this place */
+	bool write;
+	bool open;
+};
+
+TAILQ_HEAD(transfers, rp_dma_transfer);
+
+struct rp_vfu_carrier {
+	pthread_mutex_t lock; /* of everything below but what is said to be constant */
+	pthread_cond_t finished;
+	int wake_fd; /* constant */
+	unsigned int flights_max; /* constant */
+	uint32_t timeout_ms; /* constant */
+	bool woken;
+	bool open;
+	uint64_t message_bytes_max;
+	struct transfers waiting; /* with bytes to send */
+	struct transfers sent;
+	const struct rp_dma_transfer *finishing; /* its finished() runs */
+	pthread_t finisher;
+	unsigned int flights_count; /* open ones */
+	unsigned int next_flight;
+	struct flight flights[];
+};
+
+int
+rp_vfu_carrier_create(unsigned int flights_max, uint32_t timeout_ms, struct rp_vfu_carrier **ret_carrier)
+{
+	struct rp_vfu_carrier *carrier = calloc(1, sizeof(*carrier) + flights_max * sizeof(carrier->flights[0]));
+
+	if (carrier == NULL)
+		return -ENOMEM;
+	carrier->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (carrier->wake_fd < 0) {
+		int rc = -errno;
+
+		free(carrier);
+		return rc;
+	}
+	pthread_mutex_init(&carrier->lock, NULL);
+	pthread_cond_init(&carrier->finished, NULL);
+	carrier->flights_max = flights_max;
+	carrier->timeout_ms = timeout_ms;
+	TAILQ_INIT(&carrier->waiting);
+	TAILQ_INIT(&carrier->sent);
+	*ret_carrier = carrier;
+	return 0;
+}
+
+struct rp_vfu_carrier *
+rp_vfu_carrier_destroy(struct rp_vfu_carrier *carrier)
+{
+	if (carrier == NULL)
+		return NULL;
+	rp_vfu_carrier_close(carrier);
+	rp_wire_fd_close(&carrier->wake_fd);
+	pthread_cond_destroy(&carrier->finished);
+	pthread_mutex_destroy(&carrier->lock);
+	free(carrier);
+	return NULL;
+}
+
+int
+rp_vfu_carrier_fd(const struct rp_vfu_carrier *carrier)
+{
+	return carrier->wake_fd;
+}
+
+/* With the lock. One write for however many transfers come before the server's thread looks. */
+static void
+wake(struct rp_vfu_carrier *carrier)
+{
+	if (carrier->woken)
+		return;
+	carrier->woken = true;
+	(void)eventfd_write(carrier->wake_fd, 1);
+}
+
+void
+rp_vfu_carrier_wake(void *ctx)
+{
+	struct rp_vfu_carrier *carrier = ctx;
+
+	pthread_mutex_lock(&carrier->lock);
+	wake(carrier);
+	pthread_mutex_unlock(&carrier->lock);
+}
+
+void
+rp_vfu_carrier_awake(struct rp_vfu_carrier *carrier)
+{
+	eventfd_t count;
+
+	pthread_mutex_lock(&carrier->lock);
+	if (carrier->woken)
+		(void)eventfd_read(carrier->wake_fd, &count);
+	carrier->woken = false;
+	pthread_mutex_unlock(&carrier->lock);
+}
+
+static int
+submit(void *ctx, struct rp_dma_transfer *transfer)
+{
+	struct rp_vfu_carrier *carrier = ctx;
+	int rc = -ENOTCONN;
+
+	pthread_mutex_lock(&carrier->lock);
+	if (carrier->open) {
+		transfer->sent_bytes = 0;
+		transfer->answered_bytes = 0;
+		transfer->error = 0;
+		transfer->in_flight_count = 0;
+		TAILQ_INSERT_TAIL(&carrier->waiting, transfer, link);
+		wake(carrier);
+		rc = 0;
+	}
+	pthread_mutex_unlock(&carrier->lock);
+	return rc;
+}
+
+static bool
+is_in(const struct transfers *list, const struct rp_dma_transfer *transfer)
+{
+	const struct rp_dma_transfer *one;
+
+	TAILQ_FOREACH (one, list, link)
+		if (one == transfer)
+			return true;
+	return false;
+}
+
+/* With the lock: its commands in flight are nobody's. */
+static void
+detach(struct rp_vfu_carrier *carrier, const struct rp_dma_transfer *transfer)
+{
+	unsigned int i;
+
+	for (i = 0; i < carrier->flights_max; i++) {
+		if (carrier->flights[i].transfer != transfer)
+			continue;
+		carrier->flights[i].transfer = NULL;
+		carrier->flights[i].bytes = NULL;
+	}
+}
+
+static int
+cancel(void *ctx, struct rp_dma_transfer *transfer)
+{
+	struct rp_vfu_carrier *carrier = ctx;
+	int rc = 0;
+
+	pthread_mutex_lock(&carrier->lock);
+	if (is_in(&carrier->waiting, transfer))
+		TAILQ_REMOVE(&carrier->waiting, transfer, link);
+	else if (is_in(&carrier->sent, transfer))
+		TAILQ_REMOVE(&carrier->sent, transfer, link);
+	else
+		rc = -ENOENT;
+	if (rc == 0)
+		detach(carrier, transfer);
+	while (carrier->finishing == transfer && !pthread_equal(carrier->finisher, pthread_self()))
+		pthread_cond_wait(&carrier->finished, &carrier->lock);
+	pthread_mutex_unlock(&carrier->lock);
+	return rc;
+}
+
+const struct rp_dma_carrier_ops rp_vfu_carrier_ops = {
+	.submit = submit,
+	.cancel = cancel,
+};
+
+/* With the lock, which is given up meanwhile; the transfer is on no list. */
+static void
+finish(struct rp_vfu_carrier *carrier, struct rp_dma_transfer *transfer, int error)
+{
+	carrier->finishing = transfer;
+	carrier->finisher = pthread_self();
+	pthread_mutex_unlock(&carrier->lock);
+	transfer->finished(transfer, error);
+	pthread_mutex_lock(&carrier->lock);
+	carrier->finishing = NULL;
+	pthread_cond_broadcast(&carrier->finished);
+}
+
+void
+rp_vfu_carrier_open(struct rp_vfu_carrier *carrier, uint64_t message_bytes_max)
+{
+	pthread_mutex_lock(&carrier->lock);
+	carrier->open = true;
+	carrier->message_bytes_max = message_bytes_max;
+	pthread_mutex_unlock(&carrier->lock);
+}
+
+/* With the lock. */
+static void
+end_all(struct rp_vfu_carrier *carrier, struct transfers *list)
+{
+	struct rp_dma_transfer *transfer;
+
+	while ((transfer = TAILQ_FIRST(list)) != NULL) {
+		TAILQ_REMOVE(list, transfer, link);
+		detach(carrier, transfer);
+		finish(carrier, transfer, -ENOTCONN);
+	}
+}
+
+void
+rp_vfu_carrier_close(struct rp_vfu_carrier *carrier)
+{
+	unsigned int i;
+
+	pthread_mutex_lock(&carrier->lock);
+	carrier->open = false;
+	for (i = 0; i < carrier->flights_max; i++)
+		carrier->flights[i].open = false;
+	carrier->flights_count = 0;
+	end_all(carrier, &carrier->sent);
+	end_all(carrier, &carrier->waiting);
+	pthread_mutex_unlock(&carrier->lock);
+}
+
+/* With the lock; there is a free one. */
+static struct flight *
+take_flight(struct rp_vfu_carrier *carrier)
+{
+	struct flight *flight;
+
+	do {
+		flight = &carrier->flights[carrier->next_flight];
+		carrier->next_flight = (carrier->next_flight + 1) % carrier->flights_max;
+	} while (flight->open);
+	flight->generation++;
+	flight->open = true;
+	carrier->flights_count++;
+	return flight;
+}
+
+static void
+release_flight(struct rp_vfu_carrier *carrier, struct flight *flight)
+{
+	flight->open = false;
+	flight->transfer = NULL;
+	carrier->flights_count--;
+}
+
+static int
+send_flight(const struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, const struct flight *flight)
+{
+	struct rp_vfu_wire_dma_access access = {.iova = flight->iova, .count_bytes = flight->count_bytes};
+	uint32_t data_bytes = flight->write ? flight->count_bytes : 0;
+	struct rp_vfu_header header = {
+		.id = (uint16_t)((unsigned int)(flight - carrier->flights) | (unsigned int)flight->generation << 8),
+		.command = flight->write ? RP_VFU_DMA_WRITE : RP_VFU_DMA_READ,
+		.size_bytes = (uint32_t)(sizeof(header) + sizeof(access)) + data_bytes,
+		.flags = RP_VFU_TYPE_COMMAND,
+	};
+	struct iovec iov[] = {
+		{.iov_base = &header, .iov_len = sizeof(header)},
+		{.iov_base = &access, .iov_len = sizeof(access)},
+		{.iov_base = flight->bytes, .iov_len = data_bytes},
+	};
+
+	return rp_wire_conn_send(conn, iov, data_bytes > 0 ? 3 : 2, NULL, 0);
+}
+
+/* With the lock: send the next command of the first transfer that waits. */
+static int
+send_next(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, uint64_t deadline_ms)
+{
+	struct rp_dma_transfer *transfer = TAILQ_FIRST(&carrier->waiting);
+	uint64_t left_bytes = transfer->size_bytes - transfer->sent_bytes;
+	struct flight *flight = take_flight(carrier);
+	int rc;
+
+	flight->transfer = transfer;
+	flight->write = transfer->write;
+	flight->iova = transfer->iova + transfer->sent_bytes;
+	flight->bytes = (uint8_t *)transfer->bytes + transfer->sent_bytes;
+	flight->count_bytes =
+		(uint32_t)(left_bytes < carrier->message_bytes_max ? left_bytes : carrier->message_bytes_max);
+	flight->deadline_ms = deadline_ms;
+	rc = send_flight(carrier, conn, flight);
+	if (rc < 0) {
+		release_flight(carrier, flight);
+		return rc;
+	}
+	transfer->in_flight_count++;
+	transfer->sent_bytes += flight->count_bytes;
+	if (transfer->sent_bytes == transfer->size_bytes) {
+		TAILQ_REMOVE(&carrier->waiting, transfer, link);
+		TAILQ_INSERT_TAIL(&carrier->sent, transfer, link);
+	}
+	return 0;
+}
+
+int
+rp_vfu_carrier_pump(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, struct rp_wire_why *why)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&carrier->lock);
+	if (!TAILQ_EMPTY(&carrier->waiting)) {
+		uint64_t deadline_ms = rp_wire_clock_ms() + carrier->timeout_ms;
+
+		while (rc == 0 && !TAILQ_EMPTY(&carrier->waiting) && carrier->flights_count < carrier->flights_max &&
+		       (rp_wire_conn_poll_events(conn) & POLLOUT) == 0)
+			rc = send_next(carrier, conn, deadline_ms);
+	}
+	pthread_mutex_unlock(&carrier->lock);
+	if (rc == -ENOTCONN)
+		return rp_wire_why_set(why, rc, "peer left before a command for its memory");
+	return 0; /* no room now: the next turn tries again */
+}
+
+static int
+lies(const struct rp_vfu_msg_view *reply, struct rp_wire_why *why, const char *what)
+{
+	return rp_wire_why_set(why, -EBADMSG, "%s: reply: %s", rp_vfu_msg_name(reply->header.command), what);
+}
+
+/* @return 0, -EBADMSG, or what the client answered, in *ret_error. */
+static int
+judge(const struct flight *flight, const struct rp_vfu_msg_view *reply, int *ret_error, struct rp_wire_why *why)
+{
+	struct rp_vfu_wire_dma_access access = {.iova = 0};
+	uint32_t data_bytes;
+
+	*ret_error = 0;
+	if (reply->fds_count > 0)
+		return lies(reply, why, "has descriptors");
+	if ((reply->header.flags & RP_VFU_FLAG_ERROR) != 0) {
+		if (reply->payload_bytes != 0)
+			return lies(reply, why, "an error with a payload");
+		*ret_error =
+			reply->header.error == 0 || reply->header.error > ERRNO_MAX ? -EIO : -(int)reply->header.error;
+		return 0;
+	}
+	if (reply->payload_bytes < (flight->write ? WRITE_REPLY_SHORT_BYTES : sizeof(access)))
+		return lies(reply, why, "is too short");
+	data_bytes = reply->payload_bytes < sizeof(access) ? 0 : reply->payload_bytes - (uint32_t)sizeof(access);
+	memcpy(&access, reply->payload, reply->payload_bytes < sizeof(access) ? sizeof(access.iova) : sizeof(access));
+	if (reply->payload_bytes < sizeof(access)) {
+		uint32_t count_bytes;
+
+		memcpy(&count_bytes, reply->payload + sizeof(access.iova), sizeof(count_bytes));
+		access.count_bytes = count_bytes;
+	}
+	if (access.iova != flight->iova)
+		return lies(reply, why, "address: not the command's");
+	if (access.count_bytes > flight->count_bytes)
+		return lies(reply, why, "count: more than the command's");
+	if (data_bytes != (flight->write ? 0 : access.count_bytes))
+		return lies(reply, why, "data: not as many bytes as count says");
+	if (access.count_bytes < flight->count_bytes)
+		*ret_error = -EIO; /* a short access serves nobody: what it left out is not said */
+	return 0;
+}
+
+static struct flight *
+find_flight(struct rp_vfu_carrier *carrier, const struct rp_vfu_header *header)
+{
+	unsigned int place = header->id & 0xffu;
+	struct flight *flight = &carrier->flights[place];
+
+	if (place >= carrier->flights_max || !flight->open || flight->generation != header->id >> 8 ||
+	    header->command != (flight->write ? RP_VFU_DMA_WRITE : RP_VFU_DMA_READ))
+		return NULL;
+	return flight;
+}
+
+/* With the lock. */
+static void
+settle(struct rp_vfu_carrier *carrier, struct rp_dma_transfer *transfer, uint32_t count_bytes, int error)
+{
+	bool all_sent = transfer->sent_bytes == transfer->size_bytes;
+
+	transfer->in_flight_count--;
+	transfer->answered_bytes += count_bytes;
+	if (transfer->error == 0 && error != 0) {
+		transfer->error = error;
+		/* Its rest is not worth sending. */
+		if (!all_sent) {
+			TAILQ_REMOVE(&carrier->waiting, transfer, link);
+			TAILQ_INSERT_TAIL(&carrier->sent, transfer, link);
+			transfer->sent_bytes = transfer->size_bytes;
+			all_sent = true;
+		}
+	}
+	if (!all_sent || transfer->in_flight_count > 0)
+		return;
+	TAILQ_REMOVE(&carrier->sent, transfer, link);
+	finish(carrier, transfer, transfer->error);
+}
+
+int
+rp_vfu_carrier_reply(struct rp_vfu_carrier *carrier, const struct rp_vfu_msg_view *reply, struct rp_wire_why *why)
+{
+	struct flight *flight;
+	int error, rc;
+
+	pthread_mutex_lock(&carrier->lock);
+	flight = find_flight(carrier, &reply->header);
+	if (flight == NULL) {
+		pthread_mutex_unlock(&carrier->lock);
+		return -ENOENT;
+	}
+	rc = judge(flight, reply, &error, why);
+	if (rc == 0) {
+		struct rp_dma_transfer *transfer = flight->transfer;
+
+		if (transfer != NULL && error == 0 && !flight->write)
+			memcpy(flight->bytes, reply->payload + sizeof(struct rp_vfu_wire_dma_access),
+			       flight->count_bytes);
+		release_flight(carrier, flight);
+		if (transfer != NULL)
+			settle(carrier, transfer, flight->count_bytes, error);
+	}
+	pthread_mutex_unlock(&carrier->lock);
+	return rc;
+}
+
+static struct rp_dma_transfer *
+find_in_range(const struct transfers *list, uint64_t first_iova, uint64_t last_iova)
+{
+	struct rp_dma_transfer *transfer;
+
+	TAILQ_FOREACH (transfer, list, link)
+		if (transfer->iova <= last_iova && transfer->iova + transfer->size_bytes - 1 >= first_iova)
+			return transfer;
+	return NULL;
+}
+
+void
+rp_vfu_carrier_abandon(struct rp_vfu_carrier *carrier, uint64_t first_iova, uint64_t last_iova)
+{
+	struct transfers *const lists[] = {&carrier->waiting, &carrier->sent};
+	struct rp_dma_transfer *transfer;
+	unsigned int i;
+
+	pthread_mutex_lock(&carrier->lock);
+	for (i = 0; i < 2; i++) {
+		/* From the begin each time: the lock is given up in between. */
+		while ((transfer = find_in_range(lists[i], first_iova, last_iova)) != NULL) {
+			TAILQ_REMOVE(lists[i], transfer, link);
+			detach(carrier, transfer);
+			finish(carrier, transfer, -ECANCELED);
+		}
+	}
+	pthread_mutex_unlock(&carrier->lock);
+}
+
+bool
+rp_vfu_carrier_is_awaiting(struct rp_vfu_carrier *carrier)
+{
+	bool is_awaiting;
+
+	pthread_mutex_lock(&carrier->lock);
+	is_awaiting = carrier->flights_count > 0;
+	pthread_mutex_unlock(&carrier->lock);
+	return is_awaiting;
+}
+
+uint64_t
+rp_vfu_carrier_deadline_ms(struct rp_vfu_carrier *carrier)
+{
+	uint64_t deadline_ms = UINT64_MAX;
+	unsigned int i;
+
+	pthread_mutex_lock(&carrier->lock);
+	for (i = 0; carrier->flights_count > 0 && i < carrier->flights_max; i++)
+		if (carrier->flights[i].open && carrier->flights[i].deadline_ms < deadline_ms)
+			deadline_ms = carrier->flights[i].deadline_ms;
+	pthread_mutex_unlock(&carrier->lock);
+	return deadline_ms;
+}

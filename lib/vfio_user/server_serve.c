@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "rp_wire_clock.h"
+#include "vfu_server.h"
+
+/* Then others of this thread have their turn; epoll is level-triggered and calls again. */
+#define MESSAGES_PER_TURN 64
+/* A reader of the data path tells nobody that it has passed: whoever waits for one looks again. */
+#define SETTLE_LOOK_MS 1
+
+bool
+rp_vfu_server_may_await(const struct rp_vfu_server *server)
+{
+	return server->twin != NULL || server->terms.value[RP_VFU_TERM_SERVE] != 0;
+}
+
+static bool
+output_waits(const struct rp_vfu_server *server)
+{
+	return (rp_wire_conn_poll_events(server->conn) & POLLOUT) != 0;
+}
+
+/*
+ * Commands are answered in their order, and while a reply waits for the client to
+ * read no further one is taken: what a client that does not read can make us keep
+ * is one reply.
+ */
+static bool
+commands_must_wait(const struct rp_vfu_server *server)
+{
+	return server->deferred.active || output_waits(server);
+}
+
+/* Answers to our commands stand between the client's: they are taken also when commands are not. */
+static bool
+may_receive(const struct rp_vfu_server *server)
+{
+	if (server->held != NULL)
+		return false;
+	return !commands_must_wait(server) || (server->twin == NULL && rp_vfu_carrier_is_awaiting(server->carrier));
+}
+
+static bool
+is_command(const struct rp_wire_msg *msg)
+{
+	struct rp_vfu_msg_view view;
+
+	rp_vfu_msg_parse(msg, &view);
+	return (view.header.flags & RP_VFU_TYPE_MASK) == RP_VFU_TYPE_COMMAND;
+}
+
+/* @return 0 with the message that is to be dealt with, -EAGAIN when none is, or an error. */
+static int
+next_message(struct rp_vfu_server *server, struct rp_wire_msg **ret_msg, struct rp_wire_why *why)
+{
+	int rc;
+
+	if (server->held != NULL && !commands_must_wait(server)) {
+		*ret_msg = server->held;
+		server->held = NULL;
+		return 0;
+	}
+	if (!may_receive(server))
+		return -EAGAIN;
+	rc = rp_wire_conn_receive(server->conn, ret_msg, why);
+	if (rc == 0 && commands_must_wait(server) && is_command(*ret_msg)) {
+		server->held = *ret_msg;
+		return -EAGAIN;
+	}
+	return rc;
+}
+
+static int
+answer_deferred(struct rp_vfu_server *server, struct rp_wire_why *why)
+{
+	struct rp_vfu_deferred *deferred = &server->deferred;
+	struct rp_vfu_reply reply = {.fixed_bytes = deferred->fixed_bytes};
+
+	if (!deferred->active)
+		return 0;
+	/* Also what was submitted by somebody who had looked before. */
+	if (!rp_vfu_server_may_await(server))
+		rp_vfu_carrier_abandon(server->carrier, deferred->first_iova, deferred->last_iova);
+	if (!rp_dma_space_settled(server->dma, deferred->ticket))
+		return rp_vfu_conn_hung_up(server->conn) ? rp_wire_why_set(why, -ENOTCONN, "peer left") : 0;
+	deferred->active = false;
+	if ((deferred->header.flags & RP_VFU_FLAG_NO_REPLY) != 0)
+		return 0;
+	memcpy(reply.fixed, deferred->fixed, deferred->fixed_bytes);
+	return rp_vfu_server_reply(server, &deferred->header, &reply, 0, why);
+}
+
+/* @param ret_drained nothing more of the client's was there to be taken. */
+static int
+serve_commands(struct rp_vfu_server *server, bool *ret_drained, struct rp_wire_why *why)
+{
+	unsigned int turn;
+	int rc;
+
+	*ret_drained = false;
+	rc = rp_wire_conn_flush(server->conn);
+	if (rc == -ENOTCONN)
+		return rp_wire_why_set(why, rc, "peer left before its replies");
+	rc = answer_deferred(server, why);
+	if (rc < 0)
+		return rc;
+	for (turn = 0; turn < MESSAGES_PER_TURN; turn++) {
+		struct rp_wire_msg *msg;
+
+		rc = next_message(server, &msg, why);
+		if (rc == -EAGAIN) {
+			*ret_drained = server->held == NULL && !commands_must_wait(server);
+			return 0;
+		}
+		if (rc == 0)
+			rc = rp_vfu_server_dispatch(server, msg, why);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int
+check_deadline(struct rp_vfu_server *server, struct rp_wire_why *why)
+{
+	uint64_t expirations;
+
+	if (read(server->timer_fd, &expirations, sizeof(expirations)) < 0)
+		return 0;
+	server->timer_ms = 0;
+	if (rp_vfu_carrier_deadline_ms(server->carrier) > rp_wire_clock_ms())
+		return 0;
+	return rp_wire_why_set(why, -ENOTCONN, "the client did not answer a command for its memory in time");
+}
+
+int
+rp_vfu_server_serve(struct rp_vfu_server *server, struct rp_wire_why *why)
+{
+	bool drained;
+	int rc = 0;
+
+	rp_vfu_carrier_awake(server->carrier);
+	if (server->timer_ms != 0)
+		rc = check_deadline(server, why);
+	if (rc == 0 && server->twin != NULL)
+		rc = rp_vfu_server_twin_serve(server, why);
+	if (rc == 0)
+		rc = serve_commands(server, &drained, why);
+	if (rc < 0 || server->state != RP_VFU_STATE_READY)
+		return rc;
+	if (server->twin != NULL)
+		return rp_vfu_carrier_pump(server->carrier, server->twin, why);
+	/* A client may serve nothing while it waits for an answer of ours. */
+	return drained ? rp_vfu_carrier_pump(server->carrier, server->conn, why) : 0;
+}
+
+static void
+watch_conn(const struct rp_vfu_server *server, struct rp_wire_conn *conn, bool receive, uint32_t *watched_events)
+{
+	uint32_t events = receive ? EPOLLIN : 0;
+
+	if ((rp_wire_conn_poll_events(conn) & POLLOUT) != 0)
+		events |= EPOLLOUT;
+	if (events != *watched_events && rp_vfu_server_poll(server, EPOLL_CTL_MOD, rp_wire_conn_fd(conn), events) == 0)
+		*watched_events = events;
+}
+
+static void
+set_timer(struct rp_vfu_server *server)
+{
+	uint64_t at_ms = server->deferred.active ? rp_wire_clock_ms() + SETTLE_LOOK_MS :
+						   rp_vfu_carrier_deadline_ms(server->carrier);
+	struct itimerspec timer = {
+		.it_value = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000}};
+
+	/* One that goes off too early looks again and costs nothing else. */
+	if (at_ms == UINT64_MAX || (server->timer_ms != 0 && server->timer_ms <= at_ms))
+		return;
+	if (timerfd_settime(server->timer_fd, TFD_TIMER_ABSTIME, &timer, NULL) == 0)
+		server->timer_ms = at_ms;
+}
+
+void
+rp_vfu_server_watch(struct rp_vfu_server *server)
+{
+	watch_conn(server, server->conn, may_receive(server), &server->watched_events);
+	if (server->twin != NULL)
+		watch_conn(server, server->twin, true, &server->twin_watched_events);
+	set_timer(server);
+}
