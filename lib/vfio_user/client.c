@@ -8,7 +8,6 @@
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
 #include "vfu_client.h"
-#include "vfu_version.h"
 
 #define DEFAULT_TIMEOUT_MS 5000
 
@@ -34,69 +33,6 @@ connect_to(struct rp_vfu_client *client, const char *socket_path, struct rp_wire
 	return rc < 0 ? rp_wire_why_set(why, rc, "%s: %s", socket_path, strerror(-rc)) : 0;
 }
 
-static int
-take_version(struct rp_vfu_client *client, const struct rp_vfu_terms *ours, const struct rp_vfu_call *call,
-	     struct rp_wire_why *why)
-{
-	struct rp_vfu_wire_version version;
-	struct rp_vfu_terms theirs;
-	int rc;
-
-	memcpy(&version, call->reply.payload, sizeof(version));
-	if (version.major != RP_VFU_VERSION_MAJOR || version.minor > RP_VFU_VERSION_MINOR)
-		return rp_wire_why_set(why, -EBADMSG, "VERSION: reply: %u.%u, expected %u.%u or a lower minor",
-				       version.major, version.minor, RP_VFU_VERSION_MAJOR, RP_VFU_VERSION_MINOR);
-	rc = rp_vfu_terms_parse(call->reply.payload + sizeof(version), call->reply.payload_bytes - sizeof(version),
-				&theirs, why);
-	if (rc == 0)
-		rc = rp_vfu_terms_agree(ours, &theirs, &client->terms, why);
-	if (rc < 0) {
-		rp_wire_why_prefix(why, "VERSION: reply: ");
-		return -EBADMSG;
-	}
-	client->state = RP_VFU_STATE_READY;
-	return 0;
-}
-
-/* What the table knows and this end does not do yet. */
-static void
-drop_unbuilt(struct rp_vfu_terms *terms)
-{
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_WRITE_MULTI);
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_TWIN_SOCKET);
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_PAGE_SIZE);
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_BITMAP_MAX);
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_REMAP);
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_SERVE);
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_IO_FDS);
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_WINDOW);
-}
-
-static int
-negotiate(struct rp_vfu_client *client, struct rp_wire_why *why)
-{
-	const struct rp_vfu_wire_version version = {RP_VFU_VERSION_MAJOR, RP_VFU_VERSION_MINOR};
-	char text[RP_VFU_VERSION_TEXT_MAX_BYTES];
-	struct rp_vfu_call call = {
-		.command = RP_VFU_VERSION,
-		.payload = &version,
-		.payload_bytes = sizeof(version),
-		.data = text,
-	};
-	struct rp_vfu_terms ours;
-	size_t text_bytes;
-	int rc;
-
-	rp_vfu_terms_ours(&ours);
-	drop_unbuilt(&ours);
-	rc = rp_vfu_terms_format(&ours, text, sizeof(text), &text_bytes);
-	if (rc < 0)
-		return rp_wire_why_set(why, rc, "VERSION: no memory");
-	call.data_bytes = (uint32_t)text_bytes;
-	rc = rp_vfu_client_call(client, &call, why);
-	return rc < 0 ? rc : take_version(client, &ours, &call, why);
-}
-
 int
 rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct rp_vfu_client_ops *ops, void *ctx,
 		     struct rp_vfu_client **ret_client, struct rp_wire_why *why)
@@ -115,13 +51,13 @@ rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct rp_
 	TAILQ_INIT(&client->leaving);
 	client->timeout_ms = config->timeout_ms == 0 ? DEFAULT_TIMEOUT_MS : config->timeout_ms;
 	rc = connect_to(client, config->socket_path, why);
+	if (rc == 0)
+		rc = rp_vfu_client_negotiate(client, config, why);
 	if (rc == 0) {
 		rc = rp_vfu_client_poll_init(client);
 		if (rc < 0)
 			rp_wire_why_set(why, rc, "what is polled: %s", strerror(-rc));
 	}
-	if (rc == 0)
-		rc = negotiate(client, why);
 	if (rc < 0) {
 		rp_vfu_client_destroy(client);
 		return rc;
@@ -140,6 +76,7 @@ rp_vfu_client_destroy(struct rp_vfu_client *client)
 	if (client == NULL)
 		return NULL;
 	client->conn = rp_wire_conn_destroy(client->conn);
+	client->twin = rp_wire_conn_destroy(client->twin);
 	rp_wire_why_set(&reason, -ECANCELED, "the client is being destroyed");
 	rp_vfu_client_finish_all(client, -ECANCELED, &reason);
 	rp_vfu_client_poll_close(client);
@@ -148,6 +85,7 @@ rp_vfu_client_destroy(struct rp_vfu_client *client)
 		free(client->regions[i].areas);
 	}
 	rp_vfu_memory_clear(&client->memory);
+	rp_vfu_window_close(&client->window);
 	free(client->regions);
 	free(client->scratch);
 	free(client);
@@ -161,6 +99,7 @@ rp_vfu_client_leave(struct rp_vfu_client *client, int error, const struct rp_wir
 	const struct rp_wire_why reason = *why;
 
 	client->conn = rp_wire_conn_destroy(client->conn);
+	client->twin = rp_wire_conn_destroy(client->twin);
 	client->peer_pid = 0;
 	rp_vfu_client_finish_all(client, error, &reason);
 	if (client->announced && client->ops.disconnected != NULL)

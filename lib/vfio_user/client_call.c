@@ -100,7 +100,7 @@ check_room(struct rp_vfu_client *client, const struct rp_vfu_call *call, struct 
 		return rp_wire_why_set(why, -EAGAIN, "%s: %u commands are under way", rp_vfu_msg_name(call->command),
 				       client->calls_count);
 	/* What we owe the server comes first, or both ends could wait for each other. */
-	if (queued && client->owed_count > 0)
+	if (queued && client->owed_count > 0 && client->twin == NULL)
 		return rp_wire_why_set(why, -EAGAIN, "%s: the server does not read", rp_vfu_msg_name(call->command));
 	return 0;
 }

@@ -151,7 +151,39 @@ check_access(const struct rp_vfu_wire_dma_access *access, uint64_t max_bytes)
 	return access->count_bytes > max_bytes ? -EMSGSIZE : 0;
 }
 
-/* Everything that can be wrong with a command; a write is carried out. */
+static int
+serve_dma(struct rp_vfu_client *client, const struct rp_vfu_msg_view *command,
+	  const struct rp_vfu_wire_dma_access *access)
+{
+	int rc = check_access(access, client->terms.value[RP_VFU_TERM_DATA_XFER]);
+
+	/* A read waits for its reply. */
+	if (rc < 0 || command->header.command == RP_VFU_DMA_READ)
+		return rc;
+	if (command->payload_bytes - sizeof(*access) != access->count_bytes)
+		return -EBADMSG;
+	return write_memory(client, access, command->payload + sizeof(*access));
+}
+
+static int
+serve_window(struct rp_vfu_client *client, const struct rp_vfu_msg_view *command,
+	     const struct rp_vfu_wire_dma_access *access)
+{
+	struct rp_vfu_wire_window_access where;
+	uint8_t *bytes;
+	int rc = check_access(access, client->window.size_bytes);
+
+	if (rc < 0)
+		return rc;
+	memcpy(&where, command->payload, sizeof(where));
+	bytes = rp_vfu_window_at(&client->window, where.window_offset_bytes, access->count_bytes);
+	if (bytes == NULL)
+		return -EBADMSG;
+	return command->header.command == RP_VFU_WINDOW_READ ? read_memory(client, access, bytes) :
+							       write_memory(client, access, bytes);
+}
+
+/* Everything that can be wrong with a command; all but a DMA_READ is carried out. */
 static int
 execute(struct rp_vfu_client *client, const struct rp_vfu_msg_view *command, struct rp_vfu_wire_dma_access *access)
 {
@@ -160,14 +192,16 @@ execute(struct rp_vfu_client *client, const struct rp_vfu_msg_view *command, str
 	if (rc < 0)
 		return rc;
 	memcpy(access, command->payload, sizeof(*access));
-	if (command->header.command != RP_VFU_DMA_READ && command->header.command != RP_VFU_DMA_WRITE)
+	switch (command->header.command) {
+	case RP_VFU_DMA_READ:
+	case RP_VFU_DMA_WRITE:
+		return serve_dma(client, command, access);
+	case RP_VFU_WINDOW_READ:
+	case RP_VFU_WINDOW_WRITE:
+		return serve_window(client, command, access);
+	default:
 		return -ENOTSUP;
-	rc = check_access(access, client->terms.value[RP_VFU_TERM_DATA_XFER]);
-	if (rc < 0 || command->header.command == RP_VFU_DMA_READ)
-		return rc;
-	if (command->payload_bytes - sizeof(*access) != access->count_bytes)
-		return -EBADMSG;
-	return write_memory(client, access, command->payload + sizeof(*access));
+	}
 }
 
 int
@@ -239,14 +273,14 @@ send_reply(struct rp_vfu_client *client, struct rp_vfu_owed *owed)
 		parts = 3;
 	}
 	owed->header.size_bytes = (uint32_t)(iov[0].iov_len + (parts > 1 ? iov[1].iov_len : 0) + iov[2].iov_len);
-	return rp_wire_conn_send(client->conn, iov, parts, NULL, 0);
+	return rp_wire_conn_send(rp_vfu_client_serving(client), iov, parts, NULL, 0);
 }
 
 int
 rp_vfu_client_pay(struct rp_vfu_client *client)
 {
 	/* No more than one reply is kept beyond what the socket takes. */
-	while (client->owed_count > 0 && (rp_wire_conn_poll_events(client->conn) & POLLOUT) == 0) {
+	while (client->owed_count > 0 && (rp_wire_conn_poll_events(rp_vfu_client_serving(client)) & POLLOUT) == 0) {
 		struct rp_vfu_owed *owed = &client->owed[client->owed_first];
 		struct rp_wire_why reason;
 		int rc = send_reply(client, owed);

@@ -30,47 +30,74 @@ peer_left(struct rp_vfu_client *client, const struct rp_wire_why *reason)
 	return rp_vfu_client_leave(client, -ENOTCONN, reason);
 }
 
-static bool
-may_read(const struct rp_vfu_client *client)
+struct rp_wire_conn *
+rp_vfu_client_serving(const struct rp_vfu_client *client)
 {
-	return client->owed_count < RP_VFU_OWED_MAX;
+	return client->twin != NULL ? client->twin : client->conn;
+}
+
+/* Commands come from one of the two, and only there do they have to wait for our answers. */
+static bool
+may_read(const struct rp_vfu_client *client, const struct rp_wire_conn *conn)
+{
+	return conn != rp_vfu_client_serving(client) || client->owed_count < RP_VFU_OWED_MAX;
 }
 
 static int
-take_message(struct rp_vfu_client *client, struct rp_wire_msg *msg)
+take_message(struct rp_vfu_client *client, const struct rp_wire_conn *conn, struct rp_wire_msg *msg)
 {
 	struct rp_vfu_msg_view view;
+	struct rp_wire_why reason;
 
 	rp_vfu_msg_parse(msg, &view);
 	if ((view.header.flags & RP_VFU_TYPE_MASK) == RP_VFU_TYPE_COMMAND) {
 		rp_wire_msg_drop(msg);
-		return rp_vfu_client_serve(client, &view);
+		if (conn == rp_vfu_client_serving(client))
+			return rp_vfu_client_serve(client, &view);
+		rp_wire_why_set(&reason, -EBADMSG, "%s: not on the twin socket", rp_vfu_msg_name(view.header.command));
+		return peer_left(client, &reason);
+	}
+	if (conn == client->twin) {
+		rp_wire_why_set(&reason, -EBADMSG, "%s: a reply on the twin socket",
+				rp_vfu_msg_name(view.header.command));
+		return peer_left(client, &reason);
 	}
 	return rp_vfu_client_take_reply(client, msg, &view) < 0 || client->conn == NULL ? -ENOTCONN : 0;
 }
 
-int
-rp_vfu_client_step(struct rp_vfu_client *client)
+static int
+step_on(struct rp_vfu_client *client, struct rp_wire_conn *conn)
 {
 	struct rp_wire_why reason;
 	struct rp_wire_msg *msg;
 	int rc = -EAGAIN;
 
-	if (client->conn == NULL)
-		return -ENOTCONN;
-	if (may_read(client))
-		rc = rp_wire_conn_receive(client->conn, &msg, &reason);
+	if (may_read(client, conn))
+		rc = rp_wire_conn_receive(conn, &msg, &reason);
 	if (rc == 0)
-		return take_message(client, msg);
+		return take_message(client, conn, msg);
 	return rc == -EAGAIN ? rc : peer_left(client, &reason);
 }
 
-static short
-events_of(const struct rp_vfu_client *client)
+int
+rp_vfu_client_step(struct rp_vfu_client *client)
 {
-	short events = rp_wire_conn_poll_events(client->conn);
+	int rc;
 
-	return may_read(client) ? events : (short)(events & ~POLLIN);
+	if (client->conn == NULL)
+		return -ENOTCONN;
+	rc = step_on(client, client->conn);
+	if (rc == -EAGAIN && client->twin != NULL)
+		rc = step_on(client, client->twin);
+	return rc;
+}
+
+static short
+events_of(const struct rp_vfu_client *client, const struct rp_wire_conn *conn)
+{
+	short events = rp_wire_conn_poll_events(conn);
+
+	return may_read(client, conn) ? events : (short)(events & ~POLLIN);
 }
 
 static int
@@ -79,6 +106,8 @@ flush(struct rp_vfu_client *client)
 	struct rp_wire_why reason;
 	int rc = rp_wire_conn_flush(client->conn);
 
+	if ((rc == 0 || rc == -EAGAIN) && client->twin != NULL)
+		rc = rp_wire_conn_flush(client->twin);
 	if (rc < 0 && rc != -EAGAIN) {
 		rp_wire_why_set(&reason, -ENOTCONN, "peer left");
 		return peer_left(client, &reason);
@@ -89,16 +118,23 @@ flush(struct rp_vfu_client *client)
 int
 rp_vfu_client_sleep(struct rp_vfu_client *client, uint64_t deadline_ms)
 {
-	struct pollfd socket = {.fd = rp_wire_conn_fd(client->conn), .events = events_of(client)};
 	const struct rp_vfu_call *oldest = TAILQ_FIRST(&client->under_way);
 	uint64_t now_ms = rp_wire_clock_ms();
+	struct pollfd sockets[2] = {
+		{.fd = rp_wire_conn_fd(client->conn), .events = events_of(client, client->conn)},
+	};
+	unsigned int count = 1;
 	uint64_t left_ms;
 
+	if (client->twin != NULL) {
+		sockets[count].fd = rp_wire_conn_fd(client->twin);
+		sockets[count++].events = events_of(client, client->twin);
+	}
 	if (oldest != NULL && oldest->deadline_ms < deadline_ms)
 		deadline_ms = oldest->deadline_ms;
 	left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
-	(void)poll(&socket, 1, left_ms > INT_MAX ? INT_MAX : (int)left_ms);
-	return (socket.revents & POLLOUT) != 0 ? flush(client) : 0;
+	(void)poll(sockets, count, left_ms > INT_MAX ? INT_MAX : (int)left_ms);
+	return ((sockets[0].revents | sockets[1].revents) & POLLOUT) != 0 ? flush(client) : 0;
 }
 
 int
@@ -140,24 +176,39 @@ read_timer(struct rp_vfu_client *client)
 		client->timer_armed = false;
 }
 
-void
-rp_vfu_client_watch(struct rp_vfu_client *client)
+static void
+watch(const struct rp_vfu_client *client, const struct rp_wire_conn *conn, uint32_t *watched_events)
 {
+	short events = events_of(client, conn);
 	struct epoll_event event = {.events = 0};
-	short events;
 
-	if (client->conn == NULL)
-		return;
-	arm_timer(client);
-	events = events_of(client);
 	if ((events & POLLIN) != 0)
 		event.events |= EPOLLIN;
 	if ((events & POLLOUT) != 0)
 		event.events |= EPOLLOUT;
-	if (event.events == client->watched_events)
+	if (event.events == *watched_events)
 		return;
-	if (epoll_ctl(client->epoll_fd, EPOLL_CTL_MOD, rp_wire_conn_fd(client->conn), &event) == 0)
-		client->watched_events = event.events;
+	if (epoll_ctl(client->epoll_fd, EPOLL_CTL_MOD, rp_wire_conn_fd(conn), &event) == 0)
+		*watched_events = event.events;
+}
+
+void
+rp_vfu_client_watch(struct rp_vfu_client *client)
+{
+	/* While VERSION is under way nobody polls. */
+	if (client->conn == NULL || client->epoll_fd < 0)
+		return;
+	arm_timer(client);
+	watch(client, client->conn, &client->watched_events);
+	if (client->twin != NULL)
+		watch(client, client->twin, &client->twin_watched_events);
+}
+
+static bool
+wants_to_write(const struct rp_vfu_client *client)
+{
+	return (rp_wire_conn_poll_events(client->conn) & POLLOUT) != 0 ||
+	       (rp_wire_conn_poll_events(rp_vfu_client_serving(client)) & POLLOUT) != 0;
 }
 
 int
@@ -170,7 +221,7 @@ rp_vfu_client_process(struct rp_vfu_client *client)
 		return -ENOTCONN;
 	if (client->inside)
 		return -EBUSY;
-	if ((rp_wire_conn_poll_events(client->conn) & POLLOUT) != 0)
+	if (wants_to_write(client))
 		rc = flush(client);
 	for (turn = 0; turn < MESSAGES_PER_TURN && rc == 0; turn++)
 		rc = rp_vfu_client_step(client);
@@ -192,7 +243,10 @@ rp_vfu_client_poll_init(struct rp_vfu_client *client)
 	    epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, rp_wire_conn_fd(client->conn), &event) < 0)
 		return -errno;
 	client->watched_events = event.events;
-	return 0;
+	if (client->twin == NULL)
+		return 0;
+	client->twin_watched_events = event.events;
+	return epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, rp_wire_conn_fd(client->twin), &event) < 0 ? -errno : 0;
 }
 
 void

@@ -40,9 +40,18 @@
 
 struct rp_vfu_client;
 
+#define RP_VFU_CLIENT_NO_FDS UINT32_MAX
+
+/** Zero means the default: everything that this library knows is offered, but the twin socket. */
 struct rp_vfu_client_config {
 	const char *socket_path;
 	uint32_t timeout_ms; /**< of one call; 0: 5000 */
+	uint32_t max_data_xfer_bytes; /**< 4096 to 1048576; 0: 1048576 */
+	uint32_t max_msg_fds; /**< that we take, at most 16; 0: 16; RP_VFU_CLIENT_NO_FDS: none */
+	uint32_t window_bytes; /**< the largest payload window, 64 KiB to 64 MiB; 0: 64 MiB */
+	bool twin_socket; /**< offer a second socket for the server's commands */
+	bool specification_only; /**< offer nothing that begins with "ringpass." */
+	uint32_t withheld_mask; /**< more that is not offered: 1 << RP_VFU_TERM_* (rp_vfu_msg.h) */
 };
 
 /** Copied; may be NULL, as may its members. */
@@ -107,7 +116,8 @@ struct rp_vfu_client_device {
  * @param ret_client set on success.
  * @return 0, what rp_wire_socket_connect() says, -ENOTCONN (the server closed: it
  *         has a client already, or is none of ours), -EBADMSG (an answer that breaks
- *         its rule; why names it), -ETIMEDOUT, -ENOMEM, or what the server replied.
+ *         its rule; why names it), -EINVAL (the configuration), -ETIMEDOUT, -ENOMEM, what
+ *         epoll_create1(2) and timerfd_create(2) say, or what the server replied.
  */
 int rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct rp_vfu_client_ops *ops, void *ctx,
 			 struct rp_vfu_client **ret_client, struct rp_wire_why *why);

@@ -9,14 +9,17 @@
 #include "rp_vfu_client.h"
 #include "rp_vfu_msg.h"
 #include "vfu_client_memory.h"
+#include "vfu_client_window.h"
 
 /*
  * What the parts of the client share:
  *
- *   client.c              life, VERSION, the server's going
+ *   client.c              life, the server's going
+ *   client_version.c      VERSION: what is offered, and what the answer brings
  *   client_turn.c         one message after the other; waiting; what is polled
  *   client_call.c         commands under way, and the wait for a reply
  *   client_serve.c        commands of the server: DMA_READ, DMA_WRITE
+ *   client_window.c       the payload window (no messages)
  *   client_memory.c       what of our memory the server may reach (no messages)
  *   client_dma.c          giving memory and taking it back
  *   client_region.c       region access
@@ -82,6 +85,7 @@ struct rp_vfu_leaving {
 
 struct rp_vfu_client {
 	struct rp_wire_conn *conn; /* NULL: the server is gone */
+	struct rp_wire_conn *twin; /* for the server's commands and our answers; NULL: they share the one above */
 	struct rp_vfu_client_ops ops;
 	void *ctx;
 	uint32_t timeout_ms;
@@ -89,10 +93,11 @@ struct rp_vfu_client {
 	bool announced; /* create() has returned: its going is told */
 	bool inside; /* a callback runs: no call may wait */
 
-	int epoll_fd; /* the socket and the timer, for our caller */
+	int epoll_fd; /* the sockets and the timer, for our caller */
 	int timer_fd; /* of the calls that nobody waits for */
 	bool timer_armed;
 	uint32_t watched_events; /* of the socket, in the epoll */
+	uint32_t twin_watched_events;
 
 	enum rp_vfu_state state;
 	struct rp_vfu_terms terms; /* in READY */
@@ -106,6 +111,7 @@ struct rp_vfu_client {
 	struct rp_vfu_owed owed[RP_VFU_OWED_MAX]; /* a ring */
 	unsigned int owed_first;
 	unsigned int owed_count;
+	struct rp_vfu_window window;
 	uint8_t *scratch; /* for data that is not in one piece; NULL: not needed yet */
 
 	bool device_known;
@@ -171,6 +177,13 @@ int rp_vfu_client_take_reply(struct rp_vfu_client *client, struct rp_wire_msg *m
 
 /* Finish every call under way with an error. */
 void rp_vfu_client_finish_all(struct rp_vfu_client *client, int error, const struct rp_wire_why *why);
+
+/* Offer, and take the answer. @return as rp_vfu_client_create(). */
+int rp_vfu_client_negotiate(struct rp_vfu_client *client, const struct rp_vfu_client_config *config,
+			    struct rp_wire_why *why);
+
+/* The connection that the server's commands come from. */
+struct rp_wire_conn *rp_vfu_client_serving(const struct rp_vfu_client *client);
 
 /* Take one message, if there is one. @return 0, -EAGAIN (none), -ENOTCONN. */
 int rp_vfu_client_step(struct rp_vfu_client *client);

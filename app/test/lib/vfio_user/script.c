@@ -5,6 +5,16 @@
 
 #include "script.h"
 
+void
+script_version(struct liar *liar, const struct peer_msg *command, const char *capabilities, const int *fds,
+	       unsigned int fds_count)
+{
+	uint8_t payload[1024] = {U16(0), U16(1)};
+	int length = snprintf((char *)payload + 4, sizeof(payload) - 4, "{\"capabilities\":{%s}}", capabilities);
+
+	liar_reply(liar, command, payload, 4 + (size_t)length + 1, fds, fds_count);
+}
+
 static bool
 is_heard(struct liar *liar, const struct script_step *step, struct script *script)
 {

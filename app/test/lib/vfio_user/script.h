@@ -36,6 +36,10 @@ bool script_answer(struct liar *liar, const struct peer_msg *command);
 /* Play it against a client while it waits for the reply of a reset, and fail the test where it is wrong. */
 void script_play(struct liar *liar, struct rp_vfu_client *client, const struct script_step *steps, unsigned int count);
 
+/* Answer VERSION with these capabilities, the inside of a JSON object, and descriptors. */
+void script_version(struct liar *liar, const struct peer_msg *command, const char *capabilities, const int *fds,
+		    unsigned int fds_count);
+
 #define PLAY(liar, client, ...)                                                                                        \
 	do {                                                                                                           \
 		const struct script_step steps_[] = {__VA_ARGS__};                                                     \
@@ -47,6 +51,10 @@ void script_play(struct liar *liar, struct rp_vfu_client *client, const struct s
 #define DMA_WRITE(id, iova, count) HEADER(id, 12, 32 + (count), COMMAND, 0), U64(iova), U64(count)
 #define DMA_READ_REPLY(id, iova, count) HEADER(id, 11, 32 + (count), REPLY, 0), U64(iova), U64(count)
 #define DMA_WRITE_REPLY(id, iova, count) HEADER(id, 12, 32, REPLY, 0), U64(iova), U64(count)
+/* Ours: the data is in the window. */
+#define WINDOW_READ(id, iova, count, at) HEADER(id, 0x5202, 40, COMMAND, 0), U64(iova), U64(count), U64(at)
+#define WINDOW_WRITE(id, iova, count, at) HEADER(id, 0x5203, 40, COMMAND, 0), U64(iova), U64(count), U64(at)
+#define WINDOW_REPLY(id, command, iova, count) HEADER(id, command, 32, REPLY, 0), U64(iova), U64(count)
 #define REFUSAL(id, command, error) HEADER(id, command, 16, ERROR_REPLY, error)
 
 #endif

@@ -205,6 +205,55 @@ test_many_at_once_are_answered_in_order(void **state)
 	     {NOTHING, HEAR(REFUSAL(3, 11, EFAULT))});
 }
 
+/* Its own, of two pages. */
+static int window_fd;
+
+static bool
+with_a_window(struct liar *l, const struct peer_msg *command)
+{
+	if (command->command != 1)
+		return script_answer(l, command);
+	script_version(l, command, "\"ringpass.window\":{\"size\":65536,\"fd_index\":0}", &window_fd, 1);
+	return true;
+}
+
+static void
+test_window_vectors_and_bounds(void **state)
+{
+	const uint8_t filling[] = {'w', 'i', 'n', 'd', 'o', 'w'};
+	uint8_t seen[4];
+
+	(void)state;
+	window_fd = test_memfd(65536, true);
+	memset(memory, 'm', sizeof(memory));
+	assert_int_equal(pwrite(window_fd, filling, sizeof(filling), 0xfffa), sizeof(filling));
+	liar.lie_from_version = true;
+	client = liar_client(&liar, with_a_window);
+	map(0x1000, 0x2000, memory, 3);
+	map(0x3000, 0x1000, memory, RP_VFU_DMA_MAP_READ_MASK);
+	PLAY(&liar, client, {SAY(WINDOW_WRITE(1, 0x1004, 6, 0xfffa)), HEAR(WINDOW_REPLY(1, 0x5203, 0x1004, 6))},
+	     {SAY(WINDOW_READ(2, 0x1005, 4, 0)), HEAR(WINDOW_REPLY(2, 0x5202, 0x1005, 4))},
+	     /* Outside of the window, by one and by wrapping. */
+	     {SAY(WINDOW_READ(3, 0x1000, 1, 0x10000)), HEAR(REFUSAL(3, 0x5202, EINVAL))},
+	     {SAY(WINDOW_WRITE(4, 0x1000, 2, 0xffff)), HEAR(REFUSAL(4, 0x5203, EINVAL))},
+	     {SAY(WINDOW_READ(5, 0x1000, 2, UINT64_MAX)), HEAR(REFUSAL(5, 0x5202, EINVAL))},
+	     {SAY(WINDOW_WRITE(6, 0x1000, 2, UINT64_MAX - 1)), HEAR(REFUSAL(6, 0x5203, EINVAL))},
+	     {SAY(WINDOW_READ(7, 0x1000, 65537, 0)), HEAR(REFUSAL(7, 0x5202, EMSGSIZE))},
+	     {SAY(WINDOW_READ(8, 0x1000, 0, 0)), HEAR(REFUSAL(8, 0x5202, EINVAL))},
+	     {SAY(WINDOW_READ(9, UINT64_MAX, 2, 0)), HEAR(REFUSAL(9, 0x5202, EINVAL))},
+	     /* What a message may not reach, the window does not either. */
+	     {SAY(WINDOW_WRITE(10, 0x3000, 1, 0)), HEAR(REFUSAL(10, 0x5203, EACCES))},
+	     {SAY(WINDOW_READ(11, 0x3fff, 2, 0)), HEAR(REFUSAL(11, 0x5202, EFAULT))},
+	     {SAY(HEADER(12, 0x5202, 32, COMMAND, 0), U64(0x1000), U64(1)), HEAR(REFUSAL(12, 0x5202, EMSGSIZE))},
+	     {SAY(WINDOW_READ(13, 0x1000, 1, 0)), HEAR(REFUSAL(13, 0x5202, EINVAL)), 1});
+	assert_memory_equal(memory + 4, "window", 6);
+	assert_int_equal(pread(window_fd, seen, 4, 0), 4);
+	assert_memory_equal(seen, "indo", 4);
+	client = rp_vfu_client_destroy(client);
+	liar_stop(&liar);
+	close(window_fd);
+}
+
 /* Not a script: more than a socket holds, asked for before the first byte is read. */
 #define FLOOD_COUNT 64
 #define FLOOD_BYTES 1048576u
@@ -261,6 +310,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_memory_elsewhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_posted_commands_are_not_answered, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_at_once_are_answered_in_order, setup, teardown),
+		cmocka_unit_test(test_window_vectors_and_bounds),
 		cmocka_unit_test(test_many_reads_at_full_socket_buffers),
 	};
 
