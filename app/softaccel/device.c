@@ -54,12 +54,10 @@ sa_device_reset(struct softaccel_function *function)
 }
 
 static int
-on_reset(void *ctx)
+on_reset(void *ctx, enum rp_vfu_pci_reset kind)
 {
-	struct softaccel_function *function = ctx;
-
-	sa_device_reset(function);
-	sa_pci_init(function);
+	(void)kind;
+	sa_device_reset(ctx);
 	return 0;
 }
 
@@ -114,7 +112,7 @@ on_refused(void *ctx, const struct rp_wire_why *why)
 	sa_device_event(ctx, "refused: %s", why->text);
 }
 
-static const struct rp_vfu_server_ops server_ops = {
+static const struct rp_vfu_pci_ops pci_ops = {
 	.reset = on_reset,
 	.irq_changed = on_irq_changed,
 	.dma_changed = on_dma_changed,
@@ -122,45 +120,6 @@ static const struct rp_vfu_server_ops server_ops = {
 	.disconnected = on_disconnected,
 	.refused = on_refused,
 };
-
-static int
-serve(struct softaccel_function *function, struct rp_wire_why *why)
-{
-	struct rp_vfu_io_fd io_fds[2 * SOFTACCEL_QUEUE_PAIRS_MAX];
-	struct rp_vfu_region regions[RP_VFU_PCI_REGIONS_COUNT] = {
-		[SA_BAR_MSIX] = {SA_MSIX_BAR_BYTES, true, true, .fd = -1, .read = sa_pci_msix_read,
-				 .write = sa_pci_msix_write},
-		[SA_BAR_REGISTERS] = {SA_REGISTERS_BAR_BYTES, true, true, .fd = -1, .read = sa_registers_read,
-				      .write = sa_registers_write},
-		[SA_BAR_NOTIFY] = {function->doorbells.size_bytes, true, true, .fd = function->doorbells.fd,
-				   .io_fds = io_fds, .io_fds_count = function->queues_count, .read = sa_notify_read,
-				   .write = sa_notify_write},
-		[RP_VFU_PCI_CONFIG_REGION] = {SA_PCI_CONFIG_BYTES, true, true, .fd = -1, .read = sa_pci_config_read,
-					      .write = sa_pci_config_write},
-	};
-	struct rp_vfu_irq_type irqs[RP_VFU_PCI_IRQS_COUNT] = {
-		[RP_VFU_PCI_MSIX_IRQ] = {sa_device_vectors(function),
-					 RP_VFU_IRQ_FLAG_EVENTFD_MASK | RP_VFU_IRQ_FLAG_NORESIZE_MASK},
-	};
-	const struct rp_vfu_server_config config = {
-		.socket_path = function->socket_path,
-		.regions_count = RTE_DIM(regions),
-		.regions = regions,
-		.irqs_count = RTE_DIM(irqs),
-		.irqs = irqs,
-		.pci = true,
-		.resettable = true,
-	};
-	unsigned int number;
-
-	for (number = 0; number < function->queues_count; number++)
-		io_fds[number] = (struct rp_vfu_io_fd){
-			.offset_bytes = (uint64_t)number * function->doorbells.multiplier_bytes,
-			.size_bytes = sizeof(uint16_t),
-			.fd = function->doorbells.kick_fds[number],
-		};
-	return rp_vfu_server_create(&config, &server_ops, function, &function->server, why);
-}
 
 static int
 check_config(const struct softaccel_function_config *config, struct rp_wire_why *why)
@@ -204,7 +163,6 @@ make_parts(struct softaccel_function *function, const struct softaccel_function_
 		return rc;
 	for (queue = 0; queue < function->queues_count; queue++)
 		sa_queue_init(function, queue, number * 2 * SOFTACCEL_QUEUE_PAIRS_MAX + queue);
-	sa_pci_init(function);
 	return 0;
 }
 
@@ -259,7 +217,7 @@ sa_device_create(struct sa_datapath *path, const struct softaccel_function_confi
 	if (rc < 0)
 		rp_wire_why_set(why, rc, "cannot make a function: %s", strerror(-rc));
 	if (rc == 0)
-		rc = serve(function, why);
+		rc = sa_pci_serve(function, &pci_ops, why);
 	if (rc == 0) {
 		rc = make_reader(function);
 		if (rc < 0)
@@ -288,7 +246,8 @@ sa_device_destroy(struct softaccel_function *function)
 		sa_gate_open(&function->path->gate);
 		function->reader = rp_dma_reader_destroy(function->reader);
 	}
-	function->server = rp_vfu_server_destroy(function->server);
+	function->pci = rp_vfu_pci_destroy(function->pci);
+	function->server = NULL;
 	sa_doorbells_fini(&function->doorbells);
 	for (number = 0; function->queues != NULL && number < function->queues_count; number++)
 		sa_queue_fini(function, number);

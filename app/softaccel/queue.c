@@ -166,7 +166,7 @@ sa_queue_enable(struct softaccel_function *function, unsigned int number)
 
 	if (queue->enabled || (function->status & VIRTIO_CONFIG_S_FEATURES_OK) == 0)
 		return;
-	if (!sa_pci_is_bus_master(function))
+	if (!rp_vfu_pci_is_bus_master(function->pci))
 		sa_device_event(function, "queue %u: enabled while bus mastering is off: hardware would not run it",
 				number);
 	queue->enabled = true;

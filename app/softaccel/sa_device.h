@@ -10,7 +10,7 @@
 #include <linux/virtio_ring.h>
 
 #include "rp_accel_vendor.h"
-#include "rp_vfu_server.h"
+#include "rp_vfu_pci.h"
 #include "sa_datapath.h"
 #include "sa_doorbell.h"
 #include "softaccel.h"
@@ -20,7 +20,7 @@
  * One function: a virtio-net PCI device (virtio 1.2, sections 4.1 and 5.1) behind
  * a vfio-user socket, as the control side sees it.
  *
- *   device.c     life; what the vfio-user server calls
+ *   device.c     life; what the vfio-user library calls
  *   pci.c        configuration space and its capabilities
  *   registers.c  which register block an address of the register BAR is in
  *   common.c     the common configuration
@@ -53,7 +53,6 @@
 #define SA_NET_CONFIG_BYTES 0x40u
 #define SA_VENDOR_OFFSET 0x4000u
 
-#define SA_PCI_CONFIG_BYTES 256u
 #define SA_NO_VECTOR 0xffffu
 
 #define SA_FEATURE(bit) (1ull << (bit))
@@ -82,18 +81,14 @@ struct sa_queue {
 	struct sa_ring ring;
 };
 
-struct sa_pci {
-	uint8_t bytes[SA_PCI_CONFIG_BYTES];
-	uint8_t writable[SA_PCI_CONFIG_BYTES]; /* bit masks */
-	uint8_t msix_bar[SA_MSIX_BAR_BYTES];
-};
-
 struct softaccel_function {
 	struct sa_datapath *path;
 	const struct softaccel_ops *ops;
 	void *ops_ctx;
 	struct sa_port *port;
-	struct rp_vfu_server *server;
+	struct rp_vfu_pci *pci;
+	struct rp_vfu_server *server; /* of pci */
+	uint32_t window_at; /* the capability that is a window to BARs, in configuration space */
 	struct rp_dma_reader *reader;
 	bool connected;
 	struct sa_doorbells doorbells;
@@ -102,8 +97,7 @@ struct softaccel_function {
 	uint16_t queue_size_max;
 	uint8_t mac[6];
 
-	struct sa_pci pci;
-	int *call_fds; /* by MSI-X vector; borrowed from the server */
+	int *call_fds; /* by MSI-X vector; borrowed from pci */
 
 	/* Common configuration. */
 	uint64_t features;
@@ -137,15 +131,10 @@ sa_device_vectors(const struct softaccel_function *function)
 	return function->queues_count + 1u;
 }
 
-/* pci.c; accesses are within the region, at any width. */
-void sa_pci_init(struct softaccel_function *function);
-int sa_pci_config_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes);
-int sa_pci_config_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes);
-int sa_pci_msix_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes);
-int sa_pci_msix_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes);
-bool sa_pci_is_bus_master(const struct softaccel_function *function);
+/* pci.c: describe the function to the library and have it listen. @return 0, or as rp_vfu_pci_listen(). */
+int sa_pci_serve(struct softaccel_function *function, const struct rp_vfu_pci_ops *ops, struct rp_wire_why *why);
 
-/* registers.c */
+/* registers.c; accesses are within the region, at any width. */
 int sa_registers_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes);
 int sa_registers_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes);
 int sa_notify_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes);
