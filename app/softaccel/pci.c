@@ -153,6 +153,8 @@ add_capabilities(struct softaccel_function *function)
 		       SA_NET_CONFIG_BYTES);
 	add_window_cap(function);
 	add_vendor_cap(function);
+	/* Behind a root port a guest sees a PCI Express device then, which it can reset by itself. */
+	rp_vfu_pci_add_express(function->pci, NULL);
 }
 
 static void
@@ -185,6 +187,7 @@ sa_pci_serve(struct softaccel_function *function, const struct rp_vfu_pci_ops *o
 		.subsystem_id = VIRTIO_ID_NET,
 		.class_code = CLASS_NETWORK_ETHERNET,
 		.revision = REVISION,
+		.express = true,
 	};
 	struct rp_vfu_io_fd io_fds[2 * SOFTACCEL_QUEUE_PAIRS_MAX];
 	unsigned int number;

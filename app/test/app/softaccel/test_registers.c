@@ -123,11 +123,15 @@ capabilities(void **state)
 			assert_int_equal(config[at + 2], 4);
 			continue;
 		}
+		if (config[at] == PCI_CAP_ID_EXP) {
+			seen_mask |= 1u << 16;
+			continue;
+		}
 		assert_int_equal(config[at], PCI_CAP_ID_VNDR);
 		seen_mask |= 1u << config[at + 3];
 		assert_true(config[at + 2] >= 16);
 	}
-	assert_int_equal(seen_mask, 1 | 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 9);
+	assert_int_equal(seen_mask, 1 | 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 9 | 1u << 16);
 }
 
 static void
