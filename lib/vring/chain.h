@@ -31,15 +31,20 @@ chain_start(struct rp_vring_chain *chain, uint16_t head)
 	chain->in_count = 0;
 	chain->out_bytes = 0;
 	chain->in_bytes = 0;
+	chain->table = (struct rp_vring_span){0};
 }
 
 /** Append a buffer, which becomes as many parts as it lies in mappings. @return 0 or -EBADMSG (ring broken). */
 int rp_vring_chain_add(struct rp_vring_dev *ring, struct rp_vring_chain *chain, uint64_t iova, uint32_t size_bytes,
 		       bool writable);
 
-/** Judge the descriptor that refers to a table. @return 0 or -EBADMSG (ring broken). */
-int rp_vring_chain_table_open(struct rp_vring_dev *ring, uint64_t iova, uint32_t size_bytes,
-			      struct chain_table *ret_table);
+/**
+ * Judge the descriptor that refers to a table.
+ * @return 1: it can be read; 0: of a copied ring, it is noted in the chain and to be
+ *         followed when its bytes are there; -EBADMSG (ring broken).
+ */
+int rp_vring_chain_table_open(struct rp_vring_dev *ring, struct rp_vring_chain *chain, uint64_t iova,
+			      uint32_t size_bytes, struct chain_table *ret_table);
 
 /** Copy one descriptor of a table. @return 0 or -EBADMSG (ring broken). */
 int rp_vring_chain_table_read(struct rp_vring_dev *ring, const struct chain_table *table, uint32_t index,

@@ -47,7 +47,7 @@ struct part_rule {
 	uint32_t align_bytes;
 };
 
-#define PARTS_COUNT 3u
+#define PARTS_COUNT RP_VRING_PARTS_COUNT
 
 /* clang-format off */
 static const struct part_rule split_rules[PARTS_COUNT] = {
@@ -75,21 +75,28 @@ rules_of(const struct rp_vring_layout *layout)
 	return vring_is_packed(layout->features) ? packed_rules : split_rules;
 }
 
+void
+rp_vring_part_bytes(const struct rp_vring_layout *layout, uint64_t ret_bytes[RP_VRING_PARTS_COUNT])
+{
+	bool packed = vring_is_packed(layout->features);
+
+	ret_bytes[0] = split_desc_bytes(layout->num);
+	ret_bytes[1] = packed ? PACKED_EVENT_BYTES : split_avail_bytes(layout->num, layout->features);
+	ret_bytes[2] = packed ? PACKED_EVENT_BYTES : split_used_bytes(layout->num, layout->features);
+}
+
 /* @return NULL, or the part that is not mapped, in words. */
 static const char *
 translate_ring(struct rp_vring_dev *ring)
 {
 	const struct rp_vring_layout *layout = &ring->layout;
 	const uint64_t iovas[PARTS_COUNT] = {layout->desc_iova, layout->avail_iova, layout->used_iova};
-	const uint64_t sizes[PARTS_COUNT] = {
-		split_desc_bytes(layout->num),
-		ring->packed ? PACKED_EVENT_BYTES : split_avail_bytes(layout->num, layout->features),
-		ring->packed ? PACKED_EVENT_BYTES : split_used_bytes(layout->num, layout->features),
-	};
+	uint64_t sizes[PARTS_COUNT];
 	uint8_t **const parts[PARTS_COUNT] = {&ring->desc, &ring->avail, &ring->used};
 	const struct part_rule *rules = rules_of(layout);
 	unsigned int i;
 
+	rp_vring_part_bytes(layout, sizes);
 	/* Taken first: a table published meanwhile has a later generation, and all is translated once more. */
 	ring->generation = rp_dma_reader_generation(ring->reader);
 	for (i = 0; i < PARTS_COUNT; i++) {
@@ -109,7 +116,7 @@ check_ring(struct rp_vring_dev *ring)
 
 	if (ring->broken_why != NULL)
 		return -EBADMSG;
-	if (ring->generation == rp_dma_reader_generation(ring->reader))
+	if (ring->reader == NULL || ring->generation == rp_dma_reader_generation(ring->reader))
 		return 0;
 	why = translate_ring(ring);
 	return why == NULL ? 0 : rp_vring_dev_break(ring, why);
@@ -176,10 +183,9 @@ clear_notes(const struct rp_vring_layout *layout)
 }
 
 int
-rp_vring_dev_init(struct rp_vring_dev *ring, const struct rp_vring_layout *layout, uint32_t position,
-		  struct rp_dma_reader *reader, struct rp_wire_why *why)
+rp_vring_dev_prepare(struct rp_vring_dev *ring, const struct rp_vring_layout *layout, uint32_t position,
+		     struct rp_wire_why *why)
 {
-	const char *unmapped;
 	int rc;
 
 	memset(ring, 0, sizeof(*ring));
@@ -196,11 +202,23 @@ rp_vring_dev_init(struct rp_vring_dev *ring, const struct rp_vring_layout *layou
 		clear_notes(layout);
 	}
 	ring->layout = *layout;
-	ring->reader = reader;
 	ring->packed = vring_is_packed(layout->features);
 	ring->in_order = vring_is_in_order(layout->features);
 	ring->event_idx = vring_has_events(layout->features);
 	set_position(ring, position);
+	return 0;
+}
+
+int
+rp_vring_dev_init(struct rp_vring_dev *ring, const struct rp_vring_layout *layout, uint32_t position,
+		  struct rp_dma_reader *reader, struct rp_wire_why *why)
+{
+	const char *unmapped;
+	int rc = rp_vring_dev_prepare(ring, layout, position, why);
+
+	if (rc < 0)
+		return rc;
+	ring->reader = reader;
 	unmapped = translate_ring(ring);
 	if (unmapped != NULL)
 		return rp_wire_why_set(why, -EBADMSG, "ring: %s", unmapped);

@@ -29,6 +29,16 @@ bool rp_vring_split_is_wanted(const struct rp_vring_dev *ring, uint32_t publishe
 /** Follow a chain from its head. @return 0 or -EBADMSG (ring broken). */
 int rp_vring_split_walk(struct rp_vring_dev *ring, uint16_t head, struct rp_vring_chain *ret_chain);
 
+struct chain_table;
+
+/** Add the descriptors of an indirect table to a chain. @return 0 or -EBADMSG (ring broken). */
+int rp_vring_split_follow(struct rp_vring_dev *ring, const struct chain_table *table, struct rp_vring_chain *chain);
+int rp_vring_packed_follow(struct rp_vring_dev *ring, const struct chain_table *table, struct rp_vring_chain *chain);
+
+/** What every init begins with: all but where the ring's parts are. The ring is still refused. */
+int rp_vring_dev_prepare(struct rp_vring_dev *ring, const struct rp_vring_layout *layout, uint32_t position,
+			 struct rp_wire_why *why);
+
 int rp_vring_packed_available(struct rp_vring_dev *ring);
 int rp_vring_packed_peek(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_chain *ret_chain);
 void rp_vring_packed_advance(struct rp_vring_dev *ring, uint16_t count);

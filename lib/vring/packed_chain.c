@@ -18,25 +18,15 @@ add_desc(struct rp_vring_dev *ring, const uint8_t *desc, uint16_t flags, struct 
 }
 
 /* 2.8.7: all of the table is the chain; in it only the writable flag means something. */
-static int
-add_table(struct rp_vring_dev *ring, const uint8_t *desc, uint16_t flags, struct rp_vring_chain *chain)
+int
+rp_vring_packed_follow(struct rp_vring_dev *ring, const struct chain_table *table, struct rp_vring_chain *chain)
 {
-	struct chain_table table;
 	uint32_t i;
-	int rc;
 
-	if ((flags & PACKED_DESC_NEXT) != 0)
-		return rp_vring_dev_break(ring, "an indirect table is followed by a descriptor");
-	rc = rp_vring_chain_table_open(ring, vring_load64(desc + offsetof(struct packed_desc, addr)),
-				       vring_load32(desc + offsetof(struct packed_desc, len)), &table);
-	if (rc < 0)
-		return rc;
-	if (table.count > RP_VRING_SEGMENTS_MAX)
-		return rp_vring_dev_break(ring, "a chain has too many parts");
-	for (i = 0; i < table.count; i++) {
+	for (i = 0; i < table->count; i++) {
 		struct packed_desc copy;
+		int rc = rp_vring_chain_table_read(ring, table, i, &copy);
 
-		rc = rp_vring_chain_table_read(ring, &table, i, &copy);
 		if (rc == 0)
 			rc = rp_vring_chain_add(ring, chain, le64toh(copy.addr), le32toh(copy.len),
 						(le16toh(copy.flags) & PACKED_DESC_WRITE) != 0);
@@ -44,6 +34,24 @@ add_table(struct rp_vring_dev *ring, const uint8_t *desc, uint16_t flags, struct
 			return rc;
 	}
 	return 0;
+}
+
+static int
+add_table(struct rp_vring_dev *ring, const uint8_t *desc, uint16_t flags, struct rp_vring_chain *chain)
+{
+	uint32_t size_bytes = vring_load32(desc + offsetof(struct packed_desc, len));
+	struct chain_table table;
+	int rc;
+
+	if ((flags & PACKED_DESC_NEXT) != 0)
+		return rp_vring_dev_break(ring, "an indirect table is followed by a descriptor");
+	rc = rp_vring_chain_table_open(ring, chain, vring_load64(desc + offsetof(struct packed_desc, addr)), size_bytes,
+				       &table);
+	if (rc < 0)
+		return rc;
+	if (size_bytes / CHAIN_DESC_BYTES > RP_VRING_SEGMENTS_MAX)
+		return rp_vring_dev_break(ring, "a chain has too many parts");
+	return rc == 1 ? rp_vring_packed_follow(ring, &table, chain) : 0;
 }
 
 /* Follow a list to its last descriptor, with the flags of the first one as they were read. */

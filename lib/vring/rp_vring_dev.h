@@ -66,8 +66,20 @@ struct rp_vring_layout {
 	struct rp_vring_note *notes;
 };
 
+/** A ring's parts, in the order of the layout: descriptors, what the driver writes, what the device writes. */
+#define RP_VRING_PARTS_COUNT 3u
+
+/** How many bytes each part of a ring has. Any thread. */
+void rp_vring_part_bytes(const struct rp_vring_layout *layout, uint64_t ret_bytes[RP_VRING_PARTS_COUNT]);
+
 /** Whether a ring with these features needs notes in its layout. Any thread. */
 bool rp_vring_dev_needs_notes(uint64_t features);
+
+/** A piece of the driver's memory, where it was not translated (rp_vring_copy.h). */
+struct rp_vring_span {
+	uint64_t iova;
+	uint64_t size_bytes;
+};
 
 /** One descriptor chain, translated: `out_count` readable parts, then `in_count` writable ones. */
 struct rp_vring_chain {
@@ -76,13 +88,17 @@ struct rp_vring_chain {
 	uint16_t in_count; /**< parts that the device writes: iov[out_count .. out_count + in_count) */
 	uint32_t out_bytes;
 	uint32_t in_bytes;
-	struct iovec iov[RP_VRING_SEGMENTS_MAX]; /**< good until the reader's next quiescent point */
+	struct rp_vring_span table; /**< of a copied ring: the indirect table that is still to be followed, or empty */
+	union {
+		struct iovec iov[RP_VRING_SEGMENTS_MAX]; /**< good until the reader's next quiescent point */
+		struct rp_vring_span spans[RP_VRING_SEGMENTS_MAX]; /**< of a copied ring, instead of iov */
+	};
 };
 
 /** The ring; fields are private to lib/vring but for the caller that allocates it. */
 struct rp_vring_dev {
 	struct rp_vring_layout layout;
-	struct rp_dma_reader *reader;
+	struct rp_dma_reader *reader; /* NULL: a copy, of which nothing is translated */
 	uint64_t generation; /* of the reader, when the three parts were translated */
 	uint8_t *desc;
 	uint8_t *avail;

@@ -78,10 +78,22 @@ walk_source(struct rp_vring_dev *ring, const struct source *source, uint16_t ind
 }
 
 int
+rp_vring_split_follow(struct rp_vring_dev *ring, const struct chain_table *table, struct rp_vring_chain *chain)
+{
+	const struct source source = {.table = table, .count = table->count};
+	struct part nested = {0};
+	int rc = walk_source(ring, &source, 0, chain, &nested);
+
+	if (rc == 0 && nested.flags != 0)
+		return rp_vring_dev_break(ring, "an indirect table refers to another");
+	return rc;
+}
+
+int
 rp_vring_split_walk(struct rp_vring_dev *ring, uint16_t head, struct rp_vring_chain *ret_chain)
 {
-	struct source source = {.count = ring->layout.num};
-	struct part part = {0}, nested = {0};
+	const struct source source = {.count = ring->layout.num};
+	struct part part = {0};
 	struct chain_table table;
 	int rc;
 
@@ -92,12 +104,6 @@ rp_vring_split_walk(struct rp_vring_dev *ring, uint16_t head, struct rp_vring_ch
 	/* 2.7.5.3; the writable flag of this descriptor is to be ignored. */
 	if ((part.flags & SPLIT_DESC_NEXT) != 0)
 		return rp_vring_dev_break(ring, "an indirect table is followed by a descriptor");
-	rc = rp_vring_chain_table_open(ring, part.iova, part.size_bytes, &table);
-	if (rc < 0)
-		return rc;
-	source = (struct source){.table = &table, .count = table.count};
-	rc = walk_source(ring, &source, 0, ret_chain, &nested);
-	if (rc == 0 && nested.flags != 0)
-		return rp_vring_dev_break(ring, "an indirect table refers to another");
-	return rc;
+	rc = rp_vring_chain_table_open(ring, ret_chain, part.iova, part.size_bytes, &table);
+	return rc == 1 ? rp_vring_split_follow(ring, &table, ret_chain) : rc;
 }
