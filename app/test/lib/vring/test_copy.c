@@ -43,9 +43,9 @@ start(struct guest *guest, uint64_t features)
 		packed_start(&driver, guest, NUM, 0, true, features);
 	else
 		guest_start(guest, NUM, 0, features);
-	assert_int_equal(rp_vring_dev_init_copy(&guest->ring, &guest->layout, rp_vring_position_fresh(features), &copy,
-						NULL),
-			 0);
+	assert_int_equal(
+		rp_vring_dev_init_copy(&guest->ring, &guest->layout, rp_vring_position_fresh(features), &copy, NULL),
+		0);
 }
 
 static void
