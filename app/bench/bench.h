@@ -46,7 +46,7 @@ struct bench_pair {
 };
 
 #define BENCH_PAIRS_MAX 64
-#define BENCH_ROWS_MAX 16
+#define BENCH_ROWS_MAX 128
 
 struct bench_rows {
 	struct bench_row rows[BENCH_ROWS_MAX];
@@ -88,5 +88,7 @@ void report_table(const struct bench_rows *rows);
 
 /* Scenarios: 0 or a negative errno, after one line on stderr. */
 int bench_kick(const struct bench_options *options, struct bench_rows *rows);
+int bench_vfio_user_access(const struct bench_options *options, struct bench_rows *rows);
+int bench_vfio_user_map(const struct bench_options *options, struct bench_rows *rows);
 
 #endif

@@ -25,19 +25,64 @@ bench_interrupted(void)
 	return interrupted != 0;
 }
 
-static int
-parse(int argc, char **argv, struct bench_options *options)
+static const struct scenario {
+	const char *name;
+	int (*run)(const struct bench_options *options, struct bench_rows *rows);
+} scenarios[] = {
+	{"kick", bench_kick},
+	{"vfio_user_access", bench_vfio_user_access},
+	{"vfio_user_map", bench_vfio_user_map},
+};
+
+#define SCENARIOS_COUNT (sizeof(scenarios) / sizeof(scenarios[0]))
+
+/* @return the bit of a scenario, 0 when there is none of that name. */
+static uint32_t
+find(const char *name)
 {
+	unsigned int i;
+
+	for (i = 0; i < SCENARIOS_COUNT; i++) {
+		if (strcmp(scenarios[i].name, name) == 0)
+			return 1u << i;
+	}
+	return 0;
+}
+
+static int
+parse(int argc, char **argv, struct bench_options *options, uint32_t *ret_chosen_mask)
+{
+	uint32_t chosen_mask = 0, mask;
 	int i;
 
 	for (i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--quick") != 0) {
-			fprintf(stderr, "ringpass-bench: '%s', expected --quick or nothing\n", argv[i]);
+		if (strcmp(argv[i], "--quick") == 0) {
+			options->quick = true;
+			continue;
+		}
+		mask = find(argv[i]);
+		if (mask == 0) {
+			fprintf(stderr, "ringpass-bench: '%s', expected --quick, or a name of doc/guides/bench.md\n",
+				argv[i]);
 			return -1;
 		}
-		options->quick = true;
+		chosen_mask |= mask;
 	}
+	*ret_chosen_mask = chosen_mask == 0 ? UINT32_MAX : chosen_mask;
 	return 0;
+}
+
+static int
+run(const struct bench_options *options, uint32_t chosen_mask, struct bench_rows *rows)
+{
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && !bench_interrupted() && i < SCENARIOS_COUNT; i++) {
+		if ((chosen_mask & 1u << i) != 0)
+			rc = scenarios[i].run(options, rows);
+	}
+	return rc;
 }
 
 static int
@@ -58,10 +103,11 @@ int
 main(int argc, char **argv)
 {
 	struct bench_options options = {0};
-	struct bench_rows rows = {0};
+	static struct bench_rows rows;
+	uint32_t chosen_mask = 0;
 	int rc;
 
-	if (parse(argc, argv, &options) < 0)
+	if (parse(argc, argv, &options, &chosen_mask) < 0)
 		return EXIT_ARGUMENTS;
 	if (place_choose_cpus(&options) < 0) {
 		fprintf(stderr, "ringpass-bench: one CPU, expected two: a guest and a device that share one wait for "
@@ -75,7 +121,7 @@ main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	report_facts(&options);
-	rc = bench_kick(&options, &rows);
+	rc = run(&options, chosen_mask, &rows);
 	report_table(&rows);
 	rte_eal_cleanup();
 	return rc < 0 || bench_interrupted() ? EXIT_FAILURE : EXIT_SUCCESS;

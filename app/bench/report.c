@@ -104,12 +104,12 @@ report_table(const struct bench_rows *rows)
 {
 	unsigned int i;
 
-	printf("\n%-10s %-9s %10s %10s %-5s %7s %7s %5s %7s  %s\n", "bench", "placement", "ours", "peer", "unit",
+	printf("\n%-28s %-9s %10s %10s %-5s %7s %7s %5s %7s  %s\n", "bench", "placement", "ours", "peer", "unit",
 	       "ratio", "spread", "pairs", "hop ns", "peer is");
 	for (i = 0; i < rows->count; i++) {
 		const struct bench_row *row = &rows->rows[i];
 
-		printf("%-10s %-9s %10.0f %10.0f %-5s %7.4f %7.3f %5u %7.0f  %s\n", row->bench,
+		printf("%-28s %-9s %10.0f %10.0f %-5s %7.4f %7.3f %5u %7.0f  %s\n", row->bench,
 		       place_name(row->placement), row->value, row->peer_value, row->unit, row->value / row->peer_value,
 		       row->spread, row->runs, row->hop_ns, row->peer);
 	}

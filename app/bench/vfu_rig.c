@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <rte_pause.h>
+
+#include "rp_wire_fd.h"
+#include "vfu_raw.h"
+#include "vfu_rig.h"
+
+#define PAIRS_MIN 8u
+
+int
+vfu_rig_complain(const char *what, int rc, const struct rp_wire_why *why)
+{
+	if (rc < 0)
+		fprintf(stderr, "ringpass-bench: %s: %s\n", what,
+			why != NULL && why->text[0] != '\0' ? why->text : strerror(-rc));
+	return rc;
+}
+
+static int
+on_read(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, uint8_t *ret_bytes)
+{
+	struct vfu_rig *rig = ctx;
+
+	(void)region;
+	memcpy(ret_bytes, (const uint8_t *)rig->registers + offset_bytes, count_bytes);
+	return 0;
+}
+
+static int
+on_write(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, const uint8_t *bytes)
+{
+	struct vfu_rig *rig = ctx;
+
+	(void)region;
+	memcpy((uint8_t *)rig->registers + offset_bytes, bytes, count_bytes);
+	return 0;
+}
+
+static int
+on_reset(void *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
+static int
+device_open(struct vfu_rig *rig)
+{
+	static const struct rp_vfu_server_ops ops = {.reset = on_reset};
+	const struct rp_vfu_region region = {
+		.size_bytes = VFU_RIG_REGION_BYTES,
+		.readable = true,
+		.writable = true,
+		.fd = -1,
+		.read = on_read,
+		.write = on_write,
+	};
+	const struct rp_vfu_server_config config = {
+		.socket_path = rig->socket_path,
+		.regions_count = 1,
+		.regions = &region,
+		.resettable = true,
+	};
+	struct rp_wire_why why = {0};
+	int rc = rp_vfu_server_create(&config, &ops, rig, &rig->server, &why);
+
+	return vfu_rig_complain("device", rc, &why);
+}
+
+static void
+serve_asleep(struct vfu_rig *rig)
+{
+	struct pollfd wait[2] = {
+		{.fd = rp_vfu_server_fd(rig->server), .events = POLLIN},
+		{.fd = rig->wake_fd, .events = POLLIN},
+	};
+	eventfd_t told;
+
+	poll(wait, 2, -1);
+	if (wait[0].revents != 0)
+		rp_vfu_server_process(rig->server);
+	if (wait[1].revents != 0)
+		(void)eventfd_read(rig->wake_fd, &told);
+}
+
+/* The ping behind the last one says that it was the last: nobody waits for its pong. */
+static void
+echo(struct vfu_rig *rig, bool polls)
+{
+	const enum vfu_task task = __atomic_load_n(&rig->doing, __ATOMIC_RELAXED);
+	uint8_t bytes[VFU_RIG_PONG_BYTES] = {0};
+
+	while (vfu_raw_receive(rig->floor_fds[1], polls, bytes, VFU_RIG_PING_BYTES) == 0 &&
+	       __atomic_load_n(&rig->task, __ATOMIC_ACQUIRE) == task) {
+		if (vfu_raw_send(rig->floor_fds[1], bytes, sizeof(bytes), -1) < 0)
+			break;
+	}
+}
+
+static void *
+device_main(void *ctx)
+{
+	struct vfu_rig *rig = ctx;
+	enum vfu_task task;
+
+	if (place_pin(rig->options->device_cpu) < 0)
+		abort();
+	while ((task = __atomic_load_n(&rig->task, __ATOMIC_ACQUIRE)) != VFU_TASK_STOP) {
+		__atomic_store_n(&rig->doing, task, __ATOMIC_RELEASE);
+		if (task == VFU_TASK_SERVE_ASLEEP)
+			serve_asleep(rig);
+		else if (task == VFU_TASK_SERVE_SPINNING)
+			rp_vfu_server_process(rig->server);
+		else if (task == VFU_TASK_PROBE)
+			place_echo(&rig->probe);
+		else
+			echo(rig, task == VFU_TASK_FLOOR_SPINNING);
+	}
+	return NULL;
+}
+
+void
+vfu_rig_do(struct vfu_rig *rig, enum vfu_task task)
+{
+	const uint8_t last[VFU_RIG_PING_BYTES] = {0};
+	enum vfu_task before = __atomic_exchange_n(&rig->task, task, __ATOMIC_ACQ_REL);
+
+	if (before == task)
+		return;
+	if (before == VFU_TASK_SERVE_ASLEEP)
+		eventfd_write(rig->wake_fd, 1);
+	if (before == VFU_TASK_FLOOR_ASLEEP || before == VFU_TASK_FLOOR_SPINNING)
+		vfu_raw_send(rig->floor_fds[0], last, sizeof(last), -1);
+	while (task != VFU_TASK_STOP && __atomic_load_n(&rig->doing, __ATOMIC_ACQUIRE) != task)
+		rte_pause();
+}
+
+int
+vfu_rig_floor(struct vfu_rig *rig, bool polls)
+{
+	uint8_t bytes[VFU_RIG_PONG_BYTES] = {0};
+	int rc = vfu_raw_send(rig->floor_fds[0], bytes, VFU_RIG_PING_BYTES, -1);
+
+	return rc < 0 ? rc : vfu_raw_receive(rig->floor_fds[0], polls, bytes, sizeof(bytes));
+}
+
+int
+vfu_rig_open(struct vfu_rig *rig, const struct bench_options *options)
+{
+	int rc;
+
+	memset(rig, 0, sizeof(*rig));
+	rig->options = options;
+	rig->task = rig->doing = VFU_TASK_SERVE_ASLEEP;
+	rig->floor_fds[0] = rig->floor_fds[1] = -1;
+	rig->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	snprintf(rig->directory, sizeof(rig->directory), "/tmp/ringpass-bench.XXXXXX");
+	if (mkdtemp(rig->directory) == NULL) {
+		rc = vfu_rig_complain(rig->directory, -errno, NULL);
+		rig->directory[0] = '\0';
+		return rc;
+	}
+	snprintf(rig->socket_path, sizeof(rig->socket_path), "%s/device", rig->directory);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, rig->floor_fds) < 0)
+		return vfu_rig_complain("a socket pair", -errno, NULL);
+	rc = vfu_rig_complain("guest CPU", place_pin(options->guest_cpu), NULL);
+	if (rc == 0)
+		rc = device_open(rig);
+	if (rc == 0)
+		rc = vfu_rig_complain("device", -pthread_create(&rig->device_thread, NULL, device_main, rig), NULL);
+	rig->device_runs = rc == 0;
+	return rc;
+}
+
+void
+vfu_rig_close(struct vfu_rig *rig)
+{
+	if (rig->device_runs) {
+		vfu_rig_do(rig, VFU_TASK_STOP);
+		pthread_join(rig->device_thread, NULL);
+	}
+	rig->server = rp_vfu_server_destroy(rig->server);
+	rp_wire_fd_close_all(rig->floor_fds, 2);
+	rp_wire_fd_close(&rig->wake_fd);
+	if (rig->directory[0] != '\0')
+		rmdir(rig->directory);
+}
+
+static double
+hop_ns(struct vfu_rig *rig)
+{
+	vfu_rig_do(rig, VFU_TASK_PROBE);
+	return place_hop_ns(&rig->probe);
+}
+
+static int
+run_pair(struct vfu_rig *rig, const struct vfu_measure *measure, struct bench_pair *ret_pair)
+{
+	double before = hop_ns(rig), between, after;
+	int rc = measure->ours(measure->ctx, &ret_pair->ours);
+
+	if (rc < 0)
+		return rc;
+	between = hop_ns(rig);
+	rc = measure->theirs(measure->ctx, &ret_pair->peer);
+	if (rc < 0)
+		return rc;
+	after = hop_ns(rig);
+	ret_pair->hop_ns = between;
+	ret_pair->placement = place_of(between);
+	if (place_of(before) != ret_pair->placement || place_of(after) != ret_pair->placement)
+		ret_pair->placement = PLACE_MIXED;
+	return 0;
+}
+
+int
+vfu_rig_measure(struct vfu_rig *rig, const struct vfu_measure *measure, struct bench_rows *rows)
+{
+	unsigned int wanted = rig->options->quick ? PAIRS_MIN : 2 * PAIRS_MIN, count = 0;
+	struct bench_row row = {.bench = measure->name, .unit = measure->unit, .peer = measure->peer};
+	unsigned int of[PLACES_COUNT] = {0};
+	struct bench_pair pairs[BENCH_PAIRS_MAX];
+	int rc = 0;
+
+	while (rc == 0 && !bench_interrupted() && of[PLACE_NEAR] < wanted && of[PLACE_FAR] < wanted &&
+	       count < BENCH_PAIRS_MAX) {
+		rc = run_pair(rig, measure, &pairs[count]);
+		if (rc == 0)
+			of[pairs[count++].placement]++;
+	}
+	vfu_rig_do(rig, VFU_TASK_SERVE_ASLEEP);
+	if (rc < 0)
+		return vfu_rig_complain(measure->name, rc, NULL);
+	for (row.placement = PLACE_NEAR; row.placement < PLACE_MIXED; row.placement++)
+		report_pairs(rows, &row, pairs, count);
+	return 0;
+}
