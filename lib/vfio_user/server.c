@@ -213,6 +213,15 @@ adopt(struct rp_vfu_server *server, int *fd)
 		server->ops.refused(server->ctx, &why);
 }
 
+/* accept(2) makes a socket before it looks whether there is anybody: ten times as dear, in each turn of who spins. */
+static bool
+somebody_waits(const struct rp_vfu_server *server)
+{
+	struct pollfd listener = {.fd = server->listen_fd, .events = POLLIN};
+
+	return poll(&listener, 1, 0) == 1;
+}
+
 static void
 accept_clients(struct rp_vfu_server *server)
 {
@@ -225,6 +234,8 @@ accept_clients(struct rp_vfu_server *server)
 			adopt(server, &server->successor_fd);
 			rp_wire_fd_close(&server->successor_fd);
 		}
+		if (!somebody_waits(server))
+			return;
 		/* Its successor is not refused on account of a client that is leaving. */
 		if (server->conn != NULL && rp_vfu_conn_hung_up(server->conn))
 			return;
