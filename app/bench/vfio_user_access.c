@@ -10,7 +10,6 @@
 #include <stdio.h>
 
 #include "rp_vfu_client.h"
-#include "vfu_raw.h"
 #include "vfu_rig.h"
 
 #define SAMPLES_MAX 2000u
@@ -20,7 +19,7 @@ struct access {
 	struct vfu_rig rig;
 	struct rp_vfu_client *client;
 	struct vfu_raw raw;
-	bool polls;
+	enum vfu_wait floor_wait;
 	unsigned int samples_count;
 };
 
@@ -31,7 +30,7 @@ round_trip(struct access *access, bool floor)
 	uint32_t value;
 
 	if (floor)
-		return vfu_rig_floor(&access->rig, access->polls);
+		return vfu_rig_floor(&access->rig);
 	if (access->client != NULL)
 		return rp_vfu_client_region_read(access->client, VFU_RIG_REGION, 0, sizeof(value), &value, NULL);
 	return vfu_raw_region_read(&access->raw, VFU_RIG_REGION, 0, &value, sizeof(value));
@@ -61,7 +60,7 @@ read_register(void *ctx, double *ret_ns)
 {
 	struct access *access = ctx;
 
-	vfu_rig_do(&access->rig, access->polls ? VFU_TASK_SERVE_SPINNING : VFU_TASK_SERVE_ASLEEP);
+	vfu_rig_do(&access->rig, access->client == NULL ? VFU_TASK_SERVE_SPINNING : VFU_TASK_SERVE_ASLEEP);
 	return run_lap(access, false, ret_ns);
 }
 
@@ -70,7 +69,7 @@ ping(void *ctx, double *ret_ns)
 {
 	struct access *access = ctx;
 
-	vfu_rig_do(&access->rig, access->polls ? VFU_TASK_FLOOR_SPINNING : VFU_TASK_FLOOR_ASLEEP);
+	vfu_rig_floor_begin(&access->rig, access->floor_wait);
 	return run_lap(access, true, ret_ns);
 }
 
@@ -78,10 +77,10 @@ static int
 measure_asleep(struct access *access, struct bench_rows *rows)
 {
 	const struct rp_vfu_client_config config = {.socket_path = access->rig.socket_path};
-	const struct vfu_measure measure = {
+	struct vfu_measure measure = {
 		.name = "region_read_asleep",
 		.unit = "ns",
-		.peer = "a bare ping-pong, both ends asleep",
+		.peer = "a bare ping-pong, both ends asleep in poll(2)",
 		.ours = read_register,
 		.theirs = ping,
 		.ctx = access,
@@ -91,8 +90,12 @@ measure_asleep(struct access *access, struct bench_rows *rows)
 
 	if (rc < 0)
 		return vfu_rig_complain("client", rc, &why);
-	access->polls = false;
+	access->floor_wait = VFU_WAIT_POLL;
 	rc = vfu_rig_measure(&access->rig, &measure, rows);
+	access->floor_wait = VFU_WAIT_RECV;
+	measure.peer = "a bare ping-pong, both ends asleep in recv(2)";
+	if (rc == 0)
+		rc = vfu_rig_measure(&access->rig, &measure, rows);
 	access->client = rp_vfu_client_destroy(access->client);
 	return rc;
 }
@@ -112,7 +115,7 @@ measure_spinning(struct access *access, struct bench_rows *rows)
 
 	if (rc < 0)
 		return rc;
-	access->polls = access->raw.polls = true;
+	access->floor_wait = access->raw.wait = VFU_WAIT_SPIN;
 	rc = vfu_rig_measure(&access->rig, &measure, rows);
 	vfu_raw_close(&access->raw);
 	return rc;

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "rp_wire_fd.h"
-#include "vfu_raw.h"
 #include "vfu_rig.h"
 
 #define PAGES_MAX 2000u

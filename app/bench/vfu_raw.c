@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -48,13 +49,19 @@ vfu_raw_send(int socket_fd, const void *bytes, size_t size_bytes, int fd)
 }
 
 int
-vfu_raw_receive(int socket_fd, bool polls, void *ret_bytes, size_t size_bytes)
+vfu_raw_receive(int socket_fd, enum vfu_wait wait, void *ret_bytes, size_t size_bytes)
 {
 	uint8_t *bytes = ret_bytes;
 	size_t got_bytes = 0;
 
 	while (got_bytes < size_bytes) {
-		ssize_t got = recv(socket_fd, bytes + got_bytes, size_bytes - got_bytes, polls ? MSG_DONTWAIT : 0);
+		struct pollfd readable = {.fd = socket_fd, .events = POLLIN};
+		ssize_t got;
+
+		if (wait == VFU_WAIT_POLL)
+			(void)poll(&readable, 1, -1);
+		got = recv(socket_fd, bytes + got_bytes, size_bytes - got_bytes,
+			   wait == VFU_WAIT_RECV ? 0 : MSG_DONTWAIT);
 
 		if (got == 0)
 			return -ENOTCONN;
@@ -93,12 +100,12 @@ agree(struct vfu_raw *raw)
 	memcpy(message.text, text, sizeof(text));
 	rc = vfu_raw_send(raw->fd, &message, message.header.size_bytes, -1);
 	if (rc == 0)
-		rc = vfu_raw_receive(raw->fd, false, &message.header, sizeof(message.header));
+		rc = vfu_raw_receive(raw->fd, VFU_WAIT_RECV, &message.header, sizeof(message.header));
 	if (rc == 0 && (message.header.size_bytes < sizeof(message.header) ||
 			message.header.size_bytes > sizeof(message) || message.header.error != 0))
 		return -EIO;
 	return rc < 0 ? rc :
-			vfu_raw_receive(raw->fd, false, &message.version,
+			vfu_raw_receive(raw->fd, VFU_WAIT_RECV, &message.version,
 					message.header.size_bytes - sizeof(message.header));
 }
 
@@ -140,7 +147,7 @@ vfu_raw_region_read(struct vfu_raw *raw, uint32_t region, uint64_t offset_bytes,
 	message.header = command_header(raw, RP_VFU_REGION_READ, sizeof(message.access));
 	rc = vfu_raw_send(raw->fd, &message, message.header.size_bytes, -1);
 	if (rc == 0)
-		rc = vfu_raw_receive(raw->fd, raw->polls, &message,
+		rc = vfu_raw_receive(raw->fd, raw->wait, &message,
 				     sizeof(message.header) + sizeof(message.access) + count_bytes);
 	if (rc < 0)
 		return rc;
@@ -163,7 +170,7 @@ take_replies(struct vfu_raw *raw, unsigned int count, size_t reply_bytes)
 {
 	static uint8_t replies[VFU_RAW_IN_FLIGHT * sizeof(struct unmap_message)];
 	unsigned int i;
-	int rc = vfu_raw_receive(raw->fd, raw->polls, replies, count * reply_bytes);
+	int rc = vfu_raw_receive(raw->fd, raw->wait, replies, count * reply_bytes);
 
 	for (i = 0; rc == 0 && i < count; i++) {
 		struct rp_vfu_header header;

@@ -2,7 +2,6 @@
 #ifndef VFU_RAW_H
 #define VFU_RAW_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,9 +12,16 @@
  * behind what its client costs, and any server can be measured with it.
  */
 
+/* How somebody waits for bytes. */
+enum vfu_wait {
+	VFU_WAIT_RECV, /* asleep in recv(2): can wait for nothing else */
+	VFU_WAIT_POLL, /* asleep in poll(2), as whoever has more than one descriptor */
+	VFU_WAIT_SPIN,
+};
+
 struct vfu_raw {
 	int fd;
-	bool polls; /* spins for a reply instead of sleeping */
+	enum vfu_wait wait;
 	uint16_t id;
 };
 
@@ -28,8 +34,8 @@ void vfu_raw_close(struct vfu_raw *raw);
 /* Send all of it. fd -1: none. @return 0 or -ENOTCONN. */
 int vfu_raw_send(int socket_fd, const void *bytes, size_t size_bytes, int fd);
 
-/* Receive all of it, spinning or asleep. @return 0 or -ENOTCONN. */
-int vfu_raw_receive(int socket_fd, bool polls, void *ret_bytes, size_t size_bytes);
+/* Receive all of it. @return 0 or -ENOTCONN. */
+int vfu_raw_receive(int socket_fd, enum vfu_wait wait, void *ret_bytes, size_t size_bytes);
 
 /* Read `count_bytes` (at most 64) of a region. @return 0, -ENOTCONN, -EIO (refused). */
 int vfu_raw_region_read(struct vfu_raw *raw, uint32_t region, uint64_t offset_bytes, void *ret_bytes,

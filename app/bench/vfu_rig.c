@@ -11,7 +11,6 @@
 #include <rte_pause.h>
 
 #include "rp_wire_fd.h"
-#include "vfu_raw.h"
 #include "vfu_rig.h"
 
 #define PAIRS_MIN 8u
@@ -94,13 +93,13 @@ serve_asleep(struct vfu_rig *rig)
 
 /* The ping behind the last one says that it was the last: nobody waits for its pong. */
 static void
-echo(struct vfu_rig *rig, bool polls)
+echo(struct vfu_rig *rig)
 {
-	const enum vfu_task task = __atomic_load_n(&rig->doing, __ATOMIC_RELAXED);
+	const enum vfu_wait wait = rig->floor_wait;
 	uint8_t bytes[VFU_RIG_PONG_BYTES] = {0};
 
-	while (vfu_raw_receive(rig->floor_fds[1], polls, bytes, VFU_RIG_PING_BYTES) == 0 &&
-	       __atomic_load_n(&rig->task, __ATOMIC_ACQUIRE) == task) {
+	while (vfu_raw_receive(rig->floor_fds[1], wait, bytes, VFU_RIG_PING_BYTES) == 0 &&
+	       __atomic_load_n(&rig->task, __ATOMIC_ACQUIRE) == VFU_TASK_FLOOR) {
 		if (vfu_raw_send(rig->floor_fds[1], bytes, sizeof(bytes), -1) < 0)
 			break;
 	}
@@ -123,7 +122,7 @@ device_main(void *ctx)
 		else if (task == VFU_TASK_PROBE)
 			place_echo(&rig->probe);
 		else
-			echo(rig, task == VFU_TASK_FLOOR_SPINNING);
+			echo(rig);
 	}
 	return NULL;
 }
@@ -138,19 +137,28 @@ vfu_rig_do(struct vfu_rig *rig, enum vfu_task task)
 		return;
 	if (before == VFU_TASK_SERVE_ASLEEP)
 		eventfd_write(rig->wake_fd, 1);
-	if (before == VFU_TASK_FLOOR_ASLEEP || before == VFU_TASK_FLOOR_SPINNING)
+	if (before == VFU_TASK_FLOOR)
 		vfu_raw_send(rig->floor_fds[0], last, sizeof(last), -1);
 	while (task != VFU_TASK_STOP && __atomic_load_n(&rig->doing, __ATOMIC_ACQUIRE) != task)
 		rte_pause();
 }
 
+void
+vfu_rig_floor_begin(struct vfu_rig *rig, enum vfu_wait wait)
+{
+	/* Not changed while the other thread looks at it. */
+	vfu_rig_do(rig, VFU_TASK_PROBE);
+	rig->floor_wait = wait;
+	vfu_rig_do(rig, VFU_TASK_FLOOR);
+}
+
 int
-vfu_rig_floor(struct vfu_rig *rig, bool polls)
+vfu_rig_floor(struct vfu_rig *rig)
 {
 	uint8_t bytes[VFU_RIG_PONG_BYTES] = {0};
 	int rc = vfu_raw_send(rig->floor_fds[0], bytes, VFU_RIG_PING_BYTES, -1);
 
-	return rc < 0 ? rc : vfu_raw_receive(rig->floor_fds[0], polls, bytes, sizeof(bytes));
+	return rc < 0 ? rc : vfu_raw_receive(rig->floor_fds[0], rig->floor_wait, bytes, sizeof(bytes));
 }
 
 int

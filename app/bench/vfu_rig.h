@@ -6,6 +6,7 @@
 
 #include "bench.h"
 #include "rp_vfu_server.h"
+#include "vfu_raw.h"
 
 /*
  * A vfio-user device of one thread, on the device's CPU, and the client in the caller's
@@ -16,8 +17,7 @@
 enum vfu_task {
 	VFU_TASK_SERVE_ASLEEP, /* poll(2), then rp_vfu_server_process() */
 	VFU_TASK_SERVE_SPINNING, /* rp_vfu_server_process() again and again */
-	VFU_TASK_FLOOR_ASLEEP,
-	VFU_TASK_FLOOR_SPINNING,
+	VFU_TASK_FLOOR, /* as vfu_rig_floor_begin() said */
 	VFU_TASK_PROBE, /* the placement probe's other side */
 	VFU_TASK_STOP,
 };
@@ -42,6 +42,7 @@ struct vfu_rig {
 	enum vfu_task doing; /* atomic: and what it does */
 	int wake_fd; /* an eventfd: look at `task` */
 	int floor_fds[2]; /* the caller's, the device's */
+	enum vfu_wait floor_wait;
 	struct place_probe probe;
 };
 
@@ -52,8 +53,11 @@ void vfu_rig_close(struct vfu_rig *rig);
 /* Returns when the device's thread is at it. */
 void vfu_rig_do(struct vfu_rig *rig, enum vfu_task task);
 
+/* Both ends of the floor wait so. */
+void vfu_rig_floor_begin(struct vfu_rig *rig, enum vfu_wait wait);
+
 /* One ping and its pong. @return 0 or -ENOTCONN. */
-int vfu_rig_floor(struct vfu_rig *rig, bool polls);
+int vfu_rig_floor(struct vfu_rig *rig);
 
 /* One figure and what it is compared with. Each side sets up what it needs, measures, and returns one value. */
 struct vfu_measure {
