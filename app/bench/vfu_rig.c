@@ -105,6 +105,17 @@ echo(struct vfu_rig *rig)
 	}
 }
 
+static void
+do_job(struct vfu_rig *rig)
+{
+	enum vfu_task task = VFU_TASK_JOB;
+
+	rig->job(rig->job_ctx);
+	/* Unless there is something else to do by now. */
+	__atomic_compare_exchange_n(&rig->task, &task, VFU_TASK_SERVE_ASLEEP, false, __ATOMIC_ACQ_REL,
+				    __ATOMIC_ACQUIRE);
+}
+
 static void *
 device_main(void *ctx)
 {
@@ -119,6 +130,8 @@ device_main(void *ctx)
 			serve_asleep(rig);
 		else if (task == VFU_TASK_SERVE_SPINNING)
 			rp_vfu_server_process(rig->server);
+		else if (task == VFU_TASK_JOB)
+			do_job(rig);
 		else if (task == VFU_TASK_PROBE)
 			place_echo(&rig->probe);
 		else
@@ -141,6 +154,15 @@ vfu_rig_do(struct vfu_rig *rig, enum vfu_task task)
 		vfu_raw_send(rig->floor_fds[0], last, sizeof(last), -1);
 	while (task != VFU_TASK_STOP && __atomic_load_n(&rig->doing, __ATOMIC_ACQUIRE) != task)
 		rte_pause();
+}
+
+void
+vfu_rig_job(struct vfu_rig *rig, void (*job)(void *ctx), void *ctx)
+{
+	vfu_rig_do(rig, VFU_TASK_PROBE);
+	rig->job = job;
+	rig->job_ctx = ctx;
+	__atomic_store_n(&rig->task, VFU_TASK_JOB, __ATOMIC_RELEASE);
 }
 
 void
@@ -167,6 +189,7 @@ vfu_rig_open(struct vfu_rig *rig, const struct bench_options *options)
 	int rc;
 
 	memset(rig, 0, sizeof(*rig));
+	rig->opened = true;
 	rig->options = options;
 	rig->task = rig->doing = VFU_TASK_SERVE_ASLEEP;
 	rig->floor_fds[0] = rig->floor_fds[1] = -1;
@@ -192,6 +215,8 @@ vfu_rig_open(struct vfu_rig *rig, const struct bench_options *options)
 void
 vfu_rig_close(struct vfu_rig *rig)
 {
+	if (!rig->opened)
+		return;
 	if (rig->device_runs) {
 		vfu_rig_do(rig, VFU_TASK_STOP);
 		pthread_join(rig->device_thread, NULL);

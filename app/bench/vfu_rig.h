@@ -18,6 +18,7 @@ enum vfu_task {
 	VFU_TASK_SERVE_ASLEEP, /* poll(2), then rp_vfu_server_process() */
 	VFU_TASK_SERVE_SPINNING, /* rp_vfu_server_process() again and again */
 	VFU_TASK_FLOOR, /* as vfu_rig_floor_begin() said */
+	VFU_TASK_JOB, /* what vfu_rig_job() was given, once; then VFU_TASK_SERVE_ASLEEP */
 	VFU_TASK_PROBE, /* the placement probe's other side */
 	VFU_TASK_STOP,
 };
@@ -37,12 +38,14 @@ struct vfu_rig {
 
 	struct rp_vfu_server *server; /* of the device's thread */
 	pthread_t device_thread;
-	bool device_runs;
+	bool device_runs, opened;
 	enum vfu_task task; /* atomic: what the device's thread is to do */
 	enum vfu_task doing; /* atomic: and what it does */
 	int wake_fd; /* an eventfd: look at `task` */
 	int floor_fds[2]; /* the caller's, the device's */
 	enum vfu_wait floor_wait;
+	void (*job)(void *ctx);
+	void *job_ctx;
 	struct place_probe probe;
 };
 
@@ -52,6 +55,9 @@ void vfu_rig_close(struct vfu_rig *rig);
 
 /* Returns when the device's thread is at it. */
 void vfu_rig_do(struct vfu_rig *rig, enum vfu_task task);
+
+/* The device's thread does this once; returns at once. The job tells when it is through. */
+void vfu_rig_job(struct vfu_rig *rig, void (*job)(void *ctx), void *ctx);
 
 /* Both ends of the floor wait so. */
 void vfu_rig_floor_begin(struct vfu_rig *rig, enum vfu_wait wait);
