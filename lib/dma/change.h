@@ -26,10 +26,10 @@ enum rp_dma_hold_kind {
 void rp_dma_hold_open(struct rp_dma_space *space, struct rp_dma_hold *hold, uint64_t first_iova, uint64_t last_iova,
 		      enum rp_dma_hold_kind kind, void *owner);
 
-/** Let go; once more does nothing. Lock held; rp_dma_change_wake() after it is released. */
+/** Let go; once more does nothing. Lock held; rp_dma_change_wake() before it is released. */
 void rp_dma_hold_close(struct rp_dma_space *space, struct rp_dma_hold *hold);
 
-/** Something ended that a change may wait for. Any thread, no lock held. */
+/** Something ended that a change may wait for. Any thread, with or without the lock. */
 void rp_dma_change_wake(struct rp_dma_space *space);
 
 /** Replace the table; from here the range waits to settle. The writer's. */

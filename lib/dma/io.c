@@ -119,8 +119,9 @@ part_finished(struct rp_dma_transfer *transfer, int error)
 	if (error < 0 && io->error == 0)
 		io->error = error;
 	last = leave(io, &completion);
-	pthread_mutex_unlock(&space->lock);
 	rp_dma_change_wake(space);
+	/* Who waited for this may end the space from here on. */
+	pthread_mutex_unlock(&space->lock);
 	if (last)
 		complete(io, &completion);
 }
@@ -248,8 +249,8 @@ end_parts(struct rp_dma_io *io, unsigned int count)
 	pthread_mutex_lock(&space->lock);
 	for (i = 0; i < io->parts_count; i++)
 		rp_dma_hold_close(space, &io->parts[i].hold);
-	pthread_mutex_unlock(&space->lock);
 	rp_dma_change_wake(space);
+	pthread_mutex_unlock(&space->lock);
 }
 
 static int
@@ -310,14 +311,14 @@ rp_dma_io_wait(struct rp_dma_io *io)
 	return io->error;
 }
 
-/* Lock held. @return whether a done() of it runs in another thread. */
+/* Lock held. @return whether a done() of it, or of any for NULL, runs in another thread. */
 static bool
 completes_elsewhere(const struct rp_dma_space *space, const struct rp_dma_io *io)
 {
 	const struct rp_dma_completion *completion;
 
 	LIST_FOREACH (completion, &space->completions, link) {
-		if (completion->io == io && pthread_equal(completion->thread, pthread_self()) == 0)
+		if ((io == NULL || completion->io == io) && pthread_equal(completion->thread, pthread_self()) == 0)
 			return true;
 	}
 	return false;
@@ -380,6 +381,8 @@ rp_dma_io_end_all(struct rp_dma_space *space)
 		pthread_mutex_lock(&space->lock);
 		hold = LIST_FIRST(&space->holds);
 	}
+	while (completes_elsewhere(space, NULL))
+		rp_dma_space_sleep(space);
 	pthread_mutex_unlock(&space->lock);
 }
 

@@ -178,8 +178,8 @@ bool rp_dma_space_settled(struct rp_dma_space *space, uint64_t ticket);
  * Be told when rp_dma_space_settled() may have another answer. Writer's thread,
  * before readers, accesses and maps.
  *
- * @param wake runs in any thread, with no lock held, also for nothing; it makes the
- *        writer's thread look (writes its eventfd). NULL: none.
+ * @param wake runs in any thread, also for nothing; it makes the writer's thread look
+ *        (writes its eventfd) and does not call into the space. NULL: none.
  */
 void rp_dma_space_set_wake(struct rp_dma_space *space, void (*wake)(void *ctx), void *ctx);
 
