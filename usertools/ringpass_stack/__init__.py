@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The programs of Ringpass around a test guest: what the demo and the end-to-end tests share.
 
-    programs.py   softaccel, ringpassd and ringpass-ctl: how they are started and asked
-    scenario.py   guests on ports on functions of one softaccel, with an uplink or without
-    testpmd.py    DPDK's testpmd with virtio-user ports as a frontend without a guest
-    ping.py       a stream of pings of which the fate of each is known
-    transfer.py   bulk data with a checksum at both ends
-    demo.py       what `make demo` shows
-    summary.py    its figures, table and verdict
+    programs.py     softaccel, ringpassd and ringpass-ctl: how they are started and asked
+    scenario.py     guests on ports on functions of one softaccel, with an uplink or without
+    passthrough.py  a guest whose card is a function of softaccel, passed through whole
+    testpmd.py      DPDK's testpmd with virtio-user ports as a frontend without a guest
+    ping.py         a stream of pings of which the fate of each is known
+    transfer.py     bulk data with a checksum at both ends
+    demo.py         what `make demo` shows
+    summary.py      its figures, table and verdict
 """

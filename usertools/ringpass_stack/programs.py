@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import os
+import socket
 
 from ringpass_testvm import supervise
 from ringpass_testvm.errors import TestvmError
@@ -11,6 +12,7 @@ from ringpass_testvm.errors import TestvmError
 USERTOOLS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 READY_SECONDS = 60
 COMMAND_SECONDS = 30
+TELEMETRY_BYTES = 1 << 16
 UPLINK_DEVICE = "net_tap0"
 # The same one after a restart: what guests have in their ARP tables stays true.
 UPLINK_MAC = "52:54:00:00:01:00"
@@ -45,9 +47,11 @@ class Function:
     queue_pairs: int = 2
     group: str = ""  # functions of one group are one port of the switch
     doorbell: str = "page"
+    packed: bool = True  # offered
 
     def argument(self):
-        text = f"socket={self.socket},queue_pairs={self.queue_pairs},mac={self.mac},doorbell={self.doorbell}"
+        text = (f"socket={self.socket},queue_pairs={self.queue_pairs},mac={self.mac},doorbell={self.doorbell},"
+                f"packed={'on' if self.packed else 'off'}")
         return f"{text},group={self.group}" if self.group else text
 
 
@@ -98,6 +102,24 @@ class Softaccel(_Program):
         # DPDK's own files, too, go into the directory that is removed at the end
         environment = {"RUNTIME_DIRECTORY": self._supervisor.directory}
         self._start("softaccel", self.command(), environment)
+
+    def _ask(self, command):
+        """By DPDK's telemetry. @return the answer's dictionary."""
+        path = self._supervisor.path(f"dpdk/rp{os.getpid()}/dpdk_telemetry.v2")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            connection.settimeout(COMMAND_SECONDS)
+            try:
+                connection.connect(path)
+                connection.recv(TELEMETRY_BYTES)  # the greeting
+                connection.send(command.encode())
+                return json.loads(connection.recv(TELEMETRY_BYTES))[command.partition(",")[0]]
+            except (OSError, ValueError, KeyError) as error:
+                raise TestvmError(f"softaccel: {command}: {error}") from error
+
+    def queues(self, function):
+        """@return [{counter: value}] of the queues of a function, by its number; at most 64."""
+        answer = self._ask(f"/softaccel/queues,{function}")
+        return [answer[str(number)] for number in range(len(answer))]
 
 
 @dataclasses.dataclass

@@ -13,9 +13,9 @@ Ringpass; the programs of the product are started by the package ringpass_stack.
 from . import prepare
 from .agent import AgentError, GuestRebooted, GuestTimeout, Result
 from .errors import TestvmError
-from .qemu import Nic, UserNet, VhostUser
+from .qemu import Nic, UserNet, VfioUser, VhostUser
 from .supervise import Supervisor
 from .vm import CommandFailed, Job, Vm
 
 __all__ = ["AgentError", "CommandFailed", "GuestRebooted", "GuestTimeout", "Job", "Nic", "Result", "Supervisor",
-           "TestvmError", "UserNet", "VhostUser", "Vm", "prepare"]
+           "TestvmError", "UserNet", "VfioUser", "VhostUser", "Vm", "prepare"]

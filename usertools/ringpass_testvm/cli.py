@@ -7,12 +7,13 @@ import sys
 from . import accel, initramfs, kernel, prepare, stopping
 from .cache import Cache
 from .errors import TestvmError
-from .qemu import Nic, UserNet, VhostUser
+from .qemu import MEMORY, Nic, UserNet, VfioUser, VhostUser
 from .supervise import Supervisor
 from .vm import BOOT_SECONDS, Vm
 
-NIC_HELP = ("a network card: 'user' or 'vhost-user,path=SOCKET', and then ',KEY=VALUE' with the keys "
-            "mac, queues, page_per_vq (on, off), packed (on, off), vectors, server (on, off), reconnect (seconds)")
+NIC_HELP = ("a network card: 'vfio-user,path=SOCKET'; or 'user' or 'vhost-user,path=SOCKET', and then ',KEY=VALUE' "
+            "with the keys mac, queues, page_per_vq (on, off), packed (on, off), vectors, server (on, off), reconnect "
+            "(seconds)")
 
 
 def _switch(text):
@@ -29,28 +30,30 @@ def _number(text):
 
 NIC_KEYS = {"mac": str, "queues": _number, "page_per_vq": _switch, "packed": _switch, "vectors": _number}
 VHOST_KEYS = {"path": str, "server": _switch, "reconnect": _number}
+# What is behind the card, its keys, and those of the card itself; a device that is passed through is its own card.
+NICS = {"user": (UserNet, {}, NIC_KEYS), "vhost-user": (VhostUser, VHOST_KEYS, NIC_KEYS),
+        "vfio-user": (VfioUser, {"path": str}, {})}
 
 
 def parse_nic(text):
-    """@return Nic. @raises argparse.ArgumentTypeError naming the key."""
+    """@return Nic or VfioUser. @raises argparse.ArgumentTypeError naming the key."""
     kind, *pairs = text.split(",")
-    kinds = {"user": (UserNet, {}), "vhost-user": (VhostUser, VHOST_KEYS)}
-    if kind not in kinds:
-        raise argparse.ArgumentTypeError(f"{kind!r}: expected one of {', '.join(kinds)}")
-    make_net, net_keys = kinds[kind]
+    if kind not in NICS:
+        raise argparse.ArgumentTypeError(f"{kind!r}: expected one of {', '.join(NICS)}")
+    make_net, net_keys, nic_keys = NICS[kind]
     nic, net = {}, {}
     for pair in pairs:
         key, _, value = pair.partition("=")
-        values, keys = (net, net_keys) if key in net_keys else (nic, NIC_KEYS)
+        values, keys = (net, net_keys) if key in net_keys else (nic, nic_keys)
         if key not in keys:
-            raise argparse.ArgumentTypeError(f"{key!r}: expected one of {', '.join([*NIC_KEYS, *net_keys])}")
+            raise argparse.ArgumentTypeError(f"{key!r}: expected one of {', '.join([*nic_keys, *net_keys])}")
         try:
             values[key] = keys[key](value)
         except ValueError as error:
             raise argparse.ArgumentTypeError(f"{key}={value}: {error}") from error
     if "path" in net_keys and not net.get("path"):
         raise argparse.ArgumentTypeError(f"{kind}: path=SOCKET is missing")
-    return Nic(make_net(**net), **nic)
+    return Nic(make_net(**net), **nic) if nic_keys else make_net(**net)
 
 
 def _parser():
@@ -62,6 +65,8 @@ def _parser():
     run = commands.add_parser("run", help="boot a guest and run commands in it, else the lines of standard input")
     run.add_argument("--nic", action="append", default=[], type=parse_nic, help=NIC_HELP)
     run.add_argument("--memory", type=int, default=512, metavar="MIB")
+    run.add_argument("--memory-kind", choices=sorted(MEMORY), default="shared",
+                     help="what a device process can map of it: all, nothing, or half")
     run.add_argument("--cpus", type=int, default=2)
     run.add_argument("--accel", choices=accel.CHOICES, help="do not probe")
     run.add_argument("--module", action="append", default=[], help="one more kernel module to load")
@@ -88,7 +93,7 @@ def _run(store, options):
     def work():
         supervisor.open()
         machine = prepare.machine(options.nic, store, options.accel, (*kernel.DEFAULT_MODULES, *options.module),
-                                  memory_mib=options.memory, cpus=options.cpus)
+                                  memory_mib=options.memory, memory=options.memory_kind, cpus=options.cpus)
         vm = Vm(supervisor, "guest", machine)
         vm.start(BOOT_SECONDS)
         return _session(vm, options.command or sys.stdin, options.timeout)

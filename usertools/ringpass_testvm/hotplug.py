@@ -12,9 +12,19 @@ def add_nic(qmp, machine, index, nic):
 
 def remove_nic(qmp, index):
     """Have the guest let go of it first. Its chardev goes with the netdev."""
+    remove_device(qmp, index)
+    qmp.execute("netdev_del", id=f"n{index}")
+
+
+def add_device(qmp, machine, index, device):
+    """Plug eth<index>, a VfioUser, into its root port."""
+    qmp.execute("device_add", **device.device(index, machine.accel, machine.program))
+
+
+def remove_device(qmp, index):
+    """Have the guest let go of it first."""
     qmp.execute("device_del", id=f"nic{index}")
     qmp.wait_event("DEVICE_DELETED", device=f"nic{index}")
-    qmp.execute("netdev_del", id=f"n{index}")
 
 
 def add_dimm(qmp, name, mib):

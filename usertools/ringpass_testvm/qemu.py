@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+import json
 import os
 import re
 import typing
@@ -103,8 +104,59 @@ class Nic:
         return 2 * self.queues + 2
 
 
+@dataclasses.dataclass
+class VfioUser:
+    """A whole PCI device behind a vfio-user socket, passed through: one of a machine's network cards. Needs QEMU 10.1,
+    and 11.1 where the device cannot map the guest's memory."""
+
+    path: str
+    bus: str = ""  # as that of a Nic
+    properties: dict = dataclasses.field(default_factory=dict)  # more of vfio-user-pci's
+
+    def device(self, index, _accel="", _program=""):
+        """The device's properties, as QMP's device_add takes them."""
+        device = {"driver": "vfio-user-pci", "id": f"nic{index}", "socket": {"type": "unix", "path": self.path}}
+        if self.bus:
+            device["bus"] = self.bus
+        return {**device, **self.properties}
+
+    def arguments(self, index, accel="", program=""):
+        return ["-device", json.dumps(self.device(index, accel, program))]
+
+
 def accel_arguments(accel):
     return ["-accel", "kvm", "-cpu", "host"] if accel == "kvm" else ["-accel", "tcg,thread=multi", "-cpu", "max"]
+
+
+def _shared(name, mib):
+    return ["-object", f"memory-backend-memfd,id={name},size={mib}M,share=on"]
+
+
+def _private(name, mib):
+    # Not a memfd with share=off: QEMU 11.1 hands that out too, and what is behind it is not the guest's memory.
+    return ["-object", f"memory-backend-ram,id={name},size={mib}M"]
+
+
+def _one_node(backend, mib):
+    return [*backend("mem", mib), "-machine", "memory-backend=mem"]
+
+
+def _two_nodes(mib, cpus):
+    """Half of the CPUs beside each half of the memory: a guest takes memory from beside the CPU that asks for it."""
+    arguments, half = [], mib // 2
+    for node, backend in enumerate((_shared, _private)):
+        own = range(node * cpus // 2, (node + 1) * cpus // 2)
+        arguments += [*backend(f"mem{node}", half), "-numa",
+                      ",".join(["node", f"nodeid={node}", f"memdev=mem{node}", *(f"cpus={cpu}" for cpu in own)])]
+    return arguments
+
+
+# What a device process can map of the guest's memory: all, nothing, or the half that is CPU 0's.
+MEMORY = {
+    "shared": lambda mib, _cpus: _one_node(_shared, mib),
+    "private": lambda mib, _cpus: _one_node(_private, mib),
+    "half": _two_nodes,
+}
 
 
 @dataclasses.dataclass
@@ -114,8 +166,9 @@ class Machine:
     kernel: str
     initramfs: str
     accel: str
-    nics: typing.Sequence[Nic] = ()
+    nics: typing.Sequence[typing.Union[Nic, VfioUser]] = ()
     memory_mib: int = 512
+    memory: str = "shared"  # a key of MEMORY; a vhost-user backend must be able to map all
     cpus: int = 2
     model: str = "q35"
     extra: typing.Sequence[str] = ()
@@ -127,9 +180,7 @@ class Machine:
         command = [
             self.program, "-nodefaults", "-no-user-config", "-display", "none",
             *accel_arguments(self.accel), "-smp", str(self.cpus), "-m", self._memory(),
-            # shared: a vhost-user backend maps it
-            "-object", f"memory-backend-memfd,id=mem,size={self.memory_mib}M,share=on",
-            "-machine", f"{self.model},memory-backend=mem",
+            "-machine", self.model, *MEMORY[self.memory](self.memory_mib, self.cpus),
             "-kernel", self.kernel, "-initrd", self.initramfs, "-append", KERNEL_ARGUMENTS,
             "-chardev", f"file,id=console,path={console_log}", "-serial", "chardev:console",
             "-chardev", f"socket,id=agent,path={agent_socket}", "-serial", "chardev:agent",

@@ -2,6 +2,7 @@
 """The test VM's parts, without a VM: command lines, modules, the agent's protocol, supervision."""
 
 import argparse
+import json
 import os
 import pathlib
 import re
@@ -34,6 +35,7 @@ def test_nic_from_the_command_line():
     nic = parse_nic("vhost-user,path=/s,server=on,reconnect=3,queues=2,mac=52:54:00:00:00:07,page_per_vq=off")
     assert nic == qemu.Nic(qemu.VhostUser("/s", True, 3), "52:54:00:00:00:07", 2, False)
     assert parse_nic("user") == qemu.Nic(qemu.UserNet())
+    assert parse_nic("vfio-user,path=/s") == qemu.VfioUser("/s")
 
 
 @pytest.mark.parametrize("text, words", [
@@ -42,6 +44,8 @@ def test_nic_from_the_command_line():
     ("user,queues=two", ["queues=two", "expected a number"]),
     ("vhost-user,path=/s,server=yes", ["server=yes", "expected on or off"]),
     ("vhost-user", ["path=SOCKET"]),
+    ("vfio-user", ["path=SOCKET"]),
+    ("vfio-user,path=/s,mac=52:54:00:00:00:01", ["'mac'", "expected", "path"]),
 ])
 def test_bad_nic(text, words):
     with pytest.raises(argparse.ArgumentTypeError) as caught:
@@ -70,6 +74,33 @@ def test_a_device_for_the_command_line_and_for_qmp():
     words = nic.arguments(3, "tcg")[-1].split(",")
     assert words[0] == "virtio-net-pci"
     assert {"id=nic3", "page-per-vq=on", "packed=on", "bus=rp0", "vectors=0", "romfile="} < set(words)
+
+
+def test_a_whole_device_for_the_command_line_and_for_qmp():
+    card = qemu.VfioUser("/run/a,b.sock", "rp0", {"x-send-queued": True})
+    device = card.device(3, "tcg", "no-such-program")
+    assert device == {"driver": "vfio-user-pci", "id": "nic3", "bus": "rp0", "x-send-queued": True,
+                      "socket": {"type": "unix", "path": "/run/a,b.sock"}}
+    # As JSON: the short form cannot say what the socket is.
+    option, text = card.arguments(3, "tcg")
+    assert option == "-device"
+    assert json.loads(text) == device
+
+
+@pytest.mark.parametrize("memory, backends, nodes", [
+    ("shared", ["memory-backend-memfd,id=mem,size=256M,share=on"], []),
+    ("private", ["memory-backend-ram,id=mem,size=256M"], []),
+    ("half", ["memory-backend-memfd,id=mem0,size=128M,share=on", "memory-backend-ram,id=mem1,size=128M"],
+     ["node,nodeid=0,memdev=mem0,cpus=0", "node,nodeid=1,memdev=mem1,cpus=1"]),
+])
+def test_memory_that_a_device_can_map_or_not(memory, backends, nodes):
+    command = qemu.Machine("k", "i", "tcg", memory_mib=256, memory=memory).command("/console", "/agent", "/qmp")
+
+    def values(option):
+        return [command[index + 1] for index, word in enumerate(command) if word == option]
+    assert values("-object") == backends
+    assert values("-numa") == nodes
+    assert ("memory-backend=mem" in values("-machine")) == (not nodes)
 
 
 def test_root_ports_and_memory_slots():
