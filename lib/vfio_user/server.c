@@ -88,6 +88,7 @@ rp_vfu_server_create(const struct rp_vfu_server_config *config, const struct rp_
 	server->epoll_fd = -1;
 	server->timer_fd = -1;
 	server->handed_fd = -1;
+	STAILQ_INIT(&server->held);
 	rc = rp_vfu_server_config_copy(server, config, why);
 	if (rc == 0)
 		rc = make_memory(server, config, why);
@@ -113,7 +114,7 @@ drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
 	had_memory = rp_dma_space_count(server->dma) > 0;
 	/* Closing it removes it from the epoll too: nothing else refers to the socket. */
 	server->conn = rp_wire_conn_destroy(server->conn);
-	server->held = NULL;
+	rp_vfu_server_drop_held(server);
 	server->deferred.active = false;
 	rp_wire_fd_close(&server->handed_fd);
 	rp_vfu_server_twin_destroy(server);

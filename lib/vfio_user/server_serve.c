@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -13,6 +14,9 @@
 #define MESSAGES_PER_TURN 64
 /* A reader of the data path tells nobody that it has passed: whoever waits for one looks again. */
 #define SETTLE_LOOK_MS 1
+/* What is kept of commands that have to wait: so many, and one beyond so many bytes. */
+#define HELD_MAX 256u
+#define HELD_FULL_BYTES (1024u * 1024u)
 
 bool
 rp_vfu_server_may_await(const struct rp_vfu_server *server)
@@ -37,13 +41,58 @@ commands_must_wait(const struct rp_vfu_server *server)
 	return server->deferred.active || output_waits(server);
 }
 
+static bool
+may_hold_more(const struct rp_vfu_server *server)
+{
+	return server->held_count < HELD_MAX && server->held_bytes < HELD_FULL_BYTES;
+}
+
 /* Answers to our commands stand between the client's: they are taken also when commands are not. */
 static bool
 may_receive(const struct rp_vfu_server *server)
 {
-	if (server->held != NULL)
-		return false;
-	return !commands_must_wait(server) || (server->twin == NULL && rp_vfu_carrier_is_awaiting(server->carrier));
+	if (!commands_must_wait(server) && STAILQ_EMPTY(&server->held))
+		return true;
+	return server->twin == NULL && may_hold_more(server) && rp_vfu_carrier_is_awaiting(server->carrier);
+}
+
+static int
+hold(struct rp_vfu_server *server, struct rp_wire_msg *msg)
+{
+	struct rp_vfu_held *held = malloc(sizeof(*held) + msg->size_bytes);
+
+	if (held == NULL)
+		return -ENOMEM;
+	held->msg = *msg;
+	held->msg.bytes = held->bytes;
+	memcpy(held->bytes, msg->bytes, msg->size_bytes);
+	msg->fds_count = 0; /* they are the copy's now */
+	STAILQ_INSERT_TAIL(&server->held, held, link);
+	server->held_count++;
+	server->held_bytes += msg->size_bytes;
+	return 0;
+}
+
+static struct rp_vfu_held *
+take_held(struct rp_vfu_server *server)
+{
+	struct rp_vfu_held *held = STAILQ_FIRST(&server->held);
+
+	STAILQ_REMOVE_HEAD(&server->held, link);
+	server->held_count--;
+	server->held_bytes -= held->msg.size_bytes;
+	return held;
+}
+
+void
+rp_vfu_server_drop_held(struct rp_vfu_server *server)
+{
+	while (!STAILQ_EMPTY(&server->held)) {
+		struct rp_vfu_held *held = take_held(server);
+
+		rp_wire_msg_drop(&held->msg);
+		free(held);
+	}
 }
 
 static bool
@@ -55,25 +104,34 @@ is_command(const struct rp_wire_msg *msg)
 	return (view.header.flags & RP_VFU_TYPE_MASK) == RP_VFU_TYPE_COMMAND;
 }
 
-/* @return 0 with the message that is to be dealt with, -EAGAIN when none is, or an error. */
 static int
-next_message(struct rp_vfu_server *server, struct rp_wire_msg **ret_msg, struct rp_wire_why *why)
+serve_held(struct rp_vfu_server *server, struct rp_wire_why *why)
 {
+	struct rp_vfu_held *held = take_held(server);
+	int rc = rp_vfu_server_dispatch(server, &held->msg, why);
+
+	free(held);
+	return rc;
+}
+
+/* Deal with one message. @return 0, -EAGAIN when none can be dealt with now, or an error. */
+static int
+serve_message(struct rp_vfu_server *server, struct rp_wire_why *why)
+{
+	struct rp_wire_msg *msg;
 	int rc;
 
-	if (server->held != NULL && !commands_must_wait(server)) {
-		*ret_msg = server->held;
-		server->held = NULL;
-		return 0;
-	}
+	if (!STAILQ_EMPTY(&server->held) && !commands_must_wait(server))
+		return serve_held(server, why);
 	if (!may_receive(server))
 		return -EAGAIN;
-	rc = rp_wire_conn_receive(server->conn, ret_msg, why);
-	if (rc == 0 && commands_must_wait(server) && is_command(*ret_msg)) {
-		server->held = *ret_msg;
-		return -EAGAIN;
-	}
-	return rc;
+	rc = rp_wire_conn_receive(server->conn, &msg, why);
+	if (rc < 0)
+		return rc;
+	if (!is_command(msg) || (!commands_must_wait(server) && STAILQ_EMPTY(&server->held)))
+		return rp_vfu_server_dispatch(server, msg, why);
+	rc = hold(server, msg);
+	return rc < 0 ? rp_wire_why_set(why, -ENOTCONN, "no memory for a command that has to wait") : 0;
 }
 
 static int
@@ -84,8 +142,8 @@ answer_deferred(struct rp_vfu_server *server, struct rp_wire_why *why)
 
 	if (!deferred->active)
 		return 0;
-	/* Also what was submitted by somebody who had looked before. */
-	if (!rp_vfu_server_may_await(server))
+	/* Also what was submitted by somebody who had looked before; and who sends much ahead of an answer gets none. */
+	if (!rp_vfu_server_may_await(server) || !may_hold_more(server))
 		rp_vfu_carrier_abandon(server->carrier, deferred->first_iova, deferred->last_iova);
 	if (!rp_dma_space_settled(server->dma, deferred->ticket))
 		return rp_vfu_conn_hung_up(server->conn) ? rp_wire_why_set(why, -ENOTCONN, "peer left") : 0;
@@ -111,15 +169,11 @@ serve_commands(struct rp_vfu_server *server, bool *ret_drained, struct rp_wire_w
 	if (rc < 0)
 		return rc;
 	for (turn = 0; turn < MESSAGES_PER_TURN; turn++) {
-		struct rp_wire_msg *msg;
-
-		rc = next_message(server, &msg, why);
+		rc = serve_message(server, why);
 		if (rc == -EAGAIN) {
-			*ret_drained = server->held == NULL && !commands_must_wait(server);
+			*ret_drained = STAILQ_EMPTY(&server->held) && !commands_must_wait(server);
 			return 0;
 		}
-		if (rc == 0)
-			rc = rp_vfu_server_dispatch(server, msg, why);
 		if (rc < 0)
 			return rc;
 	}

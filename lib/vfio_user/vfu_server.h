@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "rp_vfu_msg.h"
 #include "rp_vfu_server.h"
@@ -50,6 +51,14 @@ struct rp_vfu_irq_index {
 	struct rp_vfu_vector *vectors; /* type.count of them */
 };
 
+/* A command that was received because an answer to one of ours may stand behind it. */
+struct rp_vfu_held {
+	STAILQ_ENTRY(rp_vfu_held) link;
+	struct rp_wire_msg msg;
+	uint8_t bytes[];
+};
+STAILQ_HEAD(rp_vfu_held_list, rp_vfu_held);
+
 /* A command that is answered when what it took away is out of use. */
 struct rp_vfu_deferred {
 	bool active;
@@ -86,7 +95,9 @@ struct rp_vfu_server {
 	struct rp_wire_conn *twin; /* NULL: our commands go over conn */
 	uint32_t twin_watched_events;
 	int handed_fd; /* the client's end of it, until the reply is out; -1: none */
-	struct rp_wire_msg *held; /* of conn: a command whose turn has not come; nothing is received behind it */
+	struct rp_vfu_held_list held; /* of conn: commands whose turn has not come, in their order */
+	unsigned int held_count;
+	size_t held_bytes;
 	struct rp_vfu_deferred deferred;
 	int timer_fd;
 	uint64_t timer_ms; /* when it is set to go off; 0: it is not */
@@ -153,6 +164,8 @@ int rp_vfu_server_reply(struct rp_vfu_server *server, const struct rp_vfu_header
 
 /* Do for the connected client what can be done now. @return 0, or -ENOTCONN: the connection is to end. */
 int rp_vfu_server_serve(struct rp_vfu_server *server, struct rp_wire_why *why);
+/* Forget the commands whose turn has not come. */
+void rp_vfu_server_drop_held(struct rp_vfu_server *server);
 /* What to wait for next: sets the epoll and the timer. */
 void rp_vfu_server_watch(struct rp_vfu_server *server);
 /* Have the epoll look at one more descriptor, or (EPOLL_CTL_MOD) at other events of it. */
