@@ -189,11 +189,23 @@ softaccel_queue_state(const struct softaccel_function *function, unsigned int qu
 	return sa_ring_state(&function->queues[queue].ring);
 }
 
+bool
+softaccel_queue_by_messages(const struct softaccel_function *function, unsigned int queue)
+{
+	return __atomic_load_n(&function->queues[queue].by_messages, __ATOMIC_RELAXED);
+}
+
 void
 softaccel_queue_counters(const struct softaccel_function *function, unsigned int queue,
 			 struct softaccel_queue_counters *ret_counters)
 {
+	struct softaccel_queue_counters carried;
+
 	sa_counters_copy(&function->queues[queue].ring.counters, ret_counters, sizeof(*ret_counters));
+	sa_counters_copy(&function->queues[queue].carried, &carried, sizeof(carried));
+	ret_counters->eventfd_kicks += carried.eventfd_kicks;
+	ret_counters->interrupts += carried.interrupts;
+	ret_counters->errors += carried.errors;
 }
 
 void

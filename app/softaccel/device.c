@@ -80,6 +80,7 @@ on_dma_changed(void *ctx)
 	struct softaccel_function *function = ctx;
 	unsigned int number;
 
+	function->memory_changed = true;
 	/* After a client came back, a ring runs again once its memory has. Until then there is nothing to say. */
 	for (number = 0; number < function->queues_count; number++)
 		sa_queue_update(function, number, NULL);
@@ -210,6 +211,8 @@ sa_device_create(struct sa_datapath *path, const struct softaccel_function_confi
 	function->queues_count = (uint16_t)(2 * config->queue_pairs);
 	function->queue_size_max = config->queue_size;
 	function->features = features_of(config);
+	function->dma = config->dma;
+	function->memory_changed = true;
 	function->msix_config = SA_NO_VECTOR;
 	function->doorbells.fd = -1;
 	memcpy(function->mac, config->mac, sizeof(function->mac));
@@ -245,6 +248,7 @@ sa_device_destroy(struct softaccel_function *function)
 		sa_datapath_reader_remove(function->path, function->reader);
 		sa_gate_open(&function->path->gate);
 		function->reader = rp_dma_reader_destroy(function->reader);
+		sa_carried_fini(function);
 	}
 	function->pci = rp_vfu_pci_destroy(function->pci);
 	function->server = NULL;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "sa_device.h"
 
@@ -35,8 +36,8 @@ sa_queue_negotiated(struct softaccel_function *function, unsigned int number)
 	function->queues[number].position = rp_vring_position_fresh(function->driver_features);
 }
 
-static int
-call_fd_of(const struct softaccel_function *function, const struct sa_queue *queue)
+int
+sa_queue_call_fd(const struct softaccel_function *function, const struct sa_queue *queue)
 {
 	if (queue->msix_vector >= sa_device_vectors(function))
 		return -1;
@@ -64,45 +65,64 @@ lend_notes(const struct softaccel_function *function, struct sa_queue *queue, st
 	return 0;
 }
 
-/* With the gate closed. @return 0, -ENOMEM or -EBADMSG with the reason. */
-static int
-take_ring(struct softaccel_function *function, struct sa_queue *queue, struct rp_wire_why *why)
+int
+sa_queue_layout(const struct softaccel_function *function, struct sa_queue *queue, struct rp_vring_layout *ret_layout,
+		struct rp_wire_why *why)
 {
-	struct rp_vring_layout layout = {
+	*ret_layout = (struct rp_vring_layout){
 		.num = queue->size,
 		.desc_iova = queue->desc_iova,
 		.avail_iova = queue->avail_iova,
 		.used_iova = queue->used_iova,
 		.features = function->driver_features,
 	};
-	struct sa_ring *ring = &queue->ring;
-	int rc = lend_notes(function, queue, &layout, why);
+	return lend_notes(function, queue, ret_layout, why);
+}
 
-	if (rc < 0)
-		return rc;
-	rp_dma_reader_online(function->reader);
-	rc = rp_vring_dev_init(&ring->vring, &layout, queue->position, function->reader, why);
-	rp_dma_reader_offline(function->reader);
-	if (rc < 0)
-		return rc;
+void
+sa_queue_ready_ring(const struct softaccel_function *function, struct sa_queue *queue)
+{
+	struct sa_ring *ring = &queue->ring;
+
 	ring->mergeable = has_feature(function, VIRTIO_NET_F_MRG_RXBUF);
 	ring->csum = has_feature(function, VIRTIO_NET_F_CSUM);
 	ring->guest_csum = has_feature(function, VIRTIO_NET_F_GUEST_CSUM);
-	ring->call_fd = call_fd_of(function, queue);
 	ring->awake = false;
 	ring->interrupt_owed = false;
 	ring->unpublished_count = 0;
 	ring->position = queue->position;
+}
+
+/* With the gate closed. @return 0, -ENOMEM or -EBADMSG with the reason. */
+static int
+take_ring(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
+{
+	struct sa_queue *queue = &function->queues[number];
+	struct rp_vring_layout layout;
+	int rc = sa_queue_layout(function, queue, &layout, why);
+
+	if (rc < 0)
+		return rc;
+	rp_dma_reader_online(function->reader);
+	rc = rp_vring_dev_init(&queue->ring.vring, &layout, queue->position, function->reader, why);
+	rp_dma_reader_offline(function->reader);
+	if (rc < 0)
+		return rc;
+	sa_queue_ready_ring(function, queue);
+	queue->ring.carried = false;
+	queue->ring.kick_fd = function->doorbells.kick_fds[number];
+	queue->ring.call_fd = sa_queue_call_fd(function, queue);
 	return 0;
 }
 
 static int
-attach(struct softaccel_function *function, struct sa_queue *queue, struct rp_wire_why *why)
+attach_directly(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
 {
+	struct sa_queue *queue = &function->queues[number];
 	int rc;
 
 	sa_gate_close(&function->path->gate);
-	rc = take_ring(function, queue, why);
+	rc = take_ring(function, number, why);
 	if (rc == 0) {
 		__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_RUNNING, __ATOMIC_RELEASE);
 		rc = sa_datapath_ring_add(function->path, &queue->ring);
@@ -116,19 +136,66 @@ attach(struct softaccel_function *function, struct sa_queue *queue, struct rp_wi
 	return rc;
 }
 
+/* @param awake it was served a moment ago, so what it holds may have been kicked for already. */
+static int
+attach(struct softaccel_function *function, unsigned int number, bool awake, struct rp_wire_why *why)
+{
+	struct sa_queue *queue = &function->queues[number];
+	int rc;
+
+	/* A parked carriage may have something to bring back, however memory is reached now. */
+	if (queue->carriage != NULL || sa_reach_by_messages(function, queue))
+		rc = sa_carried_attach(function, number, awake, why);
+	else
+		rc = attach_directly(function, number, why);
+	if (rc < 0)
+		return rc;
+	if (awake && queue->carriage == NULL)
+		eventfd_write(queue->ring.kick_fd, 1);
+	sa_device_event(function, "queue %u: started at position 0x%x%s", number, queue->position,
+			queue->carriage == NULL ? "" : ", its memory is reached by messages");
+	return 0;
+}
+
 /* A broken ring is taken out of the data path and still is broken. */
 static void
-detach(struct softaccel_function *function, struct sa_queue *queue)
+detach_directly(struct softaccel_function *function, struct sa_queue *queue, bool *ret_awake)
 {
 	sa_gate_close(&function->path->gate);
 	sa_datapath_ring_remove(function->path, &queue->ring);
+	*ret_awake = queue->ring.awake;
 	rp_dma_reader_online(function->reader);
 	queue->position = sa_ring_release(&queue->ring);
 	rp_dma_reader_offline(function->reader);
 	queue->attached = false;
+	sa_gate_open(&function->path->gate);
+}
+
+/* A carriage stays: what it has not brought back yet is not lost. @return whether it was awake. */
+static bool
+detach(struct softaccel_function *function, unsigned int number)
+{
+	struct sa_queue *queue = &function->queues[number];
+	bool awake;
+
+	if (queue->carriage != NULL) {
+		sa_carried_park(function, number);
+		awake = queue->carriage->courier.awake;
+	} else {
+		detach_directly(function, queue, &awake);
+	}
 	if (queue->ring.state == SOFTACCEL_QUEUE_RUNNING)
 		__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_STOPPED, __ATOMIC_RELEASE);
-	sa_gate_open(&function->path->gate);
+	return awake;
+}
+
+uint32_t
+sa_queue_position(const struct sa_queue *queue)
+{
+	if (!queue->attached)
+		return queue->position;
+	return __atomic_load_n(queue->carriage == NULL ? &queue->ring.position : &queue->carriage->courier.position,
+			       __ATOMIC_RELAXED);
 }
 
 static bool
@@ -138,22 +205,52 @@ should_run(const struct softaccel_function *function, const struct sa_queue *que
 	       sa_ring_state(&queue->ring) != SOFTACCEL_QUEUE_BROKEN;
 }
 
+/* The address space changed under a queue that runs: it may have to be served the other way, or may be. */
+static int
+judge_again(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
+{
+	struct sa_queue *queue = &function->queues[number];
+	bool awake;
+
+	if (queue->drain != SA_DRAIN_NONE)
+		return 0;
+	if (queue->carriage != NULL) {
+		if (sa_reach_directly(function, queue))
+			sa_carried_drain(function, number, SA_DRAIN_SWITCH);
+		return 0;
+	}
+	if (!sa_reach_by_messages(function, queue))
+		return 0;
+	awake = detach(function, number);
+	return attach(function, number, awake, why);
+}
+
 int
 sa_queue_update(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
 {
 	struct sa_queue *queue = &function->queues[number];
 	bool run = should_run(function, queue);
-	int rc;
 
-	if (run == queue->attached)
-		return 0;
-	if (!run) {
-		detach(function, queue);
+	if (run != queue->attached) {
+		if (run)
+			return attach(function, number, false, why);
+		detach(function, number);
 		return 0;
 	}
-	rc = attach(function, queue, why);
-	if (rc == 0)
-		sa_device_event(function, "queue %u: started at position 0x%x", number, queue->position);
+	return run ? judge_again(function, number, why) : 0;
+}
+
+/* Not to be touched before DRIVER_OK, but the driver wants to know now. */
+static int
+check(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
+{
+	int rc;
+
+	if (sa_reach_by_messages(function, &function->queues[number]))
+		return sa_carried_check(function, number, why);
+	sa_gate_close(&function->path->gate);
+	rc = take_ring(function, number, why);
+	sa_gate_open(&function->path->gate);
 	return rc;
 }
 
@@ -170,14 +267,7 @@ sa_queue_enable(struct softaccel_function *function, unsigned int number)
 		sa_device_event(function, "queue %u: enabled while bus mastering is off: hardware would not run it",
 				number);
 	queue->enabled = true;
-	if (should_run(function, queue)) {
-		rc = sa_queue_update(function, number, &why);
-	} else {
-		/* Not to be touched before DRIVER_OK, but the driver wants to know now. */
-		sa_gate_close(&function->path->gate);
-		rc = take_ring(function, queue, &why);
-		sa_gate_open(&function->path->gate);
-	}
+	rc = should_run(function, queue) ? sa_queue_update(function, number, &why) : check(function, number, &why);
 	if (rc == 0)
 		return;
 	queue->enabled = false;
@@ -186,12 +276,22 @@ sa_queue_enable(struct softaccel_function *function, unsigned int number)
 }
 
 static void
-let_go(struct softaccel_function *function, struct sa_queue *queue)
+let_go(struct softaccel_function *function, unsigned int number)
 {
+	struct sa_queue *queue = &function->queues[number];
+
 	queue->enabled = false;
 	if (queue->attached)
-		detach(function, queue);
+		detach(function, number);
+	sa_carried_end(function, number);
 	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_STOPPED, __ATOMIC_RELEASE);
+}
+
+static void
+stop_now(struct softaccel_function *function, unsigned int number)
+{
+	let_go(function, number);
+	sa_device_event(function, "queue %u: stopped at position 0x%x", number, function->queues[number].position);
 }
 
 void
@@ -199,10 +299,31 @@ sa_queue_stop(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];
 
-	if (!queue->enabled)
+	if (!queue->enabled || queue->drain == SA_DRAIN_STOP)
 		return;
-	let_go(function, queue);
-	sa_device_event(function, "queue %u: stopped at position 0x%x", number, queue->position);
+	if (!queue->attached || queue->carriage == NULL)
+		stop_now(function, number);
+	else if (queue->drain == SA_DRAIN_SWITCH)
+		queue->drain = SA_DRAIN_STOP;
+	else
+		sa_carried_drain(function, number, SA_DRAIN_STOP);
+}
+
+void
+sa_queue_drained(struct softaccel_function *function, unsigned int number)
+{
+	struct sa_queue *queue = &function->queues[number];
+	struct rp_wire_why why = {.error = 0};
+	bool awake;
+
+	if (queue->drain == SA_DRAIN_STOP) {
+		stop_now(function, number);
+		return;
+	}
+	awake = detach(function, number);
+	sa_carried_end(function, number);
+	if (should_run(function, queue) && attach(function, number, awake, &why) < 0)
+		sa_device_event(function, "queue %u: cannot go on: %s", number, why.text);
 }
 
 void
@@ -211,7 +332,7 @@ sa_queue_reset(struct softaccel_function *function, unsigned int number)
 	struct sa_queue *queue = &function->queues[number];
 	bool was_enabled = queue->enabled;
 
-	let_go(function, queue);
+	let_go(function, number);
 	queue->size = function->queue_size_max;
 	queue->msix_vector = SA_NO_VECTOR;
 	queue->position = rp_vring_position_fresh(function->driver_features);
@@ -227,9 +348,50 @@ sa_queue_forgive(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];
 
+	if (queue->drain == SA_DRAIN_STOP)
+		stop_now(function, number);
 	if (queue->attached)
-		detach(function, queue);
+		detach(function, number);
+	/* Broken for a reason that the next client finds again, or does not. */
+	if (queue->carriage != NULL && rp_vring_mirror_why(queue->carriage->courier.mirror) != NULL)
+		sa_carried_end(function, number);
 	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_STOPPED, __ATOMIC_RELEASE);
+}
+
+static void
+say_broken(struct softaccel_function *function, unsigned int number, const char *why)
+{
+	sa_device_event(function, "queue %u: broken at position 0x%x: %s", number, function->queues[number].position,
+			why);
+}
+
+static void
+notice_carried(struct softaccel_function *function, unsigned int number)
+{
+	struct sa_queue *queue = &function->queues[number];
+	const char *why;
+	int error;
+
+	switch (sa_messenger_state(function->messenger, queue->carriage, &error)) {
+	case SA_CARRIAGE_DRAINED:
+		sa_queue_drained(function, number);
+		return;
+	case SA_CARRIAGE_FAULT:
+		why = error == -ENOTSUP ? "nobody carries messages to its memory" :
+					  "its memory is not mapped with the access it needs";
+		break;
+	case SA_CARRIAGE_BROKEN:
+		why = error == 0 ? rp_vring_mirror_why(queue->carriage->courier.mirror) : strerror(-error);
+		break;
+	default:
+		return;
+	}
+	queue->enabled = queue->enabled && queue->drain != SA_DRAIN_STOP;
+	sa_carried_park(function, number);
+	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_BROKEN, __ATOMIC_RELEASE);
+	sa_count(&queue->carried.errors, 1);
+	say_broken(function, number, why == NULL ? "by the way it was used" : why);
+	sa_carried_end(function, number);
 }
 
 void
@@ -237,19 +399,28 @@ sa_queue_notice(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];
 
-	if (!queue->attached || sa_ring_state(&queue->ring) != SOFTACCEL_QUEUE_BROKEN)
+	if (!queue->attached)
 		return;
-	detach(function, queue);
-	sa_device_event(function, "queue %u: broken at position 0x%x: %s", number, queue->position,
-			rp_vring_dev_why(&queue->ring.vring));
+	if (queue->carriage != NULL) {
+		notice_carried(function, number);
+		return;
+	}
+	if (sa_ring_state(&queue->ring) != SOFTACCEL_QUEUE_BROKEN)
+		return;
+	detach(function, number);
+	say_broken(function, number, rp_vring_dev_why(&queue->ring.vring));
 }
 
 void
 sa_queue_rewire(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];
-	int call_fd = call_fd_of(function, queue);
+	int call_fd = sa_queue_call_fd(function, queue);
 
+	if (queue->carriage != NULL) {
+		sa_messenger_set_call(function->messenger, queue->carriage, call_fd);
+		return;
+	}
 	/* The fields of a ring that runs are read here and there, but only this side writes this one. */
 	if (!queue->attached || queue->ring.call_fd == call_fd)
 		return;

@@ -21,7 +21,12 @@ sa_ring_observe(struct sa_ring *ring)
 	if (!sa_doorbell_observe(ring->doorbell))
 		return false;
 	sa_count(&ring->counters.direct_kicks, 1);
-	wake(ring);
+	if (!ring->carried) {
+		wake(ring);
+		return true;
+	}
+	__atomic_store_n(&ring->rung, true, __ATOMIC_RELEASE);
+	eventfd_write(ring->courier_fd, 1);
 	return true;
 }
 
@@ -32,7 +37,9 @@ sa_ring_kicked(struct sa_ring *ring)
 
 	if (count == 0)
 		return;
-	sa_count(&ring->counters.eventfd_kicks, count);
+	/* Kicks and interrupts between us and a courier are not the guest's. */
+	if (!ring->carried)
+		sa_count(&ring->counters.eventfd_kicks, count);
 	wake(ring);
 }
 
@@ -85,7 +92,8 @@ interrupt(struct sa_ring *ring)
 	/* A peer may have filled its eventfd and made it blocking; then it has its interrupt anyway. */
 	if (poll(&room, 1, 0) == 1)
 		eventfd_write(ring->call_fd, 1);
-	sa_count(&ring->counters.interrupts, 1);
+	if (!ring->carried)
+		sa_count(&ring->counters.interrupts, 1);
 }
 
 void

@@ -26,7 +26,7 @@ struct sa_datapath {
 	struct sa_ring_scratch scratch;
 	struct sa_uplink *uplink; /* NULL: none */
 	struct sa_port *uplink_port;
-	struct rp_dma_reader *readers[SOFTACCEL_FUNCTIONS_MAX];
+	struct rp_dma_reader *readers[2 * SOFTACCEL_FUNCTIONS_MAX]; /* the guest's, and of local rings */
 	unsigned int readers_count;
 	struct sa_ring **running;
 	unsigned int running_count;

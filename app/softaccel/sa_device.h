@@ -13,6 +13,7 @@
 #include "rp_vfu_pci.h"
 #include "sa_datapath.h"
 #include "sa_doorbell.h"
+#include "sa_messenger.h"
 #include "softaccel.h"
 
 /**
@@ -25,7 +26,9 @@
  *   registers.c  which register block an address of the register BAR is in
  *   common.c     the common configuration
  *   vendor.c     the ring state capability (rp_accel_vendor.h)
- *   queue.c      starting and stopping queues; the only file that closes the gate
+ *   queue.c      starting and stopping queues
+ *   carried.c    the same for queues whose memory is reached by messages
+ *   reach.c      which of the two a queue must be
  *
  * Whether a queue's ring is served follows from facts, in one place
  * (sa_queue_update()): it is enabled, the driver said DRIVER_OK, a client is
@@ -66,6 +69,13 @@
 #define VIRTIO_F_RING_RESET 40
 #endif
 
+/** What comes when a carriage has brought back what the data path did. */
+enum sa_drain {
+	SA_DRAIN_NONE,
+	SA_DRAIN_STOP, /* the queue is stopped */
+	SA_DRAIN_SWITCH, /* the ring is served directly from there on */
+};
+
 struct sa_queue {
 	/* Registers. */
 	uint16_t size;
@@ -76,7 +86,12 @@ struct sa_queue {
 	uint64_t avail_iova;
 	uint64_t used_iova;
 
-	bool attached; /* the data path has the ring */
+	bool attached; /* the data path, or the messenger, has the ring */
+	enum sa_drain drain;
+	uint64_t drain_since_ms;
+	bool by_messages; /* atomic */
+	struct sa_carriage *carriage; /* while it is, and until it is known not to go on */
+	struct softaccel_queue_counters carried; /* atomic words: what carriages count */
 	struct rp_vring_note *notes; /* for queue_size_max entries; NULL until a ring needs them */
 	struct sa_ring ring;
 };
@@ -91,6 +106,12 @@ struct softaccel_function {
 	uint32_t window_at; /* the capability that is a window to BARs, in configuration space */
 	struct rp_dma_reader *reader;
 	bool connected;
+	enum softaccel_dma dma;
+	bool memory_changed; /* since has_far_memory was found */
+	bool has_far_memory; /* writable, and without a file */
+	struct sa_messenger *messenger; /* with the two below: from the first carried queue on */
+	struct rp_dma_space *local_space;
+	struct rp_dma_reader *local_reader;
 	struct sa_doorbells doorbells;
 	char *socket_path;
 	uint16_t queues_count;
@@ -147,7 +168,46 @@ uint32_t sa_vendor_bytes(const struct softaccel_function *function);
 void sa_vendor_read(struct softaccel_function *function, uint32_t at, uint32_t count, uint8_t *ret_bytes);
 void sa_vendor_write(struct softaccel_function *function, uint32_t at, uint32_t count, const uint8_t *bytes);
 
+/* reach.c */
+
+/** Whether a queue must be served by messages. */
+bool sa_reach_by_messages(struct softaccel_function *function, const struct sa_queue *queue);
+/** Whether one that is can be served directly. */
+bool sa_reach_directly(struct softaccel_function *function, const struct sa_queue *queue);
+/** Whether the ring is mapped, by whatever means. @return 0 or -EBADMSG. */
+int sa_reach_check(const struct softaccel_function *function, const struct sa_queue *queue, struct rp_wire_why *why);
+
+/* carried.c */
+
+/** Judge a ring that would be served by messages. @return 0, or as sa_queue_update(). */
+int sa_carried_check(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why);
+/**
+ * Give the ring to the messenger; a parked carriage goes on.
+ * @param awake a kick may have been seen already.
+ */
+int sa_carried_attach(struct softaccel_function *function, unsigned int number, bool awake, struct rp_wire_why *why);
+/** Take it from the messenger; the carriage stays, and the position is the queue's. */
+void sa_carried_park(struct softaccel_function *function, unsigned int number);
+/** End the parked carriage. None is allowed. */
+void sa_carried_end(struct softaccel_function *function, unsigned int number);
+/** Let it bring back what the data path did; sa_device_notice() comes when it has. */
+void sa_carried_drain(struct softaccel_function *function, unsigned int number, enum sa_drain drain);
+/** With the function: the thread and the memory of its carriages. */
+void sa_carried_fini(struct softaccel_function *function);
+
 /* queue.c */
+
+/** The ring as it was programmed; its notes are lent. @return 0 or -ENOMEM. */
+int sa_queue_layout(const struct softaccel_function *function, struct sa_queue *queue,
+		    struct rp_vring_layout *ret_layout, struct rp_wire_why *why);
+/** What a ring does that the driver negotiated, whoever serves it. With the gate closed. */
+void sa_queue_ready_ring(const struct softaccel_function *function, struct sa_queue *queue);
+/** @return the eventfd of the queue's vector, -1: none. */
+int sa_queue_call_fd(const struct softaccel_function *function, const struct sa_queue *queue);
+/** Where the ring stands now. */
+uint32_t sa_queue_position(const struct sa_queue *queue);
+/** A drain that takes too long is given up. */
+void sa_queue_watch_drain(struct softaccel_function *function, unsigned int number);
 void sa_queue_init(struct softaccel_function *function, unsigned int number, uint32_t order);
 void sa_queue_fini(struct softaccel_function *function, unsigned int number);
 /** FEATURES_OK: what a fresh ring's position is has been settled. */
@@ -162,7 +222,9 @@ void sa_queue_reset(struct softaccel_function *function, unsigned int number);
 int sa_queue_update(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why);
 /** The client left: whatever its vanishing memory did to the ring is no fault of the guest. */
 void sa_queue_forgive(struct softaccel_function *function, unsigned int number);
-/** The data path may have found the ring broken. */
+/** What a drain was for comes now. */
+void sa_queue_drained(struct softaccel_function *function, unsigned int number);
+/** The data path may have found the ring broken, or the messenger; or it drained. */
 void sa_queue_notice(struct softaccel_function *function, unsigned int number);
 /** A vector's eventfd, or the queue's vector, changed. */
 void sa_queue_rewire(struct softaccel_function *function, unsigned int number);

@@ -19,6 +19,9 @@
  * transmit ring falls asleep when it was found empty, a receive ring when a
  * packet found no buffer; both ask for a kick first, and look once more.
  *
+ * A ring may stand for one that the data path cannot reach (sa_courier.h): then the
+ * doorbell is the guest's and wakes the courier, everything else is the courier's.
+ *
  * Used entries are filled as the work is done and published together
  * (sa_ring_flush), with at most one interrupt.
  *
@@ -41,6 +44,9 @@ struct sa_ring {
 	uint16_t unpublished_count; /* taken and filled, but not published */
 	uint32_t position; /* atomic: where the ring stood at the last flush */
 	uint32_t *doorbell;
+	bool carried; /* it stands for another: the doorbell wakes the courier */
+	int courier_fd; /* borrowed; if carried */
+	bool rung; /* atomic: the doorbell was, for the courier */
 	int kick_fd; /* borrowed */
 	int call_fd; /* borrowed; -1: none */
 	int notice_fd; /* borrowed: tells the control side that it broke */

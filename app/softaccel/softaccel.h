@@ -19,8 +19,10 @@
  * stands at a gate between two iterations (sa_gate.h), so a register write that
  * stopped a queue is answered after the loop has let go of its ring.
  *
- * Nothing here starts an EAL, a thread or an event loop: the caller has
- * initialised DPDK, polls softaccel_fd(), and gives the data path a thread.
+ * Nothing here starts an EAL or an event loop: the caller has initialised DPDK,
+ * polls softaccel_fd(), and gives the data path a thread. A function whose client
+ * gives no descriptors for its memory gets a thread that waits for messages
+ * (sa_messenger.h).
  *
  * Threads: softaccel_poll() and softaccel_run() belong to one thread, the data
  * path's; softaccel_stop() and the functions that read counters may be called
@@ -43,6 +45,12 @@ enum softaccel_doorbell {
 	SOFTACCEL_DOORBELL_NONE, /**< not mmap-able: messages and eventfds only */
 };
 
+/** How a function reaches a guest's memory. */
+enum softaccel_dma {
+	SOFTACCEL_DMA_AUTO, /**< directly where the client gave descriptors for all of it, else by messages */
+	SOFTACCEL_DMA_MESSAGES, /**< by messages also where it gave descriptors: for tests */
+};
+
 struct softaccel_config {
 	uint32_t mbufs_count; /**< packet buffers; 0: 4096 */
 };
@@ -61,6 +69,7 @@ struct softaccel_function_config {
 	enum softaccel_doorbell doorbell;
 	bool packed_off; /**< VIRTIO_F_RING_PACKED is not offered */
 	bool in_order_off; /**< VIRTIO_F_IN_ORDER is not offered */
+	enum softaccel_dma dma;
 };
 
 enum softaccel_queue_state {
@@ -149,6 +158,8 @@ struct softaccel_function *softaccel_function_at(const struct softaccel *accel, 
 const char *softaccel_function_socket(const struct softaccel_function *function);
 unsigned int softaccel_function_queues(const struct softaccel_function *function);
 enum softaccel_queue_state softaccel_queue_state(const struct softaccel_function *function, unsigned int queue);
+/** Whether it is served by messages, because its ring or buffers cannot be reached directly. */
+bool softaccel_queue_by_messages(const struct softaccel_function *function, unsigned int queue);
 void softaccel_queue_counters(const struct softaccel_function *function, unsigned int queue,
 			      struct softaccel_queue_counters *ret_counters);
 void softaccel_function_port_counters(const struct softaccel_function *function,

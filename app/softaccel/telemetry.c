@@ -97,6 +97,7 @@ add_queue(struct rte_tel_data *answer, const struct softaccel_function *function
 	rte_tel_data_start_dict(dict);
 	softaccel_queue_counters(function, queue, &counters);
 	rte_tel_data_add_dict_string(dict, "state", states[softaccel_queue_state(function, queue)]);
+	rte_tel_data_add_dict_string(dict, "dma", softaccel_queue_by_messages(function, queue) ? "messages" : "direct");
 	rte_tel_data_add_dict_uint(dict, "direct_kicks", counters.direct_kicks);
 	rte_tel_data_add_dict_uint(dict, "eventfd_kicks", counters.eventfd_kicks);
 	rte_tel_data_add_dict_uint(dict, "interrupts", counters.interrupts);

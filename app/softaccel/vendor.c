@@ -21,31 +21,27 @@ control_of(const struct sa_queue *queue)
 {
 	if (sa_ring_state(&queue->ring) == SOFTACCEL_QUEUE_BROKEN)
 		return RP_ACCEL_VENDOR_BROKEN;
+	if (queue->drain == SA_DRAIN_STOP)
+		return RP_ACCEL_VENDOR_STOPPING;
 	return queue->enabled ? RP_ACCEL_VENDOR_RUNNING : RP_ACCEL_VENDOR_STOPPED;
 }
 
-static uint64_t
-count_of(const uint64_t *counter)
-{
-	return htole64(__atomic_load_n(counter, __ATOMIC_RELAXED));
-}
-
 static void
-queue_image(const struct sa_queue *queue, struct rp_accel_vendor_queue *ret_image)
+queue_image(struct softaccel_function *function, unsigned int number, struct rp_accel_vendor_queue *ret_image)
 {
-	const struct softaccel_queue_counters *counters = &queue->ring.counters;
-	uint32_t position =
-		queue->attached ? __atomic_load_n(&queue->ring.position, __ATOMIC_RELAXED) : queue->position;
+	struct softaccel_queue_counters counters;
 
+	sa_queue_watch_drain(function, number);
+	softaccel_queue_counters(function, number, &counters);
 	*ret_image = (struct rp_accel_vendor_queue){
-		.position = htole32(position),
-		.control = htole32(control_of(queue)),
-		.direct_kicks = count_of(&counters->direct_kicks),
-		.eventfd_kicks = count_of(&counters->eventfd_kicks),
-		.interrupts = count_of(&counters->interrupts),
-		.packets = count_of(&counters->packets),
-		.bytes = count_of(&counters->bytes),
-		.errors = count_of(&counters->errors),
+		.position = htole32(sa_queue_position(&function->queues[number])),
+		.control = htole32(control_of(&function->queues[number])),
+		.direct_kicks = htole64(counters.direct_kicks),
+		.eventfd_kicks = htole64(counters.eventfd_kicks),
+		.interrupts = htole64(counters.interrupts),
+		.packets = htole64(counters.packets),
+		.bytes = htole64(counters.bytes),
+		.errors = htole64(counters.errors),
 	};
 }
 
@@ -81,7 +77,7 @@ sa_vendor_read(struct softaccel_function *function, uint32_t at, uint32_t count,
 
 		if (queue_at >= at + count)
 			break;
-		queue_image(&function->queues[number], &image);
+		queue_image(function, number, &image);
 		copy_overlap(&image, queue_at, QUEUE_BYTES, at, count, ret_bytes);
 	}
 }

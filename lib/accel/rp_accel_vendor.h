@@ -15,9 +15,12 @@
  * The capability points at a register block in a BAR: a header, then one entry
  * per queue, `stride_bytes` apart. Registers are accessed with their own width.
  *
- * Stopping: write RP_ACCEL_VENDOR_STOP to `control`. The write completes when
- * the queue is drained and its ring will be touched no more; `position` then is
- * where the ring goes on. queue_enable reads 0 from then on. Starting: program the
+ * Stopping: write RP_ACCEL_VENDOR_STOP to `control`. Most often the write completes
+ * when the queue is drained and its ring will be touched no more; `position` then is
+ * where the ring goes on. queue_enable reads 0 from then on. A device that reaches
+ * the ring by messages to the very driver that waits cannot drain before it answers:
+ * `control` then reads RP_ACCEL_VENDOR_STOPPING until it has, for at most
+ * RP_ACCEL_VENDOR_STOPPING_MAX_MS if it is read again and again. Starting: program the
  * queue as usual, write `position`, then queue_enable = 1. A device reset sets it to
  * 0; FEATURES_OK and queue_reset set it to a fresh ring's: 0, or 0x80008000 when
  * VIRTIO_F_RING_PACKED was accepted.
@@ -39,6 +42,8 @@
 #define RP_ACCEL_VENDOR_STOPPED 0u /**< control, read */
 #define RP_ACCEL_VENDOR_RUNNING 1u /**< control, read */
 #define RP_ACCEL_VENDOR_BROKEN 2u /**< control, read: the ring broke a rule; stop it and start anew */
+#define RP_ACCEL_VENDOR_STOPPING 3u /**< control, read: read it again until it says something else */
+#define RP_ACCEL_VENDOR_STOPPING_MAX_MS 2000u
 #define RP_ACCEL_VENDOR_STOP 1u /**< control, written */
 
 /** In PCI configuration space. */

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include "sa_device.h"
+
+/*
+ * Which queues must be served by messages. Any buffer may lie anywhere in what
+ * the guest can have the device write, so one piece of such memory without a file
+ * is enough. Memory that the device may only read is not looked at: VMMs map ROMs,
+ * never with a descriptor, and nobody keeps buffers there.
+ */
+
+static const struct {
+	const char *name;
+	uint32_t split_access_mask;
+	uint32_t packed_access_mask;
+} parts[RP_VRING_PARTS_COUNT] = {
+	{"descriptor area", RP_DMA_READ, RP_DMA_READ | RP_DMA_WRITE},
+	{"driver area", RP_DMA_READ, RP_DMA_READ},
+	{"device area", RP_DMA_WRITE, RP_DMA_WRITE},
+};
+
+struct extent {
+	uint64_t iova;
+	uint64_t size_bytes;
+	uint32_t access_mask;
+};
+
+static void
+extents_of(const struct softaccel_function *function, const struct sa_queue *queue,
+	   struct extent ret_extents[RP_VRING_PARTS_COUNT])
+{
+	const struct rp_vring_layout layout = {.num = queue->size, .features = function->driver_features};
+	const uint64_t iovas[RP_VRING_PARTS_COUNT] = {queue->desc_iova, queue->avail_iova, queue->used_iova};
+	bool packed = (function->driver_features & SA_FEATURE(VIRTIO_F_RING_PACKED)) != 0;
+	uint64_t bytes[RP_VRING_PARTS_COUNT];
+	unsigned int i;
+
+	rp_vring_part_bytes(&layout, bytes);
+	for (i = 0; i < RP_VRING_PARTS_COUNT; i++)
+		ret_extents[i] = (struct extent){
+			iovas[i], bytes[i], packed ? parts[i].packed_access_mask : parts[i].split_access_mask};
+}
+
+/* The mapping that holds an address; mappings are in the order of addresses. */
+static bool
+find(const struct rp_dma_space *space, uint64_t iova, struct rp_dma_mapping *ret_mapping)
+{
+	uint32_t low = 0, high = rp_dma_space_count(space);
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (rp_dma_space_at(space, middle, ret_mapping) < 0 || iova < ret_mapping->iova)
+			high = middle;
+		else if (iova - ret_mapping->iova < ret_mapping->size_bytes)
+			return true;
+		else
+			low = middle + 1;
+	}
+	return false;
+}
+
+struct reach {
+	bool mapped; /* by whatever means */
+	bool far; /* in part without a file */
+};
+
+static struct reach
+reach_of(const struct rp_dma_space *space, const struct extent *extent)
+{
+	struct reach reach = {.mapped = true};
+	uint64_t iova = extent->iova, left_bytes = extent->size_bytes;
+
+	while (left_bytes > 0) {
+		struct rp_dma_mapping mapping;
+		uint64_t here_bytes;
+
+		if (!find(space, iova, &mapping) ||
+		    (mapping.access_mask & extent->access_mask) != extent->access_mask) {
+			reach.mapped = false;
+			return reach;
+		}
+		if (mapping.hva == NULL)
+			reach.far = true;
+		here_bytes = mapping.size_bytes - (iova - mapping.iova);
+		if (here_bytes >= left_bytes)
+			break;
+		left_bytes -= here_bytes;
+		iova += here_bytes;
+	}
+	return reach;
+}
+
+/* Looked for only when somebody asks: a client maps thousands of ranges before it starts a queue. */
+static bool
+has_far_memory(struct softaccel_function *function)
+{
+	const struct rp_dma_space *space = rp_vfu_server_dma(function->server);
+	uint32_t i, count = rp_dma_space_count(space);
+
+	if (!function->memory_changed)
+		return function->has_far_memory;
+	function->memory_changed = false;
+	function->has_far_memory = false;
+	for (i = 0; i < count && !function->has_far_memory; i++) {
+		struct rp_dma_mapping mapping;
+
+		function->has_far_memory = rp_dma_space_at(space, i, &mapping) == 0 && mapping.hva == NULL &&
+					   (mapping.access_mask & RP_DMA_WRITE) != 0;
+	}
+	return function->has_far_memory;
+}
+
+bool
+sa_reach_by_messages(struct softaccel_function *function, const struct sa_queue *queue)
+{
+	const struct rp_dma_space *space = rp_vfu_server_dma(function->server);
+	struct extent extents[RP_VRING_PARTS_COUNT];
+	bool far = has_far_memory(function);
+	unsigned int i;
+
+	if (function->dma == SOFTACCEL_DMA_MESSAGES)
+		return true;
+	extents_of(function, queue, extents);
+	for (i = 0; i < RP_VRING_PARTS_COUNT; i++) {
+		struct reach reach = reach_of(space, &extents[i]);
+
+		/* Refused, or waited for, in the words of a ring that is served directly. */
+		if (!reach.mapped)
+			return false;
+		far = far || reach.far;
+	}
+	return far;
+}
+
+bool
+sa_reach_directly(struct softaccel_function *function, const struct sa_queue *queue)
+{
+	const struct rp_dma_space *space = rp_vfu_server_dma(function->server);
+	struct extent extents[RP_VRING_PARTS_COUNT];
+	unsigned int i;
+
+	if (function->dma == SOFTACCEL_DMA_MESSAGES || has_far_memory(function))
+		return false;
+	extents_of(function, queue, extents);
+	for (i = 0; i < RP_VRING_PARTS_COUNT; i++) {
+		if (rp_dma_space_translate(space, extents[i].iova, extents[i].size_bytes, extents[i].access_mask) ==
+		    NULL)
+			return false;
+	}
+	return true;
+}
+
+int
+sa_reach_check(const struct softaccel_function *function, const struct sa_queue *queue, struct rp_wire_why *why)
+{
+	struct extent extents[RP_VRING_PARTS_COUNT];
+	unsigned int i;
+
+	extents_of(function, queue, extents);
+	for (i = 0; i < RP_VRING_PARTS_COUNT; i++) {
+		if (!reach_of(rp_vfu_server_dma(function->server), &extents[i]).mapped)
+			return rp_wire_why_set(why, -EBADMSG, "ring: the %s is not mapped with the access it needs",
+					       parts[i].name);
+	}
+	return 0;
+}
