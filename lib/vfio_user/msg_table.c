@@ -134,6 +134,28 @@ check_region_write(const struct rp_vfu_msg_view *command, struct rp_wire_why *wh
 	return 0;
 }
 
+static int
+check_write_multi(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
+{
+	uint32_t writes_bytes = command->payload_bytes - (uint32_t)sizeof(uint64_t);
+	struct rp_vfu_wire_region_write1 write;
+	uint64_t i, count;
+
+	memcpy(&count, command->payload, sizeof(count));
+	if (count == 0)
+		return rp_wire_why_set(why, -EBADMSG, "wr_cnt: 0");
+	if (writes_bytes % sizeof(write) != 0 || count != writes_bytes / sizeof(write))
+		return rp_wire_why_set(why, -EBADMSG, "wr_cnt: %" PRIu64 ", but %u bytes of writes, %zu each", count,
+				       writes_bytes, sizeof(write));
+	for (i = 0; i < count; i++) {
+		memcpy(&write, command->payload + sizeof(count) + i * sizeof(write), sizeof(write));
+		if (write.count_bytes == 0 || write.count_bytes > sizeof(write.data))
+			return rp_wire_why_set(why, -EBADMSG, "write %" PRIu64 ": count: %u, expected 1 to %zu", i,
+					       write.count_bytes, sizeof(write.data));
+	}
+	return 0;
+}
+
 #define VERSION_MIN sizeof(struct rp_vfu_wire_version)
 #define VERSION_MAX (VERSION_MIN + RP_VFU_VERSION_TEXT_MAX_BYTES)
 #define UNMAP_MIN sizeof(struct rp_vfu_wire_dma_unmap)
@@ -228,7 +250,8 @@ static const struct rp_vfu_msg messages[] = {
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
 	  .terms_mask = 1u << RP_VFU_TERM_WRITE_MULTI,
 	  .payload_min_bytes = MULTI_MIN, .payload_max_bytes = MULTI_MAX,
-	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = MULTI_MIN, .reply_max_bytes = MULTI_MIN },
+	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = MULTI_MIN, .reply_max_bytes = MULTI_MIN,
+	  .check = check_write_multi },
 	{ .command = RP_VFU_DEVICE_FEATURE, .name = "DEVICE_FEATURE",
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
 	  .payload_min_bytes = FEATURE_MIN, .payload_max_bytes = FEATURE_MAX, .argsz = true,

@@ -181,6 +181,7 @@ static_assert(sizeof(struct rp_vfu_wire_io_fds_request) == 16, "io fds");
 
 #define RP_VFU_IO_FD_TYPE_IOEVENTFD 0u
 #define RP_VFU_IO_FD_TYPE_IOREGIONFD 1u
+#define RP_VFU_IO_FD_TYPE_SHADOW 2u /* only in DEVICE_GET_REGION_IO_FDS_PAGE */
 #define RP_VFU_IO_FD_DATAMATCH_MASK 0x1u /* as KVM_IOEVENTFD_FLAG_DATAMATCH */
 #define RP_VFU_IO_FD_PIO_MASK 0x2u /* as KVM_IOEVENTFD_FLAG_PIO */
 
@@ -190,8 +191,8 @@ struct rp_vfu_wire_io_fd {
 	uint32_t fd_index;
 	uint32_t type;
 	uint32_t flags;
-	uint32_t padding;
-	uint64_t datamatch;
+	uint32_t padding; /* of a shadow: which descriptor is its memory */
+	uint64_t datamatch; /* of a shadow: where in that file the value goes */
 } __attribute__((packed));
 static_assert(sizeof(struct rp_vfu_wire_io_fd) == 40, "io fd");
 

@@ -59,6 +59,15 @@ struct rp_vfu_io_fd {
 	uint64_t offset_bytes; /**< in the region */
 	uint64_t size_bytes; /**< width of the write; 0: any */
 	int fd; /**< an eventfd, borrowed by the server while it lives */
+	/**
+	 * The eventfd alone does not say what was written. With a shadow the client stores
+	 * the value in memory, in the guest's byte order, before it signals. It is offered to
+	 * clients that agreed to `ringpass.io_fds` and take two descriptors in a message;
+	 * others write by message, as do all when the write has no width (size_bytes 0).
+	 */
+	bool has_shadow;
+	int shadow_fd; /**< memory that can be mapped shared and written, borrowed */
+	uint64_t shadow_offset_bytes; /**< in the file, a multiple of size_bytes, which is 1, 2, 4 or 8 */
 };
 
 /**

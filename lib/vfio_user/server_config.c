@@ -96,8 +96,28 @@ check_file(const struct rp_vfu_region *region, struct rp_wire_why *why)
 }
 
 static int
+check_shadow(const struct rp_vfu_io_fd *io_fd, uint32_t index, struct rp_wire_why *why)
+{
+	uint64_t size_bytes = io_fd->size_bytes;
+	struct stat st;
+
+	if (size_bytes != 1 && size_bytes != 2 && size_bytes != 4 && size_bytes != 8)
+		return rp_wire_why_set(why, -EINVAL, "io_fds[%u]: a shadow of %" PRIu64 " bytes, expected 1, 2, 4 or 8",
+				       index, size_bytes);
+	if (io_fd->shadow_offset_bytes % size_bytes != 0 || io_fd->shadow_fd < 0 || fstat(io_fd->shadow_fd, &st) < 0 ||
+	    !S_ISREG(st.st_mode) || io_fd->shadow_offset_bytes > (uint64_t)st.st_size ||
+	    size_bytes > (uint64_t)st.st_size - io_fd->shadow_offset_bytes)
+		return rp_wire_why_set(why, -EINVAL,
+				       "io_fds[%u]: shadow at 0x%" PRIx64 " is not aligned, or not inside a file",
+				       index, io_fd->shadow_offset_bytes);
+	return 0;
+}
+
+static int
 check_io_fds(const struct rp_vfu_region *region, struct rp_wire_why *why)
 {
+	int rc;
+
 	uint32_t i;
 
 	if (region->io_fds_count > RP_VFU_IO_FDS_MAX)
@@ -111,6 +131,9 @@ check_io_fds(const struct rp_vfu_region *region, struct rp_wire_why *why)
 		if (io_fd->offset_bytes > region->size_bytes ||
 		    io_fd->size_bytes > region->size_bytes - io_fd->offset_bytes)
 			return rp_wire_why_set(why, -EINVAL, "io_fds[%u]: leaves the region", i);
+		rc = io_fd->has_shadow ? check_shadow(io_fd, i, why) : 0;
+		if (rc < 0)
+			return rc;
 	}
 	return 0;
 }

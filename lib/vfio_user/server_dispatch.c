@@ -19,6 +19,7 @@ static const rp_vfu_handler handlers[] = {
 	[RP_VFU_REGION_READ] = rp_vfu_server_on_region_read,
 	[RP_VFU_REGION_WRITE] = rp_vfu_server_on_region_write,
 	[RP_VFU_DEVICE_RESET] = rp_vfu_server_on_reset,
+	[RP_VFU_REGION_WRITE_MULTI] = rp_vfu_server_on_region_write_multi,
 };
 /* clang-format on */
 
@@ -28,6 +29,7 @@ static const rp_vfu_handler handlers[] = {
 /* clang-format off */
 static const rp_vfu_handler extension_handlers[EXTENSION(RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE) + 1] = {
 	[EXTENSION(RP_VFU_DMA_REMAP)] = rp_vfu_server_on_dma_remap,
+	[EXTENSION(RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE)] = rp_vfu_server_on_io_fds_page,
 };
 /* clang-format on */
 

@@ -4,12 +4,6 @@
 
 #include "vfu_server.h"
 
-static uint32_t
-min_u32(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
 int
 rp_vfu_server_on_device_info(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 			     struct rp_vfu_reply *reply, struct rp_wire_why *why)
@@ -129,79 +123,6 @@ rp_vfu_server_on_region_info(struct rp_vfu_server *server, const struct rp_vfu_m
 			if (room_bytes >= info.argsz && put_sparse(server, region, reply) < 0)
 				return rp_wire_why_set(why, -ENOSPC, "no memory for the reply");
 		}
-	}
-	memcpy(reply->fixed, &info, sizeof(info));
-	reply->fixed_bytes = sizeof(info);
-	return 0;
-}
-
-/* @return the place of `fd` among the descriptors of the reply, -1 when it is full. */
-static int
-fd_index(struct rp_vfu_reply *reply, int fd, unsigned int max)
-{
-	unsigned int i;
-
-	for (i = 0; i < reply->fds_count; i++) {
-		if (reply->fds[i] == fd)
-			return (int)i;
-	}
-	if (reply->fds_count >= max)
-		return -1;
-	reply->fds[reply->fds_count] = fd;
-	return (int)reply->fds_count++;
-}
-
-/* As many places as the descriptors of one message cover; the client writes to the others by message. */
-static uint32_t
-list_io_fds(const struct rp_vfu_region *region, unsigned int fds_max, uint8_t *bytes, struct rp_vfu_reply *reply)
-{
-	uint32_t i;
-
-	for (i = 0; i < region->io_fds_count; i++) {
-		int index = fd_index(reply, region->io_fds[i].fd, fds_max);
-		struct rp_vfu_wire_io_fd io_fd = {
-			.offset_bytes = region->io_fds[i].offset_bytes,
-			.size_bytes = region->io_fds[i].size_bytes,
-			.fd_index = (uint32_t)index,
-			.type = RP_VFU_IO_FD_TYPE_IOEVENTFD,
-		};
-
-		if (index < 0)
-			break;
-		memcpy(bytes + i * sizeof(io_fd), &io_fd, sizeof(io_fd));
-	}
-	return i;
-}
-
-int
-rp_vfu_server_on_io_fds(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
-			struct rp_vfu_reply *reply, struct rp_wire_why *why)
-{
-	struct rp_vfu_wire_io_fds_request info;
-	const struct rp_vfu_region *region;
-	uint32_t room_bytes, list_bytes;
-	uint8_t *bytes;
-
-	(void)fds;
-	memcpy(&info, command->payload, sizeof(info));
-	if (info.index >= server->regions_count)
-		return rp_wire_why_set(why, -EBADMSG, "index: %u, expected below %u", info.index,
-				       server->regions_count);
-	region = &server->regions[info.index];
-	bytes = rp_vfu_server_scratch(server, region->io_fds_count * sizeof(struct rp_vfu_wire_io_fd));
-	if (bytes == NULL)
-		return rp_wire_why_set(why, -ENOSPC, "no memory for the reply");
-	info.count = list_io_fds(
-		region, min_u32((uint32_t)server->terms.value[RP_VFU_TERM_MSG_FDS], RP_VFU_MSG_FDS_MAX), bytes, reply);
-	list_bytes = info.count * (uint32_t)sizeof(struct rp_vfu_wire_io_fd);
-	room_bytes = info.argsz;
-	info.argsz = (uint32_t)sizeof(info) + list_bytes;
-	if (room_bytes >= info.argsz) {
-		reply->data = bytes;
-		reply->data_bytes = list_bytes;
-	} else {
-		/* Indices into descriptors that are not listed would serve nobody. */
-		reply->fds_count = 0;
 	}
 	memcpy(reply->fixed, &info, sizeof(info));
 	reply->fixed_bytes = sizeof(info);

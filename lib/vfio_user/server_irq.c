@@ -38,6 +38,15 @@ tell_change(struct rp_vfu_server *server, uint32_t index, uint32_t number, int b
 		server->ops.irq_changed(server->ctx, index, number, fd);
 }
 
+/* The one thing that can fail in masking. */
+static int
+prepare_mask(struct rp_vfu_vector *vector)
+{
+	if (vector->parked_fd < 0)
+		vector->parked_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return vector->parked_fd < 0 ? -ENOSPC : 0;
+}
+
 static int
 mask(struct rp_vfu_server *server, uint32_t index, uint32_t number)
 {
@@ -46,9 +55,7 @@ mask(struct rp_vfu_server *server, uint32_t index, uint32_t number)
 
 	if (vector->masked)
 		return 0;
-	if (vector->parked_fd < 0)
-		vector->parked_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (vector->parked_fd < 0)
+	if (prepare_mask(vector) < 0)
 		return -ENOSPC;
 	vector->masked = true;
 	tell_change(server, index, number, before_fd);
@@ -157,19 +164,45 @@ check_set(const struct rp_vfu_server *server, const struct rp_vfu_wire_irq_set *
 	return 0;
 }
 
+/* Whether the command means this vector; of DATA_BOOL those do whose byte is not 0. */
+static bool
+is_meant(const struct rp_vfu_wire_irq_set *set, const uint8_t *wanted, uint32_t i)
+{
+	return (set->flags & RP_VFU_IRQ_DATA_BOOL_MASK) == 0 || wanted[i] != 0;
+}
+
+/* So that a refusal changes nothing. */
 static int
+prepare(struct rp_vfu_server *server, const struct rp_vfu_wire_irq_set *set, const uint8_t *wanted,
+	struct rp_wire_why *why)
+{
+	uint32_t i;
+
+	if (event_of(set->flags) != RP_VFU_IRQ_EVENT_MASK || (set->flags & RP_VFU_IRQ_DATA_EVENTFD_MASK) != 0)
+		return 0;
+	for (i = 0; i < set->count; i++) {
+		struct rp_vfu_vector *vector = &server->irqs[set->index].vectors[set->start + i];
+
+		if (is_meant(set, wanted, i) && prepare_mask(vector) < 0)
+			return rp_wire_why_set(why, -ENOSPC, "vector %u: no descriptor to hold what it signals",
+					       set->start + i);
+	}
+	return 0;
+}
+
+static void
 apply(struct rp_vfu_server *server, const struct rp_vfu_wire_irq_set *set, uint32_t number)
 {
 	switch (event_of(set->flags)) {
 	case RP_VFU_IRQ_EVENT_MASK:
-		return mask(server, set->index, number);
+		(void)mask(server, set->index, number);
+		return;
 	case RP_VFU_IRQ_EVENT_UNMASK:
 		unmask(server, set->index, number);
-		return 0;
+		return;
 	default:
 		/* A test by the client; a vector that nobody listens to is no error. */
 		(void)rp_vfu_server_irq_trigger(server, set->index, number);
-		return 0;
 	}
 }
 
@@ -185,6 +218,8 @@ rp_vfu_server_on_set_irqs(struct rp_vfu_server *server, const struct rp_vfu_msg_
 	(void)reply;
 	memcpy(&set, command->payload, sizeof(set));
 	rc = check_set(server, &set, fds, command->fds_count, why);
+	if (rc == 0)
+		rc = prepare(server, &set, wanted, why);
 	if (rc < 0)
 		return rc;
 	if (set.count == 0)
@@ -193,11 +228,8 @@ rp_vfu_server_on_set_irqs(struct rp_vfu_server *server, const struct rp_vfu_msg_
 		if ((set.flags & RP_VFU_IRQ_DATA_EVENTFD_MASK) != 0)
 			set_event(server, set.index, set.start + i, event_of(set.flags),
 				  command->fds_count > 0 ? &fds[i] : NULL);
-		else if ((set.flags & RP_VFU_IRQ_DATA_NONE_MASK) != 0 || wanted[i] != 0)
-			rc = apply(server, &set, set.start + i);
-		if (rc < 0)
-			return rp_wire_why_set(why, rc, "vector %u: no descriptor to hold what it signals",
-					       set.start + i);
+		else if (is_meant(&set, wanted, i))
+			apply(server, &set, set.start + i);
 	}
 	return 0;
 }

@@ -159,3 +159,75 @@ rp_vfu_server_on_region_write(struct rp_vfu_server *server, const struct rp_vfu_
 	reply->fixed_bytes = sizeof(access);
 	return 0;
 }
+
+/* What can be wrong with one write of several before the device sees any. */
+static int
+check_write1(const struct rp_vfu_server *server, const struct rp_vfu_wire_region_write1 *write, struct rp_wire_why *why)
+{
+	const struct rp_vfu_wire_region_access access = {
+		.offset_bytes = write->offset_bytes,
+		.region = write->region,
+		.count_bytes = write->count_bytes,
+	};
+	const struct rp_vfu_region *region;
+	int rc;
+
+	region = find_region(server, &access, &rc, why);
+	if (region == NULL)
+		return rc;
+	if (!region->writable || (region->write == NULL && !in_memory(region, access.offset_bytes, access.count_bytes)))
+		return device_failed(-EACCES, &access, why);
+	return 0;
+}
+
+static int
+write1(const struct rp_vfu_server *server, const struct rp_vfu_wire_region_write1 *write, struct rp_wire_why *why)
+{
+	const struct rp_vfu_wire_region_access access = {
+		.offset_bytes = write->offset_bytes,
+		.region = write->region,
+		.count_bytes = write->count_bytes,
+	};
+	int rc = write_region(server, &server->regions[write->region], &access, (const uint8_t *)&write->data);
+
+	return rc < 0 ? device_failed(rc, &access, why) : 0;
+}
+
+static struct rp_vfu_wire_region_write1
+write1_at(const struct rp_vfu_msg_view *command, uint64_t index)
+{
+	struct rp_vfu_wire_region_write1 write;
+
+	memcpy(&write, command->payload + sizeof(uint64_t) + index * sizeof(write), sizeof(write));
+	return write;
+}
+
+/* The reply counts the writes that were done, so a device that fails in the middle is told of by the count alone. */
+int
+rp_vfu_server_on_region_write_multi(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+				    struct rp_vfu_reply *reply, struct rp_wire_why *why)
+{
+	struct rp_vfu_wire_region_write1 write;
+	uint64_t i, count;
+	int rc = 0;
+
+	(void)fds;
+	memcpy(&count, command->payload, sizeof(count));
+	for (i = 0; i < count; i++) {
+		write = write1_at(command, i);
+		rc = check_write1(server, &write, why);
+		if (rc < 0) {
+			rp_wire_why_prefix(why, "write %" PRIu64 ": ", i);
+			return rc;
+		}
+	}
+	for (i = 0; i < count && rc == 0; i += rc == 0) {
+		write = write1_at(command, i);
+		rc = write1(server, &write, why);
+	}
+	if (i == 0)
+		return rc;
+	memcpy(reply->fixed, &i, sizeof(i));
+	reply->fixed_bytes = sizeof(i);
+	return 0;
+}

@@ -16,10 +16,8 @@ put_fixed(struct rp_vfu_reply *reply, const void *bytes, uint32_t count)
 static void
 drop_unbuilt(struct rp_vfu_terms *terms)
 {
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_WRITE_MULTI);
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_PAGE_SIZE);
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_BITMAP_MAX);
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_IO_FDS);
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_WINDOW);
 }
 

@@ -19,9 +19,10 @@
  *   server_twin.c      the second socket, for the server's own commands
  *   server_config.c    judging and copying the device's description
  *   server_dispatch.c  row, checks, handler, reply
- *   server_info.c      DEVICE_GET_INFO, GET_REGION_INFO, GET_REGION_IO_FDS, GET_IRQ_INFO
+ *   server_info.c      DEVICE_GET_INFO, GET_REGION_INFO, GET_IRQ_INFO
+ *   server_io_fd.c     GET_REGION_IO_FDS, in one reply or in pages
  *   server_irq.c       SET_IRQS and the vectors
- *   server_region.c    REGION_READ, REGION_WRITE
+ *   server_region.c    REGION_READ, REGION_WRITE, REGION_WRITE_MULTI
  *   server_dma.c       DMA_MAP, DMA_UNMAP, DMA_REMAP
  *   server_session.c   VERSION, DEVICE_RESET
  */
@@ -144,6 +145,8 @@ int rp_vfu_server_on_region_info(struct rp_vfu_server *server, const struct rp_v
 				 struct rp_vfu_reply *reply, struct rp_wire_why *why);
 int rp_vfu_server_on_io_fds(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 			    struct rp_vfu_reply *reply, struct rp_wire_why *why);
+int rp_vfu_server_on_io_fds_page(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+				 struct rp_vfu_reply *reply, struct rp_wire_why *why);
 int rp_vfu_server_on_irq_info(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 			      struct rp_vfu_reply *reply, struct rp_wire_why *why);
 int rp_vfu_server_on_set_irqs(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
@@ -152,6 +155,8 @@ int rp_vfu_server_on_region_read(struct rp_vfu_server *server, const struct rp_v
 				 struct rp_vfu_reply *reply, struct rp_wire_why *why);
 int rp_vfu_server_on_region_write(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 				  struct rp_vfu_reply *reply, struct rp_wire_why *why);
+int rp_vfu_server_on_region_write_multi(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+					struct rp_vfu_reply *reply, struct rp_wire_why *why);
 int rp_vfu_server_on_reset(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 			   struct rp_vfu_reply *reply, struct rp_wire_why *why);
 

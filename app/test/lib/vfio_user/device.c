@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -195,19 +196,34 @@ device_connect(struct device *device, struct peer *peer)
 }
 
 void
-device_negotiate(struct peer *peer)
+device_negotiate_as(struct peer *peer, const char *capabilities)
 {
-	static const char text[] = "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,"
-				   "\"max_dma_maps\":65535,\"pgsizes\":4096}}";
-	static const uint8_t version[] = {U16(0), U16(1)};
 	struct peer_msg *reply = malloc(sizeof(*reply));
-	uint8_t payload[sizeof(version) + sizeof(text)];
+	uint8_t payload[1024] = {U16(0), U16(1)};
+	int length = snprintf((char *)payload + 4, sizeof(payload) - 4, "{\"capabilities\":{%s}}", capabilities);
 
 	assert_non_null(reply);
-	memcpy(payload, version, sizeof(version));
-	memcpy(payload + sizeof(version), text, sizeof(text));
-	assert_int_equal(device_ask(peer, 1, payload, sizeof(payload), NULL, 0, reply), 0);
+	assert_true(length > 0 && (size_t)length < sizeof(payload) - 4);
+	assert_int_equal(device_ask(peer, 1, payload, 4 + (size_t)length + 1, NULL, 0, reply), 0);
+	peer_msg_close(reply);
 	free(reply);
+}
+
+void
+device_negotiate(struct peer *peer)
+{
+	device_negotiate_as(peer, "\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,\"max_dma_maps\":65535,"
+				  "\"pgsizes\":4096");
+}
+
+void
+device_restart_as(struct device *device, const struct device_description *description, struct peer *peer,
+		  const char *capabilities)
+{
+	peer_close(peer);
+	device_restart(device, description);
+	device_connect(device, peer);
+	device_negotiate_as(peer, capabilities);
 }
 
 uint32_t

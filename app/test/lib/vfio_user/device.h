@@ -70,6 +70,13 @@ void device_connect(struct device *device, struct peer *peer);
 /* VERSION 0.1 with everything offered, and its reply thrown away. */
 void device_negotiate(struct peer *peer);
 
+/* The same with these capabilities (members of the object) and nothing else. */
+void device_negotiate_as(struct peer *peer, const char *capabilities);
+
+/* Another description and a client of it, which negotiated these capabilities. */
+void device_restart_as(struct device *device, const struct device_description *description, struct peer *peer,
+		       const char *capabilities);
+
 /* A command and its reply, whose error is returned (0: none). */
 uint32_t device_ask(struct peer *peer, uint16_t command, const void *payload, size_t payload_bytes, const int *fds,
 		    unsigned int fds_count, struct peer_msg *ret_reply);

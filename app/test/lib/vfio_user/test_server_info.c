@@ -133,33 +133,6 @@ test_region_info_with_areas_is_cut_off_at_argsz(void **state)
 }
 
 static void
-test_io_fds_vectors(void **state)
-{
-	static const uint8_t command[] = {HEADER(7, 6, 32, COMMAND, 0), U32(4096), U32(0), U32(0), U32(0)};
-	static const uint8_t answer[] = {HEADER(7, 6, 112, REPLY, 0), PLACES(96, 0, 2), PLACE(0x10, 4, 0, 0, 0),
-					 PLACE(0x20, 0, 1, 0, 0)};
-	static const uint8_t less_room[] = {HEADER(7, 6, 32, COMMAND, 0), U32(95), U32(0), U32(0), U32(0)};
-	static const uint8_t cut_off[] = {HEADER(7, 6, 32, REPLY, 0), U32(96), U32(0), U32(0), U32(2)};
-	static const uint8_t none[] = {HEADER(7, 6, 32, COMMAND, 0), U32(16), U32(0), U32(2), U32(0)};
-	static const uint8_t none_answer[] = {HEADER(7, 6, 32, REPLY, 0), U32(16), U32(0), U32(2), U32(0)};
-	static const uint8_t flags[] = {HEADER(7, 6, 32, COMMAND, 0), U32(16), U32(1), U32(0), U32(0)};
-	static const uint8_t beyond[] = {HEADER(7, 6, 32, COMMAND, 0), U32(16), U32(0), U32(9), U32(0)};
-	static const uint8_t refused[] = {HEADER(7, 6, 16, ERROR_REPLY, EINVAL)};
-	eventfd_t kicks;
-
-	(void)state;
-	exchange(command, sizeof(command), answer, sizeof(answer));
-	assert_int_equal(reply.fds_count, 2);
-	assert_int_equal(eventfd_write(reply.fds[1], 1), 0);
-	assert_int_equal(eventfd_read(device.kick_fds[1], &kicks), 0);
-	exchange(less_room, sizeof(less_room), cut_off, sizeof(cut_off));
-	assert_int_equal(reply.fds_count, 0);
-	exchange(none, sizeof(none), none_answer, sizeof(none_answer));
-	exchange(flags, sizeof(flags), refused, sizeof(refused));
-	exchange(beyond, sizeof(beyond), refused, sizeof(refused));
-}
-
-static void
 renegotiate(const char *text)
 {
 	uint8_t payload[128] = {U16(0), U16(1)};
@@ -176,46 +149,11 @@ test_client_that_takes_no_descriptors(void **state)
 	static const uint8_t region[] = {HEADER(6, 5, 48, COMMAND, 0), U32(80), U32(0), U32(2), U32(0), U64(0), U64(0)};
 	static const uint8_t answer[] = {
 		HEADER(6, 5, 48, REPLY, 0), U32(32), U32(3), U32(2), U32(0), U64(0x10000), U64(0)};
-	static const uint8_t io_fds[] = {HEADER(7, 6, 32, COMMAND, 0), U32(96), U32(0), U32(0), U32(0)};
-	static const uint8_t no_io_fds[] = {HEADER(7, 6, 32, REPLY, 0), U32(16), U32(0), U32(0), U32(0)};
 
 	(void)state;
 	renegotiate("{\"capabilities\":{\"max_msg_fds\":0}}");
 	exchange(region, sizeof(region), answer, sizeof(answer));
-	exchange(io_fds, sizeof(io_fds), no_io_fds, sizeof(no_io_fds));
 	assert_int_equal(reply.fds_count, 0);
-}
-
-static void
-test_io_fds_are_as_many_as_a_message_carries(void **state)
-{
-	static const uint8_t io_fds[] = {HEADER(7, 6, 32, COMMAND, 0), U32(96), U32(0), U32(0), U32(0)};
-	static const uint8_t one[] = {HEADER(7, 6, 72, REPLY, 0), PLACES(56, 0, 1), PLACE(0x10, 4, 0, 0, 0)};
-
-	(void)state;
-	/* The specification's default is one. */
-	renegotiate("{}");
-	exchange(io_fds, sizeof(io_fds), one, sizeof(one));
-	assert_int_equal(reply.fds_count, 1);
-}
-
-static void
-test_places_may_share_an_eventfd(void **state)
-{
-	static const uint8_t io_fds[] = {HEADER(7, 6, 32, COMMAND, 0), U32(96), U32(0), U32(0), U32(0)};
-	static const uint8_t shared[] = {HEADER(7, 6, 112, REPLY, 0), PLACES(96, 0, 2), PLACE(0x10, 4, 0, 0, 0),
-					 PLACE(0x20, 0, 0, 0, 0)};
-	struct device_description description;
-
-	(void)state;
-	device_describe(&device, &description);
-	description.io_fds[1].fd = description.io_fds[0].fd;
-	peer_close(&peer);
-	device_restart(&device, &description);
-	device_connect(&device, &peer);
-	renegotiate("{}");
-	exchange(io_fds, sizeof(io_fds), shared, sizeof(shared));
-	assert_int_equal(reply.fds_count, 1);
 }
 
 int
@@ -227,10 +165,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_region_info_of_registers_vector, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_region_info_of_memory_vector, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_region_info_with_areas_is_cut_off_at_argsz, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_io_fds_vectors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_that_takes_no_descriptors, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_io_fds_are_as_many_as_a_message_carries, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_places_may_share_an_eventfd, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user server: information", tests, NULL, NULL);

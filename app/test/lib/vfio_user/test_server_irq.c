@@ -250,6 +250,101 @@ test_set_irqs_refuses_what_breaks_a_rule(void **state)
 	assert_int_equal(device.irq_changes, 0);
 }
 
+/* Every set of flags, for an index that masks (REQ), one that cannot (MSI-X), ERR, and one that is absent (MSI). */
+static void
+test_every_combination_of_data_and_action(void **state)
+{
+	static const uint32_t indices[] = {INTX, 1, MSIX, 3, REQ};
+	unsigned int i;
+	uint32_t flags;
+
+	(void)state;
+	for (i = 0; i < 5; i++) {
+		bool can_mask = indices[i] == INTX || indices[i] == REQ;
+
+		for (flags = 0; flags < 0x80; flags++) {
+			bool one_each = flags < 0x40 && __builtin_popcount(flags & 0x7) == 1 &&
+					__builtin_popcount(flags & 0x38) == 1;
+			const uint8_t payload[] = {U32(21), U32(flags), U32(indices[i]), U32(0), U32(1), 1};
+			bool with_bool = (flags & 0x7) == BOOL;
+			uint32_t want = !one_each || indices[i] == 1	    ? EINVAL :
+					(flags & TRIGGER) == 0 && !can_mask ? EOPNOTSUPP :
+									      0;
+
+			assert_int_equal(device_ask(&peer, 8, payload, sizeof(payload) - (with_bool ? 0 : 1), events,
+						    (flags & 0x7) == EVENTFD ? 1 : 0, &reply),
+					 want);
+			assert_true(want == 0 || device.last_refusal.text[0] != '\0');
+		}
+	}
+}
+
+static void
+test_err_and_req_reach_their_eventfds(void **state)
+{
+	const uint8_t req_3[] = {U32(20), U32(EVENTFD | TRIGGER), U32(REQ), U32(3), U32(1)};
+	static const uint8_t none_of_them[] = {U32(24), U32(BOOL | TRIGGER), U32(REQ), U32(0), U32(4), 0, 0, 0, 0};
+	static const uint8_t the_last[] = {U32(24), U32(BOOL | TRIGGER), U32(REQ), U32(0), U32(4), 0, 0, 0, 0xff};
+
+	(void)state;
+	assert_int_equal(set_irqs(EVENTFD | TRIGGER, 3, 0, 1, 1), 0);
+	assert_int_equal(device_ask(&peer, 8, req_3, sizeof(req_3), &events[1], 1, &reply), 0);
+	assert_int_equal(rp_vfu_server_irq_trigger(device.server, 3, 0), 0);
+	assert_int_equal(signals(0), 1);
+	assert_int_equal(set_irqs(NONE | TRIGGER, 3, 0, 1, 0), 0);
+	assert_int_equal(signals(0), 1);
+	assert_int_equal(device_ask(&peer, 8, none_of_them, sizeof(none_of_them), NULL, 0, &reply), 0);
+	assert_int_equal(signals(1), 0);
+	assert_int_equal(device_ask(&peer, 8, the_last, sizeof(the_last), NULL, 0, &reply), 0);
+	assert_int_equal(signals(1), 1);
+	/* One goes, the other stays. */
+	assert_int_equal(set_irqs(NONE | TRIGGER, 3, 0, 0, 0), 0);
+	assert_int_equal(rp_vfu_server_irq_trigger(device.server, 3, 0), -ENOTCONN);
+	assert_int_equal(rp_vfu_server_irq_trigger(device.server, REQ, 3), 0);
+	assert_int_equal(signals(1), 1);
+}
+
+static void
+test_masks_by_byte(void **state)
+{
+	static const uint8_t mask[] = {U32(24), U32(BOOL | MASK), U32(REQ), U32(0), U32(4), 0, 1, 0, 1};
+	static const uint8_t unmask[] = {U32(23), U32(BOOL | UNMASK), U32(REQ), U32(1), U32(3), 0, 0, 1};
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(set_irqs(EVENTFD | TRIGGER, REQ, 0, 4, 4), 0);
+	assert_int_equal(device_ask(&peer, 8, mask, sizeof(mask), NULL, 0, &reply), 0);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(rp_vfu_server_irq_trigger(device.server, REQ, i), 0);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(signals(i), i % 2 == 0);
+	assert_int_equal(device_ask(&peer, 8, unmask, sizeof(unmask), NULL, 0, &reply), 0);
+	assert_int_equal(signals(1), 0);
+	assert_int_equal(signals(3), 1);
+}
+
+/* The eventfds of masking and unmasking are attached, replaced and detached as those of triggering are. */
+static void
+test_mask_and_unmask_eventfds_are_detached(void **state)
+{
+	const uint8_t masks[] = {U32(20), U32(EVENTFD | MASK), U32(REQ), U32(0), U32(2)};
+	const uint8_t unmasks[] = {U32(20), U32(EVENTFD | UNMASK), U32(REQ), U32(0), U32(2)};
+
+	(void)state;
+	assert_int_equal(device_ask(&peer, 8, masks, sizeof(masks), &events[0], 2, &reply), 0);
+	assert_int_equal(device_ask(&peer, 8, unmasks, sizeof(unmasks), &events[2], 2, &reply), 0);
+	assert_int_equal(set_irqs(EVENTFD | MASK, REQ, 0, 1, 0), 0);
+	assert_int_equal(set_irqs(NONE | MASK, REQ, 0, 2, 0), 0);
+	assert_int_equal(signals(0), 0);
+	assert_int_equal(signals(1), 1);
+	assert_int_equal(set_irqs(EVENTFD | UNMASK, REQ, 1, 1, 0), 0);
+	assert_int_equal(set_irqs(NONE | UNMASK, REQ, 0, 2, 0), 0);
+	assert_int_equal(signals(2), 1);
+	assert_int_equal(signals(3), 0);
+	/* None of it is what the device signals. */
+	assert_int_equal(device.irq_changes, 0);
+}
+
 static void
 test_index_that_takes_no_eventfds(void **state)
 {
@@ -289,15 +384,20 @@ exhaust_descriptors(bool exhaust)
 static void
 test_no_descriptors_left(void **state)
 {
-	uint32_t masked;
+	uint32_t masked, masked_two;
 	bool closed;
 
 	(void)state;
 	assert_int_equal(set_irqs(EVENTFD | TRIGGER, REQ, 0, 1, 1), 0);
 	exhaust_descriptors(true);
 	masked = set_irqs(NONE | MASK, REQ, 0, 1, 0);
+	/* One descriptor is there, and two are needed: none is masked. */
+	close(events[1]);
+	masked_two = set_irqs(NONE | MASK, REQ, 0, 2, 0);
 	exhaust_descriptors(false);
 	assert_int_equal(masked, ENOSPC);
+	assert_int_equal(masked_two, ENOSPC);
+	events[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	assert_int_equal(rp_vfu_server_irq_trigger(device.server, REQ, 0), 0);
 	assert_int_equal(signals(0), 1);
 	/* Descriptors that the kernel could not hand over are lost framing. */
@@ -350,6 +450,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_index_that_takes_no_eventfds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_descriptors_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_descriptors_of_the_wrong_kind, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_every_combination_of_data_and_action, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_err_and_req_reach_their_eventfds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_masks_by_byte, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mask_and_unmask_eventfds_are_detached, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user server: interrupts", tests, NULL, NULL);

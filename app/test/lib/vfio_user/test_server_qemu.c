@@ -56,7 +56,7 @@ version(void)
 	assert_int_equal(reply.bytes[size_bytes - 1], 0);
 	assert_string_equal((const char *)reply.payload + 4,
 			    "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,"
-			    "\"max_dma_maps\":65535,\"pgsizes\":4096}}");
+			    "\"max_dma_maps\":65535,\"pgsizes\":4096,\"write_multiple\":true}}");
 }
 
 /* All sent before the first reply is read; every sixth is a ROM, which has no descriptor. */

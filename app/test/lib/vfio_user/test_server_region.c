@@ -164,6 +164,176 @@ test_device_errors_go_into_the_reply(void **state)
 	assert_int_equal(read_region(0, 0, 4), 0);
 }
 
+#define MULTI_MAX 1024
+
+struct write1 {
+	uint64_t offset_bytes;
+	uint32_t region;
+	uint32_t count_bytes;
+};
+
+static uint32_t
+write_multi(uint64_t wr_cnt, const struct write1 *writes, unsigned int count, unsigned int cut_bytes)
+{
+	static uint8_t payload[8 + 24 * (MULTI_MAX + 1)];
+	const uint8_t head[] = {U64(wr_cnt)};
+	unsigned int i;
+
+	memcpy(payload, head, sizeof(head));
+	for (i = 0; i < count; i++) {
+		const uint8_t one[] = {U64(writes[i].offset_bytes),
+				       U32(writes[i].region),
+				       U32(writes[i].count_bytes),
+				       0x10,
+				       0x20,
+				       0x30,
+				       0x40,
+				       0x50,
+				       0x60,
+				       0x70,
+				       0x80};
+
+		memcpy(payload + 8 + 24 * (size_t)i, one, sizeof(one));
+	}
+	return device_ask(&peer, 15, payload, 8 + 24 * (size_t)count - cut_bytes, NULL, 0, &reply);
+}
+
+static void
+negotiate_multi(void)
+{
+	device_hang_up(&device, &peer);
+	device_connect(&device, &peer);
+	device_negotiate_as(&peer, "\"write_multiple\":true");
+}
+
+static void
+test_write_multi_vector(void **state)
+{
+	static const uint8_t command[] = {HEADER(8, 15, 96, COMMAND, 0), U64(3),
+					  /* Data bytes as they are, the rest of the eight ignored. */
+					  U64(0x10), U32(7), U32(2), 1, 2, 9, 9, 9, 9, 9, 9, U64(0x40), U32(0), U32(8),
+					  1, 2, 3, 4, 5, 6, 7, 8,
+					  /* Into memory, and over the one before. */
+					  U64(0x44), U32(0), U32(1), 0xaa, 0, 0, 0, 0, 0, 0, 0};
+	static const uint8_t answer[] = {HEADER(8, 15, 24, REPLY, 0), U64(3)};
+	static const uint8_t posted[] = {
+		HEADER(9, 15, 48, NO_REPLY, 0), U64(1), U64(0), U32(7), U32(1), 0x77, 0, 0, 0, 0, 0, 0, 0};
+
+	(void)state;
+	negotiate_multi();
+	assert_true(peer_send(&peer, command, sizeof(command), NULL, 0));
+	assert_true(peer_receive(&peer, &reply));
+	assert_int_equal(reply.size_bytes, sizeof(answer));
+	assert_memory_equal(reply.bytes, answer, sizeof(answer));
+	assert_memory_equal(device.config + 0x10, "\x01\x02\x00", 3);
+	assert_memory_equal(device.registers + 0x40, "\x01\x02\x03\x04\xaa\x06\x07\x08", 8);
+	assert_true(peer_send(&peer, posted, sizeof(posted), NULL, 0));
+	assert_true(peer_is_silent(&peer));
+	assert_int_equal(device.config[0], 0x77);
+}
+
+static void
+test_write_multi_reaches_memory_too(void **state)
+{
+	static const struct write1 inside = {.offset_bytes = 0x1ff8, .region = 2, .count_bytes = 8};
+	static const struct write1 outside = {.offset_bytes = 0x1ffc, .region = 2, .count_bytes = 8};
+	static const struct write1 read_only = {.offset_bytes = 0, .region = 4, .count_bytes = 1};
+	uint8_t stored[8];
+
+	(void)state;
+	negotiate_multi();
+	assert_int_equal(write_multi(1, &inside, 1, 0), 0);
+	assert_int_equal(pread(device.sparse_fd, stored, 8, 0x1ff8), 8);
+	assert_memory_equal(stored, "\x10\x20\x30\x40\x50\x60\x70\x80", 8);
+	assert_int_equal(write_multi(1, &outside, 1, 0), EACCES);
+	assert_int_equal(write_multi(1, &read_only, 1, 0), EACCES);
+}
+
+static void
+test_write_multi_refuses_before_it_begins(void **state)
+{
+	static const struct {
+		struct write1 write;
+		uint32_t error;
+	} wrong[] = {
+		{{0, 0, 0}, EINVAL},
+		{{0, 0, 9}, EINVAL},
+		{{0, 0, UINT32_MAX}, EINVAL},
+		{{0x1000, 0, 1}, EINVAL},
+		{{0xff9, 0, 8}, EINVAL},
+		{{UINT64_MAX, 0, 1}, EINVAL},
+		{{UINT64_MAX - 3, 0, 8}, EINVAL},
+		{{0, 9, 1}, EINVAL},
+		{{0, UINT32_MAX, 1}, EINVAL},
+		{{0, 1, 1}, EINVAL},
+		{{0, 4, 1}, EACCES},
+	};
+	struct write1 writes[3] = {{0x20, 0, 4}, {0, 0, 0}, {0x30, 0, 4}};
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(write_multi(1, writes, 1, 0), EOPNOTSUPP);
+	assert_string_equal(device.last_refusal.text, "REGION_WRITE_MULTI: its capability was not negotiated");
+	negotiate_multi();
+	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		writes[1] = wrong[i].write;
+		assert_int_equal(write_multi(3, writes, 3, 0), wrong[i].error);
+		assert_non_null(strstr(device.last_refusal.text, "REGION_WRITE_MULTI: write 1: "));
+	}
+	writes[1] = writes[0];
+	assert_int_equal(write_multi(0, writes, 0, 0), EINVAL);
+	assert_int_equal(write_multi(0, writes, 1, 0), EINVAL);
+	assert_int_equal(write_multi(2, writes, 3, 0), EINVAL);
+	assert_int_equal(write_multi(4, writes, 3, 0), EINVAL);
+	assert_int_equal(write_multi(3, writes, 3, 1), EINVAL);
+	/* A product that wraps to what is there. */
+	assert_int_equal(write_multi(UINT64_MAX, writes, 3, 0), EINVAL);
+	assert_int_equal(write_multi((UINT64_C(1) << 61) + 3, writes, 3, 0), EINVAL);
+	assert_int_equal(write_multi(1, writes, 1, 24 + 1), EMSGSIZE);
+	assert_int_equal(device.registers[0x20], 0);
+	assert_int_equal(device.registers[0x30], 0);
+}
+
+static unsigned int writes_until_failure;
+
+static int
+write_until_failure(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, const uint8_t *bytes)
+{
+	(void)ctx;
+	(void)region;
+	(void)offset_bytes;
+	(void)count_bytes;
+	(void)bytes;
+	return writes_until_failure-- == 0 ? -EIO : 0;
+}
+
+static void
+test_write_multi_counts_what_was_done(void **state)
+{
+	static struct write1 writes[MULTI_MAX + 1];
+	struct device_description description;
+	unsigned int i;
+	uint64_t done;
+
+	(void)state;
+	device_describe(&device, &description);
+	description.regions[0].write = write_until_failure;
+	device_restart_as(&device, &description, &peer, "\"write_multiple\":true");
+	for (i = 0; i < MULTI_MAX + 1; i++)
+		writes[i] = (struct write1){.offset_bytes = 0, .region = 0, .count_bytes = 4};
+	for (i = 0; i < 3; i++) {
+		writes_until_failure = i;
+		assert_int_equal(write_multi(3, writes, 3, 0), i == 0 ? EIO : 0);
+		memcpy(&done, reply.payload, sizeof(done));
+		assert_true(i == 0 || done == i);
+	}
+	writes_until_failure = MULTI_MAX;
+	assert_int_equal(write_multi(MULTI_MAX, writes, MULTI_MAX, 0), 0);
+	memcpy(&done, reply.payload, sizeof(done));
+	assert_int_equal(done, MULTI_MAX);
+	assert_int_equal(write_multi(MULTI_MAX + 1, writes, MULTI_MAX + 1, 0), EMSGSIZE);
+}
+
 int
 main(void)
 {
@@ -174,6 +344,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_count_is_limited_as_agreed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory_is_reached_by_messages_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_device_errors_go_into_the_reply, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_write_multi_vector, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_write_multi_reaches_memory_too, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_write_multi_refuses_before_it_begins, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_write_multi_counts_what_was_done, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user server: regions", tests, NULL, NULL);
