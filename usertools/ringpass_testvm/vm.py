@@ -91,6 +91,10 @@ class Vm:
         if self._process:
             self._process.require_alive()
 
+    def log(self):
+        """What QEMU has printed since it was started, also when it has ended."""
+        return self._process.log()
+
     def launch(self):
         """Start QEMU and return at once: several guests can boot at the same time."""
         agent_socket = self._socket_path("agent")
