@@ -133,6 +133,8 @@ struct rp_vfu_server_config {
 	uint64_t bounce_bytes_max; /**< of the address space (rp_dma_bounce.h); 0: its default */
 	/** Commands for memory without a descriptor that wait for the client at one moment; 0: 64, at most 256. */
 	uint32_t dma_commands_max;
+	/** Shared memory for the data of those commands, with a client that knows it; 0: 4 MiB, at most 64 MiB. */
+	uint32_t window_bytes;
 	uint32_t dma_timeout_ms; /**< a client that has not answered one by then is disconnected; 0: 10000 */
 };
 

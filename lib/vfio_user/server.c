@@ -56,6 +56,10 @@ make_memory(struct rp_vfu_server *server, const struct rp_vfu_server_config *con
 	if (flights_max > RP_VFU_FLIGHTS_MAX)
 		return rp_wire_why_set(why, -EINVAL, "dma_commands_max: %u, expected at most %u", flights_max,
 				       RP_VFU_FLIGHTS_MAX);
+	server->window_bytes_max = config->window_bytes == 0 ? RP_VFU_WINDOW_DEFAULT_BYTES : config->window_bytes;
+	if (server->window_bytes_max < RP_VFU_WINDOW_FLOOR_BYTES || server->window_bytes_max > RP_VFU_WINDOW_MAX_BYTES)
+		return rp_wire_why_set(why, -EINVAL, "window_bytes: %u, expected %u to %u", config->window_bytes,
+				       RP_VFU_WINDOW_FLOOR_BYTES, RP_VFU_WINDOW_MAX_BYTES);
 	server->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (server->timer_fd < 0)
 		return rp_wire_why_set(why, -errno, "timer: %s", strerror(errno));
@@ -88,6 +92,7 @@ rp_vfu_server_create(const struct rp_vfu_server_config *config, const struct rp_
 	server->epoll_fd = -1;
 	server->timer_fd = -1;
 	server->handed_fd = -1;
+	server->window.fd = -1;
 	STAILQ_INIT(&server->held);
 	rc = rp_vfu_server_config_copy(server, config, why);
 	if (rc == 0)
@@ -120,6 +125,7 @@ drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
 	rp_vfu_server_twin_destroy(server);
 	server->state = RP_VFU_STATE_NEW;
 	rp_vfu_carrier_close(server->carrier);
+	rp_vfu_server_window_close(&server->window);
 	rp_vfu_server_irqs_drop(server);
 	rp_dma_space_clear(server->dma);
 	if (had_memory && server->ops.dma_changed != NULL)

@@ -13,6 +13,10 @@
 #define ERRNO_MAX 4095
 /* The specification's table gives a write's reply a count of 4 bytes; what peers send has 8. */
 #define WRITE_REPLY_SHORT_BYTES 12u
+/* Below that the data is in the message: it costs less than the slot that it would take. */
+#define WINDOW_WORTH_BYTES (16u * 1024u)
+/* What goes through the window is cut smaller than it needs: one end copies while the other does. */
+#define WINDOW_PIECE_BYTES (256u * 1024u)
 
 /* A command in flight. */
 struct flight {
@@ -24,6 +28,7 @@ struct flight {
 	uint8_t generation; /* tells an answer that comes late from one to the next command of this place */
 	bool write;
 	bool open;
+	int window_slot; /* -1: its data is in the message */
 };
 
 TAILQ_HEAD(transfers, rp_dma_transfer);
@@ -37,6 +42,7 @@ struct rp_vfu_carrier {
 	bool woken;
 	bool open;
 	uint64_t message_bytes_max;
+	struct rp_vfu_server_window *window; /* NULL: none */
 	struct transfers waiting; /* with bytes to send */
 	struct transfers sent;
 	const struct rp_dma_transfer *finishing; /* its finished() runs */
@@ -206,11 +212,12 @@ finish(struct rp_vfu_carrier *carrier, struct rp_dma_transfer *transfer, int err
 }
 
 void
-rp_vfu_carrier_open(struct rp_vfu_carrier *carrier, uint64_t message_bytes_max)
+rp_vfu_carrier_open(struct rp_vfu_carrier *carrier, uint64_t message_bytes_max, struct rp_vfu_server_window *window)
 {
 	pthread_mutex_lock(&carrier->lock);
 	carrier->open = true;
 	carrier->message_bytes_max = message_bytes_max;
+	carrier->window = window;
 	pthread_mutex_unlock(&carrier->lock);
 }
 
@@ -237,6 +244,7 @@ rp_vfu_carrier_close(struct rp_vfu_carrier *carrier)
 	for (i = 0; i < carrier->flights_max; i++)
 		carrier->flights[i].open = false;
 	carrier->flights_count = 0;
+	carrier->window = NULL;
 	end_all(carrier, &carrier->sent);
 	end_all(carrier, &carrier->waiting);
 	pthread_mutex_unlock(&carrier->lock);
@@ -261,29 +269,71 @@ take_flight(struct rp_vfu_carrier *carrier)
 static void
 release_flight(struct rp_vfu_carrier *carrier, struct flight *flight)
 {
+	if (flight->window_slot >= 0)
+		rp_vfu_server_window_release(carrier->window, flight->window_slot, flight->count_bytes);
 	flight->open = false;
 	flight->transfer = NULL;
 	carrier->flights_count--;
 }
 
+static uint16_t
+command_of(const struct flight *flight)
+{
+	if (flight->window_slot >= 0)
+		return flight->write ? RP_VFU_WINDOW_WRITE : RP_VFU_WINDOW_READ;
+	return flight->write ? RP_VFU_DMA_WRITE : RP_VFU_DMA_READ;
+}
+
+static uint8_t *
+in_window(const struct rp_vfu_carrier *carrier, const struct flight *flight)
+{
+	return carrier->window->bytes + (uint64_t)flight->window_slot * RP_VFU_WINDOW_SLOT_BYTES;
+}
+
 static int
 send_flight(const struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, const struct flight *flight)
 {
-	struct rp_vfu_wire_dma_access access = {.iova = flight->iova, .count_bytes = flight->count_bytes};
-	uint32_t data_bytes = flight->write ? flight->count_bytes : 0;
+	struct rp_vfu_wire_window_access access = {.iova = flight->iova, .count_bytes = flight->count_bytes};
+	bool windowed = flight->window_slot >= 0;
+	uint32_t data_bytes = flight->write && !windowed ? flight->count_bytes : 0;
+	uint32_t access_bytes = windowed ? sizeof(access) : sizeof(struct rp_vfu_wire_dma_access);
 	struct rp_vfu_header header = {
 		.id = (uint16_t)((unsigned int)(flight - carrier->flights) | (unsigned int)flight->generation << 8),
-		.command = flight->write ? RP_VFU_DMA_WRITE : RP_VFU_DMA_READ,
-		.size_bytes = (uint32_t)(sizeof(header) + sizeof(access)) + data_bytes,
+		.command = command_of(flight),
+		.size_bytes = (uint32_t)sizeof(header) + access_bytes + data_bytes,
 		.flags = RP_VFU_TYPE_COMMAND,
 	};
 	struct iovec iov[] = {
 		{.iov_base = &header, .iov_len = sizeof(header)},
-		{.iov_base = &access, .iov_len = sizeof(access)},
+		{.iov_base = &access, .iov_len = access_bytes},
 		{.iov_base = flight->bytes, .iov_len = data_bytes},
 	};
 
+	if (windowed) {
+		access.window_offset_bytes = (uint64_t)flight->window_slot * RP_VFU_WINDOW_SLOT_BYTES;
+		if (flight->write)
+			memcpy(in_window(carrier, flight), flight->bytes, flight->count_bytes);
+	}
 	return rp_wire_conn_send(conn, iov, data_bytes > 0 ? 3 : 2, NULL, 0);
+}
+
+static uint32_t
+smaller(uint64_t bytes, uint64_t limit_bytes)
+{
+	return (uint32_t)(bytes < limit_bytes ? bytes : limit_bytes);
+}
+
+/* How much the next command carries, and where. A full window is no reason to wait. */
+static void
+choose_way(struct rp_vfu_carrier *carrier, struct flight *flight, uint64_t left_bytes)
+{
+	flight->window_slot = -1;
+	if (carrier->window != NULL && left_bytes >= WINDOW_WORTH_BYTES) {
+		flight->count_bytes = smaller(left_bytes, WINDOW_PIECE_BYTES);
+		flight->window_slot = rp_vfu_server_window_take(carrier->window, flight->count_bytes);
+	}
+	if (flight->window_slot < 0)
+		flight->count_bytes = smaller(left_bytes, carrier->message_bytes_max);
 }
 
 /* With the lock: send the next command of the first transfer that waits. */
@@ -299,8 +349,7 @@ send_next(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, uint64_t de
 	flight->write = transfer->write;
 	flight->iova = transfer->iova + transfer->sent_bytes;
 	flight->bytes = (uint8_t *)transfer->bytes + transfer->sent_bytes;
-	flight->count_bytes =
-		(uint32_t)(left_bytes < carrier->message_bytes_max ? left_bytes : carrier->message_bytes_max);
+	choose_way(carrier, flight, left_bytes);
 	flight->deadline_ms = deadline_ms;
 	rc = send_flight(carrier, conn, flight);
 	if (rc < 0) {
@@ -346,6 +395,7 @@ static int
 judge(const struct flight *flight, const struct rp_vfu_msg_view *reply, int *ret_error, struct rp_wire_why *why)
 {
 	struct rp_vfu_wire_dma_access access = {.iova = 0};
+	bool carries = !flight->write && flight->window_slot < 0;
 	uint32_t data_bytes;
 
 	*ret_error = 0;
@@ -358,7 +408,7 @@ judge(const struct flight *flight, const struct rp_vfu_msg_view *reply, int *ret
 			reply->header.error == 0 || reply->header.error > ERRNO_MAX ? -EIO : -(int)reply->header.error;
 		return 0;
 	}
-	if (reply->payload_bytes < (flight->write ? WRITE_REPLY_SHORT_BYTES : sizeof(access)))
+	if (reply->payload_bytes < (carries ? sizeof(access) : WRITE_REPLY_SHORT_BYTES))
 		return lies(reply, why, "is too short");
 	data_bytes = reply->payload_bytes < sizeof(access) ? 0 : reply->payload_bytes - (uint32_t)sizeof(access);
 	memcpy(&access, reply->payload, reply->payload_bytes < sizeof(access) ? sizeof(access.iova) : sizeof(access));
@@ -372,7 +422,7 @@ judge(const struct flight *flight, const struct rp_vfu_msg_view *reply, int *ret
 		return lies(reply, why, "address: not the command's");
 	if (access.count_bytes > flight->count_bytes)
 		return lies(reply, why, "count: more than the command's");
-	if (data_bytes != (flight->write ? 0 : access.count_bytes))
+	if (data_bytes != (carries ? access.count_bytes : 0))
 		return lies(reply, why, "data: not as many bytes as count says");
 	if (access.count_bytes < flight->count_bytes)
 		*ret_error = -EIO; /* a short access serves nobody: what it left out is not said */
@@ -386,7 +436,7 @@ find_flight(struct rp_vfu_carrier *carrier, const struct rp_vfu_header *header)
 	struct flight *flight = &carrier->flights[place];
 
 	if (place >= carrier->flights_max || !flight->open || flight->generation != header->id >> 8 ||
-	    header->command != (flight->write ? RP_VFU_DMA_WRITE : RP_VFU_DMA_READ))
+	    header->command != command_of(flight))
 		return NULL;
 	return flight;
 }
@@ -432,7 +482,9 @@ rp_vfu_carrier_reply(struct rp_vfu_carrier *carrier, const struct rp_vfu_msg_vie
 		struct rp_dma_transfer *transfer = flight->transfer;
 
 		if (transfer != NULL && error == 0 && !flight->write)
-			memcpy(flight->bytes, reply->payload + sizeof(struct rp_vfu_wire_dma_access),
+			memcpy(flight->bytes,
+			       flight->window_slot >= 0 ? in_window(carrier, flight) :
+							  reply->payload + sizeof(struct rp_vfu_wire_dma_access),
 			       flight->count_bytes);
 		release_flight(carrier, flight);
 		if (transfer != NULL)

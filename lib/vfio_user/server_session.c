@@ -18,7 +18,6 @@ drop_unbuilt(struct rp_vfu_terms *terms)
 {
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_PAGE_SIZE);
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_BITMAP_MAX);
-	rp_vfu_terms_drop(terms, RP_VFU_TERM_WINDOW);
 }
 
 static int
@@ -50,6 +49,21 @@ hand_out_twin(struct rp_vfu_server *server, struct rp_vfu_reply *reply, struct r
 	reply->fds[reply->fds_count++] = server->handed_fd;
 }
 
+static void
+hand_out_window(struct rp_vfu_server *server, struct rp_vfu_reply *reply, struct rp_vfu_terms *agreed)
+{
+	uint64_t bytes = rp_vfu_server_window_whole(agreed->value[RP_VFU_TERM_WINDOW]);
+
+	if (agreed->value[RP_VFU_TERM_MSG_FDS] <= reply->fds_count ||
+	    rp_vfu_server_window_open(&server->window, bytes) < 0) {
+		rp_vfu_terms_drop(agreed, RP_VFU_TERM_WINDOW);
+		return;
+	}
+	agreed->value[RP_VFU_TERM_WINDOW] = bytes;
+	agreed->window_fd_index = (int)reply->fds_count;
+	reply->fds[reply->fds_count++] = server->window.fd;
+}
+
 int
 rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 			 struct rp_vfu_reply *reply, struct rp_wire_why *why)
@@ -70,6 +84,7 @@ rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_msg_v
 		return rc;
 	rp_vfu_terms_ours(&ours);
 	drop_unbuilt(&ours);
+	ours.value[RP_VFU_TERM_WINDOW] = server->window_bytes_max;
 	rc = rp_vfu_terms_agree(&ours, &theirs, &agreed, why);
 	if (rc < 0)
 		return rc;
@@ -78,15 +93,21 @@ rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_msg_v
 	agreed.window_fd_index = -1;
 	if (agreed.value[RP_VFU_TERM_TWIN_SOCKET] != 0)
 		hand_out_twin(server, reply, &agreed);
+	if (agreed.value[RP_VFU_TERM_WINDOW] != 0)
+		hand_out_window(server, reply, &agreed);
 	if (version.minor > RP_VFU_VERSION_MINOR)
 		version.minor = RP_VFU_VERSION_MINOR;
 	put_fixed(reply, &version, sizeof(version));
 	/* Clients read the reply into the room of their offer, so one without a text gets none. */
-	if (text_bytes > 0 && put_text(server, reply, &agreed) < 0)
+	if (text_bytes > 0 && put_text(server, reply, &agreed) < 0) {
+		rp_vfu_server_twin_destroy(server);
+		rp_vfu_server_window_close(&server->window);
 		return rp_wire_why_set(why, -ENOSPC, "no memory for the reply");
+	}
 	server->terms = agreed;
 	server->state = RP_VFU_STATE_READY;
-	rp_vfu_carrier_open(server->carrier, agreed.value[RP_VFU_TERM_DATA_XFER]);
+	rp_vfu_carrier_open(server->carrier, agreed.value[RP_VFU_TERM_DATA_XFER],
+			    agreed.value[RP_VFU_TERM_WINDOW] != 0 ? &server->window : NULL);
 	if (server->ops.connected != NULL)
 		server->ops.connected(server->ctx);
 	return 0;

@@ -9,14 +9,15 @@
 #include "rp_vfu_msg.h"
 #include "rp_wire_conn.h"
 #include "rp_wire_why.h"
+#include "vfu_server_window.h"
 
 /*
  * DMA by messages: the carrier of a server's address space.
  *
  * Theory of operation: transfers come from any thread into a queue under a lock,
  * and an eventfd wakes the server's thread. That thread cuts them into commands
- * (DMA_READ, DMA_WRITE, of at most max_data_xfer_size), keeps several in flight,
- * and matches replies by id. A transfer that is given up leaves its commands in
+ * (DMA_READ, DMA_WRITE, of at most max_data_xfer_size; with a payload window also
+ * WINDOW_READ and WINDOW_WRITE), keeps several in flight, and matches replies by id. A transfer that is given up leaves its commands in
  * flight behind, whose answers are swallowed. When commands may leave is the
  * server's to know; the carrier only knows how.
  *
@@ -44,8 +45,9 @@ void rp_vfu_carrier_wake(void *carrier);
 /* Whoever wakes from here on is seen later. */
 void rp_vfu_carrier_awake(struct rp_vfu_carrier *carrier);
 
-/* A client is there: transfers are taken from now on. */
-void rp_vfu_carrier_open(struct rp_vfu_carrier *carrier, uint64_t message_bytes_max);
+/* A client is there: transfers are taken from now on. @param window borrowed until the close; NULL: none. */
+void rp_vfu_carrier_open(struct rp_vfu_carrier *carrier, uint64_t message_bytes_max,
+			 struct rp_vfu_server_window *window);
 /* It left: everything under way ends with -ENOTCONN, and nothing is taken. */
 void rp_vfu_carrier_close(struct rp_vfu_carrier *carrier);
 

@@ -17,6 +17,7 @@
  *   server_serve.c     a turn of a connected client: what is received, held back, answered late and sent
  *   server_carrier.c   DMA by messages (vfu_carrier.h)
  *   server_twin.c      the second socket, for the server's own commands
+ *   server_window.c    the payload window (vfu_server_window.h)
  *   server_config.c    judging and copying the device's description
  *   server_dispatch.c  row, checks, handler, reply
  *   server_info.c      DEVICE_GET_INFO, GET_REGION_INFO, GET_IRQ_INFO
@@ -95,6 +96,8 @@ struct rp_vfu_server {
 	struct rp_vfu_carrier *carrier; /* of dma */
 	struct rp_wire_conn *twin; /* NULL: our commands go over conn */
 	uint32_t twin_watched_events;
+	struct rp_vfu_server_window window; /* of this connection */
+	uint64_t window_bytes_max; /* what we agree to */
 	int handed_fd; /* the client's end of it, until the reply is out; -1: none */
 	struct rp_vfu_held_list held; /* of conn: commands whose turn has not come, in their order */
 	unsigned int held_count;
