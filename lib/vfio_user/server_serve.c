@@ -210,8 +210,10 @@ rp_vfu_server_serve(struct rp_vfu_server *server, struct rp_wire_why *why)
 		return rc;
 	if (server->twin != NULL)
 		return rp_vfu_carrier_pump(server->carrier, server->twin, why);
-	/* A client may serve nothing while it waits for an answer of ours. */
-	return drained ? rp_vfu_carrier_pump(server->carrier, server->conn, why) : 0;
+	/* A client may serve nothing while it waits for an answer of ours; unless it said that it does. */
+	if (drained || rp_vfu_server_may_await(server))
+		return rp_vfu_carrier_pump(server->carrier, server->conn, why);
+	return 0;
 }
 
 static void
