@@ -27,8 +27,9 @@ ALLOWED = {
     "app/softaccel": ACCEL,
     "app/bench": PORT | DRIVERS | {"app/softaccel"},
     "examples/vswitch": PORT | DRIVERS,
-    "examples/accelerator": PROTOCOLS,
+    "examples/accelerator": ACCEL,
     "examples/master": PROTOCOLS,
+    "examples/proxy": PROTOCOLS,
 }
 # Libraries that live in an application's room.
 ALSO_PUBLIC = {"softaccel.h"}

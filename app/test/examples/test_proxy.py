@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""examples/proxy between ringpassd and a device: softaccel, or the accelerator example."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import struct
+import subprocess
+import sys
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(TOP / "usertools"))
+
+from ringpass_stack.programs import Build, Control, Function, Port, Ringpassd, Softaccel  # noqa: E402
+from ringpass_testvm import Supervisor  # noqa: E402
+from ringpass_testvm.supervise import wait_until  # noqa: E402
+
+SECONDS = 120
+PACKETS = 50
+ROUNDS = 3
+VERSION, REGION_INFO, REGION_READ, REGION_WRITE = 1, 5, 9, 10
+CONFIG_REGION = 7
+FLAG_ERROR = 0x20
+
+
+@pytest.fixture(scope="module")
+def build():
+    return Build(os.environ.get("RINGPASS_BUILD_DIR") or TOP / "build")
+
+
+@pytest.fixture
+def supervisor():
+    with Supervisor("proxy") as one:
+        yield one
+
+
+def example(build, name):
+    return os.path.join(build.directory, "examples", name, name)
+
+
+class Stand:
+    """A device, the proxy before it, and ringpassd with a port on the proxy when it is asked for."""
+
+    def __init__(self, supervisor, build, device="softaccel", bars=()):
+        self._supervisor = supervisor
+        self.build = build
+        self.device_socket = supervisor.path("device.sock")
+        self.shown_socket = supervisor.path("shown.sock")
+        self.socket = supervisor.path("vm0.sock")
+        if device == "softaccel":
+            softaccel = Softaccel(supervisor, build, [Function(self.device_socket, "52:54:00:00:00:01", 1)])
+            softaccel.start()
+            self.device = softaccel.process
+        else:
+            self.device = supervisor.start("accelerator", [example(build, "accelerator"), self.device_socket])
+            self.device.wait_for_line("accelerator: ready", SECONDS)
+        self.proxy = supervisor.start("proxy", [example(build, "proxy"), self.device_socket, self.shown_socket,
+                                                *map(str, bars)])
+        self.proxy.wait_for_line("proxy: ready", SECONDS)
+
+    def start_ringpassd(self):
+        port = Port("vm0", self.socket, [f"vfio-user,socket={self.shown_socket}"], queue_pairs=1,
+                    more={"profile": '"extended"', "doorbell_delay_ms": 1, "reconnect_ms": 100})
+        self.ringpassd = Ringpassd(self._supervisor, self.build, [port])
+        self.ringpassd.start()
+        return Control(self.build, self.ringpassd.rpc)
+
+    def master(self, *arguments):
+        done = subprocess.run([example(self.build, "master"), self.socket, "--profile", "extended", "--json",
+                               *map(str, arguments)], capture_output=True, text=True, timeout=SECONDS, check=False,
+                              stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done
+        self.require_alive()
+        return json.loads(done.stdout)["queues"]
+
+    def require_alive(self):
+        self.device.require_alive()
+        self.proxy.require_alive()
+
+
+@pytest.mark.parametrize("rings", [[], ["--packed"]], ids=["split", "packed"])
+def test_kicks_and_interrupts_go_past_it(supervisor, build, rings):
+    """The doorbells that the guest maps are the device's, and the device signals the guest's own eventfds."""
+    stand = Stand(supervisor, build)
+    control = stand.start_ringpassd()
+    receive, transmit = stand.master("--packets", PACKETS, "--rounds", ROUNDS, "--queue-size", 32, "--wait", 20000,
+                                     *rings)
+    assert transmit["chains"] == PACKETS * ROUNDS
+    assert transmit["doorbell_kicks"] > 0 and transmit["interrupts"] > 0
+    for queue in receive, transmit:
+        assert queue["doorbell"] and queue["maps"] >= ROUNDS
+        assert queue["eventfd_kicks"] == 0
+    assert [queue["relayed_kicks"] for queue in control.show("vm0")["queues"]] == [0, 0]
+
+
+def test_nothing_is_done_by_it_while_packets_flow(supervisor, build):
+    """It is stopped once the rings run, and they go on."""
+    stand = Stand(supervisor, build, "accelerator")
+    stand.start_ringpassd()
+    process = subprocess.Popen([example(build, "master"), stand.socket, "--profile", "extended", "--json",
+                                "--packets", "20000", "--rounds", "1", "--wait", "20000"],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        stand.device.require_alive()
+        ringpassd = stand.ringpassd.process
+        ringpassd.wait_for_line("queue=1 event=doorbell-mapped", SECONDS)
+        os.kill(stand.proxy.pid, signal.SIGSTOP)
+        # Packets need it for nothing; the stop of the rings at the end waits for it.
+        wait_until(lambda: "event=" in ringpassd.log() and cpu_of(stand.device.pid) > 0, SECONDS, "the device works")
+        os.kill(stand.proxy.pid, signal.SIGCONT)
+        output, errors = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0, errors
+    finally:
+        os.kill(stand.proxy.pid, signal.SIGCONT)
+        process.kill()
+        process.wait()
+    assert json.loads(output)["queues"][1]["chains"] == 20000
+
+
+def cpu_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return int(file.read().rsplit(")", 1)[1].split()[11])
+
+
+def test_frames_are_the_device_s(supervisor, build):
+    """What comes back was turned around by the accelerator behind the proxy, in the guest's own memory."""
+    stand = Stand(supervisor, build, "accelerator")
+    stand.start_ringpassd()
+    receive, transmit = stand.master("--packets", PACKETS, "--rounds", ROUNDS, "--wait", 20000)
+    assert transmit["chains"] == receive["chains"] == PACKETS * ROUNDS
+    assert stand.device.stop() == 0
+    assert f"{PACKETS * ROUNDS} frames sent, {PACKETS * ROUNDS} came back" in stand.device.log()
+
+
+def test_one_client_after_the_other(supervisor, build):
+    stand = Stand(supervisor, build)
+    stand.start_ringpassd()
+    for _ in range(2):
+        stand.master("--packets", 10, "--rounds", 1, "--wait", 20000)
+        stand.ringpassd.kill()
+        os.unlink(stand.socket)
+        stand.ringpassd.start()
+    stand.master("--packets", 10, "--rounds", 1, "--wait", 20000)
+
+
+def test_a_device_that_leaves(supervisor, build):
+    stand = Stand(supervisor, build, "accelerator")
+    stand.device.kill()
+    assert stand.proxy.wait(SECONDS) == 1
+    assert "proxy: device: it left" in stand.proxy.log()
+    assert not os.path.exists(stand.shown_socket)
+
+
+def test_it_ends_when_told(supervisor, build):
+    stand = Stand(supervisor, build, "accelerator")
+    assert stand.proxy.stop() == 0
+    assert not os.path.exists(stand.shown_socket)
+    stand.device.require_alive()
+
+
+class Client:
+    """A vfio-user client of a few lines: headers and fields in this machine's byte order."""
+
+    def __init__(self, path):
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(SECONDS)
+        self._socket.connect(path)
+        self.command(VERSION, struct.pack("=HH", 0, 1) + b'{"capabilities":{"max_msg_fds":8}}\0')
+
+    def close(self):
+        self._socket.close()
+
+    def _take(self, count):
+        data = b""
+        while len(data) < count:
+            piece, fds, _, _ = socket.recv_fds(self._socket, count - len(data), 8)
+            for fd in fds:
+                os.close(fd)
+            assert piece, "the server left"
+            data += piece
+        return data
+
+    def command(self, number, payload):
+        self._socket.sendall(struct.pack("=HHIII", 7, number, 16 + len(payload), 0, 0) + payload)
+        _, _, size, flags, error = struct.unpack("=HHIII", self._take(16))
+        reply = self._take(size - 16)
+        assert not flags & FLAG_ERROR, os.strerror(error)
+        return reply
+
+    def read(self, region, at, count):
+        return self.command(REGION_READ, struct.pack("=QII", at, region, count))[16:]
+
+    def write(self, region, at, data):
+        self.command(REGION_WRITE, struct.pack("=QII", at, region, len(data)) + data)
+
+    def region_size(self, region):
+        return struct.unpack_from("=Q", self.command(REGION_INFO, struct.pack("=IIIIQQ", 32, 0, region, 0, 0, 0)), 16)[0]
+
+
+def look(path, *, write=None):
+    """Configuration space, the sizes of the BARs and what `write` did to the registers of the BARs."""
+    client = Client(path)
+    try:
+        config = client.read(CONFIG_REGION, 0, 4096)
+        sizes = [client.region_size(region) for region in range(6)]
+        if write:
+            client.write(CONFIG_REGION, 0x10, write)
+        return config, sizes, client.read(CONFIG_REGION, 0x10, 24)
+    finally:
+        client.close()
+
+
+def test_configuration_space_is_the_device_s(supervisor, build):
+    # The device has one client at a time: what it is without the proxy is seen first.
+    first = supervisor.start("plain", [example(build, "accelerator"), supervisor.path("plain.sock")])
+    first.wait_for_line("accelerator: ready", SECONDS)
+    plain = look(supervisor.path("plain.sock"), write=b"\xff" * 24)
+    stand = Stand(supervisor, build, "accelerator")
+    assert look(stand.shown_socket, write=b"\xff" * 24) == plain
+    assert plain[0][:4] == bytes.fromhex("f41a4110")
+    assert [bool(size) for size in plain[1]] == [True, False] * 3
+
+
+def test_a_bar_that_is_not_named(supervisor, build):
+    stand = Stand(supervisor, build, "accelerator", bars=(0, 2))
+    _, sizes, registers = look(stand.shown_socket, write=b"\xff" * 24)
+    assert sizes[0] and sizes[2] and not sizes[4]
+    assert registers[:4] != bytes(4) and registers[12:16] == b"\xff" * 4
+    assert registers[16:] == bytes(8)
+
+
+@pytest.mark.parametrize("arguments", [[], ["a"], ["--help", "b"], ["a", "b", "6"], ["a", "b", "10"]])
+def test_bad_arguments(build, arguments):
+    done = subprocess.run([example(build, "proxy"), *arguments], capture_output=True, text=True, timeout=SECONDS,
+                          check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert done.stderr == "usage: proxy DEVICE-SOCKET SOCKET [BAR...]\n"
+
+
+def test_no_device(build, supervisor):
+    done = subprocess.run([example(build, "proxy"), supervisor.path("nobody"), supervisor.path("s")],
+                          capture_output=True, text=True, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"proxy: {supervisor.path('nobody')}: ") and len(done.stderr.splitlines()) == 1
