@@ -226,11 +226,11 @@ read_on_and_on(void *arg)
 		int rc = rp_dma_io_read(space, &segment, 1);
 
 		if (rc == 0)
-			looper->reads++;
+			__atomic_fetch_add(&looper->reads, 1, __ATOMIC_RELAXED);
 		else if (rc == -EFAULT || rc == -ECANCELED)
-			looper->gone++;
+			__atomic_fetch_add(&looper->gone, 1, __ATOMIC_RELAXED);
 		else
-			looper->error = rc;
+			__atomic_store_n(&looper->error, rc, __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
