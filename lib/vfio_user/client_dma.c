@@ -12,15 +12,26 @@
  * reply to an unmap is there, because the server may use it until then.
  */
 
+/* The bits of an unmap that asks which pages the server wrote. */
+struct dirty {
+	uint64_t page_size_bytes;
+	uint64_t *bits; /* our caller's; NULL: nobody asked */
+	uint32_t bits_bytes;
+};
+
 /* One command of these, from its sending to its reply. */
 struct operation {
 	struct rp_vfu_call call;
 	struct rp_vfu_leaving leaving; /* what it takes back */
 	struct rp_vfu_backing *backing; /* what it brings; NULL: nothing */
 	struct rp_vfu_client_done done;
+	struct dirty dirty;
 	union {
 		struct rp_vfu_wire_dma_map map;
-		struct rp_vfu_wire_dma_unmap unmap;
+		struct {
+			struct rp_vfu_wire_dma_unmap unmap;
+			struct rp_vfu_wire_bitmap bitmap;
+		} __attribute__((packed)) back;
 	} payload;
 };
 
@@ -45,14 +56,45 @@ settle(struct rp_vfu_client *client, struct operation *operation, int error)
 }
 
 static int
+take_bits(const struct operation *operation, struct rp_wire_why *why)
+{
+	const struct rp_vfu_wire_bitmap *asked = &operation->payload.back.bitmap;
+	const struct rp_vfu_msg_view *reply = &operation->call.reply;
+	const uint32_t head_bytes = sizeof(operation->payload.back);
+	struct rp_vfu_wire_bitmap answer;
+
+	if (operation->dirty.bits == NULL) {
+		if (reply->payload_bytes == sizeof(operation->payload.back.unmap))
+			return 0;
+		return rp_wire_why_set(why, -EBADMSG, "DMA_UNMAP: reply: payload: %u bytes, expected %zu",
+				       reply->payload_bytes, sizeof(operation->payload.back.unmap));
+	}
+	if (reply->payload_bytes != head_bytes + operation->dirty.bits_bytes)
+		return rp_wire_why_set(why, -EBADMSG, "DMA_UNMAP: reply: payload: %u bytes, expected %u",
+				       reply->payload_bytes, head_bytes + operation->dirty.bits_bytes);
+	memcpy(&answer, reply->payload + sizeof(operation->payload.back.unmap), sizeof(answer));
+	if (memcmp(&answer, asked, sizeof(answer)) != 0)
+		return rp_wire_why_set(why, -EBADMSG,
+				       "DMA_UNMAP: reply: bitmap: %" PRIu64 " bytes of pages of %" PRIu64
+				       ", asked for %" PRIu64 " of %" PRIu64,
+				       answer.size_bytes, answer.page_size_bytes, asked->size_bytes,
+				       asked->page_size_bytes);
+	if (rp_vfu_bits_exceed(reply->payload + head_bytes, operation->payload.back.unmap.size_bytes,
+			       asked->page_size_bytes))
+		return rp_wire_why_set(why, -EBADMSG, "DMA_UNMAP: reply: bits behind the range");
+	memcpy(operation->dirty.bits, reply->payload + head_bytes, operation->dirty.bits_bytes);
+	return 0;
+}
+
+static int
 judge_unmap(const struct operation *operation, struct rp_wire_why *why)
 {
-	const struct rp_vfu_wire_dma_unmap *asked = &operation->payload.unmap;
+	const struct rp_vfu_wire_dma_unmap *asked = &operation->payload.back.unmap;
 	struct rp_vfu_wire_dma_unmap answer;
 
 	memcpy(&answer, operation->call.reply.payload, sizeof(answer));
 	if (answer.iova == asked->iova && answer.size_bytes == asked->size_bytes)
-		return 0;
+		return take_bits(operation, why);
 	return rp_wire_why_set(why, -EBADMSG,
 			       "DMA_UNMAP: reply: 0x%" PRIx64 " bytes at 0x%" PRIx64 ", asked for 0x%" PRIx64
 			       " at 0x%" PRIx64,
@@ -94,10 +136,10 @@ create_operation(struct rp_vfu_client *client, uint16_t command, uint32_t payloa
 
 /* Submit it, or undo it. */
 static int
-start(struct rp_vfu_client *client, struct operation *operation, struct rp_wire_why *why)
+start(struct rp_vfu_client *client, struct operation *operation, int rc, struct rp_wire_why *why)
 {
-	int rc = rp_vfu_client_submit(client, &operation->call, why);
-
+	if (rc == 0)
+		rc = rp_vfu_client_submit(client, &operation->call, why);
 	if (rc < 0) {
 		settle(client, operation, rc);
 		free(operation);
@@ -107,24 +149,26 @@ start(struct rp_vfu_client *client, struct operation *operation, struct rp_wire_
 	return 0;
 }
 
-int
-rp_vfu_client_dma_map_start(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memory,
-			    const struct rp_vfu_client_done *done, struct rp_wire_why *why)
+/* A map, or a remap: that takes back what is there. */
+static int
+start_map(struct rp_vfu_client *client, uint16_t command, const struct rp_vfu_client_memory *memory,
+	  const struct rp_vfu_client_done *done, struct rp_wire_why *why)
 {
 	struct operation *operation;
-	int rc;
+	int rc = 0;
 
 	if (client->conn == NULL)
 		return rp_wire_why_set(why, -ENOTCONN, "the server is gone");
-	operation = create_operation(client, RP_VFU_DMA_MAP, sizeof(operation->payload.map), done);
+	operation = create_operation(client, command, sizeof(operation->payload.map), done);
 	if (operation == NULL)
-		return rp_wire_why_set(why, -ENOMEM, "DMA_MAP: no memory");
-	rc = rp_vfu_memory_add(&client->memory, memory, &operation->backing, why);
-	if (rc < 0) {
-		settle(client, operation, rc);
-		free(operation);
-		return rc;
-	}
+		return rp_wire_why_set(why, -ENOMEM, "%s: no memory", rp_vfu_msg_name(command));
+	if (command == RP_VFU_DMA_REMAP && memory->size_bytes > 0 &&
+	    memory->size_bytes - 1 <= UINT64_MAX - memory->iova &&
+	    rp_vfu_memory_take(&client->memory, memory->iova, memory->iova + (memory->size_bytes - 1),
+			       &operation->leaving.memory) < 0)
+		rc = rp_wire_why_set(why, -ENOMEM, "DMA_REMAP: no memory");
+	if (rc == 0)
+		rc = rp_vfu_memory_add(&client->memory, memory, &operation->backing, why);
 	operation->payload.map = (struct rp_vfu_wire_dma_map){
 		.argsz = sizeof(operation->payload.map),
 		.flags = memory->access_mask,
@@ -134,58 +178,134 @@ rp_vfu_client_dma_map_start(struct rp_vfu_client *client, const struct rp_vfu_cl
 	};
 	operation->call.fds = &memory->fd;
 	operation->call.fds_count = memory->fd >= 0 ? 1 : 0;
-	return start(client, operation, why);
+	return start(client, operation, rc, why);
+}
+
+int
+rp_vfu_client_dma_map_start(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memory,
+			    const struct rp_vfu_client_done *done, struct rp_wire_why *why)
+{
+	return start_map(client, RP_VFU_DMA_MAP, memory, done, why);
+}
+
+int
+rp_vfu_client_dma_remap_start(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memory,
+			      const struct rp_vfu_client_done *done, struct rp_wire_why *why)
+{
+	if ((client->terms.named_mask & (1u << RP_VFU_TERM_REMAP)) == 0)
+		return rp_wire_why_set(why, -ENOTSUP, "DMA_REMAP: its capability was not agreed on");
+	return start_map(client, RP_VFU_DMA_REMAP, memory, done, why);
+}
+
+/* @param flags RP_VFU_DMA_UNMAP_*; with "all" the range is 0. */
+static int
+start_unmap(struct rp_vfu_client *client, uint32_t flags, uint64_t iova, uint64_t size_bytes, const struct dirty *dirty,
+	    const struct rp_vfu_client_done *done, struct rp_wire_why *why)
+{
+	bool all = (flags & RP_VFU_DMA_UNMAP_ALL_MASK) != 0;
+	uint32_t payload_bytes = sizeof(struct rp_vfu_wire_dma_unmap);
+	uint64_t last = all ? UINT64_MAX : iova + (size_bytes - 1);
+	struct operation *operation;
+	int rc = 0;
+
+	if (client->conn == NULL)
+		return rp_wire_why_set(why, -ENOTCONN, "the server is gone");
+	if (dirty->bits != NULL)
+		payload_bytes += (uint32_t)sizeof(struct rp_vfu_wire_bitmap);
+	operation = create_operation(client, RP_VFU_DMA_UNMAP, payload_bytes, done);
+	if (operation == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "DMA_UNMAP: no memory");
+	operation->dirty = *dirty;
+	operation->payload.back.unmap = (struct rp_vfu_wire_dma_unmap){
+		.argsz = payload_bytes + dirty->bits_bytes,
+		.flags = flags,
+		.iova = iova,
+		.size_bytes = size_bytes,
+	};
+	operation->payload.back.bitmap = (struct rp_vfu_wire_bitmap){dirty->page_size_bytes, dirty->bits_bytes};
+	/* What the server refuses as nonsense is nothing here. */
+	if ((all || (size_bytes > 0 && size_bytes - 1 <= UINT64_MAX - iova)) &&
+	    rp_vfu_memory_take(&client->memory, iova, last, &operation->leaving.memory) < 0)
+		rc = rp_wire_why_set(why, -ENOMEM, "DMA_UNMAP: no memory");
+	return start(client, operation, rc, why);
 }
 
 int
 rp_vfu_client_dma_unmap_start(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes,
 			      const struct rp_vfu_client_done *done, struct rp_wire_why *why)
 {
-	struct operation *operation;
-	int rc = 0;
+	const struct dirty nobody_asked = {.bits = NULL};
 
-	if (client->conn == NULL)
-		return rp_wire_why_set(why, -ENOTCONN, "the server is gone");
-	operation = create_operation(client, RP_VFU_DMA_UNMAP, sizeof(operation->payload.unmap), done);
-	if (operation == NULL)
-		return rp_wire_why_set(why, -ENOMEM, "DMA_UNMAP: no memory");
-	operation->payload.unmap = (struct rp_vfu_wire_dma_unmap){
-		.argsz = sizeof(operation->payload.unmap),
-		.iova = iova,
-		.size_bytes = size_bytes,
-	};
-	/* What the server refuses as nonsense is nothing here. */
-	if (size_bytes > 0 && size_bytes - 1 <= UINT64_MAX - iova)
-		rc = rp_vfu_memory_take(&client->memory, iova, iova + (size_bytes - 1), &operation->leaving.memory);
-	if (rc < 0) {
-		settle(client, operation, rc);
-		free(operation);
-		return rp_wire_why_set(why, rc, "DMA_UNMAP: no memory");
-	}
-	return start(client, operation, why);
+	return start_unmap(client, 0, iova, size_bytes, &nobody_asked, done, why);
+}
+
+/* Several of these calls as one that waits. */
+struct many {
+	struct rp_vfu_client *client;
+	struct rp_vfu_batch batch;
+	struct rp_vfu_client_done done;
+	uint64_t deadline_ms;
+	struct rp_wire_why *why;
+};
+
+static int
+begin_many(struct many *many, struct rp_vfu_client *client, uint16_t command, struct rp_wire_why *why)
+{
+	memset(many, 0, sizeof(*many));
+	many->client = client;
+	many->done = rp_vfu_batch_done(&many->batch);
+	many->why = why;
+	return rp_vfu_client_may_wait(client, command, why);
+}
+
+/* @param rc of starting one. @return 0: go on, and *ret_started says whether with the next. */
+static int
+started_one(struct many *many, int rc, bool *ret_started)
+{
+	*ret_started = rc == 0;
+	if (rc == -EAGAIN)
+		return rp_vfu_client_make_room(many->client, &many->deadline_ms, many->why);
+	if (rc < 0)
+		return rc;
+	many->batch.outstanding++;
+	many->deadline_ms = 0;
+	/* Nothing more after the first failure. */
+	return many->batch.error;
 }
 
 int
 rp_vfu_client_dma_map_many(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memories,
 			   unsigned int count, struct rp_wire_why *why)
 {
-	struct rp_vfu_batch batch = {.outstanding = 0};
-	const struct rp_vfu_client_done done = rp_vfu_batch_done(&batch);
-	int rc = rp_vfu_client_may_wait(client, RP_VFU_DMA_MAP, why);
-	uint64_t deadline_ms = 0;
-	unsigned int started = 0;
+	struct many many;
+	int rc = begin_many(&many, client, RP_VFU_DMA_MAP, why);
+	unsigned int next = 0;
+	bool started;
 
-	while (rc == 0 && started < count && batch.error == 0) {
-		rc = rp_vfu_client_dma_map_start(client, &memories[started], &done, why);
-		if (rc == 0) {
-			started++;
-			batch.outstanding++;
-			deadline_ms = 0;
-		} else if (rc == -EAGAIN) {
-			rc = rp_vfu_client_make_room(client, &deadline_ms, why);
-		}
+	while (rc == 0 && next < count) {
+		rc = rp_vfu_client_dma_map_start(client, &memories[next], &many.done, why);
+		rc = started_one(&many, rc, &started);
+		next += started ? 1 : 0;
 	}
-	return rp_vfu_batch_wait(client, &batch, rc, why);
+	return rp_vfu_batch_wait(client, &many.batch, rc, why);
+}
+
+int
+rp_vfu_client_dma_unmap_many(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memories,
+			     unsigned int count, struct rp_wire_why *why)
+{
+	struct many many;
+	int rc = begin_many(&many, client, RP_VFU_DMA_UNMAP, why);
+	unsigned int next = 0;
+	bool started;
+
+	while (rc == 0 && next < count) {
+		rc = rp_vfu_client_dma_unmap_start(client, memories[next].iova, memories[next].size_bytes, &many.done,
+						   why);
+		rc = started_one(&many, rc, &started);
+		next += started ? 1 : 0;
+	}
+	return rp_vfu_batch_wait(client, &many.batch, rc, why);
 }
 
 int
@@ -213,17 +333,66 @@ rp_vfu_client_dma_map(struct rp_vfu_client *client, uint64_t iova, uint64_t size
 int
 rp_vfu_client_dma_unmap(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
 {
-	struct rp_vfu_batch batch = {.outstanding = 0};
-	const struct rp_vfu_client_done done = rp_vfu_batch_done(&batch);
-	int rc = rp_vfu_client_may_wait(client, RP_VFU_DMA_UNMAP, why);
-	uint64_t deadline_ms = 0;
+	const struct rp_vfu_client_memory range = {.iova = iova, .size_bytes = size_bytes};
 
-	while (rc == 0 && batch.outstanding == 0) {
-		rc = rp_vfu_client_dma_unmap_start(client, iova, size_bytes, &done, why);
-		if (rc == 0)
-			batch.outstanding++;
-		else if (rc == -EAGAIN)
-			rc = rp_vfu_client_make_room(client, &deadline_ms, why);
+	return rp_vfu_client_dma_unmap_many(client, &range, 1, why);
+}
+
+int
+rp_vfu_client_dma_remap(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memory,
+			struct rp_wire_why *why)
+{
+	struct many many;
+	int rc = begin_many(&many, client, RP_VFU_DMA_REMAP, why);
+	bool started = false;
+
+	while (rc == 0 && !started) {
+		rc = rp_vfu_client_dma_remap_start(client, memory, &many.done, why);
+		rc = started_one(&many, rc, &started);
 	}
-	return rp_vfu_batch_wait(client, &batch, rc, why);
+	return rp_vfu_batch_wait(client, &many.batch, rc, why);
+}
+
+int
+rp_vfu_client_dma_unmap_all(struct rp_vfu_client *client, struct rp_wire_why *why)
+{
+	const struct dirty nobody_asked = {.bits = NULL};
+	struct many many;
+	int rc = begin_many(&many, client, RP_VFU_DMA_UNMAP, why);
+	bool started = false;
+
+	while (rc == 0 && !started) {
+		rc = start_unmap(client, RP_VFU_DMA_UNMAP_ALL_MASK, 0, 0, &nobody_asked, &many.done, why);
+		rc = started_one(&many, rc, &started);
+	}
+	return rp_vfu_batch_wait(client, &many.batch, rc, why);
+}
+
+int
+rp_vfu_client_dma_unmap_dirty(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes,
+			      uint64_t page_size_bytes, uint64_t *ret_bits, struct rp_wire_why *why)
+{
+	struct rp_vfu_bits bits;
+	struct many many;
+	uint64_t piece = 0;
+	int rc = rp_vfu_bits_init(&bits, client, iova, size_bytes, page_size_bytes, why);
+	bool started;
+
+	if (rc == 0)
+		rc = begin_many(&many, client, RP_VFU_DMA_UNMAP, why);
+	if (rc < 0)
+		return rc;
+	while (rc == 0 && piece < bits.pieces_count) {
+		const struct dirty dirty = {
+			.page_size_bytes = page_size_bytes,
+			.bits = ret_bits + rp_vfu_bits_word(&bits, piece),
+			.bits_bytes = rp_vfu_bits_bytes(&bits, piece),
+		};
+
+		rc = start_unmap(client, RP_VFU_DMA_UNMAP_DIRTY_MASK, rp_vfu_bits_iova(&bits, piece),
+				 rp_vfu_bits_size(&bits, piece), &dirty, &many.done, why);
+		rc = started_one(&many, rc, &started);
+		piece += started ? 1 : 0;
+	}
+	return rp_vfu_batch_wait(client, &many.batch, rc, why);
 }

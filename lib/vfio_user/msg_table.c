@@ -160,6 +160,7 @@ check_write_multi(const struct rp_vfu_msg_view *command, struct rp_wire_why *why
 #define VERSION_MAX (VERSION_MIN + RP_VFU_VERSION_TEXT_MAX_BYTES)
 #define UNMAP_MIN sizeof(struct rp_vfu_wire_dma_unmap)
 #define BITMAP_BYTES 16 /* page size and size, behind an unmap that asks for dirty pages */
+#define UNMAP_REPLY_MAX (UNMAP_MIN + BITMAP_BYTES + RP_VFU_DATA_XFER_MAX_BYTES)
 #define REGION_MIN sizeof(struct rp_vfu_wire_region_info)
 #define REGION_REPLY_MAX 65536 /* capabilities of kinds unknown to us included */
 #define IO_FDS_MIN sizeof(struct rp_vfu_wire_io_fds_request)
@@ -192,7 +193,7 @@ static const struct rp_vfu_msg messages[] = {
 	{ .command = RP_VFU_DMA_UNMAP, .name = "DMA_UNMAP",
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
 	  .payload_min_bytes = UNMAP_MIN, .payload_max_bytes = UNMAP_MIN + BITMAP_BYTES, .argsz = true,
-	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = UNMAP_MIN, .reply_max_bytes = UNMAP_MIN,
+	  .reply = RP_VFU_REPLY_DATA, .reply_min_bytes = UNMAP_MIN, .reply_max_bytes = UNMAP_REPLY_MAX,
 	  .check = check_dma_unmap },
 	{ .command = RP_VFU_DEVICE_GET_INFO, .name = "DEVICE_GET_INFO",
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,

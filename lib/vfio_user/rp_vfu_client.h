@@ -165,16 +165,57 @@ int rp_vfu_client_region_info(struct rp_vfu_client *client, uint32_t region, str
 int rp_vfu_client_irq_info(struct rp_vfu_client *client, uint32_t irq_index, uint32_t *ret_count, uint32_t *ret_flags,
 			   struct rp_wire_why *why);
 
-/** More than max_data_xfer_size goes in pieces, each answered before the next: for memory, not for registers. */
+/** More than max_data_xfer_size goes in pieces, all under way at once: for memory, not for registers. */
 int rp_vfu_client_region_read(struct rp_vfu_client *client, uint32_t region, uint64_t offset_bytes,
 			      uint32_t count_bytes, void *ret_bytes, struct rp_wire_why *why);
 /** As _region_read(). The server has seen the write when this returns. */
 int rp_vfu_client_region_write(struct rp_vfu_client *client, uint32_t region, uint64_t offset_bytes,
 			       uint32_t count_bytes, const void *bytes, struct rp_wire_why *why);
+/** At most max_data_xfer_size. ret_bytes is written to before done() hears 0, and stays until it hears anything. */
+int rp_vfu_client_region_read_start(struct rp_vfu_client *client, uint32_t region, uint64_t offset_bytes,
+				    uint32_t count_bytes, void *ret_bytes, const struct rp_vfu_client_done *done,
+				    struct rp_wire_why *why);
+/** At most max_data_xfer_size; the bytes are not needed any more when this returns. */
+int rp_vfu_client_region_write_start(struct rp_vfu_client *client, uint32_t region, uint64_t offset_bytes,
+				     uint32_t count_bytes, const void *bytes, const struct rp_vfu_client_done *done,
+				     struct rp_wire_why *why);
+/** A write that is not answered: in order with other commands, and whether the server refused it is never known. */
+int rp_vfu_client_region_write_post(struct rp_vfu_client *client, uint32_t region, uint64_t offset_bytes,
+				    uint32_t count_bytes, const void *bytes, struct rp_wire_why *why);
+
+/** A write of at most 8 bytes. */
+struct rp_vfu_client_write {
+	uint32_t region;
+	uint32_t count_bytes; /**< 1 to 8 */
+	uint64_t offset_bytes;
+	uint8_t bytes[8];
+};
+
+/**
+ * Many small writes, in as few messages as they fit.
+ * @param ret_done also set on failure: how many the server has said it did. NULL is allowed.
+ * @return also -EIO: the server stopped before the last one.
+ */
+int rp_vfu_client_region_write_multi(struct rp_vfu_client *client, const struct rp_vfu_client_write *writes,
+				     unsigned int count, unsigned int *ret_done, struct rp_wire_why *why);
 
 /** Attach an eventfd (borrowed) to one vector; -1 detaches. */
 int rp_vfu_client_irq_set(struct rp_vfu_client *client, uint32_t irq_index, uint32_t vector, int eventfd,
 			  struct rp_wire_why *why);
+/**
+ * Likewise for many, in runs of what a message carries, all under way at once. After an
+ * error some of them are set.
+ * @param action_mask one of RP_VFU_IRQ_ACTION_*: signalled when the server triggers, masks or unmasks the vector.
+ * @param eventfds borrowed, one for each vector; -1 detaches.
+ */
+int rp_vfu_client_irq_eventfds(struct rp_vfu_client *client, uint32_t irq_index, uint32_t action_mask, uint32_t start,
+			       uint32_t count, const int *eventfds, struct rp_wire_why *why);
+/**
+ * Trigger, mask or unmask vectors.
+ * @param bools a byte for each vector, those that are not 0 are meant; NULL: all.
+ */
+int rp_vfu_client_irq_action(struct rp_vfu_client *client, uint32_t irq_index, uint32_t action_mask, uint32_t start,
+			     uint32_t count, const uint8_t *bools, struct rp_wire_why *why);
 /** Detach every vector of an interrupt index. */
 int rp_vfu_client_irq_disable(struct rp_vfu_client *client, uint32_t irq_index, struct rp_wire_why *why);
 
@@ -196,8 +237,82 @@ int rp_vfu_client_dma_unmap(struct rp_vfu_client *client, uint64_t iova, uint64_
 int rp_vfu_client_dma_unmap_start(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes,
 				  const struct rp_vfu_client_done *done, struct rp_wire_why *why);
 
+/** As _dma_unmap() for as many; only their ranges are looked at. */
+int rp_vfu_client_dma_unmap_many(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memories,
+				 unsigned int count, struct rp_wire_why *why);
+/** Take back everything. */
+int rp_vfu_client_dma_unmap_all(struct rp_vfu_client *client, struct rp_wire_why *why);
+/**
+ * Take back a range and learn which pages of it the server wrote since it was asked last.
+ * More pages than a message has bits for are taken back in parts, which only a server
+ * accepts that goes beyond the specification.
+ * @param page_size_bytes a power of two.
+ * @param ret_bits one for each page, the first one in the lowest bit; whole words, also on
+ *        failure written to in parts.
+ */
+int rp_vfu_client_dma_unmap_dirty(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes,
+				  uint64_t page_size_bytes, uint64_t *ret_bits, struct rp_wire_why *why);
+/**
+ * Replace whatever is mapped in a range, at once: no access of the server finds a hole.
+ * When this returns 0 nobody uses the old memory any more.
+ * @return also -ENOTSUP: ringpass.remap was not agreed on.
+ */
+int rp_vfu_client_dma_remap(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memory,
+			    struct rp_wire_why *why);
+int rp_vfu_client_dma_remap_start(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memory,
+				  const struct rp_vfu_client_done *done, struct rp_wire_why *why);
+
 /** @return also -ENOTSUP: the device has no reset. */
 int rp_vfu_client_reset(struct rp_vfu_client *client, struct rp_wire_why *why);
+
+/**
+ * Whether the device has a feature (RP_VFU_FEATURE_*, or of <linux/vfio.h>).
+ * @param methods_mask RP_VFU_FEATURE_GET_MASK, RP_VFU_FEATURE_SET_MASK, both or none.
+ */
+int rp_vfu_client_feature_probe(struct rp_vfu_client *client, uint32_t feature, uint32_t methods_mask,
+				struct rp_wire_why *why);
+/** @param ret_bytes how many bytes of data there are, at most the room. */
+int rp_vfu_client_feature_get(struct rp_vfu_client *client, uint32_t feature, void *ret_data, uint32_t room_bytes,
+			      uint32_t *ret_bytes, struct rp_wire_why *why);
+/** @param data what the server made of it, when this returns 0. */
+int rp_vfu_client_feature_set(struct rp_vfu_client *client, uint32_t feature, void *data, uint32_t data_bytes,
+			      struct rp_wire_why *why);
+
+/** What migration the device can do. @param ret_flags RP_VFU_MIGRATION_*, always with STOP_COPY. */
+int rp_vfu_client_migration_flags(struct rp_vfu_client *client, uint64_t *ret_flags, struct rp_wire_why *why);
+int rp_vfu_client_migration_state(struct rp_vfu_client *client, enum rp_vfu_mig_state *ret_state,
+				  struct rp_wire_why *why);
+/** The transition is complete when this returns 0. */
+int rp_vfu_client_migration_set_state(struct rp_vfu_client *client, enum rp_vfu_mig_state state,
+				      struct rp_wire_why *why);
+/** The next bytes of the device's state. @param ret_count_bytes less than the room: there is no more for now. */
+int rp_vfu_client_migration_read(struct rp_vfu_client *client, void *ret_bytes, size_t room_bytes,
+				 size_t *ret_count_bytes, struct rp_wire_why *why);
+int rp_vfu_client_migration_write(struct rp_vfu_client *client, const void *bytes, size_t count_bytes,
+				  struct rp_wire_why *why);
+
+/** Addresses of the server's. */
+struct rp_vfu_client_range {
+	uint64_t iova;
+	uint64_t size_bytes;
+};
+
+/**
+ * Log what the device writes.
+ * @param page_size_bytes what is wished for, and then what the device does.
+ * @param ranges_count 0: everything.
+ */
+int rp_vfu_client_logging_start(struct rp_vfu_client *client, uint64_t *page_size_bytes,
+				const struct rp_vfu_client_range *ranges, uint32_t ranges_count,
+				struct rp_wire_why *why);
+/**
+ * Which pages were written since the last report; in as many messages as it takes, all under way at once.
+ * @param page_size_bytes a power of two.
+ * @param ret_bits as of rp_vfu_client_dma_unmap_dirty().
+ */
+int rp_vfu_client_logging_report(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes,
+				 uint64_t page_size_bytes, uint64_t *ret_bits, struct rp_wire_why *why);
+int rp_vfu_client_logging_stop(struct rp_vfu_client *client, struct rp_wire_why *why);
 
 /**
  * The eventfd that stands for a write of `size_bytes` at `offset_bytes` of a region.
@@ -206,6 +321,28 @@ int rp_vfu_client_reset(struct rp_vfu_client *client, struct rp_wire_why *why);
  */
 int rp_vfu_client_io_fd(struct rp_vfu_client *client, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
 			int *ret_fd, struct rp_wire_why *why);
+
+/** A place of a region, and what stands for a write of it (<linux/kvm.h>, KVM_IOEVENTFD). */
+struct rp_vfu_client_place {
+	uint64_t offset_bytes;
+	uint64_t size_bytes; /**< 0: of any width */
+	uint32_t type; /**< RP_VFU_IO_FD_TYPE_* */
+	uint32_t flags; /**< RP_VFU_IO_FD_*_MASK of an ioeventfd */
+	uint64_t datamatch; /**< of an ioregionfd: what it calls user_data */
+	int fd; /**< an eventfd, but for an ioregionfd; owned by the caller */
+	int shadow_fd; /**< a file that takes the value that was written; -1: none; owned by the caller */
+	uint64_t shadow_offset_bytes;
+};
+
+/**
+ * All places of a region, or as many as there is room for.
+ * @param ret_places close them with rp_vfu_client_places_close().
+ * @return also -ENOENT: the server does not know the command.
+ */
+int rp_vfu_client_places(struct rp_vfu_client *client, uint32_t region, struct rp_vfu_client_place *ret_places,
+			 unsigned int room, unsigned int *ret_count, struct rp_wire_why *why);
+/** Close the descriptors of places. */
+void rp_vfu_client_places_close(struct rp_vfu_client_place *places, unsigned int count);
 
 /** Process id of the server, that is of whoever called listen(2) (SO_PEERCRED); 0 when gone. */
 int rp_vfu_client_peer(const struct rp_vfu_client *client);

@@ -8,6 +8,7 @@
 
 #include "rp_vfu_client.h"
 #include "rp_vfu_msg.h"
+#include "vfu_client_bits.h"
 #include "vfu_client_memory.h"
 #include "vfu_client_window.h"
 
@@ -23,7 +24,12 @@
  *   client_memory.c       what of our memory the server may reach (no messages)
  *   client_dma.c          giving memory and taking it back
  *   client_region.c       region access
+ *   client_write_multi.c  many small writes in one message
  *   client_irq.c          interrupts
+ *   client_feature.c      DEVICE_FEATURE, the migration state
+ *   client_migration.c    the device's state as a stream
+ *   client_logging.c      which pages the device writes
+ *   client_bits.c         bitmaps in pieces (no messages)
  *   client_device.c       device, region and interrupt information, asked once
  *   client_region_info.c  judging a region's description (pure)
  *   client_io_fd.c        GET_REGION_IO_FDS

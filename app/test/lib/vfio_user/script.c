@@ -77,3 +77,37 @@ script_play(struct liar *liar, struct rp_vfu_client *client, const struct script
 	}
 	liar->ctx = NULL;
 }
+
+struct script_sent script_sent;
+struct script_reply script_reply;
+
+bool
+script_record(struct liar *liar, const struct peer_msg *command)
+{
+	size_t kept = command->size_bytes < sizeof(script_sent.bytes) ? command->size_bytes : sizeof(script_sent.bytes);
+	int fds[16];
+	unsigned int i;
+
+	script_sent.size_bytes = command->size_bytes;
+	script_sent.fds_count = command->fds_count;
+	script_sent.count++;
+	memcpy(script_sent.bytes, command->bytes, kept);
+	if (command->command == 1 || command->command == 13)
+		return false;
+	for (i = 0; i < 16; i++)
+		fds[i] = liar->file_fd;
+	if (script_reply.error != 0)
+		liar_error(liar, command, script_reply.error);
+	else if (script_reply.payload != NULL)
+		liar_reply(liar, command, script_reply.payload, script_reply.payload_bytes, fds,
+			   script_reply.fds_count);
+	return script_reply.error != 0 || script_reply.payload != NULL;
+}
+
+void
+script_assert_sent(const uint8_t *vector, size_t vector_bytes, unsigned int fds_count)
+{
+	assert_int_equal(script_sent.size_bytes, vector_bytes);
+	assert_memory_equal(script_sent.bytes, vector, vector_bytes);
+	assert_int_equal(script_sent.fds_count, fds_count);
+}
