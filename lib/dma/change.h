@@ -17,7 +17,8 @@
  */
 
 enum rp_dma_hold_kind {
-	RP_DMA_HOLD_TRANSFER, /* with the carrier */
+	RP_DMA_HOLD_TRANSFER, /* of an access, with the carrier */
+	RP_DMA_HOLD_MOVING, /* a buffer's bytes, with the carrier */
 	RP_DMA_HOLD_DIRECT, /* a pointer into mapped memory was given out */
 	RP_DMA_HOLD_BOUNCE, /* a buffer of ours was given out: told and ended, but not waited for */
 };

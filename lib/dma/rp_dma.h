@@ -65,7 +65,8 @@ struct rp_dma_mapping {
 /** Limits of one space. Zero means the default. */
 struct rp_dma_limits {
 	uint32_t mappings_max; /**< default 65536; beyond: -ENOSPC */
-	uint64_t bounce_bytes_max; /**< out at one moment (rp_dma_bounce.h); default 16 MiB */
+	uint64_t bounce_bytes_max; /**< of buffers at one moment (rp_dma_bounce.h); default 16 MiB */
+	uint32_t maps_max; /**< of rp_dma_map() at one moment, direct ones too; default 65536 */
 };
 
 /** The ticket of a change that nobody holds up. */

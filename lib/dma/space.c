@@ -11,6 +11,14 @@
 #include "reader.h"
 
 #define MAPPINGS_MAX_DEFAULT 65536u
+#define BOUNCE_BYTES_MAX_DEFAULT (UINT64_C(16) << 20)
+#define MAPS_MAX_DEFAULT 65536u
+
+static uint64_t
+or_default(uint64_t limit, uint64_t standard)
+{
+	return limit != 0 ? limit : standard;
+}
 
 int
 rp_dma_space_create(const struct rp_dma_limits *limits, struct rp_dma_space **ret_space)
@@ -24,9 +32,10 @@ rp_dma_space_create(const struct rp_dma_limits *limits, struct rp_dma_space **re
 	pthread_cond_init(&space->changed, NULL);
 	atomic_init(&space->table, &rp_dma_table_empty);
 	atomic_init(&space->epoch, 1);
-	space->mappings_max = MAPPINGS_MAX_DEFAULT;
-	if (limits != NULL && limits->mappings_max != 0)
-		space->mappings_max = limits->mappings_max;
+	space->mappings_max = (uint32_t)or_default(limits != NULL ? limits->mappings_max : 0, MAPPINGS_MAX_DEFAULT);
+	rp_dma_books_init(&space->books,
+			  or_default(limits != NULL ? limits->bounce_bytes_max : 0, BOUNCE_BYTES_MAX_DEFAULT),
+			  or_default(limits != NULL ? limits->maps_max : 0, MAPS_MAX_DEFAULT));
 	LIST_INIT(&space->files);
 	LIST_INIT(&space->readers);
 	LIST_INIT(&space->holds);
@@ -43,7 +52,10 @@ rp_dma_space_destroy(struct rp_dma_space *space)
 	if (space == NULL)
 		return NULL;
 	assert(LIST_EMPTY(&space->readers));
+	rp_dma_books_end_waiters(space);
+	rp_dma_maps_end(space);
 	rp_dma_io_end_all(space);
+	assert(rp_dma_bounce_used_bytes(space) == 0 && rp_dma_map_count(space) == 0);
 	rp_dma_change_end_all(space);
 	rp_dma_log_stop(space);
 	rp_dma_space_clear(space);

@@ -9,6 +9,8 @@
 #include <sys/queue.h>
 
 #include "backing.h"
+#include "books.h"
+#include "bounce.h"
 #include "rp_dma_carrier.h"
 #include "rp_dma_io.h"
 #include "table.h"
@@ -74,6 +76,8 @@ struct rp_dma_space {
 	uint64_t ticket; /* of the last change */
 	LIST_HEAD(rp_dma_holds, rp_dma_hold) holds;
 	LIST_HEAD(rp_dma_completions, rp_dma_completion) completions;
+	struct rp_dma_books books; /* says itself what is under the lock */
+	struct rp_dma_maps maps;
 
 	/* The writer's from here. */
 	uint32_t mappings_max;
