@@ -91,6 +91,24 @@ vdrv_queue_select(const struct virtio_device *device, unsigned int queue, struct
 }
 
 int
+vdrv_wait_while(const struct virtio_device *device, uint64_t offset_bytes, uint64_t passing, uint64_t *ret_value,
+		struct rp_wire_why *why)
+{
+	uint64_t deadline_ms = rp_wire_clock_ms() + device->wait_ms;
+	unsigned int pause_us = PAUSE_MIN_US;
+
+	for (;;) {
+		int rc = vdrv_read(device, VIRTIO_VENDOR, offset_bytes, 4, ret_value, why);
+
+		if (rc < 0 || *ret_value != passing || rp_wire_clock_ms() >= deadline_ms)
+			return rc;
+		usleep(pause_us);
+		if (pause_us < PAUSE_MAX_US)
+			pause_us *= 2;
+	}
+}
+
+int
 vdrv_wait(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t expected,
 	  const char *name, struct rp_wire_why *why)
 {

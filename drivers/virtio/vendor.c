@@ -110,8 +110,9 @@ vdrv_vendor_stop(const struct virtio_device *device, unsigned int queue, uint32_
 	uint64_t state, position;
 	int rc = vdrv_write(device, VIRTIO_VENDOR, control_at, 4, RP_ACCEL_VENDOR_STOP, why);
 
+	/* A device that reaches the ring by messages drains after it answered. */
 	if (rc == 0)
-		rc = vdrv_read(device, VIRTIO_VENDOR, control_at, 4, &state, why);
+		rc = vdrv_wait_while(device, control_at, RP_ACCEL_VENDOR_STOPPING, &state, why);
 	if (rc == 0)
 		rc = vdrv_read(device, VIRTIO_VENDOR, queue_register(device, queue, QUEUE(position)), 4, &position,
 			       why);

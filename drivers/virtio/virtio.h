@@ -133,6 +133,9 @@ int vdrv_queue_select(const struct virtio_device *device, unsigned int queue, st
 /* Read a common register until it has a value, at most wait_ms. */
 int vdrv_wait(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes, uint64_t expected,
 	      const char *name, struct rp_wire_why *why);
+/* Read a register of the ring state capability while it has a value, at most wait_ms. @return 0 also then. */
+int vdrv_wait_while(const struct virtio_device *device, uint64_t offset_bytes, uint64_t passing, uint64_t *ret_value,
+		    struct rp_wire_why *why);
 static inline bool
 virtio_is_power_of_two(uint64_t number)
 {

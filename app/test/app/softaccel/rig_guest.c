@@ -56,7 +56,13 @@ rig_vendor_read(struct rig_guest *guest, unsigned int queue, struct rp_accel_ven
 void
 rig_vendor_write(struct rig_guest *guest, unsigned int queue, uint32_t field, uint32_t value)
 {
+	struct rp_accel_vendor_queue image;
+
 	rig_common_write(guest, vendor_queue_at(queue) + field, sizeof(value), value);
+	/* A queue by messages drains when this was answered. */
+	do {
+		rig_vendor_read(guest, queue, &image);
+	} while (le32toh(image.control) == RP_ACCEL_VENDOR_STOPPING);
 }
 
 static void

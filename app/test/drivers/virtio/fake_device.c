@@ -176,7 +176,7 @@ static uint64_t
 read_vendor(struct fake_device *fake, uint64_t at, unsigned int *ret_width)
 {
 	static const unsigned int header_widths[16] = {[0] = 4, [4] = 2, [6] = 2, [8] = 4, [12] = 4};
-	const struct fake_queue *queue;
+	struct fake_queue *queue;
 	uint64_t value = 0, field;
 
 	if (at < sizeof(fake->vendor)) {
@@ -189,8 +189,11 @@ read_vendor(struct fake_device *fake, uint64_t at, unsigned int *ret_width)
 	*ret_width = field < 8 ? 4 : 8;
 	if (field == 0)
 		return queue->position ^ fake->lies.position_xor;
-	if (field == 4)
+	if (field == 4) {
+		if (queue->control == RP_ACCEL_VENDOR_STOPPING && fake->lies.stopping_reads-- == 0)
+			queue->control = RP_ACCEL_VENDOR_STOPPED;
 		return queue->control;
+	}
 	return queue->counters[(field - 8) / 8];
 }
 
@@ -208,7 +211,7 @@ write_vendor(struct fake_device *fake, uint64_t at, uint64_t value)
 	assert_int_equal(value, RP_ACCEL_VENDOR_STOP);
 	if (fake->lies.stop_ignored)
 		return;
-	queue->control = RP_ACCEL_VENDOR_STOPPED;
+	queue->control = fake->lies.stopping_reads > 0 ? RP_ACCEL_VENDOR_STOPPING : RP_ACCEL_VENDOR_STOPPED;
 	if (!fake->lies.enable_kept)
 		queue->enable = 0;
 }

@@ -57,6 +57,7 @@ struct fake_lies {
 	bool enable_refused;
 	bool enable_kept; /* queue_enable stays 1 after a stop */
 	bool stop_ignored;
+	unsigned int stopping_reads; /* no lie: as often control says "stopping" after a stop */
 	bool queue_reset_stuck;
 	bool generation_runs;
 	uint32_t position_xor; /* what reads of the position are changed by */

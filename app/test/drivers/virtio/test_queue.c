@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <limits.h>
 
 #include "fixture.h"
 
@@ -317,6 +318,34 @@ a_stop_that_is_ignored(void **state)
 	assert_int_equal(position, 9);
 }
 
+/* A device that cannot drain before it answers is waited for. */
+static void
+a_stop_that_takes_a_while(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t position = 9;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	fixture->fake.queues[0].position = 5;
+	fixture->fake.lies.stopping_reads = 5;
+	assert_int_equal(stop(fixture, 0, &position), 0);
+	assert_int_equal(position, 5);
+}
+
+static void
+a_stop_that_never_ends(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t position = 9;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	fixture->fake.lies.stopping_reads = UINT_MAX;
+	assert_failed(fixture, stop(fixture, 0, &position), -EIO, "queue 0: control: reads 3 after a stop");
+	assert_int_equal(position, 9);
+}
+
 static void
 a_position_that_is_not_kept(void **state)
 {
@@ -442,6 +471,8 @@ main(void)
 		TEST(refusals_of_the_device_are_named_and_leave_it_usable),
 		TEST(an_eventfd_that_is_refused),
 		TEST(a_stop_that_is_ignored),
+		TEST(a_stop_that_takes_a_while),
+		TEST(a_stop_that_never_ends),
 		TEST(a_position_that_is_not_kept),
 		TEST(an_index_of_more_than_16_bits),
 		TEST(a_packed_position_that_cannot_be),
