@@ -259,6 +259,7 @@ int rp_vfu_client_dma_unmap_dirty(struct rp_vfu_client *client, uint64_t iova, u
  */
 int rp_vfu_client_dma_remap(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memory,
 			    struct rp_wire_why *why);
+/** As _remap(); the old memory is the server's until done() hears. */
 int rp_vfu_client_dma_remap_start(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memory,
 				  const struct rp_vfu_client_done *done, struct rp_wire_why *why);
 
@@ -280,6 +281,7 @@ int rp_vfu_client_feature_set(struct rp_vfu_client *client, uint32_t feature, vo
 
 /** What migration the device can do. @param ret_flags RP_VFU_MIGRATION_*, always with STOP_COPY. */
 int rp_vfu_client_migration_flags(struct rp_vfu_client *client, uint64_t *ret_flags, struct rp_wire_why *why);
+/** In which state the device is. */
 int rp_vfu_client_migration_state(struct rp_vfu_client *client, enum rp_vfu_mig_state *ret_state,
 				  struct rp_wire_why *why);
 /** The transition is complete when this returns 0. */
@@ -288,6 +290,7 @@ int rp_vfu_client_migration_set_state(struct rp_vfu_client *client, enum rp_vfu_
 /** The next bytes of the device's state. @param ret_count_bytes less than the room: there is no more for now. */
 int rp_vfu_client_migration_read(struct rp_vfu_client *client, void *ret_bytes, size_t room_bytes,
 				 size_t *ret_count_bytes, struct rp_wire_why *why);
+/** The next bytes of a state, for a device that is RESUMING. */
 int rp_vfu_client_migration_write(struct rp_vfu_client *client, const void *bytes, size_t count_bytes,
 				  struct rp_wire_why *why);
 
@@ -312,6 +315,7 @@ int rp_vfu_client_logging_start(struct rp_vfu_client *client, uint64_t *page_siz
  */
 int rp_vfu_client_logging_report(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes,
 				 uint64_t page_size_bytes, uint64_t *ret_bits, struct rp_wire_why *why);
+/** Log no more; what was not reported is forgotten. */
 int rp_vfu_client_logging_stop(struct rp_vfu_client *client, struct rp_wire_why *why);
 
 /**
