@@ -71,6 +71,8 @@ liar_honest(struct liar *liar, const struct peer_msg *command)
 	static const uint8_t device_info[] = {U32(16), U32(3), U32(9), U32(5)};
 	uint8_t irq_info[] = {U32(16), U32(9), U32(0), U32(40)};
 
+	if ((command->flags & NO_REPLY) != 0)
+		return;
 	switch (command->command) {
 	case 1:
 		liar_reply(liar, command, version, sizeof(version), NULL, 0);

@@ -5,9 +5,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "bytes.h"
-#include "liar.h"
 #include "rp_wire_fd.h"
+#include "script.h"
 
 /*
  * A server that lies at random: to every call, replies of every size with every
@@ -16,6 +15,21 @@
 
 static struct liar liar;
 static unsigned int seed;
+static int window_fd;
+
+/* Everything is agreed on, so that everything can be lied about. */
+static bool
+agree(struct liar *l, const struct peer_msg *command)
+{
+	if (command->command != 1)
+		return false;
+	script_version(l, command,
+		       "\"max_msg_fds\":8,\"write_multiple\":true,\"migration\":{\"pgsize\":4096,"
+		       "\"max_bitmap_size\":4096},\"ringpass.remap\":true,\"ringpass.serve\":true,"
+		       "\"ringpass.io_fds\":true,\"ringpass.window\":{\"size\":65536,\"fd_index\":0}",
+		       &window_fd, 1);
+	return true;
+}
 static uint8_t bytes[8192];
 
 /* Fields that make sense more often than chance would have it. */
@@ -45,6 +59,9 @@ anything(struct liar *l, const struct peer_msg *command)
 	fill();
 	for (i = 0; i < 18; i++)
 		fds[i] = l->file_fd;
+	/* Our answers to its commands are nothing to it. */
+	if (agree(l, command) || (command->flags & 0xf) == REPLY)
+		return true;
 	/* Seldom, because the connection ends by it. */
 	if (rand_r(&seed) % 64 == 0)
 		id++;
@@ -52,8 +69,14 @@ anything(struct liar *l, const struct peer_msg *command)
 		number = (uint16_t)rand_r(&seed);
 	if (rand_r(&seed) % 16 == 0)
 		flags = ERROR_REPLY;
-	if (rand_r(&seed) % 16 == 0)
-		(void)peer_command(&l->peer, 9, 11, NO_REPLY, bytes, 16, fds, 1);
+	while (rand_r(&seed) % 4 == 0) {
+		static const uint16_t numbers[] = {11, 12, 0x5202, 0x5203, 9, 0x5201, 77};
+		static const uint32_t payloads[] = {16, 20, 24, 15, 0, 4096};
+
+		(void)peer_command(&l->peer, 9, numbers[(size_t)rand_r(&seed) % 7],
+				   rand_r(&seed) % 2 == 0 ? NO_REPLY : COMMAND, bytes,
+				   payloads[(size_t)rand_r(&seed) % 6], fds, rand_r(&seed) % 4 == 0 ? 1 : 0);
+	}
 	/* Half of a true answer, half of a lie. */
 	if (rand_r(&seed) % 2 == 0 && command->payload_bytes <= size_bytes)
 		memcpy(bytes, command->payload, command->payload_bytes);
@@ -62,11 +85,45 @@ anything(struct liar *l, const struct peer_msg *command)
 	return true;
 }
 
+static uint8_t bytes_of_ours[0x1000];
+
+static void
+call_the_rest(struct rp_vfu_client *client)
+{
+	const struct rp_vfu_client_write write = {.count_bytes = 4};
+	const struct rp_vfu_client_range range = {0x1000, 0x1000};
+	struct rp_vfu_client_place places[8];
+	uint64_t page_size_bytes = 4096, bits[2], flags;
+	enum rp_vfu_mig_state mig_state;
+	unsigned int count = 0;
+	size_t data_bytes;
+	uint8_t data[64];
+
+	(void)rp_vfu_client_region_write_post(client, 0, 0, 4, data, NULL);
+	(void)rp_vfu_client_region_write_multi(client, &write, 1, &count, NULL);
+	if (rp_vfu_client_places(client, 0, places, 8, &count, NULL) == 0)
+		rp_vfu_client_places_close(places, count);
+	(void)rp_vfu_client_feature_probe(client, 8, 0, NULL);
+	(void)rp_vfu_client_logging_start(client, &page_size_bytes, &range, 1, NULL);
+	(void)rp_vfu_client_logging_report(client, 0x1000, 65 * 4096, 4096, bits, NULL);
+	(void)rp_vfu_client_dma_unmap_dirty(client, 0x1000, 0x800, 4096, bits, NULL);
+	(void)rp_vfu_client_dma_unmap_all(client, NULL);
+	(void)rp_vfu_client_logging_stop(client, NULL);
+	(void)rp_vfu_client_migration_flags(client, &flags, NULL);
+	(void)rp_vfu_client_migration_state(client, &mig_state, NULL);
+	(void)rp_vfu_client_migration_set_state(client, RP_VFU_MIG_STOP, NULL);
+	(void)rp_vfu_client_migration_read(client, data, sizeof(data), &data_bytes, NULL);
+	(void)rp_vfu_client_migration_write(client, data, sizeof(data), NULL);
+}
+
 static void
 call_everything(struct rp_vfu_client *client)
 {
 	struct rp_vfu_client_region region;
 	struct rp_vfu_client_device device;
+	const struct rp_vfu_client_memory memory = {
+		.iova = 0x1000, .size_bytes = 0x1000, .fd = -1, .hva = bytes_of_ours, .access_mask = 3};
+	const int none[] = {-1, liar.file_fd, -1};
 	uint32_t i, count, flags;
 	uint8_t data[64];
 	int fd = -1;
@@ -82,6 +139,11 @@ call_everything(struct rp_vfu_client *client)
 	(void)rp_vfu_client_dma_unmap(client, 0, 0x1000, NULL);
 	if (rp_vfu_client_io_fd(client, 0, 0, 4, &fd, NULL) == 0)
 		rp_wire_fd_close(&fd);
+	(void)rp_vfu_client_irq_eventfds(client, 2, RP_VFU_IRQ_ACTION_TRIGGER_MASK, 0, 3, none, NULL);
+	(void)rp_vfu_client_irq_action(client, 4, RP_VFU_IRQ_ACTION_MASK_MASK, 0, 3, NULL, NULL);
+	(void)rp_vfu_client_dma_map_memory(client, &memory, NULL);
+	(void)rp_vfu_client_dma_remap(client, &memory, NULL);
+	call_the_rest(client);
 	(void)rp_vfu_client_reset(client, NULL);
 	(void)rp_vfu_client_process(client);
 }
@@ -96,6 +158,7 @@ test_random_replies(void **state)
 		struct rp_vfu_client *client;
 
 		seed = round;
+		liar.lie_from_version = true;
 		client = liar_client(&liar, anything);
 		for (calls = 0; calls < 4 && rp_vfu_client_connected(client); calls++)
 			call_everything(client);
@@ -151,6 +214,8 @@ with_descriptors(struct liar *l, const struct peer_msg *command)
 	int fds[18];
 	unsigned int i;
 
+	if ((command->flags & NO_REPLY) != 0)
+		return true;
 	for (i = 0; i < 18; i++)
 		fds[i] = l->file_fd;
 	memset(bytes, 0, sizeof(bytes));
@@ -178,6 +243,83 @@ test_unwanted_descriptors(void **state)
 	}
 }
 
+/* Everything honest until one step, and there it dies, in each of the ways that there are. */
+static unsigned int dies_at, steps;
+static unsigned int way;
+
+static void
+die(struct liar *l, const struct peer_msg *command)
+{
+	static const uint8_t read[] = {DMA_READ(3, 0x1000, 64)};
+	static const uint8_t write[] = {DMA_WRITE(4, 0x1000, 64), 'x', 'x'};
+	const uint8_t half[] = {HEADER(command->id, command->command, 64, REPLY, 0), 1, 2, 3};
+
+	if (way == 1)
+		(void)peer_send(&l->peer, half, 7, NULL, 0);
+	if (way == 2)
+		(void)peer_send(&l->peer, half, 16, &l->file_fd, 1);
+	if (way == 3)
+		(void)peer_send(&l->peer, half, sizeof(half), &l->file_fd, 1);
+	if (way == 4)
+		(void)peer_send(&l->peer, read, sizeof(read), NULL, 0);
+	if (way == 5)
+		(void)peer_send(&l->peer, write, sizeof(write), NULL, 0);
+	peer_close(&l->peer);
+}
+
+static bool
+honest_until(struct liar *l, const struct peer_msg *command)
+{
+	if (agree(l, command) || (command->flags & 0xf) == REPLY || (command->flags & NO_REPLY) != 0)
+		return true;
+	if (steps++ == dies_at) {
+		die(l, command);
+		return true;
+	}
+	return false;
+}
+
+static void
+test_servers_killed_at_each_step(void **state)
+{
+	bool died, connected;
+
+	(void)state;
+	for (way = 0; way < 6; way++) {
+		for (dies_at = 0, died = true; died; dies_at++) {
+			struct rp_vfu_client *client;
+
+			steps = 0;
+			liar.lie_from_version = true;
+			client = liar_client(&liar, honest_until);
+			call_everything(client);
+			connected = rp_vfu_client_connected(client);
+			rp_vfu_client_destroy(client);
+			liar_stop(&liar);
+			died = steps > dies_at;
+			if (connected == died)
+				fail_msg("way %u, step %u of %u", way, dies_at, steps);
+		}
+		assert_in_range(dies_at, 30, 200);
+	}
+}
+
+static int
+make_window(void **state)
+{
+	(void)state;
+	window_fd = test_memfd(65536, true);
+	return 0;
+}
+
+static int
+close_window(void **state)
+{
+	(void)state;
+	rp_wire_fd_close(&window_fd);
+	return 0;
+}
+
 int
 main(void)
 {
@@ -185,7 +327,8 @@ main(void)
 		cmocka_unit_test(test_random_replies),
 		cmocka_unit_test(test_random_bytes),
 		cmocka_unit_test(test_unwanted_descriptors),
+		cmocka_unit_test(test_servers_killed_at_each_step),
 	};
 
-	return cmocka_run_group_tests_name("vfio-user client: hostile servers", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("vfio-user client: hostile servers", tests, make_window, close_window);
 }
