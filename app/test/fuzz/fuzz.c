@@ -174,8 +174,9 @@ fuzz_send(int peer, const void *bytes, size_t size_bytes, const int *fds, unsign
 		return;
 }
 
+/* All but the first, if somebody wants it. */
 static void
-close_received(struct msghdr *header)
+close_received(struct msghdr *header, int *kept_fd)
 {
 	struct cmsghdr *control;
 
@@ -186,6 +187,8 @@ close_received(struct msghdr *header)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(control) + i * sizeof(int), sizeof(int));
+			if (kept_fd != NULL && i == 0)
+				rp_wire_fd_replace(kept_fd, &fd);
 			rp_wire_fd_close(&fd);
 		}
 	}
@@ -193,6 +196,12 @@ close_received(struct msghdr *header)
 
 size_t
 fuzz_receive(int peer, void *ret_bytes, size_t room_bytes)
+{
+	return fuzz_receive_fd(peer, ret_bytes, room_bytes, NULL);
+}
+
+size_t
+fuzz_receive_fd(int peer, void *ret_bytes, size_t room_bytes, int *kept_fd)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int) * FDS_SENT_MAX)];
@@ -209,7 +218,7 @@ fuzz_receive(int peer, void *ret_bytes, size_t room_bytes)
 
 	if (got <= 0)
 		return 0;
-	close_received(&header);
+	close_received(&header, kept_fd);
 	return (size_t)got;
 }
 

@@ -63,6 +63,9 @@ void fuzz_drain(int peer);
 /* As fuzz_drain(), up to `room_bytes`. @return how many there were, 0 for none. */
 size_t fuzz_receive(int peer, void *ret_bytes, size_t room_bytes);
 
+/* As fuzz_receive(), but the first descriptor replaces *kept_fd and is the caller's. */
+size_t fuzz_receive_fd(int peer, void *ret_bytes, size_t room_bytes, int *kept_fd);
+
 /* Abort with a word when it does not hold. */
 void fuzz_require(bool holds, const char *what);
 

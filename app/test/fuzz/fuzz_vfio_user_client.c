@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -20,9 +21,9 @@
  * the server hangs up, so that nothing ever waits.
  */
 
-#define ASKED_MAX 16u
 #define ROWS_ROOM 32u
 #define ACCESS_MAX 8192u
+#define MAPPED_BYTES (4ull * FUZZ_MEMORY_BYTES) /* at most, from FUZZ_GPA on */
 
 struct driver {
 	struct rp_vfu_client *client;
@@ -32,10 +33,12 @@ struct driver {
 	int server; /* the hostile end; -1: nobody has come, or it hung up */
 	int twin; /* its end of the twin socket; -1: none */
 	bool accepted;
+	bool refuse; /* what the server wants of memory that is not here */
 	bool left; /* disconnected() ran */
 	uint16_t id;
-	struct fuzz_vfu_asked asked[ASKED_MAX]; /* not answered yet, the oldest first */
-	unsigned int asked_count;
+	struct fuzz_vfu_queue asked;
+	unsigned int started_count; /* commands that somebody listens for */
+	uint8_t memory[FUZZ_MEMORY_BYTES];
 };
 
 /* Who poll(2) speaks for; there is one at a time. */
@@ -47,32 +50,18 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 static void
 listen_to(struct driver *driver)
 {
-	struct fuzz_vfu_asked heard;
-
-	while (driver->server >= 0 && fuzz_vfu_hear(driver->server, &heard)) {
-		if ((heard.header.flags & RP_VFU_TYPE_MASK) == RP_VFU_TYPE_COMMAND && driver->asked_count < ASKED_MAX)
-			driver->asked[driver->asked_count++] = heard;
-	}
-	while (driver->twin >= 0 && fuzz_vfu_hear(driver->twin, &heard))
-		;
+	fuzz_vfu_hear(driver->server, &driver->asked, NULL);
+	fuzz_vfu_hear(driver->twin, &driver->asked, NULL);
 }
 
 /* To the oldest command, or to any; without one, to the last again. */
 static void
 answer(struct driver *driver, bool in_order)
 {
-	unsigned int which = in_order ? 0 : fuzz_below(driver->input, ASKED_MAX), i;
+	struct fuzz_vfu_asked asked = fuzz_vfu_take(&driver->asked, driver->input, in_order);
 	struct fuzz_vfu_message message;
-	struct fuzz_vfu_asked asked;
 	int theirs = -1;
 
-	if (which >= driver->asked_count)
-		which = 0;
-	asked = driver->asked[which];
-	for (i = which + 1; i < driver->asked_count; i++)
-		driver->asked[i - 1] = driver->asked[i];
-	if (driver->asked_count > 0)
-		driver->asked_count--;
 	fuzz_vfu_reply(&message, driver->input, &asked);
 	if (asked.header.command == RP_VFU_VERSION && message.fds_count > 0 &&
 	    message.fds[0] == fuzz_fd(FUZZ_FD_SOCKET)) {
@@ -167,7 +156,51 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 	driver->left = true;
 }
 
-static const struct rp_vfu_client_ops ops = {.disconnected = on_disconnected};
+/* What the server reaches by messages lies in what was mapped. */
+static void
+check_reach(uint64_t iova, uint64_t size_bytes)
+{
+	fuzz_require(size_bytes > 0 && iova >= FUZZ_GPA && iova - FUZZ_GPA < MAPPED_BYTES &&
+			     size_bytes <= MAPPED_BYTES - (iova - FUZZ_GPA),
+		     "an access lies in what was mapped");
+}
+
+static int
+on_dma_read(void *ctx, uint64_t iova, uint64_t size_bytes, void *ret_bytes)
+{
+	struct driver *driver = ctx;
+
+	check_reach(iova, size_bytes);
+	memset(ret_bytes, 0x5a, size_bytes);
+	return driver->refuse ? -EFAULT : 0;
+}
+
+static int
+on_dma_write(void *ctx, uint64_t iova, uint64_t size_bytes, const void *bytes)
+{
+	static uint8_t copy[RP_VFU_DATA_XFER_MAX_BYTES];
+	struct driver *driver = ctx;
+
+	check_reach(iova, size_bytes);
+	memcpy(copy, bytes, size_bytes < sizeof(copy) ? size_bytes : sizeof(copy));
+	return driver->refuse ? -EFAULT : 0;
+}
+
+static const struct rp_vfu_client_ops ops = {
+	.disconnected = on_disconnected,
+	.dma_read = on_dma_read,
+	.dma_write = on_dma_write,
+};
+
+static void
+on_done(void *ctx, int error, const struct rp_wire_why *why)
+{
+	struct driver *driver = ctx;
+
+	fuzz_require(driver->started_count > 0, "a command ends once");
+	fuzz_require(error <= 0 && (error == 0 || why->text[0] != '\0'), "an error has a reason");
+	driver->started_count--;
+}
 
 /* What a caller would mmap lies in the region and in the file. */
 static void
@@ -244,12 +277,28 @@ interrupts(struct driver *driver)
 static void
 memory(struct driver *driver)
 {
-	uint64_t iova = FUZZ_GPA + (uint64_t)fuzz_below(driver->input, 4) * FUZZ_MEMORY_BYTES;
-	int fd = fuzz_u8(driver->input) < 128 ? fuzz_fd(FUZZ_FD_SEALED) : -1;
+	struct rp_vfu_client_memory memory = {
+		.iova = FUZZ_GPA + (uint64_t)fuzz_below(driver->input, 4) * FUZZ_MEMORY_BYTES,
+		.size_bytes = FUZZ_MEMORY_BYTES,
+		.fd = -1,
+		.access_mask = 1 + fuzz_below(driver->input, 3),
+	};
+	const struct rp_vfu_client_done done = {on_done, driver};
+	unsigned int kind = fuzz_u8(driver->input), end = fuzz_u8(driver->input);
 
-	rp_vfu_client_dma_map(driver->client, iova, FUZZ_MEMORY_BYTES, fd, 0, 3, NULL);
-	if (fuzz_u8(driver->input) < 128)
-		rp_vfu_client_dma_unmap(driver->client, iova, FUZZ_MEMORY_BYTES, NULL);
+	if (kind < 96)
+		memory.fd = fuzz_fd(FUZZ_FD_SEALED);
+	else if (kind < 176)
+		memory.hva = driver->memory;
+	if (kind % 2 == 0)
+		rp_vfu_client_dma_map_memory(driver->client, &memory, NULL);
+	else if (rp_vfu_client_dma_map_start(driver->client, &memory, &done, NULL) == 0)
+		driver->started_count++;
+	if (end < 64)
+		rp_vfu_client_dma_unmap(driver->client, memory.iova, FUZZ_MEMORY_BYTES, NULL);
+	else if (end < 128 &&
+		 rp_vfu_client_dma_unmap_start(driver->client, memory.iova, FUZZ_MEMORY_BYTES, &done, NULL) == 0)
+		driver->started_count++;
 }
 
 static void
@@ -287,6 +336,13 @@ step(struct driver *driver)
 	case 6:
 		rp_vfu_client_reset(driver->client, NULL);
 		break;
+	case 7:
+		rp_vfu_client_wait(driver->client, NULL);
+		fuzz_require(driver->started_count == 0, "who waited for all of them waits for none");
+		break;
+	case 8:
+		driver->refuse = !driver->refuse;
+		break;
 	default:
 		if (driver->server >= 0)
 			speak(driver);
@@ -300,10 +356,15 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
 {
 	struct fuzz_input input = {bytes, size_bytes};
-	struct driver driver = {.input = &input, .listen_fd = -1, .server = -1, .twin = -1};
+	static struct driver driver;
 	struct rp_vfu_client_config config = {.socket_path = driver.socket_path, .timeout_ms = 60 * 1000};
+	unsigned int mode = fuzz_u8(&input);
 
 	fuzz_begin();
+	driver = (struct driver){.input = &input, .listen_fd = -1, .server = -1, .twin = -1};
+	config.twin_socket = (mode & 1) != 0;
+	config.specification_only = (mode & 2) != 0;
+	config.max_data_xfer_bytes = (mode & 4) != 0 ? RP_VFU_DATA_XFER_FLOOR_BYTES : 0;
 	/* In the directory where the fuzzer was started. */
 	snprintf(driver.socket_path, sizeof(driver.socket_path), "client-%d.sock", (int)getpid());
 	fuzz_require(rp_wire_socket_listen(driver.socket_path, &driver.listen_fd, NULL) == 0, "a socket");
@@ -314,6 +375,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
 		rp_vfu_client_process(driver.client);
 	}
 	rp_vfu_client_destroy(driver.client);
+	fuzz_require(driver.started_count == 0, "nothing is under way without a client");
 	waiting = NULL;
 	hang_up(&driver);
 	unlink(driver.socket_path);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "rp_dma_io.h"
 #include "rp_vfu_server.h"
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
@@ -22,7 +23,16 @@
 #define MSIX RP_VFU_PCI_MSIX_IRQ
 #define BAR2 2u
 #define CONFIG_BYTES 256u
+#define SLOTS 6u /* accesses of the device at one time */
+#define SEGMENTS_MAX 3u
 #define ROWS_ROOM 32u /* kinds of messages that an input can name; the table may grow into it */
+
+/* The device's access to the client's memory. */
+struct slot {
+	struct rp_dma_io io;
+	struct rp_dma_segment segments[SEGMENTS_MAX];
+	bool busy;
+};
 
 struct device {
 	struct rp_vfu_server *server;
@@ -34,7 +44,9 @@ struct device {
 	bool refuse; /* the next callback that may */
 	bool connected;
 	int irq_fds[RP_VFU_PCI_IRQS_COUNT][FUZZ_VFU_VECTORS];
-	struct fuzz_vfu_asked asked; /* the last command that the server sent */
+	int twin; /* what came with the last message that had a descriptor; -1: none did */
+	struct fuzz_vfu_queue asked; /* of the server's commands */
+	struct slot slots[SLOTS];
 };
 
 static const uint32_t vectors_of[RP_VFU_PCI_IRQS_COUNT] = {1, 0, FUZZ_VFU_VECTORS, 1, 4};
@@ -200,6 +212,59 @@ touch(const struct rp_dma_mapping *mapping)
 	(void)bytes[mapping->size_bytes - 1];
 }
 
+static void
+on_done(struct rp_dma_io *io, int error)
+{
+	struct slot *slot = io->ctx;
+
+	fuzz_require(slot->busy, "an access ends once");
+	fuzz_require(error <= 0, "an error is one");
+	slot->busy = false;
+}
+
+/* Segments that fit the mappings, or nearly. The bytes of all of them are the same: nobody reads them. */
+static void
+access_memory(struct device *device)
+{
+	static uint8_t bytes[SEGMENTS_MAX][UINT16_MAX];
+	struct slot *slot = &device->slots[fuzz_below(device->input, SLOTS)];
+	unsigned int i;
+
+	if (slot->busy) {
+		rp_dma_io_cancel(&slot->io);
+		slot->busy = false;
+		return;
+	}
+	memset(slot, 0, sizeof(*slot));
+	slot->io.write = fuzz_u8(device->input) >= 128;
+	slot->io.segments = slot->segments;
+	slot->io.segments_count = fuzz_below(device->input, SEGMENTS_MAX + 1);
+	slot->io.done = on_done;
+	slot->io.ctx = slot;
+	for (i = 0; i < slot->io.segments_count; i++) {
+		slot->segments[i].iova = FUZZ_GPA + (uint64_t)fuzz_below(device->input, 16) * (FUZZ_MEMORY_BYTES / 4);
+		slot->segments[i].size_bytes = fuzz_u16(device->input);
+		slot->segments[i].bytes = bytes[i];
+		if (fuzz_u8(device->input) >= 240)
+			slot->segments[i].iova = fuzz_number(device->input);
+	}
+	slot->busy = true;
+	/* Done may have been called by now, but not for what was refused. */
+	if (rp_dma_io_submit(rp_vfu_server_dma(device->server), &slot->io) < 0) {
+		fuzz_require(slot->busy, "what was refused is not done");
+		slot->busy = false;
+	}
+}
+
+static void
+check_idle(const struct device *device)
+{
+	unsigned int i;
+
+	for (i = 0; i < SLOTS; i++)
+		fuzz_require(!device->slots[i].busy, "an access ends with its client");
+}
+
 /* What holds between any two messages. */
 static void
 check_space(const struct device *device)
@@ -235,6 +300,8 @@ hang_up(struct device *device)
 	rp_wire_fd_close(&device->client);
 	turn(device);
 	fuzz_require(!rp_vfu_server_connected(device->server), "a client that left is gone");
+	check_idle(device);
+	rp_wire_fd_close(&device->twin);
 }
 
 static void
@@ -256,36 +323,39 @@ say(struct device *device, const struct rp_vfu_msg *row)
 	fuzz_vfu_send(&message, device->input, device->client);
 }
 
-/* Commands of the server's, of which the last is remembered; and its replies. */
 static void
 hear(struct device *device)
 {
-	struct fuzz_vfu_asked heard;
-
-	while (fuzz_vfu_hear(device->client, &heard)) {
-		if ((heard.header.flags & RP_VFU_TYPE_MASK) == RP_VFU_TYPE_COMMAND)
-			device->asked = heard;
-	}
+	fuzz_vfu_hear(device->client, &device->asked, &device->twin);
+	fuzz_vfu_hear(device->twin, &device->asked, NULL);
 }
 
-/* To the last command, whether there was one or not. */
+/* To a command, whether there was one or not; on the socket that it belongs to, or not. */
 static void
-reply(struct device *device)
+reply(struct device *device, bool in_order)
 {
+	struct fuzz_vfu_asked asked = fuzz_vfu_take(&device->asked, device->input, in_order);
 	struct fuzz_vfu_message message;
 
-	fuzz_vfu_reply(&message, device->input, &device->asked);
-	fuzz_vfu_send(&message, device->input, device->client);
+	fuzz_vfu_reply(&message, device->input, &asked);
+	fuzz_vfu_send(&message, device->input,
+		      device->twin >= 0 && fuzz_u8(device->input) < 224 ? device->twin : device->client);
 }
 
 /* What the device may do at any time. */
 static void
 act(struct device *device)
 {
-	uint32_t irq_index = fuzz_below(device->input, RP_VFU_PCI_IRQS_COUNT);
-	uint32_t vector = fuzz_below(device->input, FUZZ_VFU_VECTORS + 1);
-	int rc = rp_vfu_server_irq_trigger(device->server, irq_index, vector);
+	uint32_t irq_index, vector;
+	int rc;
 
+	if (fuzz_u8(device->input) < 160) {
+		access_memory(device);
+		return;
+	}
+	irq_index = fuzz_below(device->input, RP_VFU_PCI_IRQS_COUNT);
+	vector = fuzz_below(device->input, FUZZ_VFU_VECTORS + 1);
+	rc = rp_vfu_server_irq_trigger(device->server, irq_index, vector);
 	fuzz_require((rc == -EINVAL) == (vector >= vectors_of[irq_index]), "a vector that is not there");
 }
 
@@ -305,7 +375,7 @@ step(struct device *device)
 	if (kind < 4 * ROWS_ROOM) {
 		say(device, rp_vfu_msg_at(kind % ROWS_ROOM));
 	} else if (kind < 176) {
-		reply(device);
+		reply(device, kind < 168);
 	} else if (kind < 208) {
 		act(device);
 	} else if (kind < 216) {
@@ -332,7 +402,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
 {
 	struct fuzz_input input = {bytes, size_bytes};
-	struct device device = {.input = &input, .client = -1, .second = -1};
+	struct device device = {.input = &input, .client = -1, .second = -1, .twin = -1};
 
 	fuzz_begin();
 	memset(device.irq_fds, -1, sizeof(device.irq_fds));
@@ -344,6 +414,8 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
 		step(&device);
 	rp_vfu_server_destroy(device.server);
 	fuzz_require(!device.connected, "nobody is left");
+	check_idle(&device);
+	rp_wire_fd_close(&device.twin);
 	rp_wire_fd_close(&device.client);
 	rp_wire_fd_close(&device.second);
 	fuzz_end();

@@ -122,7 +122,7 @@ def frontend_seeds():
 
 # Rows of the vfio-user table, in its order; a kind of step is the row's number.
 (VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, REGION_INFO, IO_FDS, IRQ_INFO, SET_IRQS, REGION_READ, REGION_WRITE, DMA_READ,
- DMA_WRITE, RESET_ROW, DIRTY_PAGES, WRITE_MULTI, DEVICE_FEATURE, MIG_READ, MIG_WRITE) = range(18)
+ DMA_WRITE, RESET_ROW, DIRTY_PAGES, WRITE_MULTI, DEVICE_FEATURE, MIG_READ, MIG_WRITE, REMAP) = range(19)
 ALL_ROWS = range(32)
 REPLY, ACT, REFUSE_NEXT, INTRUDE, COME_AGAIN = 128, 176, 208, 222, 226
 PLAIN = 7  # of a choice of eight: as it should be
@@ -157,12 +157,25 @@ def access(row, region, offset, count):
 MSIX, BAR2, CONFIG, NO_FILE = 2, 2, 7, 7
 
 
+def trigger(index, vector):
+    return [ACT, 255, index, vector]
+
+
+def dma(slot, write, *places):
+    """The device's access: (quarter of memory, bytes) each."""
+    return [ACT, 0, slot, 255 * write, len(places), *(byte for at, size in places for byte in (at, size % 256, size // 256, 0))]
+
+
+def answer_dma(twin=False):
+    return [REPLY, 0, RIGHT, *[0] * twin, WHOLE]
+
+
 def vfu_server_seeds():
     hello = say(VERSION, 1)
     infos = [*say(GET_INFO, 64, 0, 0, 0), *(byte for region in range(9) for byte in say(REGION_INFO, 0, 4, region, 0)),
              *say(IO_FDS, 0, 4, 2, 0), *(byte for index in range(5) for byte in say(IRQ_INFO, 16, 0, index, 0))]
     irqs = [*set_irqs(2, 0, MSIX, 0, 8), *set_irqs(0, 0, MSIX, 0, 1), *set_irqs(1, 0, MSIX, 0, 2, 1, 1),
-            *set_irqs(2, 0, 0, 0, 1), *set_irqs(0, 1, 0, 0, 1), ACT, 0, 0, *set_irqs(0, 2, 0, 0, 1),
+            *set_irqs(2, 0, 0, 0, 1), *set_irqs(0, 1, 0, 0, 1), *trigger(0, 0), *set_irqs(0, 2, 0, 0, 1),
             *set_irqs(0, 0, MSIX, 0, 0)]
     memory_ = [*dma_map(0), *dma_map(4, fd=1), *dma_map(8, fd=NO_FILE), *dma_map(0)]
     yield "boot", [*hello, *memory_, *infos, *irqs, *say(RESET_ROW), *access(REGION_READ, CONFIG, 0, 64)]
@@ -170,7 +183,7 @@ def vfu_server_seeds():
                      *dma_unmap(0, flags=2), *dma_map(0), *dma_map(3)]
     yield "pipelined", [*hello, *dma_map(0, later=LATER), *dma_map(4, later=LATER), *dma_unmap(0, later=LATER),
                         *dma_map(0, later=LATER), *dma_unmap(4)]
-    yield "interrupts", [*hello, *irqs, *access(REGION_WRITE, BAR2, 3, 4), ACT, MSIX, 1, *irqs]
+    yield "interrupts", [*hello, *irqs, *access(REGION_WRITE, BAR2, 3, 4), *trigger(MSIX, 1), *irqs]
     yield "registers", [*hello, *access(REGION_READ, 0, 0, 8), *access(REGION_WRITE, 0, 0, 8),
                         *access(REGION_WRITE, BAR2, 1, 1), REFUSE_NEXT, *access(REGION_READ, BAR2, 0, 4),
                         REFUSE_NEXT, *say(RESET_ROW), *access(REGION_READ, CONFIG, 256, 8)]
@@ -179,39 +192,60 @@ def vfu_server_seeds():
         yield f"version-{terms}", [*say(VERSION, terms), *dma_map(0), *infos[:16], *say(VERSION, 1)]
     yield "come-again", [*hello, *memory_, *irqs, COME_AGAIN, *hello, *memory_, INTRUDE, *dma_unmap(0), COME_AGAIN]
     yield "many-descriptors", [*hello, DMA_MAP, 0, 2, 0, *range_(0), 0, 0, 40, *[0] * 40, WHOLE]
+    for terms, name in ((1, "one-socket"), (3, "twin"), (5, "served")):
+        start, answer = [*say(VERSION, terms), *dma_map(0, fd=NO_FILE), *dma_map(4)], answer_dma(name == "twin")
+        refusal = [REPLY, 250, 14, *answer[2:]]
+        yield f"dma-{name}", [*start, *dma(0, 0, (0, 64)), *dma(1, 1, (1, 64), (4, 64)), *(answer * 3),
+                              *dma(2, 0, (0, 300)), *refusal, *dma(3, 0, (3, 16)), *dma(3, 0),
+                              *answer, *dma(4, 0, (9, 16)), *dma(4, 1, (0, 100)), *dma_unmap(0), *answer,
+                              *dma(5, 0, (0, 8)), *dma_map(0, fd=NO_FILE), *dma(5, 0, (0, 8)), *dma(0, 1, (2, 9)), COME_AGAIN]
+    remap = say(REMAP, 2, 0, *range_(1, 2), 0)
+    yield "remap", [*say(VERSION, 5), *memory_, *remap, *dma(0, 1, (1, 64)), *dma(1, 0, (8, 64)),
+                    *say(REMAP, 2, NO_FILE, *range_(8), 0), *answer_dma(), *remap]
     yield "stray-replies", [*hello, REPLY, 0, RIGHT, WHOLE, REPLY, 250, 5, RIGHT, WHOLE, *dma_map(0)]
 
 
 # What a server does while fuzz_vfio_user_client.c waits, and what the driver calls.
-LEARN, ACCESS, INTERRUPTS, MAP, DOORBELL, DEVICE_RESET, LISTEN = 0, 2, 3, 4, 5, 6, 15
+LEARN, ACCESS, INTERRUPTS, MAP, DOORBELL, DEVICE_RESET, WAIT, LISTEN = 0, 2, 3, 4, 5, 6, 7, 15
 
 
 def vfu_answer(*fields):
     return [0, 0, *fields, RIGHT, WHOLE]
 
 
-def order(row, *fields, own=False):
-    """The server's command: 0 DMA_READ, 1 DMA_WRITE, and what the table has behind them."""
-    return [180, 0 if not own else 255, row, 0, *fields, RIGHT, WHOLE]
+def order(row, *fields, twin=False):
+    """The server's command: 0 DMA_READ, 1 DMA_WRITE, 2 WINDOW_READ, 3 WINDOW_WRITE."""
+    return [180, 0, row, 0, *fields, RIGHT, *[0] * twin, WHOLE]
 
 
 def vfu_client_seeds():
     info = [LEARN, 0, *vfu_answer(0)]
     for terms in range(6):
-        hello = vfu_answer(terms)
-        yield f"boot-{terms}", [*hello, *info, LEARN, 1, 0, *vfu_answer(7, 0, 2, *[0] * 6), LEARN, 1, 2,
+        hello, twin = vfu_answer(terms), terms in (3, 4)
+        yield f"boot-{terms}", [terms == 3, *hello, *info, LEARN, 1, 0, *vfu_answer(7, 0, 2, *[0] * 6), LEARN, 1, 2,
                                 *vfu_answer(4, 0), LEARN, 2, 2, *vfu_answer(),
-                                DOORBELL, 0, 0, *vfu_answer(2, *[0, 0, 0] * 3), MAP, 0, 0, *vfu_answer(), 0, *vfu_answer(),
+                                DOORBELL, 0, 0, *vfu_answer(2, *[0, 0, 0] * 3), MAP, 0, 2, 0, 0, *vfu_answer(), *vfu_answer(),
                                 INTERRUPTS, 2, 1, 0, *vfu_answer(), ACCESS, 0, 16, 0, 7, 0, 0, *vfu_answer(),
                                 ACCESS, 0, 16, 0, 7, 0, 200, *vfu_answer(), DEVICE_RESET, *vfu_answer()]
-        dma = [*order(0, 0, 0, 16, 0, 0), *order(1, 0, 0, 16, 0, 0)]
-        yield f"dma-{terms}", [*hello, *info, MAP, 0, 0, *vfu_answer(), 255, *[LISTEN, *dma[:9], 0] * 2,
-                               MAP, 1, 200, *dma, *vfu_answer(), 0, *dma, *vfu_answer()]
+        orders = [*order(0, 0, 0, 16, 0, 0, twin=twin), *order(1, 0, 0, 16, 0, 0, twin=twin),
+                  *order(2, 0, 0, 16, 0, 0, 0, 0, 0, twin=twin), *order(3, 0, 0, 16, 0, 0, 0, 0, 0, twin=twin)]
+        served = [*orders, *vfu_answer(), LISTEN]
+        yield f"dma-{terms}", [terms in (3, 4), *hello, *info, MAP, 0, 2, 0, 255, *served, MAP, 1, 2, 100, 255, *served,
+                               MAP, 2, 2, 200, 255, *served, MAP, 3, 2, 201, 100, *served, WAIT, *served]
+    edge_8k, memory_bytes = 10, 13  # of fuzz_number()
+    for where, name in ((200, "far"), (100, "here")):
+        yield f"dma-large-{name}", [4, *vfu_answer(1), *info, MAP, 0, 2, where, 255, *vfu_answer(),
+                                    *[byte for row in (0, 1) for count in (edge_8k, memory_bytes)
+                                      for byte in (LISTEN, *order(row, 0, 0, 16, 0, 255, count))], LISTEN]
+        yield f"dma-across-{name}", [0, *vfu_answer(1), *info, MAP, 0, 2, where, 255, *vfu_answer(),
+                                     LISTEN, *order(0, 9, 0, 64, 192, 0), LISTEN, *order(1, 9, 0, 64, 192, 0),
+                                     MAP, 1, 2, where, 255, *vfu_answer(),
+                                     LISTEN, *order(0, 9, 0, 64, 192, 0), LISTEN, *order(1, 9, 0, 64, 192, 0), LISTEN]
     outside = 128 + 16  # 1 << 16, the end of the region, and well inside the file
-    yield "area-outside", [*vfu_answer(1), *info, LEARN, 1, 0, *vfu_answer(7, 0, 1, 255, outside, 0, 0, 0)]
-    yield "refused", [*vfu_answer(1), LEARN, 0, 0, 250, 22, RIGHT, WHOLE, *info]
-    yield "stray-reply", [*vfu_answer(1), *info, LISTEN, *vfu_answer(), LEARN, 0]
-    yield "hang-up", [*vfu_answer(1), *info, MAP, 0, 0, 254]
+    yield "area-outside", [0, *vfu_answer(1), *info, LEARN, 1, 0, *vfu_answer(7, 0, 1, 255, outside, 0, 0, 0)]
+    yield "refused", [0, *vfu_answer(1), LEARN, 0, 0, 250, 22, RIGHT, WHOLE, *info]
+    yield "stray-reply", [0, *vfu_answer(1), *info, LISTEN, *vfu_answer(), LEARN, 0]
+    yield "hang-up", [0, *vfu_answer(1), *info, MAP, 0, 2, 0, 0, 254]
 
 
 def vring_seeds():

@@ -217,12 +217,32 @@ dma_access(struct fuzz_vfu_message *message, struct fuzz_input *input, bool data
 		.iova = FUZZ_GPA + fuzz_u16(input),
 		.count_bytes = fuzz_below(input, DATA_MAX),
 	};
+	unsigned int where;
 
-	if (fuzz_u8(input) >= 224)
+	where = fuzz_u8(input);
+	if (where >= 240)
 		access.iova = fuzz_number(input);
+	else if (where >= 192) /* across the end of a mapping */
+		access.iova = FUZZ_GPA + (1 + where % 3) * FUZZ_MEMORY_BYTES - 1 - access.iova % 64;
 	if (fuzz_u8(input) >= 224)
 		access.count_bytes = fuzz_number(input);
 	put(message, &access, sizeof(access), data ? access.count_bytes % (DATA_MAX + 1) : 0);
+}
+
+static void
+window_access(struct fuzz_vfu_message *message, struct fuzz_input *input)
+{
+	struct rp_vfu_wire_window_access access = {
+		.iova = FUZZ_GPA + fuzz_u16(input),
+		.count_bytes = fuzz_u16(input),
+		.window_offset_bytes = fuzz_u16(input),
+	};
+
+	if (fuzz_u8(input) >= 224)
+		access.count_bytes = fuzz_number(input);
+	if (fuzz_u8(input) >= 224)
+		access.window_offset_bytes = fuzz_number(input);
+	put(message, &access, sizeof(access), 0);
 }
 
 static void
@@ -282,6 +302,7 @@ sensible_command(struct fuzz_vfu_message *message, struct fuzz_input *input, con
 		version(message, input, false);
 		break;
 	case RP_VFU_DMA_MAP:
+	case RP_VFU_DMA_REMAP:
 		dma_map(message, input);
 		break;
 	case RP_VFU_DMA_UNMAP:
@@ -291,6 +312,7 @@ sensible_command(struct fuzz_vfu_message *message, struct fuzz_input *input, con
 	case RP_VFU_DEVICE_GET_REGION_INFO:
 	case RP_VFU_DEVICE_GET_REGION_IO_FDS:
 	case RP_VFU_DEVICE_GET_IRQ_INFO:
+	case RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE:
 		indexed(message, input, row->payload_min_bytes);
 		break;
 	case RP_VFU_DEVICE_SET_IRQS:
@@ -303,6 +325,10 @@ sensible_command(struct fuzz_vfu_message *message, struct fuzz_input *input, con
 	case RP_VFU_DMA_READ:
 	case RP_VFU_DMA_WRITE:
 		dma_access(message, input, row->command == RP_VFU_DMA_WRITE);
+		break;
+	case RP_VFU_WINDOW_READ:
+	case RP_VFU_WINDOW_WRITE:
+		window_access(message, input);
 		break;
 	case RP_VFU_REGION_WRITE_MULTI:
 		write_multi(message, input);
@@ -528,14 +554,14 @@ fuzz_vfu_send(const struct fuzz_vfu_message *message, struct fuzz_input *input, 
 	fuzz_send(peer, message->bytes, size_bytes, message->fds, message->fds_count);
 }
 
-bool
-fuzz_vfu_hear(int peer, struct fuzz_vfu_asked *ret_asked)
+static bool
+hear_one(int peer, struct fuzz_vfu_asked *ret_asked, int *kept_fd)
 {
 	struct rp_vfu_header header;
 	uint8_t rest[4096];
 	size_t left_bytes, got;
 
-	if (fuzz_receive(peer, &header, sizeof(header)) != sizeof(header))
+	if (fuzz_receive_fd(peer, &header, sizeof(header), kept_fd) != sizeof(header))
 		return false;
 	memset(ret_asked, 0, sizeof(*ret_asked));
 	ret_asked->header = header;
@@ -551,4 +577,31 @@ fuzz_vfu_hear(int peer, struct fuzz_vfu_asked *ret_asked)
 		left_bytes -= got;
 	}
 	return true;
+}
+
+void
+fuzz_vfu_hear(int peer, struct fuzz_vfu_queue *queue, int *kept_fd)
+{
+	struct fuzz_vfu_asked heard;
+
+	while (peer >= 0 && hear_one(peer, &heard, kept_fd)) {
+		if ((heard.header.flags & RP_VFU_TYPE_MASK) == RP_VFU_TYPE_COMMAND && queue->count < FUZZ_VFU_ASKED_MAX)
+			queue->asked[queue->count++] = heard;
+	}
+}
+
+struct fuzz_vfu_asked
+fuzz_vfu_take(struct fuzz_vfu_queue *queue, struct fuzz_input *input, bool in_order)
+{
+	unsigned int which = in_order ? 0 : fuzz_below(input, FUZZ_VFU_ASKED_MAX), i;
+	struct fuzz_vfu_asked asked;
+
+	if (which >= queue->count)
+		which = 0;
+	asked = queue->asked[which];
+	for (i = which + 1; i < queue->count; i++)
+		queue->asked[i - 1] = queue->asked[i];
+	if (queue->count > 0)
+		queue->count--;
+	return asked;
 }

@@ -51,7 +51,21 @@ void fuzz_vfu_deviate(struct fuzz_vfu_message *message, struct fuzz_input *input
 /* Send it, sometimes its first byte or its first half only. */
 void fuzz_vfu_send(const struct fuzz_vfu_message *message, struct fuzz_input *input, int peer);
 
-/* Read one command or reply of ours. Its descriptors are closed. @return whether there was a whole one. */
-bool fuzz_vfu_hear(int peer, struct fuzz_vfu_asked *ret_asked);
+/* Commands of ours that wait for an answer, the oldest first. */
+#define FUZZ_VFU_ASKED_MAX 16u
+
+struct fuzz_vfu_queue {
+	struct fuzz_vfu_asked asked[FUZZ_VFU_ASKED_MAX];
+	unsigned int count;
+};
+
+/*
+ * Read what we say: commands into the queue, as long as there is room, and replies.
+ * @param kept_fd of the descriptors that came with it the first, which replaces it; NULL: none.
+ */
+void fuzz_vfu_hear(int peer, struct fuzz_vfu_queue *queue, int *kept_fd);
+
+/* Take the oldest command, or any; without one, whichever was there before. */
+struct fuzz_vfu_asked fuzz_vfu_take(struct fuzz_vfu_queue *queue, struct fuzz_input *input, bool in_order);
 
 #endif
