@@ -85,8 +85,6 @@ bool
 script_record(struct liar *liar, const struct peer_msg *command)
 {
 	size_t kept = command->size_bytes < sizeof(script_sent.bytes) ? command->size_bytes : sizeof(script_sent.bytes);
-	/* Once a reply is out the test goes on, and says the next one. */
-	const struct script_reply say = script_reply;
 	int fds[16];
 	unsigned int i;
 
@@ -98,11 +96,12 @@ script_record(struct liar *liar, const struct peer_msg *command)
 		return false;
 	for (i = 0; i < 16; i++)
 		fds[i] = liar->file_fd;
-	if (say.error != 0)
-		liar_error(liar, command, say.error);
-	else if (say.payload != NULL)
-		liar_reply(liar, command, say.payload, say.payload_bytes, fds, say.fds_count);
-	return say.error != 0 || say.payload != NULL;
+	if (script_reply.error != 0)
+		liar_error(liar, command, script_reply.error);
+	else if (script_reply.payload != NULL)
+		liar_reply(liar, command, script_reply.payload, script_reply.payload_bytes, fds,
+			   script_reply.fds_count);
+	return script_reply.error != 0 || script_reply.payload != NULL;
 }
 
 void
