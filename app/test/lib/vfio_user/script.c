@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,36 +79,115 @@ script_play(struct liar *liar, struct rp_vfu_client *client, const struct script
 	liar->ctx = NULL;
 }
 
-struct script_sent script_sent;
-struct script_reply script_reply;
+/* Of the test's thread and the server's. */
+static struct {
+	pthread_mutex_t lock;
+	uint8_t sent[256]; /* header included */
+	uint32_t sent_bytes;
+	unsigned int sent_fds_count;
+	unsigned int sent_count;
+	bool honest;
+	uint32_t error; /* not 0: an error reply */
+	uint8_t reply[4096];
+	size_t reply_bytes;
+	unsigned int reply_fds_count;
+} record = {.lock = PTHREAD_MUTEX_INITIALIZER, .honest = true};
+
+static void
+note(const struct peer_msg *command)
+{
+	size_t kept = command->size_bytes < sizeof(record.sent) ? command->size_bytes : sizeof(record.sent);
+
+	record.sent_bytes = command->size_bytes;
+	record.sent_fds_count = command->fds_count;
+	record.sent_count += command->command != 1;
+	memcpy(record.sent, command->bytes, kept);
+}
 
 bool
 script_record(struct liar *liar, const struct peer_msg *command)
 {
-	size_t kept = command->size_bytes < sizeof(script_sent.bytes) ? command->size_bytes : sizeof(script_sent.bytes);
+	bool honest;
 	int fds[16];
 	unsigned int i;
 
-	script_sent.size_bytes = command->size_bytes;
-	script_sent.fds_count = command->fds_count;
-	script_sent.count++;
-	memcpy(script_sent.bytes, command->bytes, kept);
-	if (command->command == 1 || command->command == 13)
-		return false;
 	for (i = 0; i < 16; i++)
 		fds[i] = liar->file_fd;
-	if (script_reply.error != 0)
-		liar_error(liar, command, script_reply.error);
-	else if (script_reply.payload != NULL)
-		liar_reply(liar, command, script_reply.payload, script_reply.payload_bytes, fds,
-			   script_reply.fds_count);
-	return script_reply.error != 0 || script_reply.payload != NULL;
+	pthread_mutex_lock(&record.lock);
+	note(command);
+	honest = record.honest || command->command == 1 || command->command == 13;
+	if (!honest && record.error != 0)
+		liar_error(liar, command, record.error);
+	else if (!honest)
+		liar_reply(liar, command, record.reply, record.reply_bytes, fds, record.reply_fds_count);
+	pthread_mutex_unlock(&record.lock);
+	return !honest;
+}
+
+void
+script_reply_with(const uint8_t *payload, size_t payload_bytes, unsigned int fds_count)
+{
+	assert_in_range(payload_bytes, 0, sizeof(record.reply));
+	pthread_mutex_lock(&record.lock);
+	memcpy(record.reply, payload, payload_bytes);
+	record.reply_bytes = payload_bytes;
+	record.reply_fds_count = fds_count;
+	record.error = 0;
+	record.honest = false;
+	pthread_mutex_unlock(&record.lock);
+}
+
+void
+script_refuse_with(uint32_t error)
+{
+	pthread_mutex_lock(&record.lock);
+	record.error = error;
+	record.honest = false;
+	pthread_mutex_unlock(&record.lock);
+}
+
+void
+script_reply_honestly(void)
+{
+	pthread_mutex_lock(&record.lock);
+	record.honest = true;
+	pthread_mutex_unlock(&record.lock);
+}
+
+void
+script_clear(void)
+{
+	script_reply_honestly();
+	pthread_mutex_lock(&record.lock);
+	record.sent_count = 0;
+	record.sent_bytes = 0;
+	pthread_mutex_unlock(&record.lock);
+}
+
+unsigned int
+script_sent_count(void)
+{
+	unsigned int count;
+
+	pthread_mutex_lock(&record.lock);
+	count = record.sent_count;
+	pthread_mutex_unlock(&record.lock);
+	return count;
 }
 
 void
 script_assert_sent(const uint8_t *vector, size_t vector_bytes, unsigned int fds_count)
 {
-	assert_int_equal(script_sent.size_bytes, vector_bytes);
-	assert_memory_equal(script_sent.bytes, vector, vector_bytes);
-	assert_int_equal(script_sent.fds_count, fds_count);
+	uint8_t sent[sizeof(record.sent)];
+	unsigned int sent_fds_count;
+	uint32_t sent_bytes;
+
+	pthread_mutex_lock(&record.lock);
+	memcpy(sent, record.sent, sizeof(sent));
+	sent_bytes = record.sent_bytes;
+	sent_fds_count = record.sent_fds_count;
+	pthread_mutex_unlock(&record.lock);
+	assert_int_equal(sent_bytes, vector_bytes);
+	assert_memory_equal(sent, vector, vector_bytes);
+	assert_int_equal(sent_fds_count, fds_count);
 }

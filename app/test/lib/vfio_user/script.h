@@ -48,41 +48,35 @@ void script_version(struct liar *liar, const struct peer_msg *command, const cha
 
 /*
  * Or: what the client sent. With script_record() as the answer an honest server's
- * reply follows; script_reply says another one, to every command but VERSION and reset.
+ * reply follows, unless a test has said what comes instead, to every command but
+ * VERSION and reset.
  */
-struct script_sent {
-	uint8_t bytes[256]; /* header included */
-	uint32_t size_bytes;
-	unsigned int fds_count;
-	unsigned int count; /* commands so far, without VERSION */
-};
-extern struct script_sent script_sent;
-
-struct script_reply {
-	const uint8_t *payload; /* NULL: an honest reply */
-	size_t payload_bytes;
-	unsigned int fds_count;
-	uint32_t error; /* not 0: an error reply */
-};
-extern struct script_reply script_reply;
-
 bool script_record(struct liar *liar, const struct peer_msg *command);
-void script_assert_sent(const uint8_t *vector, size_t vector_bytes, unsigned int fds_count);
+
+/* Forget everything: honest replies, no command so far. */
+void script_clear(void);
+
+/* What is said from now on. */
+void script_reply_with(const uint8_t *payload, size_t payload_bytes, unsigned int fds_count);
+void script_refuse_with(uint32_t error);
+void script_reply_honestly(void);
 
 /* The last command was this one, with so many descriptors. */
+void script_assert_sent(const uint8_t *vector, size_t vector_bytes, unsigned int fds_count);
+
+/* Commands so far, without VERSION. */
+unsigned int script_sent_count(void);
+
 #define SENT(fds_count, ...)                                                                                           \
 	do {                                                                                                           \
 		const uint8_t bytes_[] = {__VA_ARGS__};                                                                \
 		script_assert_sent(bytes_, sizeof(bytes_), fds_count);                                                 \
 	} while (0)
 
-/* What is said from now on; the bytes must live as long. */
-#define REPLY_WITH(fds, ...)                                                                                           \
+#define REPLY_WITH(fds_count, ...)                                                                                     \
 	do {                                                                                                           \
-		static uint8_t room_[4096];                                                                            \
 		const uint8_t bytes_[] = {__VA_ARGS__};                                                                \
-		memcpy(room_, bytes_, sizeof(bytes_));                                                                 \
-		script_reply = (struct script_reply){room_, sizeof(bytes_), fds, 0};                                   \
+		script_reply_with(bytes_, sizeof(bytes_), fds_count);                                                  \
 	} while (0)
 
 /* DMA commands of a server, written down from the specification. */

@@ -15,8 +15,7 @@ static int
 setup(void **state)
 {
 	(void)state;
-	script_reply = (struct script_reply){NULL, 0, 0, 0};
-	script_sent.count = 0;
+	script_clear();
 	client = liar_client(&liar, script_record);
 	return 0;
 }
@@ -113,7 +112,7 @@ test_lies(void **state)
 	REPLY_WITH(0, U32(16), U32(0x20002), U32(0), U32(0));
 	assert_int_equal(rp_vfu_client_migration_set_state(client, RP_VFU_MIG_STOP, &why), -EBADMSG);
 	assert_why("migration state 0, asked for 1");
-	script_reply = (struct script_reply){.error = ENOTTY};
+	script_refuse_with(ENOTTY);
 	assert_int_equal(rp_vfu_client_feature_probe(client, 8, 0, &why), -ENOTTY);
 	assert_int_equal(rp_vfu_client_reset(client, &why), 0);
 }
@@ -130,7 +129,7 @@ test_our_callers_mistakes(void **state)
 	assert_int_equal(rp_vfu_client_feature_get(client, 1, NULL, UINT32_MAX, &bytes, &why), -EINVAL);
 	assert_int_equal(rp_vfu_client_feature_set(client, 0x10000, NULL, 0, &why), -EINVAL);
 	assert_int_equal(rp_vfu_client_feature_set(client, 1, NULL, 1048577, &why), -EINVAL);
-	assert_int_equal(script_sent.count, 0);
+	assert_int_equal(script_sent_count(), 0);
 }
 
 int

@@ -15,8 +15,7 @@ static int
 setup(void **state)
 {
 	(void)state;
-	script_reply = (struct script_reply){NULL, 0, 0, 0};
-	script_sent.count = 0;
+	script_clear();
 	client = liar_client(&liar, script_record);
 	return 0;
 }
@@ -52,7 +51,6 @@ test_logging_vectors(void **state)
 	     U64(0x2000), U64(0x10000), U64(0x1000));
 	assert_int_equal(page_size_bytes, 65536);
 	REPLY_WITH(0, U32(48), U32(0x10008), U64(0x1000), U64(65 * 4096), U64(4096), U64(0x8000000000000003), U64(1));
-	script_reply.payload_bytes = 48;
 	assert_int_equal(rp_vfu_client_logging_report(client, 0x1000, 65 * 4096, 4096, bits, &why), 0);
 	SENT(0, HEADER(2, 16, 48, COMMAND, 0), U32(48), U32(0x10008), U64(0x1000), U64(65 * 4096), U64(4096));
 	assert_true(bits[0] == 0x8000000000000003 && bits[1] == 1);
@@ -85,7 +83,7 @@ test_lies(void **state)
 	REPLY_WITH(0, U32(40), U32(0x10007), U64(0x1000), U64(0x2000), U64(4096), U64(1));
 	assert_int_equal(rp_vfu_client_logging_report(client, 0x1000, 0x2000, 4096, &bits, &why), -EBADMSG);
 	assert_int_equal(bits, 0x55);
-	script_reply = (struct script_reply){.error = EINVAL};
+	script_refuse_with(EINVAL);
 	assert_int_equal(rp_vfu_client_logging_report(client, 0x1000, 0x2000, 4096, &bits, &why), -EINVAL);
 	assert_int_equal(rp_vfu_client_reset(client, &why), 0);
 }
@@ -99,7 +97,7 @@ test_our_callers_mistakes(void **state)
 	assert_int_equal(rp_vfu_client_logging_start(client, &page_size_bytes, NULL, 65536, &why), -EINVAL);
 	assert_int_equal(rp_vfu_client_logging_report(client, 0, 0x1000, 0, &bits, &why), -EINVAL);
 	assert_int_equal(rp_vfu_client_logging_report(client, UINT64_MAX, 0x1000, 4096, &bits, &why), -EINVAL);
-	assert_int_equal(script_sent.count, 0);
+	assert_int_equal(script_sent_count(), 0);
 }
 
 /* Every piece has its number in each of its words. */

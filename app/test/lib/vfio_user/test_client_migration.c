@@ -15,8 +15,7 @@ static int
 setup(void **state)
 {
 	(void)state;
-	script_reply = (struct script_reply){NULL, 0, 0, 0};
-	script_sent.count = 0;
+	script_clear();
 	client = liar_client(&liar, script_record);
 	return 0;
 }
@@ -57,14 +56,14 @@ test_migration_vectors(void **state)
 	REPLY_WITH(0, U32(8), U32(0));
 	assert_int_equal(rp_vfu_client_migration_read(client, data, 8, &bytes, &why), 0);
 	assert_int_equal(bytes, 0);
-	script_reply = (struct script_reply){NULL, 0, 0, 0};
+	script_reply_honestly();
 	assert_int_equal(rp_vfu_client_migration_write(client, "state", 5, &why), 0);
 	SENT(0, HEADER(4, 18, 29, COMMAND, 0), U32(13), U32(5), 's', 't', 'a', 't', 'e');
 	/* Nothing is nothing. */
 	assert_int_equal(rp_vfu_client_migration_write(client, "", 0, &why), 0);
 	assert_int_equal(rp_vfu_client_migration_read(client, data, 0, &bytes, &why), 0);
 	assert_int_equal(bytes, 0);
-	assert_int_equal(script_sent.count, 4);
+	assert_int_equal(script_sent_count(), 4);
 }
 
 static void
@@ -90,7 +89,7 @@ test_lies(void **state)
 	assert_int_equal(data[0], 1);
 	REPLY_WITH(0, U32(12));
 	assert_int_equal(rp_vfu_client_migration_write(client, data, 4, &why), -EBADMSG);
-	script_reply = (struct script_reply){.error = EIO};
+	script_refuse_with(EIO);
 	assert_int_equal(rp_vfu_client_migration_write(client, data, 4, &why), -EIO);
 	assert_int_equal(rp_vfu_client_reset(client, &why), 0);
 }
