@@ -154,7 +154,8 @@ rp_vfu_msg_check_reply(const struct rp_vfu_msg_view *view, uint16_t command, str
 /* clang-format off */
 static const struct rp_vfu_errno errors[] = {
 	{ -ENOTSUP, EOPNOTSUPP, "the command, flag or capability is unknown, not built, or was not negotiated" },
-	{ -EBUSY, EBUSY, "any command before VERSION; VERSION a second time" },
+	{ -EBUSY, EBUSY, "any command before VERSION; VERSION a second time; a state of migration that the command does not go with; "
+	  "dirty pages when no logging was started, logging when it was" },
 	{ -EMSGSIZE, EMSGSIZE, "the payload is shorter or longer than its row says; a count above max_data_xfer_size" },
 	{ -EBADMSG, EINVAL, "a field or a descriptor breaks a rule" },
 	{ -EACCES, EACCES, "a REGION_READ of what cannot be read, a REGION_WRITE of what cannot be written" },

@@ -42,9 +42,13 @@ check_dma_unmap(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
 
 	memcpy(&unmap, command->payload, sizeof(unmap));
 	if ((unmap.flags & ~known) != 0)
-		return rp_wire_why_set(why, -EBADMSG, "flags: 0x%x, expected 0 or all (2)", unmap.flags);
-	if ((unmap.flags & RP_VFU_DMA_UNMAP_DIRTY_MASK) != 0)
-		return rp_wire_why_set(why, -ENOTSUP, "flags: dirty bitmaps are not kept");
+		return rp_wire_why_set(why, -EBADMSG, "flags: 0x%x, expected 0, dirty (1) or all (2)", unmap.flags);
+	if (unmap.flags == known)
+		return rp_wire_why_set(why, -EBADMSG, "flags: a bitmap of everything");
+	if ((unmap.flags & RP_VFU_DMA_UNMAP_DIRTY_MASK) != 0 &&
+	    command->payload_bytes != sizeof(unmap) + sizeof(struct rp_vfu_wire_bitmap))
+		return rp_wire_why_set(why, -EMSGSIZE, "payload: %u bytes, expected %zu with the dirty flag",
+				       command->payload_bytes, sizeof(unmap) + sizeof(struct rp_vfu_wire_bitmap));
 	if ((unmap.flags & RP_VFU_DMA_UNMAP_ALL_MASK) != 0)
 		return 0;
 	if (unmap.size_bytes == 0)
@@ -156,10 +160,58 @@ check_write_multi(const struct rp_vfu_msg_view *command, struct rp_wire_why *why
 	return 0;
 }
 
+static int
+check_feature(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
+{
+	const uint32_t methods = RP_VFU_FEATURE_GET_MASK | RP_VFU_FEATURE_SET_MASK | RP_VFU_FEATURE_PROBE_MASK;
+	struct rp_vfu_wire_feature feature;
+
+	memcpy(&feature, command->payload, sizeof(feature));
+	if ((feature.flags & ~(RP_VFU_FEATURE_INDEX_MASK | methods)) != 0)
+		return rp_wire_why_set(why, -EBADMSG, "flags: 0x%x has unknown bits", feature.flags);
+	if ((feature.flags & methods) == 0)
+		return rp_wire_why_set(why, -EBADMSG, "flags: 0x%x, expected get, set or probe", feature.flags);
+	if ((feature.flags & methods) == (RP_VFU_FEATURE_GET_MASK | RP_VFU_FEATURE_SET_MASK))
+		return rp_wire_why_set(why, -EBADMSG, "flags: get and set at once");
+	/* The reply to a set or a probe is as long as the command, and never cut off. */
+	if ((feature.flags & methods) != RP_VFU_FEATURE_GET_MASK && feature.argsz < command->payload_bytes)
+		return rp_wire_why_set(why, -EBADMSG, "argsz: %u, expected at least the payload's %u", feature.argsz,
+				       command->payload_bytes);
+	return 0;
+}
+
+static int
+check_mig_data_read(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
+{
+	struct rp_vfu_wire_mig_data data;
+
+	memcpy(&data, command->payload, sizeof(data));
+	if (data.size_bytes == 0)
+		return rp_wire_why_set(why, -EBADMSG, "size: 0");
+	if (data.argsz - sizeof(data) < data.size_bytes)
+		return rp_wire_why_set(why, -EBADMSG, "argsz: %u, expected %zu and the size %u", data.argsz,
+				       sizeof(data), data.size_bytes);
+	return 0;
+}
+
+static int
+check_mig_data_write(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
+{
+	uint32_t data_bytes = command->payload_bytes - (uint32_t)sizeof(struct rp_vfu_wire_mig_data);
+	struct rp_vfu_wire_mig_data data;
+
+	memcpy(&data, command->payload, sizeof(data));
+	if (data.size_bytes == 0)
+		return rp_wire_why_set(why, -EBADMSG, "size: 0");
+	if (data.size_bytes != data_bytes)
+		return rp_wire_why_set(why, -EBADMSG, "size: %u, but %u bytes of data", data.size_bytes, data_bytes);
+	return 0;
+}
+
 #define VERSION_MIN sizeof(struct rp_vfu_wire_version)
 #define VERSION_MAX (VERSION_MIN + RP_VFU_VERSION_TEXT_MAX_BYTES)
 #define UNMAP_MIN sizeof(struct rp_vfu_wire_dma_unmap)
-#define BITMAP_BYTES 16 /* page size and size, behind an unmap that asks for dirty pages */
+#define BITMAP_BYTES sizeof(struct rp_vfu_wire_bitmap) /* behind an unmap that asks for dirty pages */
 #define UNMAP_REPLY_MAX (UNMAP_MIN + BITMAP_BYTES + RP_VFU_DATA_XFER_MAX_BYTES)
 #define REGION_MIN sizeof(struct rp_vfu_wire_region_info)
 #define REGION_REPLY_MAX 65536 /* capabilities of kinds unknown to us included */
@@ -175,6 +227,8 @@ check_write_multi(const struct rp_vfu_msg_view *command, struct rp_wire_why *why
 #define MULTI_MAX (MULTI_MIN + 1024 * sizeof(struct rp_vfu_wire_region_write1))
 #define FEATURE_MIN sizeof(struct rp_vfu_wire_feature)
 #define FEATURE_MAX (FEATURE_MIN + RP_VFU_DATA_XFER_MAX_BYTES)
+/* The longest report of dirty pages has a bitmap as long as the longest transfer. */
+#define FEATURE_REPLY_MAX (FEATURE_MAX + sizeof(struct rp_vfu_wire_logging_report))
 #define MIG_MIN sizeof(struct rp_vfu_wire_mig_data)
 #define MIG_MAX (MIG_MIN + RP_VFU_DATA_XFER_MAX_BYTES)
 
@@ -256,15 +310,17 @@ static const struct rp_vfu_msg messages[] = {
 	{ .command = RP_VFU_DEVICE_FEATURE, .name = "DEVICE_FEATURE",
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
 	  .payload_min_bytes = FEATURE_MIN, .payload_max_bytes = FEATURE_MAX, .argsz = true,
-	  .reply = RP_VFU_REPLY_ARGSZ, .reply_min_bytes = FEATURE_MIN, .reply_max_bytes = FEATURE_MAX },
+	  .reply = RP_VFU_REPLY_ARGSZ, .reply_min_bytes = FEATURE_MIN, .reply_max_bytes = FEATURE_REPLY_MAX,
+	  .check = check_feature },
 	{ .command = RP_VFU_MIG_DATA_READ, .name = "MIG_DATA_READ",
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
 	  .payload_min_bytes = MIG_MIN, .payload_max_bytes = MIG_MIN, .argsz = true,
-	  .reply = RP_VFU_REPLY_DATA, .reply_min_bytes = MIG_MIN, .reply_max_bytes = MIG_MAX },
+	  .reply = RP_VFU_REPLY_DATA, .reply_min_bytes = MIG_MIN, .reply_max_bytes = MIG_MAX,
+	  .check = check_mig_data_read },
 	{ .command = RP_VFU_MIG_DATA_WRITE, .name = "MIG_DATA_WRITE",
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
 	  .payload_min_bytes = MIG_MIN, .payload_max_bytes = MIG_MAX,
-	  .reply = RP_VFU_REPLY_HEADER },
+	  .reply = RP_VFU_REPLY_HEADER, .check = check_mig_data_write },
 	{ .command = RP_VFU_DMA_REMAP, .name = "DMA_REMAP",
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
 	  .terms_mask = 1u << RP_VFU_TERM_REMAP,
