@@ -99,10 +99,54 @@ struct rp_vfu_irq_type {
 	uint32_t flags; /**< RP_VFU_IRQ_FLAG_* */
 };
 
+/**
+ * How the device's state is taken out of one process and put into another, as in
+ * <linux/vfio.h> ("The device migration Finite State Machine"). The server walks:
+ * each call of change_state() is one arc, from STOP to RUNNING, STOP_COPY or RESUMING
+ * and back, from RUNNING to PRE_COPY and back, from PRE_COPY to STOP_COPY.
+ *
+ * In STOP, STOP_COPY and RESUMING the device touches neither memory nor interrupts;
+ * registers answer as ever. A reset leads to RUNNING from everywhere. When the
+ * client leaves, a device that was saving or stopped is walked back to RUNNING, one
+ * that was resuming, or in ERROR, is reset: the next client finds it running.
+ */
+struct rp_vfu_migration {
+	uint64_t flags; /**< RP_VFU_MIGRATION_STOP_COPY_MASK, PRE_COPY too when it can; 0: it cannot be migrated */
+	/**
+	 * Go from a state to a neighbouring one. Leaving RESUMING is where what came is judged.
+	 * @return 0, or a negative errno (the device is in `from` as before); -ENOTRECOVERABLE:
+	 *         it is in no state at all, and in ERROR until it is reset.
+	 */
+	int (*change_state)(void *ctx, enum rp_vfu_mig_state from, enum rp_vfu_mig_state to);
+	/**
+	 * In PRE_COPY and STOP_COPY: the next bytes of the stream.
+	 * @param room_bytes at least 1.
+	 * @param ret_count_bytes how many there were; 0: no more in this state.
+	 * @return 0 or a negative errno.
+	 */
+	int (*data_out)(void *ctx, uint8_t *ret_bytes, uint32_t room_bytes, uint32_t *ret_count_bytes);
+	/** In RESUMING: the next bytes, in pieces of any size. @return 0 or a negative errno. */
+	int (*data_in)(void *ctx, const uint8_t *bytes, uint32_t count_bytes);
+};
+
 /** Copied. Each may be NULL, but reset() of a resettable device. */
 struct rp_vfu_server_ops {
-	/** DEVICE_RESET. Memory and interrupts stay as they are. @return 0 or a negative errno. */
+	/**
+	 * DEVICE_RESET. Memory and interrupts stay as they are. Also for a client that left in
+	 * the middle of a migration or of a quiescing. @return 0 or a negative errno.
+	 */
 	int (*reset)(void *ctx);
+	/**
+	 * Begin no more accesses and interrupts, and end those under way: before reset(), and
+	 * before a change_state() that stops the device, which is also what ends it. A client
+	 * that serves nothing while it waits for an answer of ours cannot answer accesses by
+	 * message; they end with -ECANCELED, for the device to repeat when it runs again.
+	 *
+	 * @param token for rp_vfu_server_quiesced(), when it takes longer. When the client
+	 *        leaves meanwhile the device is reset, or stopped and started, without it.
+	 * @return 0: it stands still; -EINPROGRESS: not yet; or a negative errno: refused.
+	 */
+	int (*quiesce)(void *ctx, uint64_t token);
 	/**
 	 * What to signal for a vector changed (-1: nothing). Borrowed; the previous one
 	 * stays open until this returns, and by then nobody may signal it any more:
@@ -130,6 +174,9 @@ struct rp_vfu_server_config {
 	const struct rp_vfu_irq_type *irqs;
 	bool pci;
 	bool resettable;
+	struct rp_vfu_migration migration; /**< zeroes: none. Needs `resettable`: nothing else leads out of ERROR. */
+	/** Whether the device marks (rp_dma_log.h) what it writes through translated addresses: then it offers logging. */
+	bool dma_logging;
 	uint64_t bounce_bytes_max; /**< of the address space (rp_dma_bounce.h); 0: its default */
 	/** Commands for memory without a descriptor that wait for the client at one moment; 0: 64, at most 256. */
 	uint32_t dma_commands_max;
@@ -180,5 +227,14 @@ int rp_vfu_server_irq_trigger(struct rp_vfu_server *server, uint32_t irq_index, 
 
 /** @return what irq_changed() gave last for a vector, borrowed, -1 when none. */
 int rp_vfu_server_irq_fd(const struct rp_vfu_server *server, uint32_t irq_index, uint32_t vector);
+
+/**
+ * The device stands still, as quiesce() was asked for. Any thread.
+ * @param token of that call; an older one is ignored.
+ */
+void rp_vfu_server_quiesced(struct rp_vfu_server *server, uint64_t token);
+
+/** @return the state of migration; RP_VFU_MIG_RUNNING of a device that cannot be migrated. */
+enum rp_vfu_mig_state rp_vfu_server_migration_state(const struct rp_vfu_server *server);
 
 #endif

@@ -128,6 +128,9 @@ drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
 	rp_vfu_server_window_close(&server->window);
 	rp_vfu_server_irqs_drop(server);
 	rp_dma_space_clear(server->dma);
+	rp_vfu_server_dirty_drop(server);
+	rp_vfu_server_reset_drop(server);
+	rp_vfu_server_migration_drop(server);
 	if (had_memory && server->ops.dma_changed != NULL)
 		server->ops.dma_changed(server->ctx);
 	if (was_ready && server->ops.disconnected != NULL)

@@ -193,6 +193,26 @@ check_irq(const struct rp_vfu_irq_type *type, struct rp_wire_why *why)
 }
 
 static int
+check_migration(const struct rp_vfu_server_config *config, struct rp_wire_why *why)
+{
+	const struct rp_vfu_migration *migration = &config->migration;
+	const uint64_t known = RP_VFU_MIGRATION_STOP_COPY_MASK | RP_VFU_MIGRATION_PRE_COPY_MASK;
+
+	if (migration->flags == 0)
+		return 0;
+	if ((migration->flags & ~known) != 0 || (migration->flags & RP_VFU_MIGRATION_STOP_COPY_MASK) == 0)
+		return rp_wire_why_set(why, -EINVAL,
+				       "migration: flags 0x%" PRIx64
+				       ", expected STOP_COPY (1), with or without PRE_COPY (4)",
+				       migration->flags);
+	if (migration->change_state == NULL || migration->data_out == NULL || migration->data_in == NULL)
+		return rp_wire_why_set(why, -EINVAL, "migration: a callback is missing");
+	if (!config->resettable)
+		return rp_wire_why_set(why, -EINVAL, "migration: of a device that cannot be reset");
+	return 0;
+}
+
+static int
 check_config(const struct rp_vfu_server_config *config, const struct rp_vfu_server_ops *ops, struct rp_wire_why *why)
 {
 	uint32_t i;
@@ -206,6 +226,9 @@ check_config(const struct rp_vfu_server_config *config, const struct rp_vfu_serv
 				       RP_VFU_IRQ_INDICES_MAX);
 	if (config->resettable && ops->reset == NULL)
 		return rp_wire_why_set(why, -EINVAL, "resettable: without reset()");
+	rc = check_migration(config, why);
+	if (rc < 0)
+		return rc;
 	if (config->pci) {
 		rc = check_pci(config, why);
 		if (rc < 0)
@@ -300,6 +323,9 @@ rp_vfu_server_config_copy(struct rp_vfu_server *server, const struct rp_vfu_serv
 		return rc;
 	server->pci = config->pci;
 	server->resettable = config->resettable;
+	server->migration = config->migration;
+	server->mig_state = server->mig_target = RP_VFU_MIG_RUNNING;
+	server->dma_logging = config->dma_logging;
 	server->socket_path = strdup(config->socket_path);
 	if (server->socket_path == NULL || copy_regions(server, config) < 0 || copy_irqs(server, config) < 0)
 		return rp_wire_why_set(why, -ENOMEM, "no memory for the description of the device");

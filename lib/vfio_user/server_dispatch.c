@@ -20,6 +20,9 @@ static const rp_vfu_handler handlers[] = {
 	[RP_VFU_REGION_WRITE] = rp_vfu_server_on_region_write,
 	[RP_VFU_DEVICE_RESET] = rp_vfu_server_on_reset,
 	[RP_VFU_REGION_WRITE_MULTI] = rp_vfu_server_on_region_write_multi,
+	[RP_VFU_DEVICE_FEATURE] = rp_vfu_server_on_feature,
+	[RP_VFU_MIG_DATA_READ] = rp_vfu_server_on_mig_data_read,
+	[RP_VFU_MIG_DATA_WRITE] = rp_vfu_server_on_mig_data_write,
 };
 /* clang-format on */
 
@@ -116,6 +119,8 @@ defer(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, const
 	struct rp_vfu_deferred *deferred = &server->deferred;
 
 	deferred->active = true;
+	deferred->awaits_device = reply->awaits_device;
+	deferred->finish = reply->finish;
 	deferred->header = command->header;
 	memcpy(deferred->fixed, reply->fixed, reply->fixed_bytes);
 	deferred->fixed_bytes = reply->fixed_bytes;
@@ -124,8 +129,8 @@ defer(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, const
 	deferred->last_iova = reply->last_iova;
 }
 
-static void
-tell_refused(struct rp_vfu_server *server, const struct rp_wire_why *refusal)
+void
+rp_vfu_server_tell_refused(struct rp_vfu_server *server, const struct rp_wire_why *refusal)
 {
 	if (server->ops.refused != NULL)
 		server->ops.refused(server->ctx, refusal);
@@ -141,7 +146,7 @@ take_reply(struct rp_vfu_server *server, const struct rp_vfu_msg_view *reply, st
 	if (rc == -ENOENT) {
 		rp_wire_why_set(&refusal, -EBADMSG, "%s: a reply, with no command under way",
 				rp_vfu_msg_name(reply->header.command));
-		tell_refused(server, &refusal);
+		rp_vfu_server_tell_refused(server, &refusal);
 		rc = 0;
 	}
 	return rc == 0 ? 0 : -ENOTCONN;
@@ -162,7 +167,7 @@ take_command(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command
 	}
 	/* What ends the connection is told when it ends. */
 	if (rc < 0 && !reply.last)
-		tell_refused(server, &refusal);
+		rp_vfu_server_tell_refused(server, &refusal);
 	if ((command->header.flags & RP_VFU_FLAG_NO_REPLY) == 0) {
 		int sent = rp_vfu_server_reply(server, &command->header, &reply, rc, why);
 

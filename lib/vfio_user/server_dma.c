@@ -77,10 +77,17 @@ rp_vfu_server_on_dma_unmap(struct rp_vfu_server *server, const struct rp_vfu_msg
 {
 	uint64_t ticket = RP_DMA_SETTLED, first_iova = 0, last_iova = UINT64_MAX;
 	struct rp_vfu_wire_dma_unmap unmap;
+	bool dirty;
 	int rc;
 
 	(void)fds;
 	memcpy(&unmap, command->payload, sizeof(unmap));
+	dirty = (unmap.flags & RP_VFU_DMA_UNMAP_DIRTY_MASK) != 0;
+	if (dirty) {
+		rc = rp_vfu_server_dirty_unmap_check(server, command, why);
+		if (rc < 0)
+			return rc;
+	}
 	if ((unmap.flags & RP_VFU_DMA_UNMAP_ALL_MASK) != 0) {
 		rc = rp_dma_space_clear_start(server->dma, &ticket);
 		if (rc < 0)
@@ -92,9 +99,13 @@ rp_vfu_server_on_dma_unmap(struct rp_vfu_server *server, const struct rp_vfu_msg
 		first_iova = unmap.iova;
 		last_iova = unmap.iova + (unmap.size_bytes - 1);
 	}
-	memcpy(reply->fixed, &unmap, sizeof(unmap));
-	reply->fixed_bytes = sizeof(unmap);
-	return answer_when_settled(server, reply, ticket, first_iova, last_iova);
+	reply->fixed_bytes = (uint32_t)(sizeof(unmap) + (dirty ? sizeof(struct rp_vfu_wire_bitmap) : 0));
+	memcpy(reply->fixed, command->payload, reply->fixed_bytes);
+	rc = answer_when_settled(server, reply, ticket, first_iova, last_iova);
+	if (!dirty)
+		return rc;
+	reply->finish = rp_vfu_server_dirty_unmap_finish;
+	return rc == 0 ? reply->finish(server, reply, why) : rc;
 }
 
 int

@@ -134,24 +134,43 @@ serve_message(struct rp_vfu_server *server, struct rp_wire_why *why)
 	return rc < 0 ? rp_wire_why_set(why, -ENOTCONN, "no memory for a command that has to wait") : 0;
 }
 
+static bool
+is_settled(struct rp_vfu_server *server)
+{
+	const struct rp_vfu_deferred *deferred = &server->deferred;
+
+	/* Also what was submitted by somebody who had looked before; and who sends much ahead of an answer gets none. */
+	if (!rp_vfu_server_may_await(server) || !may_hold_more(server))
+		rp_vfu_carrier_abandon(server->carrier, deferred->first_iova, deferred->last_iova);
+	return (!deferred->awaits_device || rp_vfu_server_is_quiet(server)) &&
+	       rp_dma_space_settled(server->dma, deferred->ticket);
+}
+
 static int
 answer_deferred(struct rp_vfu_server *server, struct rp_wire_why *why)
 {
 	struct rp_vfu_deferred *deferred = &server->deferred;
 	struct rp_vfu_reply reply = {.fixed_bytes = deferred->fixed_bytes};
+	struct rp_wire_why refusal;
+	int rc = 0;
 
 	if (!deferred->active)
 		return 0;
-	/* Also what was submitted by somebody who had looked before; and who sends much ahead of an answer gets none. */
-	if (!rp_vfu_server_may_await(server) || !may_hold_more(server))
-		rp_vfu_carrier_abandon(server->carrier, deferred->first_iova, deferred->last_iova);
-	if (!rp_dma_space_settled(server->dma, deferred->ticket))
+	if (!is_settled(server))
 		return rp_vfu_conn_hung_up(server->conn) ? rp_wire_why_set(why, -ENOTCONN, "peer left") : 0;
+	memcpy(reply.fixed, deferred->fixed, deferred->fixed_bytes);
+	if (deferred->finish != NULL)
+		rc = deferred->finish(server, &reply, &refusal);
+	if (rc == -EINPROGRESS)
+		return 0;
 	deferred->active = false;
+	if (rc < 0) {
+		rp_wire_why_prefix(&refusal, "%s: ", rp_vfu_msg_name(deferred->header.command));
+		rp_vfu_server_tell_refused(server, &refusal);
+	}
 	if ((deferred->header.flags & RP_VFU_FLAG_NO_REPLY) != 0)
 		return 0;
-	memcpy(reply.fixed, deferred->fixed, deferred->fixed_bytes);
-	return rp_vfu_server_reply(server, &deferred->header, &reply, 0, why);
+	return rp_vfu_server_reply(server, &deferred->header, &reply, rc, why);
 }
 
 /* @param ret_drained nothing more of the client's was there to be taken. */

@@ -12,10 +12,12 @@ put_fixed(struct rp_vfu_reply *reply, const void *bytes, uint32_t count)
 	reply->fixed_bytes = count;
 }
 
-/* What the table knows and this end does not do yet. */
+/* What the table knows and this device does not do. */
 static void
-drop_unbuilt(struct rp_vfu_terms *terms)
+drop_unused(const struct rp_vfu_server *server, struct rp_vfu_terms *terms)
 {
+	if (server->dma_logging)
+		return;
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_PAGE_SIZE);
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_BITMAP_MAX);
 }
@@ -83,7 +85,7 @@ rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_msg_v
 	if (rc < 0)
 		return rc;
 	rp_vfu_terms_ours(&ours);
-	drop_unbuilt(&ours);
+	drop_unused(server, &ours);
 	ours.value[RP_VFU_TERM_WINDOW] = server->window_bytes_max;
 	rc = rp_vfu_terms_agree(&ours, &theirs, &agreed, why);
 	if (rc < 0)
@@ -111,19 +113,4 @@ rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_msg_v
 	if (server->ops.connected != NULL)
 		server->ops.connected(server->ctx);
 	return 0;
-}
-
-int
-rp_vfu_server_on_reset(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
-		       struct rp_vfu_reply *reply, struct rp_wire_why *why)
-{
-	int rc;
-
-	(void)command;
-	(void)fds;
-	(void)reply;
-	if (!server->resettable)
-		return rp_wire_why_set(why, -ENOTSUP, "the device has no reset");
-	rc = server->ops.reset(server->ctx);
-	return rc < 0 ? rp_wire_why_set(why, rc, "the device: %s", strerror(-rc)) : 0;
 }

@@ -25,7 +25,11 @@
  *   server_irq.c       SET_IRQS and the vectors
  *   server_region.c    REGION_READ, REGION_WRITE, REGION_WRITE_MULTI
  *   server_dma.c       DMA_MAP, DMA_UNMAP, DMA_REMAP
- *   server_session.c   VERSION, DEVICE_RESET
+ *   server_session.c   VERSION
+ *   server_reset.c     DEVICE_RESET, and waiting until the device stands still
+ *   server_feature.c   DEVICE_FEATURE: which there are, get, set and probe
+ *   server_migration.c the states of migration, MIG_DATA_READ, MIG_DATA_WRITE
+ *   server_dirty.c     the pages that the device wrote: the logging features, and of an unmap
  */
 
 #define RP_VFU_REPLY_FIXED_MAX_BYTES 64
@@ -61,9 +65,20 @@ struct rp_vfu_held {
 };
 STAILQ_HEAD(rp_vfu_held_list, rp_vfu_held);
 
-/* A command that is answered when what it took away is out of use. */
+/*
+ * The rest of a deferred command, once nothing holds it up any more. The reply is as
+ * the handler left it, without data.
+ *
+ * @return 0, -EINPROGRESS (it waits for the device again) or a negative errno.
+ */
+struct rp_vfu_reply;
+typedef int (*rp_vfu_finisher)(struct rp_vfu_server *server, struct rp_vfu_reply *reply, struct rp_wire_why *why);
+
+/* A command that is answered when what it took away is out of use, or the device stands still. */
 struct rp_vfu_deferred {
 	bool active;
+	bool awaits_device; /* rp_vfu_server_is_quiet() is to be true */
+	rp_vfu_finisher finish; /* NULL: the reply is right as it is */
 	struct rp_vfu_header header; /* the command's */
 	uint8_t fixed[RP_VFU_REPLY_FIXED_MAX_BYTES];
 	uint32_t fixed_bytes;
@@ -106,6 +121,21 @@ struct rp_vfu_server {
 	int timer_fd;
 	uint64_t timer_ms; /* when it is set to go off; 0: it is not */
 
+	/* server_reset.c */
+	_Atomic uint64_t quiet_token; /* the last one that the device answered */
+	uint64_t asked_token; /* the last one that it was given */
+	bool reset_waits; /* a reset, for the device to stand still */
+
+	/* server_migration.c */
+	struct rp_vfu_migration migration;
+	enum rp_vfu_mig_state mig_state;
+	enum rp_vfu_mig_state mig_target; /* mig_state but while a walk waits for the device */
+
+	/* server_dirty.c */
+	bool dma_logging; /* offered */
+	bool log_is_of_all; /* a client named no ranges */
+	uint64_t log_page_bytes;
+
 	uint8_t *scratch; /* of a reply's data; grows */
 	size_t scratch_bytes;
 };
@@ -119,7 +149,9 @@ struct rp_vfu_reply {
 	int fds[RP_VFU_MSG_FDS_MAX];
 	unsigned int fds_count;
 	bool last; /* the connection ends behind it */
-	uint64_t ticket; /* with -EINPROGRESS: what it waits for, as in struct rp_vfu_deferred */
+	bool awaits_device; /* with -EINPROGRESS: what it waits for, as in struct rp_vfu_deferred */
+	rp_vfu_finisher finish;
+	uint64_t ticket;
 	uint64_t first_iova;
 	uint64_t last_iova;
 };
@@ -160,6 +192,12 @@ int rp_vfu_server_on_region_write(struct rp_vfu_server *server, const struct rp_
 				  struct rp_vfu_reply *reply, struct rp_wire_why *why);
 int rp_vfu_server_on_region_write_multi(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 					struct rp_vfu_reply *reply, struct rp_wire_why *why);
+int rp_vfu_server_on_feature(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+			     struct rp_vfu_reply *reply, struct rp_wire_why *why);
+int rp_vfu_server_on_mig_data_read(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+				   struct rp_vfu_reply *reply, struct rp_wire_why *why);
+int rp_vfu_server_on_mig_data_write(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+				    struct rp_vfu_reply *reply, struct rp_wire_why *why);
 int rp_vfu_server_on_reset(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 			   struct rp_vfu_reply *reply, struct rp_wire_why *why);
 
@@ -169,6 +207,9 @@ int rp_vfu_server_dispatch(struct rp_vfu_server *server, struct rp_wire_msg *msg
 /* Send what a command is answered with. @return 0, or -ENOTCONN: the connection is to end. */
 int rp_vfu_server_reply(struct rp_vfu_server *server, const struct rp_vfu_header *command,
 			const struct rp_vfu_reply *reply, int error, struct rp_wire_why *why);
+
+/* One line of the device's log: a command was refused. */
+void rp_vfu_server_tell_refused(struct rp_vfu_server *server, const struct rp_wire_why *refusal);
 
 /* Do for the connected client what can be done now. @return 0, or -ENOTCONN: the connection is to end. */
 int rp_vfu_server_serve(struct rp_vfu_server *server, struct rp_wire_why *why);
@@ -200,6 +241,50 @@ void rp_vfu_server_config_free(struct rp_vfu_server *server);
 
 /* Forget what a client set for its interrupts, with irq_changed() for each vector that had an eventfd. */
 void rp_vfu_server_irqs_drop(struct rp_vfu_server *server);
+
+/* Have the device stand still. @return 0: it does; -EINPROGRESS: rp_vfu_server_is_quiet() will say so; or its errno. */
+int rp_vfu_server_quiesce(struct rp_vfu_server *server);
+bool rp_vfu_server_is_quiet(const struct rp_vfu_server *server);
+/* Make a reply wait for the device; `finish` goes on from there. @return -EINPROGRESS. */
+int rp_vfu_server_await_device(struct rp_vfu_reply *reply, rp_vfu_finisher finish);
+/* Reset the device, whatever state it is in. @return 0 or its errno. */
+int rp_vfu_server_reset_now(struct rp_vfu_server *server);
+
+/* What a feature of DEVICE_FEATURE does; `data` is what followed the command's 8 bytes. */
+struct rp_vfu_feature_get {
+	const uint8_t *data;
+	uint32_t data_bytes;
+	uint32_t room_bytes; /* of the client's for the answer's data; nothing must change when that is larger */
+	uint32_t ret_bytes; /* how large it is */
+};
+
+/* What is put into the reply begins behind the 8 bytes; with too little room it is the fixed part, or nothing. */
+int rp_vfu_server_get_migration(struct rp_vfu_server *server, struct rp_vfu_feature_get *get,
+				struct rp_vfu_reply *reply, struct rp_wire_why *why);
+int rp_vfu_server_get_mig_state(struct rp_vfu_server *server, struct rp_vfu_feature_get *get,
+				struct rp_vfu_reply *reply, struct rp_wire_why *why);
+int rp_vfu_server_get_log(struct rp_vfu_server *server, struct rp_vfu_feature_get *get, struct rp_vfu_reply *reply,
+			  struct rp_wire_why *why);
+/* `data` is what the reply will repeat, and may be changed. */
+int rp_vfu_server_set_mig_state(struct rp_vfu_server *server, uint8_t *data, uint32_t data_bytes,
+				struct rp_vfu_reply *reply, struct rp_wire_why *why);
+int rp_vfu_server_set_log_start(struct rp_vfu_server *server, uint8_t *data, uint32_t data_bytes,
+				struct rp_vfu_reply *reply, struct rp_wire_why *why);
+int rp_vfu_server_set_log_stop(struct rp_vfu_server *server, uint8_t *data, uint32_t data_bytes,
+			       struct rp_vfu_reply *reply, struct rp_wire_why *why);
+
+/* Whether an unmap can be answered with its dirty pages; nothing was changed. @return 0 or an errno. */
+int rp_vfu_server_dirty_unmap_check(const struct rp_vfu_server *server, const struct rp_vfu_msg_view *command,
+				    struct rp_wire_why *why);
+/* Its finisher: the fixed part is the command's 40 bytes. */
+int rp_vfu_server_dirty_unmap_finish(struct rp_vfu_server *server, struct rp_vfu_reply *reply, struct rp_wire_why *why);
+
+/* The reset has happened: RUNNING, whatever was before. */
+void rp_vfu_server_migration_reset(struct rp_vfu_server *server);
+/* The client left: what it asked for has no one to wait for it, there is no logging, and the device runs. */
+void rp_vfu_server_reset_drop(struct rp_vfu_server *server);
+void rp_vfu_server_dirty_drop(struct rp_vfu_server *server);
+void rp_vfu_server_migration_drop(struct rp_vfu_server *server);
 
 /* Room for a reply's data. @return NULL when there is no memory. */
 uint8_t *rp_vfu_server_scratch(struct rp_vfu_server *server, size_t bytes);

@@ -126,7 +126,7 @@ static void
 test_unknown_commands_are_refused_by_name(void **state)
 {
 	static const uint16_t commands[] = {0, 19, 100, 0xffff};
-	static const uint16_t unsupported[] = {14, 15, 16, 17, 18};
+	static const uint16_t unsupported[] = {14, 15};
 	static const uint8_t payload[16] = {U64(8)};
 	unsigned int i;
 
@@ -135,9 +135,9 @@ test_unknown_commands_are_refused_by_name(void **state)
 	for (i = 0; i < 4; i++)
 		assert_int_equal(device_ask(&peer, commands[i], payload, 16, NULL, 0, &reply), EOPNOTSUPP);
 	assert_string_equal(device.last_refusal.text, "command 65535: unknown");
-	for (i = 0; i < 5; i++)
+	for (i = 0; i < 2; i++)
 		assert_int_equal(device_ask(&peer, unsupported[i], payload, 8, NULL, 0, &reply), EOPNOTSUPP);
-	assert_non_null(strstr(device.last_refusal.text, "MIG_DATA_WRITE"));
+	assert_non_null(strstr(device.last_refusal.text, "REGION_WRITE_MULTI"));
 	assert_int_equal(device_ask(&peer, 11, payload, 16, NULL, 0, &reply), EOPNOTSUPP);
 	assert_string_equal(device.last_refusal.text, "DMA_READ: goes from server to client only");
 	assert_int_equal(device_ask(&peer, 13, NULL, 0, NULL, 0, &reply), 0);
