@@ -6,142 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bytes.h"
-#include "device.h"
-#include "rp_dma_io.h"
+#include "carried.h"
 
 /* Memory without a descriptor: the server's commands and their answers, byte by byte. */
 
-#define IOVA 0x100000ull
-#define MAPPED_BYTES 0x1000000ull
+#define IOVA CARRIED_IOVA
 #define ASKED_MAX 80
-
-static struct device device;
-static struct peer peer;
-static struct peer_msg msg, reply;
-static struct test_leaks before;
-
-/* An access whose end is counted. */
-struct access {
-	struct rp_dma_io io;
-	struct rp_dma_segment segment;
-	unsigned int ends;
-	int error;
-};
-
-/* A command of the server's, as it came. */
-struct asked {
-	uint16_t id;
-	uint16_t command;
-	uint64_t iova;
-	uint64_t count;
-};
-
-static void
-negotiate(const char *capabilities)
-{
-	uint8_t payload[512] = {U16(0), U16(1)};
-	int bytes = snprintf((char *)payload + 4, sizeof(payload) - 4, "{\"capabilities\":{%s}}", capabilities);
-
-	assert_int_equal(device_ask(&peer, 1, payload, 4 + (size_t)bytes + 1, NULL, 0, &reply), 0);
-	peer_msg_close(&reply);
-}
-
-static uint32_t
-map(uint32_t flags, uint64_t iova, uint64_t size_bytes)
-{
-	const uint8_t payload[] = {U32(32), U32(flags), U64(0), U64(iova), U64(size_bytes)};
-
-	return device_ask(&peer, 2, payload, sizeof(payload), NULL, 0, &reply);
-}
-
-static void
-begin(const struct device_description *description, const char *capabilities)
-{
-	if (description != NULL)
-		device_restart(&device, description);
-	device_connect(&device, &peer);
-	negotiate(capabilities);
-	assert_int_equal(map(3, IOVA, MAPPED_BYTES), 0);
-}
-
-static int
-setup(void **state)
-{
-	(void)state;
-	test_leaks_read(&before);
-	device_start(&device);
-	peer.fd = -1;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	if (peer.fd >= 0)
-		peer_close(&peer);
-	device_close(&device);
-	test_leaks_assert_none(&before);
-	return 0;
-}
-
-static void
-on_done(struct rp_dma_io *io, int error)
-{
-	struct access *access = io->ctx;
-
-	access->ends++;
-	access->error = error;
-}
-
-static int
-start(struct access *access, bool write, uint64_t iova, void *bytes, uint64_t size_bytes)
-{
-	*access = (struct access){.segment = {.iova = iova, .size_bytes = size_bytes, .bytes = bytes}};
-	access->io = (struct rp_dma_io){
-		.write = write, .segments = &access->segment, .segments_count = 1, .done = on_done, .ctx = access};
-	return rp_dma_io_submit(rp_vfu_server_dma(device.server), &access->io);
-}
-
-static void
-assert_ended(const struct access *access, int error)
-{
-	assert_int_equal(access->ends, 1);
-	assert_int_equal(access->error, error);
-}
-
-static struct asked
-take(uint16_t command)
-{
-	struct asked asked;
-
-	assert_true(peer_receive(&peer, &msg));
-	assert_int_equal(msg.flags, COMMAND);
-	assert_int_equal(msg.command, command);
-	asked = (struct asked){.id = msg.id, .command = msg.command};
-	memcpy(&asked.iova, msg.payload, 8);
-	memcpy(&asked.count, msg.payload + 8, 8);
-	return asked;
-}
-
-/* @param data NULL: none. */
-static bool
-answer(const struct asked *asked, uint64_t iova, uint64_t count, const void *data, size_t data_bytes)
-{
-	uint8_t *payload = malloc(16 + data_bytes);
-	bool sent;
-
-	assert_non_null(payload);
-	memcpy(payload, &iova, 8);
-	memcpy(payload + 8, &count, 8);
-	if (data_bytes > 0)
-		memcpy(payload + 16, data, data_bytes);
-	sent = peer_command(&peer, asked->id, asked->command, REPLY, payload, 16 + data_bytes, NULL, 0);
-	free(payload);
-	device_turn(&device);
-	return sent;
-}
 
 static void
 test_read_vector(void **state)
@@ -153,15 +23,15 @@ test_read_vector(void **state)
 	uint8_t bytes[4] = {0};
 
 	(void)state;
-	begin(NULL, "");
-	assert_int_equal(start(&access, false, IOVA + 0x10, bytes, sizeof(bytes)), 0);
+	carried_begin(NULL, "");
+	assert_int_equal(carried_start(&access, false, IOVA + 0x10, bytes, sizeof(bytes)), 0);
 	assert_int_equal(access.ends, 0);
-	asked = take(11);
-	assert_int_equal(msg.size_bytes, 32);
-	assert_memory_equal(msg.bytes + 2, command, sizeof(command));
-	assert_int_equal(msg.fds_count, 0);
-	assert_true(answer(&asked, asked.iova, 4, data, 4));
-	assert_ended(&access, 0);
+	asked = carried_take(11);
+	assert_int_equal(carried.msg.size_bytes, 32);
+	assert_memory_equal(carried.msg.bytes + 2, command, sizeof(command));
+	assert_int_equal(carried.msg.fds_count, 0);
+	assert_true(carried_answer(&asked, asked.iova, 4, data, 4));
+	carried_ended(&access, 0);
 	assert_memory_equal(bytes, data, 4);
 }
 
@@ -175,19 +45,19 @@ test_write_vector(void **state)
 	struct asked asked;
 
 	(void)state;
-	begin(NULL, "");
-	assert_int_equal(start(&access, true, IOVA, bytes, sizeof(bytes)), 0);
-	asked = take(12);
-	assert_int_equal(msg.size_bytes, 35);
-	assert_memory_equal(msg.bytes + 2, command, sizeof(command));
-	assert_true(answer(&asked, IOVA, 3, NULL, 0));
-	assert_ended(&access, 0);
+	carried_begin(NULL, "");
+	assert_int_equal(carried_start(&access, true, IOVA, bytes, sizeof(bytes)), 0);
+	asked = carried_take(12);
+	assert_int_equal(carried.msg.size_bytes, 35);
+	assert_memory_equal(carried.msg.bytes + 2, command, sizeof(command));
+	assert_true(carried_answer(&asked, IOVA, 3, NULL, 0));
+	carried_ended(&access, 0);
 	/* With the count of 4 bytes that the specification's table has. */
-	assert_int_equal(start(&access, true, IOVA, bytes, sizeof(bytes)), 0);
-	asked = take(12);
-	assert_true(peer_command(&peer, asked.id, 12, REPLY, short_reply, sizeof(short_reply), NULL, 0));
-	device_turn(&device);
-	assert_ended(&access, 0);
+	assert_int_equal(carried_start(&access, true, IOVA, bytes, sizeof(bytes)), 0);
+	asked = carried_take(12);
+	assert_true(peer_command(&carried.peer, asked.id, 12, REPLY, short_reply, sizeof(short_reply), NULL, 0));
+	device_turn(&carried.device);
+	carried_ended(&access, 0);
 }
 
 /* As large as agreed, all of them before the first answer, answered in any order. */
@@ -201,21 +71,22 @@ test_pieces_are_pipelined(void **state)
 	uint32_t i;
 
 	(void)state;
-	begin(NULL, "\"max_data_xfer_size\":4096");
+	carried_begin(NULL, "\"max_data_xfer_size\":4096");
 	for (i = 0; i < bytes_count; i++)
 		memory[i] = (uint8_t)(i * 13 + i / 256);
-	assert_int_equal(start(&access, false, IOVA, bytes, bytes_count), 0);
+	assert_int_equal(carried_start(&access, false, IOVA, bytes, bytes_count), 0);
 	for (i = 0; i < 6; i++) {
-		asked[i] = take(11);
+		asked[i] = carried_take(11);
 		assert_int_equal(asked[i].iova, IOVA + i * 4096);
 		assert_int_equal(asked[i].count, i < 5 ? 4096 : 100);
 	}
-	assert_true(peer_is_silent(&peer));
+	assert_true(peer_is_silent(&carried.peer));
 	for (i = 6; i-- > 0;) {
 		assert_int_equal(access.ends, 0);
-		assert_true(answer(&asked[i], asked[i].iova, asked[i].count, memory + i * 4096, asked[i].count));
+		assert_true(
+			carried_answer(&asked[i], asked[i].iova, asked[i].count, memory + i * 4096, asked[i].count));
 	}
-	assert_ended(&access, 0);
+	carried_ended(&access, 0);
 	assert_memory_equal(bytes, memory, bytes_count);
 	free(bytes);
 	free(memory);
@@ -232,29 +103,29 @@ test_commands_in_flight_are_limited(void **state)
 
 	(void)state;
 	for (count = 1; count <= 64; count = count == 1 ? 5 : count + 59) {
-		device_describe(&device, &description);
+		device_describe(&carried.device, &description);
 		description.config.dma_commands_max = count == 64 ? 0 : count;
-		begin(&description, "");
+		carried_begin(&description, "");
 		for (i = 0; i < ASKED_MAX; i++)
-			assert_int_equal(start(&accesses[i], false, IOVA + i * 8, &words[i], 8), 0);
+			assert_int_equal(carried_start(&accesses[i], false, IOVA + i * 8, &words[i], 8), 0);
 		for (i = 0; i < count; i++)
-			asked[i] = take(11);
-		assert_true(peer_is_silent(&peer));
+			asked[i] = carried_take(11);
+		assert_true(peer_is_silent(&carried.peer));
 		/* A place that is free again is used again, under another id. */
 		for (i = count; i < ASKED_MAX; i++) {
 			uint16_t id = asked[i % count].id;
 			uint64_t word = i;
 
-			assert_true(answer(&asked[i % count], asked[i % count].iova, 8, &word, 8));
-			asked[i % count] = take(11);
+			assert_true(carried_answer(&asked[i % count], asked[i % count].iova, 8, &word, 8));
+			asked[i % count] = carried_take(11);
 			assert_int_not_equal(asked[i % count].id, id);
-			assert_true(peer_is_silent(&peer));
+			assert_true(peer_is_silent(&carried.peer));
 		}
-		peer_close(&peer);
-		peer.fd = -1;
-		device_turn(&device);
+		peer_close(&carried.peer);
+		carried.peer.fd = -1;
+		device_turn(&carried.device);
 		for (i = 0; i < ASKED_MAX; i++)
-			assert_ended(&accesses[i], i < ASKED_MAX - count ? 0 : -ENOTCONN);
+			carried_ended(&accesses[i], i < ASKED_MAX - count ? 0 : -ENOTCONN);
 	}
 }
 
@@ -268,16 +139,16 @@ test_no_command_before_an_answer_that_is_owed(void **state)
 	unsigned int i;
 
 	(void)state;
-	begin(NULL, "");
+	carried_begin(NULL, "");
 	for (i = 0; i < 100; i++)
-		assert_true(peer_command(&peer, (uint16_t)i, 9, COMMAND, read, sizeof(read), NULL, 0));
-	assert_int_equal(start(&access, false, IOVA, &word, 8), 0);
+		assert_true(peer_command(&carried.peer, (uint16_t)i, 9, COMMAND, read, sizeof(read), NULL, 0));
+	assert_int_equal(carried_start(&access, false, IOVA, &word, 8), 0);
 	for (i = 0; i < 100; i++) {
-		assert_true(peer_receive(&peer, &msg));
-		assert_int_equal(msg.flags, REPLY);
-		assert_int_equal(msg.id, i);
+		assert_true(peer_receive(&carried.peer, &carried.msg));
+		assert_int_equal(carried.msg.flags, REPLY);
+		assert_int_equal(carried.msg.id, i);
 	}
-	(void)take(11);
+	(void)carried_take(11);
 }
 
 static void
@@ -293,26 +164,26 @@ test_errors_of_the_client(void **state)
 	unsigned int i;
 
 	(void)state;
-	begin(NULL, "\"max_data_xfer_size\":4096");
+	carried_begin(NULL, "\"max_data_xfer_size\":4096");
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		uint8_t header[] = {HEADER(0, 11, 16, ERROR_REPLY, cases[i].error)};
 
-		assert_int_equal(start(&access, false, IOVA, bytes, sizeof(bytes)), 0);
-		asked[0] = take(11);
-		asked[1] = take(11);
-		asked[2] = take(11);
+		assert_int_equal(carried_start(&access, false, IOVA, bytes, sizeof(bytes)), 0);
+		asked[0] = carried_take(11);
+		asked[1] = carried_take(11);
+		asked[2] = carried_take(11);
 		memcpy(header, &asked[1].id, 2);
-		assert_true(peer_send(&peer, header, sizeof(header), NULL, 0));
-		assert_true(answer(&asked[0], asked[0].iova, 4096, bytes, 4096));
+		assert_true(peer_send(&carried.peer, header, sizeof(header), NULL, 0));
+		assert_true(carried_answer(&asked[0], asked[0].iova, 4096, bytes, 4096));
 		assert_int_equal(access.ends, 0);
-		assert_true(answer(&asked[2], asked[2].iova, 4096, bytes, 4096));
-		assert_ended(&access, cases[i].expected);
+		assert_true(carried_answer(&asked[2], asked[2].iova, 4096, bytes, 4096));
+		carried_ended(&access, cases[i].expected);
 	}
 	/* A short answer leaves out what nobody knows. */
-	assert_int_equal(start(&access, false, IOVA, bytes, 8), 0);
-	asked[0] = take(11);
-	assert_true(answer(&asked[0], asked[0].iova, 7, bytes, 7));
-	assert_ended(&access, -EIO);
+	assert_int_equal(carried_start(&access, false, IOVA, bytes, 8), 0);
+	asked[0] = carried_take(11);
+	assert_true(carried_answer(&asked[0], asked[0].iova, 7, bytes, 7));
+	carried_ended(&access, -EIO);
 }
 
 /* Who lies about memory is not believed again. */
@@ -335,17 +206,17 @@ test_lies_end_the_connection(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
-		begin(NULL, "");
-		assert_int_equal(start(&access, lies[i].write, IOVA, bytes, 8), 0);
-		asked = take(lies[i].write ? 12 : 11);
-		(void)answer(&asked, IOVA + (uint64_t)lies[i].iova, 8 + (uint64_t)lies[i].count, bytes,
-			     lies[i].data_bytes);
-		assert_false(rp_vfu_server_connected(device.server));
-		assert_ended(&access, -ENOTCONN);
-		peer_close(&peer);
-		peer.fd = -1;
+		carried_begin(NULL, "");
+		assert_int_equal(carried_start(&access, lies[i].write, IOVA, bytes, 8), 0);
+		asked = carried_take(lies[i].write ? 12 : 11);
+		(void)carried_answer(&asked, IOVA + (uint64_t)lies[i].iova, 8 + (uint64_t)lies[i].count, bytes,
+				     lies[i].data_bytes);
+		assert_false(rp_vfu_server_connected(carried.device.server));
+		carried_ended(&access, -ENOTCONN);
+		peer_close(&carried.peer);
+		carried.peer.fd = -1;
 	}
-	assert_int_equal(device.disconnects, i);
+	assert_int_equal(carried.device.disconnects, i);
 }
 
 static void
@@ -357,19 +228,19 @@ test_replies_too_short_or_with_descriptors(void **state)
 	int fd = test_memfd(4096, false);
 
 	(void)state;
-	begin(NULL, "");
-	assert_int_equal(start(&access, false, IOVA, bytes, 8), 0);
-	asked = take(11);
-	assert_true(peer_command(&peer, asked.id, 11, REPLY, bytes, 15, NULL, 0));
-	device_turn(&device);
-	assert_ended(&access, -ENOTCONN);
-	peer_close(&peer);
-	begin(NULL, "");
-	assert_int_equal(start(&access, true, IOVA, bytes, 8), 0);
-	asked = take(12);
-	assert_true(peer_command(&peer, asked.id, 12, REPLY, bytes, 16, &fd, 1));
-	device_turn(&device);
-	assert_ended(&access, -ENOTCONN);
+	carried_begin(NULL, "");
+	assert_int_equal(carried_start(&access, false, IOVA, bytes, 8), 0);
+	asked = carried_take(11);
+	assert_true(peer_command(&carried.peer, asked.id, 11, REPLY, bytes, 15, NULL, 0));
+	device_turn(&carried.device);
+	carried_ended(&access, -ENOTCONN);
+	peer_close(&carried.peer);
+	carried_begin(NULL, "");
+	assert_int_equal(carried_start(&access, true, IOVA, bytes, 8), 0);
+	asked = carried_take(12);
+	assert_true(peer_command(&carried.peer, asked.id, 12, REPLY, bytes, 16, &fd, 1));
+	device_turn(&carried.device);
+	carried_ended(&access, -ENOTCONN);
 	close(fd);
 }
 
@@ -382,24 +253,24 @@ test_replies_of_nobody(void **state)
 	struct asked asked, other;
 
 	(void)state;
-	begin(NULL, "");
-	assert_int_equal(start(&access, false, IOVA, bytes, 8), 0);
-	asked = take(11);
+	carried_begin(NULL, "");
+	assert_int_equal(carried_start(&access, false, IOVA, bytes, 8), 0);
+	asked = carried_take(11);
 	other = asked;
 	other.id ^= 0x100;
-	assert_true(answer(&other, IOVA, 8, bytes, 8));
+	assert_true(carried_answer(&other, IOVA, 8, bytes, 8));
 	other.id = asked.id ^ 1;
-	assert_true(answer(&other, IOVA, 8, bytes, 8));
+	assert_true(carried_answer(&other, IOVA, 8, bytes, 8));
 	other.id = asked.id;
 	other.command = 12;
-	assert_true(answer(&other, IOVA, 8, NULL, 0));
+	assert_true(carried_answer(&other, IOVA, 8, NULL, 0));
 	assert_int_equal(access.ends, 0);
-	assert_int_equal(device.refusals, 3);
-	assert_true(answer(&asked, IOVA, 8, bytes, 8));
-	assert_ended(&access, 0);
-	assert_true(answer(&asked, IOVA, 8, bytes, 8));
-	assert_int_equal(device.refusals, 4);
-	assert_true(rp_vfu_server_connected(device.server));
+	assert_int_equal(carried.device.refusals, 3);
+	assert_true(carried_answer(&asked, IOVA, 8, bytes, 8));
+	carried_ended(&access, 0);
+	assert_true(carried_answer(&asked, IOVA, 8, bytes, 8));
+	assert_int_equal(carried.device.refusals, 4);
+	assert_true(rp_vfu_server_connected(carried.device.server));
 }
 
 static void
@@ -410,24 +281,24 @@ test_cancelled(void **state)
 	uint64_t word = 7, value = 9;
 
 	(void)state;
-	begin(NULL, "");
+	carried_begin(NULL, "");
 	/* Before it was sent ... */
-	assert_int_equal(start(&access, false, IOVA, &word, 8), 0);
+	assert_int_equal(carried_start(&access, false, IOVA, &word, 8), 0);
 	rp_dma_io_cancel(&access.io);
-	assert_true(peer_is_silent(&peer));
+	assert_true(peer_is_silent(&carried.peer));
 	/* ... and after: the answer changes nothing, and is nobody else's. */
-	assert_int_equal(start(&access, false, IOVA, &word, 8), 0);
-	asked = take(11);
+	assert_int_equal(carried_start(&access, false, IOVA, &word, 8), 0);
+	asked = carried_take(11);
 	rp_dma_io_cancel(&access.io);
-	assert_int_equal(start(&next, false, IOVA, &value, 8), 0);
-	later = take(11);
-	assert_true(answer(&asked, IOVA, 8, "abcdefgh", 8));
+	assert_int_equal(carried_start(&next, false, IOVA, &value, 8), 0);
+	later = carried_take(11);
+	assert_true(carried_answer(&asked, IOVA, 8, "abcdefgh", 8));
 	assert_int_equal(word, 7);
 	assert_int_equal(access.ends, 0);
 	assert_int_equal(next.ends, 0);
-	assert_int_equal(device.refusals, 0);
-	assert_true(answer(&later, IOVA, 8, "abcdefgh", 8));
-	assert_ended(&next, 0);
+	assert_int_equal(carried.device.refusals, 0);
+	assert_true(carried_answer(&later, IOVA, 8, "abcdefgh", 8));
+	carried_ended(&next, 0);
 	assert_memory_equal(&value, "abcdefgh", 8);
 }
 
@@ -441,20 +312,20 @@ test_unmap_does_not_wait_for_the_client(void **state)
 	struct asked asked[2];
 
 	(void)state;
-	begin(NULL, "");
-	assert_int_equal(start(&inside, false, IOVA + 8, &words[0], 8), 0);
-	assert_int_equal(start(&outside, false, IOVA + 0x1000, &words[1], 8), 0);
-	asked[0] = take(11);
-	asked[1] = take(11);
-	assert_int_equal(device_ask(&peer, 3, unmap, sizeof(unmap), NULL, 0, &reply), 0);
-	assert_memory_equal(reply.payload, unmap, sizeof(unmap));
-	assert_ended(&inside, -ECANCELED);
-	assert_int_equal(start(&late, false, IOVA + 8, &words[2], 8), -EFAULT);
-	assert_true(answer(&asked[0], IOVA + 8, 8, "abcdefgh", 8));
+	carried_begin(NULL, "");
+	assert_int_equal(carried_start(&inside, false, IOVA + 8, &words[0], 8), 0);
+	assert_int_equal(carried_start(&outside, false, IOVA + 0x1000, &words[1], 8), 0);
+	asked[0] = carried_take(11);
+	asked[1] = carried_take(11);
+	assert_int_equal(device_ask(&carried.peer, 3, unmap, sizeof(unmap), NULL, 0, &carried.reply), 0);
+	assert_memory_equal(carried.reply.payload, unmap, sizeof(unmap));
+	carried_ended(&inside, -ECANCELED);
+	assert_int_equal(carried_start(&late, false, IOVA + 8, &words[2], 8), -EFAULT);
+	assert_true(carried_answer(&asked[0], IOVA + 8, 8, "abcdefgh", 8));
 	assert_int_equal(words[0], 0);
-	assert_int_equal(device.refusals, 0);
-	assert_true(answer(&asked[1], IOVA + 0x1000, 8, "abcdefgh", 8));
-	assert_ended(&outside, 0);
+	assert_int_equal(carried.device.refusals, 0);
+	assert_true(carried_answer(&asked[1], IOVA + 0x1000, 8, "abcdefgh", 8));
+	carried_ended(&outside, 0);
 }
 
 /* A client that said it serves: the answer comes when nothing of the range is under way, in its turn. */
@@ -467,27 +338,27 @@ test_unmap_waits_for_who_serves(void **state)
 	struct asked asked[2];
 
 	(void)state;
-	begin(NULL, "\"ringpass.serve\":true");
-	assert_int_equal(start(&inside, false, IOVA + 8, &words[0], 8), 0);
-	assert_int_equal(start(&outside, false, IOVA + 0x1000, &words[1], 8), 0);
-	asked[0] = take(11);
-	asked[1] = take(11);
-	assert_true(peer_command(&peer, 1, 3, COMMAND, unmap, sizeof(unmap), NULL, 0));
-	assert_true(peer_command(&peer, 2, 9, COMMAND, read, sizeof(read), NULL, 0));
-	assert_true(peer_is_silent(&peer));
+	carried_begin(NULL, "\"ringpass.serve\":true");
+	assert_int_equal(carried_start(&inside, false, IOVA + 8, &words[0], 8), 0);
+	assert_int_equal(carried_start(&outside, false, IOVA + 0x1000, &words[1], 8), 0);
+	asked[0] = carried_take(11);
+	asked[1] = carried_take(11);
+	assert_true(peer_command(&carried.peer, 1, 3, COMMAND, unmap, sizeof(unmap), NULL, 0));
+	assert_true(peer_command(&carried.peer, 2, 9, COMMAND, read, sizeof(read), NULL, 0));
+	assert_true(peer_is_silent(&carried.peer));
 	assert_int_equal(inside.ends, 0);
 	/* Not of the range. */
-	device_turn(&device);
-	assert_true(peer_is_silent(&peer));
-	assert_true(answer(&asked[0], IOVA + 8, 8, "abcdefgh", 8));
-	assert_ended(&inside, 0);
-	assert_true(peer_receive(&peer, &msg));
-	assert_int_equal(msg.id, 1);
-	assert_int_equal(msg.command, 3);
-	assert_true(peer_receive(&peer, &msg));
-	assert_int_equal(msg.id, 2);
-	assert_true(answer(&asked[1], IOVA + 0x1000, 8, "abcdefgh", 8));
-	assert_ended(&outside, 0);
+	device_turn(&carried.device);
+	assert_true(peer_is_silent(&carried.peer));
+	assert_true(carried_answer(&asked[0], IOVA + 8, 8, "abcdefgh", 8));
+	carried_ended(&inside, 0);
+	assert_true(peer_receive(&carried.peer, &carried.msg));
+	assert_int_equal(carried.msg.id, 1);
+	assert_int_equal(carried.msg.command, 3);
+	assert_true(peer_receive(&carried.peer, &carried.msg));
+	assert_int_equal(carried.msg.id, 2);
+	assert_true(carried_answer(&asked[1], IOVA + 0x1000, 8, "abcdefgh", 8));
+	carried_ended(&outside, 0);
 }
 
 static void
@@ -497,20 +368,20 @@ test_client_leaves(void **state)
 	static uint64_t words[3];
 
 	(void)state;
-	begin(NULL, "");
-	assert_int_equal(start(&sent, false, IOVA, &words[0], 8), 0);
-	(void)take(11);
-	assert_int_equal(start(&waiting, true, IOVA, &words[1], 8), 0);
-	peer_close(&peer);
-	device_turn(&device);
-	assert_ended(&sent, -ENOTCONN);
-	assert_ended(&waiting, -ENOTCONN);
-	assert_int_equal(start(&late, false, IOVA, &words[2], 8), -EFAULT);
+	carried_begin(NULL, "");
+	assert_int_equal(carried_start(&sent, false, IOVA, &words[0], 8), 0);
+	(void)carried_take(11);
+	assert_int_equal(carried_start(&waiting, true, IOVA, &words[1], 8), 0);
+	peer_close(&carried.peer);
+	device_turn(&carried.device);
+	carried_ended(&sent, -ENOTCONN);
+	carried_ended(&waiting, -ENOTCONN);
+	assert_int_equal(carried_start(&late, false, IOVA, &words[2], 8), -EFAULT);
 	/* The next one starts with nothing of it. */
-	begin(NULL, "");
-	assert_true(peer_is_silent(&peer));
-	assert_int_equal(start(&late, false, IOVA, &words[2], 8), 0);
-	(void)take(11);
+	carried_begin(NULL, "");
+	assert_true(peer_is_silent(&carried.peer));
+	assert_int_equal(carried_start(&late, false, IOVA, &words[2], 8), 0);
+	(void)carried_take(11);
 }
 
 static void
@@ -521,19 +392,19 @@ test_client_that_never_answers(void **state)
 	uint64_t word;
 
 	(void)state;
-	device_describe(&device, &description);
+	device_describe(&carried.device, &description);
 	description.config.dma_timeout_ms = 50;
-	begin(&description, "");
-	assert_int_equal(start(&access, false, IOVA, &word, 8), 0);
-	(void)take(11);
+	carried_begin(&description, "");
+	assert_int_equal(carried_start(&access, false, IOVA, &word, 8), 0);
+	(void)carried_take(11);
 	while (access.ends == 0) {
-		struct pollfd server = {.fd = rp_vfu_server_fd(device.server), .events = POLLIN};
+		struct pollfd server = {.fd = rp_vfu_server_fd(carried.device.server), .events = POLLIN};
 
 		assert_int_equal(poll(&server, 1, 10000), 1);
-		device_turn(&device);
+		device_turn(&carried.device);
 	}
-	assert_ended(&access, -ENOTCONN);
-	assert_non_null(strstr(device.last_disconnect.text, "did not answer a command for its memory"));
+	carried_ended(&access, -ENOTCONN);
+	assert_non_null(strstr(carried.device.last_disconnect.text, "did not answer a command for its memory"));
 }
 
 /* Both ends send more than the sockets take: answers are read although commands are not. */
@@ -547,29 +418,29 @@ test_full_in_both_directions(void **state)
 	struct access access;
 
 	(void)state;
-	begin(NULL, "\"max_data_xfer_size\":1048576");
-	assert_int_equal(start(&access, false, IOVA, bytes, sizeof(bytes)), 0);
+	carried_begin(NULL, "\"max_data_xfer_size\":1048576");
+	assert_int_equal(carried_start(&access, false, IOVA, bytes, sizeof(bytes)), 0);
 	for (i = 0; i < 8; i++)
-		asked[asked_count++] = take(11);
+		asked[asked_count++] = carried_take(11);
 	/* Its replies fill the socket, since nobody reads; a large answer is in the way of the next commands. */
 	for (i = 0; i < 40; i++)
-		assert_true(peer_command(&peer, (uint16_t)i, 9, COMMAND, read, sizeof(read), NULL, 0));
+		assert_true(peer_command(&carried.peer, (uint16_t)i, 9, COMMAND, read, sizeof(read), NULL, 0));
 	for (i = 0; i < 8; i++) {
 		uint8_t *data = calloc(1, 1 << 20);
 
 		assert_non_null(data);
 		memset(data, (int)i + 1, 1 << 20);
 		while (replied_count < 5 * (i + 1)) {
-			assert_true(peer_receive(&peer, &msg));
-			assert_int_equal(msg.flags, REPLY);
+			assert_true(peer_receive(&carried.peer, &carried.msg));
+			assert_int_equal(carried.msg.flags, REPLY);
 			replied_count++;
 		}
-		assert_true(answer(&asked[i], asked[i].iova, 1 << 20, data, 1 << 20));
+		assert_true(carried_answer(&asked[i], asked[i].iova, 1 << 20, data, 1 << 20));
 		free(data);
 	}
 	while (access.ends == 0)
-		device_turn(&device);
-	assert_ended(&access, 0);
+		device_turn(&carried.device);
+	carried_ended(&access, 0);
 	for (i = 0; i < 8; i++)
 		assert_int_equal(bytes[(i << 20) + 77], i + 1);
 }
@@ -578,21 +449,24 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_read_vector, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_write_vector, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_pieces_are_pipelined, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_commands_in_flight_are_limited, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_command_before_an_answer_that_is_owed, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_errors_of_the_client, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lies_end_the_connection, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_replies_too_short_or_with_descriptors, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_replies_of_nobody, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_cancelled, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unmap_does_not_wait_for_the_client, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unmap_waits_for_who_serves, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_client_leaves, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_client_that_never_answers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_full_in_both_directions, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_read_vector, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_write_vector, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_pieces_are_pipelined, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_commands_in_flight_are_limited, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_no_command_before_an_answer_that_is_owed, carried_setup,
+						carried_teardown),
+		cmocka_unit_test_setup_teardown(test_errors_of_the_client, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_lies_end_the_connection, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_replies_too_short_or_with_descriptors, carried_setup,
+						carried_teardown),
+		cmocka_unit_test_setup_teardown(test_replies_of_nobody, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_cancelled, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_unmap_does_not_wait_for_the_client, carried_setup,
+						carried_teardown),
+		cmocka_unit_test_setup_teardown(test_unmap_waits_for_who_serves, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_client_leaves, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_client_that_never_answers, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_full_in_both_directions, carried_setup, carried_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
