@@ -53,17 +53,22 @@ test_migration_vectors(void **state)
 	assert_int_equal(rp_vfu_client_migration_read(client, data, 8, &bytes, &why), 0);
 	assert_int_equal(bytes, 2);
 	assert_memory_equal(data, "xycd", 4);
+	/* The reference server pads what it has to what was asked for. */
+	REPLY_WITH(0, U32(9), U32(1), 'z', 0, 0, 0, 0, 0, 0, 0);
+	assert_int_equal(rp_vfu_client_migration_read(client, data, 8, &bytes, &why), 0);
+	assert_int_equal(bytes, 1);
+	assert_memory_equal(data, "zycd", 4);
 	REPLY_WITH(0, U32(8), U32(0));
 	assert_int_equal(rp_vfu_client_migration_read(client, data, 8, &bytes, &why), 0);
 	assert_int_equal(bytes, 0);
 	script_reply_honestly();
 	assert_int_equal(rp_vfu_client_migration_write(client, "state", 5, &why), 0);
-	SENT(0, HEADER(4, 18, 29, COMMAND, 0), U32(13), U32(5), 's', 't', 'a', 't', 'e');
+	SENT(0, HEADER(5, 18, 29, COMMAND, 0), U32(13), U32(5), 's', 't', 'a', 't', 'e');
 	/* Nothing is nothing. */
 	assert_int_equal(rp_vfu_client_migration_write(client, "", 0, &why), 0);
 	assert_int_equal(rp_vfu_client_migration_read(client, data, 0, &bytes, &why), 0);
 	assert_int_equal(bytes, 0);
-	assert_int_equal(script_sent_count(), 4);
+	assert_int_equal(script_sent_count(), 5);
 }
 
 static void
@@ -78,9 +83,7 @@ test_lies(void **state)
 	assert_why("5 bytes, asked for 4");
 	REPLY_WITH(0, U32(12), U32(4), 9, 9, 9);
 	assert_int_equal(rp_vfu_client_migration_read(client, data, 4, &bytes, &why), -EBADMSG);
-	assert_why("3 bytes of data, expected 4");
-	REPLY_WITH(0, U32(12), U32(3), 9, 9, 9, 9);
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 4, &bytes, &why), -EBADMSG);
+	assert_why("3 bytes of data, expected at least 4");
 	REPLY_WITH(0, U32(12), U32(UINT32_MAX), 9, 9, 9, 9);
 	assert_int_equal(rp_vfu_client_migration_read(client, data, 4, &bytes, &why), -EBADMSG);
 	REPLY_WITH(0, U32(12));
