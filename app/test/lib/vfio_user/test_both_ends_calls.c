@@ -320,6 +320,87 @@ test_places_beyond_one_message(void **state)
 		rp_wire_fd_close(&io_fds[i].fd);
 }
 
+/*
+ * Both sides send all they can at once: the client copies a region that is larger than
+ * any socket holds, while the device reads and writes memory in the largest pieces.
+ */
+#define COPY_BYTES (4u * RP_VFU_DATA_XFER_MAX_BYTES)
+#define DMA_BYTES (2u << 20)
+#define DMA_IOVA 0x100000000ull
+
+struct mover {
+	pthread_t thread;
+	int stop;
+	unsigned int moves;
+	int error;
+};
+
+static void *
+move_memory(void *arg)
+{
+	struct rp_dma_space *space = rp_vfu_server_dma(device.server);
+	uint8_t *bytes = calloc(1, DMA_BYTES);
+	const struct rp_dma_segment segment = {DMA_IOVA, DMA_BYTES, bytes};
+	struct mover *mover = arg;
+
+	while (mover->error == 0 && __atomic_load_n(&mover->stop, __ATOMIC_ACQUIRE) == 0) {
+		mover->error = rp_dma_io_read(space, &segment, 1);
+		if (mover->error == 0)
+			mover->error = rp_dma_io_write(space, &segment, 1);
+		__atomic_fetch_add(&mover->moves, 1, __ATOMIC_RELAXED);
+	}
+	free(bytes);
+	return NULL;
+}
+
+static void
+copy_under_dma(struct rp_vfu_client_config config)
+{
+	uint8_t *out = malloc(COPY_BYTES), *in = malloc(COPY_BYTES), *memory = calloc(1, DMA_BYTES);
+	const struct rp_vfu_client_memory given = {
+		.iova = DMA_IOVA, .size_bytes = DMA_BYTES, .fd = -1, .hva = memory, .access_mask = 3};
+	struct mover mover = {.stop = 0};
+	unsigned int round;
+
+	assert_true(out != NULL && in != NULL && memory != NULL);
+	start_as(config);
+	assert_int_equal(rp_vfu_client_dma_map_memory(client, &given, &why), 0);
+	assert_int_equal(pthread_create(&mover.thread, NULL, move_memory, &mover), 0);
+	for (round = 0; round < 20 || __atomic_load_n(&mover.moves, __ATOMIC_RELAXED) < 4; round++) {
+		memset(out, (int)round + 1, COPY_BYTES);
+		assert_int_equal(rp_vfu_client_region_write(client, 2, 0, COPY_BYTES, out, &why), 0);
+		assert_int_equal(rp_vfu_client_region_read(client, 2, 0, COPY_BYTES, in, &why), 0);
+		assert_memory_equal(in, out, COPY_BYTES);
+		assert_int_equal(rp_vfu_client_process(client), 0);
+	}
+	__atomic_store_n(&mover.stop, 1, __ATOMIC_RELEASE);
+	while (pthread_tryjoin_np(mover.thread, NULL) == EBUSY)
+		assert_int_equal(rp_vfu_client_process(client), 0);
+	assert_int_equal(mover.error, 0);
+	stop();
+	free(out);
+	free(in);
+	free(memory);
+}
+
+static void
+test_both_ends_send_all_they_can(void **state)
+{
+	struct device_description description;
+	int fd = test_memfd(COPY_BYTES, true);
+
+	(void)state;
+	device_describe(&device, &description);
+	description.regions[2] =
+		(struct rp_vfu_region){.size_bytes = COPY_BYTES, .readable = true, .writable = true, .fd = fd};
+	device_restart(&device, &description);
+	copy_under_dma((struct rp_vfu_client_config){.specification_only = true});
+	copy_under_dma((struct rp_vfu_client_config){.specification_only = true, .twin_socket = true});
+	copy_under_dma((struct rp_vfu_client_config){.withheld_mask = 1u << RP_VFU_TERM_WINDOW});
+	copy_under_dma((struct rp_vfu_client_config){.twin_socket = true});
+	rp_wire_fd_close(&fd);
+}
+
 int
 main(void)
 {
@@ -330,6 +411,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_writes_of_every_kind, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reads_that_nobody_waits_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_places_beyond_one_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_both_ends_send_all_they_can, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user: both ends, call by call", tests, NULL, NULL);
