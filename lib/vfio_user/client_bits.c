@@ -8,9 +8,6 @@
 
 #define BITS_PER_WORD 64u
 #define WORD_BYTES 8u
-/* Before the bits: the larger of the heads of an unmap's reply and of a report's. */
-#define HEAD_BYTES 64u
-
 /* Behind this, a caller's array would not be one. */
 #define SIZE_MAX_BYTES (UINT64_C(1) << 60)
 
@@ -26,7 +23,7 @@ int
 rp_vfu_bits_init(struct rp_vfu_bits *bits, const struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes,
 		 uint64_t page_size_bytes, struct rp_wire_why *why)
 {
-	uint64_t room_bytes = client->terms.value[RP_VFU_TERM_DATA_XFER] - HEAD_BYTES;
+	uint64_t room_bytes = client->terms.value[RP_VFU_TERM_DATA_XFER];
 
 	if (page_size_bytes == 0 || (page_size_bytes & (page_size_bytes - 1)) != 0 ||
 	    page_size_bytes > SIZE_MAX_BYTES / RP_VFU_DATA_XFER_MAX_BYTES / BITS_PER_WORD)

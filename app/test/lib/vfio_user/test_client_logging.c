@@ -106,7 +106,7 @@ static unsigned int pieces;
 static bool
 report_pieces(struct liar *l, const struct peer_msg *command)
 {
-	uint8_t payload[4096];
+	uint8_t payload[32 + 4096];
 	uint64_t size_bytes, words, i;
 	uint32_t argsz;
 
@@ -132,8 +132,8 @@ report_pieces(struct liar *l, const struct peer_msg *command)
 static void
 test_more_bits_than_a_message_has(void **state)
 {
-	/* 504 words fit into a message of 4096 bytes. */
-	const uint64_t words = 2 * 504 + 3;
+	/* 512 words fit into a message of 4096 bytes. */
+	const uint64_t words = 2 * 512 + 3;
 	uint64_t *bits = calloc(words + 1, sizeof(*bits));
 
 	(void)state;
@@ -143,8 +143,8 @@ test_more_bits_than_a_message_has(void **state)
 	client = liar_client(&liar, report_pieces);
 	assert_int_equal(rp_vfu_client_logging_report(client, 0x1000, words * 64 * 4096, 4096, bits, &why), 0);
 	assert_int_equal(pieces, 3);
-	assert_true(bits[0] == 1 && bits[503] == 1 && bits[504] == 2 && bits[1007] == 2 && bits[1008] == 3);
-	assert_true(bits[1010] == 3 && bits[1011] == 0);
+	assert_true(bits[0] == 1 && bits[511] == 1 && bits[512] == 2 && bits[1023] == 2 && bits[1024] == 3);
+	assert_true(bits[1026] == 3 && bits[1027] == 0);
 	rp_vfu_client_destroy(client);
 	liar_stop(&liar);
 	free(bits);
