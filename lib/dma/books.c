@@ -113,7 +113,7 @@ find_own(const struct rp_dma_books *books)
 {
 	struct rp_dma_calling *calling;
 
-	LIST_FOREACH (calling, &books->callings, link) {
+	for (calling = LIST_FIRST(&books->callings); calling != NULL; calling = LIST_NEXT(calling, link)) {
 		if (pthread_equal(calling->thread, pthread_self()) != 0)
 			return calling;
 	}
@@ -148,7 +148,7 @@ is_called_elsewhere(const struct rp_dma_books *books, const struct rp_dma_waiter
 {
 	const struct rp_dma_calling *calling;
 
-	LIST_FOREACH (calling, &books->callings, link) {
+	for (calling = LIST_FIRST(&books->callings); calling != NULL; calling = LIST_NEXT(calling, link)) {
 		if (calling->waiter == waiter && pthread_equal(calling->thread, pthread_self()) == 0)
 			return true;
 	}

@@ -320,7 +320,7 @@ find(struct rp_dma_space *space, const void *bytes, uint64_t size_bytes, uint32_
 {
 	struct rp_dma_map *map;
 
-	LIST_FOREACH (map, bucket_of(space, bytes), link) {
+	for (map = LIST_FIRST(bucket_of(space, bytes)); map != NULL; map = LIST_NEXT(map, link)) {
 		if (map->bytes == bytes && map->size_bytes == size_bytes && map->access_mask == access_mask &&
 		    map->magic == MAGIC && map->space == space)
 			return map;

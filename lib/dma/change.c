@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "change.h"
@@ -53,6 +53,24 @@ rp_dma_change_wake(struct rp_dma_space *space)
 		space->wake(space->wake_ctx);
 }
 
+struct rp_dma_change *
+rp_dma_change_alloc(struct rp_wire_why *why)
+{
+	struct rp_dma_change *change = calloc(1, sizeof(*change));
+
+	if (change == NULL)
+		rp_wire_why_set(why, -ENOSPC, "no memory for the change");
+	else
+		change->allocated = true;
+	return change;
+}
+
+void
+rp_dma_change_free(struct rp_dma_change *change)
+{
+	free(change);
+}
+
 static bool
 touches(const struct rp_dma_hold *hold, const struct rp_dma_change *change)
 {
@@ -99,7 +117,7 @@ rp_dma_change_begin(struct rp_dma_space *space, struct rp_dma_change *change, co
 	change->ticket = ++space->ticket;
 	change->old = rp_dma_space_publish(space, next);
 	change->epoch = atomic_load_explicit(&space->epoch, memory_order_relaxed);
-	LIST_FOREACH (hold, &space->holds, link) {
+	for (hold = LIST_FIRST(&space->holds); hold != NULL; hold = LIST_NEXT(hold, link)) {
 		if (!touches(hold, change))
 			continue;
 		hold->ended = true;
@@ -118,7 +136,7 @@ is_held(const struct rp_dma_space *space, const struct rp_dma_change *change)
 {
 	const struct rp_dma_hold *hold;
 
-	LIST_FOREACH (hold, &space->holds, link) {
+	for (hold = LIST_FIRST(&space->holds); hold != NULL; hold = LIST_NEXT(hold, link)) {
 		if (hold->kind != RP_DMA_HOLD_BOUNCE && touches(hold, change))
 			return true;
 	}

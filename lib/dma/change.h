@@ -33,6 +33,12 @@ void rp_dma_hold_close(struct rp_dma_space *space, struct rp_dma_hold *hold);
 /** Something ended that a change may wait for. Any thread, with or without the lock. */
 void rp_dma_change_wake(struct rp_dma_space *space);
 
+/** A change that frees itself when it has settled. @return NULL: no memory, and why says so. */
+struct rp_dma_change *rp_dma_change_alloc(struct rp_wire_why *why);
+
+/** One that has not begun. */
+void rp_dma_change_free(struct rp_dma_change *change);
+
 /** Replace the table; from here the range waits to settle. The writer's. */
 void rp_dma_change_begin(struct rp_dma_space *space, struct rp_dma_change *change, const struct rp_dma_table *next,
 			 uint64_t first_iova, uint64_t last_iova);

@@ -317,7 +317,8 @@ completes_elsewhere(const struct rp_dma_space *space, const struct rp_dma_io *io
 {
 	const struct rp_dma_completion *completion;
 
-	LIST_FOREACH (completion, &space->completions, link) {
+	for (completion = LIST_FIRST(&space->completions); completion != NULL;
+	     completion = LIST_NEXT(completion, link)) {
 		if ((io == NULL || completion->io == io) && pthread_equal(completion->thread, pthread_self()) == 0)
 			return true;
 	}

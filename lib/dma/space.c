@@ -246,41 +246,27 @@ rp_dma_space_clear(struct rp_dma_space *space)
 	rp_dma_change_wait(space, &change);
 }
 
-static struct rp_dma_change *
-change_alloc(struct rp_wire_why *why)
-{
-	struct rp_dma_change *change = calloc(1, sizeof(*change));
-
-	if (change == NULL)
-		rp_wire_why_set(why, -ENOSPC, "no memory for the change");
-	else
-		change->allocated = true;
-	return change;
-}
-
-/* Take stock at once: most changes have nobody to wait for. */
+/* Of the last change. Take stock at once: most changes have nobody to wait for. */
 static uint64_t
-ticket_of(struct rp_dma_space *space, const struct rp_dma_change *change)
+last_ticket(struct rp_dma_space *space)
 {
-	uint64_t ticket = change->ticket;
-
-	return rp_dma_space_settled(space, ticket) ? RP_DMA_SETTLED : ticket;
+	return rp_dma_space_settled(space, space->ticket) ? RP_DMA_SETTLED : space->ticket;
 }
 
 int
 rp_dma_space_remap_start(struct rp_dma_space *space, const struct rp_dma_mapping *mapping, uint64_t *ret_ticket,
 			 struct rp_wire_why *why)
 {
-	struct rp_dma_change *change = change_alloc(why);
+	struct rp_dma_change *change = rp_dma_change_alloc(why);
 	int rc;
 
 	if (change == NULL)
 		return -ENOSPC;
 	rc = remap(space, change, mapping, why);
 	if (rc < 0)
-		free(change);
+		rp_dma_change_free(change);
 	else
-		*ret_ticket = ticket_of(space, change);
+		*ret_ticket = last_ticket(space);
 	return rc;
 }
 
@@ -288,17 +274,17 @@ int
 rp_dma_space_unmap_start(struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes, uint64_t *ret_ticket,
 			 struct rp_wire_why *why)
 {
-	struct rp_dma_change *change = change_alloc(why);
+	struct rp_dma_change *change = rp_dma_change_alloc(why);
 	int rc;
 
 	if (change == NULL)
 		return -ENOSPC;
 	rc = unmap(space, change, iova, size_bytes, why);
 	if (rc == 1) {
-		*ret_ticket = ticket_of(space, change);
+		*ret_ticket = last_ticket(space);
 		return 0;
 	}
-	free(change);
+	rp_dma_change_free(change);
 	if (rc == 0)
 		*ret_ticket = RP_DMA_SETTLED;
 	return rc;
@@ -312,11 +298,11 @@ rp_dma_space_clear_start(struct rp_dma_space *space, uint64_t *ret_ticket)
 	*ret_ticket = RP_DMA_SETTLED;
 	if (current(space) == &rp_dma_table_empty)
 		return 0;
-	change = change_alloc(NULL);
+	change = rp_dma_change_alloc(NULL);
 	if (change == NULL)
 		return -ENOSPC;
 	rp_dma_change_begin(space, change, &rp_dma_table_empty, 0, UINT64_MAX);
-	*ret_ticket = ticket_of(space, change);
+	*ret_ticket = last_ticket(space);
 	return 0;
 }
 
