@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "change.h"
 #include "log.h"
@@ -18,12 +19,11 @@
  * A buffer holds an unmap up while its bytes move, and not while it is out.
  */
 
-/* Where a map of ours begins. Inverted when it ends, so that what lies freed is none. */
+/* In front of a buffer, so that a device that writes there is found out before its bytes reach a guest. */
 #define MAGIC UINT64_C(0x52696e6770617373)
 #define BUFFER_ALIGN 64u
 
 struct rp_dma_map {
-	uint64_t magic;
 	struct rp_dma_space *space;
 	LIST_ENTRY(rp_dma_map) link;
 	struct rp_dma_hold hold;
@@ -48,11 +48,31 @@ bucket_of(struct rp_dma_space *space, const void *bytes)
 	return &space->maps.out[(hash >> 32) % RP_DMA_MAP_BUCKETS];
 }
 
+/* Each map has its own, and none when it has ended. */
+static void
+write_magic(const struct rp_dma_map *map, uint64_t magic)
+{
+	magic ^= (uint64_t)(uintptr_t)map;
+	memcpy(map->bytes - sizeof(magic), &magic, sizeof(magic));
+}
+
+static bool
+has_magic(const struct rp_dma_map *map)
+{
+	uint64_t found;
+
+	if (map->buffer == NULL)
+		return true;
+	memcpy(&found, map->bytes - sizeof(found), sizeof(found));
+	return (found ^ (uint64_t)(uintptr_t)map) == MAGIC;
+}
+
 /* Its books are settled, nobody knows it any more. */
 static void
 destroy(struct rp_dma_map *map)
 {
-	map->magic = ~map->magic;
+	if (map->buffer != NULL)
+		write_magic(map, ~MAGIC);
 	free(map->buffer);
 	free(map);
 }
@@ -181,11 +201,11 @@ make_buffer(struct rp_dma_map *map)
 		return -ENOSPC;
 	map->size_bytes = map->booked_bytes;
 	/* Zeros: what a device does not write is not to carry our memory to a guest. */
-	map->buffer = calloc(1, map->size_bytes + 2 * BUFFER_ALIGN);
+	map->buffer = calloc(1, map->size_bytes + 3 * BUFFER_ALIGN);
 	if (map->buffer == NULL)
 		return -ENOMEM;
-	map->bytes = (uint8_t *)(((uintptr_t)map->buffer + BUFFER_ALIGN - 1) / BUFFER_ALIGN * BUFFER_ALIGN) +
-		     map->iova % BUFFER_ALIGN;
+	map->bytes = (uint8_t *)(((uintptr_t)map->buffer / BUFFER_ALIGN + 2) * BUFFER_ALIGN) + map->iova % BUFFER_ALIGN;
+	write_magic(map, MAGIC);
 	return 0;
 }
 
@@ -290,7 +310,6 @@ rp_dma_map_start(struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes,
 		 rp_dma_map_done *done, void *ctx)
 {
 	const struct rp_dma_map wanted = {
-		.magic = MAGIC,
 		.space = space,
 		.iova = iova,
 		.size_bytes = size_bytes,
@@ -321,8 +340,7 @@ find(struct rp_dma_space *space, const void *bytes, uint64_t size_bytes, uint32_
 	struct rp_dma_map *map;
 
 	for (map = LIST_FIRST(bucket_of(space, bytes)); map != NULL; map = LIST_NEXT(map, link)) {
-		if (map->bytes == bytes && map->size_bytes == size_bytes && map->access_mask == access_mask &&
-		    map->magic == MAGIC && map->space == space)
+		if (map->bytes == bytes && map->size_bytes == size_bytes && map->access_mask == access_mask)
 			return map;
 	}
 	return NULL;
@@ -362,7 +380,9 @@ rp_dma_unmap_start(struct rp_dma_space *space, void *bytes, uint64_t size_bytes,
 	LIST_REMOVE(map, link);
 	map->unmap_done = done;
 	map->ctx = ctx;
-	if (map->buffer != NULL && written_bytes > 0) {
+	if (!has_magic(map)) {
+		rc = -EINVAL;
+	} else if (map->buffer != NULL && written_bytes > 0) {
 		if (map->hold.ended)
 			rc = -ECANCELED;
 		else

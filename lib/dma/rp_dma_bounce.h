@@ -33,7 +33,8 @@
  *
  * Ownership: the bytes are the space's; they are good from map to unmap. A pointer is
  * looked up, never followed: a stray one, one of another space, one unmapped before
- * are -EINVAL.
+ * are -EINVAL. A device that wrote in front of its buffer is found out by a magic
+ * there: -EINVAL, and none of its bytes is written back.
  *
  * Errors: -EFAULT (not mapped with that access), -ENOSPC (no space for a buffer, too
  * many maps), -ENOTSUP (no file, and nobody carries), -ENOTCONN, -ECANCELED (the
@@ -54,13 +55,13 @@ int rp_dma_map(struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes, u
 	       uint64_t *ret_size_bytes);
 
 /**
- * Let go of a map, and wait until what was written is with the peer. Whatever it
- * returns but -EINVAL, the pointer is void; space is free and waiters are called.
+ * Let go of a map, and wait until what was written is with the peer. If it was one,
+ * the pointer is void whatever this returns; space is free and waiters are called.
  *
  * @param size_bytes, access_mask as they were mapped.
  * @param accessed_bytes how much was written from the start; at most size_bytes.
- * @return 0, -EINVAL (no such map of this space, or accessed beyond its end; nothing
- *         happened), -ECANCELED (the range went before it could be written back), -ENOTCONN,
+ * @return 0, -EINVAL (no such map of this space, or accessed beyond its end: nothing
+ *         happened; or the magic in front of it is gone), -ECANCELED (the range went before it could be written back), -ENOTCONN,
  *         or what the peer answered: then the bytes were not all written.
  */
 int rp_dma_unmap(struct rp_dma_space *space, void *bytes, uint64_t size_bytes, uint32_t access_mask,
@@ -88,7 +89,7 @@ int rp_dma_map_start(struct rp_dma_space *space, uint64_t iova, uint64_t size_by
  * is void when this has returned 0.
  *
  * @param done runs once, unless this returns an error. May map and unmap. NULL: none.
- * @return 0 or -EINVAL (as rp_dma_unmap()); then done() is not called.
+ * @return 0, or -EINVAL (no such map, or accessed beyond its end); then done() is not called.
  */
 int rp_dma_unmap_start(struct rp_dma_space *space, void *bytes, uint64_t size_bytes, uint32_t access_mask,
 		       uint64_t accessed_bytes, rp_dma_unmap_done *done, void *ctx);

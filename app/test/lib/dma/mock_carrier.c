@@ -24,7 +24,11 @@ static void
 carry(struct mock_carrier *carrier, const struct rp_dma_transfer *transfer)
 {
 	uint8_t *theirs = carrier->memory + transfer->iova;
+	uint64_t iova = atomic_load(&carrier->forbidden_iova);
 
+	if (transfer->iova < iova + atomic_load(&carrier->forbidden_bytes) &&
+	    transfer->iova + transfer->size_bytes > iova)
+		atomic_fetch_add(&carrier->forbidden_count, 1);
 	if (carrier->answer != 0 || transfer->iova + transfer->size_bytes > carrier->memory_bytes)
 		return;
 	if (transfer->write)
@@ -150,6 +154,14 @@ mock_carrier_free(struct mock_carrier *carrier)
 	pthread_cond_destroy(&carrier->changed);
 	pthread_mutex_destroy(&carrier->lock);
 	free(carrier->memory);
+}
+
+void
+mock_carrier_forbid(struct mock_carrier *carrier, uint64_t iova, uint64_t size_bytes)
+{
+	atomic_store(&carrier->forbidden_bytes, 0);
+	atomic_store(&carrier->forbidden_iova, iova);
+	atomic_store(&carrier->forbidden_bytes, size_bytes);
 }
 
 void

@@ -3,6 +3,7 @@
 #define MOCK_CARRIER_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -11,7 +12,7 @@
 
 /*
  * A peer with memory of its own, IOVA 0 being its first byte, and a thread that
- * carries. The members up to the lock are the test's to set while nothing is under
+ * carries. The members up to `shuffle` are the test's to set while nothing is under
  * way; the functions are any thread's.
  */
 struct mock_carrier {
@@ -20,6 +21,11 @@ struct mock_carrier {
 	int answer; /* what the peer answers */
 	unsigned int refuse_after; /* that many submits, then -ENOTCONN; UINT_MAX: never */
 	bool shuffle; /* transfers overtake each other */
+
+	/* A range that nothing may come for, and whether something did. */
+	_Atomic uint64_t forbidden_iova;
+	_Atomic uint64_t forbidden_bytes;
+	atomic_uint forbidden_count;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -43,6 +49,9 @@ void mock_carrier_start(struct mock_carrier *carrier, struct rp_dma_space *space
 /* End the thread; what is queued stays where it is. Then free the memory. */
 void mock_carrier_stop(struct mock_carrier *carrier);
 void mock_carrier_free(struct mock_carrier *carrier);
+
+/* From now on, until it is told of no bytes. */
+void mock_carrier_forbid(struct mock_carrier *carrier, uint64_t iova, uint64_t size_bytes);
 
 /* Closed: what is submitted stays queued. */
 void mock_carrier_gate(struct mock_carrier *carrier, bool closed);

@@ -232,6 +232,23 @@ stray_pointers(void **state)
 	rp_dma_space_destroy(other);
 }
 
+/* Its bytes may be anybody's: none is written back, and the books are right. */
+static void
+writing_in_front_is_found_out(void **state)
+{
+	struct scene *scene = *state;
+	uint64_t iova;
+
+	for (iova = 0; iova < 3; iova++) {
+		uint8_t *bytes = map_all(scene, iova, 4, RP_DMA_WRITE);
+
+		bytes[-1]++;
+		assert_int_equal(rp_dma_unmap(scene->space, bytes, 4, RP_DMA_WRITE, 4), -EINVAL);
+		assert_int_equal(scene->carrier.submitted_count, 0);
+		assert_books(scene, 0, 0);
+	}
+}
+
 struct ends {
 	unsigned int count;
 	int error;
@@ -446,6 +463,7 @@ main(void)
 		WITH_SCENE(short_maps),
 		WITH_SCENE(maps_have_a_limit),
 		WITH_SCENE(stray_pointers),
+		WITH_SCENE(writing_in_front_is_found_out),
 		WITH_SCENE(without_waiting),
 		WITH_SCENE(write_back_may_fail),
 		WITH_SCENE(range_goes_with_buffers_out),

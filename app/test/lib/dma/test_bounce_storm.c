@@ -344,6 +344,10 @@ change_something(struct storm *storm, unsigned int *seed)
 		break;
 	case 2:
 		assert_int_equal(rp_dma_space_unmap(storm->space, mapping.iova, mapping.size_bytes, NULL), 0);
+		mock_carrier_forbid(&storm->carrier, mapping.iova, mapping.size_bytes);
+		if (roll(seed, 8) == 0)
+			usleep(20);
+		mock_carrier_forbid(&storm->carrier, 0, 0);
 		map_page(storm, page, mapping.fd);
 		break;
 	default:
@@ -431,6 +435,7 @@ books_balance_after_a_storm(void **state)
 	assert_true(test_wait(has_landed, &storm, LIMIT_S * 1000));
 	assert_int_equal(rp_dma_bounce_used_bytes(storm.space), 0);
 	assert_int_equal(rp_dma_map_count(storm.space), 0);
+	assert_int_equal(atomic_load(&storm.carrier.forbidden_count), 0);
 	print_and_judge(devices, accesses, changes);
 	/* Its thread may be on its way out of the last done(). */
 	mock_carrier_stop(&storm.carrier);
