@@ -168,6 +168,15 @@ rp_dma_change_wait(struct rp_dma_space *space, struct rp_dma_change *change)
 		rp_dma_space_sleep(space);
 	pthread_mutex_unlock(&space->lock);
 	finish(space, change);
+	/* Whoever asked for one before may ask no more. */
+	rp_dma_space_settled(space, RP_DMA_SETTLED);
+}
+
+void
+rp_dma_change_wait_all(struct rp_dma_space *space)
+{
+	while (!TAILQ_EMPTY(&space->changes))
+		rp_dma_change_wait(space, TAILQ_FIRST(&space->changes));
 }
 
 bool

@@ -46,6 +46,9 @@ void rp_dma_change_begin(struct rp_dma_space *space, struct rp_dma_change *chang
 /** Sleep until it has settled; the change is the caller's again. */
 void rp_dma_change_wait(struct rp_dma_space *space, struct rp_dma_change *change);
 
+/** Sleep until all have settled. */
+void rp_dma_change_wait_all(struct rp_dma_space *space);
+
 /** Let go of every change, whoever still has a hold. */
 void rp_dma_change_end_all(struct rp_dma_space *space);
 

@@ -152,7 +152,10 @@ int rp_dma_space_remap(struct rp_dma_space *space, const struct rp_dma_mapping *
 int rp_dma_space_remap_start(struct rp_dma_space *space, const struct rp_dma_mapping *mapping, uint64_t *ret_ticket,
 			     struct rp_wire_why *why);
 
-/** Remove everything (a peer left). Waits as rp_dma_space_unmap() does. */
+/**
+ * Remove everything (a peer left). Waits as rp_dma_space_unmap() does, and for what was
+ * started before and has not settled: of what the peer gave nothing is left.
+ */
 void rp_dma_space_clear(struct rp_dma_space *space);
 
 /**
@@ -179,8 +182,9 @@ bool rp_dma_space_settled(struct rp_dma_space *space, uint64_t ticket);
  * Be told when rp_dma_space_settled() may have another answer. Writer's thread,
  * before readers, accesses and maps.
  *
- * @param wake runs in any thread, also for nothing; it makes the writer's thread look
- *        (writes its eventfd) and does not call into the space. NULL: none.
+ * @param wake runs in any thread, also for nothing, and inside the space's lock: it makes
+ *        the writer's thread look (writes its eventfd), does not call into the space, and
+ *        takes no lock that is held around a call into the space. NULL: none.
  */
 void rp_dma_space_set_wake(struct rp_dma_space *space, void (*wake)(void *ctx), void *ctx);
 

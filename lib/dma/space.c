@@ -238,12 +238,12 @@ rp_dma_space_clear(struct rp_dma_space *space)
 {
 	struct rp_dma_change change = {0};
 
-	if (current(space) == &rp_dma_table_empty) {
-		rp_dma_space_synchronize(space);
-		return;
+	if (current(space) != &rp_dma_table_empty) {
+		rp_dma_change_begin(space, &change, &rp_dma_table_empty, 0, UINT64_MAX);
+		rp_dma_change_wait(space, &change);
 	}
-	rp_dma_change_begin(space, &change, &rp_dma_table_empty, 0, UINT64_MAX);
-	rp_dma_change_wait(space, &change);
+	rp_dma_change_wait_all(space);
+	rp_dma_space_synchronize(space);
 }
 
 /* Of the last change. Take stock at once: most changes have nobody to wait for. */

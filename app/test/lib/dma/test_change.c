@@ -368,6 +368,38 @@ the_plain_form_waits_for_all(void **state)
 	assert_int_equal(rp_dma_io_wait(&io), 0);
 }
 
+/* A peer leaves before it had its answer: nobody will ask for that ticket any more. */
+static void
+clear_ends_what_was_started(void **state)
+{
+	struct scene *scene = *state;
+	struct blocked blocked = {.scene = scene};
+	struct test_leaks before;
+	uint64_t size_bytes;
+	pthread_t thread;
+	void *bytes;
+
+	test_leaks_read(&before);
+	map_pages(scene, 0, 1, scene->fds[0]);
+	rp_dma_reader_online(scene->reader);
+	assert_int_not_equal(unmap_start(scene, 0, 1), RP_DMA_SETTLED);
+	rp_dma_reader_offline(scene->reader);
+	map_pages(scene, 1, 1, scene->fds[1]);
+	rp_dma_space_clear(scene->space);
+	test_leaks_assert_none(&before);
+	/* Also when nothing is mapped any more. */
+	map_pages(scene, 0, 1, scene->fds[0]);
+	assert_int_equal(rp_dma_map(scene->space, 0, 1, BOTH, &bytes, &size_bytes), 0);
+	assert_int_not_equal(unmap_start(scene, 0, 1), RP_DMA_SETTLED);
+	assert_int_equal(rp_dma_space_count(scene->space), 0);
+	assert_int_equal(pthread_create(&thread, NULL, clear, &blocked), 0);
+	assert_false(test_wait(is_done, &blocked, 30));
+	assert_int_equal(rp_dma_unmap(scene->space, bytes, 1, BOTH, 1), 0);
+	assert_true(test_wait(is_done, &blocked, LIMIT_MS));
+	pthread_join(thread, NULL);
+	test_leaks_assert_none(&before);
+}
+
 static void
 space_ends_with_changes_open(void **state)
 {
@@ -468,6 +500,7 @@ main(void)
 		WITH_SCENE(remap_cuts_and_counts),
 		WITH_SCENE(listeners_let_go),
 		WITH_SCENE(the_plain_form_waits_for_all),
+		WITH_SCENE(clear_ends_what_was_started),
 		WITH_SCENE(space_ends_with_changes_open),
 		WITH_SCENE(never_a_hole),
 	};
