@@ -58,6 +58,7 @@ rp_vfu_pci_create(const struct rp_vfu_pci_config *config, const struct rp_vfu_pc
 		return rp_wire_why_set(why, -ENOMEM, "no memory for a PCI function");
 	pci->ops = *ops;
 	pci->ctx = ctx;
+	pci->server_config = config->server;
 	pci->size_bytes = config->express ? VFU_PCIE_CONFIG_BYTES : VFU_PCI_CONFIG_BYTES;
 	pci->intx = config->intx;
 	put_header(pci, config);
@@ -106,6 +107,38 @@ on_reset(void *ctx)
 	return vfu_pci_reset(ctx, RP_VFU_PCI_RESET_DEVICE);
 }
 
+static int
+on_quiesce(void *ctx, uint64_t token)
+{
+	struct rp_vfu_pci *pci = ctx;
+
+	return pci->ops.quiesce(pci->ctx, token);
+}
+
+static int
+on_change_state(void *ctx, enum rp_vfu_mig_state from, enum rp_vfu_mig_state to)
+{
+	struct rp_vfu_pci *pci = ctx;
+
+	return pci->server_config.migration.change_state(pci->ctx, from, to);
+}
+
+static int
+on_data_out(void *ctx, uint8_t *ret_bytes, uint32_t room_bytes, uint32_t *ret_count_bytes)
+{
+	struct rp_vfu_pci *pci = ctx;
+
+	return pci->server_config.migration.data_out(pci->ctx, ret_bytes, room_bytes, ret_count_bytes);
+}
+
+static int
+on_data_in(void *ctx, const uint8_t *bytes, uint32_t count_bytes)
+{
+	struct rp_vfu_pci *pci = ctx;
+
+	return pci->server_config.migration.data_in(pci->ctx, bytes, count_bytes);
+}
+
 static void
 on_irq_changed(void *ctx, uint32_t irq_index, uint32_t vector, int eventfd)
 {
@@ -148,15 +181,6 @@ on_refused(void *ctx, const struct rp_wire_why *why)
 		pci->ops.refused(pci->ctx, why);
 }
 
-static const struct rp_vfu_server_ops server_ops = {
-	.reset = on_reset,
-	.irq_changed = on_irq_changed,
-	.dma_changed = on_dma_changed,
-	.connected = on_connected,
-	.disconnected = on_disconnected,
-	.refused = on_refused,
-};
-
 static void
 describe_irqs(const struct rp_vfu_pci *pci, struct rp_vfu_irq_type *ret_irqs)
 {
@@ -178,19 +202,32 @@ describe_irqs(const struct rp_vfu_pci *pci, struct rp_vfu_irq_type *ret_irqs)
 	}
 }
 
+/* Ours in the place of the author's; what is missing stays missing. */
+static void
+wrap_migration(struct rp_vfu_migration *migration)
+{
+	if (migration->change_state != NULL)
+		migration->change_state = on_change_state;
+	if (migration->data_out != NULL)
+		migration->data_out = on_data_out;
+	if (migration->data_in != NULL)
+		migration->data_in = on_data_in;
+}
+
 int
 rp_vfu_pci_listen(struct rp_vfu_pci *pci, const char *socket_path, struct rp_wire_why *why)
 {
 	struct rp_vfu_region regions[RP_VFU_PCI_REGIONS_COUNT];
 	struct rp_vfu_irq_type irqs[RP_VFU_PCI_IRQS_COUNT];
-	const struct rp_vfu_server_config config = {
-		.socket_path = socket_path,
-		.regions_count = RP_VFU_PCI_REGIONS_COUNT,
-		.regions = regions,
-		.irqs_count = RP_VFU_PCI_IRQS_COUNT,
-		.irqs = irqs,
-		.pci = true,
-		.resettable = pci->ops.reset != NULL,
+	struct rp_vfu_server_config config = pci->server_config;
+	const struct rp_vfu_server_ops ops = {
+		.reset = on_reset,
+		.quiesce = pci->ops.quiesce != NULL ? on_quiesce : NULL,
+		.irq_changed = on_irq_changed,
+		.dma_changed = on_dma_changed,
+		.connected = on_connected,
+		.disconnected = on_disconnected,
+		.refused = on_refused,
 	};
 	uint32_t i;
 	int rc = vfu_pci_check_open(pci, why);
@@ -210,9 +247,17 @@ rp_vfu_pci_listen(struct rp_vfu_pci *pci, const char *socket_path, struct rp_wir
 								   .read = vfu_pci_config_read,
 								   .write = vfu_pci_config_write};
 	describe_irqs(pci, irqs);
+	config.socket_path = socket_path;
+	config.regions_count = RP_VFU_PCI_REGIONS_COUNT;
+	config.regions = regions;
+	config.irqs_count = RP_VFU_PCI_IRQS_COUNT;
+	config.irqs = irqs;
+	config.pci = true;
+	config.resettable = pci->ops.reset != NULL;
+	wrap_migration(&config.migration);
 	/* The first values are complete. */
 	memcpy(pci->initial, pci->bytes, sizeof(pci->initial));
-	return rp_vfu_server_create(&config, &server_ops, pci, &pci->server, why);
+	return rp_vfu_server_create(&config, &ops, pci, &pci->server, why);
 }
 
 struct rp_vfu_server *

@@ -67,6 +67,11 @@ struct rp_vfu_pci_ops {
 	 * device touches no memory of the guest's and signals nothing, until it is on again.
 	 */
 	void (*bus_master)(void *ctx, bool on);
+	/**
+	 * As in rp_vfu_server_ops: for a device that takes longer to stand still than a callback
+	 * may take. It comes before a reset by message; a Function Level Reset cannot wait.
+	 */
+	int (*quiesce)(void *ctx, uint64_t token);
 	/** As irq_changed() of rp_vfu_server_ops; masks of the guest's are behind it too. */
 	void (*irq_changed)(void *ctx, uint32_t irq_index, uint32_t vector, int eventfd);
 	/** As in rp_vfu_server_ops, as are the others. */
@@ -85,6 +90,11 @@ struct rp_vfu_pci_config {
 	uint8_t revision;
 	bool intx; /**< has an interrupt pin (INTA) */
 	bool express; /**< 4096 bytes of configuration space instead of 256; see rp_vfu_pci_add_express() */
+	/**
+	 * What the server is told beside that: migration, logging, limits. Its socket_path, regions,
+	 * irqs, pci and resettable are not looked at. Callbacks of migration get this function's ctx.
+	 */
+	struct rp_vfu_server_config server;
 };
 
 /** A base address register and what is behind it. */

@@ -71,6 +71,7 @@ struct rp_vfu_pci {
 	struct rp_vfu_server *server; /* NULL while it is described */
 	struct rp_vfu_pci_ops ops;
 	void *ctx;
+	struct rp_vfu_server_config server_config; /* what was given */
 	struct rp_wire_why failed; /* the first call that did; error 0: none */
 
 	uint32_t size_bytes; /* of configuration space */

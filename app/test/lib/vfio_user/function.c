@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -19,6 +20,47 @@ on_reset(void *ctx, enum rp_vfu_pci_reset kind)
 	function->last_reset = kind;
 	function->was_master_at_reset = rp_vfu_pci_is_bus_master(function->pci);
 	return function->reset_result;
+}
+
+static int
+on_quiesce(void *ctx, uint64_t token)
+{
+	struct function *function = ctx;
+
+	function->quiesces++;
+	function->token = token;
+	return function->quiesce_result;
+}
+
+static int
+on_change_state(void *ctx, enum rp_vfu_mig_state from, enum rp_vfu_mig_state to)
+{
+	(void)from;
+	(void)to;
+	((struct function *)ctx)->arcs++;
+	return 0;
+}
+
+/* Its state is its first register. */
+static int
+on_data_out(void *ctx, uint8_t *ret_bytes, uint32_t room_bytes, uint32_t *ret_count_bytes)
+{
+	struct function *function = ctx;
+
+	*ret_count_bytes = room_bytes < 4 ? room_bytes : 4;
+	memcpy(ret_bytes, function->registers, *ret_count_bytes);
+	return 0;
+}
+
+static int
+on_data_in(void *ctx, const uint8_t *bytes, uint32_t count_bytes)
+{
+	struct function *function = ctx;
+
+	if (count_bytes > sizeof(function->moved_in))
+		return -EINVAL;
+	memcpy(function->moved_in, bytes, count_bytes);
+	return 0;
 }
 
 static void
@@ -124,7 +166,7 @@ vendor_write(void *ctx, uint32_t at, uint32_t count, const uint8_t *bytes)
 void
 function_begin(struct function *function, bool express, bool with_reset)
 {
-	const struct rp_vfu_pci_config config = {
+	struct rp_vfu_pci_config config = {
 		.vendor_id = 0x1234,
 		.device_id = 0x5678,
 		.subsystem_vendor_id = 0x9abc,
@@ -133,10 +175,12 @@ function_begin(struct function *function, bool express, bool with_reset)
 		.revision = 0x42,
 		.intx = true,
 		.express = express,
+		.server = {.socket_path = "not looked at", .regions_count = 77, .dma_timeout_ms = 20000},
 	};
 	const struct rp_vfu_pci_ops ops = {
 		.reset = with_reset ? on_reset : NULL,
 		.bus_master = on_bus_master,
+		.quiesce = with_reset ? on_quiesce : NULL,
 		.irq_changed = on_irq_changed,
 		.dma_changed = on_dma_changed,
 		.connected = on_connected,
@@ -144,6 +188,9 @@ function_begin(struct function *function, bool express, bool with_reset)
 		.refused = on_refused,
 	};
 
+	if (with_reset)
+		config.server.migration = (struct rp_vfu_migration){RP_VFU_MIGRATION_STOP_COPY_MASK, on_change_state,
+								    on_data_out, on_data_in};
 	memset(function, 0, sizeof(*function));
 	memset(function->irq_fds, 0xff, sizeof(function->irq_fds));
 	function->memory_fd = test_memfd((size_t)sysconf(_SC_PAGESIZE) * 4, false);

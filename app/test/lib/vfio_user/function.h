@@ -44,6 +44,11 @@ struct function {
 	enum rp_vfu_pci_reset last_reset;
 	int reset_result;
 	bool was_master_at_reset;
+	int quiesce_result;
+	unsigned int quiesces;
+	uint64_t token; /* of the last one */
+	unsigned int arcs; /* of migration */
+	uint8_t moved_in[8];
 	unsigned int masters_on;
 	unsigned int masters_off;
 	unsigned int irq_changes;

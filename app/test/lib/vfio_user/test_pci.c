@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 
+#include "bytes.h"
 #include "device.h"
 #include "function.h"
+#include "mover.h"
 #include "rp_wire_fd.h"
 
 static struct function function;
@@ -175,6 +178,49 @@ test_reset_by_message(void **state)
 }
 
 static void
+test_a_device_that_takes_its_time(void **state)
+{
+	struct peer_msg *reply = malloc(sizeof(*reply));
+
+	(void)state;
+	assert_non_null(reply);
+	function.quiesce_result = -EINPROGRESS;
+	assert_true(peer_command(&function.peer, 9, 13, COMMAND, NULL, 0, NULL, 0));
+	assert_true(peer_is_silent(&function.peer));
+	assert_int_equal(function.quiesces, 1);
+	assert_int_equal(function.resets, 0);
+	rp_vfu_server_quiesced(rp_vfu_pci_server(function.pci), function.token);
+	assert_true(peer_receive(&function.peer, reply));
+	assert_int_equal(reply->flags, REPLY);
+	assert_int_equal(function.resets, 1);
+	/* A Function Level Reset is over when the write is answered. */
+	function_put(&function, FUNCTION_CONFIG, FUNCTION_EXPRESS + 8, 2, 0x8000);
+	assert_int_equal(function.quiesces, 1);
+	assert_int_equal(function.resets, 2);
+	free(reply);
+}
+
+static void
+test_a_device_that_moves(void **state)
+{
+	static const uint8_t out[] = {U32(0x1000 + 8), U32(0x1000)}, in[] = {U32(12), U32(4), 1, 2, 3, 4};
+	struct peer_msg *reply = malloc(sizeof(*reply));
+
+	(void)state;
+	assert_non_null(reply);
+	function_put(&function, 0, 0, 4, 0x44332211);
+	assert_int_equal(mover_go(&function.peer, RP_VFU_MIG_STOP_COPY), 0);
+	assert_int_equal(function.arcs, 2);
+	assert_int_equal(device_ask(&function.peer, 17, out, sizeof(out), NULL, 0, reply), 0);
+	assert_memory_equal(reply->payload + 8, ((uint8_t[]){0x11, 0x22, 0x33, 0x44}), 4);
+	assert_int_equal(mover_go(&function.peer, RP_VFU_MIG_RESUMING), 0);
+	assert_int_equal(device_ask(&function.peer, 18, in, sizeof(in), NULL, 0, reply), 0);
+	assert_memory_equal(function.moved_in, in + 8, 4);
+	assert_int_equal(mover_go(&function.peer, RP_VFU_MIG_RUNNING), 0);
+	free(reply);
+}
+
+static void
 test_a_device_without_reset(void **state)
 {
 	(void)state;
@@ -202,6 +248,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_clients_come_and_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bus_mastering_on_and_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_by_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_device_that_takes_its_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_device_that_moves, setup, teardown),
 		cmocka_unit_test(test_a_device_without_reset),
 	};
 
