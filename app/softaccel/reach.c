@@ -5,10 +5,12 @@
 
 /*
  * Which queues must be served by messages. Any buffer may lie anywhere in what
- * the guest can have the device write, so one piece of such memory without a file
- * is enough. Memory that the device may only read is not looked at: VMMs map ROMs,
- * never with a descriptor, and nobody keeps buffers there.
+ * the guest can have the device write, so a part of that without a file is enough.
+ * Not looked at is what nobody keeps buffers in, and VMMs map without a descriptor:
+ * what the device may only read (ROMs), and what is small beside all the rest (BARs
+ * of the VM's devices that can be mmapped; QEMU maps our own doorbells so).
  */
+#define SMALL_SHARE 128u
 
 static const struct {
 	const char *name;
@@ -98,17 +100,21 @@ has_far_memory(struct softaccel_function *function)
 {
 	const struct rp_dma_space *space = rp_vfu_server_dma(function->server);
 	uint32_t i, count = rp_dma_space_count(space);
+	uint64_t all_bytes = 0, far_bytes = 0;
 
 	if (!function->memory_changed)
 		return function->has_far_memory;
 	function->memory_changed = false;
-	function->has_far_memory = false;
-	for (i = 0; i < count && !function->has_far_memory; i++) {
+	for (i = 0; i < count; i++) {
 		struct rp_dma_mapping mapping;
 
-		function->has_far_memory = rp_dma_space_at(space, i, &mapping) == 0 && mapping.hva == NULL &&
-					   (mapping.access_mask & RP_DMA_WRITE) != 0;
+		if (rp_dma_space_at(space, i, &mapping) < 0 || (mapping.access_mask & RP_DMA_WRITE) == 0)
+			continue;
+		all_bytes += mapping.size_bytes;
+		if (mapping.hva == NULL)
+			far_bytes += mapping.size_bytes;
 	}
+	function->has_far_memory = far_bytes > all_bytes / SMALL_SHARE;
 	return function->has_far_memory;
 }
 

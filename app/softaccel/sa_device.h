@@ -108,7 +108,7 @@ struct softaccel_function {
 	bool connected;
 	enum softaccel_dma dma;
 	bool memory_changed; /* since has_far_memory was found */
-	bool has_far_memory; /* writable, and without a file */
+	bool has_far_memory; /* writable, without a file, and much of it */
 	struct sa_messenger *messenger; /* with the two below: from the first carried queue on */
 	struct rp_dma_space *local_space;
 	struct rp_dma_reader *local_reader;
