@@ -10,7 +10,7 @@
 #include "rp_wire_clock.h"
 #include "vfu_server.h"
 
-/* Then others of this thread have their turn; epoll is level-triggered and calls again. */
+/* Then others of this thread have their turn. */
 #define MESSAGES_PER_TURN 64
 /* A reader of the data path tells nobody that it has passed: whoever waits for one looks again. */
 #define SETTLE_LOOK_MS 1
@@ -196,6 +196,8 @@ serve_commands(struct rp_vfu_server *server, bool *ret_drained, struct rp_wire_w
 		if (rc < 0)
 			return rc;
 	}
+	/* That may have been all: then the socket does not call again, and what waits for its silence would wait on. */
+	rp_vfu_carrier_wake(server->carrier);
 	return 0;
 }
 

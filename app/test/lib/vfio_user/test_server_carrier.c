@@ -129,6 +129,42 @@ test_commands_in_flight_are_limited(void **state)
 	}
 }
 
+/* As a client answers that has read them all before: whoever polls the server calls it until the rest is sent. */
+static void
+test_answers_to_all_in_flight_come_at_once(void **state)
+{
+	struct pollfd server = {.events = POLLIN}, client = {.events = POLLIN};
+	static struct access accesses[ASKED_MAX];
+	static uint64_t words[ASKED_MAX];
+	struct asked asked[64];
+	unsigned int i;
+
+	(void)state;
+	carried_begin(NULL, "");
+	server.fd = rp_vfu_server_fd(carried.device.server);
+	client.fd = carried.peer.fd;
+	for (i = 0; i < ASKED_MAX; i++)
+		assert_int_equal(carried_start(&accesses[i], false, IOVA + i * 8, &words[i], 8), 0);
+	for (i = 0; i < 64; i++)
+		asked[i] = carried_take(11);
+	assert_true(peer_is_silent(&carried.peer));
+	for (i = 0; i < 64; i++) {
+		const uint8_t payload[] = {U64(asked[i].iova), U64(8), U64(i)};
+
+		assert_true(peer_command(&carried.peer, asked[i].id, 11, REPLY, payload, sizeof(payload), NULL, 0));
+	}
+	while (poll(&server, 1, 0) == 1)
+		device_turn(&carried.device);
+	assert_int_equal(poll(&client, 1, 0), 1);
+	for (i = 64; i < ASKED_MAX; i++) {
+		struct asked rest = carried_take(11);
+
+		assert_true(carried_answer(&rest, rest.iova, 8, &rest.iova, 8));
+	}
+	for (i = 0; i < ASKED_MAX; i++)
+		carried_ended(&accesses[i], 0);
+}
+
 /* A client may serve nothing while it waits for an answer: what it asked is answered first. */
 static void
 test_no_command_before_an_answer_that_is_owed(void **state)
@@ -453,6 +489,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_write_vector, carried_setup, carried_teardown),
 		cmocka_unit_test_setup_teardown(test_pieces_are_pipelined, carried_setup, carried_teardown),
 		cmocka_unit_test_setup_teardown(test_commands_in_flight_are_limited, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_answers_to_all_in_flight_come_at_once, carried_setup,
+						carried_teardown),
 		cmocka_unit_test_setup_teardown(test_no_command_before_an_answer_that_is_owed, carried_setup,
 						carried_teardown),
 		cmocka_unit_test_setup_teardown(test_errors_of_the_client, carried_setup, carried_teardown),
