@@ -122,6 +122,32 @@ rp_vfu_server_on_io_fds(struct rp_vfu_server *server, const struct rp_vfu_msg_vi
 	return 0;
 }
 
+/* A place whose descriptors no message can carry is written by message, and not in the list. */
+static bool
+is_listed(const struct rp_vfu_io_fd *place, unsigned int fds_max)
+{
+	return (place->has_shadow ? 2u : 1u) <= fds_max;
+}
+
+/* Fill a page with the listed places from number `first` on, and count all of them. */
+static void
+fill_page(const struct rp_vfu_region *region, uint32_t first, unsigned int fds_max, uint8_t *list,
+	  struct rp_vfu_wire_io_fds_page *page, struct rp_vfu_reply *reply)
+{
+	bool is_full = false;
+	uint32_t i;
+
+	for (i = 0; i < region->io_fds_count; i++) {
+		struct rp_vfu_wire_io_fd entry;
+
+		if (!is_listed(&region->io_fds[i], fds_max) || page->total++ < first || is_full)
+			continue;
+		is_full = !fill_entry(&region->io_fds[i], fds_max, &entry, reply);
+		if (!is_full)
+			memcpy(list + page->count++ * ENTRY_BYTES, &entry, sizeof(entry));
+	}
+}
+
 int
 rp_vfu_server_on_io_fds_page(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 			     struct rp_vfu_reply *reply, struct rp_wire_why *why)
@@ -136,21 +162,14 @@ rp_vfu_server_on_io_fds_page(struct rp_vfu_server *server, const struct rp_vfu_m
 	region = find_region(server, request.index, why);
 	if (region == NULL)
 		return -EBADMSG;
-	if (request.first > region->io_fds_count)
-		return rp_wire_why_set(why, -EBADMSG, "first: %u, but region %u has %u places", request.first,
-				       request.index, region->io_fds_count);
 	list = rp_vfu_server_scratch(server, region->io_fds_count * ENTRY_BYTES);
 	if (list == NULL)
 		return rp_wire_why_set(why, -ENOSPC, "no memory for the reply");
 	page.index = request.index;
-	page.total = region->io_fds_count;
-	while (request.first + page.count < page.total) {
-		struct rp_vfu_wire_io_fd entry;
-
-		if (!fill_entry(&region->io_fds[request.first + page.count], fds_room(server), &entry, reply))
-			break;
-		memcpy(list + page.count++ * ENTRY_BYTES, &entry, sizeof(entry));
-	}
+	fill_page(region, request.first, fds_room(server), list, &page, reply);
+	if (request.first > page.total)
+		return rp_wire_why_set(why, -EBADMSG, "first: %u, but region %u has %u places", request.first,
+				       request.index, page.total);
 	page.argsz += page.count * (uint32_t)ENTRY_BYTES;
 	put_list(reply, list, page.count, request.argsz, sizeof(page));
 	memcpy(reply->fixed, &page, sizeof(page));

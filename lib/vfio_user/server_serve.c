@@ -14,6 +14,8 @@
 #define MESSAGES_PER_TURN 64
 /* A reader of the data path tells nobody that it has passed: whoever waits for one looks again. */
 #define SETTLE_LOOK_MS 1
+/* A device says when it stands still; what is looked for is a client that left. */
+#define QUIET_LOOK_MS 100
 /* What is kept of commands that have to wait: so many, and one beyond so many bytes. */
 #define HELD_MAX 256u
 #define HELD_FULL_BYTES (1024u * 1024u)
@@ -251,7 +253,8 @@ watch_conn(const struct rp_vfu_server *server, struct rp_wire_conn *conn, bool r
 static void
 set_timer(struct rp_vfu_server *server)
 {
-	uint64_t at_ms = server->deferred.active ? rp_wire_clock_ms() + SETTLE_LOOK_MS :
+	uint64_t look_ms = server->deferred.awaits_device ? QUIET_LOOK_MS : SETTLE_LOOK_MS;
+	uint64_t at_ms = server->deferred.active ? rp_wire_clock_ms() + look_ms :
 						   rp_vfu_carrier_deadline_ms(server->carrier);
 	struct itimerspec timer = {
 		.it_value = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000}};

@@ -253,14 +253,17 @@ test_shadow_is_offered_in_pages_only(void **state)
 	assert_int_equal(pwrite(reply.fds[1], value, sizeof(value), 0x18), 4);
 	assert_int_equal(pread(device.memory_fd, stored, sizeof(stored), 0x18), 4);
 	assert_memory_equal(stored, value, sizeof(value));
-	/* One descriptor a message is too few for it: an empty page, and the next place is at `first` + 1. */
+	/* One descriptor a message is too few for it. */
 	device_restart_as(&device, &description, &peer, "\"max_msg_fds\":1,\"ringpass.io_fds\":true");
 	assert_int_equal(ask_page(4096, 0, 0, 0), 0);
-	assert_int_equal(word(12), 0);
-	assert_int_equal(word(16), 2);
-	assert_int_equal(reply.fds_count, 0);
-	assert_int_equal(ask_page(4096, 0, 0, 1), 0);
 	assert_int_equal(word(12), 1);
+	assert_int_equal(word(16), 1);
+	assert_int_equal(word(24), 0x104);
+	assert_int_equal(ask_page(4096, 0, 0, 2), EINVAL);
+	/* And none at all: nothing. */
+	device_restart_as(&device, &description, &peer, "\"max_msg_fds\":0,\"ringpass.io_fds\":true");
+	assert_int_equal(ask_page(4096, 0, 0, 0), 0);
+	assert_int_equal(word(16), 0);
 }
 
 static void
