@@ -5,6 +5,7 @@
 
 #include "bytes.h"
 #include "mover.h"
+#include "rp_dma_io.h"
 
 static struct device device;
 static struct peer peer;
@@ -206,6 +207,85 @@ test_client_that_leaves_meanwhile(void **state)
 	assert_int_equal(rp_vfu_server_migration_state(device.server), RP_VFU_MIG_RUNNING);
 }
 
+/* An access of the device's, which says that the device stands still when it has ended. */
+struct access {
+	uint8_t bytes[64];
+	struct rp_dma_segment segment;
+	struct rp_dma_io io;
+	unsigned int dones;
+	int error;
+};
+
+static void
+on_done(struct rp_dma_io *io, int error)
+{
+	struct access *access = io->ctx;
+
+	access->dones++;
+	access->error = error;
+	rp_vfu_server_quiesced(device.server, mover.token);
+}
+
+/* A command for memory that has no descriptor is with the client; its id. */
+static uint16_t
+begin_access(struct access *access, const char *capabilities)
+{
+	static const uint8_t map[] = {U32(32), U32(3), U64(0), U64(0x10000), U64(0x1000)};
+
+	device_hang_up(&device, &peer);
+	device_connect(&device, &peer);
+	device_negotiate_as(&peer, capabilities);
+	assert_int_equal(device_ask(&peer, 2, map, sizeof(map), NULL, 0, &reply), 0);
+	*access = (struct access){.segment = {.iova = 0x10000, .size_bytes = 64, .bytes = access->bytes}};
+	access->io = (struct rp_dma_io){.segments = &access->segment, .segments_count = 1, .done = on_done};
+	access->io.ctx = access;
+	assert_int_equal(rp_dma_io_submit(rp_vfu_server_dma(device.server), &access->io), 0);
+	assert_true(peer_receive(&peer, &reply));
+	assert_int_equal(reply.command, 11);
+	assert_int_equal(reply.flags, COMMAND);
+	return reply.id;
+}
+
+/* One socket, and a client that serves nothing while it waits for the reset: its answer would never come. */
+static void
+test_accesses_of_a_waiting_client_are_given_up(void **state)
+{
+	struct access access;
+	uint8_t answer[16 + 64] = {U64(0x10000), U64(64)};
+	uint16_t id;
+
+	(void)state;
+	id = begin_access(&access, "\"max_msg_fds\":1");
+	assert_true(peer_command(&peer, 1, 13, COMMAND, NULL, 0, NULL, 0));
+	assert_reply(1, 0);
+	assert_int_equal(access.dones, 1);
+	assert_int_equal(access.error, -ECANCELED);
+	assert_int_equal(mover.resets, 1);
+	/* What it says later is of nobody's concern. */
+	assert_true(peer_command(&peer, id, 11, REPLY, answer, sizeof(answer), NULL, 0));
+	assert_int_equal(device_ask(&peer, 9, read_config, sizeof(read_config), NULL, 0, &reply), 0);
+	assert_int_equal(access.dones, 1);
+}
+
+static void
+test_accesses_of_a_serving_client_are_finished(void **state)
+{
+	struct access access;
+	uint8_t answer[16 + 64] = {U64(0x10000), U64(64), 0x77};
+	uint16_t id;
+
+	(void)state;
+	id = begin_access(&access, "\"ringpass.serve\":true");
+	post(1, 16, go_stop, sizeof(go_stop));
+	assert_int_equal(access.dones, 0);
+	assert_true(peer_command(&peer, id, 11, REPLY, answer, sizeof(answer), NULL, 0));
+	assert_reply(1, 0);
+	assert_int_equal(access.dones, 1);
+	assert_int_equal(access.error, 0);
+	assert_int_equal(access.bytes[0], 0x77);
+	assert_int_equal(rp_vfu_server_migration_state(device.server), RP_VFU_MIG_STOP);
+}
+
 int
 main(void)
 {
@@ -218,6 +298,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_walk_waits_where_the_device_stops, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_arc_that_fails_after_waiting, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_that_leaves_meanwhile, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_accesses_of_a_waiting_client_are_given_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_accesses_of_a_serving_client_are_finished, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user server: reset and standing still", tests, NULL, NULL);
