@@ -163,8 +163,6 @@ answer_deferred(struct rp_vfu_server *server, struct rp_wire_why *why)
 	memcpy(reply.fixed, deferred->fixed, deferred->fixed_bytes);
 	if (deferred->finish != NULL)
 		rc = deferred->finish(server, &reply, &refusal);
-	if (rc == -EINPROGRESS)
-		return 0;
 	deferred->active = false;
 	if (rc < 0) {
 		rp_wire_why_prefix(&refusal, "%s: ", rp_vfu_msg_name(deferred->header.command));
@@ -254,8 +252,8 @@ static void
 set_timer(struct rp_vfu_server *server)
 {
 	uint64_t look_ms = server->deferred.awaits_device ? QUIET_LOOK_MS : SETTLE_LOOK_MS;
-	uint64_t at_ms = server->deferred.active ? rp_wire_clock_ms() + look_ms :
-						   rp_vfu_carrier_deadline_ms(server->carrier);
+	uint64_t at_ms =
+		server->deferred.active ? rp_wire_clock_ms() + look_ms : rp_vfu_carrier_deadline_ms(server->carrier);
 	struct itimerspec timer = {
 		.it_value = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000}};
 

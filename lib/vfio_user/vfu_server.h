@@ -69,7 +69,7 @@ STAILQ_HEAD(rp_vfu_held_list, rp_vfu_held);
  * The rest of a deferred command, once nothing holds it up any more. The reply is as
  * the handler left it, without data.
  *
- * @return 0, -EINPROGRESS (it waits for the device again) or a negative errno.
+ * @return 0 or a negative errno with its reason; the command does not wait again.
  */
 struct rp_vfu_reply;
 typedef int (*rp_vfu_finisher)(struct rp_vfu_server *server, struct rp_vfu_reply *reply, struct rp_wire_why *why);

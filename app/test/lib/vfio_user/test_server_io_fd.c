@@ -266,6 +266,25 @@ test_shadow_is_offered_in_pages_only(void **state)
 	assert_int_equal(word(16), 0);
 }
 
+/* Its eventfd would be the last that fits, its memory one too many. */
+static void
+test_shadow_that_fits_by_half_comes_with_the_next_page(void **state)
+{
+	struct device_description description;
+
+	(void)state;
+	places[15].has_shadow = true;
+	places[15].shadow_fd = device.memory_fd;
+	describe_queues(&description, 17);
+	device_restart_as(&device, &description, &peer, ALL_OFFERED);
+	assert_int_equal(ask_page(4096, 0, 0, 0), 0);
+	assert_int_equal(word(12), 15);
+	assert_int_equal(reply.fds_count, 15);
+	assert_int_equal(ask_page(4096, 0, 0, 15), 0);
+	assert_int_equal(word(12), 2);
+	assert_int_equal(reply.fds_count, 3);
+}
+
 static void
 assert_bad_shadow(uint64_t size_bytes, int fd, uint64_t offset_bytes)
 {
@@ -308,6 +327,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_every_doorbell_is_reached_in_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_io_fds_page_refuses_what_breaks_a_rule, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shadow_is_offered_in_pages_only, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_shadow_that_fits_by_half_comes_with_the_next_page, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_shadow_lies_in_its_file, setup, teardown),
 	};
 
