@@ -88,7 +88,8 @@ struct rp_vfu_region {
 	/**
 	 * A message read or wrote it. Bounds were checked; at least one byte. What
 	 * read() leaves untouched reads as 0.
-	 * @return 0 or a negative errno, which goes into the reply.
+	 * @return 0, a negative errno, which goes into the reply, or -EINPROGRESS: the
+	 *         answer comes later (rp_vfu_server_answer(); write() only with late_writes).
 	 */
 	int (*read)(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, uint8_t *ret_bytes);
 	int (*write)(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, const uint8_t *bytes);
@@ -174,6 +175,7 @@ struct rp_vfu_server_config {
 	const struct rp_vfu_irq_type *irqs;
 	bool pci;
 	bool resettable;
+	bool late_writes; /**< a region's write() may answer later; then clients get no write_multiple */
 	struct rp_vfu_migration migration; /**< zeroes: none. Needs `resettable`: nothing else leads out of ERROR. */
 	/** Whether the device marks (rp_dma_log.h) what it writes through translated addresses: then it offers logging. */
 	bool dma_logging;
@@ -211,6 +213,28 @@ int rp_vfu_server_fd(const struct rp_vfu_server *server);
  * @return 0.
  */
 int rp_vfu_server_process(struct rp_vfu_server *server);
+
+/**
+ * From inside a region's read() and write(): the number of the access, to answer it by.
+ * @return the number, never 0 there.
+ */
+uint64_t rp_vfu_server_command_number(const struct rp_vfu_server *server);
+
+/**
+ * Answer an access whose callback returns, or will return, -EINPROGRESS. Until then
+ * the client's later commands wait. So does DMA by messages on the one socket of a
+ * client that did not say that it serves meanwhile: there a device cannot make the
+ * answer wait for accesses of its own.
+ *
+ * Any thread, but not while the server is destroyed.
+ *
+ * @param number of rp_vfu_server_command_number().
+ * @param error 0, or a negative errno for the reply.
+ * @param bytes what a read without an error answers, as many as it was asked for; copied. Else ignored.
+ * @return 0, -ENOENT (it has been answered, or its client left), -EINVAL (a positive
+ *         error, -EINPROGRESS, no bytes), -ENOMEM (nothing was answered).
+ */
+int rp_vfu_server_answer(struct rp_vfu_server *server, uint64_t number, int error, const uint8_t *bytes);
 
 /** The client's memory. Borrowed; make readers of it for data path threads. */
 struct rp_dma_space *rp_vfu_server_dma(struct rp_vfu_server *server);

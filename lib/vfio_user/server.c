@@ -94,6 +94,7 @@ rp_vfu_server_create(const struct rp_vfu_server_config *config, const struct rp_
 	server->handed_fd = -1;
 	server->window.fd = -1;
 	STAILQ_INIT(&server->held);
+	rp_vfu_later_init(&server->later);
 	rc = rp_vfu_server_config_copy(server, config, why);
 	if (rc == 0)
 		rc = make_memory(server, config, why);
@@ -121,6 +122,7 @@ drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
 	server->conn = rp_wire_conn_destroy(server->conn);
 	rp_vfu_server_drop_held(server);
 	server->deferred.active = false;
+	rp_vfu_later_end(&server->later);
 	rp_wire_fd_close(&server->handed_fd);
 	rp_vfu_server_twin_destroy(server);
 	server->state = RP_VFU_STATE_NEW;
@@ -157,6 +159,7 @@ rp_vfu_server_destroy(struct rp_vfu_server *server)
 	rp_wire_fd_close(&server->timer_fd);
 	rp_dma_space_destroy(server->dma);
 	rp_vfu_carrier_destroy(server->carrier);
+	rp_vfu_later_fini(&server->later);
 	rp_vfu_server_config_free(server);
 	free(server->scratch);
 	free(server);

@@ -120,6 +120,7 @@ defer(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, const
 
 	deferred->active = true;
 	deferred->awaits_device = reply->awaits_device;
+	deferred->awaits_answer = reply->awaits_answer;
 	deferred->finish = reply->finish;
 	deferred->header = command->header;
 	memcpy(deferred->fixed, reply->fixed, reply->fixed_bytes);

@@ -85,29 +85,44 @@ device_failed(int error, const struct rp_vfu_wire_region_access *access, struct 
 }
 
 static int
-read_region(const struct rp_vfu_server *server, const struct rp_vfu_region *region,
+read_region(struct rp_vfu_server *server, const struct rp_vfu_region *region,
 	    const struct rp_vfu_wire_region_access *access, uint8_t *ret_bytes)
 {
 	if (!region->readable)
 		return -EACCES;
-	if (region->read != NULL)
+	if (region->read != NULL) {
+		rp_vfu_later_begin(&server->later, access->count_bytes);
 		return region->read(server->ctx, access->region, access->offset_bytes, access->count_bytes, ret_bytes);
+	}
 	if (!in_memory(region, access->offset_bytes, access->count_bytes))
 		return -EACCES;
 	return memory_read(region, access->offset_bytes, access->count_bytes, ret_bytes);
 }
 
 static int
-write_region(const struct rp_vfu_server *server, const struct rp_vfu_region *region,
+write_region(struct rp_vfu_server *server, const struct rp_vfu_region *region,
 	     const struct rp_vfu_wire_region_access *access, const uint8_t *bytes)
 {
 	if (!region->writable)
 		return -EACCES;
-	if (region->write != NULL)
+	if (region->write != NULL) {
+		rp_vfu_later_begin(&server->later, 0);
 		return region->write(server->ctx, access->region, access->offset_bytes, access->count_bytes, bytes);
+	}
 	if (!in_memory(region, access->offset_bytes, access->count_bytes))
 		return -EACCES;
 	return memory_write(region, access->offset_bytes, access->count_bytes, bytes);
+}
+
+/* The device has had its command; it may say that the answer comes later. */
+static int
+finish(struct rp_vfu_server *server, int rc, bool may_be_late, const struct rp_vfu_wire_region_access *access,
+       struct rp_vfu_reply *reply, struct rp_wire_why *why)
+{
+	if (rc == -EINPROGRESS && may_be_late)
+		return rp_vfu_server_await_answer(reply);
+	rp_vfu_later_end(&server->later);
+	return rc < 0 ? device_failed(rc == -EINPROGRESS ? -EIO : rc, access, why) : 0;
 }
 
 int
@@ -129,14 +144,11 @@ rp_vfu_server_on_region_read(struct rp_vfu_server *server, const struct rp_vfu_m
 		return rp_wire_why_set(why, -ENOSPC, "no memory for %u bytes", access.count_bytes);
 	/* What a device does not fill in must not be the bytes of an earlier reply. */
 	memset(bytes, 0, access.count_bytes);
-	rc = read_region(server, region, &access, bytes);
-	if (rc < 0)
-		return device_failed(rc, &access, why);
 	memcpy(reply->fixed, &access, sizeof(access));
 	reply->fixed_bytes = sizeof(access);
 	reply->data = bytes;
 	reply->data_bytes = access.count_bytes;
-	return 0;
+	return finish(server, read_region(server, region, &access, bytes), true, &access, reply, why);
 }
 
 int
@@ -152,12 +164,10 @@ rp_vfu_server_on_region_write(struct rp_vfu_server *server, const struct rp_vfu_
 	region = find_region(server, &access, &rc, why);
 	if (region == NULL)
 		return rc;
-	rc = write_region(server, region, &access, command->payload + sizeof(access));
-	if (rc < 0)
-		return device_failed(rc, &access, why);
 	memcpy(reply->fixed, &access, sizeof(access));
 	reply->fixed_bytes = sizeof(access);
-	return 0;
+	return finish(server, write_region(server, region, &access, command->payload + sizeof(access)),
+		      server->late_writes, &access, reply, why);
 }
 
 /* What can be wrong with one write of several before the device sees any. */
@@ -181,7 +191,7 @@ check_write1(const struct rp_vfu_server *server, const struct rp_vfu_wire_region
 }
 
 static int
-write1(const struct rp_vfu_server *server, const struct rp_vfu_wire_region_write1 *write, struct rp_wire_why *why)
+write1(struct rp_vfu_server *server, const struct rp_vfu_wire_region_write1 *write, struct rp_wire_why *why)
 {
 	const struct rp_vfu_wire_region_access access = {
 		.offset_bytes = write->offset_bytes,
@@ -190,7 +200,7 @@ write1(const struct rp_vfu_server *server, const struct rp_vfu_wire_region_write
 	};
 	int rc = write_region(server, &server->regions[write->region], &access, (const uint8_t *)&write->data);
 
-	return rc < 0 ? device_failed(rc, &access, why) : 0;
+	return finish(server, rc, false, &access, NULL, why);
 }
 
 static struct rp_vfu_wire_region_write1

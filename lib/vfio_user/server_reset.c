@@ -57,7 +57,8 @@ rp_vfu_server_reset_now(struct rp_vfu_server *server)
 
 	if (rc == 0)
 		rp_vfu_server_migration_reset(server);
-	return rc;
+	/* Taking its time is quiesce()'s part. */
+	return rc == -EINPROGRESS ? -EIO : rc;
 }
 
 static int

@@ -142,9 +142,10 @@ is_settled(struct rp_vfu_server *server)
 	const struct rp_vfu_deferred *deferred = &server->deferred;
 
 	/* Also what was submitted by somebody who had looked before; and who sends much ahead of an answer gets none. */
-	if (!rp_vfu_server_may_await(server) || !may_hold_more(server))
+	if (!deferred->awaits_answer && (!rp_vfu_server_may_await(server) || !may_hold_more(server)))
 		rp_vfu_carrier_abandon(server->carrier, deferred->first_iova, deferred->last_iova);
 	return (!deferred->awaits_device || rp_vfu_server_is_quiet(server)) &&
+	       (!deferred->awaits_answer || rp_vfu_later_is_given(&server->later)) &&
 	       rp_dma_space_settled(server->dma, deferred->ticket);
 }
 
@@ -251,9 +252,10 @@ watch_conn(const struct rp_vfu_server *server, struct rp_wire_conn *conn, bool r
 static void
 set_timer(struct rp_vfu_server *server)
 {
-	uint64_t look_ms = server->deferred.awaits_device ? QUIET_LOOK_MS : SETTLE_LOOK_MS;
-	uint64_t at_ms =
-		server->deferred.active ? rp_wire_clock_ms() + look_ms : rp_vfu_carrier_deadline_ms(server->carrier);
+	const struct rp_vfu_deferred *deferred = &server->deferred;
+	bool looks = deferred->active && (deferred->awaits_device || deferred->ticket != RP_DMA_SETTLED);
+	uint64_t look_ms = deferred->awaits_device ? QUIET_LOOK_MS : SETTLE_LOOK_MS;
+	uint64_t at_ms = looks ? rp_wire_clock_ms() + look_ms : rp_vfu_carrier_deadline_ms(server->carrier);
 	struct itimerspec timer = {
 		.it_value = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000}};
 

@@ -9,6 +9,7 @@
 #include "rp_vfu_msg.h"
 #include "rp_vfu_server.h"
 #include "vfu_carrier.h"
+#include "vfu_later.h"
 
 /*
  * What the parts of the server share:
@@ -26,6 +27,7 @@
  *   server_region.c    REGION_READ, REGION_WRITE, REGION_WRITE_MULTI
  *   server_dma.c       DMA_MAP, DMA_UNMAP, DMA_REMAP
  *   server_session.c   VERSION
+ *   server_later.c     accesses that the device answers later
  *   server_reset.c     DEVICE_RESET, and waiting until the device stands still
  *   server_feature.c   DEVICE_FEATURE: which there are, get, set and probe
  *   server_migration.c the states of migration, MIG_DATA_READ, MIG_DATA_WRITE
@@ -74,10 +76,11 @@ STAILQ_HEAD(rp_vfu_held_list, rp_vfu_held);
 struct rp_vfu_reply;
 typedef int (*rp_vfu_finisher)(struct rp_vfu_server *server, struct rp_vfu_reply *reply, struct rp_wire_why *why);
 
-/* A command that is answered when what it took away is out of use, or the device stands still. */
+/* A command that is answered when what it took away is out of use, or the device stands still, or answers. */
 struct rp_vfu_deferred {
 	bool active;
 	bool awaits_device; /* rp_vfu_server_is_quiet() is to be true */
+	bool awaits_answer; /* rp_vfu_later_is_given() is to be true */
 	rp_vfu_finisher finish; /* NULL: the reply is right as it is */
 	struct rp_vfu_header header; /* the command's */
 	uint8_t fixed[RP_VFU_REPLY_FIXED_MAX_BYTES];
@@ -97,6 +100,7 @@ struct rp_vfu_server {
 
 	bool pci;
 	bool resettable;
+	bool late_writes;
 	uint32_t regions_count;
 	struct rp_vfu_region *regions; /* with areas and io_fds of our own */
 	uint32_t irqs_count;
@@ -118,6 +122,7 @@ struct rp_vfu_server {
 	unsigned int held_count;
 	size_t held_bytes;
 	struct rp_vfu_deferred deferred;
+	struct rp_vfu_later later;
 	int timer_fd;
 	uint64_t timer_ms; /* when it is set to go off; 0: it is not */
 
@@ -150,6 +155,7 @@ struct rp_vfu_reply {
 	unsigned int fds_count;
 	bool last; /* the connection ends behind it */
 	bool awaits_device; /* with -EINPROGRESS: what it waits for, as in struct rp_vfu_deferred */
+	bool awaits_answer;
 	rp_vfu_finisher finish;
 	uint64_t ticket;
 	uint64_t first_iova;
@@ -247,6 +253,8 @@ int rp_vfu_server_quiesce(struct rp_vfu_server *server);
 bool rp_vfu_server_is_quiet(const struct rp_vfu_server *server);
 /* Make a reply wait for the device; `finish` goes on from there. @return -EINPROGRESS. */
 int rp_vfu_server_await_device(struct rp_vfu_reply *reply, rp_vfu_finisher finish);
+/* Make a reply wait for the answer to what the device was handed (vfu_later.h). @return -EINPROGRESS. */
+int rp_vfu_server_await_answer(struct rp_vfu_reply *reply);
 /* Reset the device, whatever state it is in. @return 0 or its errno. */
 int rp_vfu_server_reset_now(struct rp_vfu_server *server);
 
