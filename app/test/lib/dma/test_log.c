@@ -162,9 +162,23 @@ the_whole_address_space(void **state)
 	assert_int_equal(words[0], 0);
 	assert_int_equal(rp_dma_log_report(space, 0, page_bytes, page_bytes, words, 8, NULL), 0);
 	assert_int_equal(words[0], 1);
-	rp_dma_log_mark(space, 0, UINT64_MAX);
-	assert_int_equal(rp_dma_log_report(space, top, page_bytes, page_bytes, words, 8, NULL), 0);
-	assert_int_equal(words[0], 1);
+}
+
+/* A mark without end does not go round. */
+static void
+a_mark_of_everything(void **state)
+{
+	struct rp_dma_space *space = *state;
+	const struct rp_dma_log_range all[] = {{0, UINT64_MAX}, {UINT64_MAX, 1}};
+	const uint64_t page_bytes = UINT64_C(1) << 58;
+	uint64_t word = 0;
+
+	assert_int_equal(rp_dma_log_start(space, page_bytes, all, 2, NULL), 0);
+	rp_dma_log_mark(space, 3 * page_bytes, UINT64_MAX);
+	assert_int_equal(rp_dma_log_report(space, 0, 63 * page_bytes, page_bytes, &word, 8, NULL), 0);
+	assert_true(word == (UINT64_MAX >> 1 & ~UINT64_C(7)));
+	assert_int_equal(rp_dma_log_report(space, 63 * page_bytes, page_bytes, page_bytes, &word, 8, NULL), 0);
+	assert_int_equal(word, 1);
 }
 
 #define MODEL_PAGES 400u
@@ -357,6 +371,7 @@ main(void)
 		WITH_SPACE(marks_are_reported_once),
 		WITH_SPACE(pieces_and_bigger_pages),
 		WITH_SPACE(the_whole_address_space),
+		WITH_SPACE(a_mark_of_everything),
 		WITH_SPACE(behaves_like_its_model),
 		WITH_SPACE(accesses_mark_by_themselves),
 		WITH_SPACE(bitmap_of_what_was_unmapped),
