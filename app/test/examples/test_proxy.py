@@ -4,25 +4,21 @@
 import json
 import os
 import pathlib
-import socket
-import struct
 import subprocess
 import sys
 
 import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(TOP / "usertools"))
+sys.path[:0] = [str(TOP / "usertools"), str(pathlib.Path(__file__).resolve().parent)]
 
 from ringpass_stack.programs import Build, Control, Function, Port, Ringpassd, Softaccel  # noqa: E402
 from ringpass_testvm import Supervisor  # noqa: E402
+from vfio_user_client import CONFIG_REGION, Client  # noqa: E402
 
 SECONDS = 120
 PACKETS = 50
 ROUNDS = 3
-VERSION, REGION_INFO, REGION_READ, REGION_WRITE = 1, 5, 9, 10
-CONFIG_REGION = 7
-FLAG_ERROR = 0x20
 
 
 @pytest.fixture(scope="module")
@@ -148,45 +144,6 @@ def test_it_ends_when_told(supervisor, build):
     assert stand.proxy.stop() == 0
     assert not os.path.exists(stand.shown_socket)
     stand.device.require_alive()
-
-
-class Client:
-    """A vfio-user client of a few lines: headers and fields in this machine's byte order."""
-
-    def __init__(self, path):
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(SECONDS)
-        self._socket.connect(path)
-        self.command(VERSION, struct.pack("=HH", 0, 1) + b'{"capabilities":{"max_msg_fds":8}}\0')
-
-    def close(self):
-        self._socket.close()
-
-    def _take(self, count):
-        data = b""
-        while len(data) < count:
-            piece, fds, _, _ = socket.recv_fds(self._socket, count - len(data), 8)
-            for fd in fds:
-                os.close(fd)
-            assert piece, "the server left"
-            data += piece
-        return data
-
-    def command(self, number, payload):
-        self._socket.sendall(struct.pack("=HHIII", 7, number, 16 + len(payload), 0, 0) + payload)
-        _, _, size, flags, error = struct.unpack("=HHIII", self._take(16))
-        reply = self._take(size - 16)
-        assert not flags & FLAG_ERROR, os.strerror(error)
-        return reply
-
-    def read(self, region, at, count):
-        return self.command(REGION_READ, struct.pack("=QII", at, region, count))[16:]
-
-    def write(self, region, at, data):
-        self.command(REGION_WRITE, struct.pack("=QII", at, region, len(data)) + data)
-
-    def region_size(self, region):
-        return struct.unpack_from("=Q", self.command(REGION_INFO, struct.pack("=IIIIQQ", 32, 0, region, 0, 0, 0)), 16)[0]
 
 
 def look(path, *, write=None):
