@@ -204,6 +204,44 @@ test_unmap_all_ignores_its_range(void **state)
 	assert_int_equal(rp_dma_space_count(rp_vfu_server_dma(device.server)), 0);
 }
 
+static void
+test_remap_vector(void **state)
+{
+	static const char text[] = "{\"capabilities\":{\"max_msg_fds\":1,\"ringpass.remap\":true}}";
+	static const uint8_t command[] = {
+		HEADER(7, 0x5201, 48, COMMAND, 0), U32(32), U32(1), U64(0x1000), U64(0x3000), U64(0x2000)};
+	static const uint8_t answer[] = {HEADER(7, 0x5201, 16, REPLY, 0)};
+	const uint8_t wrong[] = {U32(32), U32(4), U64(0), U64(0x3000), U64(0x2000)};
+	struct rp_dma_space *space = rp_vfu_server_dma(device.server);
+	uint8_t version[4 + sizeof(text)] = {U16(0), U16(1)};
+	int old_fd = test_memfd(0x8000, false), fd = test_memfd(0x4000, false);
+
+	(void)state;
+	/* Not agreed on, it is a number like any other. */
+	assert_int_equal(device_ask(&peer, 0x5201, command + 16, 32, &fd, 1, &reply), EOPNOTSUPP);
+	peer_close(&peer);
+	device_connect(&device, &peer);
+	memcpy(version + 4, text, sizeof(text));
+	assert_int_equal(device_ask(&peer, 1, version, sizeof(version), NULL, 0, &reply), 0);
+	assert_int_equal(map(3, 0x1000, 0x8000, old_fd, 0), 0);
+	assert_int_equal(pwrite(fd, "new", 3, 0x1000), 3);
+	assert_true(peer_send(&peer, command, sizeof(command), &fd, 1));
+	assert_true(peer_receive(&peer, &reply));
+	assert_int_equal(reply.size_bytes, sizeof(answer));
+	assert_memory_equal(reply.bytes, answer, sizeof(answer));
+	/* Both rests of the old one are there, and the rights of the new one. */
+	assert_int_equal(rp_dma_space_count(space), 3);
+	assert_memory_equal(rp_dma_space_translate(space, 0x3000, 0x2000, RP_DMA_READ), "new", 3);
+	assert_null(rp_dma_space_translate(space, 0x3000, 1, RP_DMA_WRITE));
+	assert_non_null(rp_dma_space_translate(space, 0x1000, 0x2000, RP_DMA_WRITE));
+	assert_non_null(rp_dma_space_translate(space, 0x5000, 0x4000, RP_DMA_WRITE));
+	/* What is refused has changed nothing. */
+	assert_int_equal(device_ask(&peer, 0x5201, wrong, sizeof(wrong), NULL, 0, &reply), EINVAL);
+	assert_int_equal(rp_dma_space_count(space), 3);
+	close(fd);
+	close(old_fd);
+}
+
 int
 main(void)
 {
@@ -215,6 +253,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_map_needs_the_access_that_the_file_has, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unmap_exact_inner_spanning_and_never_mapped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unmap_all_ignores_its_range, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_remap_vector, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user server: DMA", tests, NULL, NULL);
