@@ -17,6 +17,8 @@
 #define WINDOW_WORTH_BYTES (16u * 1024u)
 /* What goes through the window is cut smaller than it needs: one end copies while the other does. */
 #define WINDOW_PIECE_BYTES (256u * 1024u)
+/* Enough for both ends to be busy; more would only push the window out of their caches. */
+#define WINDOW_FLIGHTS_MAX 8u
 
 /* A command in flight. */
 struct flight {
@@ -48,6 +50,7 @@ struct rp_vfu_carrier {
 	const struct rp_dma_transfer *finishing; /* its finished() runs */
 	pthread_t finisher;
 	unsigned int flights_count; /* open ones */
+	unsigned int window_flights_count; /* of them */
 	unsigned int next_flight;
 	struct flight flights[];
 };
@@ -244,6 +247,7 @@ rp_vfu_carrier_close(struct rp_vfu_carrier *carrier)
 	for (i = 0; i < carrier->flights_max; i++)
 		carrier->flights[i].open = false;
 	carrier->flights_count = 0;
+	carrier->window_flights_count = 0;
 	carrier->window = NULL;
 	end_all(carrier, &carrier->sent);
 	end_all(carrier, &carrier->waiting);
@@ -269,8 +273,10 @@ take_flight(struct rp_vfu_carrier *carrier)
 static void
 release_flight(struct rp_vfu_carrier *carrier, struct flight *flight)
 {
-	if (flight->window_slot >= 0)
+	if (flight->window_slot >= 0) {
 		rp_vfu_server_window_release(carrier->window, flight->window_slot, flight->count_bytes);
+		carrier->window_flights_count--;
+	}
 	flight->open = false;
 	flight->transfer = NULL;
 	carrier->flights_count--;
@@ -331,6 +337,7 @@ choose_way(struct rp_vfu_carrier *carrier, struct flight *flight, uint64_t left_
 	if (carrier->window != NULL && left_bytes >= WINDOW_WORTH_BYTES) {
 		flight->count_bytes = smaller(left_bytes, WINDOW_PIECE_BYTES);
 		flight->window_slot = rp_vfu_server_window_take(carrier->window, flight->count_bytes);
+		carrier->window_flights_count += flight->window_slot >= 0;
 	}
 	if (flight->window_slot < 0)
 		flight->count_bytes = smaller(left_bytes, carrier->message_bytes_max);
@@ -365,6 +372,14 @@ send_next(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, uint64_t de
 	return 0;
 }
 
+/* With the lock. */
+static bool
+may_send(const struct rp_vfu_carrier *carrier, const struct rp_wire_conn *conn)
+{
+	return !TAILQ_EMPTY(&carrier->waiting) && carrier->flights_count < carrier->flights_max &&
+	       carrier->window_flights_count < WINDOW_FLIGHTS_MAX && (rp_wire_conn_poll_events(conn) & POLLOUT) == 0;
+}
+
 int
 rp_vfu_carrier_pump(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, struct rp_wire_why *why)
 {
@@ -374,8 +389,7 @@ rp_vfu_carrier_pump(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, s
 	if (!TAILQ_EMPTY(&carrier->waiting)) {
 		uint64_t deadline_ms = rp_wire_clock_ms() + carrier->timeout_ms;
 
-		while (rc == 0 && !TAILQ_EMPTY(&carrier->waiting) && carrier->flights_count < carrier->flights_max &&
-		       (rp_wire_conn_poll_events(conn) & POLLOUT) == 0)
+		while (rc == 0 && may_send(carrier, conn))
 			rc = send_next(carrier, conn, deadline_ms);
 	}
 	pthread_mutex_unlock(&carrier->lock);
