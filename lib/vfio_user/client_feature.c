@@ -121,7 +121,7 @@ get_fixed(struct rp_vfu_client *client, uint32_t feature, void *ret_data, uint32
 int
 rp_vfu_client_migration_flags(struct rp_vfu_client *client, uint64_t *ret_flags, struct rp_wire_why *why)
 {
-	struct rp_vfu_wire_feature_migration migration;
+	struct rp_vfu_wire_feature_migration migration = {.flags = 0};
 	int rc = get_fixed(client, RP_VFU_FEATURE_MIGRATION, &migration, sizeof(migration), why);
 
 	if (rc < 0)
@@ -135,7 +135,7 @@ rp_vfu_client_migration_flags(struct rp_vfu_client *client, uint64_t *ret_flags,
 int
 rp_vfu_client_migration_state(struct rp_vfu_client *client, enum rp_vfu_mig_state *ret_state, struct rp_wire_why *why)
 {
-	struct rp_vfu_wire_mig_state state;
+	struct rp_vfu_wire_mig_state state = {.device_state = 0};
 	int rc = get_fixed(client, RP_VFU_FEATURE_MIG_DEVICE_STATE, &state, sizeof(state), why);
 
 	if (rc < 0)

@@ -52,7 +52,7 @@ rp_vfu_client_migration_read(struct rp_vfu_client *client, void *ret_bytes, size
 	size_t done_bytes = 0;
 
 	while (done_bytes < room_bytes) {
-		uint32_t asked_bytes = piece_of(client, room_bytes - done_bytes), got_bytes;
+		uint32_t asked_bytes = piece_of(client, room_bytes - done_bytes), got_bytes = 0;
 		int rc = read_piece(client, (uint8_t *)ret_bytes + done_bytes, asked_bytes, &got_bytes, why);
 
 		if (rc < 0)

@@ -31,14 +31,14 @@ check_echo(const struct rp_vfu_call *call, const struct rp_vfu_wire_region_acces
 	return 0;
 }
 
-/* Judge an answer and take what it brings. */
+/* Judge an answer and take what it brings. @param ret_bytes NULL: of a write. */
 static int
 take_answer(const struct rp_vfu_call *call, const struct rp_vfu_wire_region_access *asked, void *ret_bytes,
 	    struct rp_wire_why *why)
 {
 	int rc = check_echo(call, asked, why);
 
-	if (rc == 0 && call->command == RP_VFU_REGION_READ)
+	if (rc == 0 && ret_bytes != NULL)
 		memcpy(ret_bytes, call->reply.payload + sizeof(*asked), asked->count_bytes);
 	return rc;
 }

@@ -26,14 +26,11 @@ static const struct rp_vfu_range *
 find(const struct rp_vfu_client *client, uint64_t iova)
 {
 	const struct rp_vfu_range *range = rp_vfu_memory_find(&client->memory, iova);
-	const struct rp_vfu_leaving *leaving;
+	const struct rp_vfu_leaving *leaving = TAILQ_FIRST(&client->leaving);
 
 	/* What is being taken back is the server's until it says that it let go. */
-	TAILQ_FOREACH (leaving, &client->leaving, link) {
-		if (range != NULL)
-			break;
+	for (; range == NULL && leaving != NULL; leaving = TAILQ_NEXT(leaving, link))
 		range = rp_vfu_memory_find(&leaving->memory, iova);
-	}
 	return range;
 }
 
