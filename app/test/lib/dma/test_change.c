@@ -493,16 +493,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_SCENE(nobody_holds_it_up),
-		WITH_SCENE(readers_are_waited_for),
-		WITH_SCENE(accesses_are_waited_for),
-		WITH_SCENE(generations_are_apart),
-		WITH_SCENE(remap_cuts_and_counts),
-		WITH_SCENE(listeners_let_go),
-		WITH_SCENE(the_plain_form_waits_for_all),
-		WITH_SCENE(clear_ends_what_was_started),
-		WITH_SCENE(space_ends_with_changes_open),
-		WITH_SCENE(never_a_hole),
+		WITH_SCENE(nobody_holds_it_up),		  WITH_SCENE(readers_are_waited_for),
+		WITH_SCENE(accesses_are_waited_for),	  WITH_SCENE(generations_are_apart),
+		WITH_SCENE(remap_cuts_and_counts),	  WITH_SCENE(listeners_let_go),
+		WITH_SCENE(the_plain_form_waits_for_all), WITH_SCENE(clear_ends_what_was_started),
+		WITH_SCENE(space_ends_with_changes_open), WITH_SCENE(never_a_hole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
