@@ -6,7 +6,6 @@
 #include "rp_wire_fd.h"
 
 #define UNMASK 0x10u
-#define MASK 0x8u
 
 static int event_fd = -1;
 static struct function function;
@@ -67,8 +66,13 @@ test_the_guest_disables_the_pin(void **state)
 	assert_int_equal(function_get(&function, FUNCTION_CONFIG, FUNCTION_STATUS, 2) & 0x8, 0x8);
 	function_put(&function, FUNCTION_CONFIG, FUNCTION_COMMAND, 2, 0);
 	assert_int_equal(function_signals(event_fd), 1);
+	function_put(&function, FUNCTION_CONFIG, FUNCTION_COMMAND, 2, 0x400);
 	assert_int_equal(function_reset(&function), 0);
 	assert_int_equal(function_get(&function, FUNCTION_CONFIG, FUNCTION_STATUS, 2) & 0x8, 0);
+	function_irq_action(&function, RP_VFU_PCI_INTX_IRQ, 0, UNMASK);
+	assert_int_equal(function_signals(event_fd), 0);
+	assert_int_equal(rp_vfu_pci_intx(function.pci, true), 0);
+	assert_int_equal(function_signals(event_fd), 1);
 }
 
 static void
