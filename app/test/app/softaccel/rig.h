@@ -47,7 +47,17 @@ struct rig_queue {
 	unsigned int posted_count;
 };
 
+/* Which of its memory a guest gives with descriptors. Rings are in the lower half, buffers in the upper. */
+enum rig_reach {
+	RIG_REACH_ALL,
+	RIG_REACH_NONE,
+	RIG_REACH_RINGS,
+	RIG_REACH_BUFFERS,
+};
+
 struct rig_guest {
+	enum rig_reach reach; /* this and the next: before it connects */
+	struct rp_vfu_client_config client_config; /* beside the socket's path */
 	struct rp_vfu_client *client;
 	int memory_fd;
 	uint8_t *memory;
@@ -100,6 +110,8 @@ void rig_guest_driver_ok(struct rig_guest *guest);
 /* All of the above for `queues` queues, receive rings filled and kicked. */
 void rig_guest_start(struct rig_guest *guest, const struct rig *rig, unsigned int function, unsigned int queues,
 		     uint64_t features);
+/* Answer the device's messages, once. Whatever waits for a guest whose memory is reached by them must call it. */
+void rig_guest_serve(struct rig_guest *guest);
 void rig_guest_disconnect(struct rig_guest *guest);
 void rig_guest_fini(struct rig_guest *guest);
 

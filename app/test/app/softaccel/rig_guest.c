@@ -66,11 +66,34 @@ rig_vendor_write(struct rig_guest *guest, unsigned int queue, uint32_t field, ui
 }
 
 static void
+map_half(struct rig_guest *guest, uint64_t offset_bytes, bool with_file)
+{
+	const struct rp_vfu_client_memory memory = {
+		.iova = RIG_MEMORY_IOVA + offset_bytes,
+		.size_bytes = RIG_MEMORY_BYTES / 2,
+		.fd = with_file ? guest->memory_fd : -1,
+		.offset_bytes = with_file ? offset_bytes : 0,
+		.hva = guest->memory + offset_bytes,
+		.access_mask = RP_VFU_DMA_MAP_READ_MASK | RP_VFU_DMA_MAP_WRITE_MASK,
+	};
+	struct rp_wire_why why = {.text = ""};
+
+	if (rp_vfu_client_dma_map_memory(guest->client, &memory, &why) < 0)
+		fail_msg("%s", why.text);
+}
+
+static void
 map_memory(struct rig_guest *guest)
 {
-	assert_int_equal(rp_vfu_client_dma_map(guest->client, RIG_MEMORY_IOVA, RIG_MEMORY_BYTES, guest->memory_fd, 0,
-					       RP_VFU_DMA_MAP_READ_MASK | RP_VFU_DMA_MAP_WRITE_MASK, NULL),
-			 0);
+	if (guest->reach == RIG_REACH_ALL) {
+		assert_int_equal(rp_vfu_client_dma_map(guest->client, RIG_MEMORY_IOVA, RIG_MEMORY_BYTES,
+						       guest->memory_fd, 0,
+						       RP_VFU_DMA_MAP_READ_MASK | RP_VFU_DMA_MAP_WRITE_MASK, NULL),
+				 0);
+		return;
+	}
+	map_half(guest, 0, guest->reach == RIG_REACH_RINGS);
+	map_half(guest, RIG_MEMORY_BYTES / 2, guest->reach == RIG_REACH_BUFFERS);
 }
 
 static void
@@ -94,13 +117,18 @@ map_doorbells(struct rig_guest *guest)
 void
 rig_guest_connect(struct rig_guest *guest, const struct rig *rig, unsigned int function)
 {
-	const struct rp_vfu_client_config config = {.socket_path = rig->sockets[function], .timeout_ms = 20000};
+	struct rp_vfu_client_config config = guest->client_config;
+	enum rig_reach reach = guest->reach;
 	struct rp_wire_why why = {.text = ""};
 	uint16_t command = 6; /* memory, bus master */
 	unsigned int i;
 
+	config.socket_path = rig->sockets[function];
+	config.timeout_ms = 20000;
 	if (guest->memory == NULL) {
 		memset(guest, 0, sizeof(*guest));
+		guest->reach = reach;
+		guest->client_config = config;
 		guest->memory_fd = test_memfd(RIG_MEMORY_BYTES, true);
 		guest->memory = mmap(NULL, RIG_MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, guest->memory_fd, 0);
 		assert_ptr_not_equal(guest->memory, MAP_FAILED);
@@ -196,6 +224,12 @@ rig_guest_start(struct rig_guest *guest, const struct rig *rig, unsigned int fun
 		rig_post(guest, i, RIG_QUEUE_SIZE / 2, RIG_BUFFER_BYTES);
 		rig_ring(guest, i);
 	}
+}
+
+void
+rig_guest_serve(struct rig_guest *guest)
+{
+	assert_int_equal(rp_vfu_client_process(guest->client), 0);
 }
 
 void
