@@ -137,10 +137,20 @@ ready_ring(const struct softaccel_function *function, struct sa_queue *queue)
 	queue->ring.call_fd = courier->bell_fd;
 }
 
+/* A former client's kicks say that there is something, not that its successor's memory is there. */
+static bool
+forget_kicks(struct sa_queue *queue)
+{
+	bool rung = sa_doorbell_observe(queue->ring.doorbell);
+
+	return sa_doorbell_drain(queue->carriage->courier.guest_kick_fd) > 0 || rung;
+}
+
 int
 sa_carried_attach(struct softaccel_function *function, unsigned int number, bool awake, struct rp_wire_why *why)
 {
 	struct sa_queue *queue = &function->queues[number];
+	bool resumed = queue->carriage != NULL;
 	int rc = sa_reach_check(function, queue, why);
 
 	if (rc < 0)
@@ -148,6 +158,8 @@ sa_carried_attach(struct softaccel_function *function, unsigned int number, bool
 	rc = make_messenger(function);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "messenger: %s", strerror(-rc));
+	if (resumed)
+		awake |= forget_kicks(queue);
 	sa_gate_close(&function->path->gate);
 	if (queue->carriage == NULL)
 		rc = make_carriage(function, number, why);
@@ -162,7 +174,7 @@ sa_carried_attach(struct softaccel_function *function, unsigned int number, bool
 	if (rc == 0) {
 		queue->carriage->courier.awake |= awake;
 		sa_messenger_set_call(function->messenger, queue->carriage, sa_queue_call_fd(function, queue));
-		rc = sa_messenger_start(function->messenger, queue->carriage, number);
+		rc = sa_messenger_start(function->messenger, queue->carriage, number, resumed);
 		if (rc < 0)
 			rp_wire_why_set(why, rc, "messenger: %s", strerror(-rc));
 	}

@@ -41,18 +41,19 @@ wake(struct sa_courier *courier)
 	__atomic_store_n(&courier->awake, true, __ATOMIC_RELAXED);
 }
 
-void
+bool
 sa_courier_hear(struct sa_courier *courier)
 {
 	uint64_t kicks = sa_doorbell_drain(courier->guest_kick_fd);
+	bool rung;
 
 	sa_doorbell_drain(courier->bell_fd);
-	if (kicks > 0) {
+	rung = __atomic_exchange_n(&courier->ring->rung, false, __ATOMIC_ACQUIRE);
+	if (kicks > 0)
 		sa_count(&courier->counters->eventfd_kicks, kicks);
+	if (kicks > 0 || rung)
 		wake(courier);
-	}
-	if (__atomic_exchange_n(&courier->ring->rung, false, __ATOMIC_ACQUIRE))
-		wake(courier);
+	return kicks > 0 || rung;
 }
 
 /* What is given to the mirror is the guest's again, and the slots are free. @return as a turn. */
@@ -86,16 +87,36 @@ write_back(struct sa_courier *courier, const struct sa_slot *slot)
 	return rc;
 }
 
-/* @return how many chains came back from the data path and are with the mirror, or an error. */
+/* How many slots after this one belong to its frame: num_buffers is at 10 (virtio 1.2, 5.1.6.1). */
+static unsigned int
+more_of_frame(const struct sa_courier *courier, const struct sa_slot *slot)
+{
+	unsigned int count;
+
+	/* Empty: its chain was of no use. */
+	if (courier->transmits || slot->written_bytes == 0)
+		return 0;
+	count = slot->bytes[10] | (unsigned int)slot->bytes[11] << 8;
+	return count == 0 ? 0 : count - 1;
+}
+
+/*
+ * Frames are brought back whole, because a driver takes one that is half there for
+ * an error. @return how many chains are with the mirror now, or an error.
+ */
 static int
 collect(struct sa_courier *courier)
 {
-	while (courier->flushing_count < SA_COURIER_BATCH) {
+	unsigned int left = 0;
+
+	while (courier->flushing_count < SA_COURIER_BATCH ||
+	       (left > 0 && courier->flushing_count < RTE_DIM(courier->flushing))) {
 		struct sa_slot *slot = sa_local_collect(&courier->local);
 		int rc;
 
 		if (slot == NULL)
 			break;
+		left = left > 0 ? left - 1 : more_of_frame(courier, slot);
 		courier->flushing[courier->flushing_count++] = slot;
 		rc = write_back(courier, slot);
 		if (rc == 0)

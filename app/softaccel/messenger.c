@@ -102,6 +102,10 @@ notice(struct sa_messenger *messenger, struct sa_carriage *carriage, enum sa_car
 static bool
 judge_failure(struct sa_messenger *messenger, struct sa_carriage *carriage, int rc)
 {
+	if (carriage->fault != 0 && carriage->resumed) {
+		carriage->fault = 0;
+		return false;
+	}
 	if (carriage->fault != 0) {
 		carriage->error = carriage->fault;
 		carriage->fault = 0;
@@ -136,7 +140,8 @@ take_turn(struct sa_messenger *messenger, struct sa_carriage *carriage)
 	carriage->pending = false;
 	carriage->courier.draining = carriage->drain;
 	pthread_mutex_unlock(&messenger->lock);
-	sa_courier_hear(&carriage->courier);
+	if (sa_courier_hear(&carriage->courier))
+		carriage->resumed = false;
 	rc = sa_courier_turn(&carriage->courier, &messenger->scratch);
 	pthread_mutex_lock(&messenger->lock);
 	if (rc < 0) {
@@ -294,7 +299,7 @@ sa_messenger_destroy(struct sa_messenger *messenger)
 }
 
 int
-sa_messenger_start(struct sa_messenger *messenger, struct sa_carriage *carriage, unsigned int number)
+sa_messenger_start(struct sa_messenger *messenger, struct sa_carriage *carriage, unsigned int number, bool resumed)
 {
 	int rc = watch(messenger, carriage->courier.bell_fd, number);
 
@@ -310,6 +315,7 @@ sa_messenger_start(struct sa_messenger *messenger, struct sa_carriage *carriage,
 	carriage->state = SA_CARRIAGE_RUNNING;
 	carriage->leaving = false;
 	carriage->drain = false;
+	carriage->resumed = resumed;
 	carriage->error = 0;
 	carriage->fault = 0;
 	carriage->pending = true;
@@ -341,13 +347,21 @@ sa_messenger_park(struct sa_messenger *messenger, struct sa_carriage *carriage, 
 }
 
 void
+sa_messenger_poke(struct sa_messenger *messenger, struct sa_carriage *carriage)
+{
+	pthread_mutex_lock(&messenger->lock);
+	carriage->pending = true;
+	pthread_mutex_unlock(&messenger->lock);
+	eventfd_write(messenger->wake_fd, 1);
+}
+
+void
 sa_messenger_drain(struct sa_messenger *messenger, struct sa_carriage *carriage)
 {
 	pthread_mutex_lock(&messenger->lock);
 	carriage->drain = true;
-	carriage->pending = true;
 	pthread_mutex_unlock(&messenger->lock);
-	eventfd_write(messenger->wake_fd, 1);
+	sa_messenger_poke(messenger, carriage);
 }
 
 void

@@ -215,6 +215,7 @@ judge_again(struct softaccel_function *function, unsigned int number, struct rp_
 	if (queue->drain != SA_DRAIN_NONE)
 		return 0;
 	if (queue->carriage != NULL) {
+		sa_messenger_poke(function->messenger, queue->carriage);
 		if (sa_reach_directly(function, queue))
 			sa_carried_drain(function, number, SA_DRAIN_SWITCH);
 		return 0;
@@ -231,11 +232,14 @@ sa_queue_update(struct softaccel_function *function, unsigned int number, struct
 	struct sa_queue *queue = &function->queues[number];
 	bool run = should_run(function, queue);
 
-	if (run != queue->attached) {
-		if (run)
-			return attach(function, number, false, why);
+	int rc;
+
+	if (run && !queue->attached) {
+		rc = attach(function, number, false, why);
+		if (rc < 0)
+			return rc;
+	} else if (!run && queue->attached) {
 		detach(function, number);
-		return 0;
 	}
 	return run ? judge_again(function, number, why) : 0;
 }

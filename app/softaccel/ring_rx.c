@@ -3,8 +3,6 @@
 #include "sa_packet.h"
 #include "sa_ring.h"
 
-/* One packet takes at most this many chains: a frame in buffers of 64 bytes. */
-#define CHAINS_MAX 64u
 /* Useless chains given back for one packet; a guest that offers only such cannot hold the loop. */
 #define BAD_CHAINS_MAX 8u
 
@@ -92,7 +90,7 @@ copy_rest(struct sa_ring *ring, struct rp_vring_chain *chain, const uint8_t *fra
 		uint32_t now_bytes;
 		int rc;
 
-		if (!ring->mergeable || *chains_count == CHAINS_MAX)
+		if (!ring->mergeable || *chains_count == SA_RING_FRAME_CHAINS)
 			return SOFTACCEL_DROP_RX_BAD_CHAIN;
 		rc = rp_vring_dev_peek(&ring->vring, (uint16_t)*chains_count, chain);
 		if (rc < 0) {

@@ -51,7 +51,7 @@ struct sa_courier {
 	void *access_ctx;
 	struct softaccel_queue_counters *counters; /* borrowed; atomic words */
 	uint32_t position; /* atomic: where the guest was shown that its ring stands */
-	struct sa_slot *flushing[SA_COURIER_BATCH]; /* given to the mirror, not flushed */
+	struct sa_slot *flushing[SA_COURIER_BATCH + SA_RING_FRAME_CHAINS]; /* given to the mirror, not flushed */
 	uint16_t flushing_count;
 };
 
@@ -69,8 +69,8 @@ int sa_courier_init(struct sa_courier *courier, const struct rp_vring_layout *la
 /** With the gate closed. */
 void sa_courier_fini(struct sa_courier *courier);
 
-/** Look at the signs that somebody wants something. */
-void sa_courier_hear(struct sa_courier *courier);
+/** Look at the signs that somebody wants something. @return whether the guest kicked. */
+bool sa_courier_hear(struct sa_courier *courier);
 
 /**
  * Do a batch.

@@ -41,6 +41,7 @@ struct sa_carriage {
 	bool pending; /* a turn is due */
 	bool leaving; /* its accesses fail from now on */
 	bool drain; /* its next turns only bring back */
+	bool resumed; /* and not kicked since: the next client's memory may not be there yet */
 	int call_fd; /* the guest's, borrowed; -1: none */
 	bool interrupt_owed; /* while there was none */
 	int error; /* why it broke, unless the ring says */
@@ -63,9 +64,14 @@ extern const struct rp_vring_mirror_ops sa_messenger_access;
 
 /**
  * Run a parked carriage.
+ * @param resumed it ran before, for another client, and may have to wait for memory.
  * @return 0, or what epoll_ctl(2) says.
  */
-int sa_messenger_start(struct sa_messenger *messenger, struct sa_carriage *carriage, unsigned int number);
+int sa_messenger_start(struct sa_messenger *messenger, struct sa_carriage *carriage, unsigned int number,
+		       bool resumed);
+
+/** The address space changed: what a resumed one waits for may be there. */
+void sa_messenger_poke(struct sa_messenger *messenger, struct sa_carriage *carriage);
 
 /** Take it away: on return the messenger does not touch it, and it is parked. Waits for no client. */
 void sa_messenger_park(struct sa_messenger *messenger, struct sa_carriage *carriage, unsigned int number);

@@ -61,6 +61,9 @@ struct sa_ring_scratch {
 	struct rte_mempool *pool;
 };
 
+/** One packet takes at most this many chains: a frame in buffers of 64 bytes. */
+#define SA_RING_FRAME_CHAINS 64u
+
 /** Frames of one transmit burst. */
 #define SA_BURST 32u
 
