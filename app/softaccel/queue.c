@@ -318,15 +318,15 @@ sa_queue_drained(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];
 	struct rp_wire_why why = {.error = 0};
-	bool awake;
 
 	if (queue->drain == SA_DRAIN_STOP) {
 		stop_now(function, number);
 		return;
 	}
-	awake = detach(function, number);
+	detach(function, number);
 	sa_carried_end(function, number);
-	if (should_run(function, queue) && attach(function, number, awake, &why) < 0)
+	/* What the carriage had taken is there to be taken again, and nobody will kick for it. */
+	if (should_run(function, queue) && attach(function, number, true, &why) < 0)
 		sa_device_event(function, "queue %u: cannot go on: %s", number, why.text);
 }
 
