@@ -106,8 +106,7 @@ make_carriage(struct softaccel_function *function, unsigned int number, struct r
 	carriage->courier.counters = &queue->carried;
 	rc = sa_queue_layout(function, queue, &layout, why);
 	if (rc == 0)
-		rc = sa_courier_init(&carriage->courier, &layout, queue->position, &sa_messenger_access, carriage,
-				     why);
+		rc = sa_courier_init(&carriage->courier, &layout, queue->position, &sa_messenger_access, carriage, why);
 	if (rc < 0) {
 		free(carriage);
 		return rc;

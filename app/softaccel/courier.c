@@ -217,6 +217,15 @@ take(struct sa_courier *courier, struct sa_courier_scratch *scratch)
 	return SA_COURIER_IDLE;
 }
 
+/* As the ring's next owner expects it: the driver kicks. @return as a turn. */
+static int
+leave(struct sa_courier *courier)
+{
+	int rc = rp_vring_mirror_ask(courier->mirror);
+
+	return rc < 0 ? rc : SA_COURIER_IDLE;
+}
+
 int
 sa_courier_turn(struct sa_courier *courier, struct sa_courier_scratch *scratch)
 {
@@ -235,8 +244,8 @@ sa_courier_turn(struct sa_courier *courier, struct sa_courier_scratch *scratch)
 		interrupts |= rc;
 	}
 	rc = collected > 0 ? SA_COURIER_MORE : SA_COURIER_IDLE;
-	if (courier->awake && !courier->draining) {
-		int taken = take(courier, scratch);
+	if (courier->draining ? collected == 0 : courier->awake) {
+		int taken = courier->draining ? leave(courier) : take(courier, scratch);
 
 		/* The interrupt must not be lost to an error that comes after it. */
 		if (taken < 0)

@@ -24,6 +24,8 @@ const char options_usage[] =
 	"                doorbell=MODE     page (default), shared or none\n"
 	"                packed=on|off     offer packed rings (default on)\n"
 	"                in_order=on|off   offer to use rings in order (default on)\n"
+	"                dma=auto|messages reach a guest's memory as its client allows (default),\n"
+	"                                  or always by messages\n"
 	"  --uplink    an ethdev of DPDK, by its device name (net_tap0)\n"
 	"  --help      show this\n";
 
@@ -136,6 +138,15 @@ set_in_order(struct softaccel_function_config *config, const char *value)
 	return set_switch(&config->in_order_off, value);
 }
 
+static int
+set_dma(struct softaccel_function_config *config, const char *value)
+{
+	if (strcmp(value, "auto") != 0 && strcmp(value, "messages") != 0)
+		return -EINVAL;
+	config->dma = value[0] == 'm' ? SOFTACCEL_DMA_MESSAGES : SOFTACCEL_DMA_AUTO;
+	return 0;
+}
+
 /* clang-format off */
 static const struct {
 	const char *name;
@@ -150,6 +161,7 @@ static const struct {
 	{ "doorbell",    "page, shared or none",                           set_doorbell },
 	{ "packed",      "on or off",                                      set_packed },
 	{ "in_order",    "on or off",                                      set_in_order },
+	{ "dma",         "auto or messages",                               set_dma },
 };
 /* clang-format on */
 
@@ -165,7 +177,7 @@ set_key(struct softaccel_function_config *config, const struct rte_kvargs_pair *
 	if (i == RTE_DIM(keys))
 		return rp_wire_why_set(why, -EINVAL,
 				       "--function: unknown key '%s', expected one of socket, queue_pairs, "
-				       "queue_size, mac, group, doorbell, packed, in_order",
+				       "queue_size, mac, group, doorbell, packed, in_order, dma",
 				       pair->key);
 	if ((*seen_mask & 1u << i) != 0)
 		return rp_wire_why_set(why, -EINVAL, "--function: %s: given twice, expected once", pair->key);

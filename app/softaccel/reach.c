@@ -40,8 +40,8 @@ extents_of(const struct softaccel_function *function, const struct sa_queue *que
 
 	rp_vring_part_bytes(&layout, bytes);
 	for (i = 0; i < RP_VRING_PARTS_COUNT; i++)
-		ret_extents[i] = (struct extent){
-			iovas[i], bytes[i], packed ? parts[i].packed_access_mask : parts[i].split_access_mask};
+		ret_extents[i] = (struct extent){iovas[i], bytes[i],
+						 packed ? parts[i].packed_access_mask : parts[i].split_access_mask};
 }
 
 /* The mapping that holds an address; mappings are in the order of addresses. */

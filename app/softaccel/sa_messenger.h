@@ -67,8 +67,7 @@ extern const struct rp_vring_mirror_ops sa_messenger_access;
  * @param resumed it ran before, for another client, and may have to wait for memory.
  * @return 0, or what epoll_ctl(2) says.
  */
-int sa_messenger_start(struct sa_messenger *messenger, struct sa_carriage *carriage, unsigned int number,
-		       bool resumed);
+int sa_messenger_start(struct sa_messenger *messenger, struct sa_carriage *carriage, unsigned int number, bool resumed);
 
 /** The address space changed: what a resumed one waits for may be there. */
 void sa_messenger_poke(struct sa_messenger *messenger, struct sa_carriage *carriage);

@@ -179,13 +179,11 @@ stop_and_go_on(void **state)
 		traffic_run(&traffic, 10);
 		for (i = 0; i < turn; i++)
 			traffic_turn(&traffic, true);
-		rig_vendor_write(rig, queue, offsetof(struct rp_accel_vendor_queue, control),
-				 RP_ACCEL_VENDOR_STOP);
+		rig_vendor_write(rig, queue, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
 		rig_vendor_read(rig, queue, &image);
 		assert_int_equal(le32toh(image.control), RP_ACCEL_VENDOR_STOPPED);
 		rig_guest_program(rig, queue);
-		rig_vendor_write(rig, queue, offsetof(struct rp_accel_vendor_queue, position),
-				 le32toh(image.position));
+		rig_vendor_write(rig, queue, offsetof(struct rp_accel_vendor_queue, position), le32toh(image.position));
 		rig_guest_enable(rig, queue);
 		assert_int_equal(rig_common_read(rig, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
 		rig_ring(rig, queue);

@@ -100,9 +100,8 @@ traffic_guest_return(struct traffic *traffic, unsigned int guest)
 	rig_guest_connect(rig, &traffic->rig, traffic->guests[guest].function);
 	traffic->guests[guest].away = false;
 	for (i = 0; i < 2; i++) {
-		assert_int_equal(rp_vfu_client_irq_set(rig->client, RP_VFU_PCI_MSIX_IRQ, i, rig->queues[i].call_fd,
-						       NULL),
-				 0);
+		assert_int_equal(
+			rp_vfu_client_irq_set(rig->client, RP_VFU_PCI_MSIX_IRQ, i, rig->queues[i].call_fd, NULL), 0);
 		rig_ring(rig, i);
 	}
 }

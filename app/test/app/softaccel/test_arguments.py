@@ -45,6 +45,7 @@ class Arguments(unittest.TestCase):
             "doorbell": ["pages", ""],
             "packed": ["yes", "1", ""],
             "in_order": ["no", ""],
+            "dma": ["direct", ""],
         }
         for key, values in cases.items():
             for value in values:
@@ -70,3 +71,4 @@ class Arguments(unittest.TestCase):
         self.assertIn("usage: softaccel", done.stdout)
         self.assertIn("packed=on|off", done.stdout)
         self.assertIn("in_order=on|off", done.stdout)
+        self.assertIn("dma=auto|messages", done.stdout)
