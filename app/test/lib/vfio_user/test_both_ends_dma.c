@@ -222,7 +222,8 @@ read_on_and_on(void *arg)
 	uint8_t bytes[4096];
 	const struct rp_dma_segment segment = {IOVA + 0x10000, sizeof(bytes), bytes};
 
-	while (__atomic_load_n(&looper->stop, __ATOMIC_ACQUIRE) == 0 && looper->error == 0) {
+	/* Once at least, however late the thread comes to run. */
+	do {
 		int rc = rp_dma_io_read(space, &segment, 1);
 
 		if (rc == 0)
@@ -231,7 +232,7 @@ read_on_and_on(void *arg)
 			__atomic_fetch_add(&looper->gone, 1, __ATOMIC_RELAXED);
 		else
 			__atomic_store_n(&looper->error, rc, __ATOMIC_RELAXED);
-	}
+	} while (__atomic_load_n(&looper->stop, __ATOMIC_ACQUIRE) == 0 && looper->error == 0);
 	return NULL;
 }
 
