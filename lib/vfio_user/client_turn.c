@@ -211,10 +211,26 @@ wants_to_write(const struct rp_vfu_client *client)
 	       (rp_wire_conn_poll_events(rp_vfu_client_serving(client)) & POLLOUT) != 0;
 }
 
+/* What the commands of one turn are answered with leaves together. */
+static int
+take_messages(struct rp_vfu_client *client)
+{
+	struct rp_wire_why reason;
+	unsigned int turn;
+	int rc = 0;
+
+	rp_wire_conn_cork(rp_vfu_client_serving(client));
+	for (turn = 0; turn < MESSAGES_PER_TURN && rc == 0; turn++)
+		rc = rp_vfu_client_step(client);
+	if (client->conn == NULL || rp_wire_conn_uncork(rp_vfu_client_serving(client)) == 0)
+		return rc;
+	rp_wire_why_set(&reason, -ENOTCONN, "peer left before its replies");
+	return peer_left(client, &reason);
+}
+
 int
 rp_vfu_client_process(struct rp_vfu_client *client)
 {
-	unsigned int turn;
 	int rc = 0;
 
 	if (client->conn == NULL)
@@ -223,8 +239,8 @@ rp_vfu_client_process(struct rp_vfu_client *client)
 		return -EBUSY;
 	if (wants_to_write(client))
 		rc = flush(client);
-	for (turn = 0; turn < MESSAGES_PER_TURN && rc == 0; turn++)
-		rc = rp_vfu_client_step(client);
+	if (rc == 0)
+		(void)take_messages(client);
 	read_timer(client);
 	(void)rp_vfu_client_check_time(client);
 	rp_vfu_client_watch(client);

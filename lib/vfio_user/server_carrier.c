@@ -383,8 +383,10 @@ may_send(const struct rp_vfu_carrier *carrier, const struct rp_wire_conn *conn)
 int
 rp_vfu_carrier_pump(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, struct rp_wire_why *why)
 {
-	int rc = 0;
+	int rc = 0, sent;
 
+	/* They leave together, and wake the client once. */
+	rp_wire_conn_cork(conn);
 	pthread_mutex_lock(&carrier->lock);
 	if (!TAILQ_EMPTY(&carrier->waiting)) {
 		uint64_t deadline_ms = rp_wire_clock_ms() + carrier->timeout_ms;
@@ -393,8 +395,9 @@ rp_vfu_carrier_pump(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, s
 			rc = send_next(carrier, conn, deadline_ms);
 	}
 	pthread_mutex_unlock(&carrier->lock);
-	if (rc == -ENOTCONN)
-		return rp_wire_why_set(why, rc, "peer left before a command for its memory");
+	sent = rp_wire_conn_uncork(conn);
+	if (rc == -ENOTCONN || sent == -ENOTCONN)
+		return rp_wire_why_set(why, -ENOTCONN, "peer left before a command for its memory");
 	return 0; /* no room now: the next turn tries again */
 }
 

@@ -25,6 +25,10 @@
  * limit of bytes (the protocol's) and of descriptors (four times
  * RP_WIRE_FDS_MAX); queued messages hold duplicates of their descriptors.
  *
+ * Many small messages in a row may leave together: between rp_wire_conn_cork() and
+ * rp_wire_conn_uncork() they are gathered, which saves a system call and a wake-up
+ * of the peer for each.
+ *
  * Threads: a connection belongs to one thread.
  */
 
@@ -93,6 +97,15 @@ int rp_wire_conn_receive(struct rp_wire_conn *conn, struct rp_wire_msg **ret_msg
  */
 int rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, const int *fds,
 		      unsigned int fds_count);
+
+/**
+ * Gather small messages without descriptors from here on. What rp_wire_conn_send()
+ * said of them stands: they leave before whatever is sent after them.
+ */
+void rp_wire_conn_cork(struct rp_wire_conn *conn);
+
+/** Send what was gathered, or queue it. Not corked is allowed. @return 0 or -ENOTCONN. */
+int rp_wire_conn_uncork(struct rp_wire_conn *conn);
 
 /** Write queued output. @return 0 (all out), -EAGAIN (some left), -ENOTCONN. */
 int rp_wire_conn_flush(struct rp_wire_conn *conn);

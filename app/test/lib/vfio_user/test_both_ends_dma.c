@@ -236,6 +236,14 @@ read_on_and_on(void *arg)
 	return NULL;
 }
 
+/* What it has behind it, whichever way it ended. */
+static uint64_t
+have_crossed(const struct looper *looper)
+{
+	return __atomic_load_n(&looper->reads, __ATOMIC_RELAXED) + __atomic_load_n(&looper->gone, __ATOMIC_RELAXED) +
+	       (uint64_t)(__atomic_load_n(&looper->error, __ATOMIC_RELAXED) != 0);
+}
+
 /* Unmaps and maps cross with reads; when the answer is there nothing of the range is under way where that was agreed. */
 static void
 test_unmap_under_reads(void **state)
@@ -250,7 +258,8 @@ test_unmap_under_reads(void **state)
 		start(&ways[way]);
 		looper = (struct looper){.stop = 0};
 		assert_int_equal(pthread_create(&looper.thread, NULL, read_on_and_on, &looper), 0);
-		for (round = 0; round < 100; round++) {
+		/* The thread may be late to begin: it has crossed at least one of them. */
+		for (round = 0; round < 100 || have_crossed(&looper) == 0; round++) {
 			assert_int_equal(rp_vfu_client_dma_unmap(client, IOVA, MEMORY_BYTES, &why), 0);
 			assert_int_equal(rp_vfu_client_dma_map_memory(client, &given, &why), 0);
 			assert_int_equal(rp_vfu_client_process(client), 0);
@@ -259,7 +268,6 @@ test_unmap_under_reads(void **state)
 		while (pthread_tryjoin_np(looper.thread, NULL) == EBUSY)
 			assert_int_equal(rp_vfu_client_process(client), 0);
 		assert_int_equal(looper.error, 0);
-		assert_true(looper.reads + looper.gone > 0);
 		stop();
 	}
 }

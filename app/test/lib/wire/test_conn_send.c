@@ -246,6 +246,109 @@ peer_leaves_with_output_queued(void **state)
 	conn_assert_refused(pair->conn, -ENOTCONN, "peer left");
 }
 
+static void
+send_one(struct rp_wire_conn *conn, uint32_t payload_bytes, uint8_t fill, int *fd)
+{
+	uint8_t *bytes = malloc(HEADER_BYTES + payload_bytes);
+	struct iovec iov = {.iov_base = bytes};
+
+	assert_non_null(bytes);
+	iov.iov_len = conn_make_message(bytes, payload_bytes, fill);
+	assert_int_equal(rp_wire_conn_send(conn, &iov, 1, fd, fd == NULL ? 0 : 1), 0);
+	free(bytes);
+	if (fd != NULL)
+		rp_wire_fd_close(fd);
+}
+
+static bool
+peer_hears(const struct conn_pair *pair)
+{
+	struct pollfd peer = {.fd = pair->peer, .events = POLLIN};
+
+	return poll(&peer, 1, 0) == 1;
+}
+
+static void
+corked_messages_leave_together(void **state)
+{
+	struct conn_pair *pair = *state;
+
+	rp_wire_conn_cork(pair->conn);
+	send_one(pair->conn, 10, 1, NULL);
+	send_one(pair->conn, 10, 2, NULL);
+	assert_false(peer_hears(pair));
+	assert_int_equal(rp_wire_conn_poll_events(pair->conn), POLLIN);
+	assert_int_equal(rp_wire_conn_uncork(pair->conn), 0);
+	assert_true(peer_hears(pair));
+	/* Twice is allowed. */
+	assert_int_equal(rp_wire_conn_uncork(pair->conn), 0);
+}
+
+/* No more than a few are kept back, so that the peer has something to do. */
+static void
+corked_messages_do_not_wait_for_many(void **state)
+{
+	struct conn_pair *pair = *state;
+	unsigned int sent = 0;
+
+	rp_wire_conn_cork(pair->conn);
+	while (!peer_hears(pair) && sent++ < 1000)
+		send_one(pair->conn, 10, 1, NULL);
+	assert_in_range(sent, 2, 64);
+	assert_int_equal(rp_wire_conn_uncork(pair->conn), 0);
+}
+
+/* Small ones, ones with descriptors and large ones, in the order in which they were sent, whatever the socket takes. */
+static void
+corked_messages_keep_their_order(void **state)
+{
+	static const uint32_t sizes[] = {100, 100, 8000, 60000, 100};
+	struct conn_pair *pair = *state;
+	struct rp_wire_conn *other = NULL;
+	struct rp_wire_framing framing = conn_pair_framing;
+	struct rp_wire_msg *msg = NULL;
+	uint8_t sent = 0, got;
+	int rc;
+
+	framing.payload_max_bytes = 60000;
+	assert_int_equal(rp_wire_conn_create(&pair->peer, &framing, &other), 0);
+	rp_wire_conn_cork(pair->conn);
+	while ((rp_wire_conn_poll_events(pair->conn) & POLLOUT) == 0 && sent < 200) {
+		int fd = sent % 5 == 1 ? conn_pair_eventfd(1) : -1;
+
+		send_one(pair->conn, sizes[sent % 5], sent, fd >= 0 ? &fd : NULL);
+		sent++;
+	}
+	assert_in_range(sent, 5, 199);
+	/* The socket is full: these stay behind what waits. */
+	send_one(pair->conn, 100, sent++, NULL);
+	assert_int_equal(rp_wire_conn_uncork(pair->conn), 0);
+	send_one(pair->conn, 100, sent++, NULL);
+	for (got = 0; got < sent; got++) {
+		while ((rc = rp_wire_conn_receive(other, &msg, NULL)) == -EAGAIN)
+			assert_int_not_equal(rp_wire_conn_flush(pair->conn), -ENOTCONN);
+		assert_int_equal(rc, 0);
+		assert_int_equal(msg->bytes[HEADER_BYTES], got);
+		assert_int_equal(msg->fds_count, got % 5 == 1 && got < sent - 2 ? 1 : 0);
+	}
+	assert_int_equal(rp_wire_conn_flush(pair->conn), 0);
+	rp_wire_conn_destroy(other);
+}
+
+static void
+corked_messages_of_a_peer_that_left(void **state)
+{
+	struct conn_pair *pair = *state;
+
+	rp_wire_conn_cork(pair->conn);
+	send_one(pair->conn, 10, 1, NULL);
+	rp_wire_fd_close(&pair->peer);
+	assert_int_equal(rp_wire_conn_uncork(pair->conn), -ENOTCONN);
+	/* And what never leaves goes with its connection. */
+	rp_wire_conn_cork(pair->conn);
+	send_one(pair->conn, 10, 1, NULL);
+}
+
 int
 main(void)
 {
@@ -258,6 +361,10 @@ main(void)
 		WITH_PAIR(queued_message_is_written_in_bites),
 		WITH_PAIR(queued_descriptors_have_a_limit),
 		WITH_PAIR(peer_leaves_with_output_queued),
+		WITH_PAIR(corked_messages_leave_together),
+		WITH_PAIR(corked_messages_do_not_wait_for_many),
+		WITH_PAIR(corked_messages_keep_their_order),
+		WITH_PAIR(corked_messages_of_a_peer_that_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
