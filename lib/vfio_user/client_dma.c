@@ -372,27 +372,25 @@ int
 rp_vfu_client_dma_unmap_dirty(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes,
 			      uint64_t page_size_bytes, uint64_t *ret_bits, struct rp_wire_why *why)
 {
+	struct dirty dirty = {.page_size_bytes = page_size_bytes, .bits = ret_bits};
 	struct rp_vfu_bits bits;
 	struct many many;
-	uint64_t piece = 0;
+	bool started = false;
 	int rc = rp_vfu_bits_init(&bits, client, iova, size_bytes, page_size_bytes, why);
-	bool started;
 
-	if (rc == 0)
-		rc = begin_many(&many, client, RP_VFU_DMA_UNMAP, why);
 	if (rc < 0)
 		return rc;
-	while (rc == 0 && piece < bits.pieces_count) {
-		const struct dirty dirty = {
-			.page_size_bytes = page_size_bytes,
-			.bits = ret_bits + rp_vfu_bits_word(&bits, piece),
-			.bits_bytes = rp_vfu_bits_bytes(&bits, piece),
-		};
-
-		rc = start_unmap(client, RP_VFU_DMA_UNMAP_DIRTY_MASK, rp_vfu_bits_iova(&bits, piece),
-				 rp_vfu_bits_size(&bits, piece), &dirty, &many.done, why);
+	/* The log knows addresses and not mappings, so what is too much for one reply can be asked for afterwards. */
+	if (bits.pieces_count > 1) {
+		rc = rp_vfu_client_dma_unmap(client, iova, size_bytes, why);
+		return rc < 0 ? rc :
+				rp_vfu_client_logging_report(client, iova, size_bytes, page_size_bytes, ret_bits, why);
+	}
+	dirty.bits_bytes = rp_vfu_bits_bytes(&bits, 0);
+	rc = begin_many(&many, client, RP_VFU_DMA_UNMAP, why);
+	while (rc == 0 && !started) {
+		rc = start_unmap(client, RP_VFU_DMA_UNMAP_DIRTY_MASK, iova, size_bytes, &dirty, &many.done, why);
 		rc = started_one(&many, rc, &started);
-		piece += started ? 1 : 0;
 	}
 	return rp_vfu_batch_wait(client, &many.batch, rc, why);
 }

@@ -205,7 +205,7 @@ check_shadow(const struct list *list, const struct shadow_entry *entry, struct r
 		return rc;
 	if (fstat(list->call.msg->fds[entry->shadow_fd_index], &st) < 0 || !S_ISREG(st.st_mode) || st.st_size < 0)
 		return rp_wire_why_set(why, -EBADMSG, "descriptor %u: not a file", entry->shadow_fd_index);
-	if (entry->shadow_offset_bytes > (uint64_t)st.st_size ||
+	if (entry->shadow_offset_bytes % size_bytes != 0 || entry->shadow_offset_bytes > (uint64_t)st.st_size ||
 	    size_bytes > (uint64_t)st.st_size - entry->shadow_offset_bytes)
 		return rp_wire_why_set(why, -EBADMSG,
 				       "descriptor %u: a file of %" PRIu64 " bytes, and a value at %" PRIu64,

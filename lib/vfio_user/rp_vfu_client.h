@@ -244,11 +244,11 @@ int rp_vfu_client_dma_unmap_many(struct rp_vfu_client *client, const struct rp_v
 int rp_vfu_client_dma_unmap_all(struct rp_vfu_client *client, struct rp_wire_why *why);
 /**
  * Take back a range and learn which pages of it the server wrote since it was asked last.
- * More pages than a message has bits for are taken back in parts, which only a server
- * accepts that goes beyond the specification.
+ * More pages than a message has bits for are taken back first and reported then, so
+ * that an error of the report leaves them taken back.
  * @param page_size_bytes a power of two.
- * @param ret_bits one for each page, the first one in the lowest bit; whole words, also on
- *        failure written to in parts.
+ * @param ret_bits one for each page, the first one in the lowest bit; whole words, written
+ *        to in parts on failure.
  */
 int rp_vfu_client_dma_unmap_dirty(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes,
 				  uint64_t page_size_bytes, uint64_t *ret_bits, struct rp_wire_why *why);
