@@ -158,7 +158,9 @@ static const struct rp_vfu_errno errors[] = {
 	  "dirty pages when no logging was started, logging when it was" },
 	{ -EMSGSIZE, EMSGSIZE, "the payload is shorter or longer than its row says; a count above max_data_xfer_size" },
 	{ -EBADMSG, EINVAL, "a field or a descriptor breaks a rule" },
-	{ -EACCES, EACCES, "a REGION_READ of what cannot be read, a REGION_WRITE of what cannot be written" },
+	{ -EACCES, EACCES, "a REGION_READ of what cannot be read, a REGION_WRITE of what cannot be written; "
+			   "DMA by message without that right" },
+	{ -EFAULT, EFAULT, "DMA by message of what is not mapped" },
 	{ -EEXIST, EEXIST, "a DMA_MAP overlaps a mapping" },
 	{ -ENOSPC, ENOSPC, "a limit of the server's: mappings, memory, descriptors" },
 };
