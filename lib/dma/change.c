@@ -74,8 +74,17 @@ rp_dma_change_free(struct rp_dma_change *change)
 static bool
 touches(const struct rp_dma_hold *hold, const struct rp_dma_change *change)
 {
-	return hold->ticket < change->ticket && hold->first_iova <= change->last_iova &&
-	       hold->last_iova >= change->first_iova;
+	return hold->ticket < change->ticket && (hold->gone_ticket == 0 || hold->gone_ticket >= change->ticket) &&
+	       hold->first_iova <= change->last_iova && hold->last_iova >= change->first_iova;
+}
+
+/* Later changes of the same addresses are about what came after it. */
+static void
+end_hold(struct rp_dma_hold *hold, const struct rp_dma_change *change)
+{
+	hold->ended = true;
+	if (change->first_iova <= hold->first_iova && hold->last_iova <= change->last_iova)
+		hold->gone_ticket = change->ticket;
 }
 
 /* Every entry holds one reference in the space's name; an entry that is cut goes on as one or two. */
@@ -120,7 +129,7 @@ rp_dma_change_begin(struct rp_dma_space *space, struct rp_dma_change *change, co
 	for (hold = LIST_FIRST(&space->holds); hold != NULL; hold = LIST_NEXT(hold, link)) {
 		if (!touches(hold, change))
 			continue;
-		hold->ended = true;
+		end_hold(hold, change);
 		given_out |= hold->kind != RP_DMA_HOLD_TRANSFER;
 	}
 	pthread_mutex_unlock(&space->lock);
@@ -198,6 +207,12 @@ rp_dma_space_settled(struct rp_dma_space *space, uint64_t ticket)
 			settled = false;
 	}
 	return settled;
+}
+
+void
+rp_dma_space_wait_readers(struct rp_dma_space *space)
+{
+	rp_dma_space_synchronize(space);
 }
 
 void

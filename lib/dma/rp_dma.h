@@ -167,6 +167,12 @@ void rp_dma_space_clear(struct rp_dma_space *space);
 int rp_dma_space_clear_start(struct rp_dma_space *space, uint64_t *ret_ticket);
 
 /**
+ * Wait for readers, which pass soon, and not for pointers and accesses, which may need
+ * this thread: after a _start call, who is left can only be one of those.
+ */
+void rp_dma_space_wait_readers(struct rp_dma_space *space);
+
+/**
  * Whether what a change took away is gone: readers have passed a quiescent point,
  * direct pointers given out before were unmapped, accesses under way have finished.
  * Lets go of the pages and files of every change that has settled, whichever is

@@ -47,6 +47,7 @@ struct rp_dma_hold {
 	uint64_t first_iova;
 	uint64_t last_iova;
 	uint64_t ticket; /**< of the last change before it */
+	uint64_t gone_ticket; /**< of the change that took all of it; 0: none has */
 	void *owner;
 	uint8_t kind;
 	bool open;

@@ -165,6 +165,7 @@ readers_are_waited_for(void **state)
 	assert_false(rp_dma_space_settled(scene->space, ticket));
 	atomic_store(&scene->wakes, 0);
 	rp_dma_reader_offline(scene->reader);
+	rp_dma_space_wait_readers(scene->space);
 	assert_true(atomic_load(&scene->wakes) > 0);
 	assert_true(rp_dma_space_settled(scene->space, ticket));
 	test_leaks_assert_none(&before);
@@ -214,12 +215,37 @@ generations_are_apart(void **state)
 	mock_carrier_gate(&scene->carrier, true);
 	assert_int_equal(rp_dma_io_submit(scene->space, &old), 0);
 	ticket = remap_start(scene, 0, 2, -1);
+	assert_int_equal(remap_start(scene, 0, 2, -1), RP_DMA_SETTLED);
 	assert_int_equal(rp_dma_io_submit(scene->space, &new), 0);
 	assert_false(rp_dma_space_settled(scene->space, ticket));
 	rp_dma_io_cancel(&old);
 	assert_true(rp_dma_space_settled(scene->space, ticket));
 	mock_carrier_gate(&scene->carrier, false);
 	assert_int_equal(rp_dma_io_wait(&new), 0);
+}
+
+/* Two changes take one part each of what an access has: it holds up both. */
+static void
+each_part_holds_its_change(void **state)
+{
+	struct scene *scene = *state;
+	uint8_t *bytes = malloc(3 * scene->page_bytes);
+	const struct rp_dma_segment segment = {0, 3 * scene->page_bytes, bytes};
+	struct rp_dma_io io = {.segments = &segment, .segments_count = 1};
+	uint64_t tickets[3], i;
+
+	map_pages(scene, 0, 3, -1);
+	mock_carrier_gate(&scene->carrier, true);
+	assert_int_equal(rp_dma_io_submit(scene->space, &io), 0);
+	for (i = 0; i < 3; i++)
+		tickets[i] = unmap_start(scene, i, 1);
+	for (i = 0; i < 3; i++)
+		assert_false(rp_dma_space_settled(scene->space, tickets[i]));
+	mock_carrier_gate(&scene->carrier, false);
+	assert_int_equal(rp_dma_io_wait(&io), 0);
+	for (i = 0; i < 3; i++)
+		assert_true(rp_dma_space_settled(scene->space, tickets[i]));
+	free(bytes);
 }
 
 static void
@@ -493,11 +519,17 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_SCENE(nobody_holds_it_up),		  WITH_SCENE(readers_are_waited_for),
-		WITH_SCENE(accesses_are_waited_for),	  WITH_SCENE(generations_are_apart),
-		WITH_SCENE(remap_cuts_and_counts),	  WITH_SCENE(listeners_let_go),
-		WITH_SCENE(the_plain_form_waits_for_all), WITH_SCENE(clear_ends_what_was_started),
-		WITH_SCENE(space_ends_with_changes_open), WITH_SCENE(never_a_hole),
+		WITH_SCENE(nobody_holds_it_up),
+		WITH_SCENE(readers_are_waited_for),
+		WITH_SCENE(accesses_are_waited_for),
+		WITH_SCENE(generations_are_apart),
+		WITH_SCENE(each_part_holds_its_change),
+		WITH_SCENE(remap_cuts_and_counts),
+		WITH_SCENE(listeners_let_go),
+		WITH_SCENE(the_plain_form_waits_for_all),
+		WITH_SCENE(clear_ends_what_was_started),
+		WITH_SCENE(space_ends_with_changes_open),
+		WITH_SCENE(never_a_hole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
