@@ -25,9 +25,10 @@
  * they have a socket of their own. So a callback that is inside a command starts
  * accesses and returns; it cannot wait for them.
  *
- * An unmap is answered after everybody has let go, without stopping this thread. When the client leaves, its memory is
- * unmapped, its descriptors are closed, its interrupts dropped; the device's own
- * state stays, and the next client goes on. A second client while one is
+ * An unmap is answered after everybody has let go, without stopping this thread.
+ * When the client leaves, its memory is unmapped (but what the device has by
+ * rp_dma_map(): that stays until it is unmapped), its descriptors are closed, its
+ * interrupts dropped; the device's own state stays, and the next client goes on. A second client while one is
  * connected is accepted and closed at once, so that it does not wait for ever.
  *
  * A broken rule is answered with an errno and the connection stays; lost framing

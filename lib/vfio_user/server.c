@@ -108,6 +108,21 @@ rp_vfu_server_create(const struct rp_vfu_server_config *config, const struct rp_
 	return 0;
 }
 
+/*
+ * A pointer that the device has (rp_dma_map()) may be this very thread's to let go of:
+ * its bytes stay until then, and those of the next client are others.
+ */
+static void
+drop_memory(struct rp_vfu_server *server)
+{
+	uint64_t ticket;
+
+	if (rp_dma_space_clear_start(server->dma, &ticket) < 0)
+		rp_dma_space_clear(server->dma);
+	rp_dma_space_wait_readers(server->dma);
+	(void)rp_dma_space_settled(server->dma, ticket);
+}
+
 /* The client is gone: what it gave goes, what the device is stays. */
 static void
 drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
@@ -129,7 +144,7 @@ drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
 	rp_vfu_carrier_close(server->carrier);
 	rp_vfu_server_window_close(&server->window);
 	rp_vfu_server_irqs_drop(server);
-	rp_dma_space_clear(server->dma);
+	drop_memory(server);
 	rp_vfu_server_dirty_drop(server);
 	rp_vfu_server_reset_drop(server);
 	rp_vfu_server_migration_drop(server);
@@ -274,6 +289,8 @@ rp_vfu_server_process(struct rp_vfu_server *server)
 {
 	struct rp_wire_why why;
 
+	/* What a client that left had, and somebody has let go of since. */
+	(void)rp_dma_space_settled(server->dma, RP_DMA_SETTLED);
 	if (server->conn != NULL) {
 		if (rp_vfu_server_serve(server, &why) < 0)
 			drop_client(server, &why);

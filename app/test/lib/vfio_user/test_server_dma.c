@@ -7,6 +7,7 @@
 
 #include "bytes.h"
 #include "device.h"
+#include "rp_dma_bounce.h"
 
 static struct device device;
 static struct peer peer;
@@ -242,6 +243,44 @@ test_remap_vector(void **state)
 	close(old_fd);
 }
 
+/* A device that has a pointer in the server's own thread: nobody waits for it, and it stays good. */
+static void
+test_client_leaves_a_pointer_behind(void **state)
+{
+	struct rp_dma_space *space = rp_vfu_server_dma(device.server);
+	int old_fd = test_memfd(0x1000, false), new_fd = test_memfd(0x1000, false);
+	struct test_leaks without, found;
+	uint8_t *old, *new, byte = 0;
+	uint64_t size_bytes;
+
+	(void)state;
+	device_hang_up(&device, &peer);
+	test_leaks_read(&without);
+	device_connect(&device, &peer);
+	device_negotiate(&peer);
+	assert_int_equal(map(3, 0x1000, 0x1000, old_fd, 0), 0);
+	assert_int_equal(rp_dma_map(space, 0x1000, 4, RP_DMA_WRITE, (void **)&old, &size_bytes), 0);
+	device_hang_up(&device, &peer);
+	device_connect(&device, &peer);
+	device_negotiate(&peer);
+	assert_int_equal(map(3, 0x1000, 0x1000, new_fd, 0), 0);
+	assert_int_equal(rp_dma_map(space, 0x1000, 4, RP_DMA_WRITE, (void **)&new, &size_bytes), 0);
+	old[0] = 1;
+	new[0] = 2;
+	assert_int_equal(pread(old_fd, &byte, 1, 0), 1);
+	assert_int_equal(byte, 1);
+	assert_int_equal(rp_dma_unmap(space, new, 4, RP_DMA_WRITE, 4), 0);
+	device_hang_up(&device, &peer);
+	test_leaks_read(&found);
+	assert_int_equal(found.mappings_count, without.mappings_count + 1);
+	/* The turn after it has let go. */
+	assert_int_equal(rp_dma_unmap(space, old, 4, RP_DMA_WRITE, 4), 0);
+	device_turn(&device);
+	test_leaks_assert_none(&without);
+	close(old_fd);
+	close(new_fd);
+}
+
 int
 main(void)
 {
@@ -254,6 +293,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_unmap_exact_inner_spanning_and_never_mapped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unmap_all_ignores_its_range, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_remap_vector, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_client_leaves_a_pointer_behind, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user server: DMA", tests, NULL, NULL);
