@@ -24,11 +24,7 @@ static void
 carry(struct mock_carrier *carrier, const struct rp_dma_transfer *transfer)
 {
 	uint8_t *theirs = carrier->memory + transfer->iova;
-	uint64_t iova = atomic_load(&carrier->forbidden_iova);
 
-	if (transfer->iova < iova + atomic_load(&carrier->forbidden_bytes) &&
-	    transfer->iova + transfer->size_bytes > iova)
-		atomic_fetch_add(&carrier->forbidden_count, 1);
 	if (carrier->answer != 0 || transfer->iova + transfer->size_bytes > carrier->memory_bytes)
 		return;
 	if (transfer->write)
@@ -44,6 +40,9 @@ finish(struct mock_carrier *carrier, struct rp_dma_transfer *transfer, bool whol
 	TAILQ_REMOVE(&carrier->queue, transfer, link);
 	carrier->queued_count--;
 	carrier->finishing = transfer;
+	if (transfer->iova < carrier->forbidden_iova + carrier->forbidden_bytes &&
+	    transfer->iova + transfer->size_bytes > carrier->forbidden_iova)
+		carrier->forbidden_count++;
 	pthread_mutex_unlock(&carrier->lock);
 	if (whole)
 		carry(carrier, transfer);
@@ -159,9 +158,10 @@ mock_carrier_free(struct mock_carrier *carrier)
 void
 mock_carrier_forbid(struct mock_carrier *carrier, uint64_t iova, uint64_t size_bytes)
 {
-	atomic_store(&carrier->forbidden_bytes, 0);
-	atomic_store(&carrier->forbidden_iova, iova);
-	atomic_store(&carrier->forbidden_bytes, size_bytes);
+	pthread_mutex_lock(&carrier->lock);
+	carrier->forbidden_iova = iova;
+	carrier->forbidden_bytes = size_bytes;
+	pthread_mutex_unlock(&carrier->lock);
 }
 
 void
@@ -171,6 +171,17 @@ mock_carrier_gate(struct mock_carrier *carrier, bool closed)
 	carrier->gated = closed;
 	pthread_cond_broadcast(&carrier->changed);
 	pthread_mutex_unlock(&carrier->lock);
+}
+
+unsigned int
+mock_carrier_forbidden(struct mock_carrier *carrier)
+{
+	unsigned int count;
+
+	pthread_mutex_lock(&carrier->lock);
+	count = carrier->forbidden_count;
+	pthread_mutex_unlock(&carrier->lock);
+	return count;
 }
 
 unsigned int

@@ -3,7 +3,6 @@
 #define MOCK_CARRIER_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -22,12 +21,11 @@ struct mock_carrier {
 	unsigned int refuse_after; /* that many submits, then -ENOTCONN; UINT_MAX: never */
 	bool shuffle; /* transfers overtake each other */
 
-	/* A range that nothing may come for, and whether something did. */
-	_Atomic uint64_t forbidden_iova;
-	_Atomic uint64_t forbidden_bytes;
-	atomic_uint forbidden_count;
-
 	pthread_mutex_t lock;
+	/* A range that nothing may come for, and whether something did. */
+	uint64_t forbidden_iova;
+	uint64_t forbidden_bytes;
+	unsigned int forbidden_count;
 	pthread_cond_t changed;
 	pthread_t thread;
 	TAILQ_HEAD(mock_queue, rp_dma_transfer) queue;
@@ -56,6 +54,7 @@ void mock_carrier_forbid(struct mock_carrier *carrier, uint64_t iova, uint64_t s
 /* Closed: what is submitted stays queued. */
 void mock_carrier_gate(struct mock_carrier *carrier, bool closed);
 
+unsigned int mock_carrier_forbidden(struct mock_carrier *carrier);
 unsigned int mock_carrier_queued(struct mock_carrier *carrier);
 
 /* As a server that cannot let them run: all of the queue fails, in the carrier's thread's place. */

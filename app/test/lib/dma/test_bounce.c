@@ -8,10 +8,12 @@
 #include "mock_carrier.h"
 #include "rp_dma_bounce.h"
 #include "rp_dma_log.h"
+#include "rp_wire_clock.h"
 #include "rp_wire_fd.h"
 #include "test_support.h"
 
 #define LIMIT_MS 30000u
+#define STORM_MS 700u
 #define BOUNCE_MAX 1000u
 #define FILE_IOVA UINT64_C(0x100000)
 #define BOTH (RP_DMA_READ | RP_DMA_WRITE)
@@ -400,6 +402,64 @@ direct_pointers_hold_the_range(void **state)
 	assert_true(rp_dma_space_settled(scene->space, ticket));
 }
 
+struct storm {
+	struct scene *scene;
+	atomic_bool *stop;
+	unsigned int done_count;
+};
+
+/* A range of either kind, that comes and goes: touched while it is mapped. */
+static void *
+map_all_the_time(void *ctx)
+{
+	struct storm *storm = ctx;
+	uint64_t size_bytes;
+	void *bytes;
+
+	while (!atomic_load_explicit(storm->stop, memory_order_relaxed)) {
+		if (rp_dma_map(storm->scene->space, 0, 1, BOTH, &bytes, &size_bytes) != 0)
+			continue;
+		__atomic_fetch_add((uint8_t *)bytes, 1, __ATOMIC_RELAXED);
+		(void)rp_dma_unmap(storm->scene->space, bytes, 1, BOTH, 1);
+		storm->done_count++;
+	}
+	return NULL;
+}
+
+/* What was looked up a moment before its unmap is not given out after it, nor carried. */
+static void
+devices_and_a_writer(void **state)
+{
+	struct scene *scene = *state;
+	uint64_t deadline_ms = rp_wire_clock_ms() + STORM_MS;
+	struct rp_dma_mapping mapping = {.size_bytes = scene->page_bytes, .access_mask = BOTH};
+	struct storm storms[3];
+	pthread_t threads[3];
+	atomic_bool stop = false;
+	unsigned int i, changes = 0;
+
+	for (i = 0; i < 3; i++) {
+		storms[i] = (struct storm){.scene = scene, .stop = &stop};
+		assert_int_equal(pthread_create(&threads[i], NULL, map_all_the_time, &storms[i]), 0);
+	}
+	for (; rp_wire_clock_ms() < deadline_ms || changes < 100; changes++) {
+		assert_int_equal(rp_dma_space_unmap(scene->space, 0, scene->page_bytes, NULL), 0);
+		mock_carrier_forbid(&scene->carrier, 0, scene->page_bytes);
+		usleep(20);
+		mock_carrier_forbid(&scene->carrier, 0, 0);
+		mapping.fd = changes % 2 == 0 ? scene->fd : -1;
+		assert_int_equal(rp_dma_space_map(scene->space, &mapping, NULL), 0);
+		usleep(20);
+	}
+	atomic_store(&stop, true);
+	for (i = 0; i < 3; i++) {
+		pthread_join(threads[i], NULL);
+		assert_true(storms[i].done_count > 0);
+	}
+	assert_int_equal(mock_carrier_forbidden(&scene->carrier), 0);
+	assert_books(scene, 0, 0);
+}
+
 static void
 unmaps_mark_the_log(void **state)
 {
@@ -469,6 +529,7 @@ main(void)
 		WITH_SCENE(range_goes_with_buffers_out),
 		WITH_SCENE(range_goes_while_bytes_move),
 		WITH_SCENE(direct_pointers_hold_the_range),
+		WITH_SCENE(devices_and_a_writer),
 		WITH_SCENE(unmaps_mark_the_log),
 		WITH_SCENE(space_ends_with_everything_out),
 	};
