@@ -257,14 +257,15 @@ enter(struct rp_dma_map *map, const struct rp_dma_table *table)
 static int
 look_up_and_enter(struct rp_dma_map *map, struct rp_dma_map *ret_found)
 {
-	struct rp_dma_visit *visit = rp_dma_visit_begin(map->space);
-	const struct rp_dma_table *table = rp_dma_visit_table(map->space);
+	struct rp_dma_space *space = map->space;
+	struct rp_dma_visit *visit = rp_dma_visit_begin(space);
+	const struct rp_dma_table *table = rp_dma_visit_table(space);
 	int rc = look_up(map, table);
 
 	*ret_found = *map;
 	if (rc == 0)
 		rc = enter(map, table);
-	rp_dma_visit_end(map->space, visit);
+	rp_dma_visit_end(space, visit);
 	return rc;
 }
 
