@@ -54,6 +54,20 @@ effective_fd(const struct vfu_pci_vector *vector)
 	return vector->masked ? vector->parked_fd : vector->client_fd;
 }
 
+/*
+ * Where somebody signals, masked or not, there must be something to signal. A guest can
+ * mask every vector with one bit, so those that nobody listens to cost no descriptor.
+ * Unmasked for want of one it signals too often, which is legal.
+ */
+static void
+make_parked(struct vfu_pci_vector *vector)
+{
+	if (!vector->masked || vector->parked_fd >= 0)
+		return;
+	vector->parked_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vector->masked = vector->parked_fd >= 0;
+}
+
 static void
 tell_change(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number, int before_fd)
 {
@@ -63,7 +77,7 @@ tell_change(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number, int bef
 		pci->ops.irq_changed(pci->ctx, irq_index, number, fd);
 }
 
-/* Pass on what was kept. */
+/* Pass on what was kept. Whoever signalled it has let go of the descriptor. */
 static void
 deliver(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number)
 {
@@ -74,6 +88,7 @@ deliver(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number)
 		return;
 	if (eventfd_read(vector->parked_fd, &kept) == 0)
 		(void)rp_vfu_server_irq_trigger(pci->server, irq_index, number);
+	rp_wire_fd_close(&vector->parked_fd);
 }
 
 void
@@ -84,12 +99,9 @@ vfu_pci_vector_mask(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number,
 
 	if (vector->masked == masked)
 		return;
-	if (masked && vector->parked_fd < 0)
-		vector->parked_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	/* Unmasked for want of a descriptor it signals too often, which is legal. */
-	if (masked && vector->parked_fd < 0)
-		return;
 	vector->masked = masked;
+	if (vector->client_fd >= 0)
+		make_parked(vector);
 	tell_change(pci, irq_index, number, before_fd);
 	deliver(pci, irq_index, number);
 }
@@ -110,7 +122,6 @@ void
 vfu_pci_vectors_reset(struct rp_vfu_pci *pci)
 {
 	uint32_t index, number;
-	eventfd_t kept;
 
 	for (index = 0; index < RP_VFU_PCI_IRQS_COUNT; index++) {
 		for (number = 0; number < pci->irqs[index].count; number++) {
@@ -119,8 +130,7 @@ vfu_pci_vectors_reset(struct rp_vfu_pci *pci)
 
 			vector->masked = false;
 			tell_change(pci, index, number, before_fd);
-			if (vector->parked_fd >= 0)
-				(void)eventfd_read(vector->parked_fd, &kept);
+			rp_wire_fd_close(&vector->parked_fd);
 		}
 	}
 }
@@ -149,6 +159,8 @@ vfu_pci_irq_changed(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number,
 		return;
 	before_fd = effective_fd(vector);
 	vector->client_fd = eventfd;
+	if (eventfd >= 0)
+		make_parked(vector);
 	tell_change(pci, irq_index, number, before_fd);
 	deliver(pci, irq_index, number);
 }
@@ -156,10 +168,14 @@ vfu_pci_irq_changed(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number,
 int
 rp_vfu_pci_irq_trigger(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t vector)
 {
-	const struct vfu_pci_vector *found = find_vector(pci, irq_index, vector);
+	struct vfu_pci_vector *found = find_vector(pci, irq_index, vector);
+	int before_fd;
 
 	if (found == NULL || pci->server == NULL)
 		return -EINVAL;
+	before_fd = effective_fd(found);
+	make_parked(found);
+	tell_change(pci, irq_index, vector, before_fd);
 	if (!found->masked)
 		return rp_vfu_server_irq_trigger(pci->server, irq_index, vector);
 	rp_vfu_eventfd_signal(found->parked_fd);

@@ -24,7 +24,8 @@
  * Masks: while a vector is masked (its bit in the MSI-X table or in the MSI
  * capability, or MSI-X's function mask) irq_changed() hands out an eventfd that
  * nobody listens to; what is signalled meanwhile shows in the pending bits and is
- * delivered at the unmasking. So a data path does not look at masks. The reset
+ * delivered at the unmasking. So a data path does not look at masks. It costs a
+ * descriptor while it is masked and somebody listens or signals. The reset
  * value of a vector's mask bit in the MSI-X table is 1, yet a client that attaches
  * its eventfds (SET_IRQS) may never touch the table, which VFIO keeps from it: a
  * mask bit of the table counts only after a client wrote that vector's control word.

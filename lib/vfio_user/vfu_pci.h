@@ -51,7 +51,7 @@ struct vfu_pci_bar {
  */
 struct vfu_pci_vector {
 	int client_fd; /* borrowed from the server, -1: none */
-	int parked_fd; /* owned, -1 unless it was masked once */
+	int parked_fd; /* owned; -1 unless it is masked and somebody listens or signals, or it still is pending */
 	bool masked;
 };
 

@@ -133,8 +133,8 @@ test_a_client_that_attaches_after_the_unmasking(void **state)
 {
 	(void)state;
 	function_put(&function, 0, FUNCTION_TABLE + 12, 4, 1);
-	assert_true(function.irq_fds[RP_VFU_PCI_MSIX_IRQ][0] >= 0);
 	assert_int_equal(rp_vfu_pci_irq_trigger(function.pci, RP_VFU_PCI_MSIX_IRQ, 0), 0);
+	assert_true(function.irq_fds[RP_VFU_PCI_MSIX_IRQ][0] >= 0);
 	function_put(&function, 0, FUNCTION_TABLE + 12, 4, 0);
 	assert_int_equal(function.irq_fds[RP_VFU_PCI_MSIX_IRQ][0], -1);
 	function_attach(&function, RP_VFU_PCI_MSIX_IRQ, 0, event_fd);
@@ -159,6 +159,40 @@ test_a_reset_forgets_what_was_pending(void **state)
 	assert_int_equal(function_signals(event_fd), 1);
 }
 
+/* A guest masks all of them with one bit, and a process has a limit. */
+static void
+test_masks_cost_descriptors_only_while_they_are_needed(void **state)
+{
+	const uint32_t control = FUNCTION_MSIX + 2;
+	struct test_leaks before, masked;
+
+	(void)state;
+	function_attach(&function, RP_VFU_PCI_MSIX_IRQ, 7, event_fd);
+	test_leaks_read(&before);
+	function_put(&function, FUNCTION_CONFIG, control, 2, 0xc000);
+	test_leaks_read(&masked);
+	assert_int_equal(masked.fds_count, before.fds_count + 1);
+	assert_int_equal(rp_vfu_pci_irq_trigger(function.pci, RP_VFU_PCI_MSIX_IRQ, 8), 0);
+	function_put(&function, FUNCTION_CONFIG, control, 2, 0x8000);
+	/* One is pending, for whoever attaches to it. */
+	test_leaks_read(&masked);
+	assert_int_equal(masked.fds_count, before.fds_count + 1);
+	assert_int_equal(function_reset(&function), 0);
+	test_leaks_assert_none(&before);
+}
+
+static void
+test_a_client_that_attaches_to_a_masked_vector(void **state)
+{
+	(void)state;
+	function_put(&function, 0, FUNCTION_TABLE + 12, 4, 1);
+	function_attach(&function, RP_VFU_PCI_MSIX_IRQ, 0, event_fd);
+	assert_int_equal(eventfd_write(function.irq_fds[RP_VFU_PCI_MSIX_IRQ][0], 1), 0);
+	assert_int_equal(function_signals(event_fd), 0);
+	function_put(&function, 0, FUNCTION_TABLE + 12, 4, 0);
+	assert_int_equal(function_signals(event_fd), 1);
+}
+
 int
 main(void)
 {
@@ -169,6 +203,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_vectors_that_are_not_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_signalled_while_masked_comes_later, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_client_that_attaches_after_the_unmasking, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_masks_cost_descriptors_only_while_they_are_needed, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_client_that_attaches_to_a_masked_vector, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_reset_forgets_what_was_pending, setup, teardown),
 	};
 
