@@ -80,6 +80,8 @@ softaccel_function_add(struct softaccel *accel, const struct softaccel_function_
 	if (rc < 0)
 		return rc;
 	rc = watch(accel, rp_vfu_server_fd(function->server), function);
+	if (rc == 0 && function->intx_fd >= 0)
+		rc = watch(accel, function->intx_fd, function);
 	if (rc < 0) {
 		sa_device_destroy(function);
 		return rp_wire_why_set(why, rc, "epoll: %s", strerror(-rc));
@@ -132,6 +134,7 @@ softaccel_process(struct softaccel *accel)
 		struct softaccel_function *function = events[i].data.ptr;
 
 		if (function != NULL) {
+			sa_device_hear_calls(function);
 			rp_vfu_server_process(function->server);
 			continue;
 		}

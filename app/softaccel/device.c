@@ -4,8 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
+#include "rp_wire_fd.h"
 #include "sa_device.h"
+
+/* virtio 1.2, 4.1.4.5: a queue has something. */
+#define ISR_QUEUE 1u
 
 #define FEATURES                                                                                                       \
 	(SA_FEATURE(VIRTIO_F_VERSION_1) | SA_FEATURE(VIRTIO_F_ACCESS_PLATFORM) | SA_FEATURE(VIRTIO_F_ORDER_PLATFORM) | \
@@ -47,6 +52,7 @@ sa_device_reset(struct softaccel_function *function)
 	sa_doorbells_clear(&function->doorbells);
 	function->status = 0;
 	function->isr = 0;
+	rp_vfu_pci_intx(function->pci, false);
 	function->device_feature_select = 0;
 	function->driver_feature_select = 0;
 	function->queue_select = 0;
@@ -72,6 +78,17 @@ on_irq_changed(void *ctx, uint32_t irq_index, uint32_t vector, int eventfd)
 	function->call_fds[vector] = eventfd;
 	for (number = 0; number < function->queues_count; number++)
 		sa_queue_rewire(function, number);
+}
+
+void
+sa_device_hear_calls(struct softaccel_function *function)
+{
+	eventfd_t count;
+
+	if (function->intx_fd < 0 || eventfd_read(function->intx_fd, &count) < 0)
+		return;
+	function->isr |= ISR_QUEUE;
+	rp_vfu_pci_intx(function->pci, true);
 }
 
 static void
@@ -150,10 +167,15 @@ make_parts(struct softaccel_function *function, const struct softaccel_function_
 
 	function->socket_path = strdup(config->socket_path);
 	function->queues = calloc(function->queues_count, sizeof(*function->queues));
-	function->call_fds = malloc(sa_device_vectors(function) * sizeof(*function->call_fds));
+	function->call_fds = malloc((function->queues_count + 1u) * sizeof(*function->call_fds));
+	if (config->msix_off) {
+		function->intx_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (function->intx_fd < 0)
+			return -errno;
+	}
 	if (function->socket_path == NULL || function->queues == NULL || function->call_fds == NULL)
 		return -ENOMEM;
-	memset(function->call_fds, 0xff, sa_device_vectors(function) * sizeof(*function->call_fds));
+	memset(function->call_fds, 0xff, (function->queues_count + 1u) * sizeof(*function->call_fds));
 	rc = sa_doorbells_init(&function->doorbells, config->doorbell, function->queues_count);
 	if (rc < 0)
 		return rc;
@@ -215,6 +237,7 @@ sa_device_create(struct sa_datapath *path, const struct softaccel_function_confi
 	function->memory_changed = true;
 	function->msix_config = SA_NO_VECTOR;
 	function->doorbells.fd = -1;
+	function->intx_fd = -1;
 	memcpy(function->mac, config->mac, sizeof(function->mac));
 	rc = make_parts(function, config, number);
 	if (rc < 0)
@@ -253,6 +276,7 @@ sa_device_destroy(struct softaccel_function *function)
 	function->pci = rp_vfu_pci_destroy(function->pci);
 	function->server = NULL;
 	sa_doorbells_fini(&function->doorbells);
+	rp_wire_fd_close(&function->intx_fd);
 	for (number = 0; function->queues != NULL && number < function->queues_count; number++)
 		sa_queue_fini(function, number);
 	free(function->call_fds);

@@ -22,6 +22,7 @@ const char options_usage[] =
 	"                mac=XX:...:XX     (default: a random local one)\n"
 	"                group=NAME        functions of one group are one switch port\n"
 	"                doorbell=MODE     page (default), shared or none\n"
+	"                msix=on|off       interrupt by MSI-X, else by the pin (default on)\n"
 	"                packed=on|off     offer packed rings (default on)\n"
 	"                in_order=on|off   offer to use rings in order (default on)\n"
 	"                dma=auto|messages reach a guest's memory as its client allows (default),\n"
@@ -127,6 +128,12 @@ set_switch(bool *ret_off, const char *value)
 }
 
 static int
+set_msix(struct softaccel_function_config *config, const char *value)
+{
+	return set_switch(&config->msix_off, value);
+}
+
+static int
 set_packed(struct softaccel_function_config *config, const char *value)
 {
 	return set_switch(&config->packed_off, value);
@@ -159,6 +166,7 @@ static const struct {
 	{ "mac",         "a unicast address such as 52:54:00:00:00:01",    set_mac },
 	{ "group",       "a name of 1 to 31 characters",                   set_group },
 	{ "doorbell",    "page, shared or none",                           set_doorbell },
+	{ "msix",        "on or off",                                      set_msix },
 	{ "packed",      "on or off",                                      set_packed },
 	{ "in_order",    "on or off",                                      set_in_order },
 	{ "dma",         "auto or messages",                               set_dma },
@@ -177,7 +185,7 @@ set_key(struct softaccel_function_config *config, const struct rte_kvargs_pair *
 	if (i == RTE_DIM(keys))
 		return rp_wire_why_set(why, -EINVAL,
 				       "--function: unknown key '%s', expected one of socket, queue_pairs, "
-				       "queue_size, mac, group, doorbell, packed, in_order, dma",
+				       "queue_size, mac, group, doorbell, msix, packed, in_order, dma",
 				       pair->key);
 	if ((*seen_mask & 1u << i) != 0)
 		return rp_wire_why_set(why, -EINVAL, "--function: %s: given twice, expected once", pair->key);

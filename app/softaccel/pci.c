@@ -143,7 +143,8 @@ add_capabilities(struct softaccel_function *function)
 		.pending_offset_bytes = SA_MSIX_PENDING_OFFSET,
 	};
 
-	rp_vfu_pci_add_msix(function->pci, &msix, NULL);
+	if (function->intx_fd < 0)
+		rp_vfu_pci_add_msix(function->pci, &msix, NULL);
 	add_virtio_cap(function, CAP_COMMON, VIRTIO_PCI_CAP_COMMON_CFG, SA_BAR_REGISTERS, SA_COMMON_OFFSET,
 		       SA_COMMON_BYTES);
 	add_virtio_cap(function, 0, VIRTIO_PCI_CAP_NOTIFY_CFG, SA_BAR_NOTIFY, 0,
@@ -172,7 +173,8 @@ add_bars(struct softaccel_function *function, const struct rp_vfu_io_fd *io_fds)
 			   .io_fds_count = function->queues_count, .read = sa_notify_read, .write = sa_notify_write},
 	};
 
-	rp_vfu_pci_bar(function->pci, SA_BAR_MSIX, &msix, NULL);
+	if (function->intx_fd < 0)
+		rp_vfu_pci_bar(function->pci, SA_BAR_MSIX, &msix, NULL);
 	rp_vfu_pci_bar(function->pci, SA_BAR_REGISTERS, &registers, NULL);
 	rp_vfu_pci_bar(function->pci, SA_BAR_NOTIFY, &notify, NULL);
 }
@@ -180,13 +182,14 @@ add_bars(struct softaccel_function *function, const struct rp_vfu_io_fd *io_fds)
 int
 sa_pci_serve(struct softaccel_function *function, const struct rp_vfu_pci_ops *ops, struct rp_wire_why *why)
 {
-	static const struct rp_vfu_pci_config config = {
+	const struct rp_vfu_pci_config config = {
 		.vendor_id = VENDOR_ID,
 		.device_id = DEVICE_ID,
 		.subsystem_vendor_id = VENDOR_ID,
 		.subsystem_id = VIRTIO_ID_NET,
 		.class_code = CLASS_NETWORK_ETHERNET,
 		.revision = REVISION,
+		.intx = function->intx_fd >= 0,
 		.express = true,
 	};
 	struct rp_vfu_io_fd io_fds[2 * SOFTACCEL_QUEUE_PAIRS_MAX];

@@ -39,6 +39,8 @@ sa_queue_negotiated(struct softaccel_function *function, unsigned int number)
 int
 sa_queue_call_fd(const struct softaccel_function *function, const struct sa_queue *queue)
 {
+	if (function->intx_fd >= 0)
+		return function->intx_fd;
 	if (queue->msix_vector >= sa_device_vectors(function))
 		return -1;
 	return function->call_fds[queue->msix_vector];

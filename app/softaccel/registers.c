@@ -6,7 +6,7 @@
 
 #include "sa_device.h"
 
-/* virtio 1.2, 4.1.4.5: reading the interrupt status clears it. */
+/* virtio 1.2, 4.1.4.5: reading the interrupt status clears it, and deasserts the pin. */
 static void
 isr_read(struct softaccel_function *function, uint32_t at, uint32_t count, uint8_t *ret_bytes)
 {
@@ -15,6 +15,7 @@ isr_read(struct softaccel_function *function, uint32_t at, uint32_t count, uint8
 		return;
 	ret_bytes[0] = function->isr;
 	function->isr = 0;
+	rp_vfu_pci_intx(function->pci, false);
 }
 
 /* virtio 1.2, 5.1.4. */

@@ -119,6 +119,7 @@ struct softaccel_function {
 	uint8_t mac[6];
 
 	int *call_fds; /* by MSI-X vector; borrowed from pci */
+	int intx_fd; /* without MSI-X: where all queues call; -1 with it */
 
 	/* Common configuration. */
 	uint64_t features;
@@ -142,14 +143,16 @@ struct softaccel_function *sa_device_destroy(struct softaccel_function *function
 void sa_device_notice(struct softaccel_function *function);
 void sa_device_event(const struct softaccel_function *function, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/** Without MSI-X: if a queue called, assert the pin. */
+void sa_device_hear_calls(struct softaccel_function *function);
 /** virtio 1.2, 2.4: everything but the counters and what PCI keeps. */
 void sa_device_reset(struct softaccel_function *function);
 
-/** Vectors: one for each queue, then one for the configuration. */
+/** Vectors: one for each queue, then one for the configuration; or none. */
 static inline uint32_t
 sa_device_vectors(const struct softaccel_function *function)
 {
-	return function->queues_count + 1u;
+	return function->intx_fd >= 0 ? 0 : function->queues_count + 1u;
 }
 
 /* pci.c: describe the function to the library and have it listen. @return 0, or as rp_vfu_pci_listen(). */

@@ -67,6 +67,7 @@ struct softaccel_function_config {
 	uint16_t queue_size; /**< largest ring, a power of two */
 	uint8_t mac[6];
 	enum softaccel_doorbell doorbell;
+	bool msix_off; /**< interrupts by the pin (INTA) only */
 	bool packed_off; /**< VIRTIO_F_RING_PACKED is not offered */
 	bool in_order_off; /**< VIRTIO_F_IN_ORDER is not offered */
 	enum softaccel_dma dma;

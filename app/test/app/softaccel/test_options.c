@@ -31,6 +31,7 @@ what_is_not_said_has_a_default(void **state)
 	assert_int_equal(options.functions[0].queue_pairs, 1);
 	assert_int_equal(options.functions[0].queue_size, 1024);
 	assert_int_equal(options.functions[0].doorbell, SOFTACCEL_DOORBELL_PAGE);
+	assert_false(options.functions[0].msix_off);
 	assert_false(options.functions[0].packed_off);
 	assert_false(options.functions[0].in_order_off);
 	assert_int_equal(options.functions[0].dma, SOFTACCEL_DMA_AUTO);
@@ -44,16 +45,17 @@ every_key_is_taken(void **state)
 	struct rp_wire_why why;
 
 	(void)state;
-	assert_int_equal(
-		parse("socket=/"
-		      "s,queue_pairs=3,queue_size=64,mac=52:54:00:00:00:07,group=g,doorbell=shared,dma=messages",
-		      &options, &why),
-		0);
+	assert_int_equal(parse("socket=/"
+			       "s,queue_pairs=3,queue_size=64,mac=52:54:00:00:00:07,group=g,doorbell=shared,msix=off,"
+			       "dma=messages",
+			       &options, &why),
+			 0);
 	assert_int_equal(options.functions[0].queue_pairs, 3);
 	assert_int_equal(options.functions[0].queue_size, 64);
 	assert_int_equal(options.functions[0].mac[5], 7);
 	assert_string_equal(options.functions[0].group, "g");
 	assert_int_equal(options.functions[0].doorbell, SOFTACCEL_DOORBELL_SHARED);
+	assert_true(options.functions[0].msix_off);
 	assert_int_equal(options.functions[0].dma, SOFTACCEL_DMA_MESSAGES);
 	options_free(&options);
 }
