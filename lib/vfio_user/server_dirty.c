@@ -246,7 +246,7 @@ rp_vfu_server_get_log(struct rp_vfu_server *server, struct rp_vfu_feature_get *g
 		      struct rp_wire_why *why)
 {
 	struct rp_vfu_wire_logging_report range;
-	uint64_t bitmap_bytes;
+	uint64_t bitmap_bytes = 0;
 	uint8_t *bitmap;
 	int rc;
 
@@ -293,7 +293,7 @@ rp_vfu_server_dirty_unmap_check(const struct rp_vfu_server *server, const struct
 {
 	struct rp_vfu_wire_logging_report range;
 	struct dirty_unmap dirty;
-	uint64_t bitmap_bytes;
+	uint64_t bitmap_bytes = 0;
 	int rc;
 
 	if (!server->dma_logging)
@@ -318,7 +318,7 @@ rp_vfu_server_dirty_unmap_finish(struct rp_vfu_server *server, struct rp_vfu_rep
 {
 	struct rp_vfu_wire_logging_report range;
 	struct dirty_unmap dirty;
-	uint64_t bitmap_bytes;
+	uint64_t bitmap_bytes = 0;
 	uint8_t *bitmap;
 	int rc;
 

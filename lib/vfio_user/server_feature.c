@@ -9,12 +9,12 @@
 /* One feature. A method that it lacks is NULL. */
 struct feature {
 	uint32_t index;
+	uint32_t get_data_bytes; /* at least that many follow a GET */
+	uint32_t set_data_bytes; /* at least that many follow a SET */
 	const char *name;
 	bool (*is_offered)(const struct rp_vfu_server *server);
-	uint32_t get_data_bytes; /* at least that many follow a GET */
 	int (*get)(struct rp_vfu_server *server, struct rp_vfu_feature_get *get, struct rp_vfu_reply *reply,
 		   struct rp_wire_why *why);
-	uint32_t set_data_bytes; /* at least that many follow a SET */
 	int (*set)(struct rp_vfu_server *server, uint8_t *data, uint32_t data_bytes, struct rp_vfu_reply *reply,
 		   struct rp_wire_why *why);
 };
