@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "rp_dma_io.h"
+#include "rp_dma_log.h"
 #include "rp_vfu_server.h"
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
@@ -43,6 +44,10 @@ struct device {
 	uint16_t id;
 	bool refuse; /* the next callback that may */
 	bool connected;
+	enum rp_vfu_mig_state state; /* as it was told */
+	bool slow; /* it does not stand still at once */
+	bool quiescing; /* it was asked, and has not answered */
+	uint64_t token;
 	int irq_fds[RP_VFU_PCI_IRQS_COUNT][FUZZ_VFU_VECTORS];
 	int twin; /* what came with the last message that had a descriptor; -1: none did */
 	struct fuzz_vfu_queue asked; /* of the server's commands */
@@ -94,7 +99,73 @@ on_write(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes
 static int
 on_reset(void *ctx)
 {
-	return answer(ctx);
+	struct device *device = ctx;
+	int rc = answer(device);
+
+	device->quiescing = false;
+	if (rc == 0)
+		device->state = RP_VFU_MIG_RUNNING;
+	return rc;
+}
+
+static int
+on_quiesce(void *ctx, uint64_t token)
+{
+	struct device *device = ctx;
+
+	fuzz_require(token > device->token, "each question has a token of its own");
+	device->token = token;
+	device->quiescing = device->slow;
+	return device->slow ? -EINPROGRESS : answer(device);
+}
+
+static bool
+is_running(enum rp_vfu_mig_state state)
+{
+	return state == RP_VFU_MIG_RUNNING || state == RP_VFU_MIG_PRE_COPY;
+}
+
+static int
+on_change_state(void *ctx, enum rp_vfu_mig_state from, enum rp_vfu_mig_state to)
+{
+	struct device *device = ctx;
+	int rc = answer(device);
+
+	fuzz_require(from == device->state && from != to, "an arc begins where the last one ended");
+	fuzz_require(from == RP_VFU_MIG_STOP || to == RP_VFU_MIG_STOP || is_running(from),
+		     "an arc of the specification");
+	if (is_running(from) && !is_running(to))
+		fuzz_require(!device->quiescing || !rp_vfu_server_connected(device->server),
+			     "a device that still moves is not stopped");
+	device->quiescing = false;
+	if (rc < 0)
+		return rc;
+	device->state = to;
+	return 0;
+}
+
+static int
+on_data_out(void *ctx, uint8_t *ret_bytes, uint32_t room_bytes, uint32_t *ret_count_bytes)
+{
+	struct device *device = ctx;
+
+	fuzz_require(device->state == RP_VFU_MIG_PRE_COPY || device->state == RP_VFU_MIG_STOP_COPY, "a saving state");
+	fuzz_require(room_bytes > 0, "room for data");
+	*ret_count_bytes = fuzz_below(device->input, room_bytes < 64 ? room_bytes + 1 : 64);
+	memset(ret_bytes, 0x5a, *ret_count_bytes);
+	return answer(device);
+}
+
+static int
+on_data_in(void *ctx, const uint8_t *bytes, uint32_t count_bytes)
+{
+	static uint8_t copy[RP_VFU_DATA_XFER_MAX_BYTES];
+	struct device *device = ctx;
+
+	fuzz_require(device->state == RP_VFU_MIG_RESUMING, "a device that resumes");
+	fuzz_require(count_bytes > 0 && count_bytes <= sizeof(copy), "data");
+	memcpy(copy, bytes, count_bytes);
+	return answer(device);
 }
 
 static void
@@ -140,6 +211,7 @@ on_refused(void *ctx, const struct rp_wire_why *why)
 
 static const struct rp_vfu_server_ops ops = {
 	.reset = on_reset,
+	.quiesce = on_quiesce,
 	.irq_changed = on_irq_changed,
 	.connected = on_connected,
 	.disconnected = on_disconnected,
@@ -162,6 +234,11 @@ serve(struct device *device)
 		.irqs = irqs,
 		.pci = true,
 		.resettable = true,
+		.migration = {.flags = RP_VFU_MIGRATION_STOP_COPY_MASK | RP_VFU_MIGRATION_PRE_COPY_MASK,
+			      .change_state = on_change_state,
+			      .data_out = on_data_out,
+			      .data_in = on_data_in},
+		.dma_logging = true,
 	};
 	unsigned int i;
 
@@ -285,6 +362,9 @@ check_space(const struct device *device)
 		fuzz_require(free_from != 0 || i == count - 1, "nothing lies behind the last address");
 	}
 	fuzz_require(rp_vfu_server_connected(device->server) == device->connected, "both know of the client");
+	fuzz_require(rp_vfu_server_migration_state(device->server) == device->state ||
+			     rp_vfu_server_migration_state(device->server) == RP_VFU_MIG_ERROR,
+		     "both know of the state");
 }
 
 static void
@@ -300,6 +380,10 @@ hang_up(struct device *device)
 	rp_wire_fd_close(&device->client);
 	turn(device);
 	fuzz_require(!rp_vfu_server_connected(device->server), "a client that left is gone");
+	fuzz_require(rp_vfu_server_migration_state(device->server) == RP_VFU_MIG_RUNNING ||
+			     rp_vfu_server_migration_state(device->server) == RP_VFU_MIG_ERROR,
+		     "the next client finds the device running");
+	fuzz_require(!rp_dma_log_is_on(rp_vfu_server_dma(device->server)), "logging ends with its client");
 	check_idle(device);
 	rp_wire_fd_close(&device->twin);
 }
@@ -346,11 +430,25 @@ reply(struct device *device, bool in_order)
 static void
 act(struct device *device)
 {
+	unsigned int kind = fuzz_u8(device->input);
 	uint32_t irq_index, vector;
 	int rc;
 
-	if (fuzz_u8(device->input) < 160) {
+	if (kind < 160) {
 		access_memory(device);
+		return;
+	}
+	if (kind < 176) {
+		rp_dma_log_mark(rp_vfu_server_dma(device->server), fuzz_number(device->input), fuzz_u16(device->input));
+		return;
+	}
+	if (kind < 192) {
+		device->slow = !device->slow;
+		return;
+	}
+	if (kind < 208) {
+		device->quiescing = false;
+		rp_vfu_server_quiesced(device->server, device->token);
 		return;
 	}
 	irq_index = fuzz_below(device->input, RP_VFU_PCI_IRQS_COUNT);
@@ -402,7 +500,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
 {
 	struct fuzz_input input = {bytes, size_bytes};
-	struct device device = {.input = &input, .client = -1, .second = -1, .twin = -1};
+	struct device device = {.input = &input, .client = -1, .second = -1, .twin = -1, .state = RP_VFU_MIG_RUNNING};
 
 	fuzz_begin();
 	memset(device.irq_fds, -1, sizeof(device.irq_fds));
