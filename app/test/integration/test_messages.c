@@ -165,11 +165,10 @@ plain_client(void **state)
 
 /* The ring state capability: stopped, read, programmed anew, and not a frame is lost or comes twice. */
 static void
-stop_and_go_on(void **state)
+stop_again_and_again(void)
 {
 	unsigned int turn, i;
 
-	begin(state, RIG_REACH_NONE);
 	traffic_start(&traffic);
 	for (turn = 0; turn < 8; turn++) {
 		struct rig_guest *rig = &traffic.guests[turn / 2 % 2].rig;
@@ -193,13 +192,19 @@ stop_and_go_on(void **state)
 	assert_by_messages(true);
 }
 
+static void
+stop_and_go_on(void **state)
+{
+	begin(state, RIG_REACH_NONE);
+	stop_again_and_again();
+}
+
 /* The reset of a device in mid-traffic; what it held is gone, and everything works afterwards. */
 static void
-reset_in_the_middle(void **state)
+reset_again_and_again(void)
 {
 	unsigned int turn, i;
 
-	begin(state, RIG_REACH_NONE);
 	traffic_start(&traffic);
 	for (turn = 0; turn < 6; turn++) {
 		struct traffic_guest *guest = &traffic.guests[turn % 2];
@@ -214,6 +219,30 @@ reset_in_the_middle(void **state)
 		traffic_forget(&traffic);
 	}
 	traffic_run(&traffic, 20);
+}
+
+static void
+reset_in_the_middle(void **state)
+{
+	begin(state, RIG_REACH_NONE);
+	reset_again_and_again();
+}
+
+/* One that serves nothing while it waits for an answer, as VMMs do: no answer waits for it. */
+static void
+plain_client_stops_and_resets(void **state)
+{
+	unsigned int i;
+
+	begin(state, RIG_REACH_NONE);
+	for (i = 0; i < 2; i++)
+		traffic.guests[i].rig.client_config.specification_only = true;
+	stop_again_and_again();
+	teardown(NULL);
+	begin(state, RIG_REACH_NONE);
+	for (i = 0; i < 2; i++)
+		traffic.guests[i].rig.client_config.specification_only = true;
+	reset_again_and_again();
 }
 
 /* A client that is killed: the next one finds the device where it was. */
@@ -302,6 +331,7 @@ main(void)
 		RIG_TESTS(plain_client),
 		RIG_TESTS(stop_and_go_on),
 		RIG_TESTS(reset_in_the_middle),
+		RIG_TESTS(plain_client_stops_and_resets),
 		RIG_TESTS(client_leaves_and_returns),
 		RIG_TESTS(descriptors_come_and_go),
 	};
