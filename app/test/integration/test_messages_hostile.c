@@ -284,6 +284,12 @@ noise(void **state)
 			size_t at = (unsigned int)rand_r(&seed) % (RIG_QUEUE_SIZE * 16 + 256);
 
 			ring[at] = (uint8_t)rand_r(&seed);
+			/* Something that is looked at: a descriptor near the begin, and the sign that it is there. */
+			ring[(unsigned int)rand_r(&seed) % 64] = (uint8_t)rand_r(&seed);
+			if (is_packed())
+				ring[16 * (i / 2 % 8) + 14] |= PACKED_AVAILABLE;
+			else
+				((uint8_t *)memory_at(layout_of(queue).avail_iova))[2] = (uint8_t)i;
 			rig_ring(hostile, queue);
 			poll(&wanted, 1, 1);
 			serve_both();
