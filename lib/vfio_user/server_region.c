@@ -212,17 +212,41 @@ write1_at(const struct rp_vfu_msg_view *command, uint64_t index)
 	return write;
 }
 
-/* The reply counts the writes that were done, so a device that fails in the middle is told of by the count alone. */
-int
-rp_vfu_server_on_region_write_multi(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
-				    struct rp_vfu_reply *reply, struct rp_wire_why *why)
+/*
+ * Posted, with no reply wanted: what a client had in its queue, made into one message.
+ * Each write is its own, so one that is refused takes none of the others with it.
+ */
+static int
+write_each(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, uint64_t count, struct rp_wire_why *why)
+{
+	struct rp_wire_why refusal;
+	int first = 0;
+	uint64_t i;
+
+	for (i = 0; i < count; i++) {
+		struct rp_vfu_wire_region_write1 write = write1_at(command, i);
+		int rc = check_write1(server, &write, &refusal);
+
+		if (rc == 0)
+			rc = write1(server, &write, &refusal);
+		if (rc < 0 && first == 0) {
+			first = rc;
+			*why = refusal;
+			rp_wire_why_prefix(why, "write %" PRIu64 ": ", i);
+		}
+	}
+	return first;
+}
+
+/* With a reply: everything that the server can judge first, then the writes up to the first that the device refuses. */
+static int
+write_counted(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, uint64_t count, uint64_t *ret_done,
+	      struct rp_wire_why *why)
 {
 	struct rp_vfu_wire_region_write1 write;
-	uint64_t i, count;
+	uint64_t i;
 	int rc = 0;
 
-	(void)fds;
-	memcpy(&count, command->payload, sizeof(count));
 	for (i = 0; i < count; i++) {
 		write = write1_at(command, i);
 		rc = check_write1(server, &write, why);
@@ -235,9 +259,23 @@ rp_vfu_server_on_region_write_multi(struct rp_vfu_server *server, const struct r
 		write = write1_at(command, i);
 		rc = write1(server, &write, why);
 	}
-	if (i == 0)
-		return rc;
-	memcpy(reply->fixed, &i, sizeof(i));
-	reply->fixed_bytes = sizeof(i);
-	return 0;
+	*ret_done = i;
+	return i == 0 ? rc : 0;
+}
+
+int
+rp_vfu_server_on_region_write_multi(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+				    struct rp_vfu_reply *reply, struct rp_wire_why *why)
+{
+	uint64_t count, done = 0;
+	int rc;
+
+	(void)fds;
+	memcpy(&count, command->payload, sizeof(count));
+	if ((command->header.flags & RP_VFU_FLAG_NO_REPLY) != 0)
+		return write_each(server, command, count, why);
+	rc = write_counted(server, command, count, &done, why);
+	memcpy(reply->fixed, &done, sizeof(done));
+	reply->fixed_bytes = sizeof(done);
+	return rc;
 }

@@ -294,6 +294,33 @@ test_write_multi_refuses_before_it_begins(void **state)
 	assert_int_equal(device.registers[0x30], 0);
 }
 
+/* Posted writes that a client made into one message are as independent as they were before. */
+static void
+test_posted_writes_stand_each_for_itself(void **state)
+{
+	static const uint8_t payload[] = {U64(4), U64(0x20), U32(0),	  U32(1), 0x11,	     0,	     0,	     0,	   0, 0,
+					  0,	  0,	     U64(0x1000), U32(0), U32(1),    0x22,   0,	     0,	   0, 0,
+					  0,	  0,	     0,		  U64(0), U32(4),    U32(1), 0x33,   0,	   0, 0,
+					  0,	  0,	     0,		  0,	  U64(0x30), U32(0), U32(1), 0x44, 0, 0,
+					  0,	  0,	     0,		  0,	  0};
+	unsigned int refusals;
+
+	(void)state;
+	negotiate_multi();
+	refusals = device.refusals;
+	assert_true(peer_command(&peer, 5, 15, NO_REPLY, payload, sizeof(payload), NULL, 0));
+	assert_true(peer_is_silent(&peer));
+	assert_int_equal(device.registers[0x20], 0x11);
+	assert_int_equal(device.registers[0x30], 0x44);
+	assert_int_equal(device.refusals, refusals + 1);
+	assert_non_null(strstr(device.last_refusal.text, "REGION_WRITE_MULTI: write 1: offset: "));
+	device.fail_with = -EIO;
+	assert_true(peer_command(&peer, 6, 15, NO_REPLY, payload, sizeof(payload), NULL, 0));
+	assert_true(peer_is_silent(&peer));
+	assert_int_equal(device.refusals, refusals + 2);
+	assert_non_null(strstr(device.last_refusal.text, "REGION_WRITE_MULTI: write 0: region 0"));
+}
+
 static unsigned int writes_until_failure;
 
 static int
@@ -347,6 +374,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_write_multi_vector, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_write_multi_reaches_memory_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_write_multi_refuses_before_it_begins, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_posted_writes_stand_each_for_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_write_multi_counts_what_was_done, setup, teardown),
 	};
 
