@@ -67,13 +67,14 @@ struct rp_vfu_held {
 };
 STAILQ_HEAD(rp_vfu_held_list, rp_vfu_held);
 
+struct rp_vfu_reply;
+
 /*
  * The rest of a deferred command, once nothing holds it up any more. The reply is as
  * the handler left it, without data.
  *
  * @return 0 or a negative errno with its reason; the command does not wait again.
  */
-struct rp_vfu_reply;
 typedef int (*rp_vfu_finisher)(struct rp_vfu_server *server, struct rp_vfu_reply *reply, struct rp_wire_why *why);
 
 /* A command that is answered when what it took away is out of use, or the device stands still, or answers. */
