@@ -35,8 +35,9 @@
  * rp_dma_reader_create/destroy: the writer. Everything else on a reader: the
  * one thread that the reader was made for. That may be the writer's own thread,
  * but then the reader must be offline while the space is unmapped, cleared,
- * mapped or destroyed: the writer would wait for itself. This is the one library
- * that threads share.
+ * mapped or destroyed: the writer would wait for itself. rp_dma_io.h, rp_dma_bounce.h
+ * and the marks of rp_dma_log.h are any thread's, without a reader. This is the one
+ * library that threads share.
  *
  * Ownership: the space keeps its own duplicate of a file's descriptor, one for
  * all mappings of that open file, and its own mapping of the bytes. A file that

@@ -70,7 +70,8 @@ struct rp_dma_io {
 	unsigned int segments_count;
 	/**
 	 * NULL: use rp_dma_io_wait(). Runs once, in the carrier's thread, or inside
-	 * rp_dma_io_submit() when nothing is left to wait for. May submit it again or
+	 * rp_dma_io_submit() when nothing is left to wait for. May submit it again
+	 * (where memory is mapped that is a call within a call: not without end) or
 	 * free it, unless somebody may cancel it.
 	 */
 	void (*done)(struct rp_dma_io *io, int error);
