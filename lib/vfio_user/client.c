@@ -29,6 +29,7 @@ connect_to(struct rp_vfu_client *client, const char *socket_path, struct rp_wire
 	if (rc < 0)
 		return rc;
 	client->peer_pid = pid_of(fd);
+	rp_wire_socket_widen(fd, RP_VFU_SEND_ROOM_BYTES);
 	rc = rp_wire_conn_create(&fd, &rp_vfu_framing, &client->conn);
 	return rc < 0 ? rp_wire_why_set(why, rc, "%s: %s", socket_path, strerror(-rc)) : 0;
 }

@@ -6,6 +6,7 @@
 
 #include "rp_wire_conn.h"
 #include "rp_wire_fd.h"
+#include "rp_wire_socket.h"
 #include "vfu_client.h"
 #include "vfu_version.h"
 
@@ -93,6 +94,7 @@ take_twin(struct rp_vfu_client *client, int *fd, struct rp_wire_why *why)
 	if (option_of(*fd, SO_DOMAIN) != AF_UNIX || option_of(*fd, SO_TYPE) != SOCK_STREAM ||
 	    getpeername(*fd, (struct sockaddr *)&peer, &bytes) < 0)
 		return rp_wire_why_set(why, -EBADMSG, "twin_socket: not a connected Unix stream socket");
+	rp_wire_socket_widen(*fd, RP_VFU_SEND_ROOM_BYTES);
 	rc = rp_wire_conn_create(fd, &rp_vfu_framing, &client->twin);
 	return rc < 0 ? rp_wire_why_set(why, rc, "twin_socket: %s", strerror(-rc)) : 0;
 }

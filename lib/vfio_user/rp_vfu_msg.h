@@ -117,6 +117,9 @@ struct rp_vfu_errno {
 	const char *when;
 };
 
+/** What both ends ask the kernel for (rp_wire_socket_widen()): a transfer of the largest size needs no second turn. */
+#define RP_VFU_SEND_ROOM_BYTES (1024 * 1024)
+
 /** The framing of both ends, for rp_wire_conn_create(). */
 extern const struct rp_wire_framing rp_vfu_framing;
 

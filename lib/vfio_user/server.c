@@ -226,7 +226,10 @@ static void
 adopt(struct rp_vfu_server *server, int *fd)
 {
 	struct rp_wire_why why;
-	int rc = rp_wire_conn_create(fd, &rp_vfu_framing, &server->conn);
+	int rc;
+
+	rp_wire_socket_widen(*fd, RP_VFU_SEND_ROOM_BYTES);
+	rc = rp_wire_conn_create(fd, &rp_vfu_framing, &server->conn);
 
 	if (rc == 0) {
 		rc = rp_vfu_server_poll(server, EPOLL_CTL_ADD, rp_wire_conn_fd(server->conn), EPOLLIN);

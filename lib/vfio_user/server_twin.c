@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "rp_wire_fd.h"
+#include "rp_wire_socket.h"
 #include "vfu_server.h"
 
 #define REPLIES_PER_TURN 256
@@ -16,6 +17,9 @@ rp_vfu_server_twin_create(struct rp_vfu_server *server)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return -errno;
+	/* The client may do so itself, or not. */
+	rp_wire_socket_widen(ends[0], RP_VFU_SEND_ROOM_BYTES);
+	rp_wire_socket_widen(ends[1], RP_VFU_SEND_ROOM_BYTES);
 	ours = ends[0];
 	server->handed_fd = ends[1];
 	rc = rp_wire_conn_create(&ours, &rp_vfu_framing, &server->twin);

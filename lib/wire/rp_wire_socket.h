@@ -44,6 +44,14 @@ int rp_wire_socket_listen_mode(const char *path, mode_t file_mode, int *ret_fd, 
 int rp_wire_socket_accept(int listen_fd, int *ret_fd);
 
 /**
+ * Give what is sent on a socket more room in the kernel, so that who sends much sleeps
+ * less often. As far as the system allows (net.core.wmem_max); a socket that has more keeps it.
+ *
+ * @param fd borrowed; what is no socket is left alone.
+ */
+void rp_wire_socket_widen(int fd, int bytes);
+
+/**
  * Connect to a path; does not wait for the peer to accept.
  *
  * @return 0, -ENAMETOOLONG, or what connect(2) says (-ENOENT, -ECONNREFUSED:

@@ -117,6 +117,17 @@ rp_wire_socket_accept(int listen_fd, int *ret_fd)
 	return 0;
 }
 
+void
+rp_wire_socket_widen(int fd, int bytes)
+{
+	socklen_t length = sizeof(int);
+	int has = 0;
+
+	/* The kernel counts its own expense too, and says twice what it was asked for. */
+	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &has, &length) == 0 && has / 2 < bytes)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
 int
 rp_wire_socket_connect(const char *path, int *ret_fd, struct rp_wire_why *why)
 {

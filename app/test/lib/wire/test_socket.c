@@ -218,6 +218,37 @@ longest_path_works(void **state)
 	assert_int_equal(unlink(longest), 0);
 }
 
+static int
+send_room(int fd)
+{
+	socklen_t length = sizeof(int);
+	int bytes = 0;
+
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, &length), 0);
+	return bytes;
+}
+
+/* More when it is asked for, as far as the system allows; never less. */
+static void
+sending_gets_more_room(void **state)
+{
+	int ends[2], before, wide;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	before = send_room(ends[0]);
+	rp_wire_socket_widen(ends[0], 1024);
+	assert_int_equal(send_room(ends[0]), before);
+	rp_wire_socket_widen(ends[0], before);
+	wide = send_room(ends[0]);
+	assert_true(wide > before);
+	rp_wire_socket_widen(ends[0], before / 2);
+	assert_int_equal(send_room(ends[0]), wide);
+	rp_wire_fd_close(&ends[0]);
+	rp_wire_fd_close(&ends[1]);
+	rp_wire_socket_widen(-1, 1 << 20);
+}
+
 int
 main(void)
 {
@@ -230,6 +261,7 @@ main(void)
 		cmocka_unit_test(what_is_no_socket_is_left_alone),
 		cmocka_unit_test(path_has_a_limit),
 		cmocka_unit_test(longest_path_works),
+		cmocka_unit_test(sending_gets_more_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
