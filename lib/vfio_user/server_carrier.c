@@ -464,6 +464,7 @@ judge(const struct flight *flight, const struct rp_vfu_msg_view *reply, int *ret
 {
 	struct rp_vfu_wire_dma_access access = {.iova = 0};
 	bool carries = !flight->write && flight->window_slot < 0;
+	bool may_be_short = flight->write && flight->window_slot < 0;
 	uint32_t data_bytes;
 
 	*ret_error = 0;
@@ -476,7 +477,7 @@ judge(const struct flight *flight, const struct rp_vfu_msg_view *reply, int *ret
 			reply->header.error == 0 || reply->header.error > ERRNO_MAX ? -EIO : -(int)reply->header.error;
 		return 0;
 	}
-	if (reply->payload_bytes < (carries ? sizeof(access) : WRITE_REPLY_SHORT_BYTES))
+	if (reply->payload_bytes < (may_be_short ? WRITE_REPLY_SHORT_BYTES : sizeof(access)))
 		return lies(reply, why, "is too short");
 	data_bytes = reply->payload_bytes < sizeof(access) ? 0 : reply->payload_bytes - (uint32_t)sizeof(access);
 	memcpy(&access, reply->payload, reply->payload_bytes < sizeof(access) ? sizeof(access.iova) : sizeof(access));

@@ -223,7 +223,8 @@ test_lies_about_the_window_end_the_connection(void **state)
 		uint16_t command;
 		int iova, count;
 		uint32_t payload_bytes;
-	} lies[] = {{0x5202, 1, 0, 16}, {0x5202, 0, 1, 16}, {0x5202, 0, 0, 17}, {0x5202, 0, 0, 8}};
+	} lies[] = {{0x5202, 1, 0, 16}, {0x5202, 0, 1, 16}, {0x5202, 0, 0, 17}, {0x5202, 0, 0, 8}, {0x5202, 0, 0, 12},
+		    {0x5203, 1, 0, 16}, {0x5203, 0, 1, 16}, {0x5203, 0, 0, 17}, {0x5203, 0, 0, 8}, {0x5203, 0, 0, 12}};
 	static uint8_t bytes[32768];
 	struct rp_dma_segment segment;
 	struct rp_dma_io io;
@@ -234,8 +235,9 @@ test_lies_about_the_window_end_the_connection(void **state)
 		const uint8_t payload[32] = {U64(IOVA + (uint64_t)lies[i].iova), U64(32768 + (uint64_t)lies[i].count)};
 
 		(void)negotiate("\"ringpass.window\":{\"size\":65536}", SLOT);
-		start(&io, &segment, false, bytes, sizeof(bytes));
+		start(&io, &segment, lies[i].command == 0x5203, bytes, sizeof(bytes));
 		assert_true(peer_receive(&peer, &msg));
+		assert_int_equal(msg.command, lies[i].command);
 		assert_true(
 			peer_command(&peer, msg.id, lies[i].command, REPLY, payload, lies[i].payload_bytes, NULL, 0));
 		device_turn(&device);
@@ -246,6 +248,96 @@ test_lies_about_the_window_end_the_connection(void **state)
 		if (i + 1 < sizeof(lies) / sizeof(lies[0]))
 			peer_close(&peer);
 	}
+}
+
+/* Another command's answer is nobody's, and an error ends the transfer. */
+static void
+test_answers_of_another_command(void **state)
+{
+	static uint8_t bytes[32768];
+	struct rp_dma_segment segment;
+	struct rp_dma_io io;
+
+	(void)state;
+	(void)negotiate("\"ringpass.window\":{\"size\":65536}", SLOT);
+	start(&io, &segment, false, bytes, sizeof(bytes));
+	assert_true(peer_receive(&peer, &msg));
+	answer(msg.id, 0x5203, IOVA, 32768);
+	answer(msg.id, 11, IOVA, 32768);
+	assert_int_equal(result, 1);
+	assert_int_equal(device.refusals, 2);
+	{
+		uint8_t refusal[] = {HEADER(0, 0x5202, 16, ERROR_REPLY, EACCES)};
+
+		memcpy(refusal, &msg.id, 2);
+		assert_true(peer_send(&peer, refusal, sizeof(refusal), NULL, 0));
+		device_turn(&device);
+	}
+	assert_int_equal(result, -EACCES);
+	answer(msg.id, 0x5202, IOVA, 32768);
+	assert_int_equal(device.refusals, 3);
+	/* A short one leaves out what nobody knows. */
+	start(&io, &segment, false, bytes, sizeof(bytes));
+	assert_true(peer_receive(&peer, &msg));
+	answer(msg.id, 0x5202, IOVA, 32767);
+	assert_int_equal(result, -EIO);
+}
+
+/* Given up, but the client may still be writing there: nobody else gets those bytes before it has answered. */
+static void
+test_bytes_of_who_gave_up_stay_taken(void **state)
+{
+	static uint8_t bytes[32768];
+	static struct rp_dma_segment segments[2];
+	static struct rp_dma_io ios[2];
+	uint16_t id;
+	uint64_t at;
+
+	(void)state;
+	(void)negotiate("\"ringpass.window\":{\"size\":131072}", 2 * SLOT);
+	memset(bytes, 0, sizeof(bytes));
+	start(&ios[0], &segments[0], false, bytes, sizeof(bytes));
+	assert_true(peer_receive(&peer, &msg));
+	id = msg.id;
+	at = field(2);
+	rp_dma_io_cancel(&ios[0]);
+	start(&ios[1], &segments[1], false, bytes, sizeof(bytes));
+	assert_true(peer_receive(&peer, &msg));
+	assert_int_not_equal(field(2), at);
+	memset(window + at, 0x77, sizeof(bytes));
+	answer(id, 0x5202, IOVA, 32768);
+	assert_int_equal(result, 1);
+	assert_int_equal(bytes[0], 0);
+	answer(msg.id, 0x5202, IOVA, 32768);
+	assert_int_equal(result, 0);
+	assert_int_equal(bytes[0], 0);
+	assert_int_equal(device.refusals, 0);
+}
+
+/* What one client's DMA moved is not there for the next one, nor the other way round. */
+static void
+test_each_client_has_its_own(void **state)
+{
+	static uint8_t bytes[32768];
+	struct rp_dma_segment segment;
+	struct rp_dma_io io;
+	uint8_t *first;
+
+	(void)state;
+	(void)negotiate("\"ringpass.window\":{\"size\":65536}", SLOT);
+	memset(bytes, 0x99, sizeof(bytes));
+	start(&io, &segment, true, bytes, sizeof(bytes));
+	assert_true(peer_receive(&peer, &msg));
+	assert_int_equal(window[0], 0x99);
+	first = window;
+	peer_close(&peer);
+	device_turn(&device);
+	assert_int_equal(result, -ENOTCONN);
+	(void)negotiate("\"ringpass.window\":{\"size\":65536}", SLOT);
+	assert_int_equal(window[0], 0);
+	memset(first, 0x11, SLOT);
+	assert_int_equal(window[0], 0);
+	munmap(first, SLOT);
 }
 
 /* Slots are never given out twice, and every one that came back is found again. */
@@ -301,6 +393,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_window_vectors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_goes_through_the_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lies_about_the_window_end_the_connection, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_answers_of_another_command, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bytes_of_who_gave_up_stay_taken, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_each_client_has_its_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slots, setup, teardown),
 	};
 
