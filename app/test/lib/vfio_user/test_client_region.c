@@ -177,7 +177,8 @@ hold_pieces(struct liar *l, const struct peer_msg *command)
 	pieces->count++;
 	if (pieces->count < 4)
 		return true;
-	for (i = 0; i < 4; i++) {
+	/* In the other order: replies are found by their id. */
+	for (i = 4; i-- > 0;) {
 		if (++pieces->seen == pieces->refused)
 			liar_error(l, &pieces->held[i], EIO);
 		else
