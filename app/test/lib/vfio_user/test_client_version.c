@@ -354,6 +354,83 @@ test_descriptors_of_the_answer(void **state)
 	close(lone);
 }
 
+/* Every byte of a session but VERSION. */
+static struct {
+	uint8_t bytes[16384];
+	size_t bytes_count;
+	bool ours; /* a command of ours was among them */
+} session;
+
+static bool
+record_session(struct liar *l, const struct peer_msg *command)
+{
+	(void)l;
+	if (command->command == 1)
+		return false;
+	session.ours = session.ours || command->command >= 0x5200;
+	if (command->size_bytes <= sizeof(session.bytes) - session.bytes_count) {
+		memcpy(session.bytes + session.bytes_count, command->bytes, command->size_bytes);
+		session.bytes_count += command->size_bytes;
+	}
+	return false;
+}
+
+static void
+run_session(bool specification_only)
+{
+	struct rp_vfu_client_config config = config_of(5000);
+	struct rp_vfu_client_memory memory = {.iova = 0x1000, .size_bytes = 0x1000, .access_mask = 3};
+	struct rp_vfu_client *client = NULL;
+	struct rp_vfu_client_region region;
+	struct rp_vfu_client_place places[2];
+	uint32_t count, flags, word = 0, i;
+	unsigned int places_count = 0;
+	uint64_t bits;
+
+	session.bytes_count = 0;
+	config.specification_only = specification_only;
+	liar.lie_from_version = true;
+	liar_start(&liar, record_session);
+	assert_int_equal(rp_vfu_client_create(&config, NULL, NULL, &client, NULL), 0);
+	memory.fd = liar.file_fd;
+	for (i = 0; i < 9; i++)
+		assert_int_equal(rp_vfu_client_region_info(client, i, &region, NULL), 0);
+	assert_int_equal(rp_vfu_client_irq_info(client, 2, &count, &flags, NULL), 0);
+	assert_int_equal(rp_vfu_client_dma_map_memory(client, &memory, NULL), 0);
+	assert_int_equal(rp_vfu_client_region_read(client, 0, 0, 4, &word, NULL), 0);
+	assert_int_equal(rp_vfu_client_region_write(client, 0, 0, 4, &word, NULL), 0);
+	assert_int_equal(rp_vfu_client_region_write_post(client, 0, 0, 4, &word, NULL), 0);
+	assert_int_equal(rp_vfu_client_irq_set(client, 2, 0, -1, NULL), 0);
+	assert_int_equal(rp_vfu_client_dma_remap(client, &memory, NULL), -ENOTSUP);
+	/* This server answers these with nothing, which is no answer. */
+	(void)rp_vfu_client_places(client, 0, places, 2, &places_count, NULL);
+	(void)rp_vfu_client_feature_probe(client, 8, 0, NULL);
+	(void)rp_vfu_client_dma_unmap_dirty(client, 0x1000, 0x1000, 4096, &bits, NULL);
+	assert_int_equal(rp_vfu_client_dma_unmap(client, 0x1000, 0x1000, NULL), 0);
+	assert_int_equal(rp_vfu_client_reset(client, NULL), 0);
+	rp_vfu_client_destroy(client);
+	liar_stop(&liar);
+}
+
+/* With a server that knows nothing of ours, what we offered makes no difference from VERSION on. */
+static void
+test_session_without_ours_is_the_specifications(void **state)
+{
+	static uint8_t first[sizeof(session.bytes)];
+	size_t first_count;
+
+	(void)state;
+	session.ours = false;
+	run_session(true);
+	first_count = session.bytes_count;
+	memcpy(first, session.bytes, first_count);
+	run_session(false);
+	assert_in_range(first_count, 500, sizeof(first) - 1);
+	assert_int_equal(session.bytes_count, first_count);
+	assert_memory_equal(session.bytes, first, first_count);
+	assert_false(session.ours);
+}
+
 static bool
 without_a_text(struct liar *l, const struct peer_msg *command)
 {
@@ -417,6 +494,7 @@ main(void)
 		cmocka_unit_test(test_configurations_that_cannot_be),
 		cmocka_unit_test(test_servers_that_answer_version_badly),
 		cmocka_unit_test(test_descriptors_of_the_answer),
+		cmocka_unit_test(test_session_without_ours_is_the_specifications),
 		cmocka_unit_test(test_server_without_a_text_gets_the_defaults),
 		cmocka_unit_test(test_server_that_takes_no_descriptors),
 	};
