@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 
 #include "function.h"
+#include "rp_wire_fd.h"
 
 static struct function function;
 
@@ -173,6 +175,63 @@ test_function_level_reset(void **state)
 	assert_int_equal(function_get(&function, FUNCTION_CONFIG, FUNCTION_COMMAND, 2), 0);
 }
 
+#define NOISE_ROUNDS 20000
+
+/* Registers of regions, anywhere, in pieces of any size; eventfds and signals meanwhile. */
+static void
+noise(int event_fd)
+{
+	static const struct {
+		uint32_t region;
+		uint32_t size_bytes;
+	} places[] = {{FUNCTION_CONFIG, 4096}, {FUNCTION_CONFIG, 256}, {0, FUNCTION_PENDING + 64}, {3, 64}};
+	uint8_t bytes[64];
+	uint32_t i, j;
+
+	for (i = 0; i < NOISE_ROUNDS; i++) {
+		uint32_t place = (uint32_t)random() % 4, count = 1 + (uint32_t)random() % sizeof(bytes);
+		uint32_t at = (uint32_t)random() % (places[place].size_bytes - count + 1);
+
+		for (j = 0; j < count; j++)
+			bytes[j] = (uint8_t)random();
+		assert_int_equal(function_write(&function, places[place].region, at, count, bytes), 0);
+		assert_int_equal(function_read(&function, places[place].region, at, count, bytes), 0);
+		j = (uint32_t)random() % FUNCTION_MSIX_COUNT;
+		(void)rp_vfu_pci_irq_trigger(function.pci, RP_VFU_PCI_MSIX_IRQ, j);
+		(void)rp_vfu_pci_irq_trigger(function.pci, RP_VFU_PCI_MSI_IRQ, j % FUNCTION_MSI_COUNT);
+		(void)rp_vfu_pci_intx(function.pci, (j & 1) != 0);
+		if (i % 8 == 0)
+			function_attach(&function, RP_VFU_PCI_MSIX_IRQ, j, (j & 1) != 0 ? event_fd : -1);
+	}
+}
+
+static void
+test_noise(void **state)
+{
+	uint8_t before[4096], after[4096];
+	struct test_leaks leaks;
+	int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	uint32_t i;
+
+	(void)state;
+	srandom(4);
+	test_leaks_read(&leaks);
+	assert_int_equal(function_read(&function, FUNCTION_CONFIG, 0, sizeof(before), before), 0);
+	noise(event_fd);
+	/* Switched in turn, as many times as it was noticed. */
+	assert_true(function.masters_on > 0 && function.resets > 0);
+	assert_int_equal(function.masters_on - function.masters_off, rp_vfu_pci_is_bus_master(function.pci));
+	assert_int_equal(function_reset(&function), 0);
+	assert_int_equal(function_read(&function, FUNCTION_CONFIG, 0, sizeof(after), after), 0);
+	/* But for the byte that counts. */
+	before[FUNCTION_VENDOR + FUNCTION_VENDOR_BYTES - 1] = after[FUNCTION_VENDOR + FUNCTION_VENDOR_BYTES - 1];
+	assert_memory_equal(after, before, sizeof(before));
+	for (i = 0; i < FUNCTION_MSIX_COUNT; i++)
+		function_attach(&function, RP_VFU_PCI_MSIX_IRQ, i, -1);
+	test_leaks_assert_none(&leaks);
+	rp_wire_fd_close(&event_fd);
+}
+
 static void
 test_numbers_by_the_author(void **state)
 {
@@ -220,6 +279,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_writes_of_any_width_and_alignment_agree, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_a_guest_cannot_change, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_function_level_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_noise, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_numbers_by_the_author, setup, teardown),
 		cmocka_unit_test(test_the_small_one_ends_at_256),
 	};
