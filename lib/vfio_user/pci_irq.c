@@ -106,6 +106,19 @@ vfu_pci_vector_mask(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number,
 	deliver(pci, irq_index, number);
 }
 
+void
+vfu_pci_vector_pend(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number)
+{
+	struct vfu_pci_vector *vector = &pci->irqs[irq_index].vectors[number];
+	int before_fd = effective_fd(vector);
+
+	if (vector->parked_fd < 0)
+		vector->parked_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rp_vfu_eventfd_signal(vector->parked_fd);
+	tell_change(pci, irq_index, number, before_fd);
+	deliver(pci, irq_index, number);
+}
+
 bool
 vfu_pci_vector_is_pending(const struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number)
 {

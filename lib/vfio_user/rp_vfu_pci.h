@@ -230,6 +230,24 @@ uint32_t rp_vfu_pci_get(const struct rp_vfu_pci *pci, uint32_t offset_bytes, uin
  */
 int rp_vfu_pci_set(struct rp_vfu_pci *pci, uint32_t offset_bytes, uint32_t size_bytes, uint32_t value);
 
+/** Bytes of rp_vfu_pci_save(): the same for each function of this description. */
+uint32_t rp_vfu_pci_state_bytes(const struct rp_vfu_pci *pci);
+
+/**
+ * What the guest has made of the function: configuration space, the MSI-X table, what is pending.
+ * A part of a device's stream of migration; little-endian.
+ * @param ret_bytes rp_vfu_pci_state_bytes() of them.
+ */
+void rp_vfu_pci_save(const struct rp_vfu_pci *pci, uint8_t *ret_bytes);
+
+/**
+ * Take over what another function of this description saved, as after a reset, with the callbacks
+ * of a guest that wrote it (not those of capabilities). It is judged: only what a guest can change is changed. What is pending is signalled
+ * when somebody can hear it and the guest unmasks it; the level of INTx is the device's to set.
+ * @return 0; -EMSGSIZE, -EBADMSG (why names it; nothing changed); -EINVAL (it does not listen yet).
+ */
+int rp_vfu_pci_load(struct rp_vfu_pci *pci, const uint8_t *bytes, uint32_t count_bytes, struct rp_wire_why *why);
+
 /** Write what it is and how it stands, for people: identity, BARs, capabilities, vectors. */
 void rp_vfu_pci_list(const struct rp_vfu_pci *pci, FILE *file);
 

@@ -19,6 +19,7 @@
  *   pci_msi.c     MSI
  *   pci_msix.c    MSI-X
  *   pci_list.c    the listing
+ *   pci_state.c   what a guest has made of it, for migration
  *
  * What a write brings about is found by comparing configuration space before and
  * after it, so that width and alignment of the access do not matter.
@@ -143,6 +144,8 @@ void vfu_pci_vectors_fini(struct vfu_pci_vectors *vectors);
 /* Nothing is masked and nothing pending any more. */
 void vfu_pci_vectors_reset(struct rp_vfu_pci *pci);
 void vfu_pci_vector_mask(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number, bool masked);
+/* As if it had been signalled while it was masked. */
+void vfu_pci_vector_pend(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number);
 bool vfu_pci_vector_is_pending(const struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number);
 /* What the server says. */
 void vfu_pci_irq_changed(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number, int eventfd);
