@@ -48,10 +48,11 @@ class Function:
     group: str = ""  # functions of one group are one port of the switch
     doorbell: str = "page"
     packed: bool = True  # offered
+    msix: bool = True
 
     def argument(self):
         text = (f"socket={self.socket},queue_pairs={self.queue_pairs},mac={self.mac},doorbell={self.doorbell},"
-                f"packed={'on' if self.packed else 'off'}")
+                f"packed={'on' if self.packed else 'off'},msix={'on' if self.msix else 'off'}")
         return f"{text},group={self.group}" if self.group else text
 
 
