@@ -10,8 +10,14 @@ import typing
 
 from . import supervise
 
+
+def _found_from_anywhere(program):
+    """A guest runs in a directory of its own."""
+    return os.path.abspath(program) if os.sep in program else program
+
+
 # Another QEMU than the distribution's.
-PROGRAM = os.environ.get("RINGPASS_QEMU", "qemu-system-x86_64")
+PROGRAM = _found_from_anywhere(os.environ.get("RINGPASS_QEMU", "qemu-system-x86_64"))
 # Room for DIMMs that are plugged later.
 MEMORY_ROOM_MIB = 4096
 # No self-tests of ciphers, and no calibration of timers against an emulated clock: half a second each.

@@ -76,6 +76,11 @@ def test_a_device_for_the_command_line_and_for_qmp():
     assert {"id=nic3", "page-per-vq=on", "packed=on", "bus=rp0", "vectors=0", "romfile="} < set(words)
 
 
+@pytest.mark.parametrize("program, begin", [("qemu-system-x86_64", "qemu"), ("build/qemu", "/"), ("/opt/qemu", "/opt")])
+def test_a_qemu_that_is_found_from_anywhere(program, begin):
+    assert qemu._found_from_anywhere(program).startswith(begin)
+
+
 def test_a_whole_device_for_the_command_line_and_for_qmp():
     card = qemu.VfioUser("/run/a,b.sock", "rp0", {"x-send-queued": True})
     device = card.device(3, "tcg", "no-such-program")
