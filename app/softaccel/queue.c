@@ -91,6 +91,7 @@ sa_queue_ready_ring(const struct softaccel_function *function, struct sa_queue *
 	ring->guest_csum = has_feature(function, VIRTIO_NET_F_GUEST_CSUM);
 	ring->awake = false;
 	ring->interrupt_owed = false;
+	ring->far_why = NULL;
 	ring->unpublished_count = 0;
 	ring->position = queue->position;
 }
@@ -342,6 +343,7 @@ sa_queue_reset(struct softaccel_function *function, unsigned int number)
 	queue->size = function->queue_size_max;
 	queue->msix_vector = SA_NO_VECTOR;
 	queue->position = rp_vring_position_fresh(function->driver_features);
+	queue->uses_far_memory = false;
 	queue->desc_iova = 0;
 	queue->avail_iova = 0;
 	queue->used_iova = 0;
@@ -400,10 +402,25 @@ notice_carried(struct softaccel_function *function, unsigned int number)
 	sa_carried_end(function, number);
 }
 
+/* The data path found a chain that it cannot reach, and has published what went before. */
+static void
+carry_on(struct softaccel_function *function, unsigned int number)
+{
+	struct sa_queue *queue = &function->queues[number];
+	struct rp_wire_why why = {.error = 0};
+
+	detach(function, number);
+	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_STOPPED, __ATOMIC_RELEASE);
+	queue->uses_far_memory = true;
+	if (attach(function, number, true, &why) < 0)
+		sa_device_event(function, "queue %u: cannot go on: %s", number, why.text);
+}
+
 void
 sa_queue_notice(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];
+	const char *far_why;
 
 	if (!queue->attached)
 		return;
@@ -413,8 +430,15 @@ sa_queue_notice(struct softaccel_function *function, unsigned int number)
 	}
 	if (sa_ring_state(&queue->ring) != SOFTACCEL_QUEUE_BROKEN)
 		return;
+	far_why = queue->ring.far_why;
+	if (far_why != NULL && sa_reach_is_far(function)) {
+		carry_on(function, number);
+		return;
+	}
 	detach(function, number);
-	say_broken(function, number, rp_vring_dev_why(&queue->ring.vring));
+	if (far_why != NULL)
+		sa_count(&queue->carried.errors, 1);
+	say_broken(function, number, far_why != NULL ? far_why : rp_vring_dev_why(&queue->ring.vring));
 }
 
 void

@@ -4,13 +4,14 @@
 #include "sa_device.h"
 
 /*
- * Which queues must be served by messages. Any buffer may lie anywhere in what
- * the guest can have the device write, so a part of that without a file is enough.
- * Not looked at is what nobody keeps buffers in, and VMMs map without a descriptor:
- * what the device may only read (ROMs), and what is small beside all the rest (BARs
- * of the VM's devices that can be mmapped; QEMU maps our own doorbells so).
+ * Which queues must be served by messages: those whose rings cannot be reached, and
+ * those whose buffers cannot. Where buffers are is not known before they are used.
+ * VMMs map things without a descriptor that nobody keeps buffers in: ROMs, frame
+ * buffers, BARs of the VM's devices (QEMU maps our own doorbells so). So a small part
+ * without a file makes no difference until a chain is found there; the data path hands
+ * such a ring on. With a large part the queue is served by messages at once.
  */
-#define SMALL_SHARE 128u
+#define LARGE_SHARE 4u
 
 static const struct {
 	const char *name;
@@ -95,27 +96,45 @@ reach_of(const struct rp_dma_space *space, const struct extent *extent)
 }
 
 /* Looked for only when somebody asks: a client maps thousands of ranges before it starts a queue. */
-static bool
-has_far_memory(struct softaccel_function *function)
+static void
+look_for_far_memory(struct softaccel_function *function)
 {
 	const struct rp_dma_space *space = rp_vfu_server_dma(function->server);
 	uint32_t i, count = rp_dma_space_count(space);
 	uint64_t all_bytes = 0, far_bytes = 0;
 
 	if (!function->memory_changed)
-		return function->has_far_memory;
+		return;
 	function->memory_changed = false;
+	function->has_far_memory = false;
 	for (i = 0; i < count; i++) {
 		struct rp_dma_mapping mapping;
 
-		if (rp_dma_space_at(space, i, &mapping) < 0 || (mapping.access_mask & RP_DMA_WRITE) == 0)
+		if (rp_dma_space_at(space, i, &mapping) < 0)
+			continue;
+		function->has_far_memory |= mapping.hva == NULL;
+		if ((mapping.access_mask & RP_DMA_WRITE) == 0)
 			continue;
 		all_bytes += mapping.size_bytes;
 		if (mapping.hva == NULL)
 			far_bytes += mapping.size_bytes;
 	}
-	function->has_far_memory = far_bytes > all_bytes / SMALL_SHARE;
+	function->has_much_far_memory = far_bytes > all_bytes / LARGE_SHARE;
+}
+
+bool
+sa_reach_is_far(struct softaccel_function *function)
+{
+	look_for_far_memory(function);
 	return function->has_far_memory;
+}
+
+/* Whether the queue's buffers are to be reached by messages, as far as is known. */
+static bool
+has_far_buffers(struct softaccel_function *function, const struct sa_queue *queue)
+{
+	look_for_far_memory(function);
+	return function->has_much_far_memory || (queue->uses_far_memory && function->has_far_memory);
 }
 
 bool
@@ -123,7 +142,7 @@ sa_reach_by_messages(struct softaccel_function *function, const struct sa_queue 
 {
 	const struct rp_dma_space *space = rp_vfu_server_dma(function->server);
 	struct extent extents[RP_VRING_PARTS_COUNT];
-	bool far = has_far_memory(function);
+	bool far = has_far_buffers(function, queue);
 	unsigned int i;
 
 	if (function->dma == SOFTACCEL_DMA_MESSAGES)
@@ -147,7 +166,7 @@ sa_reach_directly(struct softaccel_function *function, const struct sa_queue *qu
 	struct extent extents[RP_VRING_PARTS_COUNT];
 	unsigned int i;
 
-	if (function->dma == SOFTACCEL_DMA_MESSAGES || has_far_memory(function))
+	if (function->dma == SOFTACCEL_DMA_MESSAGES || has_far_buffers(function, queue))
 		return false;
 	extents_of(function, queue, extents);
 	for (i = 0; i < RP_VRING_PARTS_COUNT; i++) {

@@ -43,13 +43,31 @@ sa_ring_kicked(struct sa_ring *ring)
 	wake(ring);
 }
 
+/* Memory that we cannot reach, others may: then what is done is published, so that they go on exactly here. */
+static void
+hand_on(struct sa_ring *ring)
+{
+	const char *why = rp_vring_dev_why(&ring->vring);
+
+	if (!rp_vring_dev_mend(&ring->vring))
+		return;
+	ring->far_why = why;
+	sa_ring_flush(ring);
+}
+
 void
 sa_ring_break(struct sa_ring *ring)
 {
 	if (ring->state != SOFTACCEL_QUEUE_RUNNING)
 		return;
+	ring->far_why = NULL;
+	hand_on(ring);
+	/* It broke for good meanwhile. */
+	if (ring->state != SOFTACCEL_QUEUE_RUNNING)
+		return;
 	ring->awake = false;
-	sa_count(&ring->counters.errors, 1);
+	if (ring->far_why == NULL)
+		sa_count(&ring->counters.errors, 1);
 	__atomic_store_n(&ring->state, SOFTACCEL_QUEUE_BROKEN, __ATOMIC_RELEASE);
 	eventfd_write(ring->notice_fd, 1);
 }

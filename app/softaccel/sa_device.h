@@ -90,6 +90,7 @@ struct sa_queue {
 	enum sa_drain drain;
 	uint64_t drain_since_ms;
 	bool by_messages; /* atomic */
+	bool uses_far_memory; /* until it is reset: a chain was found there */
 	struct sa_carriage *carriage; /* while it is, and until it is known not to go on */
 	struct softaccel_queue_counters carried; /* atomic words: what carriages count */
 	struct rp_vring_note *notes; /* for queue_size_max entries; NULL until a ring needs them */
@@ -108,7 +109,8 @@ struct softaccel_function {
 	bool connected;
 	enum softaccel_dma dma;
 	bool memory_changed; /* since has_far_memory was found */
-	bool has_far_memory; /* writable, without a file, and much of it */
+	bool has_far_memory; /* some is without a file */
+	bool has_much_far_memory; /* a good part of what the device may write */
 	struct sa_messenger *messenger; /* with the two below: from the first carried queue on */
 	struct rp_dma_space *local_space;
 	struct rp_dma_reader *local_reader;
@@ -175,6 +177,8 @@ void sa_vendor_write(struct softaccel_function *function, uint32_t at, uint32_t 
 
 /** Whether a queue must be served by messages. */
 bool sa_reach_by_messages(struct softaccel_function *function, const struct sa_queue *queue);
+/** Whether a chain that the data path could not reach may be reached by messages. */
+bool sa_reach_is_far(struct softaccel_function *function);
 /** Whether one that is can be served directly. */
 bool sa_reach_directly(struct softaccel_function *function, const struct sa_queue *queue);
 /** Whether the ring is mapped, by whatever means. @return 0 or -EBADMSG. */
@@ -207,6 +211,12 @@ int sa_queue_layout(const struct softaccel_function *function, struct sa_queue *
 void sa_queue_ready_ring(const struct softaccel_function *function, struct sa_queue *queue);
 /** @return the eventfd of the queue's vector, -1: none. */
 int sa_queue_call_fd(const struct softaccel_function *function, const struct sa_queue *queue);
+/** Whether it is only broken until the control side has looked why (sa_ring.far_why). */
+static inline bool
+sa_queue_is_changing(const struct sa_queue *queue)
+{
+	return queue->attached && queue->carriage == NULL && queue->ring.far_why != NULL;
+}
 /** Where the ring stands now. */
 uint32_t sa_queue_position(const struct sa_queue *queue);
 /** A drain that takes too long is given up. */

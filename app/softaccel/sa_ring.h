@@ -44,6 +44,7 @@ struct sa_ring {
 	uint16_t unpublished_count; /* taken and filled, but not published */
 	uint32_t position; /* atomic: where the ring stood at the last flush */
 	uint32_t *doorbell;
+	const char *far_why; /* broken, but only because it may have to be carried; NULL: no */
 	bool carried; /* it stands for another: the doorbell wakes the courier */
 	int courier_fd; /* borrowed; if carried */
 	bool rung; /* atomic: the doorbell was, for the courier */

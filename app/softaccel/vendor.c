@@ -19,7 +19,7 @@ sa_vendor_bytes(const struct softaccel_function *function)
 static uint32_t
 control_of(const struct sa_queue *queue)
 {
-	if (sa_ring_state(&queue->ring) == SOFTACCEL_QUEUE_BROKEN)
+	if (sa_ring_state(&queue->ring) == SOFTACCEL_QUEUE_BROKEN && !sa_queue_is_changing(queue))
 		return RP_ACCEL_VENDOR_BROKEN;
 	if (queue->drain == SA_DRAIN_STOP)
 		return RP_ACCEL_VENDOR_STOPPING;

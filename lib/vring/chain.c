@@ -46,7 +46,7 @@ rp_vring_chain_add(struct rp_vring_dev *ring, struct rp_vring_chain *chain, uint
 		iov->iov_base = rp_dma_reader_translate(ring->reader, iova, left_bytes,
 							writable ? RP_DMA_WRITE : RP_DMA_READ, &here_bytes);
 		if (iov->iov_base == NULL)
-			return rp_vring_dev_break(ring, "a buffer is not mapped with the access it needs");
+			return rp_vring_dev_out_of_reach(ring, "a buffer is not mapped with the access it needs");
 		iov->iov_len = here_bytes;
 		iova += here_bytes;
 		left_bytes -= here_bytes;
@@ -89,7 +89,7 @@ read_bytes(struct rp_vring_dev *ring, uint64_t iova, uint8_t *bytes, uint64_t le
 		const void *hva = rp_dma_reader_translate(ring->reader, iova, left_bytes, RP_DMA_READ, &here_bytes);
 
 		if (hva == NULL)
-			return rp_vring_dev_break(ring, "an indirect table is not mapped");
+			return rp_vring_dev_out_of_reach(ring, "an indirect table is not mapped");
 		memcpy(bytes, hva, here_bytes);
 		iova += here_bytes;
 		bytes += here_bytes;

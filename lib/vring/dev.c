@@ -14,6 +14,23 @@ rp_vring_dev_break(struct rp_vring_dev *ring, const char *why)
 	return -EBADMSG;
 }
 
+int
+rp_vring_dev_out_of_reach(struct rp_vring_dev *ring, const char *why)
+{
+	ring->out_of_reach = true;
+	return rp_vring_dev_break(ring, why);
+}
+
+bool
+rp_vring_dev_mend(struct rp_vring_dev *ring)
+{
+	if (ring->broken_why == NULL || !ring->out_of_reach)
+		return false;
+	ring->out_of_reach = false;
+	ring->broken_why = NULL;
+	return true;
+}
+
 const char *
 rp_vring_dev_why(const struct rp_vring_dev *ring)
 {

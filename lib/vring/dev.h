@@ -13,6 +13,9 @@
  * Threads: the ring's.
  */
 
+/** Mark a ring broken because memory of a chain is not mapped. @return -EBADMSG. */
+int rp_vring_dev_out_of_reach(struct rp_vring_dev *ring, const char *why);
+
 /** Mark a ring broken. @return -EBADMSG. */
 int rp_vring_dev_break(struct rp_vring_dev *ring, const char *why);
 

@@ -122,6 +122,7 @@ struct rp_vring_dev {
 	uint16_t give_place;
 	uint32_t unsignalled_count; /* published since; packed: in descriptors; stops growing above 65535 */
 	const char *broken_why; /* NULL: sound */
+	bool out_of_reach; /* that is for a buffer or a table that could not be translated */
 };
 
 /**
@@ -220,5 +221,15 @@ uint32_t rp_vring_dev_position_used(const struct rp_vring_dev *ring);
 
 /** Which rule the ring broke, in words, for a log line; NULL while it is sound. */
 const char *rp_vring_dev_why(const struct rp_vring_dev *ring);
+
+/**
+ * Mend a ring that broke because a buffer or an indirect table of the chain that was
+ * looked at could not be translated: it may lie where a device gets by other means
+ * (rp_vring_copy.h). The ring is as it was before that look; what was filled can be
+ * published and the ring handed on.
+ *
+ * @return whether it was broken for that reason and is sound now.
+ */
+bool rp_vring_dev_mend(struct rp_vring_dev *ring);
 
 #endif

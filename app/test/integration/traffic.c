@@ -53,6 +53,18 @@ dropped_at(const struct traffic *traffic, unsigned int guest)
 	return total - traffic->guests[guest].dropped_before;
 }
 
+/* All of them, those of rings that are no more too, in no order. */
+static void
+mix_buffers(struct traffic *traffic, struct rig_guest *rig)
+{
+	for (rig->free_count = 0; rig->free_count < RIG_BUFFERS_COUNT; rig->free_count++) {
+		unsigned int other = chance(traffic, rig->free_count + 1);
+
+		rig->free_buffers[rig->free_count] = rig->free_buffers[other];
+		rig->free_buffers[other] = (uint16_t)rig->free_count;
+	}
+}
+
 void
 traffic_guest_start(struct traffic *traffic, unsigned int guest)
 {
@@ -65,9 +77,7 @@ traffic_guest_start(struct traffic *traffic, unsigned int guest)
 		rig->queues[i].posted_count = 0;
 		rig_guest_queue(rig, i);
 	}
-	/* Of rings that are no more. */
-	for (rig->free_count = 0; rig->free_count < RIG_BUFFERS_COUNT; rig->free_count++)
-		rig->free_buffers[rig->free_count] = (uint16_t)rig->free_count;
+	mix_buffers(traffic, rig);
 	rig_guest_driver_ok(rig);
 	rig_post(rig, TRAFFIC_RX, RIG_QUEUE_SIZE, traffic->guests[guest].receive_bytes);
 	rig_ring(rig, TRAFFIC_RX);

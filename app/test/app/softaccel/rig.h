@@ -53,6 +53,7 @@ enum rig_reach {
 	RIG_REACH_NONE,
 	RIG_REACH_RINGS,
 	RIG_REACH_BUFFERS,
+	RIG_REACH_MOST, /* all but the last eighth */
 };
 
 struct rig_guest {

@@ -66,11 +66,11 @@ rig_vendor_write(struct rig_guest *guest, unsigned int queue, uint32_t field, ui
 }
 
 static void
-map_half(struct rig_guest *guest, uint64_t offset_bytes, bool with_file)
+map_part(struct rig_guest *guest, uint64_t offset_bytes, uint64_t size_bytes, bool with_file)
 {
 	const struct rp_vfu_client_memory memory = {
 		.iova = RIG_MEMORY_IOVA + offset_bytes,
-		.size_bytes = RIG_MEMORY_BYTES / 2,
+		.size_bytes = size_bytes,
 		.fd = with_file ? guest->memory_fd : -1,
 		.offset_bytes = with_file ? offset_bytes : 0,
 		.hva = guest->memory + offset_bytes,
@@ -92,8 +92,13 @@ map_memory(struct rig_guest *guest)
 				 0);
 		return;
 	}
-	map_half(guest, 0, guest->reach == RIG_REACH_RINGS);
-	map_half(guest, RIG_MEMORY_BYTES / 2, guest->reach == RIG_REACH_BUFFERS);
+	if (guest->reach == RIG_REACH_MOST) {
+		map_part(guest, 0, RIG_MEMORY_BYTES / 8 * 7, true);
+		map_part(guest, RIG_MEMORY_BYTES / 8 * 7, RIG_MEMORY_BYTES / 8, false);
+		return;
+	}
+	map_part(guest, 0, RIG_MEMORY_BYTES / 2, guest->reach == RIG_REACH_RINGS);
+	map_part(guest, RIG_MEMORY_BYTES / 2, RIG_MEMORY_BYTES / 2, guest->reach == RIG_REACH_BUFFERS);
 }
 
 static void

@@ -56,11 +56,12 @@ move(bool write, const struct rp_dma_segment *segments, unsigned int count)
 	unsigned int i, whole = fails ? (unsigned int)rand_r(&bed.seed) % (count + 1) : count;
 
 	for (i = 0; i < whole; i++) {
-		uint8_t *there = memory + (segments[i].iova - GUEST_IOVA);
+		uint8_t *there;
 
 		if (segments[i].iova < GUEST_IOVA ||
 		    segments[i].iova - GUEST_IOVA + segments[i].size_bytes > GUEST_BYTES)
 			return -EFAULT;
+		there = memory + (segments[i].iova - GUEST_IOVA);
 		if (write)
 			memcpy(there, segments[i].bytes, segments[i].size_bytes);
 		else

@@ -97,13 +97,13 @@ nothing_with_descriptors(void **state)
 	assert_true(by_messages());
 }
 
-/* Buffers may be anywhere. */
+/* So much of it that buffers are there too. */
 static void
 something_without_a_descriptor(void **state)
 {
 	(void)state;
 	connect(RIG_REACH_ALL, SOFTACCEL_DMA_AUTO);
-	map(FAR_IOVA, 65536, false, READ | WRITE);
+	map(FAR_IOVA, RIG_MEMORY_BYTES, false, READ | WRITE);
 	start();
 	assert_true(by_messages());
 }
@@ -123,15 +123,10 @@ a_rom_without_a_descriptor(void **state)
 static void
 bars_are_not_memory(void **state)
 {
-	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-
 	(void)state;
 	connect(RIG_REACH_ALL, SOFTACCEL_DMA_AUTO);
 	start();
-	if (page_bytes * 128 > RIG_MEMORY_BYTES)
-		skip();
-	assert_false(by_messages());
-	map(FAR_IOVA, page_bytes, false, READ | WRITE);
+	map(FAR_IOVA, RIG_MEMORY_BYTES / 4, false, READ | WRITE);
 	assert_false(by_messages());
 }
 
@@ -155,9 +150,9 @@ while_it_runs(void **state)
 	for (turn = 0; turn < 5; turn++) {
 		unsigned int tries = 0;
 
-		map(FAR_IOVA, 65536, false, READ | WRITE);
+		map(FAR_IOVA, RIG_MEMORY_BYTES, false, READ | WRITE);
 		assert_true(by_messages());
-		assert_int_equal(rp_vfu_client_dma_unmap(fixture.guest.client, FAR_IOVA, 65536, NULL), 0);
+		assert_int_equal(rp_vfu_client_dma_unmap(fixture.guest.client, FAR_IOVA, RIG_MEMORY_BYTES, NULL), 0);
 		/* It brings back what it has first. */
 		while (softaccel_queue_by_messages(fixture.rig.functions[0], RX) && ++tries < 20000) {
 			rig_guest_serve(&fixture.guest);

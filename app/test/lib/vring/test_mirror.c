@@ -169,10 +169,11 @@ move(bool write, const struct rp_dma_segment *segments, unsigned int count)
 	if (bed.driver_in_between && chance(2) == 0)
 		driver_turn();
 	for (i = 0; i < whole; i++) {
-		uint8_t *there = memory + (segments[i].iova - IOVA);
+		uint8_t *there;
 
 		if (segments[i].iova < IOVA || segments[i].iova - IOVA + segments[i].size_bytes > MEMORY_BYTES)
 			return -EFAULT;
+		there = memory + (segments[i].iova - IOVA);
 		if (write)
 			memcpy(there, segments[i].bytes, segments[i].size_bytes);
 		else

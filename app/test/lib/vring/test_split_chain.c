@@ -427,6 +427,41 @@ indirect_table_across_mappings(void **state)
 	guest_pop_breaks(guest, "indirect table is not mapped");
 }
 
+/* What only others reach: everything before it can be published, and it is still there. */
+static void
+out_of_reach_is_mended(void **state)
+{
+	struct guest *guest = *state;
+	uint32_t id, len;
+
+	guest_start(guest, 8, 0, F_INDIRECT_DESC);
+	assert_false(rp_vring_dev_mend(&guest->ring));
+	guest_desc(guest, 0, GUEST_BUFFERS, 64, 0, 0);
+	guest_desc(guest, 1, FAR_IOVA, 64, 0, 0);
+	guest_desc(guest, 2, FAR_IOVA, 64, INDIRECT, 0);
+	guest_offer(guest, 0);
+	guest_offer(guest, 1);
+	guest_pop(guest);
+	assert_int_equal(rp_vring_dev_fill(&guest->ring, 0, 0, 0), 0);
+	guest_pop_breaks(guest, "a buffer is not mapped");
+	assert_true(rp_vring_dev_mend(&guest->ring));
+	assert_null(rp_vring_dev_why(&guest->ring));
+	assert_int_equal(rp_vring_dev_publish(&guest->ring, 1), 0);
+	guest_used(guest, 0, &id, &len);
+	assert_int_equal(guest_used_index(guest), 1);
+	assert_int_equal(rp_vring_dev_position(&guest->ring), 1);
+	guest_pop_breaks(guest, "a buffer is not mapped");
+	guest_start(guest, 8, 0, F_INDIRECT_DESC);
+	guest_desc(guest, 2, FAR_IOVA, 64, INDIRECT, 0);
+	guest_offer(guest, 2);
+	guest_pop_breaks(guest, "table is not mapped");
+	assert_true(rp_vring_dev_mend(&guest->ring));
+	/* What the driver did wrong is not. */
+	guest_desc(guest, 2, FAR_IOVA, 63, INDIRECT, 0);
+	guest_pop_breaks(guest, "no multiple of 16");
+	assert_false(rp_vring_dev_mend(&guest->ring));
+}
+
 int
 main(void)
 {
@@ -450,6 +485,7 @@ main(void)
 		WITH_GUEST(indirect_table_not_negotiated),
 		WITH_GUEST(long_indirect_tables),
 		WITH_GUEST(indirect_table_across_mappings),
+		WITH_GUEST(out_of_reach_is_mended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
