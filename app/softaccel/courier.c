@@ -128,7 +128,7 @@ collect(struct sa_courier *courier)
 	return courier->flushing_count;
 }
 
-/* Fetch what the guest sends, all of a batch at once. A frame that is too long is not: the data path refuses it by size. */
+/* Fetch what the guest sends, all of a batch at once. What is too long is not: the data path refuses it by its size. */
 static int
 fetch_payload(struct sa_courier *courier, struct sa_courier_scratch *scratch, struct sa_slot **slots, int count)
 {

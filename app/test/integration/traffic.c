@@ -193,10 +193,10 @@ send_one(struct traffic *traffic, unsigned int from)
 }
 
 static void
-check_frame(const struct traffic *traffic, unsigned int to, const uint8_t *packet, uint32_t packet_bytes)
+check_frame(struct traffic *traffic, unsigned int to, const uint8_t *packet, uint32_t packet_bytes)
 {
 	static uint8_t wanted[FRAME_MAX_BYTES];
-	struct traffic_guest *guest = &((struct traffic *)(uintptr_t)traffic)->guests[to];
+	struct traffic_guest *guest = &traffic->guests[to];
 	uint32_t sequence;
 
 	assert_true(packet_bytes >= RIG_HEADER_BYTES + FRAME_MIN_BYTES);
