@@ -19,9 +19,6 @@
 #define WINDOW_PIECE_BYTES (256u * 1024u)
 /* Enough for both ends to be busy; more would only push the window out of their caches. */
 #define WINDOW_FLIGHTS_MAX 8u
-/* Commands that leave with one system call: parts of an rp_wire_conn_send(), and where it is worth no more. */
-#define BATCH_PARTS_MAX 8u
-#define BATCH_BYTES (16u * 1024u)
 
 /* A command in flight. */
 struct flight {
@@ -34,20 +31,6 @@ struct flight {
 	bool write;
 	bool open;
 	int window_slot; /* -1: its data is in the message */
-};
-
-struct batch_head {
-	struct rp_vfu_header header;
-	struct rp_vfu_wire_window_access access; /* begins like an rp_vfu_wire_dma_access */
-} __attribute__((packed));
-
-struct batch {
-	struct batch_head heads[BATCH_PARTS_MAX];
-	struct flight *flights[BATCH_PARTS_MAX];
-	struct iovec iov[BATCH_PARTS_MAX];
-	unsigned int count;
-	unsigned int parts;
-	size_t size_bytes;
 };
 
 TAILQ_HEAD(transfers, rp_dma_transfer);
@@ -313,33 +296,31 @@ in_window(const struct rp_vfu_carrier *carrier, const struct flight *flight)
 	return carrier->window->bytes + (uint64_t)flight->window_slot * RP_VFU_WINDOW_SLOT_BYTES;
 }
 
-/* Put a command behind what the batch has. */
-static void
-add_flight(const struct rp_vfu_carrier *carrier, struct batch *batch, struct flight *flight)
+static int
+send_flight(const struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, const struct flight *flight)
 {
+	struct rp_vfu_wire_window_access access = {.iova = flight->iova, .count_bytes = flight->count_bytes};
 	bool windowed = flight->window_slot >= 0;
 	uint32_t data_bytes = flight->write && !windowed ? flight->count_bytes : 0;
-	struct batch_head *head = &batch->heads[batch->count];
-	uint32_t head_bytes =
-		sizeof(head->header) + (windowed ? sizeof(head->access) : sizeof(struct rp_vfu_wire_dma_access));
-
-	head->header = (struct rp_vfu_header){
+	uint32_t access_bytes = windowed ? sizeof(access) : sizeof(struct rp_vfu_wire_dma_access);
+	struct rp_vfu_header header = {
 		.id = (uint16_t)((unsigned int)(flight - carrier->flights) | (unsigned int)flight->generation << 8),
 		.command = command_of(flight),
-		.size_bytes = head_bytes + data_bytes,
+		.size_bytes = (uint32_t)sizeof(header) + access_bytes + data_bytes,
 		.flags = RP_VFU_TYPE_COMMAND,
 	};
-	head->access = (struct rp_vfu_wire_window_access){.iova = flight->iova, .count_bytes = flight->count_bytes};
+	struct iovec iov[] = {
+		{.iov_base = &header, .iov_len = sizeof(header)},
+		{.iov_base = &access, .iov_len = access_bytes},
+		{.iov_base = flight->bytes, .iov_len = data_bytes},
+	};
+
 	if (windowed) {
-		head->access.window_offset_bytes = (uint64_t)flight->window_slot * RP_VFU_WINDOW_SLOT_BYTES;
+		access.window_offset_bytes = (uint64_t)flight->window_slot * RP_VFU_WINDOW_SLOT_BYTES;
 		if (flight->write)
 			memcpy(in_window(carrier, flight), flight->bytes, flight->count_bytes);
 	}
-	batch->iov[batch->parts++] = (struct iovec){.iov_base = head, .iov_len = head_bytes};
-	if (data_bytes > 0)
-		batch->iov[batch->parts++] = (struct iovec){.iov_base = flight->bytes, .iov_len = data_bytes};
-	batch->flights[batch->count++] = flight;
-	batch->size_bytes += head->header.size_bytes;
+	return rp_wire_conn_send(conn, iov, data_bytes > 0 ? 3 : 2, NULL, 0);
 }
 
 static uint32_t
@@ -362,73 +343,41 @@ choose_way(struct rp_vfu_carrier *carrier, struct flight *flight, uint64_t left_
 		flight->count_bytes = smaller(left_bytes, carrier->message_bytes_max);
 }
 
-/* With the lock: a place for the next command of a transfer. */
-static struct flight *
-prepare(struct rp_vfu_carrier *carrier, struct rp_dma_transfer *transfer, uint64_t deadline_ms)
+/* With the lock: send the next command of the first transfer that waits. */
+static int
+send_next(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, uint64_t deadline_ms)
 {
+	struct rp_dma_transfer *transfer = TAILQ_FIRST(&carrier->waiting);
+	uint64_t left_bytes = transfer->size_bytes - transfer->sent_bytes;
 	struct flight *flight = take_flight(carrier);
+	int rc;
 
 	flight->transfer = transfer;
 	flight->write = transfer->write;
 	flight->iova = transfer->iova + transfer->sent_bytes;
 	flight->bytes = (uint8_t *)transfer->bytes + transfer->sent_bytes;
+	choose_way(carrier, flight, left_bytes);
 	flight->deadline_ms = deadline_ms;
-	choose_way(carrier, flight, transfer->size_bytes - transfer->sent_bytes);
-	return flight;
-}
-
-static bool
-has_room(const struct rp_vfu_carrier *carrier)
-{
-	return carrier->flights_count < carrier->flights_max && carrier->window_flights_count < WINDOW_FLIGHTS_MAX;
-}
-
-/* With the lock: it is on its way. */
-static void
-sent(struct rp_vfu_carrier *carrier, const struct flight *flight)
-{
-	struct rp_dma_transfer *transfer = flight->transfer;
-
+	rc = send_flight(carrier, conn, flight);
+	if (rc < 0) {
+		release_flight(carrier, flight);
+		return rc;
+	}
 	transfer->in_flight_count++;
 	transfer->sent_bytes += flight->count_bytes;
 	if (transfer->sent_bytes == transfer->size_bytes) {
 		TAILQ_REMOVE(&carrier->waiting, transfer, link);
 		TAILQ_INSERT_TAIL(&carrier->sent, transfer, link);
 	}
-}
-
-/* With the lock: send the next commands of those that wait, small ones together, one for each transfer. */
-static int
-send_next(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, uint64_t deadline_ms)
-{
-	struct rp_dma_transfer *transfer = TAILQ_FIRST(&carrier->waiting);
-	struct batch batch = {.count = 0};
-	unsigned int i;
-	int rc;
-
-	do {
-		struct flight *flight = prepare(carrier, transfer, deadline_ms);
-
-		add_flight(carrier, &batch, flight);
-		/* What it has left comes with the next batch: how far it is is known when this one has gone. */
-		transfer = TAILQ_NEXT(transfer, link);
-	} while (transfer != NULL && has_room(carrier) && batch.parts + 2 <= BATCH_PARTS_MAX &&
-		 batch.size_bytes < BATCH_BYTES);
-	rc = rp_wire_conn_send(conn, batch.iov, batch.parts, NULL, 0);
-	for (i = 0; i < batch.count; i++) {
-		if (rc < 0)
-			release_flight(carrier, batch.flights[i]);
-		else
-			sent(carrier, batch.flights[i]);
-	}
-	return rc;
+	return 0;
 }
 
 /* With the lock. */
 static bool
 may_send(const struct rp_vfu_carrier *carrier, const struct rp_wire_conn *conn)
 {
-	return !TAILQ_EMPTY(&carrier->waiting) && has_room(carrier) && (rp_wire_conn_poll_events(conn) & POLLOUT) == 0;
+	return !TAILQ_EMPTY(&carrier->waiting) && carrier->flights_count < carrier->flights_max &&
+	       carrier->window_flights_count < WINDOW_FLIGHTS_MAX && (rp_wire_conn_poll_events(conn) & POLLOUT) == 0;
 }
 
 int
