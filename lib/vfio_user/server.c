@@ -235,6 +235,7 @@ adopt(struct rp_vfu_server *server, int *fd)
 		rc = rp_vfu_server_poll(server, EPOLL_CTL_ADD, rp_wire_conn_fd(server->conn), EPOLLIN);
 		server->watched_events = EPOLLIN;
 		server->state = RP_VFU_STATE_NEW;
+		rp_wire_conn_set_placer(server->conn, &rp_vfu_carrier_placer, server->carrier);
 	}
 	if (rc == 0)
 		return;

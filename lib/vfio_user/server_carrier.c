@@ -9,10 +9,8 @@
 #include "rp_wire_clock.h"
 #include "rp_wire_fd.h"
 #include "vfu_carrier.h"
+#include "vfu_flight.h"
 
-#define ERRNO_MAX 4095
-/* The specification's table gives a write's reply a count of 4 bytes; what peers send has 8. */
-#define WRITE_REPLY_SHORT_BYTES 12u
 /* Below that the data is in the message: it costs less than the slot that it would take. */
 #define WINDOW_WORTH_BYTES (16u * 1024u)
 /* What goes through the window is cut smaller than it needs: one end copies while the other does. */
@@ -20,18 +18,8 @@
 /* Enough for both ends to be busy; more would only push the window out of their caches. */
 #define WINDOW_FLIGHTS_MAX 8u
 
-/* A command in flight. */
-struct flight {
-	struct rp_dma_transfer *transfer; /* NULL: given up, its answer is swallowed */
-	uint8_t *bytes; /* of this command */
-	uint64_t iova;
-	uint64_t deadline_ms;
-	uint32_t count_bytes;
-	uint8_t generation; /* tells an answer that comes late from one to the next command of this place */
-	bool write;
-	bool open;
-	int window_slot; /* -1: its data is in the message */
-};
+/* Below that a copy costs less than asking where to read to. */
+#define PLACE_FROM_BYTES (16u * 1024u)
 
 TAILQ_HEAD(transfers, rp_dma_transfer);
 
@@ -48,11 +36,12 @@ struct rp_vfu_carrier {
 	struct transfers waiting; /* with bytes to send */
 	struct transfers sent;
 	const struct rp_dma_transfer *finishing; /* its finished() runs */
+	const struct rp_dma_transfer *placing; /* an answer is being read into its bytes */
 	pthread_t finisher;
 	unsigned int flights_count; /* open ones */
 	unsigned int window_flights_count; /* of them */
 	unsigned int next_flight;
-	struct flight flights[];
+	struct rp_vfu_flight flights[];
 };
 
 int
@@ -190,7 +179,8 @@ cancel(void *ctx, struct rp_dma_transfer *transfer)
 		rc = -ENOENT;
 	if (rc == 0)
 		detach(carrier, transfer);
-	while (carrier->finishing == transfer && !pthread_equal(carrier->finisher, pthread_self()))
+	while (carrier->placing == transfer ||
+	       (carrier->finishing == transfer && !pthread_equal(carrier->finisher, pthread_self())))
 		pthread_cond_wait(&carrier->finished, &carrier->lock);
 	pthread_mutex_unlock(&carrier->lock);
 	return rc;
@@ -255,23 +245,24 @@ rp_vfu_carrier_close(struct rp_vfu_carrier *carrier)
 }
 
 /* With the lock; there is a free one. */
-static struct flight *
+static struct rp_vfu_flight *
 take_flight(struct rp_vfu_carrier *carrier)
 {
-	struct flight *flight;
+	struct rp_vfu_flight *flight;
 
 	do {
 		flight = &carrier->flights[carrier->next_flight];
 		carrier->next_flight = (carrier->next_flight + 1) % carrier->flights_max;
 	} while (flight->open);
 	flight->generation++;
+	flight->placed = false;
 	flight->open = true;
 	carrier->flights_count++;
 	return flight;
 }
 
 static void
-release_flight(struct rp_vfu_carrier *carrier, struct flight *flight)
+release_flight(struct rp_vfu_carrier *carrier, struct rp_vfu_flight *flight)
 {
 	if (flight->window_slot >= 0) {
 		rp_vfu_server_window_release(carrier->window, flight->window_slot, flight->count_bytes);
@@ -282,22 +273,14 @@ release_flight(struct rp_vfu_carrier *carrier, struct flight *flight)
 	carrier->flights_count--;
 }
 
-static uint16_t
-command_of(const struct flight *flight)
-{
-	if (flight->window_slot >= 0)
-		return flight->write ? RP_VFU_WINDOW_WRITE : RP_VFU_WINDOW_READ;
-	return flight->write ? RP_VFU_DMA_WRITE : RP_VFU_DMA_READ;
-}
-
 static uint8_t *
-in_window(const struct rp_vfu_carrier *carrier, const struct flight *flight)
+in_window(const struct rp_vfu_carrier *carrier, const struct rp_vfu_flight *flight)
 {
 	return carrier->window->bytes + (uint64_t)flight->window_slot * RP_VFU_WINDOW_SLOT_BYTES;
 }
 
 static int
-send_flight(const struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, const struct flight *flight)
+send_flight(const struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, const struct rp_vfu_flight *flight)
 {
 	struct rp_vfu_wire_window_access access = {.iova = flight->iova, .count_bytes = flight->count_bytes};
 	bool windowed = flight->window_slot >= 0;
@@ -305,7 +288,7 @@ send_flight(const struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, con
 	uint32_t access_bytes = windowed ? sizeof(access) : sizeof(struct rp_vfu_wire_dma_access);
 	struct rp_vfu_header header = {
 		.id = (uint16_t)((unsigned int)(flight - carrier->flights) | (unsigned int)flight->generation << 8),
-		.command = command_of(flight),
+		.command = rp_vfu_flight_command(flight),
 		.size_bytes = (uint32_t)sizeof(header) + access_bytes + data_bytes,
 		.flags = RP_VFU_TYPE_COMMAND,
 	};
@@ -331,7 +314,7 @@ smaller(uint64_t bytes, uint64_t limit_bytes)
 
 /* How much the next command carries, and where. A full window is no reason to wait. */
 static void
-choose_way(struct rp_vfu_carrier *carrier, struct flight *flight, uint64_t left_bytes)
+choose_way(struct rp_vfu_carrier *carrier, struct rp_vfu_flight *flight, uint64_t left_bytes)
 {
 	flight->window_slot = -1;
 	if (carrier->window != NULL && left_bytes >= WINDOW_WORTH_BYTES) {
@@ -349,7 +332,7 @@ send_next(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, uint64_t de
 {
 	struct rp_dma_transfer *transfer = TAILQ_FIRST(&carrier->waiting);
 	uint64_t left_bytes = transfer->size_bytes - transfer->sent_bytes;
-	struct flight *flight = take_flight(carrier);
+	struct rp_vfu_flight *flight = take_flight(carrier);
 	int rc;
 
 	flight->transfer = transfer;
@@ -401,63 +384,58 @@ rp_vfu_carrier_pump(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, s
 	return 0; /* no room now: the next turn tries again */
 }
 
-static int
-lies(const struct rp_vfu_msg_view *reply, struct rp_wire_why *why, const char *what)
-{
-	return rp_wire_why_set(why, -EBADMSG, "%s: reply: %s", rp_vfu_msg_name(reply->header.command), what);
-}
-
-/* @return 0, -EBADMSG, or what the client answered, in *ret_error. */
-static int
-judge(const struct flight *flight, const struct rp_vfu_msg_view *reply, int *ret_error, struct rp_wire_why *why)
-{
-	struct rp_vfu_wire_dma_access access = {.iova = 0};
-	bool carries = !flight->write && flight->window_slot < 0;
-	bool may_be_short = flight->write && flight->window_slot < 0;
-	uint32_t data_bytes;
-
-	*ret_error = 0;
-	if (reply->fds_count > 0)
-		return lies(reply, why, "has descriptors");
-	if ((reply->header.flags & RP_VFU_FLAG_ERROR) != 0) {
-		if (reply->payload_bytes != 0)
-			return lies(reply, why, "an error with a payload");
-		*ret_error =
-			reply->header.error == 0 || reply->header.error > ERRNO_MAX ? -EIO : -(int)reply->header.error;
-		return 0;
-	}
-	if (reply->payload_bytes < (may_be_short ? WRITE_REPLY_SHORT_BYTES : sizeof(access)))
-		return lies(reply, why, "is too short");
-	data_bytes = reply->payload_bytes < sizeof(access) ? 0 : reply->payload_bytes - (uint32_t)sizeof(access);
-	memcpy(&access, reply->payload, reply->payload_bytes < sizeof(access) ? sizeof(access.iova) : sizeof(access));
-	if (reply->payload_bytes < sizeof(access)) {
-		uint32_t count_bytes;
-
-		memcpy(&count_bytes, reply->payload + sizeof(access.iova), sizeof(count_bytes));
-		access.count_bytes = count_bytes;
-	}
-	if (access.iova != flight->iova)
-		return lies(reply, why, "address: not the command's");
-	if (access.count_bytes > flight->count_bytes)
-		return lies(reply, why, "count: more than the command's");
-	if (data_bytes != (carries ? access.count_bytes : 0))
-		return lies(reply, why, "data: not as many bytes as count says");
-	if (access.count_bytes < flight->count_bytes)
-		*ret_error = -EIO; /* a short access serves nobody: what it left out is not said */
-	return 0;
-}
-
-static struct flight *
+static struct rp_vfu_flight *
 find_flight(struct rp_vfu_carrier *carrier, const struct rp_vfu_header *header)
 {
 	unsigned int place = header->id & 0xffu;
-	struct flight *flight = &carrier->flights[place];
+	struct rp_vfu_flight *flight = &carrier->flights[place];
 
 	if (place >= carrier->flights_max || !flight->open || flight->generation != header->id >> 8 ||
-	    header->command != command_of(flight))
+	    header->command != rp_vfu_flight_command(flight))
 		return NULL;
 	return flight;
 }
+
+static uint8_t *
+begin_placing(void *ctx, const void *bytes, size_t payload_bytes)
+{
+	struct rp_vfu_carrier *carrier = ctx;
+	struct rp_vfu_header header;
+	struct rp_vfu_flight *flight;
+	uint8_t *place = NULL;
+
+	memcpy(&header, bytes, sizeof(header));
+	if ((header.flags & (RP_VFU_TYPE_MASK | RP_VFU_FLAG_ERROR)) != RP_VFU_TYPE_REPLY)
+		return NULL;
+	pthread_mutex_lock(&carrier->lock);
+	flight = find_flight(carrier, &header);
+	if (flight != NULL && flight->transfer != NULL && !flight->write && flight->window_slot < 0 &&
+	    payload_bytes == sizeof(struct rp_vfu_wire_dma_access) + flight->count_bytes) {
+		flight->placed = true;
+		carrier->placing = flight->transfer;
+		place = flight->bytes;
+	}
+	pthread_mutex_unlock(&carrier->lock);
+	return place;
+}
+
+static void
+end_placing(void *ctx)
+{
+	struct rp_vfu_carrier *carrier = ctx;
+
+	pthread_mutex_lock(&carrier->lock);
+	carrier->placing = NULL;
+	pthread_cond_broadcast(&carrier->finished);
+	pthread_mutex_unlock(&carrier->lock);
+}
+
+const struct rp_wire_placer rp_vfu_carrier_placer = {
+	.head_bytes = sizeof(struct rp_vfu_wire_dma_access),
+	.payload_min_bytes = PLACE_FROM_BYTES,
+	.begin = begin_placing,
+	.end = end_placing,
+};
 
 /* With the lock. */
 static void
@@ -486,7 +464,7 @@ settle(struct rp_vfu_carrier *carrier, struct rp_dma_transfer *transfer, uint32_
 int
 rp_vfu_carrier_reply(struct rp_vfu_carrier *carrier, const struct rp_vfu_msg_view *reply, struct rp_wire_why *why)
 {
-	struct flight *flight;
+	struct rp_vfu_flight *flight;
 	int error, rc;
 
 	pthread_mutex_lock(&carrier->lock);
@@ -495,11 +473,11 @@ rp_vfu_carrier_reply(struct rp_vfu_carrier *carrier, const struct rp_vfu_msg_vie
 		pthread_mutex_unlock(&carrier->lock);
 		return -ENOENT;
 	}
-	rc = judge(flight, reply, &error, why);
+	rc = rp_vfu_flight_judge(flight, reply, &error, why);
 	if (rc == 0) {
 		struct rp_dma_transfer *transfer = flight->transfer;
 
-		if (transfer != NULL && error == 0 && !flight->write)
+		if (transfer != NULL && error == 0 && !flight->write && !flight->placed)
 			memcpy(flight->bytes,
 			       flight->window_slot >= 0 ? in_window(carrier, flight) :
 							  reply->payload + sizeof(struct rp_vfu_wire_dma_access),

@@ -31,6 +31,9 @@ rp_vfu_server_twin_create(struct rp_vfu_server *server)
 		return rc;
 	}
 	server->twin_watched_events = EPOLLIN;
+	/* Answers come there and nowhere else. */
+	rp_wire_conn_set_placer(server->conn, NULL, NULL);
+	rp_wire_conn_set_placer(server->twin, &rp_vfu_carrier_placer, server->carrier);
 	return 0;
 }
 

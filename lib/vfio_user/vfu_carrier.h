@@ -63,6 +63,9 @@ int rp_vfu_carrier_pump(struct rp_vfu_carrier *carrier, struct rp_wire_conn *con
  */
 int rp_vfu_carrier_reply(struct rp_vfu_carrier *carrier, const struct rp_vfu_msg_view *reply, struct rp_wire_why *why);
 
+/* Reads the data of answers where it belongs; its context is the carrier. */
+extern const struct rp_wire_placer rp_vfu_carrier_placer;
+
 /* Give up what touches a range, both ends included: it ends with -ECANCELED. */
 void rp_vfu_carrier_abandon(struct rp_vfu_carrier *carrier, uint64_t first_iova, uint64_t last_iova);
 

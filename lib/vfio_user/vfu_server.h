@@ -17,6 +17,7 @@
  *   server.c           life, the client's coming and going
  *   server_serve.c     a turn of a connected client: what is received, held back, answered late and sent
  *   server_carrier.c   DMA by messages (vfu_carrier.h)
+ *   server_flight.c    one of its commands, and what its answer may be
  *   server_twin.c      the second socket, for the server's own commands
  *   server_window.c    the payload window (vfu_server_window.h)
  *   server_config.c    judging and copying the device's description

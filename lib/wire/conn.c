@@ -40,12 +40,16 @@ struct rp_wire_conn {
 	size_t want_bytes; /* header_bytes, then the whole message */
 	size_t room_bytes; /* allocated at msg.bytes */
 	bool header_done;
+	bool placed; /* the end of the payload goes where the placer says */
 	bool msg_handed_out;
 	int failed; /* -EPROTO or -ENOTCONN: bytes or descriptors are lost, no message can follow */
 
 	STAILQ_HEAD(output_queue, output) outputs;
 	size_t output_bytes;
 	unsigned int output_fds_count;
+
+	const struct rp_wire_placer *placer; /* NULL: none */
+	void *placer_ctx;
 
 	bool corked;
 	uint8_t *gathered; /* CORK_ROOM_BYTES; NULL: never corked */
@@ -80,6 +84,13 @@ rp_wire_conn_create(int *fd, const struct rp_wire_framing *framing, struct rp_wi
 	STAILQ_INIT(&conn->outputs);
 	*ret_conn = conn;
 	return 0;
+}
+
+void
+rp_wire_conn_set_placer(struct rp_wire_conn *conn, const struct rp_wire_placer *placer, void *ctx)
+{
+	conn->placer = placer;
+	conn->placer_ctx = ctx;
 }
 
 static void
@@ -133,6 +144,7 @@ start_next_message(struct rp_wire_conn *conn)
 	rp_wire_msg_drop(&conn->msg);
 	conn->msg_handed_out = false;
 	conn->header_done = false;
+	conn->placed = false;
 	conn->have_bytes = 0;
 	conn->want_bytes = conn->framing->header_bytes;
 	conn->msg.size_bytes = 0;
@@ -174,20 +186,17 @@ take_descriptors(struct rp_wire_conn *conn, struct msghdr *header, struct rp_wir
 	return 0;
 }
 
+/* Into these parts. */
 static int
-read_some(struct rp_wire_conn *conn, struct rp_wire_why *why)
+read_into(struct rp_wire_conn *conn, struct iovec *iov, unsigned int iov_count, struct rp_wire_why *why)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int) * RP_WIRE_FDS_MAX)];
 		struct cmsghdr align;
 	} control;
-	struct iovec iov = {
-		.iov_base = conn->msg.bytes + conn->have_bytes,
-		.iov_len = conn->want_bytes - conn->have_bytes,
-	};
 	struct msghdr header = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
+		.msg_iov = iov,
+		.msg_iovlen = iov_count,
 		.msg_control = control.bytes,
 		.msg_controllen = sizeof(control.bytes),
 	};
@@ -229,6 +238,75 @@ make_room(struct rp_wire_conn *conn, size_t bytes)
 	return 0;
 }
 
+static size_t
+placed_from(const struct rp_wire_conn *conn)
+{
+	return conn->framing->header_bytes + conn->placer->head_bytes;
+}
+
+/* Nobody wants the bytes any more: the rest is read into the message, to be thrown away with it. */
+static int
+stop_placing(struct rp_wire_conn *conn, struct rp_wire_why *why)
+{
+	size_t from_bytes = placed_from(conn);
+
+	if (make_room(conn, conn->want_bytes) < 0)
+		return rp_wire_why_set(why, -EPROTO, "no memory for a message of %zu bytes", conn->want_bytes);
+	if (conn->have_bytes > from_bytes)
+		memset(conn->msg.bytes + from_bytes, 0, conn->have_bytes - from_bytes);
+	conn->placed = false;
+	return 0;
+}
+
+static int
+read_placed(struct rp_wire_conn *conn, struct rp_wire_why *why)
+{
+	size_t from_bytes = placed_from(conn);
+	uint8_t *place =
+		conn->placer->begin(conn->placer_ctx, conn->msg.bytes, conn->want_bytes - conn->framing->header_bytes);
+	struct iovec iov[2];
+	int rc;
+
+	if (place == NULL)
+		return stop_placing(conn, why);
+	if (conn->have_bytes < from_bytes) {
+		iov[0].iov_base = conn->msg.bytes + conn->have_bytes;
+		iov[0].iov_len = from_bytes - conn->have_bytes;
+		iov[1].iov_base = place;
+		iov[1].iov_len = conn->want_bytes - from_bytes;
+		rc = read_into(conn, iov, 2, why);
+	} else {
+		iov[0].iov_base = place + (conn->have_bytes - from_bytes);
+		iov[0].iov_len = conn->want_bytes - conn->have_bytes;
+		rc = read_into(conn, iov, 1, why);
+	}
+	conn->placer->end(conn->placer_ctx);
+	return rc;
+}
+
+static int
+read_some(struct rp_wire_conn *conn, struct rp_wire_why *why)
+{
+	struct iovec iov;
+
+	if (conn->placed)
+		return read_placed(conn, why);
+	iov.iov_base = conn->msg.bytes + conn->have_bytes;
+	iov.iov_len = conn->want_bytes - conn->have_bytes;
+	return read_into(conn, &iov, 1, why);
+}
+
+/* Whether the placer knows of this payload. */
+static bool
+is_placed(const struct rp_wire_conn *conn, size_t payload_bytes)
+{
+	if (conn->placer == NULL || payload_bytes < conn->placer->payload_min_bytes ||
+	    conn->placer->begin(conn->placer_ctx, conn->msg.bytes, payload_bytes) == NULL)
+		return false;
+	conn->placer->end(conn->placer_ctx);
+	return true;
+}
+
 static int
 header_complete(struct rp_wire_conn *conn, struct rp_wire_why *why)
 {
@@ -241,7 +319,8 @@ header_complete(struct rp_wire_conn *conn, struct rp_wire_why *why)
 	if (payload_bytes > framing->payload_max_bytes)
 		return rp_wire_why_set(why, -EPROTO, "header: size: payload of %zu bytes, expected at most %zu",
 				       payload_bytes, framing->payload_max_bytes);
-	if (make_room(conn, framing->header_bytes + payload_bytes) < 0)
+	conn->placed = is_placed(conn, payload_bytes);
+	if (make_room(conn, framing->header_bytes + (conn->placed ? conn->placer->head_bytes : payload_bytes)) < 0)
 		return rp_wire_why_set(why, -EPROTO, "no memory for a payload of %zu bytes", payload_bytes);
 	conn->header_done = true;
 	conn->want_bytes = framing->header_bytes + payload_bytes;

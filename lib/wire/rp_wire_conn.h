@@ -55,6 +55,26 @@ struct rp_wire_framing {
 	int (*payload_bytes)(const void *header, size_t *ret_bytes, struct rp_wire_why *why);
 };
 
+/**
+ * Who knows where the end of a large payload belongs, so that it is read there and
+ * not copied there afterwards. The message then holds the header and the payload's
+ * first bytes; size_bytes is what it always is.
+ */
+struct rp_wire_placer {
+	size_t head_bytes; /**< of the payload, which are in the message all the same */
+	size_t payload_min_bytes; /**< smaller ones are not asked for; more than head_bytes */
+	/**
+	 * Before each read of such a payload.
+	 * @param header whole, aligned for any type.
+	 * @return where the bytes behind the head begin, good until end(); NULL: into the
+	 *         message. After the first read that means that nobody wants them any more:
+	 *         those that were read before are 0 in the message.
+	 */
+	uint8_t *(*begin)(void *ctx, const void *header, size_t payload_bytes);
+	/** After each begin() that did not return NULL. */
+	void (*end)(void *ctx);
+};
+
 struct rp_wire_conn;
 
 /**
@@ -64,6 +84,12 @@ struct rp_wire_conn;
  * @return 0, -EINVAL or -ENOMEM.
  */
 int rp_wire_conn_create(int *fd, const struct rp_wire_framing *framing, struct rp_wire_conn **ret_conn);
+
+/**
+ * Ask somebody where payloads belong.
+ * @param placer not copied; NULL: nobody. @param ctx handed to it.
+ */
+void rp_wire_conn_set_placer(struct rp_wire_conn *conn, const struct rp_wire_placer *placer, void *ctx);
 
 /** Close it, and every descriptor that nobody took. NULL is allowed. @return NULL. */
 struct rp_wire_conn *rp_wire_conn_destroy(struct rp_wire_conn *conn);

@@ -350,6 +350,96 @@ random_splits(void **state)
 	}
 }
 
+struct place {
+	uint8_t bytes[4096];
+	unsigned int begins;
+	unsigned int ends;
+	unsigned int wanted; /* begins that are answered with the place */
+};
+
+static uint8_t *
+place_begin(void *ctx, const void *header, size_t payload_bytes)
+{
+	struct place *place = ctx;
+
+	assert_non_null(header);
+	assert_in_range(payload_bytes, 100, 4096);
+	assert_int_equal(place->begins < place->wanted ? place->begins : place->wanted, place->ends);
+	return place->begins++ < place->wanted ? place->bytes : NULL;
+}
+
+static void
+place_end(void *ctx)
+{
+	((struct place *)ctx)->ends++;
+}
+
+static const struct rp_wire_placer placer = {
+	.head_bytes = 10, .payload_min_bytes = 100, .begin = place_begin, .end = place_end};
+
+/* The end of a payload is read where it belongs, its head into the message, in whatever bites it comes. */
+static void
+payload_is_placed(void **state)
+{
+	struct conn_pair *pair = *state;
+	uint8_t bytes[HEADER_BYTES + 1000];
+	size_t size_bytes = conn_make_message(bytes, 1000, 0), cut, i;
+	struct rp_wire_msg *msg = NULL;
+	struct place place;
+
+	for (i = 0; i < 1000; i++)
+		bytes[HEADER_BYTES + i] = (uint8_t)(i * 7 + 1);
+	rp_wire_conn_set_placer(pair->conn, &placer, &place);
+	for (cut = 1; cut < size_bytes; cut += cut < 40 ? 1 : 97) {
+		place = (struct place){.wanted = 100};
+		conn_peer_write(pair->peer, bytes, cut, NULL, 0);
+		assert_int_equal(rp_wire_conn_receive(pair->conn, &msg, NULL), -EAGAIN);
+		conn_peer_write(pair->peer, bytes + cut, size_bytes - cut, NULL, 0);
+		msg = conn_receive(pair->conn);
+		assert_int_equal(msg->size_bytes, size_bytes);
+		assert_memory_equal(msg->bytes, bytes, HEADER_BYTES + 10);
+		assert_memory_equal(place.bytes, bytes + HEADER_BYTES + 10, 990);
+		assert_int_equal(place.begins, place.ends);
+	}
+	/* Small ones are not asked for, and nobody is asked any more. */
+	place = (struct place){.wanted = 100};
+	conn_peer_message(pair->peer, 99, 3, NULL, 0);
+	conn_assert_message(conn_receive(pair->conn), 99, 3, 0);
+	assert_int_equal(place.begins, 0);
+	rp_wire_conn_set_placer(pair->conn, NULL, NULL);
+	conn_peer_message(pair->peer, 1000, 3, NULL, 0);
+	conn_assert_message(conn_receive(pair->conn), 1000, 3, 0);
+}
+
+/* Nobody wants it, from the beginning or from somewhere in the middle: the stream goes on, the place is left alone. */
+static void
+payload_is_placed_no_more(void **state)
+{
+	struct conn_pair *pair = *state;
+	uint8_t bytes[HEADER_BYTES + 1000];
+	size_t size_bytes = conn_make_message(bytes, 1000, 5);
+	struct rp_wire_msg *msg = NULL;
+	struct place place;
+	unsigned int wanted;
+
+	rp_wire_conn_set_placer(pair->conn, &placer, &place);
+	for (wanted = 0; wanted < 5; wanted++) {
+		place = (struct place){.wanted = wanted};
+		conn_peer_write(pair->peer, bytes, HEADER_BYTES + 300, NULL, 0);
+		assert_int_equal(rp_wire_conn_receive(pair->conn, &msg, NULL), -EAGAIN);
+		memset(place.bytes, 0x77, sizeof(place.bytes));
+		conn_peer_write(pair->peer, bytes + HEADER_BYTES + 300, size_bytes - HEADER_BYTES - 300, NULL, 0);
+		msg = conn_receive(pair->conn);
+		assert_int_equal(msg->size_bytes, size_bytes);
+		/* The last one was read to its end; of the others, what has been read elsewhere is not in the message. */
+		assert_int_equal(place.bytes[989], wanted < 4 ? 0x77 : 5);
+		if (wanted < 4)
+			assert_int_equal(msg->bytes[HEADER_BYTES + 299], wanted < 2 ? 5 : 0);
+		conn_peer_message(pair->peer, 20, 9, NULL, 0);
+		conn_assert_message(conn_receive(pair->conn), 20, 9, 0);
+	}
+}
+
 int
 main(void)
 {
@@ -373,6 +463,8 @@ main(void)
 		WITH_PAIR(destroy_in_the_middle),
 		WITH_PAIR(peer_resets),
 		WITH_PAIR(random_splits),
+		WITH_PAIR(payload_is_placed),
+		WITH_PAIR(payload_is_placed_no_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
