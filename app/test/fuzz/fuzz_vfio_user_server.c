@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "rp_dma_bounce.h"
 #include "rp_dma_io.h"
-#include "rp_dma_log.h"
 #include "rp_vfu_server.h"
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
@@ -26,6 +26,8 @@
 #define CONFIG_BYTES 256u
 #define SLOTS 6u /* accesses of the device at one time */
 #define SEGMENTS_MAX 3u
+#define BOUNCE_BYTES 0x40000u
+#define STATE_BYTES 1000u /* what the device is, to be migrated */
 #define ROWS_ROOM 32u /* kinds of messages that an input can name; the table may grow into it */
 
 /* The device's access to the client's memory. */
@@ -33,6 +35,18 @@ struct slot {
 	struct rp_dma_io io;
 	struct rp_dma_segment segments[SEGMENTS_MAX];
 	bool busy;
+};
+
+/* A map of the client's memory, direct or a bounce buffer. */
+struct map {
+	enum {
+		MAP_NONE,
+		MAP_COMING,
+		MAP_THERE,
+	} state;
+	uint32_t access_mask;
+	void *bytes;
+	uint64_t size_bytes;
 };
 
 struct device {
@@ -44,14 +58,17 @@ struct device {
 	uint16_t id;
 	bool refuse; /* the next callback that may */
 	bool connected;
-	enum rp_vfu_mig_state state; /* as it was told */
-	bool slow; /* it does not stand still at once */
-	bool quiescing; /* it was asked, and has not answered */
-	uint64_t token;
 	int irq_fds[RP_VFU_PCI_IRQS_COUNT][FUZZ_VFU_VECTORS];
 	int twin; /* what came with the last message that had a descriptor; -1: none did */
 	struct fuzz_vfu_queue asked; /* of the server's commands */
 	struct slot slots[SLOTS];
+	struct map maps[SLOTS];
+	struct rp_dma_listener listener;
+	uint64_t token; /* of a quiescing that takes its time; 0: none does */
+	uint64_t number; /* of an access that is answered later; 0: none is */
+	uint32_t number_bytes;
+	enum rp_vfu_mig_state mig_state;
+	uint32_t state_bytes; /* how much of it went out, or came */
 };
 
 static const uint32_t vectors_of[RP_VFU_PCI_IRQS_COUNT] = {1, 0, FUZZ_VFU_VECTORS, 1, 4};
@@ -78,9 +95,16 @@ check_access(uint32_t region, uint64_t offset_bytes, uint32_t count_bytes)
 static int
 on_read(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, uint8_t *ret_bytes)
 {
+	struct device *device = ctx;
+
 	check_access(region, offset_bytes, count_bytes);
 	memset(ret_bytes, 0x5a, count_bytes);
-	return answer(ctx);
+	if (!device->refuse || device->number != 0 || offset_bytes % 2 == 0)
+		return answer(device);
+	device->refuse = false;
+	device->number = rp_vfu_server_command_number(device->server);
+	device->number_bytes = count_bytes;
+	return -EINPROGRESS;
 }
 
 static int
@@ -102,9 +126,8 @@ on_reset(void *ctx)
 	struct device *device = ctx;
 	int rc = answer(device);
 
-	device->quiescing = false;
 	if (rc == 0)
-		device->state = RP_VFU_MIG_RUNNING;
+		device->mig_state = RP_VFU_MIG_RUNNING;
 	return rc;
 }
 
@@ -113,34 +136,26 @@ on_quiesce(void *ctx, uint64_t token)
 {
 	struct device *device = ctx;
 
-	fuzz_require(token > device->token, "each question has a token of its own");
+	if (!device->refuse)
+		return 0;
+	device->refuse = false;
 	device->token = token;
-	device->quiescing = device->slow;
-	return device->slow ? -EINPROGRESS : answer(device);
-}
-
-static bool
-is_running(enum rp_vfu_mig_state state)
-{
-	return state == RP_VFU_MIG_RUNNING || state == RP_VFU_MIG_PRE_COPY;
+	return -EINPROGRESS;
 }
 
 static int
 on_change_state(void *ctx, enum rp_vfu_mig_state from, enum rp_vfu_mig_state to)
 {
 	struct device *device = ctx;
-	int rc = answer(device);
 
-	fuzz_require(from == device->state && from != to, "an arc begins where the last one ended");
-	fuzz_require(from == RP_VFU_MIG_STOP || to == RP_VFU_MIG_STOP || is_running(from),
-		     "an arc of the specification");
-	if (is_running(from) && !is_running(to))
-		fuzz_require(!device->quiescing || !rp_vfu_server_connected(device->server),
-			     "a device that still moves is not stopped");
-	device->quiescing = false;
-	if (rc < 0)
-		return rc;
-	device->state = to;
+	fuzz_require(from == device->mig_state && to != from, "a device changes from where it is");
+	fuzz_require(to != RP_VFU_MIG_ERROR && to < RP_VFU_MIG_STATES_COUNT, "a state that there is");
+	if (device->refuse) {
+		device->refuse = false;
+		return -EIO;
+	}
+	device->mig_state = to;
+	device->state_bytes = 0;
 	return 0;
 }
 
@@ -148,11 +163,14 @@ static int
 on_data_out(void *ctx, uint8_t *ret_bytes, uint32_t room_bytes, uint32_t *ret_count_bytes)
 {
 	struct device *device = ctx;
+	uint32_t left_bytes = STATE_BYTES - device->state_bytes;
 
-	fuzz_require(device->state == RP_VFU_MIG_PRE_COPY || device->state == RP_VFU_MIG_STOP_COPY, "a saving state");
-	fuzz_require(room_bytes > 0, "room for data");
-	*ret_count_bytes = fuzz_below(device->input, room_bytes < 64 ? room_bytes + 1 : 64);
-	memset(ret_bytes, 0x5a, *ret_count_bytes);
+	fuzz_require(room_bytes > 0, "room for a state");
+	fuzz_require(device->mig_state == RP_VFU_MIG_STOP_COPY || device->mig_state == RP_VFU_MIG_PRE_COPY,
+		     "a device that is saved");
+	*ret_count_bytes = left_bytes < room_bytes ? left_bytes : room_bytes;
+	memset(ret_bytes, 0x33, *ret_count_bytes);
+	device->state_bytes += *ret_count_bytes;
 	return answer(device);
 }
 
@@ -162,8 +180,8 @@ on_data_in(void *ctx, const uint8_t *bytes, uint32_t count_bytes)
 	static uint8_t copy[RP_VFU_DATA_XFER_MAX_BYTES];
 	struct device *device = ctx;
 
-	fuzz_require(device->state == RP_VFU_MIG_RESUMING, "a device that resumes");
-	fuzz_require(count_bytes > 0 && count_bytes <= sizeof(copy), "data");
+	fuzz_require(device->mig_state == RP_VFU_MIG_RESUMING, "a device that is restored");
+	fuzz_require(count_bytes <= sizeof(copy), "a message has a limit");
 	memcpy(copy, bytes, count_bytes);
 	return answer(device);
 }
@@ -184,6 +202,7 @@ on_connected(void *ctx)
 	struct device *device = ctx;
 
 	fuzz_require(!device->connected, "one client at a time");
+	fuzz_require(device->mig_state == RP_VFU_MIG_RUNNING, "a client finds the device running");
 	device->connected = true;
 }
 
@@ -196,6 +215,7 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 	fuzz_require(device->connected, "only who came can leave");
 	fuzz_require(why->text[0] != '\0', "a reason for leaving");
 	device->connected = false;
+	device->token = device->number = 0;
 	fuzz_require(rp_dma_space_count(rp_vfu_server_dma(device->server)) == 0, "no memory without a client");
 	for (i = 0; i < RP_VFU_PCI_IRQS_COUNT; i++)
 		for (j = 0; j < vectors_of[i]; j++)
@@ -234,11 +254,15 @@ serve(struct device *device)
 		.irqs = irqs,
 		.pci = true,
 		.resettable = true,
-		.migration = {.flags = RP_VFU_MIGRATION_STOP_COPY_MASK | RP_VFU_MIGRATION_PRE_COPY_MASK,
-			      .change_state = on_change_state,
-			      .data_out = on_data_out,
-			      .data_in = on_data_in},
+		.migration =
+			{
+				.flags = RP_VFU_MIGRATION_STOP_COPY_MASK | RP_VFU_MIGRATION_PRE_COPY_MASK,
+				.change_state = on_change_state,
+				.data_out = on_data_out,
+				.data_in = on_data_in,
+			},
 		.dma_logging = true,
+		.bounce_bytes_max = BOUNCE_BYTES,
 	};
 	unsigned int i;
 
@@ -334,9 +358,78 @@ access_memory(struct device *device)
 }
 
 static void
+on_mapped(void *ctx, int error, void *bytes, uint64_t size_bytes)
+{
+	struct map *map = ctx;
+
+	fuzz_require(map->state == MAP_COMING, "a map ends once");
+	fuzz_require((error == 0) == (bytes != NULL), "a map has bytes, or an error");
+	map->state = error == 0 ? MAP_THERE : MAP_NONE;
+	map->bytes = bytes;
+	map->size_bytes = size_bytes;
+}
+
+/* All of it was written, or none. */
+static void
+unmap(struct device *device, struct map *map)
+{
+	uint64_t written_bytes = map->access_mask == RP_DMA_READ ? 0 : map->size_bytes;
+
+	if (written_bytes > 0)
+		memset(map->bytes, 0x77, written_bytes);
+	fuzz_require(rp_dma_unmap_start(rp_vfu_server_dma(device->server), map->bytes, map->size_bytes,
+					map->access_mask, written_bytes, NULL, NULL) == 0,
+		     "what was mapped can be unmapped");
+	map->state = MAP_NONE;
+}
+
+static void
+map_memory(struct device *device)
+{
+	struct map *map = &device->maps[fuzz_below(device->input, SLOTS)];
+	uint64_t iova = FUZZ_GPA + (uint64_t)fuzz_below(device->input, 16) * (FUZZ_MEMORY_BYTES / 4);
+	uint64_t size_bytes = fuzz_u16(device->input);
+
+	if (map->state == MAP_THERE)
+		unmap(device, map);
+	if (map->state != MAP_NONE)
+		return;
+	map->access_mask = 1 + fuzz_below(device->input, 3);
+	map->state = MAP_COMING;
+	if (rp_dma_map_start(rp_vfu_server_dma(device->server), iova, size_bytes, map->access_mask, on_mapped, map) <
+	    0) {
+		fuzz_require(map->state == MAP_COMING, "what was refused is not done");
+		map->state = MAP_NONE;
+	}
+}
+
+/* Nobody holds memory of a space that goes. */
+static void
+unmap_all(struct device *device)
+{
+	unsigned int i;
+
+	for (i = 0; i < SLOTS; i++) {
+		if (device->maps[i].state == MAP_THERE)
+			unmap(device, &device->maps[i]);
+	}
+}
+
+/* Whoever holds a pointer into a range that goes lets go of it; the client's answer waits for that. */
+static void
+on_going(struct rp_dma_listener *listener, uint64_t first_iova, uint64_t last_iova)
+{
+	(void)first_iova, (void)last_iova;
+	unmap_all(listener->ctx);
+}
+
+static void
 check_idle(const struct device *device)
 {
 	unsigned int i;
+
+	for (i = 0; i < SLOTS; i++)
+		fuzz_require(device->maps[i].state != MAP_COMING, "a map comes, or its client has gone");
 
 	for (i = 0; i < SLOTS; i++)
 		fuzz_require(!device->slots[i].busy, "an access ends with its client");
@@ -362,9 +455,6 @@ check_space(const struct device *device)
 		fuzz_require(free_from != 0 || i == count - 1, "nothing lies behind the last address");
 	}
 	fuzz_require(rp_vfu_server_connected(device->server) == device->connected, "both know of the client");
-	fuzz_require(rp_vfu_server_migration_state(device->server) == device->state ||
-			     rp_vfu_server_migration_state(device->server) == RP_VFU_MIG_ERROR,
-		     "both know of the state");
 }
 
 static void
@@ -380,10 +470,6 @@ hang_up(struct device *device)
 	rp_wire_fd_close(&device->client);
 	turn(device);
 	fuzz_require(!rp_vfu_server_connected(device->server), "a client that left is gone");
-	fuzz_require(rp_vfu_server_migration_state(device->server) == RP_VFU_MIG_RUNNING ||
-			     rp_vfu_server_migration_state(device->server) == RP_VFU_MIG_ERROR,
-		     "the next client finds the device running");
-	fuzz_require(!rp_dma_log_is_on(rp_vfu_server_dma(device->server)), "logging ends with its client");
 	check_idle(device);
 	rp_wire_fd_close(&device->twin);
 }
@@ -430,25 +516,27 @@ reply(struct device *device, bool in_order)
 static void
 act(struct device *device)
 {
+	static const uint8_t bytes[FUZZ_VFU_REGION_BYTES];
 	unsigned int kind = fuzz_u8(device->input);
 	uint32_t irq_index, vector;
 	int rc;
 
-	if (kind < 160) {
+	if (kind < 96) {
 		access_memory(device);
 		return;
 	}
-	if (kind < 176) {
-		rp_dma_log_mark(rp_vfu_server_dma(device->server), fuzz_number(device->input), fuzz_u16(device->input));
+	if (kind < 160) {
+		map_memory(device);
 		return;
 	}
 	if (kind < 192) {
-		device->slow = !device->slow;
+		rp_vfu_server_quiesced(device->server, device->token);
+		device->token = 0;
 		return;
 	}
-	if (kind < 208) {
-		device->quiescing = false;
-		rp_vfu_server_quiesced(device->server, device->token);
+	if (kind < 224) {
+		rp_vfu_server_answer(device->server, device->number, kind % 2 == 0 ? 0 : -EIO, bytes);
+		device->number = 0;
 		return;
 	}
 	irq_index = fuzz_below(device->input, RP_VFU_PCI_IRQS_COUNT);
@@ -500,16 +588,20 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
 {
 	struct fuzz_input input = {bytes, size_bytes};
-	struct device device = {.input = &input, .client = -1, .second = -1, .twin = -1, .state = RP_VFU_MIG_RUNNING};
+	struct device device = {
+		.input = &input, .client = -1, .second = -1, .twin = -1, .mig_state = RP_VFU_MIG_RUNNING};
 
 	fuzz_begin();
 	memset(device.irq_fds, -1, sizeof(device.irq_fds));
 	/* In the directory where the fuzzer was started. */
 	snprintf(device.socket_path, sizeof(device.socket_path), "server-%d.sock", (int)getpid());
 	serve(&device);
+	device.listener = (struct rp_dma_listener){.going = on_going, .ctx = &device};
+	rp_dma_space_listen(rp_vfu_server_dma(device.server), &device.listener);
 	come(&device);
 	while (input.left_bytes > 0)
 		step(&device);
+	unmap_all(&device);
 	rp_vfu_server_destroy(device.server);
 	fuzz_require(!device.connected, "nobody is left");
 	check_idle(&device);

@@ -166,6 +166,22 @@ def dma(slot, write, *places):
     return [ACT, 0, slot, 255 * write, len(places), *(byte for at, size in places for byte in (at, size % 256, size // 256, 0))]
 
 
+def bounce(slot, at, size, access):
+    return [ACT, 100, slot, at, size % 256, size // 256, access - 1]
+
+
+QUIESCED, LATER_ANSWER = [ACT, 170], [ACT, 200]
+
+
+def feature(index, methods, *fields, data_bytes=16):
+    """methods: 1 GET, 2 SET, 4 PROBE."""
+    return say(DEVICE_FEATURE, data_bytes, index, methods, *fields[:index == 2], 0, *fields[index == 2:])
+
+
+def migrate(state):
+    return feature(2, 2, state, data_bytes=8)
+
+
 def answer_dma(twin=False):
     return [REPLY, 0, RIGHT, *[0] * twin, WHOLE]
 
@@ -231,6 +247,30 @@ def vfu_server_seeds():
                               *dma(2, 0, (0, 300)), *refusal, *dma(3, 0, (3, 16)), *dma(3, 0),
                               *answer, *dma(4, 0, (9, 16)), *dma(4, 1, (0, 100)), *dma_unmap(0), *answer,
                               *dma(5, 0, (0, 8)), *dma_map(0, fd=NO_FILE), *dma(5, 0, (0, 8)), *dma(0, 1, (2, 9)), COME_AGAIN]
+    running, stop, stop_copy, resuming, pre_copy = 2, 1, 3, 4, 6
+    save, load = say(MIG_READ, 48, 1, 40, 0), say(MIG_WRITE, 48, 0, 40, 0)
+    yield "migration", [*hello, *feature(1, 1, 0, 0), *feature(1, 5, 0, 0), *feature(2, 1, 0, data_bytes=8), *save, *migrate(pre_copy), *save,
+                        *migrate(stop_copy), *save, *save, *migrate(stop), *migrate(resuming), *load, *load, *migrate(running),
+                        *migrate(stop), REFUSE_NEXT, *migrate(resuming), REFUSE_NEXT, *migrate(stop_copy), *save,
+                        COME_AGAIN, *hello, *migrate(resuming), *load, COME_AGAIN, *hello, *feature(2, 1, 0, data_bytes=8)]
+    yield "quiescing", [*hello, *dma_map(0, fd=NO_FILE), *dma(0, 0, (0, 64)), REFUSE_NEXT, *migrate(stop), *QUIESCED,
+                        *migrate(running), REFUSE_NEXT, *say(RESET_ROW), *dma(1, 0, (0, 64)), COME_AGAIN, *hello]
+    page, memory_bytes = 9, 13  # of fuzz_number()
+    logged = feature(6, 2, page, 0, data_bytes=16)
+    report = feature(8, 1, 15, memory_bytes, page, data_bytes=24)
+    yield "logging", [*hello, *dma_map(0), *dma_map(4, fd=NO_FILE), *logged, *dma(0, 1, (0, 64), (4, 64)), *answer_dma(), *report,
+                      *bounce(0, 0, 300, 2), *bounce(0, 0, 300, 2), *report, *dma_unmap(0, flags=1), *feature(7, 2, data_bytes=0),
+                      *report]
+    yield "bounce", [*hello, *dma_map(0, fd=NO_FILE), *dma_map(4), *bounce(0, 0, 300, 1), *bounce(1, 1, 300, 2),
+                     *bounce(2, 4, 300, 3), *answer_dma(), *bounce(0, 0, 300, 3), *answer_dma(), *bounce(1, 0, 8, 1),
+                     *dma_unmap(0), *answer_dma(), *answer_dma(), *bounce(2, 0, 9, 3), *dma_map(0, fd=NO_FILE),
+                     *bounce(3, 0, 300, 1), *answer_dma(), *bounce(4, 0, 300, 1), COME_AGAIN]
+    yield "window", [*say(VERSION, 5), *dma_map(0, fd=NO_FILE), *dma(0, 0, (0, 40000)), *dma(1, 1, (0, 40000)), *answer_dma(),
+                     *answer_dma(), *dma(2, 0, (0, 40000), (1, 65535)), COME_AGAIN]
+    yield "write-multi", [*hello, *say(WRITE_MULTI, 1, 3, BAR2, 4, 0, 0, 8, 0), *say(WRITE_MULTI, 0, 250, CONFIG, 8, 0)]
+    yield "late-answer", [*hello, REFUSE_NEXT, *access(REGION_READ, BAR2, 3, 4), *access(REGION_READ, BAR2, 0, 4), *LATER_ANSWER,
+                          REFUSE_NEXT, *access(REGION_READ, BAR2, 1, 8), ACT, 201, REFUSE_NEXT,
+                          *access(REGION_READ, BAR2, 1, 8), COME_AGAIN, *LATER_ANSWER]
     remap = say(REMAP, 2, 0, *range_(1, 2), 0)
     yield "remap", [*say(VERSION, 5), *memory_, *remap, *dma(0, 1, (1, 64)), *dma(1, 0, (8, 64)),
                     *say(REMAP, 2, NO_FILE, *range_(8), 0), *answer_dma(), *remap]

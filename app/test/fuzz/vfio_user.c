@@ -273,12 +273,17 @@ feature(struct fuzz_vfu_message *message, struct fuzz_input *input)
 	uint32_t data_bytes = fuzz_below(input, 64);
 	uint64_t number;
 	unsigned int i;
+	bool state;
 
-	feature.flags = fuzz_below(input, 12) | (uint32_t)fuzz_below(input, 8) << 16;
+	feature.flags = fuzz_below(input, 12);
+	feature.flags |= (uint32_t)fuzz_below(input, 8) << 16;
+	state = (feature.flags & RP_VFU_FEATURE_INDEX_MASK) == RP_VFU_FEATURE_MIG_DEVICE_STATE;
+	if (state)
+		behind[0] = (uint8_t)fuzz_below(input, 9);
 	if (fuzz_u8(input) >= 224)
 		feature.argsz = (uint32_t)fuzz_number(input);
 	put(message, &feature, sizeof(feature), data_bytes);
-	for (i = 0; i + sizeof(number) <= data_bytes && i < 32; i += sizeof(number)) {
+	for (i = 0; !state && i + sizeof(number) <= data_bytes && i < 32; i += sizeof(number)) {
 		number = fuzz_number(input);
 		memcpy(behind + i, &number, sizeof(number));
 	}
