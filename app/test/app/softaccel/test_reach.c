@@ -139,6 +139,15 @@ forced(void **state)
 	assert_true(by_messages());
 }
 
+static bool
+is_changing(void)
+{
+	const struct softaccel_function *function = fixture.rig.functions[0];
+
+	return softaccel_queue_by_messages(function, RX) ||
+	       softaccel_queue_state(function, RX) != SOFTACCEL_QUEUE_RUNNING;
+}
+
 static void
 while_it_runs(void **state)
 {
@@ -153,8 +162,8 @@ while_it_runs(void **state)
 		map(FAR_IOVA, RIG_MEMORY_BYTES, false, READ | WRITE);
 		assert_true(by_messages());
 		assert_int_equal(rp_vfu_client_dma_unmap(fixture.guest.client, FAR_IOVA, RIG_MEMORY_BYTES, NULL), 0);
-		/* It brings back what it has first. */
-		while (softaccel_queue_by_messages(fixture.rig.functions[0], RX) && ++tries < 20000) {
+		/* It brings back what it has first, and stands still for the moment of the change. */
+		while (is_changing() && ++tries < 20000) {
 			rig_guest_serve(&fixture.guest);
 			usleep(100);
 		}
