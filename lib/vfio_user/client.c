@@ -31,6 +31,8 @@ connect_to(struct rp_vfu_client *client, const char *socket_path, struct rp_wire
 	client->peer_pid = pid_of(fd);
 	rp_wire_socket_widen(fd, RP_VFU_SEND_ROOM_BYTES);
 	rc = rp_wire_conn_create(&fd, &rp_vfu_framing, &client->conn);
+	if (rc == 0)
+		rc = rp_vfu_client_block(client);
 	return rc < 0 ? rp_wire_why_set(why, rc, "%s: %s", socket_path, strerror(-rc)) : 0;
 }
 

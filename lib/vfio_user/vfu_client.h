@@ -201,6 +201,9 @@ int rp_vfu_client_step(struct rp_vfu_client *client);
  */
 int rp_vfu_client_sleep(struct rp_vfu_client *client, uint64_t deadline_ms);
 
+/* Let the socket wait, for sleeping in it. @return 0 or what fcntl(2) and setsockopt(2) say. */
+int rp_vfu_client_block(const struct rp_vfu_client *client);
+
 /* End the connection when a call's time is over. @return 0 or -ENOTCONN. */
 int rp_vfu_client_check_time(struct rp_vfu_client *client);
 

@@ -16,9 +16,9 @@
 /*
  * A hostile server against rp_vfu_client: answers that lie, are late, too many, to
  * nobody or cut short, and commands while an answer is awaited. The driver calls what
- * it may call. While it waits the server speaks: poll(2) is replaced (the linker's
- * --wrap), what it would wait for is taken from the input, and when the input is over
- * the server hangs up, so that nothing ever waits.
+ * it may call. While it waits the server speaks: poll(2) and recv(2) are replaced (the
+ * linker's --wrap), what it would wait for is taken from the input, and when the input
+ * is over the server hangs up, so that nothing ever waits.
  */
 
 #define ROWS_ROOM 32u
@@ -46,6 +46,8 @@ static struct driver *waiting;
 
 int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+ssize_t __real_recv(int fd, void *bytes, size_t count, int flags);
+ssize_t __wrap_recv(int fd, void *bytes, size_t count, int flags);
 
 static void
 listen_to(struct driver *driver)
@@ -144,6 +146,16 @@ __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 			break;
 	}
 	return rc;
+}
+
+/* The client's other way to wait. */
+ssize_t
+__wrap_recv(int fd, void *bytes, size_t count, int flags)
+{
+	struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+
+	(void)__wrap_poll(&pollfd, 1, -1);
+	return __real_recv(fd, bytes, count, flags | MSG_DONTWAIT);
 }
 
 static void
