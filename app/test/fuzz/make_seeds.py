@@ -248,7 +248,7 @@ def vfu_server_seeds():
                               *answer, *dma(4, 0, (9, 16)), *dma(4, 1, (0, 100)), *dma_unmap(0), *answer,
                               *dma(5, 0, (0, 8)), *dma_map(0, fd=NO_FILE), *dma(5, 0, (0, 8)), *dma(0, 1, (2, 9)), COME_AGAIN]
     running, stop, stop_copy, resuming, pre_copy = 2, 1, 3, 4, 6
-    save, load = say(MIG_READ, 48, 1, 40, 0), say(MIG_WRITE, 48, 0, 40, 0)
+    save, load = say(MIG_READ, 40, 40, 0), say(MIG_WRITE, 40, 40, 0)
     yield "migration", [*hello, *feature(1, 1, 0, 0), *feature(1, 5, 0, 0), *feature(2, 1, 0, data_bytes=8), *save, *migrate(pre_copy), *save,
                         *migrate(stop_copy), *save, *save, *migrate(stop), *migrate(resuming), *load, *load, *migrate(running),
                         *migrate(stop), REFUSE_NEXT, *migrate(resuming), REFUSE_NEXT, *migrate(stop_copy), *save,
