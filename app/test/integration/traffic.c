@@ -244,7 +244,7 @@ traffic_forget(struct traffic *traffic)
 	unsigned int i;
 
 	for (i = 0; i < 2; i++)
-		traffic->guests[i].received += (uint32_t)out_count(traffic, 1 - i);
+		traffic->guests[i].received += out_count(traffic, 1 - i);
 }
 
 static bool
@@ -293,7 +293,7 @@ void
 traffic_run(struct traffic *traffic, uint32_t more)
 {
 	uint64_t deadline_ms = rp_wire_clock_ms() + TRAFFIC_LIMIT_MS;
-	uint32_t until[2] = {traffic->guests[0].received + more, traffic->guests[1].received + more};
+	const int64_t until[2] = {traffic->guests[0].received + more, traffic->guests[1].received + more};
 	unsigned int i;
 
 	for (i = 0; i < 2;) {
@@ -305,7 +305,7 @@ traffic_run(struct traffic *traffic, uint32_t more)
 			continue;
 		}
 		if (rp_wire_clock_ms() > deadline_ms)
-			fail_msg("guest %u: received %u, dropped %llu of %u", i, guest->received,
+			fail_msg("guest %u: received %lld, dropped %llu of %u", i, (long long)guest->received,
 				 (unsigned long long)dropped_at(traffic, i), traffic->guests[1 - i].sent);
 		traffic_turn_or_wait(traffic, true);
 	}
@@ -325,8 +325,9 @@ traffic_settle(struct traffic *traffic)
 			continue;
 		}
 		if (rp_wire_clock_ms() > deadline_ms)
-			fail_msg("guest %u: received %u and dropped %llu are not the %u sent", i, guest->received,
-				 (unsigned long long)dropped_at(traffic, i), traffic->guests[1 - i].sent);
+			fail_msg("guest %u: received %lld and dropped %llu are not the %u sent", i,
+				 (long long)guest->received, (unsigned long long)dropped_at(traffic, i),
+				 traffic->guests[1 - i].sent);
 		traffic_turn_or_wait(traffic, false);
 	}
 }

@@ -21,7 +21,7 @@ struct traffic_guest {
 	uint32_t receive_bytes; /* of one buffer */
 	uint32_t sent;
 	uint32_t expected; /* the next one, or a later one */
-	uint32_t received;
+	int64_t received; /* below 0 where noise of its own was counted as dropped */
 	uint64_t dropped_before;
 	bool away; /* its client has left */
 };
