@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -510,6 +512,68 @@ test_large_answers_that_end_badly(void **state)
 	carried_ended(&access, 0);
 }
 
+struct quitter {
+	pthread_t thread;
+	unsigned int seed;
+	unsigned int cancelled;
+	unsigned int touched; /* after it had been given up */
+	int stop;
+};
+
+/* Starts large reads and gives them up again, before, while and after they are answered. */
+static void *
+start_and_cancel(void *arg)
+{
+	static uint8_t bytes[0x8000];
+	struct rp_dma_space *space = rp_vfu_server_dma(carried.device.server);
+	struct rp_dma_segment segment = {.iova = IOVA, .size_bytes = sizeof(bytes), .bytes = bytes};
+	struct quitter *quitter = arg;
+
+	while (quitter->cancelled < 2000 && __atomic_load_n(&quitter->stop, __ATOMIC_ACQUIRE) == 0) {
+		struct rp_dma_io io = {.segments = &segment, .segments_count = 1};
+
+		if (rp_dma_io_submit(space, &io) < 0)
+			break;
+		usleep((unsigned int)rand_r(&quitter->seed) % 60);
+		rp_dma_io_cancel(&io);
+		(void)rp_dma_io_wait(&io);
+		quitter->cancelled++;
+		memset(bytes, 0x11, sizeof(bytes));
+		sched_yield();
+		quitter->touched += bytes[0] != 0x11 || bytes[sizeof(bytes) - 1] != 0x11;
+	}
+	return NULL;
+}
+
+/* Nothing is written to memory that was taken back, whatever the answer was doing then. */
+static void
+test_cancel_races_with_answers(void **state)
+{
+	static uint8_t answer[32 + 0x8000] = {HEADER(0, 11, 32 + 0x8000, REPLY, 0), U64(IOVA), U64(0x8000)};
+	struct quitter quitter = {.seed = 1};
+	unsigned int answers = 0;
+
+	(void)state;
+	carried_begin(NULL, "");
+	memset(answer + 32, 0x5a, 0x8000);
+	assert_int_equal(pthread_create(&quitter.thread, NULL, start_and_cancel, &quitter), 0);
+	while (pthread_tryjoin_np(quitter.thread, NULL) == EBUSY) {
+		device_turn(&carried.device);
+		if (peer_is_silent(&carried.peer))
+			continue;
+		assert_true(peer_receive(&carried.peer, &carried.msg));
+		memcpy(answer, &carried.msg.id, 2);
+		assert_true(peer_send(&carried.peer, answer, 10000, NULL, 0));
+		device_turn(&carried.device);
+		assert_true(peer_send(&carried.peer, answer + 10000, sizeof(answer) - 10000, NULL, 0));
+		answers++;
+	}
+	assert_int_equal(quitter.cancelled, 2000);
+	assert_int_equal(quitter.touched, 0);
+	assert_true(answers > 0);
+	assert_int_equal(carried.device.refusals, 0);
+}
+
 int
 main(void)
 {
@@ -534,6 +598,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_cancelled_in_the_middle_of_its_answer, carried_setup,
 						carried_teardown),
 		cmocka_unit_test_setup_teardown(test_large_answers_that_end_badly, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_cancel_races_with_answers, carried_setup, carried_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
