@@ -6,12 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "rp_dma_bounce.h"
-#include "rp_dma_io.h"
 #include "rp_vfu_server.h"
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
 #include "vfio_user.h"
+#include "vfio_user_memory.h"
 
 /*
  * A hostile client against rp_vfu_server: any command at any time with any
@@ -24,30 +23,9 @@
 #define MSIX RP_VFU_PCI_MSIX_IRQ
 #define BAR2 2u
 #define CONFIG_BYTES 256u
-#define SLOTS 6u /* accesses of the device at one time */
-#define SEGMENTS_MAX 3u
 #define BOUNCE_BYTES 0x40000u
 #define STATE_BYTES 1000u /* what the device is, to be migrated */
 #define ROWS_ROOM 32u /* kinds of messages that an input can name; the table may grow into it */
-
-/* The device's access to the client's memory. */
-struct slot {
-	struct rp_dma_io io;
-	struct rp_dma_segment segments[SEGMENTS_MAX];
-	bool busy;
-};
-
-/* A map of the client's memory, direct or a bounce buffer. */
-struct map {
-	enum {
-		MAP_NONE,
-		MAP_COMING,
-		MAP_THERE,
-	} state;
-	uint32_t access_mask;
-	void *bytes;
-	uint64_t size_bytes;
-};
 
 struct device {
 	struct rp_vfu_server *server;
@@ -61,9 +39,7 @@ struct device {
 	int irq_fds[RP_VFU_PCI_IRQS_COUNT][FUZZ_VFU_VECTORS];
 	int twin; /* what came with the last message that had a descriptor; -1: none did */
 	struct fuzz_vfu_queue asked; /* of the server's commands */
-	struct slot slots[SLOTS];
-	struct map maps[SLOTS];
-	struct rp_dma_listener listener;
+	struct fuzz_vfu_memory memory; /* what the device does with the client's */
 	uint64_t token; /* of a quiescing that takes its time; 0: none does */
 	uint64_t number; /* of an access that is answered later; 0: none is */
 	uint32_t number_bytes;
@@ -313,128 +289,6 @@ touch(const struct rp_dma_mapping *mapping)
 	(void)bytes[mapping->size_bytes - 1];
 }
 
-static void
-on_done(struct rp_dma_io *io, int error)
-{
-	struct slot *slot = io->ctx;
-
-	fuzz_require(slot->busy, "an access ends once");
-	fuzz_require(error <= 0, "an error is one");
-	slot->busy = false;
-}
-
-/* Segments that fit the mappings, or nearly. The bytes of all of them are the same: nobody reads them. */
-static void
-access_memory(struct device *device)
-{
-	static uint8_t bytes[SEGMENTS_MAX][UINT16_MAX];
-	struct slot *slot = &device->slots[fuzz_below(device->input, SLOTS)];
-	unsigned int i;
-
-	if (slot->busy) {
-		rp_dma_io_cancel(&slot->io);
-		slot->busy = false;
-		return;
-	}
-	memset(slot, 0, sizeof(*slot));
-	slot->io.write = fuzz_u8(device->input) >= 128;
-	slot->io.segments = slot->segments;
-	slot->io.segments_count = fuzz_below(device->input, SEGMENTS_MAX + 1);
-	slot->io.done = on_done;
-	slot->io.ctx = slot;
-	for (i = 0; i < slot->io.segments_count; i++) {
-		slot->segments[i].iova = FUZZ_GPA + (uint64_t)fuzz_below(device->input, 16) * (FUZZ_MEMORY_BYTES / 4);
-		slot->segments[i].size_bytes = fuzz_u16(device->input);
-		slot->segments[i].bytes = bytes[i];
-		if (fuzz_u8(device->input) >= 240)
-			slot->segments[i].iova = fuzz_number(device->input);
-	}
-	slot->busy = true;
-	/* Done may have been called by now, but not for what was refused. */
-	if (rp_dma_io_submit(rp_vfu_server_dma(device->server), &slot->io) < 0) {
-		fuzz_require(slot->busy, "what was refused is not done");
-		slot->busy = false;
-	}
-}
-
-static void
-on_mapped(void *ctx, int error, void *bytes, uint64_t size_bytes)
-{
-	struct map *map = ctx;
-
-	fuzz_require(map->state == MAP_COMING, "a map ends once");
-	fuzz_require((error == 0) == (bytes != NULL), "a map has bytes, or an error");
-	map->state = error == 0 ? MAP_THERE : MAP_NONE;
-	map->bytes = bytes;
-	map->size_bytes = size_bytes;
-}
-
-/* All of it was written, or none. */
-static void
-unmap(struct device *device, struct map *map)
-{
-	uint64_t written_bytes = map->access_mask == RP_DMA_READ ? 0 : map->size_bytes;
-
-	if (written_bytes > 0)
-		memset(map->bytes, 0x77, written_bytes);
-	fuzz_require(rp_dma_unmap_start(rp_vfu_server_dma(device->server), map->bytes, map->size_bytes,
-					map->access_mask, written_bytes, NULL, NULL) == 0,
-		     "what was mapped can be unmapped");
-	map->state = MAP_NONE;
-}
-
-static void
-map_memory(struct device *device)
-{
-	struct map *map = &device->maps[fuzz_below(device->input, SLOTS)];
-	uint64_t iova = FUZZ_GPA + (uint64_t)fuzz_below(device->input, 16) * (FUZZ_MEMORY_BYTES / 4);
-	uint64_t size_bytes = fuzz_u16(device->input);
-
-	if (map->state == MAP_THERE)
-		unmap(device, map);
-	if (map->state != MAP_NONE)
-		return;
-	map->access_mask = 1 + fuzz_below(device->input, 3);
-	map->state = MAP_COMING;
-	if (rp_dma_map_start(rp_vfu_server_dma(device->server), iova, size_bytes, map->access_mask, on_mapped, map) <
-	    0) {
-		fuzz_require(map->state == MAP_COMING, "what was refused is not done");
-		map->state = MAP_NONE;
-	}
-}
-
-/* Nobody holds memory of a space that goes. */
-static void
-unmap_all(struct device *device)
-{
-	unsigned int i;
-
-	for (i = 0; i < SLOTS; i++) {
-		if (device->maps[i].state == MAP_THERE)
-			unmap(device, &device->maps[i]);
-	}
-}
-
-/* Whoever holds a pointer into a range that goes lets go of it; the client's answer waits for that. */
-static void
-on_going(struct rp_dma_listener *listener, uint64_t first_iova, uint64_t last_iova)
-{
-	(void)first_iova, (void)last_iova;
-	unmap_all(listener->ctx);
-}
-
-static void
-check_idle(const struct device *device)
-{
-	unsigned int i;
-
-	for (i = 0; i < SLOTS; i++)
-		fuzz_require(device->maps[i].state != MAP_COMING, "a map comes, or its client has gone");
-
-	for (i = 0; i < SLOTS; i++)
-		fuzz_require(!device->slots[i].busy, "an access ends with its client");
-}
-
 /* What holds between any two messages. */
 static void
 check_space(const struct device *device)
@@ -470,7 +324,7 @@ hang_up(struct device *device)
 	rp_wire_fd_close(&device->client);
 	turn(device);
 	fuzz_require(!rp_vfu_server_connected(device->server), "a client that left is gone");
-	check_idle(device);
+	fuzz_vfu_memory_check_idle(&device->memory);
 	rp_wire_fd_close(&device->twin);
 }
 
@@ -522,11 +376,11 @@ act(struct device *device)
 	int rc;
 
 	if (kind < 96) {
-		access_memory(device);
+		fuzz_vfu_memory_access(&device->memory);
 		return;
 	}
 	if (kind < 160) {
-		map_memory(device);
+		fuzz_vfu_memory_map(&device->memory);
 		return;
 	}
 	if (kind < 192) {
@@ -596,15 +450,14 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
 	/* In the directory where the fuzzer was started. */
 	snprintf(device.socket_path, sizeof(device.socket_path), "server-%d.sock", (int)getpid());
 	serve(&device);
-	device.listener = (struct rp_dma_listener){.going = on_going, .ctx = &device};
-	rp_dma_space_listen(rp_vfu_server_dma(device.server), &device.listener);
+	fuzz_vfu_memory_begin(&device.memory, rp_vfu_server_dma(device.server), &input);
 	come(&device);
 	while (input.left_bytes > 0)
 		step(&device);
-	unmap_all(&device);
+	fuzz_vfu_memory_let_go(&device.memory);
 	rp_vfu_server_destroy(device.server);
 	fuzz_require(!device.connected, "nobody is left");
-	check_idle(&device);
+	fuzz_vfu_memory_check_idle(&device.memory);
 	rp_wire_fd_close(&device.twin);
 	rp_wire_fd_close(&device.client);
 	rp_wire_fd_close(&device.second);
