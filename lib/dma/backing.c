@@ -126,6 +126,25 @@ find_window(const struct rp_dma_mapping *mapping, const struct stat *st, struct 
 	return 0;
 }
 
+/*
+ * How large a device's memory is nowhere to be read. Its last page is asked for here,
+ * where the answer is an error and not a signal; kernels and devices that cannot say
+ * (before 5.14, memory of hardware) are believed.
+ */
+static int
+check_end(const struct stat *st, uint8_t *base, const struct window *window, uint32_t access_mask,
+	  struct rp_wire_why *why)
+{
+	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	int advice = (access_mask & RP_DMA_READ) != 0 ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
+
+	if (S_ISREG(st->st_mode) || madvise(base + window->size_bytes - page_bytes, page_bytes, advice) == 0 ||
+	    errno != EFAULT)
+		return 0;
+	return rp_wire_why_set(why, -EBADMSG, "map: file: a device that ends before offset 0x%" PRIx64,
+			       window->offset_bytes + window->size_bytes);
+}
+
 int
 rp_dma_backing_create(struct rp_dma_files *files, const struct rp_dma_mapping *mapping,
 		      struct rp_dma_backing **ret_backing, uint8_t **ret_hva, struct rp_wire_why *why)
@@ -152,7 +171,9 @@ rp_dma_backing_create(struct rp_dma_files *files, const struct rp_dma_mapping *m
 		free(backing);
 		return rc;
 	}
-	rc = file_get(files, mapping->fd, &st, &backing->file, why);
+	rc = check_end(&st, backing->base, &window, mapping->access_mask, why);
+	if (rc == 0)
+		rc = file_get(files, mapping->fd, &st, &backing->file, why);
 	if (rc < 0) {
 		munmap(backing->base, window.size_bytes);
 		free(backing);

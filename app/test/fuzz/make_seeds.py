@@ -265,6 +265,9 @@ def vfu_server_seeds():
                      *bounce(2, 4, 300, 3), *answer_dma(), *bounce(0, 0, 300, 3), *answer_dma(), *bounce(1, 0, 8, 1),
                      *dma_unmap(0), *answer_dma(), *answer_dma(), *bounce(2, 0, 9, 3), *dma_map(0, fd=NO_FILE),
                      *bounce(3, 0, 300, 1), *answer_dma(), *bounce(4, 0, 300, 1), COME_AGAIN]
+    device_file, page = 3, 9
+    yield "device-behind-its-end", [*hello, *say(DMA_MAP, 2, device_file, *range_(0), 255, page), *dma(0, 0, (0, 64)),
+                                    *say(DMA_MAP, 2, device_file, *range_(8), 0), *dma(0, 1, (8, 64))]
     yield "window", [*say(VERSION, 5), *dma_map(0, fd=NO_FILE), *dma(0, 0, (0, 40000)), *dma(1, 1, (0, 40000)), *answer_dma(),
                      *answer_dma(), *dma(2, 0, (0, 40000), (1, 65535)), COME_AGAIN]
     yield "write-multi", [*hello, *say(WRITE_MULTI, 1, 3, BAR2, 4, 0, 0, 8, 0), *say(WRITE_MULTI, 0, 250, CONFIG, 8, 0)]

@@ -203,6 +203,9 @@ device_files_are_asked(void **state)
 
 	(void)state;
 	assert_true(fd >= 0);
+	/* Its pages begin at 0 whatever the offset is: whoever touched the last one would get a signal. */
+	assert_refused(space, fd, PAGE_BYTES, PAGE_BYTES, RP_DMA_READ, -EBADMSG, "ends before");
+	assert_refused(space, fd, PAGE_BYTES, 2 * PAGE_BYTES, RP_DMA_WRITE, -EBADMSG, "ends before");
 	assert_int_equal(map_file(space, fd, 0, 0, 2 * PAGE_BYTES, RP_DMA_READ | RP_DMA_WRITE, NULL), 0);
 	hva = rp_dma_space_translate(space, PAGE_BYTES, PAGE_BYTES, RP_DMA_WRITE);
 	assert_non_null(hva);
