@@ -186,39 +186,7 @@ def answer_dma(twin=False):
     return [REPLY, 0, RIGHT, *[0] * twin, WHOLE]
 
 
-def feature(index, method, *numbers):
-    """DEVICE_FEATURE; methods: 1 get, 2 set, 4 probe. The numbers are those of fuzz_number()."""
-    return say(DEVICE_FEATURE, 8 * len(numbers), index, method, 0, *(byte for value in numbers for byte in value))
-
-
-def go(state):
-    return feature(2, 2, number(state))
-
-
-# What the device does beside serving, and edges of fuzz_number(); "its" is the memory's.
-SLOW, STANDS_STILL = [ACT, 176], [ACT, 192]
-ONE, A_PAGE, ITS_SIZE, ITS_BEGIN = [1], [9], [13], [15]
-
-
-def vfu_feature_seeds():
-    """What migrates a device and says what it wrote."""
-    hello, stop, running, stop_copy, resuming, pre_copy = say(VERSION, 1), *map(go, (1, 2, 3, 4, 6))
-    # The device says how much it has: a byte behind the message.
-    data_out, data_in = [*say(MIG_READ, 64, 16, 0), 16], say(MIG_WRITE, 64, 16, 0)
-    yield "migration", [*hello, *feature(1, 1), *pre_copy, *data_out, *stop_copy, *data_out, *stop, *resuming, *data_in,
-                        REFUSE_NEXT, *running, *running, *feature(2, 1), *pre_copy, *resuming, COME_AGAIN, *hello, *stop_copy]
-    yield "stands-still", [*hello, *SLOW, *stop_copy, *say(GET_INFO, 64, 0, 0, 0), *STANDS_STILL, *say(RESET_ROW),
-                           *STANDS_STILL, *say(RESET_ROW), COME_AGAIN, *hello, *stop, COME_AGAIN, *hello, *stop]
-    start, stop_log = feature(6, 2, A_PAGE, ONE, ITS_BEGIN, ITS_SIZE), feature(7, 2)
-    mark, report = [ACT, 160, *ITS_BEGIN, 1, 0], feature(8, 1, ITS_BEGIN, ITS_SIZE, A_PAGE)
-    yield "dirty", [*hello, *dma_map(0), *start, *mark, *report, *report, *mark, *dma_unmap(0, flags=1), *stop_log, *report,
-                    *feature(6, 2, A_PAGE, [0]), *mark, *report, COME_AGAIN, *hello, *start]
-    probes = [byte for index in range(10) for byte in feature(index, 7)]
-    yield "probes", [*hello, *probes, *say(WRITE_MULTI, 2, *[0] * 16)]
-
-
 def vfu_server_seeds():
-    yield from vfu_feature_seeds()
     hello = say(VERSION, 1)
     infos = [*say(GET_INFO, 64, 0, 0, 0), *(byte for region in range(9) for byte in say(REGION_INFO, 0, 4, region, 0)),
              *say(IO_FDS, 0, 4, 2, 0), *(byte for index in range(5) for byte in say(IRQ_INFO, 16, 0, index, 0))]
@@ -253,6 +221,7 @@ def vfu_server_seeds():
                         *migrate(stop_copy), *save, *save, *migrate(stop), *migrate(resuming), *load, *load, *migrate(running),
                         *migrate(stop), REFUSE_NEXT, *migrate(resuming), REFUSE_NEXT, *migrate(stop_copy), *save,
                         COME_AGAIN, *hello, *migrate(resuming), *load, COME_AGAIN, *hello, *feature(2, 1, 0, data_bytes=8)]
+    yield "probes", [*hello, *[byte for index in range(10) for byte in feature(index, 4, 0, data_bytes=0)]]
     yield "quiescing", [*hello, *dma_map(0, fd=NO_FILE), *dma(0, 0, (0, 64)), REFUSE_NEXT, *migrate(stop), *QUIESCED,
                         *migrate(running), REFUSE_NEXT, *say(RESET_ROW), *dma(1, 0, (0, 64)), COME_AGAIN, *hello]
     page, memory_bytes = 9, 13  # of fuzz_number()
