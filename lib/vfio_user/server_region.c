@@ -114,12 +114,12 @@ write_region(struct rp_vfu_server *server, const struct rp_vfu_region *region,
 	return memory_write(region, access->offset_bytes, access->count_bytes, bytes);
 }
 
-/* The device has had its command; it may say that the answer comes later. */
+/* The device has had its command; it may say that the answer comes later. @param reply NULL: it may not. */
 static int
-finish(struct rp_vfu_server *server, int rc, bool may_be_late, const struct rp_vfu_wire_region_access *access,
-       struct rp_vfu_reply *reply, struct rp_wire_why *why)
+finish(struct rp_vfu_server *server, int rc, const struct rp_vfu_wire_region_access *access, struct rp_vfu_reply *reply,
+       struct rp_wire_why *why)
 {
-	if (rc == -EINPROGRESS && may_be_late)
+	if (rc == -EINPROGRESS && reply != NULL)
 		return rp_vfu_server_await_answer(reply);
 	rp_vfu_later_end(&server->later);
 	return rc < 0 ? device_failed(rc == -EINPROGRESS ? -EIO : rc, access, why) : 0;
@@ -148,7 +148,7 @@ rp_vfu_server_on_region_read(struct rp_vfu_server *server, const struct rp_vfu_m
 	reply->fixed_bytes = sizeof(access);
 	reply->data = bytes;
 	reply->data_bytes = access.count_bytes;
-	return finish(server, read_region(server, region, &access, bytes), true, &access, reply, why);
+	return finish(server, read_region(server, region, &access, bytes), &access, reply, why);
 }
 
 int
@@ -166,8 +166,8 @@ rp_vfu_server_on_region_write(struct rp_vfu_server *server, const struct rp_vfu_
 		return rc;
 	memcpy(reply->fixed, &access, sizeof(access));
 	reply->fixed_bytes = sizeof(access);
-	return finish(server, write_region(server, region, &access, command->payload + sizeof(access)),
-		      server->late_writes, &access, reply, why);
+	return finish(server, write_region(server, region, &access, command->payload + sizeof(access)), &access,
+		      server->late_writes ? reply : NULL, why);
 }
 
 /* What can be wrong with one write of several before the device sees any. */
@@ -200,7 +200,7 @@ write1(struct rp_vfu_server *server, const struct rp_vfu_wire_region_write1 *wri
 	};
 	int rc = write_region(server, &server->regions[write->region], &access, (const uint8_t *)&write->data);
 
-	return finish(server, rc, false, &access, NULL, why);
+	return finish(server, rc, &access, NULL, why);
 }
 
 static struct rp_vfu_wire_region_write1

@@ -218,7 +218,7 @@ check_deadline(struct rp_vfu_server *server, struct rp_wire_why *why)
 int
 rp_vfu_server_serve(struct rp_vfu_server *server, struct rp_wire_why *why)
 {
-	bool drained;
+	bool drained = false;
 	int rc = 0;
 
 	rp_vfu_carrier_awake(server->carrier);

@@ -99,7 +99,7 @@ rp_vring_mirror_split_show(struct rp_vring_mirror *mirror)
 int
 rp_vring_mirror_split_wish(struct rp_vring_mirror *mirror)
 {
-	uint16_t index;
+	uint16_t index = 0;
 	const struct rp_dma_segment segments[2] = {
 		mirror_segment(mirror, MIRROR_DRIVER,
 			       mirror->ring.event_idx ? split_used_event_at(mirror->ring.layout.num) : SPLIT_FLAGS_AT,
