@@ -82,7 +82,9 @@ on_irq_changed(void *ctx, uint32_t irq_index, uint32_t vector, int eventfd)
 
 	assert_int_equal(rp_vfu_pci_irq_fd(function->pci, irq_index, vector), eventfd);
 	function->irq_changes++;
-	function->irq_fds[irq_index][vector] = eventfd;
+	/* A test of as many vectors as there can be looks at its own. */
+	if (vector < FUNCTION_MSIX_COUNT)
+		function->irq_fds[irq_index][vector] = eventfd;
 }
 
 static void
