@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <linux/virtio_config.h>
 #include <rte_lcore.h>
 #include <rte_pause.h>
 
@@ -155,6 +156,7 @@ ring_open(struct rig *rig, unsigned int queue, uint64_t features, struct rp_wire
 	rp_vring_drv_layout(rig->rings[queue], &layout);
 	ring = (struct rp_vhu_frontend_ring){
 		.num = layout.num,
+		.base = rp_vring_position_fresh(features),
 		.desc_uva = layout.desc_iova + uva,
 		.avail_uva = layout.avail_iova + uva,
 		.used_uva = layout.used_iova + uva,
@@ -196,7 +198,8 @@ guest_open(struct rig *rig)
 	rc = guest_connect(rig, &why);
 	if (rc < 0)
 		return complain("guest", rc, &why);
-	features = rp_vhu_frontend_features_offered(rig->frontend);
+	/* Split, whatever else there is: figures of one format are compared with each other. */
+	features = rp_vhu_frontend_features_offered(rig->frontend) & ~(1ull << VIRTIO_F_RING_PACKED);
 	rc = rp_vhu_frontend_set_features(rig->frontend, features, &why);
 	if (rc == 0)
 		rc = rp_vhu_frontend_set_mem_table(rig->frontend, &region, 1, &why);
