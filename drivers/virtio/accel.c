@@ -34,6 +34,9 @@ accel_get_info(void *priv, struct rp_accel_info *ret_info)
 	memcpy(ret_info->mac, device->mac, sizeof(ret_info->mac));
 	ret_info->vfio_file_fd = transport->vfio_file_fd;
 	ret_info->peer_pid = transport->peer_pid;
+	memcpy(ret_info->iova_ranges, transport->iova_ranges, sizeof(ret_info->iova_ranges));
+	ret_info->iova_ranges_count = transport->iova_ranges_count;
+	ret_info->iova_page_bytes = transport->iova_page_bytes;
 }
 
 static int
@@ -176,6 +179,18 @@ accel_config_get(void *priv, uint32_t offset_bytes, uint32_t size_bytes, uint8_t
 }
 
 static int
+accel_net_set(void *priv, const struct rp_accel_net *net, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = vdrv_usable(device, words);
+
+	if (rc == 0)
+		rc = vdrv_net_set(device, net, words);
+	return vdrv_judge(device, rc, words);
+}
+
+static int
 accel_reset(void *priv, struct rp_wire_why *why)
 {
 	struct virtio_device *device = priv;
@@ -233,6 +248,7 @@ const struct rp_accel_ops vdrv_accel_ops = {
 	.queue_notify_area = accel_queue_notify_area,
 	.queue_counters = accel_queue_counters,
 	.config_get = accel_config_get,
+	.net_set = accel_net_set,
 	.reset = accel_reset,
 	.get_fd = accel_get_fd,
 	.process = accel_process,

@@ -16,6 +16,7 @@
  *   doorbell.c      how we ring
  *   notify_area.c   whether a doorbell's page may be handed out
  *   config.c        the device configuration
+ *   net.c           what the device is to receive
  *   device.c        open, close, failure
  *   accel.c         the operations table
  *   vfio_user.c     the driver over vfio-user
@@ -205,6 +206,9 @@ int vdrv_notify_area(const struct virtio_device *device, unsigned int queue, str
 int vdrv_config_get(const struct virtio_device *device, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes,
 		    struct rp_wire_why *why);
 int vdrv_config_open(struct virtio_device *device, struct rp_wire_why *why);
+
+/* net.c */
+int vdrv_net_set(struct virtio_device *device, const struct rp_accel_net *net, struct rp_wire_why *why);
 
 /* device.c */
 int vdrv_usable(const struct virtio_device *device, struct rp_wire_why *why);

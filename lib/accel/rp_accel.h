@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "rp_dma_iova.h"
 #include "rp_wire_why.h"
 
 /**
@@ -43,8 +44,25 @@ struct rp_accel_info {
 	bool notify_by_address; /**< decodes a doorbell by its address; else the value must be its queue's number here */
 	bool has_mac;
 	uint8_t mac[6];
-	int vfio_file_fd; /**< VFIO group or cdev, borrowed; -1: none (vfio-user) */
+	int vfio_file_fd; /**< VFIO group, borrowed, the same from open to close; -1: none (vfio-user) */
 	int peer_pid; /**< of a device process; 0: none */
+	/** Where memory may be given to it: dma_map refuses what lies elsewhere. */
+	struct rp_dma_iova_range iova_ranges[RP_DMA_IOVA_RANGES_MAX];
+	unsigned int iova_ranges_count; /**< 0: anywhere */
+	uint64_t iova_page_bytes; /**< addresses and sizes given to dma_map are multiples of it; a power of two */
+};
+
+/**
+ * What a network device is told beside its rings. The guest's own control queue
+ * never leaves the VMM, so this is what makes frames for the guest arrive, and
+ * arrive in as many queue pairs as it has enabled (virtio 1.2, 5.1.6.5).
+ */
+struct rp_accel_net {
+	uint16_t queue_pairs; /**< pairs that may receive, from the first on; at least 1 */
+	bool has_mac; /**< false: the device's own stays */
+	uint8_t mac[6];
+	bool promiscuous; /**< receive whatever the address */
+	bool all_multicast; /**< receive whatever the group */
 };
 
 /** A ring to serve. */
@@ -154,6 +172,15 @@ struct rp_accel_ops {
 	 */
 	int (*config_get)(void *priv, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes);
 	/**
+	 * Say what a network device is to receive. Kept, and said again by the driver
+	 * whenever the device forgets it (set_features, reset). Before set_features it is
+	 * only kept.
+	 * @return 0, -ENOTSUP (the device has no means for one of the fields; why names it,
+	 *         and what would do; nothing changed), -EINVAL (queue_pairs 0 or more than it
+	 *         has; a multicast MAC), -ENOTCONN, -ETIMEDOUT, -EIO.
+	 */
+	int (*net_set)(void *priv, const struct rp_accel_net *net, struct rp_wire_why *why);
+	/**
 	 * Stop every queue and forget the negotiation; memory stays mapped. On return of
 	 * 0 the device touches no ring. Doorbell pages may die: revoke them first.
 	 * @return 0, -ENOTCONN, -ETIMEDOUT, -EIO.
@@ -161,7 +188,11 @@ struct rp_accel_ops {
 	int (*reset)(void *priv, struct rp_wire_why *why);
 	/** To poll for POLLIN; then call process. The same from open to close; -1: none. */
 	int (*get_fd)(void *priv);
-	/** @return 0, or -ENOTCONN / -ETIMEDOUT / -EIO once the device failed: it serves nothing any more. */
+	/**
+	 * @return 0; 1: the device's configuration changed (virtio 1.2, 2.5), config_get says
+	 *         to what; -ENOTCONN / -ETIMEDOUT / -EIO once the device failed: it serves
+	 *         nothing any more.
+	 */
 	int (*process)(void *priv, struct rp_wire_why *why);
 	/**
 	 * Whether a failed device is proven to touch memory no more: it was reset and

@@ -26,6 +26,9 @@ struct rp_accel_transport_info {
 	bool resettable; /**< reset works */
 	int vfio_file_fd; /**< borrowed, -1: none */
 	int peer_pid; /**< 0: none */
+	struct rp_dma_iova_range iova_ranges[RP_DMA_IOVA_RANGES_MAX]; /**< as rp_accel_info has them */
+	unsigned int iova_ranges_count; /**< 0: anywhere */
+	uint64_t iova_page_bytes; /**< a power of two */
 };
 
 /** A piece of a region that may be mmapped from a file. */

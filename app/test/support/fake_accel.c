@@ -262,6 +262,16 @@ forget(void)
 }
 
 static int
+net_set(void *priv, const struct rp_accel_net *net, struct rp_wire_why *why)
+{
+	LOCKED;
+	(void)priv, (void)why;
+	fake_accel.net = *net;
+	fake_accel.net_sets++;
+	return 0;
+}
+
+static int
 reset_device(void *priv, struct rp_wire_why *why)
 {
 	LOCKED;
@@ -305,6 +315,7 @@ static const struct rp_accel_ops ops = {
 	.queue_kick = queue_kick,
 	.queue_notify_area = queue_notify_area,
 	.queue_counters = queue_counters,
+	.net_set = net_set,
 	.reset = reset_device,
 	.get_fd = get_fd,
 	.process = process,

@@ -39,6 +39,8 @@ struct fake_accel {
 	uint64_t negotiated;
 	unsigned int mappings;
 	unsigned int resets;
+	struct rp_accel_net net; /* as set last */
+	unsigned int net_sets;
 	struct fake_accel_queue queues[FAKE_ACCEL_QUEUES];
 	int failure_fd; /* an eventfd; written: process() fails */
 	int doorbell_fd; /* a sealed memfd, one page per queue */
