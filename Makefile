@@ -43,7 +43,7 @@ check: install-build
 e2e: install-test
 	@$(MAKE) --no-print-directory all
 	-devtools/install-current-qemu $(BUILD)
-	RINGPASS_BUILD_DIR=$(abspath $(BUILD)) $(PYTHON) -m pytest app/test/e2e
+	RINGPASS_BUILD_DIR=$(abspath $(BUILD)) $(PYTHON) -m pytest -n auto --dist loadgroup app/test/e2e
 
 # The unit and in-process suites under address, undefined and thread sanitizers.
 sanitize: install-test
