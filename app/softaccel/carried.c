@@ -235,6 +235,8 @@ sa_carried_drain(struct softaccel_function *function, unsigned int number, enum 
 
 	queue->drain = drain;
 	queue->drain_since_ms = now_ms();
+	if (drain == SA_DRAIN_SWITCH)
+		sa_queue_hold(function, queue);
 	leave_datapath(function, queue);
 	sa_messenger_drain(function->messenger, queue->carriage);
 }

@@ -23,8 +23,12 @@ observe_doorbells(struct sa_datapath *path)
 {
 	unsigned int i, rung = 0;
 
-	for (i = 0; i < path->running_count; i++)
-		rung += sa_ring_observe(path->running[i]);
+	for (i = 0; i < path->running_count; i++) {
+		if (!sa_ring_observe(path->running[i]))
+			continue;
+		sa_switch_deliver_held(&path->sw, path->running[i]);
+		rung++;
+	}
 	return rung;
 }
 
@@ -42,6 +46,7 @@ collect_eventfds(struct sa_datapath *path)
 			continue;
 		}
 		sa_ring_kicked(events[i].data.ptr);
+		sa_switch_deliver_held(&path->sw, events[i].data.ptr);
 		kicked++;
 	}
 	return kicked;

@@ -93,7 +93,17 @@ sa_queue_ready_ring(const struct softaccel_function *function, struct sa_queue *
 	ring->interrupt_owed = false;
 	ring->far_why = NULL;
 	ring->unpublished_count = 0;
+	ring->held.arrived = true;
 	ring->position = queue->position;
+}
+
+void
+sa_queue_hold(struct softaccel_function *function, struct sa_queue *queue)
+{
+	sa_gate_close(&function->path->gate);
+	if (!queue->ring.transmits)
+		sa_held_begin(&queue->ring.held);
+	sa_gate_open(&function->path->gate);
 }
 
 /* With the gate closed. @return 0, -ENOMEM or -EBADMSG with the reason. */
@@ -208,12 +218,36 @@ should_run(const struct softaccel_function *function, const struct sa_queue *que
 	       sa_ring_state(&queue->ring) != SOFTACCEL_QUEUE_BROKEN;
 }
 
+/* Nobody goes on with the ring: what waits for it waits for nothing. */
+static void
+give_up(struct softaccel_function *function, struct sa_queue *queue)
+{
+	sa_gate_close(&function->path->gate);
+	sa_switch_ring_give_up(&queue->ring);
+	sa_gate_open(&function->path->gate);
+}
+
+/* The other way, from where it stands. @return as attach. */
+static int
+change_over(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
+{
+	struct sa_queue *queue = &function->queues[number];
+	bool awake;
+	int rc;
+
+	sa_queue_hold(function, queue);
+	awake = detach(function, number);
+	rc = attach(function, number, awake, why);
+	if (rc < 0)
+		give_up(function, queue);
+	return rc;
+}
+
 /* The address space changed under a queue that runs: it may have to be served the other way, or may be. */
 static int
 judge_again(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
 {
 	struct sa_queue *queue = &function->queues[number];
-	bool awake;
 
 	if (queue->drain != SA_DRAIN_NONE)
 		return 0;
@@ -223,10 +257,7 @@ judge_again(struct softaccel_function *function, unsigned int number, struct rp_
 			sa_carried_drain(function, number, SA_DRAIN_SWITCH);
 		return 0;
 	}
-	if (!sa_reach_by_messages(function, queue))
-		return 0;
-	awake = detach(function, number);
-	return attach(function, number, awake, why);
+	return sa_reach_by_messages(function, queue) ? change_over(function, number, why) : 0;
 }
 
 int
@@ -243,6 +274,7 @@ sa_queue_update(struct softaccel_function *function, unsigned int number, struct
 			return rc;
 	} else if (!run && queue->attached) {
 		detach(function, number);
+		give_up(function, queue);
 	}
 	return run ? judge_again(function, number, why) : 0;
 }
@@ -291,6 +323,7 @@ let_go(struct softaccel_function *function, unsigned int number)
 	if (queue->attached)
 		detach(function, number);
 	sa_carried_end(function, number);
+	give_up(function, queue);
 	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_STOPPED, __ATOMIC_RELEASE);
 }
 
@@ -329,8 +362,12 @@ sa_queue_drained(struct softaccel_function *function, unsigned int number)
 	detach(function, number);
 	sa_carried_end(function, number);
 	/* What the carriage had taken is there to be taken again, and nobody will kick for it. */
-	if (should_run(function, queue) && attach(function, number, true, &why) < 0)
+	if (should_run(function, queue)) {
+		if (attach(function, number, true, &why) == 0)
+			return;
 		sa_device_event(function, "queue %u: cannot go on: %s", number, why.text);
+	}
+	give_up(function, queue);
 }
 
 void
@@ -363,6 +400,7 @@ sa_queue_forgive(struct softaccel_function *function, unsigned int number)
 	/* Broken for a reason that the next client finds again, or does not. */
 	if (queue->carriage != NULL && rp_vring_mirror_why(queue->carriage->courier.mirror) != NULL)
 		sa_carried_end(function, number);
+	give_up(function, queue);
 	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_STOPPED, __ATOMIC_RELEASE);
 }
 
@@ -400,6 +438,7 @@ notice_carried(struct softaccel_function *function, unsigned int number)
 	sa_count(&queue->carried.errors, 1);
 	say_broken(function, number, why == NULL ? "by the way it was used" : why);
 	sa_carried_end(function, number);
+	give_up(function, queue);
 }
 
 /* The data path found a chain that it cannot reach, and has published what went before. */
@@ -412,8 +451,10 @@ carry_on(struct softaccel_function *function, unsigned int number)
 	detach(function, number);
 	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_STOPPED, __ATOMIC_RELEASE);
 	queue->uses_far_memory = true;
-	if (attach(function, number, true, &why) < 0)
-		sa_device_event(function, "queue %u: cannot go on: %s", number, why.text);
+	if (attach(function, number, true, &why) == 0)
+		return;
+	sa_device_event(function, "queue %u: cannot go on: %s", number, why.text);
+	give_up(function, queue);
 }
 
 void
@@ -436,6 +477,7 @@ sa_queue_notice(struct softaccel_function *function, unsigned int number)
 		return;
 	}
 	detach(function, number);
+	give_up(function, queue);
 	if (far_why != NULL)
 		sa_count(&queue->carried.errors, 1);
 	say_broken(function, number, far_why != NULL ? far_why : rp_vring_dev_why(&queue->ring.vring));

@@ -52,6 +52,8 @@ hand_on(struct sa_ring *ring)
 	if (!rp_vring_dev_mend(&ring->vring))
 		return;
 	ring->far_why = why;
+	if (!ring->transmits)
+		sa_held_begin(&ring->held);
 	sa_ring_flush(ring);
 }
 

@@ -211,6 +211,8 @@ int sa_queue_layout(const struct softaccel_function *function, struct sa_queue *
 void sa_queue_ready_ring(const struct softaccel_function *function, struct sa_queue *queue);
 /** @return the eventfd of the queue's vector, -1: none. */
 int sa_queue_call_fd(const struct softaccel_function *function, const struct sa_queue *queue);
+/** From now on frames for a receive queue wait until it goes on, served in whatever way. */
+void sa_queue_hold(struct softaccel_function *function, struct sa_queue *queue);
 /** Whether it is only broken until the control side has looked why (sa_ring.far_why). */
 static inline bool
 sa_queue_is_changing(const struct sa_queue *queue)

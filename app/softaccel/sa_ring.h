@@ -8,6 +8,7 @@
 #include <rte_mbuf.h>
 
 #include "rp_vring_dev.h"
+#include "sa_held.h"
 #include "softaccel.h"
 
 /**
@@ -53,6 +54,7 @@ struct sa_ring {
 	int notice_fd; /* borrowed: tells the control side that it broke */
 	uint32_t order; /* among its port's receive rings */
 	struct sa_port *port;
+	struct sa_held held; /* of a receive ring */
 	struct softaccel_queue_counters counters; /* atomic words */
 };
 

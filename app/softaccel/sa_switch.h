@@ -71,9 +71,14 @@ void sa_switch_fini(struct sa_switch *sw);
  */
 int sa_switch_port(struct sa_switch *sw, const char *group, struct sa_port **ret_port);
 
-/** @return 0 or -ENOMEM. */
+/** A ring that is changing hands (sa_held.h) is there already. @return 0 or -ENOMEM. */
 int sa_switch_ring_add(struct sa_switch *sw, struct sa_ring *ring);
+/** Its flows go to other rings, or nowhere; one that is changing hands keeps them. */
 void sa_switch_ring_remove(struct sa_ring *ring);
+/** Whatever the ring was changing to: it is not to come. What waited for it is dropped. */
+void sa_switch_ring_give_up(struct sa_ring *ring);
+/** A ring may have got buffers: deliver what waits for it. */
+void sa_switch_deliver_held(struct sa_switch *sw, struct sa_ring *ring);
 
 /** Switch packets that came from a port; takes the mbufs. */
 void sa_switch_forward(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf **mbufs, unsigned int count);

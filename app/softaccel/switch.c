@@ -8,6 +8,18 @@
 #include "sa_switch.h"
 #include "sa_uplink.h"
 
+/* Neither delivered nor dropped. */
+#define HELD (-2)
+
+static void
+count_delivery(struct sa_port *port, int why)
+{
+	if (why >= 0)
+		sa_port_drop(port, (enum softaccel_drop)why);
+	else
+		sa_count(&port->counters.out_packets, 1);
+}
+
 int
 sa_switch_init(struct sa_switch *sw, struct sa_ring_scratch *scratch)
 {
@@ -80,12 +92,27 @@ receive_rings_count(const struct sa_switch *sw)
 	return count;
 }
 
+static bool
+is_listed(const struct sa_ring *ring)
+{
+	unsigned int i;
+
+	for (i = 0; i < ring->port->receive_count; i++)
+		if (ring->port->receive_rings[i] == ring)
+			return true;
+	return false;
+}
+
 int
 sa_switch_ring_add(struct sa_switch *sw, struct sa_ring *ring)
 {
 	struct sa_port *port = ring->port;
 	unsigned int at = port->receive_count;
-	int rc = make_room(&port->receive_rings, &port->receive_room, port->receive_count);
+	int rc;
+
+	if (is_listed(ring))
+		return 0;
+	rc = make_room(&port->receive_rings, &port->receive_room, port->receive_count);
 
 	if (rc == 0)
 		rc = make_room(&sw->dirty, &sw->dirty_room, receive_rings_count(sw));
@@ -104,11 +131,65 @@ sa_switch_ring_remove(struct sa_ring *ring)
 	struct sa_port *port = ring->port;
 	unsigned int from, to = 0;
 
+	if (ring->held.changing)
+		return;
 	for (from = 0; from < port->receive_count; from++) {
 		if (port->receive_rings[from] != ring)
 			port->receive_rings[to++] = port->receive_rings[from];
 	}
 	port->receive_count = to;
+}
+
+void
+sa_switch_ring_give_up(struct sa_ring *ring)
+{
+	unsigned int i;
+
+	if (!ring->held.changing)
+		return;
+	for (i = 0; i < ring->held.count; i++)
+		sa_port_drop(ring->port, SOFTACCEL_DROP_RX_NO_QUEUE);
+	sa_held_forget(&ring->held, ring->held.count);
+	ring->held.changing = false;
+	sa_switch_ring_remove(ring);
+}
+
+static int
+hold(struct sa_ring *ring, struct rte_mbuf *mbuf)
+{
+	return sa_held_keep(&ring->held, mbuf) ? HELD : SOFTACCEL_DROP_RX_NO_BUFFER;
+}
+
+static void
+mark_dirty(struct sa_switch *sw, struct sa_ring *ring)
+{
+	if (ring->dirty || ring->unpublished_count == 0)
+		return;
+	ring->dirty = true;
+	sw->dirty[sw->dirty_count++] = ring;
+}
+
+void
+sa_switch_deliver_held(struct sa_switch *sw, struct sa_ring *ring)
+{
+	struct sa_held *held = &ring->held;
+	unsigned int done;
+
+	if (!held->changing || !held->arrived || sa_ring_state(ring) != SOFTACCEL_QUEUE_RUNNING || !ring->awake)
+		return;
+	for (done = 0; done < held->count; done++) {
+		int why = sa_ring_receive(ring, sw->scratch, held->mbufs[done]);
+
+		/* It waits for buffers again, or changes hands once more. */
+		if (why == SOFTACCEL_DROP_RX_NO_BUFFER || sa_ring_state(ring) != SOFTACCEL_QUEUE_RUNNING)
+			break;
+		count_delivery(ring->port, why);
+	}
+	mark_dirty(sw, ring);
+	sa_held_forget(held, done);
+	/* Not before a frame went through: to be awake is not yet to have buffers. */
+	if (done > 0 && held->count == 0 && held->arrived)
+		held->changing = false;
 }
 
 static int
@@ -122,12 +203,15 @@ receive(struct sa_switch *sw, struct sa_port *port, struct rte_mbuf *mbuf)
 	if (port->receive_count == 0)
 		return SOFTACCEL_DROP_RX_NO_QUEUE;
 	ring = port->receive_rings[(uint64_t)hash * port->receive_count >> 32];
-	why = sa_ring_receive(ring, sw->scratch, mbuf);
-	if (!ring->dirty && ring->unpublished_count > 0) {
-		ring->dirty = true;
-		sw->dirty[sw->dirty_count++] = ring;
+	if (ring->held.changing) {
+		why = hold(ring, mbuf);
+		sa_switch_deliver_held(sw, ring);
+		return why;
 	}
-	return why;
+	why = sa_ring_receive(ring, sw->scratch, mbuf);
+	mark_dirty(sw, ring);
+	/* This very frame may have shown that the ring must change hands. */
+	return why >= 0 && ring->held.changing ? hold(ring, mbuf) : why;
 }
 
 /* The mbuf stays the caller's. */
@@ -141,10 +225,8 @@ deliver(struct sa_switch *sw, struct sa_port *to, struct rte_mbuf *mbuf)
 		return;
 	}
 	why = receive(sw, to, mbuf);
-	if (why >= 0)
-		sa_port_drop(to, (enum softaccel_drop)why);
-	else
-		sa_count(&to->counters.out_packets, 1);
+	if (why != HELD)
+		count_delivery(to, why);
 }
 
 static void

@@ -117,6 +117,7 @@ a_few_buffers_without_descriptors(void **state)
 	for (guest = 0; guest < 2; guest++)
 		assert_true(softaccel_queue_by_messages(traffic.rig.functions[guest], TRAFFIC_RX));
 	assert_no_errors();
+	traffic_assert_none_dropped(&traffic);
 }
 
 static void
@@ -321,6 +322,7 @@ descriptors_come_and_go(void **state)
 	traffic_settle(&traffic);
 	assert_by_messages(false);
 	assert_no_errors();
+	traffic_assert_none_dropped(&traffic);
 }
 
 /* Forced, though everything could be reached. */

@@ -239,6 +239,21 @@ out_count(const struct traffic *traffic, unsigned int from)
 }
 
 void
+traffic_assert_none_dropped(const struct traffic *traffic)
+{
+	struct softaccel_port_counters port;
+	unsigned int guest, i;
+
+	for (guest = 0; guest < 2; guest++) {
+		softaccel_function_port_counters(traffic->rig.functions[traffic->guests[guest].function], &port);
+		for (i = 0; i < SOFTACCEL_DROPS_COUNT; i++)
+			if (port.drops[i] != 0)
+				fail_msg("guest %u: %llu frames dropped: %s", guest, (unsigned long long)port.drops[i],
+					 softaccel_drop_name((enum softaccel_drop)i));
+	}
+}
+
+void
 traffic_forget(struct traffic *traffic)
 {
 	unsigned int i;

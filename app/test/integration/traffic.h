@@ -51,6 +51,8 @@ void traffic_run(struct traffic *traffic, uint32_t more);
 void traffic_forget(struct traffic *traffic);
 /* Send nothing; until the books balance. */
 void traffic_settle(struct traffic *traffic);
+/* Everything that was sent was received. */
+void traffic_assert_none_dropped(const struct traffic *traffic);
 /* One turn of both guests. @return whether anything happened. */
 bool traffic_turn(struct traffic *traffic, bool send);
 /* A turn, and a short wait when nothing happened. */
