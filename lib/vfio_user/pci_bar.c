@@ -97,6 +97,12 @@ vfu_pci_bar_is_mappable(const struct rp_vfu_region *region, uint64_t offset_byte
 	return false;
 }
 
+static void *
+ctx_of(const struct rp_vfu_pci *pci, const struct rp_vfu_region *region)
+{
+	return region->ctx != NULL ? region->ctx : pci->ctx;
+}
+
 static int
 bar_read(void *ctx, uint32_t index, uint64_t at, uint32_t count_bytes, uint8_t *ret_bytes)
 {
@@ -111,7 +117,7 @@ bar_read(void *ctx, uint32_t index, uint64_t at, uint32_t count_bytes, uint8_t *
 		if (part != VFU_PCI_MSIX_NONE)
 			vfu_pci_msix_read(pci, part, (uint32_t)at - vfu_pci_msix_begin(pci, part), count, ret_bytes);
 		else if (region->read != NULL)
-			rc = region->read(pci->ctx, index, at, count, ret_bytes);
+			rc = region->read(ctx_of(pci, region), index, at, count, ret_bytes);
 		at += count;
 		ret_bytes += count;
 		count_bytes -= count;
@@ -133,7 +139,7 @@ bar_write(void *ctx, uint32_t index, uint64_t at, uint32_t count_bytes, const ui
 		if (part != VFU_PCI_MSIX_NONE)
 			vfu_pci_msix_write(pci, part, (uint32_t)at - vfu_pci_msix_begin(pci, part), count, bytes);
 		else if (region->write != NULL)
-			rc = region->write(pci->ctx, index, at, count, bytes);
+			rc = region->write(ctx_of(pci, region), index, at, count, bytes);
 		at += count;
 		bytes += count;
 		count_bytes -= count;
@@ -151,6 +157,7 @@ vfu_pci_bar_region(const struct rp_vfu_pci *pci, uint32_t index, struct rp_vfu_r
 	if (!bar->used || bar->upper)
 		return;
 	*ret_region = bar->bar.region;
+	ret_region->ctx = NULL;
 	if (has_msix) {
 		ret_region->readable = true;
 		ret_region->writable = true;

@@ -128,8 +128,11 @@ put_cap(struct rp_vfu_pci *pci, const struct rp_vfu_pci_cap *cap, uint32_t at)
 	else
 		link_cap(pci, cap, at);
 	if (cap->read != NULL || cap->write != NULL)
-		pci->hooks[pci->hooks_count++] = (struct vfu_pci_hook){
-			.offset_bytes = at, .size_bytes = cap->size_bytes, .read = cap->read, .write = cap->write};
+		pci->hooks[pci->hooks_count++] = (struct vfu_pci_hook){.offset_bytes = at,
+								       .size_bytes = cap->size_bytes,
+								       .read = cap->read,
+								       .write = cap->write,
+								       .ctx = cap->ctx != NULL ? cap->ctx : pci->ctx};
 }
 
 int

@@ -69,7 +69,7 @@ vfu_pci_config_read(void *ctx, uint32_t region, uint64_t at, uint32_t count_byte
 	memcpy(ret_bytes, pci->bytes + at, count_bytes);
 	if (hook == NULL || hook->read == NULL)
 		return 0;
-	return hook->read(pci->ctx, (uint32_t)(at - hook->offset_bytes), count_bytes, ret_bytes);
+	return hook->read(hook->ctx, (uint32_t)(at - hook->offset_bytes), count_bytes, ret_bytes);
 }
 
 /* Only the states that there are can be entered (PCI PM 1.2, 3.2.4). */
@@ -136,5 +136,5 @@ vfu_pci_config_write(void *ctx, uint32_t region, uint64_t at, uint32_t count_byt
 	bring_about(pci, before, was_master);
 	if (hook == NULL || hook->write == NULL)
 		return 0;
-	return hook->write(pci->ctx, (uint32_t)(at - hook->offset_bytes), count_bytes, bytes);
+	return hook->write(hook->ctx, (uint32_t)(at - hook->offset_bytes), count_bytes, bytes);
 }

@@ -125,6 +125,7 @@ struct rp_vfu_pci_cap {
 	int (*read)(void *ctx, uint32_t at, uint32_t count_bytes, uint8_t *ret_bytes);
 	/** As read(); what may be changed was stored. */
 	int (*write)(void *ctx, uint32_t at, uint32_t count_bytes, const uint8_t *bytes);
+	void *ctx; /**< given to both; NULL: the function's own */
 };
 
 /** Where MSI-X keeps its table and its pending bits: in BARs of handlers, served by the library. */

@@ -94,6 +94,7 @@ struct rp_vfu_region {
 	 */
 	int (*read)(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, uint8_t *ret_bytes);
 	int (*write)(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, const uint8_t *bytes);
+	void *ctx; /**< given to both, for parts of a device that know nothing of each other; NULL: the device's own */
 };
 
 struct rp_vfu_irq_type {

@@ -84,6 +84,12 @@ device_failed(int error, const struct rp_vfu_wire_region_access *access, struct 
 			       access->count_bytes, access->offset_bytes, strerror(-error));
 }
 
+static void *
+ctx_of(const struct rp_vfu_server *server, const struct rp_vfu_region *region)
+{
+	return region->ctx != NULL ? region->ctx : server->ctx;
+}
+
 static int
 read_region(struct rp_vfu_server *server, const struct rp_vfu_region *region,
 	    const struct rp_vfu_wire_region_access *access, uint8_t *ret_bytes)
@@ -92,7 +98,8 @@ read_region(struct rp_vfu_server *server, const struct rp_vfu_region *region,
 		return -EACCES;
 	if (region->read != NULL) {
 		rp_vfu_later_begin(&server->later, access->count_bytes);
-		return region->read(server->ctx, access->region, access->offset_bytes, access->count_bytes, ret_bytes);
+		return region->read(ctx_of(server, region), access->region, access->offset_bytes, access->count_bytes,
+				    ret_bytes);
 	}
 	if (!in_memory(region, access->offset_bytes, access->count_bytes))
 		return -EACCES;
@@ -107,7 +114,8 @@ write_region(struct rp_vfu_server *server, const struct rp_vfu_region *region,
 		return -EACCES;
 	if (region->write != NULL) {
 		rp_vfu_later_begin(&server->later, 0);
-		return region->write(server->ctx, access->region, access->offset_bytes, access->count_bytes, bytes);
+		return region->write(ctx_of(server, region), access->region, access->offset_bytes, access->count_bytes,
+				     bytes);
 	}
 	if (!in_memory(region, access->offset_bytes, access->count_bytes))
 		return -EACCES;

@@ -38,6 +38,7 @@ struct vfu_pci_hook {
 	uint32_t size_bytes;
 	int (*read)(void *ctx, uint32_t at, uint32_t count_bytes, uint8_t *ret_bytes);
 	int (*write)(void *ctx, uint32_t at, uint32_t count_bytes, const uint8_t *bytes);
+	void *ctx;
 };
 
 struct vfu_pci_bar {
