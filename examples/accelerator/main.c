@@ -5,15 +5,14 @@
  * mirror: what is sent comes back to its sender. From the top to the bottom:
  *
  *   the rings     what hardware does: look at doorbells, take chains, interrupt
- *   the function  what is where in configuration space and in the BARs
- *   the process   a loop around both
+ *   the function  what the driver does to it
+ *   the process   what it is, and a loop around both
  *
- * virtio.c has the registers, which are those of every virtio device. All of it is one
+ * rp_vfu_virtio.h has the registers, which are those of every virtio device. All of it is one
  * thread: nothing is locked, and while a register is written nothing is in flight.
  */
 
 #include <endian.h>
-#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <poll.h>
@@ -21,20 +20,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "virtio.h"
+#include "rp_vfu_virtio.h"
+#include "rp_vring_dev.h"
 
 #define BIT(n) (1ull << (n))
 #define FEATURES                                                                                                       \
 	(BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_PACKED) | \
 	 BIT(28) /* indirect */ | BIT(29) /* event index */ | BIT(36) /* order */)
 
-enum { RECEIVE, TRANSMIT };
-enum { BAR_MSIX = 0, BAR_REGISTERS = 2, BAR_NOTIFY = 4 };
+enum { RECEIVE, TRANSMIT, QUEUES_COUNT };
 
-#define AT_REST 0xffffffffu /* a doorbell that was not rung: no queue has that number */
+#define QUEUE_SIZE 256u
 #define HEADER_BYTES 12u
 #define FRAME_MIN_BYTES 14u
 #define FRAME_MAX_BYTES 9216u
@@ -42,16 +39,15 @@ enum { BAR_MSIX = 0, BAR_REGISTERS = 2, BAR_NOTIFY = 4 };
 
 struct ring {
 	bool running;
-	uint32_t *doorbell; /* in a page of its own, which the guest may have mapped */
 	struct rp_vring_dev vring;
-	struct rp_vring_note notes[VIRTIO_QUEUE_SIZE];
+	struct rp_vring_note notes[QUEUE_SIZE];
 };
 
 struct accel {
 	struct rp_vfu_pci *pci;
 	struct rp_dma_reader *reader;
-	struct virtio virtio;
-	struct ring rings[VIRTIO_QUEUES];
+	struct rp_vfu_virtio *virtio;
+	struct ring rings[QUEUES_COUNT];
 	struct rp_vring_chain out, in;
 	uint8_t frame[HEADER_BYTES + FRAME_MAX_BYTES];
 	uint64_t sent, mirrored;
@@ -66,30 +62,24 @@ static volatile sig_atomic_t ended;
 static void
 follow(struct accel *accel, unsigned int number)
 {
-	struct virtio_queue *queue = &accel->virtio.queues[number];
 	struct ring *ring = &accel->rings[number];
-	const struct rp_vring_layout layout = {
-		.num = queue->size,
-		.desc_iova = queue->iova[0],
-		.avail_iova = queue->iova[1],
-		.used_iova = queue->iova[2],
-		.features = accel->virtio.features,
-		.notes = ring->notes,
-	};
-	bool wanted = virtio_wants(&accel->virtio, number) && rp_vfu_pci_is_bus_master(accel->pci);
+	struct rp_vring_layout layout;
+	bool wanted = rp_vfu_virtio_queue_wanted(accel->virtio, number);
 
-	if (queue->begun || !wanted)
-		ring->running = false;
-	if (wanted && !ring->running)
-		ring->running = rp_vring_dev_init(&ring->vring, &layout, queue->position, accel->reader, NULL) == 0;
-	queue->begun = false;
+	ring->running = ring->running && wanted;
+	if (!wanted || ring->running)
+		return;
+	rp_vfu_virtio_queue_layout(accel->virtio, number, &layout);
+	layout.notes = ring->notes;
+	ring->running = rp_vring_dev_init(&ring->vring, &layout, rp_vfu_virtio_queue(accel->virtio, number)->position,
+					  accel->reader, NULL) == 0;
 }
 
 /* What the registers show, while everything that was taken has been given back. */
 static void
 report(struct accel *accel, unsigned int number)
 {
-	struct virtio_queue *queue = &accel->virtio.queues[number];
+	struct rp_vfu_virtio_queue *queue = rp_vfu_virtio_queue(accel->virtio, number);
 	struct ring *ring = &accel->rings[number];
 
 	if (!ring->running)
@@ -98,14 +88,6 @@ report(struct accel *accel, unsigned int number)
 	rp_vring_dev_set_notify(&ring->vring, true);
 	queue->position = rp_vring_dev_position(&ring->vring);
 	queue->broken = rp_vring_dev_why(&ring->vring) != NULL;
-}
-
-/* The address says which queue is meant; what was stored does not matter. */
-static bool
-rung(const struct ring *ring)
-{
-	return __atomic_load_n(ring->doorbell, __ATOMIC_RELAXED) != AT_REST &&
-	       __atomic_exchange_n(ring->doorbell, AT_REST, __ATOMIC_SEQ_CST) != AT_REST;
 }
 
 static void
@@ -128,7 +110,7 @@ finish(struct accel *accel, unsigned int number, const struct rp_vring_chain *ch
 
 	if (rp_vring_dev_push(&ring->vring, chain->head, written) == 0 &&
 	    rp_vring_dev_needs_interrupt(&ring->vring) == 1)
-		rp_vfu_pci_irq_trigger(accel->pci, RP_VFU_PCI_MSIX_IRQ, accel->virtio.queues[number].vector);
+		rp_vfu_virtio_interrupt(accel->virtio, number);
 }
 
 /* The frame goes back; one that finds no room is lost, as on any card. */
@@ -156,7 +138,7 @@ static bool
 serve(struct accel *accel)
 {
 	struct ring *ring = &accel->rings[TRANSMIT];
-	bool more = rung(ring) | rung(&accel->rings[RECEIVE]);
+	bool more = rp_vfu_virtio_rung(accel->virtio, TRANSMIT) | rp_vfu_virtio_rung(accel->virtio, RECEIVE);
 	int i;
 
 	follow(accel, RECEIVE);
@@ -177,24 +159,30 @@ serve(struct accel *accel)
 
 /* ---- the function ---- */
 
+/* Another ring, whatever ran before. */
 static int
-registers_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes)
+on_enable(void *ctx, unsigned int number)
 {
 	struct accel *accel = ctx;
 
-	(void)region;
-	virtio_read(&accel->virtio, at, count, ret_bytes);
+	accel->rings[number].running = false;
 	return 0;
 }
 
+/* Its position is what was reported in the last turn. */
 static int
-registers_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes)
+on_stop(void *ctx, unsigned int number, enum rp_vfu_virtio_stop kind)
+{
+	(void)kind;
+	return on_enable(ctx, number);
+}
+
+static void
+stop_both(void *ctx)
 {
 	struct accel *accel = ctx;
 
-	(void)region;
-	virtio_write(&accel->virtio, at, count, bytes);
-	return 0;
+	accel->rings[RECEIVE].running = accel->rings[TRANSMIT].running = false;
 }
 
 static int
@@ -203,7 +191,7 @@ on_reset(void *ctx, enum rp_vfu_pci_reset kind)
 	struct accel *accel = ctx;
 
 	(void)kind;
-	virtio_reset(&accel->virtio);
+	rp_vfu_virtio_reset(accel->virtio);
 	return 0;
 }
 
@@ -211,54 +199,8 @@ on_reset(void *ctx, enum rp_vfu_pci_reset kind)
 static void
 on_disconnected(void *ctx, const struct rp_wire_why *why)
 {
-	struct accel *accel = ctx;
-
 	(void)why;
-	accel->rings[RECEIVE].running = accel->rings[TRANSMIT].running = false;
-}
-
-static void
-describe(struct accel *accel, int doorbells_fd)
-{
-	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-	const struct rp_vfu_pci_bar table = {.wide = true, .region = {0x1000, .fd = -1}};
-	const struct rp_vfu_pci_bar registers = {
-		.wide = true,
-		.region = {VIRTIO_REGISTERS_BYTES, true, true, .fd = -1, .read = registers_read,
-			   .write = registers_write},
-	};
-	/* Without handlers: a kick by message is written to the same memory. */
-	const struct rp_vfu_pci_bar notify = {.wide = true,
-					      .region = {VIRTIO_QUEUES * page_bytes, true, true, .fd = doorbells_fd}};
-	const struct rp_vfu_pci_msix msix = {VIRTIO_VECTORS, BAR_MSIX, 0, BAR_MSIX, 0x800};
-
-	rp_vfu_pci_bar(accel->pci, BAR_MSIX, &table, NULL);
-	rp_vfu_pci_bar(accel->pci, BAR_REGISTERS, &registers, NULL);
-	rp_vfu_pci_bar(accel->pci, BAR_NOTIFY, &notify, NULL);
-	virtio_describe(&accel->virtio, accel->pci, BAR_REGISTERS, BAR_NOTIFY);
-	rp_vfu_pci_add_msix(accel->pci, &msix, NULL);
-	rp_vfu_pci_add_express(accel->pci, NULL);
-}
-
-/* A page for each queue, in a file that nobody can make shorter: fit to be handed to a guest. */
-static int
-doorbells_open(struct accel *accel)
-{
-	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-	int fd = memfd_create("doorbells", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	uint8_t *memory;
-
-	if (fd < 0 || ftruncate(fd, (off_t)(VIRTIO_QUEUES * page_bytes)) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return -1;
-	memory = mmap(NULL, VIRTIO_QUEUES * page_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (memory == MAP_FAILED)
-		return -1;
-	for (unsigned int i = 0; i < VIRTIO_QUEUES; i++) {
-		accel->rings[i].doorbell = (uint32_t *)(void *)(memory + i * page_bytes);
-		*accel->rings[i].doorbell = AT_REST;
-	}
-	return fd;
+	stop_both(ctx);
 }
 
 /* ---- the process ---- */
@@ -287,20 +229,42 @@ run(struct accel *accel)
 	}
 }
 
+/* What it is: registers, then the PCI function that has them, then its socket. */
+static int
+make(struct accel *accel, const char *socket_path, struct rp_wire_why *why)
+{
+	static const struct rp_vfu_virtio_config registers = {.features = FEATURES,
+							      .queues_count = QUEUES_COUNT,
+							      .queue_size_max = QUEUE_SIZE,
+							      .vectors_count = QUEUES_COUNT + 1,
+							      .config = mac,
+							      .config_bytes = sizeof(mac)};
+	static const struct rp_vfu_virtio_ops registers_ops = {
+		.queue_enable = on_enable, .queue_stop = on_stop, .reset = stop_both};
+	static const struct rp_vfu_pci_config function = {.vendor_id = 0x1af4,
+							  .device_id = 0x1041,
+							  .subsystem_id = 1,
+							  .class_code = 0x020000,
+							  .revision = 1,
+							  .express = true};
+	static const struct rp_vfu_pci_ops function_ops = {.reset = on_reset, .disconnected = on_disconnected};
+	int rc = rp_vfu_virtio_create(&registers, &registers_ops, accel, &accel->virtio, why);
+
+	if (rc == 0)
+		rc = rp_vfu_pci_create(&function, &function_ops, accel, &accel->pci, why);
+	if (rc < 0)
+		return rc;
+	rp_vfu_virtio_describe(accel->virtio, accel->pci);
+	rp_vfu_pci_add_express(accel->pci, NULL);
+	rc = rp_vfu_pci_listen(accel->pci, socket_path, why);
+	return rc < 0 ? rc : rp_dma_reader_create(rp_vfu_server_dma(rp_vfu_pci_server(accel->pci)), &accel->reader);
+}
+
 int
 main(int argc, char **argv)
 {
-	static const struct rp_vfu_pci_config config = {.vendor_id = 0x1af4,
-							.device_id = 0x1041,
-							.subsystem_id = 1,
-							.class_code = 0x020000,
-							.revision = 1,
-							.express = true};
-	static const struct rp_vfu_pci_ops ops = {.reset = on_reset, .disconnected = on_disconnected};
-	static struct accel accel = {
-		.virtio = {.offered_features = FEATURES, .config = mac, .config_bytes = sizeof(mac)}};
+	static struct accel accel;
 	struct rp_wire_why why = {.text = "no memory"};
-	int doorbells_fd;
 
 	if (argc != 2 || argv[1][0] == '-') {
 		fprintf(stderr, "usage: accelerator SOCKET\n");
@@ -308,13 +272,7 @@ main(int argc, char **argv)
 	}
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
-	virtio_reset(&accel.virtio);
-	doorbells_fd = doorbells_open(&accel);
-	if (doorbells_fd < 0 || rp_vfu_pci_create(&config, &ops, &accel, &accel.pci, &why) < 0)
-		return EXIT_FAILURE;
-	describe(&accel, doorbells_fd);
-	if (rp_vfu_pci_listen(accel.pci, argv[1], &why) < 0 ||
-	    rp_dma_reader_create(rp_vfu_server_dma(rp_vfu_pci_server(accel.pci)), &accel.reader) < 0) {
+	if (make(&accel, argv[1], &why) < 0) {
 		fprintf(stderr, "accelerator: %s\n", why.text);
 		return EXIT_FAILURE;
 	}
@@ -324,6 +282,7 @@ main(int argc, char **argv)
 	run(&accel);
 	rp_dma_reader_destroy(accel.reader);
 	rp_vfu_pci_destroy(accel.pci);
+	rp_vfu_virtio_destroy(accel.virtio);
 	printf("accelerator: %llu frames sent, %llu came back\n", (unsigned long long)accel.sent,
 	       (unsigned long long)accel.mirrored);
 	return EXIT_SUCCESS;
