@@ -64,7 +64,7 @@ sa_carried_check(struct softaccel_function *function, unsigned int number, struc
 	int rc = sa_queue_layout(function, queue, &layout, why);
 
 	if (rc == 0)
-		rc = rp_vring_dev_init_copy(&queue->ring.vring, &layout, queue->position, &nothing, why);
+		rc = rp_vring_dev_init_copy(&queue->ring.vring, &layout, queue->regs->position, &nothing, why);
 	if (rc == 0)
 		rc = sa_reach_check(function, queue, why);
 	return rc;
@@ -77,7 +77,8 @@ make_local(struct softaccel_function *function, unsigned int number)
 	struct sa_queue *queue = &function->queues[number];
 	struct sa_courier *courier = &queue->carriage->courier;
 	struct rp_vring_layout layout;
-	int rc = sa_local_init(&courier->local, function->local_space, (number + 1) * LOCAL_STRIDE_BYTES, queue->size);
+	int rc = sa_local_init(&courier->local, function->local_space, (number + 1) * LOCAL_STRIDE_BYTES,
+			       queue->regs->size);
 
 	if (rc < 0)
 		return rc;
@@ -106,7 +107,8 @@ make_carriage(struct softaccel_function *function, unsigned int number, struct r
 	carriage->courier.counters = &queue->carried;
 	rc = sa_queue_layout(function, queue, &layout, why);
 	if (rc == 0)
-		rc = sa_courier_init(&carriage->courier, &layout, queue->position, &sa_messenger_access, carriage, why);
+		rc = sa_courier_init(&carriage->courier, &layout, queue->regs->position, &sa_messenger_access, carriage,
+				     why);
 	if (rc < 0) {
 		free(carriage);
 		return rc;
@@ -209,7 +211,7 @@ sa_carried_park(struct softaccel_function *function, unsigned int number)
 		return;
 	leave_datapath(function, queue);
 	sa_messenger_park(function->messenger, queue->carriage, number);
-	queue->position = rp_vring_mirror_position(queue->carriage->courier.mirror);
+	queue->regs->position = rp_vring_mirror_position(queue->carriage->courier.mirror);
 }
 
 void

@@ -9,9 +9,6 @@
 #include "rp_wire_fd.h"
 #include "sa_device.h"
 
-/* virtio 1.2, 4.1.4.5: a queue has something. */
-#define ISR_QUEUE 1u
-
 #define FEATURES                                                                                                       \
 	(SA_FEATURE(VIRTIO_F_VERSION_1) | SA_FEATURE(VIRTIO_F_ACCESS_PLATFORM) | SA_FEATURE(VIRTIO_F_ORDER_PLATFORM) | \
 	 SA_FEATURE(VIRTIO_F_RING_RESET) | SA_FEATURE(VIRTIO_RING_F_EVENT_IDX) |                                       \
@@ -35,35 +32,13 @@ sa_device_event(const struct softaccel_function *function, const char *format, .
 	function->ops->event(function->ops_ctx, text);
 }
 
-void
-sa_device_reset(struct softaccel_function *function)
-{
-	unsigned int number;
-
-	if (function->status != 0)
-		sa_device_event(function, "reset");
-	/* Before the queues, so that each is not said to be reset by itself. */
-	function->driver_features = 0;
-	for (number = 0; number < function->queues_count; number++) {
-		sa_queue_forgive(function, number);
-		function->queues[number].enabled = false;
-		sa_queue_reset(function, number);
-	}
-	sa_doorbells_clear(&function->doorbells);
-	function->status = 0;
-	function->isr = 0;
-	rp_vfu_pci_intx(function->pci, false);
-	function->device_feature_select = 0;
-	function->driver_feature_select = 0;
-	function->queue_select = 0;
-	function->msix_config = SA_NO_VECTOR;
-}
-
 static int
 on_reset(void *ctx, enum rp_vfu_pci_reset kind)
 {
+	struct softaccel_function *function = ctx;
+
 	(void)kind;
-	sa_device_reset(ctx);
+	rp_vfu_virtio_reset(function->virtio);
 	return 0;
 }
 
@@ -85,10 +60,9 @@ sa_device_hear_calls(struct softaccel_function *function)
 {
 	eventfd_t count;
 
-	if (function->intx_fd < 0 || eventfd_read(function->intx_fd, &count) < 0)
-		return;
-	function->isr |= ISR_QUEUE;
-	rp_vfu_pci_intx(function->pci, true);
+	/* All queues call there; the pin does not say which. */
+	if (function->intx_fd >= 0 && eventfd_read(function->intx_fd, &count) == 0)
+		rp_vfu_virtio_interrupt(function->virtio, 0);
 }
 
 static void
@@ -160,9 +134,8 @@ check_config(const struct softaccel_function_config *config, struct rp_wire_why 
 }
 
 static int
-make_parts(struct softaccel_function *function, const struct softaccel_function_config *config, unsigned int number)
+make_parts(struct softaccel_function *function, const struct softaccel_function_config *config)
 {
-	unsigned int queue;
 	int rc;
 
 	function->socket_path = strdup(config->socket_path);
@@ -182,11 +155,7 @@ make_parts(struct softaccel_function *function, const struct softaccel_function_
 	sa_gate_close(&function->path->gate);
 	rc = sa_switch_port(&function->path->sw, config->group, &function->port);
 	sa_gate_open(&function->path->gate);
-	if (rc < 0)
-		return rc;
-	for (queue = 0; queue < function->queues_count; queue++)
-		sa_queue_init(function, queue, number * 2 * SOFTACCEL_QUEUE_PAIRS_MAX + queue);
-	return 0;
+	return rc;
 }
 
 static int
@@ -220,6 +189,7 @@ sa_device_create(struct sa_datapath *path, const struct softaccel_function_confi
 		 struct rp_wire_why *why)
 {
 	struct softaccel_function *function;
+	unsigned int queue;
 	int rc = check_config(config, why);
 
 	if (rc < 0)
@@ -235,15 +205,16 @@ sa_device_create(struct sa_datapath *path, const struct softaccel_function_confi
 	function->features = features_of(config);
 	function->dma = config->dma;
 	function->memory_changed = true;
-	function->msix_config = SA_NO_VECTOR;
 	function->doorbells.fd = -1;
 	function->intx_fd = -1;
 	memcpy(function->mac, config->mac, sizeof(function->mac));
-	rc = make_parts(function, config, number);
+	rc = make_parts(function, config);
 	if (rc < 0)
 		rp_wire_why_set(why, rc, "cannot make a function: %s", strerror(-rc));
 	if (rc == 0)
 		rc = sa_pci_serve(function, &pci_ops, why);
+	for (queue = 0; rc == 0 && queue < function->queues_count; queue++)
+		sa_queue_init(function, queue, number * 2 * SOFTACCEL_QUEUE_PAIRS_MAX + queue);
 	if (rc == 0) {
 		rc = make_reader(function);
 		if (rc < 0)
@@ -275,6 +246,7 @@ sa_device_destroy(struct softaccel_function *function)
 	}
 	function->pci = rp_vfu_pci_destroy(function->pci);
 	function->server = NULL;
+	function->virtio = rp_vfu_virtio_destroy(function->virtio);
 	sa_doorbells_fini(&function->doorbells);
 	rp_wire_fd_close(&function->intx_fd);
 	for (number = 0; function->queues != NULL && number < function->queues_count; number++)

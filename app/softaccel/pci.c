@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <endian.h>
-#include <errno.h>
-#include <stddef.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
-#include <linux/pci_regs.h>
 #include <linux/virtio_ids.h>
-#include <linux/virtio_pci.h>
 
 #include "sa_device.h"
 
@@ -16,167 +13,68 @@
 #define REVISION 1u
 #define CLASS_NETWORK_ETHERNET 0x020000u
 
-/* The places of before the library had this: the first one leaves a gap behind MSI-X. */
-#define CAP_COMMON 0x50u
-#define CAP_PCI_CFG_DATA ((uint32_t)offsetof(struct virtio_pci_cfg_cap, pci_cfg_data))
+/* The place of before the library had capabilities: it leaves a gap behind MSI-X. */
+#define CAPABILITIES_OFFSET 0x50u
+#define NET_CONFIG_BYTES 0x40u
 
-/*
- * virtio 1.2, 4.1.4.10: a window through which a BAR is reached by configuration
- * accesses.
- */
-struct window {
-	bool to_registers; /* else to the doorbells */
-	uint32_t offset;
-	uint32_t length;
-};
-
-/* 4.1.4.10.2: 1, 2 or 4 bytes, aligned; anything else does nothing. */
-static bool
-open_window(const struct softaccel_function *function, uint32_t at, uint32_t count, struct window *ret_window)
+static int
+notify_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes)
 {
-	uint32_t offset = rp_vfu_pci_get(function->pci, function->window_at + VIRTIO_PCI_CAP_OFFSET, 4);
-	uint32_t length = rp_vfu_pci_get(function->pci, function->window_at + VIRTIO_PCI_CAP_LENGTH, 4);
-	uint32_t bar = rp_vfu_pci_get(function->pci, function->window_at + VIRTIO_PCI_CAP_BAR, 1);
-	uint64_t room = bar == SA_BAR_REGISTERS ? SA_REGISTERS_BAR_BYTES : function->doorbells.size_bytes;
+	struct softaccel_function *function = ctx;
 
-	if (at != CAP_PCI_CFG_DATA || (bar != SA_BAR_REGISTERS && bar != SA_BAR_NOTIFY) ||
-	    (length != 1 && length != 2 && length != 4) || count < length || offset % length != 0 ||
-	    (uint64_t)offset + length > room)
-		return false;
-	*ret_window = (struct window){.to_registers = bar == SA_BAR_REGISTERS, .offset = offset, .length = length};
-	return true;
+	(void)region;
+	memcpy(ret_bytes, function->doorbells.memory + at, count);
+	return 0;
 }
 
 static int
-window_read(void *ctx, uint32_t at, uint32_t count, uint8_t *ret_bytes)
+notify_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes)
 {
 	struct softaccel_function *function = ctx;
-	struct window window;
+	int queue = sa_doorbells_queue_at(&function->doorbells, at);
 
-	if (!open_window(function, at, count, &window))
-		return 0;
-	if (window.to_registers)
-		return sa_registers_read(function, SA_BAR_REGISTERS, window.offset, window.length, ret_bytes);
-	return sa_notify_read(function, SA_BAR_NOTIFY, window.offset, window.length, ret_bytes);
+	(void)region;
+	(void)bytes;
+	/* virtio 1.2, 4.1.5.2: 16 bits; 32 with NOTIFICATION_DATA, which is not offered but harmless. */
+	if (queue >= 0 && (count == 2 || count == 4))
+		eventfd_write(function->doorbells.kick_fds[queue], 1);
+	return 0;
+}
+
+/* virtio 1.2, 5.1.4. Without a control queue nothing of it can be changed. */
+static void
+net_config(const struct softaccel_function *function, uint8_t *ret_bytes)
+{
+	struct virtio_net_config config = {
+		.status = htole16(VIRTIO_NET_S_LINK_UP),
+		.max_virtqueue_pairs = htole16(function->queues_count / 2),
+	};
+
+	memcpy(config.mac, function->mac, sizeof(config.mac));
+	memset(ret_bytes, 0, NET_CONFIG_BYTES);
+	memcpy(ret_bytes, &config, sizeof(config));
 }
 
 static int
-window_write(void *ctx, uint32_t at, uint32_t count, const uint8_t *bytes)
+make_registers(struct softaccel_function *function, const struct rp_vfu_io_fd *io_fds, struct rp_wire_why *why)
 {
-	struct softaccel_function *function = ctx;
-	struct window window;
-
-	if (!open_window(function, at, count, &window))
-		return 0;
-	if (window.to_registers)
-		return sa_registers_write(function, SA_BAR_REGISTERS, window.offset, window.length, bytes);
-	return sa_notify_write(function, SA_BAR_NOTIFY, window.offset, window.length, bytes);
-}
-
-/* What is refused is remembered until rp_vfu_pci_listen(). */
-static void
-add_virtio_cap(struct softaccel_function *function, uint32_t at, uint8_t type, uint8_t bar, uint32_t offset,
-	       uint32_t length)
-{
-	/* The longest one is the notify capability: the multiplier follows. */
-	struct virtio_pci_notify_cap notify = {
-		.cap =
-			{
-				.cap_len = type == VIRTIO_PCI_CAP_NOTIFY_CFG ? sizeof(notify) : sizeof(notify.cap),
-				.cfg_type = type,
-				.bar = bar,
-				.offset = htole32(offset),
-				.length = htole32(length),
-			},
-		.notify_off_multiplier = htole32(function->doorbells.multiplier_bytes),
-	};
-	const struct rp_vfu_pci_cap cap = {
-		.id = PCI_CAP_ID_VNDR, .offset_bytes = at, .size_bytes = notify.cap.cap_len, .bytes = &notify};
-
-	rp_vfu_pci_add(function->pci, &cap, NULL, NULL);
-}
-
-static void
-add_window_cap(struct softaccel_function *function)
-{
-	const struct virtio_pci_cfg_cap bytes = {
-		.cap = {.cap_len = sizeof(bytes), .cfg_type = VIRTIO_PCI_CAP_PCI_CFG},
-	};
-	const struct virtio_pci_cfg_cap writable = {
-		.cap = {.bar = 0xff, .offset = 0xffffffffu, .length = 0xffffffffu},
-	};
-	const struct rp_vfu_pci_cap cap = {
-		.id = PCI_CAP_ID_VNDR,
-		.size_bytes = sizeof(bytes),
-		.bytes = &bytes,
-		.writable = &writable,
-		.read = window_read,
-		.write = window_write,
+	uint8_t config_bytes[NET_CONFIG_BYTES];
+	const struct rp_vfu_virtio_config config = {
+		.features = function->features,
+		.queues_count = function->queues_count,
+		.queue_size_max = function->queue_size_max,
+		.vectors_count = (uint16_t)sa_device_vectors(function),
+		.has_counters = true,
+		.config = config_bytes,
+		.config_bytes = sizeof(config_bytes),
+		.capabilities_offset_bytes = CAPABILITIES_OFFSET,
+		.notify_stride_bytes = function->doorbells.multiplier_bytes,
+		.notify = {function->doorbells.size_bytes, true, true, .fd = function->doorbells.fd, .io_fds = io_fds,
+			   .io_fds_count = function->queues_count, .read = notify_read, .write = notify_write},
 	};
 
-	rp_vfu_pci_add(function->pci, &cap, &function->window_at, NULL);
-}
-
-static void
-add_vendor_cap(struct softaccel_function *function)
-{
-	const struct rp_accel_vendor_cap bytes = {
-		.cap_len = sizeof(bytes),
-		.cfg_type = RP_ACCEL_VENDOR_CFG_TYPE,
-		.vendor_id = htole16(RP_ACCEL_VENDOR_ID),
-		.bar = SA_BAR_REGISTERS,
-		.offset_bytes = htole32(SA_VENDOR_OFFSET),
-		.length_bytes = htole32(sa_vendor_bytes(function)),
-	};
-	const struct rp_vfu_pci_cap cap = {.id = PCI_CAP_ID_VNDR, .size_bytes = sizeof(bytes), .bytes = &bytes};
-
-	rp_vfu_pci_add(function->pci, &cap, NULL, NULL);
-}
-
-static void
-add_capabilities(struct softaccel_function *function)
-{
-	const struct rp_vfu_pci_msix msix = {
-		.vectors_count = sa_device_vectors(function),
-		.table_bar = SA_BAR_MSIX,
-		.pending_bar = SA_BAR_MSIX,
-		.pending_offset_bytes = SA_MSIX_PENDING_OFFSET,
-	};
-
-	if (function->intx_fd < 0)
-		rp_vfu_pci_add_msix(function->pci, &msix, NULL);
-	add_virtio_cap(function, CAP_COMMON, VIRTIO_PCI_CAP_COMMON_CFG, SA_BAR_REGISTERS, SA_COMMON_OFFSET,
-		       SA_COMMON_BYTES);
-	add_virtio_cap(function, 0, VIRTIO_PCI_CAP_NOTIFY_CFG, SA_BAR_NOTIFY, 0,
-		       (uint32_t)function->doorbells.size_bytes);
-	add_virtio_cap(function, 0, VIRTIO_PCI_CAP_ISR_CFG, SA_BAR_REGISTERS, SA_ISR_OFFSET, SA_ISR_BYTES);
-	add_virtio_cap(function, 0, VIRTIO_PCI_CAP_DEVICE_CFG, SA_BAR_REGISTERS, SA_NET_CONFIG_OFFSET,
-		       SA_NET_CONFIG_BYTES);
-	add_window_cap(function);
-	add_vendor_cap(function);
-	/* Behind a root port a guest sees a PCI Express device then, which it can reset by itself. */
-	rp_vfu_pci_add_express(function->pci, NULL);
-}
-
-static void
-add_bars(struct softaccel_function *function, const struct rp_vfu_io_fd *io_fds)
-{
-	const struct rp_vfu_pci_bar msix = {.wide = true, .region = {SA_MSIX_BAR_BYTES, true, true, .fd = -1}};
-	const struct rp_vfu_pci_bar registers = {
-		.wide = true,
-		.region = {SA_REGISTERS_BAR_BYTES, true, true, .fd = -1, .read = sa_registers_read,
-			   .write = sa_registers_write},
-	};
-	const struct rp_vfu_pci_bar notify = {
-		.wide = true,
-		.region = {function->doorbells.size_bytes, true, true, .fd = function->doorbells.fd, .io_fds = io_fds,
-			   .io_fds_count = function->queues_count, .read = sa_notify_read, .write = sa_notify_write},
-	};
-
-	if (function->intx_fd < 0)
-		rp_vfu_pci_bar(function->pci, SA_BAR_MSIX, &msix, NULL);
-	rp_vfu_pci_bar(function->pci, SA_BAR_REGISTERS, &registers, NULL);
-	rp_vfu_pci_bar(function->pci, SA_BAR_NOTIFY, &notify, NULL);
+	net_config(function, config_bytes);
+	return rp_vfu_virtio_create(&config, &sa_registers_ops, function, &function->virtio, why);
 }
 
 int
@@ -202,11 +100,14 @@ sa_pci_serve(struct softaccel_function *function, const struct rp_vfu_pci_ops *o
 			.size_bytes = sizeof(uint16_t),
 			.fd = function->doorbells.kick_fds[number],
 		};
-	rc = rp_vfu_pci_create(&config, ops, function, &function->pci, why);
+	rc = make_registers(function, io_fds, why);
+	if (rc == 0)
+		rc = rp_vfu_pci_create(&config, ops, function, &function->pci, why);
 	if (rc < 0)
 		return rc;
-	add_bars(function, io_fds);
-	add_capabilities(function);
+	rp_vfu_virtio_describe(function->virtio, function->pci);
+	/* Behind a root port a guest sees a PCI Express device then, which it can reset by itself. */
+	rp_vfu_pci_add_express(function->pci, NULL);
 	rc = rp_vfu_pci_listen(function->pci, function->socket_path, why);
 	function->server = rp_vfu_pci_server(function->pci);
 	return rc;

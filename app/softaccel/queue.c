@@ -11,6 +11,7 @@ sa_queue_init(struct softaccel_function *function, unsigned int number, uint32_t
 {
 	struct sa_queue *queue = &function->queues[number];
 
+	queue->regs = rp_vfu_virtio_queue(function->virtio, number);
 	queue->ring = (struct sa_ring){
 		.transmits = number % 2 == 1, /* virtio 1.2, 5.1.2 */
 		.doorbell = sa_doorbell_word(&function->doorbells, number),
@@ -30,26 +31,20 @@ sa_queue_fini(struct softaccel_function *function, unsigned int number)
 	function->queues[number].notes = NULL;
 }
 
-void
-sa_queue_negotiated(struct softaccel_function *function, unsigned int number)
-{
-	function->queues[number].position = rp_vring_position_fresh(function->driver_features);
-}
-
 int
 sa_queue_call_fd(const struct softaccel_function *function, const struct sa_queue *queue)
 {
 	if (function->intx_fd >= 0)
 		return function->intx_fd;
-	if (queue->msix_vector >= sa_device_vectors(function))
+	if (queue->regs->vector >= sa_device_vectors(function))
 		return -1;
-	return function->call_fds[queue->msix_vector];
+	return function->call_fds[queue->regs->vector];
 }
 
 static bool
 has_feature(const struct softaccel_function *function, unsigned int bit)
 {
-	return (function->driver_features & SA_FEATURE(bit)) != 0;
+	return (rp_vfu_virtio_features(function->virtio) & SA_FEATURE(bit)) != 0;
 }
 
 /* A ring that needs them keeps them for as long as the function lives: what was lent is not moved. */
@@ -71,13 +66,7 @@ int
 sa_queue_layout(const struct softaccel_function *function, struct sa_queue *queue, struct rp_vring_layout *ret_layout,
 		struct rp_wire_why *why)
 {
-	*ret_layout = (struct rp_vring_layout){
-		.num = queue->size,
-		.desc_iova = queue->desc_iova,
-		.avail_iova = queue->avail_iova,
-		.used_iova = queue->used_iova,
-		.features = function->driver_features,
-	};
+	rp_vfu_virtio_queue_layout(function->virtio, (unsigned int)(queue - function->queues), ret_layout);
 	return lend_notes(function, queue, ret_layout, why);
 }
 
@@ -94,7 +83,7 @@ sa_queue_ready_ring(const struct softaccel_function *function, struct sa_queue *
 	ring->far_why = NULL;
 	ring->unpublished_count = 0;
 	ring->held.arrived = true;
-	ring->position = queue->position;
+	ring->position = queue->regs->position;
 }
 
 void
@@ -117,7 +106,7 @@ take_ring(struct softaccel_function *function, unsigned int number, struct rp_wi
 	if (rc < 0)
 		return rc;
 	rp_dma_reader_online(function->reader);
-	rc = rp_vring_dev_init(&queue->ring.vring, &layout, queue->position, function->reader, why);
+	rc = rp_vring_dev_init(&queue->ring.vring, &layout, queue->regs->position, function->reader, why);
 	rp_dma_reader_offline(function->reader);
 	if (rc < 0)
 		return rc;
@@ -165,7 +154,7 @@ attach(struct softaccel_function *function, unsigned int number, bool awake, str
 		return rc;
 	if (awake && queue->carriage == NULL)
 		eventfd_write(queue->ring.kick_fd, 1);
-	sa_device_event(function, "queue %u: started at position 0x%x%s", number, queue->position,
+	sa_device_event(function, "queue %u: started at position 0x%x%s", number, queue->regs->position,
 			queue->carriage == NULL ? "" : ", its memory is reached by messages");
 	return 0;
 }
@@ -178,7 +167,7 @@ detach_directly(struct softaccel_function *function, struct sa_queue *queue, boo
 	sa_datapath_ring_remove(function->path, &queue->ring);
 	*ret_awake = queue->ring.awake;
 	rp_dma_reader_online(function->reader);
-	queue->position = sa_ring_release(&queue->ring);
+	queue->regs->position = sa_ring_release(&queue->ring);
 	rp_dma_reader_offline(function->reader);
 	queue->attached = false;
 	sa_gate_open(&function->path->gate);
@@ -206,7 +195,7 @@ uint32_t
 sa_queue_position(const struct sa_queue *queue)
 {
 	if (!queue->attached)
-		return queue->position;
+		return queue->regs->position;
 	return __atomic_load_n(queue->carriage == NULL ? &queue->ring.position : &queue->carriage->courier.position,
 			       __ATOMIC_RELAXED);
 }
@@ -214,8 +203,8 @@ sa_queue_position(const struct sa_queue *queue)
 static bool
 should_run(const struct softaccel_function *function, const struct sa_queue *queue)
 {
-	return queue->enabled && (function->status & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && function->connected &&
-	       sa_ring_state(&queue->ring) != SOFTACCEL_QUEUE_BROKEN;
+	return queue->regs->enabled && (rp_vfu_virtio_status(function->virtio) & VIRTIO_CONFIG_S_DRIVER_OK) != 0 &&
+	       function->connected && sa_ring_state(&queue->ring) != SOFTACCEL_QUEUE_BROKEN;
 }
 
 /* Nobody goes on with the ring: what waits for it waits for nothing. */
@@ -293,25 +282,22 @@ check(struct softaccel_function *function, unsigned int number, struct rp_wire_w
 	return rc;
 }
 
-void
+int
 sa_queue_enable(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];
 	struct rp_wire_why why = {.error = 0};
 	int rc;
 
-	if (queue->enabled || (function->status & VIRTIO_CONFIG_S_FEATURES_OK) == 0)
-		return;
 	if (!rp_vfu_pci_is_bus_master(function->pci))
 		sa_device_event(function, "queue %u: enabled while bus mastering is off: hardware would not run it",
 				number);
-	queue->enabled = true;
 	rc = should_run(function, queue) ? sa_queue_update(function, number, &why) : check(function, number, &why);
-	if (rc == 0)
-		return;
-	queue->enabled = false;
-	sa_count(&queue->ring.counters.errors, 1);
-	sa_device_event(function, "queue %u: not enabled: %s", number, why.text);
+	if (rc < 0) {
+		sa_count(&queue->ring.counters.errors, 1);
+		sa_device_event(function, "queue %u: not enabled: %s", number, why.text);
+	}
+	return rc;
 }
 
 static void
@@ -319,9 +305,9 @@ let_go(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];
 
-	queue->enabled = false;
 	if (queue->attached)
 		detach(function, number);
+	rp_vfu_virtio_queue_stopped(function->virtio, number);
 	sa_carried_end(function, number);
 	give_up(function, queue);
 	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_STOPPED, __ATOMIC_RELEASE);
@@ -331,22 +317,22 @@ static void
 stop_now(struct softaccel_function *function, unsigned int number)
 {
 	let_go(function, number);
-	sa_device_event(function, "queue %u: stopped at position 0x%x", number, function->queues[number].position);
+	sa_device_event(function, "queue %u: stopped at position 0x%x", number,
+			function->queues[number].regs->position);
 }
 
-void
+int
 sa_queue_stop(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];
 
-	if (!queue->enabled || queue->drain == SA_DRAIN_STOP)
-		return;
 	if (!queue->attached || queue->carriage == NULL)
 		stop_now(function, number);
 	else if (queue->drain == SA_DRAIN_SWITCH)
 		queue->drain = SA_DRAIN_STOP;
 	else
 		sa_carried_drain(function, number, SA_DRAIN_STOP);
+	return queue->drain == SA_DRAIN_STOP ? -EINPROGRESS : 0;
 }
 
 void
@@ -374,16 +360,10 @@ void
 sa_queue_reset(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];
-	bool was_enabled = queue->enabled;
+	bool was_enabled = queue->regs->enabled;
 
 	let_go(function, number);
-	queue->size = function->queue_size_max;
-	queue->msix_vector = SA_NO_VECTOR;
-	queue->position = rp_vring_position_fresh(function->driver_features);
 	queue->uses_far_memory = false;
-	queue->desc_iova = 0;
-	queue->avail_iova = 0;
-	queue->used_iova = 0;
 	if (was_enabled)
 		sa_device_event(function, "queue %u: reset", number);
 }
@@ -407,8 +387,8 @@ sa_queue_forgive(struct softaccel_function *function, unsigned int number)
 static void
 say_broken(struct softaccel_function *function, unsigned int number, const char *why)
 {
-	sa_device_event(function, "queue %u: broken at position 0x%x: %s", number, function->queues[number].position,
-			why);
+	sa_device_event(function, "queue %u: broken at position 0x%x: %s", number,
+			function->queues[number].regs->position, why);
 }
 
 static void
@@ -432,7 +412,8 @@ notice_carried(struct softaccel_function *function, unsigned int number)
 	default:
 		return;
 	}
-	queue->enabled = queue->enabled && queue->drain != SA_DRAIN_STOP;
+	if (queue->drain == SA_DRAIN_STOP)
+		rp_vfu_virtio_queue_stopped(function->virtio, number);
 	sa_carried_park(function, number);
 	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_BROKEN, __ATOMIC_RELEASE);
 	sa_count(&queue->carried.errors, 1);

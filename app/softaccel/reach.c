@@ -33,9 +33,11 @@ static void
 extents_of(const struct softaccel_function *function, const struct sa_queue *queue,
 	   struct extent ret_extents[RP_VRING_PARTS_COUNT])
 {
-	const struct rp_vring_layout layout = {.num = queue->size, .features = function->driver_features};
-	const uint64_t iovas[RP_VRING_PARTS_COUNT] = {queue->desc_iova, queue->avail_iova, queue->used_iova};
-	bool packed = (function->driver_features & SA_FEATURE(VIRTIO_F_RING_PACKED)) != 0;
+	const struct rp_vring_layout layout = {.num = queue->regs->size,
+					       .features = rp_vfu_virtio_features(function->virtio)};
+	const uint64_t iovas[RP_VRING_PARTS_COUNT] = {queue->regs->desc_iova, queue->regs->avail_iova,
+						      queue->regs->used_iova};
+	bool packed = (rp_vfu_virtio_features(function->virtio) & SA_FEATURE(VIRTIO_F_RING_PACKED)) != 0;
 	uint64_t bytes[RP_VRING_PARTS_COUNT];
 	unsigned int i;
 

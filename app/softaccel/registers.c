@@ -1,126 +1,95 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <endian.h>
-#include <stddef.h>
-#include <string.h>
-#include <sys/eventfd.h>
-
 #include "sa_device.h"
 
-/* virtio 1.2, 4.1.4.5: reading the interrupt status clears it, and deasserts the pin. */
-static void
-isr_read(struct softaccel_function *function, uint32_t at, uint32_t count, uint8_t *ret_bytes)
+static int
+on_enable(void *ctx, unsigned int number)
 {
-	(void)count;
-	if (at > 0)
-		return;
-	ret_bytes[0] = function->isr;
-	function->isr = 0;
-	rp_vfu_pci_intx(function->pci, false);
+	return sa_queue_enable(ctx, number);
 }
 
-/* virtio 1.2, 5.1.4. */
-static void
-net_config_read(struct softaccel_function *function, uint32_t at, uint32_t count, uint8_t *ret_bytes)
+static int
+on_stop(void *ctx, unsigned int number, enum rp_vfu_virtio_stop kind)
 {
-	struct virtio_net_config config = {
-		.status = htole16(VIRTIO_NET_S_LINK_UP),
-		.max_virtqueue_pairs = htole16(function->queues_count / 2),
+	if (kind == RP_VFU_VIRTIO_STOP)
+		return sa_queue_stop(ctx, number);
+	sa_queue_reset(ctx, number);
+	return 0;
+}
+
+static void
+on_driver_ok(void *ctx)
+{
+	struct softaccel_function *function = ctx;
+	unsigned int number;
+
+	for (number = 0; number < function->queues_count; number++) {
+		struct rp_wire_why why = {.error = 0};
+
+		if (sa_queue_update(function, number, &why) < 0)
+			sa_device_event(function, "queue %u: cannot start: %s", number, why.text);
+	}
+}
+
+static void
+on_vector(void *ctx, unsigned int number)
+{
+	sa_queue_rewire(ctx, number);
+}
+
+static void
+on_features_refused(void *ctx, uint64_t features)
+{
+	const struct softaccel_function *function = ctx;
+
+	sa_device_event(function, "features 0x%llx refused, expected VERSION_1 and some of 0x%llx",
+			(unsigned long long)features, (unsigned long long)function->features);
+}
+
+/* virtio 1.2, 2.4: everything but the counters and what PCI keeps. */
+static void
+on_reset(void *ctx)
+{
+	struct softaccel_function *function = ctx;
+	unsigned int number;
+
+	if (rp_vfu_virtio_status(function->virtio) != 0)
+		sa_device_event(function, "reset");
+	for (number = 0; number < function->queues_count; number++) {
+		sa_queue_forgive(function, number);
+		/* So that it is not said to be reset by itself. */
+		rp_vfu_virtio_queue_stopped(function->virtio, number);
+		sa_queue_reset(function, number);
+	}
+	sa_doorbells_clear(&function->doorbells);
+}
+
+static void
+on_look(void *ctx, unsigned int number, struct rp_vfu_virtio_counters *ret_counters)
+{
+	struct softaccel_function *function = ctx;
+	struct sa_queue *queue = &function->queues[number];
+	struct softaccel_queue_counters counters;
+
+	sa_queue_watch_drain(function, number);
+	softaccel_queue_counters(function, number, &counters);
+	queue->regs->position = sa_queue_position(queue);
+	queue->regs->broken = sa_ring_state(&queue->ring) == SOFTACCEL_QUEUE_BROKEN && !sa_queue_is_changing(queue);
+	*ret_counters = (struct rp_vfu_virtio_counters){
+		.direct_kicks = counters.direct_kicks,
+		.eventfd_kicks = counters.eventfd_kicks,
+		.interrupts = counters.interrupts,
+		.packets = counters.packets,
+		.bytes = counters.bytes,
+		.errors = counters.errors,
 	};
-	uint8_t image[SA_NET_CONFIG_BYTES] = {0};
-
-	memcpy(config.mac, function->mac, sizeof(config.mac));
-	memcpy(image, &config, sizeof(config));
-	memcpy(ret_bytes, image + at, count);
 }
 
-/* Without a control queue nothing of it can be changed. */
-static void
-ignore_write(struct softaccel_function *function, uint32_t at, uint32_t count, const uint8_t *bytes)
-{
-	(void)function;
-	(void)at;
-	(void)count;
-	(void)bytes;
-}
-
-struct block {
-	uint32_t offset;
-	uint32_t bytes; /* 0: sa_vendor_bytes() */
-	void (*read)(struct softaccel_function *function, uint32_t at, uint32_t count, uint8_t *ret_bytes);
-	void (*write)(struct softaccel_function *function, uint32_t at, uint32_t count, const uint8_t *bytes);
+const struct rp_vfu_virtio_ops sa_registers_ops = {
+	.queue_enable = on_enable,
+	.queue_stop = on_stop,
+	.queue_vector = on_vector,
+	.driver_ok = on_driver_ok,
+	.features_refused = on_features_refused,
+	.reset = on_reset,
+	.look = on_look,
 };
-
-/* clang-format off */
-static const struct block blocks[] = {
-	{ SA_COMMON_OFFSET,     SA_COMMON_BYTES,     sa_common_read,  sa_common_write },
-	{ SA_ISR_OFFSET,        SA_ISR_BYTES,        isr_read,        ignore_write },
-	{ SA_NET_CONFIG_OFFSET, SA_NET_CONFIG_BYTES, net_config_read, ignore_write },
-	{ SA_VENDOR_OFFSET,     0,                   sa_vendor_read,  sa_vendor_write },
-};
-/* clang-format on */
-
-static uint32_t
-block_bytes(const struct softaccel_function *function, const struct block *block)
-{
-	return block->bytes != 0 ? block->bytes : sa_vendor_bytes(function);
-}
-
-int
-sa_registers_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes)
-{
-	struct softaccel_function *function = ctx;
-	unsigned int i;
-
-	(void)region;
-	memset(ret_bytes, 0, count);
-	for (i = 0; i < RTE_DIM(blocks); i++) {
-		uint64_t end = blocks[i].offset + block_bytes(function, &blocks[i]);
-		uint64_t first = RTE_MAX(at, blocks[i].offset);
-
-		end = RTE_MIN(end, at + count);
-		if (first < end)
-			blocks[i].read(function, (uint32_t)(first - blocks[i].offset), (uint32_t)(end - first),
-				       ret_bytes + (first - at));
-	}
-	return 0;
-}
-
-int
-sa_registers_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes)
-{
-	struct softaccel_function *function = ctx;
-	unsigned int i;
-
-	(void)region;
-	for (i = 0; i < RTE_DIM(blocks); i++) {
-		uint64_t end = blocks[i].offset + block_bytes(function, &blocks[i]);
-
-		if (at >= blocks[i].offset && at + count <= end)
-			blocks[i].write(function, (uint32_t)(at - blocks[i].offset), count, bytes);
-	}
-	return 0;
-}
-
-int
-sa_notify_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes)
-{
-	struct softaccel_function *function = ctx;
-
-	(void)region;
-	memcpy(ret_bytes, function->doorbells.memory + at, count);
-	return 0;
-}
-
-int
-sa_notify_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes)
-{
-	struct softaccel_function *function = ctx;
-	int queue = sa_doorbells_queue_at(&function->doorbells, at);
-
-	(void)region;
-	(void)bytes;
-	/* virtio 1.2, 4.1.5.2: 16 bits; 32 with NOTIFICATION_DATA, which is not offered but harmless. */
-	if (queue >= 0 && (count == 2 || count == 4))
-		eventfd_write(function->doorbells.kick_fds[queue], 1);
-	return 0;
-}

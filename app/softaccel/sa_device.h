@@ -10,7 +10,7 @@
 #include <linux/virtio_ring.h>
 
 #include "rp_accel_vendor.h"
-#include "rp_vfu_pci.h"
+#include "rp_vfu_virtio.h"
 #include "sa_datapath.h"
 #include "sa_doorbell.h"
 #include "sa_messenger.h"
@@ -22,10 +22,8 @@
  * a vfio-user socket, as the control side sees it.
  *
  *   device.c     life; what the vfio-user library calls
- *   pci.c        configuration space and its capabilities
- *   registers.c  which register block an address of the register BAR is in
- *   common.c     the common configuration
- *   vendor.c     the ring state capability (rp_accel_vendor.h)
+ *   pci.c        what it is: registers (rp_vfu_virtio.h), function, doorbells
+ *   registers.c  what it does when a driver writes to them
  *   queue.c      starting and stopping queues
  *   carried.c    the same for queues whose memory is reached by messages
  *   reach.c      which of the two a queue must be
@@ -36,27 +34,6 @@
  *
  * Threads: the control side.
  */
-
-/* BARs: 64-bit each, so every second one. */
-#define SA_BAR_MSIX 0u
-#define SA_BAR_REGISTERS 2u
-#define SA_BAR_NOTIFY 4u
-
-/* The MSI-X BAR: room for 257 vectors of 16 bytes, then the pending bits. */
-#define SA_MSIX_BAR_BYTES 0x4000u
-#define SA_MSIX_PENDING_OFFSET 0x3000u
-
-/* The register BAR. */
-#define SA_REGISTERS_BAR_BYTES 0x10000u
-#define SA_COMMON_OFFSET 0x0000u
-#define SA_COMMON_BYTES 0x40u
-#define SA_ISR_OFFSET 0x1000u
-#define SA_ISR_BYTES 0x4u
-#define SA_NET_CONFIG_OFFSET 0x2000u
-#define SA_NET_CONFIG_BYTES 0x40u
-#define SA_VENDOR_OFFSET 0x4000u
-
-#define SA_NO_VECTOR 0xffffu
 
 #define SA_FEATURE(bit) (1ull << (bit))
 #ifndef VIRTIO_F_IN_ORDER
@@ -77,15 +54,7 @@ enum sa_drain {
 };
 
 struct sa_queue {
-	/* Registers. */
-	uint16_t size;
-	uint16_t msix_vector;
-	uint32_t position; /* where to start (rp_vring_position.h); while enabled it is the ring's */
-	bool enabled;
-	uint64_t desc_iova;
-	uint64_t avail_iova;
-	uint64_t used_iova;
-
+	struct rp_vfu_virtio_queue *regs; /* of function->virtio */
 	bool attached; /* the data path, or the messenger, has the ring */
 	enum sa_drain drain;
 	uint64_t drain_since_ms;
@@ -104,7 +73,7 @@ struct softaccel_function {
 	struct sa_port *port;
 	struct rp_vfu_pci *pci;
 	struct rp_vfu_server *server; /* of pci */
-	uint32_t window_at; /* the capability that is a window to BARs, in configuration space */
+	struct rp_vfu_virtio *virtio; /* the registers */
 	struct rp_dma_reader *reader;
 	bool connected;
 	enum softaccel_dma dma;
@@ -123,15 +92,7 @@ struct softaccel_function {
 	int *call_fds; /* by MSI-X vector; borrowed from pci */
 	int intx_fd; /* without MSI-X: where all queues call; -1 with it */
 
-	/* Common configuration. */
-	uint64_t features;
-	uint32_t device_feature_select;
-	uint32_t driver_feature_select;
-	uint64_t driver_features;
-	uint16_t msix_config;
-	uint16_t queue_select;
-	uint8_t status;
-	uint8_t isr;
+	uint64_t features; /* offered */
 	struct sa_queue *queues;
 };
 
@@ -147,8 +108,6 @@ void sa_device_event(const struct softaccel_function *function, const char *form
 	__attribute__((format(printf, 2, 3)));
 /** Without MSI-X: if a queue called, assert the pin. */
 void sa_device_hear_calls(struct softaccel_function *function);
-/** virtio 1.2, 2.4: everything but the counters and what PCI keeps. */
-void sa_device_reset(struct softaccel_function *function);
 
 /** Vectors: one for each queue, then one for the configuration; or none. */
 static inline uint32_t
@@ -157,21 +116,11 @@ sa_device_vectors(const struct softaccel_function *function)
 	return function->intx_fd >= 0 ? 0 : function->queues_count + 1u;
 }
 
-/* pci.c: describe the function to the library and have it listen. @return 0, or as rp_vfu_pci_listen(). */
+/* pci.c: make the function and have it listen. @return 0, or as rp_vfu_pci_listen(). */
 int sa_pci_serve(struct softaccel_function *function, const struct rp_vfu_pci_ops *ops, struct rp_wire_why *why);
 
-/* registers.c; accesses are within the region, at any width. */
-int sa_registers_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes);
-int sa_registers_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes);
-int sa_notify_read(void *ctx, uint32_t region, uint64_t at, uint32_t count, uint8_t *ret_bytes);
-int sa_notify_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes);
-
-/* common.c, vendor.c; `at` counts from the block's begin. */
-void sa_common_read(struct softaccel_function *function, uint32_t at, uint32_t count, uint8_t *ret_bytes);
-void sa_common_write(struct softaccel_function *function, uint32_t at, uint32_t count, const uint8_t *bytes);
-uint32_t sa_vendor_bytes(const struct softaccel_function *function);
-void sa_vendor_read(struct softaccel_function *function, uint32_t at, uint32_t count, uint8_t *ret_bytes);
-void sa_vendor_write(struct softaccel_function *function, uint32_t at, uint32_t count, const uint8_t *bytes);
+/* registers.c */
+extern const struct rp_vfu_virtio_ops sa_registers_ops;
 
 /* reach.c */
 
@@ -225,13 +174,11 @@ uint32_t sa_queue_position(const struct sa_queue *queue);
 void sa_queue_watch_drain(struct softaccel_function *function, unsigned int number);
 void sa_queue_init(struct softaccel_function *function, unsigned int number, uint32_t order);
 void sa_queue_fini(struct softaccel_function *function, unsigned int number);
-/** FEATURES_OK: what a fresh ring's position is has been settled. */
-void sa_queue_negotiated(struct softaccel_function *function, unsigned int number);
-/** queue_enable = 1: judge the ring, and serve it as soon as may be. */
-void sa_queue_enable(struct softaccel_function *function, unsigned int number);
-/** Let go of the ring; its position is in `position` then. */
-void sa_queue_stop(struct softaccel_function *function, unsigned int number);
-/** As stop, and the registers too. */
+/** It was enabled: judge the ring, and serve it as soon as may be. @return 0, or why it stays disabled. */
+int sa_queue_enable(struct softaccel_function *function, unsigned int number);
+/** Let go of an enabled queue's ring. @return 0 (its position is in its registers), -EINPROGRESS: it drains. */
+int sa_queue_stop(struct softaccel_function *function, unsigned int number);
+/** As stop, at once, and nothing is remembered. */
 void sa_queue_reset(struct softaccel_function *function, unsigned int number);
 /** Facts changed. @return 0, or why the ring cannot be served (yet). */
 int sa_queue_update(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why);

@@ -43,7 +43,8 @@
  *
  * Threads: one, that of the function's server; callbacks run in it.
  *
- * Ownership: `config` and ops are copied. The object must outlive its function.
+ * Ownership: `config` and ops are copied; arrays and descriptors of `notify` are borrowed as those of
+ * a BAR are (rp_vfu_pci.h). The object must outlive its function.
  *
  * Specification: virtio 1.2, 2.1, 2.2, 4.1.3 to 4.1.5; doc/protocol/ring-state-capability.md.
  */
@@ -187,9 +188,9 @@ void rp_vfu_virtio_queue_stopped(struct rp_vfu_virtio *virtio, unsigned int queu
 bool rp_vfu_virtio_rung(struct rp_vfu_virtio *virtio, unsigned int queue);
 
 /**
- * Interrupt for a queue, by its vector or by the pin (4.1.5.1.4). Nothing happens without a
- * vector, or while the function is no bus master. From another thread: rp_vfu_pci_ops.irq_changed.
- * @return as rp_vfu_pci_irq_trigger().
+ * Interrupt for a queue, by its vector or by the pin (4.1.5.1.4). By vector nothing happens when it
+ * has none, or while the function is no bus master. From another thread: rp_vfu_pci_ops.irq_changed.
+ * @return as rp_vfu_pci_irq_trigger() or rp_vfu_pci_intx(); 0 before rp_vfu_virtio_describe().
  */
 int rp_vfu_virtio_interrupt(struct rp_vfu_virtio *virtio, unsigned int queue);
 

@@ -225,14 +225,16 @@ vfu_virtio_set_status(struct rp_vfu_virtio *virtio, uint8_t status)
 static int
 interrupt(struct rp_vfu_virtio *virtio, uint16_t vector, uint8_t isr_mask)
 {
-	if (virtio->pci == NULL || !rp_vfu_pci_is_bus_master(virtio->pci))
+	if (virtio->pci == NULL)
 		return 0;
-	if (virtio->config.vectors_count > 0)
-		return vector == RP_VFU_VIRTIO_NO_VECTOR ?
-			       0 :
-			       rp_vfu_pci_irq_trigger(virtio->pci, RP_VFU_PCI_MSIX_IRQ, vector);
-	virtio->isr |= isr_mask;
-	return rp_vfu_pci_intx(virtio->pci, true);
+	if (virtio->config.vectors_count == 0) {
+		virtio->isr |= isr_mask;
+		return rp_vfu_pci_intx(virtio->pci, true);
+	}
+	/* A vector is a write to memory, the pin is not. */
+	if (vector == RP_VFU_VIRTIO_NO_VECTOR || !rp_vfu_pci_is_bus_master(virtio->pci))
+		return 0;
+	return rp_vfu_pci_irq_trigger(virtio->pci, RP_VFU_PCI_MSIX_IRQ, vector);
 }
 
 int
