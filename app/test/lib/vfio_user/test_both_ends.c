@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "device.h"
 #include "rp_vfu_client.h"
 #include "rp_wire_fd.h"
+#include "serving.h"
 
 /*
  * Our client against our server, each in its thread, and a third that does what
@@ -23,22 +23,7 @@ static struct device device;
 static struct rp_vfu_client *client;
 static struct rp_wire_why why;
 static struct test_leaks before;
-static pthread_t server_thread;
-static int stop_fd;
-
-static void *
-serve(void *arg)
-{
-	struct pollfd fds[] = {
-		{.fd = rp_vfu_server_fd(device.server), .events = POLLIN},
-		{.fd = stop_fd, .events = POLLIN},
-	};
-
-	(void)arg;
-	while (poll(fds, 2, -1) > 0 && fds[1].revents == 0)
-		(void)rp_vfu_server_process(device.server);
-	return NULL;
-}
+static struct serving serving;
 
 static void
 connect_client(void)
@@ -53,7 +38,6 @@ setup(void **state)
 {
 	(void)state;
 	test_leaks_read(&before);
-	stop_fd = eventfd(0, EFD_CLOEXEC);
 	device_start(&device);
 	return 0;
 }
@@ -61,7 +45,7 @@ setup(void **state)
 static void
 start(void)
 {
-	assert_int_equal(pthread_create(&server_thread, NULL, serve, NULL), 0);
+	serving_start(&serving, device.server);
 	connect_client();
 }
 
@@ -69,16 +53,15 @@ static void
 stop(void)
 {
 	client = rp_vfu_client_destroy(client);
-	assert_int_equal(eventfd_write(stop_fd, 1), 0);
-	assert_int_equal(pthread_join(server_thread, NULL), 0);
+	serving_stop(&serving);
 }
 
 static int
 teardown(void **state)
 {
 	(void)state;
+	serving_stop(&serving);
 	device_close(&device);
-	rp_wire_fd_close(&stop_fd);
 	test_leaks_assert_none(&before);
 	return 0;
 }

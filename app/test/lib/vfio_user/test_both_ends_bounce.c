@@ -13,6 +13,7 @@
 #include "rp_vfu_client.h"
 #include "rp_vfu_msg.h"
 #include "rp_wire_fd.h"
+#include "serving.h"
 
 /*
  * A device that maps and unmaps, over memory of which the client gives a descriptor,
@@ -29,8 +30,8 @@ static struct device device;
 static struct rp_vfu_client *client;
 static struct rp_wire_why why;
 static struct test_leaks before;
-static pthread_t server_thread;
-static int stop_fd, done_fd, memory_fd;
+static struct serving serving;
+static int done_fd, memory_fd;
 static uint8_t *memory;
 
 static const struct rp_vfu_client_config ways[] = {
@@ -40,26 +41,11 @@ static const struct rp_vfu_client_config ways[] = {
 };
 #define WAYS_COUNT (sizeof(ways) / sizeof(ways[0]))
 
-static void *
-serve(void *arg)
-{
-	struct pollfd fds[] = {
-		{.fd = rp_vfu_server_fd(device.server), .events = POLLIN},
-		{.fd = stop_fd, .events = POLLIN},
-	};
-
-	(void)arg;
-	while (poll(fds, 2, -1) > 0 && fds[1].revents == 0)
-		(void)rp_vfu_server_process(device.server);
-	return NULL;
-}
-
 static int
 setup(void **state)
 {
 	(void)state;
 	test_leaks_read(&before);
-	stop_fd = eventfd(0, EFD_CLOEXEC);
 	done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	memory_fd = test_memfd(MEMORY_BYTES, true);
 	memory = calloc(1, MEMORY_BYTES);
@@ -72,10 +58,10 @@ static int
 teardown(void **state)
 {
 	(void)state;
+	serving_stop(&serving);
 	device_close(&device);
 	free(memory);
 	rp_wire_fd_close(&memory_fd);
-	rp_wire_fd_close(&stop_fd);
 	rp_wire_fd_close(&done_fd);
 	test_leaks_assert_none(&before);
 	return 0;
@@ -92,7 +78,7 @@ start(const struct rp_vfu_client_config *way)
 
 	config.socket_path = test_socket_path();
 	config.timeout_ms = 30000;
-	assert_int_equal(pthread_create(&server_thread, NULL, serve, NULL), 0);
+	serving_start(&serving, device.server);
 	assert_int_equal(rp_vfu_client_create(&config, NULL, NULL, &client, &why), 0);
 	assert_int_equal(rp_vfu_client_dma_map_memory(client, &far, &why), 0);
 	assert_int_equal(rp_vfu_client_dma_map_memory(client, &near, &why), 0);
@@ -101,12 +87,8 @@ start(const struct rp_vfu_client_config *way)
 static void
 stop(void)
 {
-	eventfd_t count;
-
 	client = rp_vfu_client_destroy(client);
-	assert_int_equal(eventfd_write(stop_fd, 1), 0);
-	assert_int_equal(pthread_join(server_thread, NULL), 0);
-	assert_int_equal(eventfd_read(stop_fd, &count), 0);
+	serving_stop(&serving);
 	device_turn(&device);
 }
 

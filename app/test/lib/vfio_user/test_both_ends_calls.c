@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "rp_vfu_client.h"
 #include "rp_vfu_msg.h"
 #include "rp_wire_fd.h"
+#include "serving.h"
 
 /* Each call of our client, against our server in a thread of its own. */
 
@@ -19,29 +19,13 @@ static struct device device;
 static struct rp_vfu_client *client;
 static struct rp_wire_why why;
 static struct test_leaks before;
-static pthread_t server_thread;
-static int stop_fd;
-
-static void *
-serve(void *arg)
-{
-	struct pollfd fds[] = {
-		{.fd = rp_vfu_server_fd(device.server), .events = POLLIN},
-		{.fd = stop_fd, .events = POLLIN},
-	};
-
-	(void)arg;
-	while (poll(fds, 2, -1) > 0 && fds[1].revents == 0)
-		(void)rp_vfu_server_process(device.server);
-	return NULL;
-}
+static struct serving serving;
 
 static int
 setup(void **state)
 {
 	(void)state;
 	test_leaks_read(&before);
-	stop_fd = eventfd(0, EFD_CLOEXEC);
 	device_start(&device);
 	return 0;
 }
@@ -51,7 +35,7 @@ start_as(struct rp_vfu_client_config config)
 {
 	config.socket_path = test_socket_path();
 	config.timeout_ms = 30000;
-	assert_int_equal(pthread_create(&server_thread, NULL, serve, NULL), 0);
+	serving_start(&serving, device.server);
 	assert_int_equal(rp_vfu_client_create(&config, NULL, NULL, &client, &why), 0);
 }
 
@@ -64,11 +48,7 @@ start(void)
 static void
 stop_server(void)
 {
-	eventfd_t count;
-
-	assert_int_equal(eventfd_write(stop_fd, 1), 0);
-	assert_int_equal(pthread_join(server_thread, NULL), 0);
-	assert_int_equal(eventfd_read(stop_fd, &count), 0);
+	serving_stop(&serving);
 }
 
 static void
@@ -85,15 +65,15 @@ assert_mappings(unsigned int count)
 {
 	stop_server();
 	assert_int_equal(rp_dma_space_count(rp_vfu_server_dma(device.server)), count);
-	assert_int_equal(pthread_create(&server_thread, NULL, serve, NULL), 0);
+	serving_start(&serving, device.server);
 }
 
 static int
 teardown(void **state)
 {
 	(void)state;
+	serving_stop(&serving);
 	device_close(&device);
-	rp_wire_fd_close(&stop_fd);
 	test_leaks_assert_none(&before);
 	return 0;
 }

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "mover.h"
 #include "rp_dma_log.h"
 #include "rp_vfu_client.h"
 #include "rp_vfu_msg.h"
-#include "rp_wire_fd.h"
+#include "serving.h"
 
 /* Migration and dirty pages: our client against our server in a thread of its own. */
 
@@ -18,22 +15,7 @@ static struct device device;
 static struct rp_vfu_client *client;
 static struct rp_wire_why why;
 static struct test_leaks before;
-static pthread_t server_thread;
-static int stop_fd;
-
-static void *
-serve(void *arg)
-{
-	struct pollfd fds[] = {
-		{.fd = rp_vfu_server_fd(device.server), .events = POLLIN},
-		{.fd = stop_fd, .events = POLLIN},
-	};
-
-	(void)arg;
-	while (poll(fds, 2, -1) > 0 && fds[1].revents == 0)
-		(void)rp_vfu_server_process(device.server);
-	return NULL;
-}
+static struct serving serving;
 
 static int
 setup(void **state)
@@ -43,7 +25,6 @@ setup(void **state)
 
 	(void)state;
 	test_leaks_read(&before);
-	stop_fd = eventfd(0, EFD_CLOEXEC);
 	device_init(&device);
 	mover_describe(&device, &description);
 	assert_int_equal(rp_vfu_server_create(&description.config, &ops, &device, &device.server, &why), 0);
@@ -54,8 +35,8 @@ static int
 teardown(void **state)
 {
 	(void)state;
+	serving_stop(&serving);
 	device_close(&device);
-	rp_wire_fd_close(&stop_fd);
 	test_leaks_assert_none(&before);
 	return 0;
 }
@@ -69,7 +50,7 @@ start(uint32_t max_data_xfer_bytes)
 		.max_data_xfer_bytes = max_data_xfer_bytes,
 	};
 
-	assert_int_equal(pthread_create(&server_thread, NULL, serve, NULL), 0);
+	serving_start(&serving, device.server);
 	assert_int_equal(rp_vfu_client_create(&config, NULL, NULL, &client, &why), 0);
 }
 
@@ -77,8 +58,7 @@ static void
 stop(void)
 {
 	client = rp_vfu_client_destroy(client);
-	assert_int_equal(eventfd_write(stop_fd, 1), 0);
-	assert_int_equal(pthread_join(server_thread, NULL), 0);
+	serving_stop(&serving);
 	device_turn(&device);
 }
 

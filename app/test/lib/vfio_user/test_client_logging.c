@@ -3,38 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "script.h"
+#include "scripted.h"
 
 /* DMA logging: start, reports in pieces, stop. */
-
-static struct liar liar;
-static struct rp_vfu_client *client;
-static struct rp_wire_why why;
-
-static int
-setup(void **state)
-{
-	(void)state;
-	script_clear();
-	client = liar_client(&liar, script_record);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	client = rp_vfu_client_destroy(client);
-	liar_stop(&liar);
-	return 0;
-}
-
-static void
-assert_why(const char *words)
-{
-	if (strstr(why.text, words) == NULL)
-		fail_msg("'%s' does not say '%s'", why.text, words);
-}
 
 static void
 test_logging_vectors(void **state)
@@ -46,16 +17,17 @@ test_logging_vectors(void **state)
 	/* The server logs larger pages than we wished for. */
 	REPLY_WITH(0, U32(56), U32(0x20006), U64(65536), U32(2), U32(0), U64(0x1000), U64(0x2000), U64(0x10000),
 		   U64(0x1000));
-	assert_int_equal(rp_vfu_client_logging_start(client, &page_size_bytes, ranges, 2, &why), 0);
+	assert_int_equal(rp_vfu_client_logging_start(scripted.client, &page_size_bytes, ranges, 2, &scripted.why), 0);
 	SENT(0, HEADER(1, 16, 72, COMMAND, 0), U32(56), U32(0x20006), U64(4096), U32(2), U32(0), U64(0x1000),
 	     U64(0x2000), U64(0x10000), U64(0x1000));
 	assert_int_equal(page_size_bytes, 65536);
 	REPLY_WITH(0, U32(48), U32(0x10008), U64(0x1000), U64(65 * 4096), U64(4096), U64(0x8000000000000003), U64(1));
-	assert_int_equal(rp_vfu_client_logging_report(client, 0x1000, 65 * 4096, 4096, bits, &why), 0);
+	assert_int_equal(rp_vfu_client_logging_report(scripted.client, 0x1000, 65 * 4096, 4096, bits, &scripted.why),
+			 0);
 	SENT(0, HEADER(2, 16, 48, COMMAND, 0), U32(48), U32(0x10008), U64(0x1000), U64(65 * 4096), U64(4096));
 	assert_true(bits[0] == 0x8000000000000003 && bits[1] == 1);
 	REPLY_WITH(0, U32(8), U32(0x20007));
-	assert_int_equal(rp_vfu_client_logging_stop(client, &why), 0);
+	assert_int_equal(rp_vfu_client_logging_stop(scripted.client, &scripted.why), 0);
 	SENT(0, HEADER(3, 16, 24, COMMAND, 0), U32(8), U32(0x20007));
 }
 
@@ -66,26 +38,33 @@ test_lies(void **state)
 
 	(void)state;
 	REPLY_WITH(0, U32(24), U32(0x20006), U64(12345), U32(0), U32(0));
-	assert_int_equal(rp_vfu_client_logging_start(client, &page_size_bytes, NULL, 0, &why), -EBADMSG);
-	assert_why("pages of 12345 bytes");
+	assert_int_equal(rp_vfu_client_logging_start(scripted.client, &page_size_bytes, NULL, 0, &scripted.why),
+			 -EBADMSG);
+	scripted_assert_why("pages of 12345 bytes");
 	REPLY_WITH(0, U32(24), U32(0x20006), U64(0), U32(0), U32(0));
-	assert_int_equal(rp_vfu_client_logging_start(client, &page_size_bytes, NULL, 0, &why), -EBADMSG);
+	assert_int_equal(rp_vfu_client_logging_start(scripted.client, &page_size_bytes, NULL, 0, &scripted.why),
+			 -EBADMSG);
 	assert_int_equal(page_size_bytes, 4096);
 	REPLY_WITH(0, U32(32), U32(0x10008), U64(0x1000), U64(0x2000), U64(4096));
-	assert_int_equal(rp_vfu_client_logging_report(client, 0x1000, 0x2000, 4096, &bits, &why), -EBADMSG);
-	assert_why("argsz 32, 32 bytes, expected 0x10008 and 40");
+	assert_int_equal(rp_vfu_client_logging_report(scripted.client, 0x1000, 0x2000, 4096, &bits, &scripted.why),
+			 -EBADMSG);
+	scripted_assert_why("argsz 32, 32 bytes, expected 0x10008 and 40");
 	REPLY_WITH(0, U32(40), U32(0x10008), U64(0x1000), U64(0x3000), U64(4096), U64(1));
-	assert_int_equal(rp_vfu_client_logging_report(client, 0x1000, 0x2000, 4096, &bits, &why), -EBADMSG);
-	assert_why("a report of another range");
+	assert_int_equal(rp_vfu_client_logging_report(scripted.client, 0x1000, 0x2000, 4096, &bits, &scripted.why),
+			 -EBADMSG);
+	scripted_assert_why("a report of another range");
 	REPLY_WITH(0, U32(40), U32(0x10008), U64(0x1000), U64(0x2000), U64(4096), U64(4));
-	assert_int_equal(rp_vfu_client_logging_report(client, 0x1000, 0x2000, 4096, &bits, &why), -EBADMSG);
-	assert_why("bits behind the range");
+	assert_int_equal(rp_vfu_client_logging_report(scripted.client, 0x1000, 0x2000, 4096, &bits, &scripted.why),
+			 -EBADMSG);
+	scripted_assert_why("bits behind the range");
 	REPLY_WITH(0, U32(40), U32(0x10007), U64(0x1000), U64(0x2000), U64(4096), U64(1));
-	assert_int_equal(rp_vfu_client_logging_report(client, 0x1000, 0x2000, 4096, &bits, &why), -EBADMSG);
+	assert_int_equal(rp_vfu_client_logging_report(scripted.client, 0x1000, 0x2000, 4096, &bits, &scripted.why),
+			 -EBADMSG);
 	assert_int_equal(bits, 0x55);
 	script_refuse_with(EINVAL);
-	assert_int_equal(rp_vfu_client_logging_report(client, 0x1000, 0x2000, 4096, &bits, &why), -EINVAL);
-	assert_int_equal(rp_vfu_client_reset(client, &why), 0);
+	assert_int_equal(rp_vfu_client_logging_report(scripted.client, 0x1000, 0x2000, 4096, &bits, &scripted.why),
+			 -EINVAL);
+	assert_int_equal(rp_vfu_client_reset(scripted.client, &scripted.why), 0);
 }
 
 static void
@@ -94,9 +73,11 @@ test_our_callers_mistakes(void **state)
 	uint64_t page_size_bytes = 4096, bits;
 
 	(void)state;
-	assert_int_equal(rp_vfu_client_logging_start(client, &page_size_bytes, NULL, 65536, &why), -EINVAL);
-	assert_int_equal(rp_vfu_client_logging_report(client, 0, 0x1000, 0, &bits, &why), -EINVAL);
-	assert_int_equal(rp_vfu_client_logging_report(client, UINT64_MAX, 0x1000, 4096, &bits, &why), -EINVAL);
+	assert_int_equal(rp_vfu_client_logging_start(scripted.client, &page_size_bytes, NULL, 65536, &scripted.why),
+			 -EINVAL);
+	assert_int_equal(rp_vfu_client_logging_report(scripted.client, 0, 0x1000, 0, &bits, &scripted.why), -EINVAL);
+	assert_int_equal(rp_vfu_client_logging_report(scripted.client, UINT64_MAX, 0x1000, 4096, &bits, &scripted.why),
+			 -EINVAL);
 	assert_int_equal(script_sent_count(), 0);
 }
 
@@ -139,14 +120,15 @@ test_more_bits_than_a_message_has(void **state)
 	(void)state;
 	assert_non_null(bits);
 	pieces = 0;
-	liar.lie_from_version = true;
-	client = liar_client(&liar, report_pieces);
-	assert_int_equal(rp_vfu_client_logging_report(client, 0x1000, words * 64 * 4096, 4096, bits, &why), 0);
+	scripted.liar.lie_from_version = true;
+	scripted.client = liar_client(&scripted.liar, report_pieces);
+	assert_int_equal(
+		rp_vfu_client_logging_report(scripted.client, 0x1000, words * 64 * 4096, 4096, bits, &scripted.why), 0);
 	assert_int_equal(pieces, 3);
 	assert_true(bits[0] == 1 && bits[511] == 1 && bits[512] == 2 && bits[1023] == 2 && bits[1024] == 3);
 	assert_true(bits[1026] == 3 && bits[1027] == 0);
-	rp_vfu_client_destroy(client);
-	liar_stop(&liar);
+	rp_vfu_client_destroy(scripted.client);
+	liar_stop(&scripted.liar);
 	free(bits);
 }
 
@@ -154,9 +136,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_logging_vectors, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lies, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_our_callers_mistakes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_logging_vectors, scripted_setup, scripted_teardown),
+		cmocka_unit_test_setup_teardown(test_lies, scripted_setup, scripted_teardown),
+		cmocka_unit_test_setup_teardown(test_our_callers_mistakes, scripted_setup, scripted_teardown),
 		cmocka_unit_test(test_more_bits_than_a_message_has),
 	};
 

@@ -3,38 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "script.h"
+#include "scripted.h"
 
 /* Migration data, in and out. */
-
-static struct liar liar;
-static struct rp_vfu_client *client;
-static struct rp_wire_why why;
-
-static int
-setup(void **state)
-{
-	(void)state;
-	script_clear();
-	client = liar_client(&liar, script_record);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	client = rp_vfu_client_destroy(client);
-	liar_stop(&liar);
-	return 0;
-}
-
-static void
-assert_why(const char *words)
-{
-	if (strstr(why.text, words) == NULL)
-		fail_msg("'%s' does not say '%s'", why.text, words);
-}
 
 static void
 test_migration_vectors(void **state)
@@ -44,29 +15,29 @@ test_migration_vectors(void **state)
 
 	(void)state;
 	REPLY_WITH(0, U32(16), U32(8), 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h');
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 8, &bytes, &why), 0);
+	assert_int_equal(rp_vfu_client_migration_read(scripted.client, data, 8, &bytes, &scripted.why), 0);
 	SENT(0, HEADER(1, 17, 24, COMMAND, 0), U32(16), U32(8));
 	assert_int_equal(bytes, 8);
 	assert_memory_equal(data, "abcdefgh", 8);
 	/* Less than was asked for: there is no more. */
 	REPLY_WITH(0, U32(10), U32(2), 'x', 'y');
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 8, &bytes, &why), 0);
+	assert_int_equal(rp_vfu_client_migration_read(scripted.client, data, 8, &bytes, &scripted.why), 0);
 	assert_int_equal(bytes, 2);
 	assert_memory_equal(data, "xycd", 4);
 	/* The reference server pads what it has to what was asked for. */
 	REPLY_WITH(0, U32(9), U32(1), 'z', 0, 0, 0, 0, 0, 0, 0);
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 8, &bytes, &why), 0);
+	assert_int_equal(rp_vfu_client_migration_read(scripted.client, data, 8, &bytes, &scripted.why), 0);
 	assert_int_equal(bytes, 1);
 	assert_memory_equal(data, "zycd", 4);
 	REPLY_WITH(0, U32(8), U32(0));
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 8, &bytes, &why), 0);
+	assert_int_equal(rp_vfu_client_migration_read(scripted.client, data, 8, &bytes, &scripted.why), 0);
 	assert_int_equal(bytes, 0);
 	script_reply_honestly();
-	assert_int_equal(rp_vfu_client_migration_write(client, "state", 5, &why), 0);
+	assert_int_equal(rp_vfu_client_migration_write(scripted.client, "state", 5, &scripted.why), 0);
 	SENT(0, HEADER(5, 18, 29, COMMAND, 0), U32(13), U32(5), 's', 't', 'a', 't', 'e');
 	/* Nothing is nothing. */
-	assert_int_equal(rp_vfu_client_migration_write(client, "", 0, &why), 0);
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 0, &bytes, &why), 0);
+	assert_int_equal(rp_vfu_client_migration_write(scripted.client, "", 0, &scripted.why), 0);
+	assert_int_equal(rp_vfu_client_migration_read(scripted.client, data, 0, &bytes, &scripted.why), 0);
 	assert_int_equal(bytes, 0);
 	assert_int_equal(script_sent_count(), 5);
 }
@@ -79,22 +50,22 @@ test_lies(void **state)
 
 	(void)state;
 	REPLY_WITH(0, U32(13), U32(5), 9, 9, 9, 9, 9);
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 4, &bytes, &why), -EBADMSG);
-	assert_why("5 bytes, asked for 4");
+	assert_int_equal(rp_vfu_client_migration_read(scripted.client, data, 4, &bytes, &scripted.why), -EBADMSG);
+	scripted_assert_why("5 bytes, asked for 4");
 	REPLY_WITH(0, U32(12), U32(4), 9, 9, 9);
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 4, &bytes, &why), -EBADMSG);
-	assert_why("3 bytes of data, expected at least 4");
+	assert_int_equal(rp_vfu_client_migration_read(scripted.client, data, 4, &bytes, &scripted.why), -EBADMSG);
+	scripted_assert_why("3 bytes of data, expected at least 4");
 	REPLY_WITH(0, U32(12), U32(UINT32_MAX), 9, 9, 9, 9);
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 4, &bytes, &why), -EBADMSG);
+	assert_int_equal(rp_vfu_client_migration_read(scripted.client, data, 4, &bytes, &scripted.why), -EBADMSG);
 	REPLY_WITH(0, U32(12));
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 4, &bytes, &why), -EBADMSG);
+	assert_int_equal(rp_vfu_client_migration_read(scripted.client, data, 4, &bytes, &scripted.why), -EBADMSG);
 	assert_int_equal(bytes, 99);
 	assert_int_equal(data[0], 1);
 	REPLY_WITH(0, U32(12));
-	assert_int_equal(rp_vfu_client_migration_write(client, data, 4, &why), -EBADMSG);
+	assert_int_equal(rp_vfu_client_migration_write(scripted.client, data, 4, &scripted.why), -EBADMSG);
 	script_refuse_with(EIO);
-	assert_int_equal(rp_vfu_client_migration_write(client, data, 4, &why), -EIO);
-	assert_int_equal(rp_vfu_client_reset(client, &why), 0);
+	assert_int_equal(rp_vfu_client_migration_write(scripted.client, data, 4, &scripted.why), -EIO);
+	assert_int_equal(rp_vfu_client_reset(scripted.client, &scripted.why), 0);
 }
 
 /* A server that has three and a half messages of state, of 4096 bytes each. */
@@ -134,19 +105,19 @@ test_more_than_a_message(void **state)
 	(void)state;
 	assert_non_null(data);
 	left_bytes = 0;
-	liar.lie_from_version = true;
-	client = liar_client(&liar, stream);
-	assert_int_equal(rp_vfu_client_migration_write(client, data, 14336, &why), 0);
+	scripted.liar.lie_from_version = true;
+	scripted.client = liar_client(&scripted.liar, stream);
+	assert_int_equal(rp_vfu_client_migration_write(scripted.client, data, 14336, &scripted.why), 0);
 	assert_int_equal(left_bytes, 14336);
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 4097, &bytes, &why), 0);
+	assert_int_equal(rp_vfu_client_migration_read(scripted.client, data, 4097, &bytes, &scripted.why), 0);
 	assert_int_equal(bytes, 4097);
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 20000, &bytes, &why), 0);
+	assert_int_equal(rp_vfu_client_migration_read(scripted.client, data, 20000, &bytes, &scripted.why), 0);
 	assert_int_equal(bytes, 14336 - 4097);
-	assert_int_equal(rp_vfu_client_migration_read(client, data, 20000, &bytes, &why), 0);
+	assert_int_equal(rp_vfu_client_migration_read(scripted.client, data, 20000, &bytes, &scripted.why), 0);
 	assert_int_equal(bytes, 0);
-	client = rp_vfu_client_destroy(client);
+	scripted.client = rp_vfu_client_destroy(scripted.client);
 	/* VERSION, four writes, two reads, three reads, one. */
-	assert_int_equal(liar_stop(&liar), 11);
+	assert_int_equal(liar_stop(&scripted.liar), 11);
 	free(data);
 }
 
@@ -154,8 +125,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_migration_vectors, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lies, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_migration_vectors, scripted_setup, scripted_teardown),
+		cmocka_unit_test_setup_teardown(test_lies, scripted_setup, scripted_teardown),
 		cmocka_unit_test(test_more_than_a_message),
 	};
 
