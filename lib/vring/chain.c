@@ -35,7 +35,7 @@ rp_vring_chain_add(struct rp_vring_dev *ring, struct rp_vring_chain *chain, uint
 	/* 2.7.5 */
 	if (__builtin_add_overflow(*total_bytes, size_bytes, total_bytes))
 		return rp_vring_dev_break(ring, "a chain is longer than 2^32 bytes");
-	if (ring->reader == NULL)
+	if (ring->spans)
 		return add_span(ring, chain, iova, size_bytes, count);
 	while (left_bytes > 0) {
 		struct iovec *iov = &chain->iov[chain->out_count + chain->in_count];
@@ -69,16 +69,22 @@ rp_vring_chain_table_open(struct rp_vring_dev *ring, struct rp_vring_chain *chai
 		return rp_vring_dev_break(ring, "an indirect table is longer than any queue");
 	if (__builtin_add_overflow(iova, (uint64_t)size_bytes - 1, &last_iova))
 		return rp_vring_dev_break(ring, "an indirect table ends beyond 2^64");
-	if (ring->reader == NULL) {
+	if (ring->spans) {
 		chain->table = (struct rp_vring_span){.iova = iova, .size_bytes = size_bytes};
 		return 0;
 	}
+	rp_vring_chain_table_reach(ring, iova, size_bytes, ret_table);
+	return 1;
+}
+
+void
+rp_vring_chain_table_reach(struct rp_vring_dev *ring, uint64_t iova, uint32_t size_bytes, struct chain_table *ret_table)
+{
 	ret_table->iova = iova;
 	ret_table->count = size_bytes / CHAIN_DESC_BYTES;
 	ret_table->contiguous_bytes = 0;
 	ret_table->base =
 		rp_dma_reader_translate(ring->reader, iova, size_bytes, RP_DMA_READ, &ret_table->contiguous_bytes);
-	return 1;
 }
 
 static int

@@ -40,11 +40,15 @@ int rp_vring_chain_add(struct rp_vring_dev *ring, struct rp_vring_chain *chain, 
 
 /**
  * Judge the descriptor that refers to a table.
- * @return 1: it can be read; 0: of a copied ring, it is noted in the chain and to be
- *         followed when its bytes are there; -EBADMSG (ring broken).
+ * @return 1: it can be read; 0: of a ring whose chains are spans, it is noted in the chain
+ *         and to be followed when its bytes are there; -EBADMSG (ring broken).
  */
 int rp_vring_chain_table_open(struct rp_vring_dev *ring, struct rp_vring_chain *chain, uint64_t iova,
 			      uint32_t size_bytes, struct chain_table *ret_table);
+
+/** Find a table that was judged and noted, in the memory of the ring's reader. */
+void rp_vring_chain_table_reach(struct rp_vring_dev *ring, uint64_t iova, uint32_t size_bytes,
+				struct chain_table *ret_table);
 
 /** Copy one descriptor of a table. @return 0 or -EBADMSG (ring broken). */
 int rp_vring_chain_table_read(struct rp_vring_dev *ring, const struct chain_table *table, uint32_t index,

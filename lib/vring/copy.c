@@ -16,6 +16,7 @@ rp_vring_dev_init_copy(struct rp_vring_dev *ring, const struct rp_vring_layout *
 	ring->desc = copy->parts[0];
 	ring->avail = copy->parts[1];
 	ring->used = copy->parts[2];
+	ring->spans = true;
 	ring->broken_why = NULL;
 	return 0;
 }

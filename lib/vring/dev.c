@@ -126,8 +126,8 @@ translate_ring(struct rp_vring_dev *ring)
 }
 
 /* Every call begins here: the parts' addresses are good for one generation only. */
-static int
-check_ring(struct rp_vring_dev *ring)
+int
+rp_vring_dev_check(struct rp_vring_dev *ring)
 {
 	const char *why;
 
@@ -246,7 +246,7 @@ rp_vring_dev_init(struct rp_vring_dev *ring, const struct rp_vring_layout *layou
 int
 rp_vring_dev_available(struct rp_vring_dev *ring)
 {
-	int rc = check_ring(ring);
+	int rc = rp_vring_dev_check(ring);
 
 	if (rc < 0)
 		return rc;
@@ -256,7 +256,7 @@ rp_vring_dev_available(struct rp_vring_dev *ring)
 int
 rp_vring_dev_peek(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_chain *ret_chain)
 {
-	int rc = check_ring(ring);
+	int rc = rp_vring_dev_check(ring);
 
 	if (rc < 0)
 		return rc;
@@ -286,7 +286,7 @@ rp_vring_dev_pop(struct rp_vring_dev *ring, struct rp_vring_chain *ret_chain)
 int
 rp_vring_dev_fill(struct rp_vring_dev *ring, uint16_t ahead, uint16_t head, uint32_t written_bytes)
 {
-	int rc = check_ring(ring);
+	int rc = rp_vring_dev_check(ring);
 
 	if (rc < 0)
 		return rc;
@@ -299,7 +299,7 @@ rp_vring_dev_fill(struct rp_vring_dev *ring, uint16_t ahead, uint16_t head, uint
 int
 rp_vring_dev_publish(struct rp_vring_dev *ring, uint16_t count)
 {
-	int rc = check_ring(ring);
+	int rc = rp_vring_dev_check(ring);
 
 	if (rc < 0)
 		return rc;
@@ -321,7 +321,7 @@ rp_vring_dev_needs_interrupt(struct rp_vring_dev *ring)
 {
 	uint32_t published_count = ring->unsignalled_count;
 	bool first = !ring->signalled;
-	int rc = check_ring(ring);
+	int rc = rp_vring_dev_check(ring);
 
 	if (rc < 0)
 		return rc;
@@ -337,7 +337,7 @@ rp_vring_dev_needs_interrupt(struct rp_vring_dev *ring)
 int
 rp_vring_dev_set_notify(struct rp_vring_dev *ring, bool wanted)
 {
-	int rc = check_ring(ring);
+	int rc = rp_vring_dev_check(ring);
 
 	if (rc < 0)
 		return rc;

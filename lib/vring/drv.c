@@ -115,8 +115,8 @@ check_parts(const struct rp_vring_part *parts, uint16_t parts_count, uint32_t *r
 	return 0;
 }
 
-static int
-add(struct rp_vring_drv *ring, const struct drv_chain *chain)
+int
+rp_vring_drv_put(struct rp_vring_drv *ring, const struct drv_chain *chain)
 {
 	if (chain->parts_count > ring->free_count)
 		return -ENOSPC;
@@ -134,7 +134,7 @@ rp_vring_drv_add(struct rp_vring_drv *ring, const struct rp_vring_part *parts, u
 	struct drv_chain chain = {.parts = parts, .parts_count = parts_count, .cookie = cookie};
 	int rc = check_parts(parts, parts_count, &chain.writable_bytes);
 
-	return rc < 0 ? rc : add(ring, &chain);
+	return rc < 0 ? rc : rp_vring_drv_put(ring, &chain);
 }
 
 int
@@ -157,7 +157,7 @@ rp_vring_drv_add_indirect(struct rp_vring_drv *ring, const struct rp_vring_part 
 		rp_vring_packed_table(parts, parts_count, table);
 	else
 		rp_vring_split_table(parts, parts_count, table);
-	return add(ring, &chain);
+	return rp_vring_drv_put(ring, &chain);
 }
 
 bool

@@ -64,10 +64,13 @@ struct rp_vring_drv {
 struct drv_chain {
 	const struct rp_vring_part *parts;
 	uint16_t parts_count;
-	bool indirect; /* the only part is a table */
+	bool indirect; /* the last part is a table */
 	uint32_t writable_bytes;
 	void *cookie;
 };
+
+/** Make a judged chain available. @return 0 or -ENOSPC. */
+int rp_vring_drv_put(struct rp_vring_drv *ring, const struct drv_chain *chain);
 
 /** Where the second and third part of a ring begin, and where it ends. */
 size_t rp_vring_split_avail_at(uint16_t num);

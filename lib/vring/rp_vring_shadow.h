@@ -36,7 +36,7 @@
  * which chain it used, when that chain is out, and a length within what it takes. How
  * much is out is limited by the ring's size, so each call's work is too.
  *
- * Room: about 40 bytes for an entry of the ring, and with VIRTIO_F_INDIRECT_DESC at
+ * Room: about 100 bytes for an entry of the ring, and with VIRTIO_F_INDIRECT_DESC at
  * most 16 bytes for a writable part of what is out at one moment
  * (num * RP_VRING_SEGMENTS_MAX parts), touched only as far as they were ever needed.
  * Only rp_vring_shadow_create() and a rebase allocate.
@@ -110,7 +110,7 @@ void rp_vring_shadow_layout(const struct rp_vring_shadow *shadow, struct rp_vrin
  * @param ret_kick whether the device wants a kick, for this and for what a rebase forwarded;
  *        set also when an error is returned: the chains before the bad one were forwarded.
  * @return how many chains, up to num (0 also after rp_vring_shadow_return() said -EPROTO), or
- *         -EBADMSG (the guest's ring is broken), -EINVAL (drained, and not rebased since).
+ *         -EBADMSG (the guest's ring is broken), -EINVAL (drained).
  */
 int rp_vring_shadow_forward(struct rp_vring_shadow *shadow, bool *ret_kick);
 
@@ -123,7 +123,7 @@ int rp_vring_shadow_forward(struct rp_vring_shadow *shadow, bool *ret_kick);
  *        returned; set also when an error is returned: what came before it counts.
  * @return how many chains, up to num, or -EPROTO (the device used a chain that it does not
  *         have, or wrote beyond one; stays so until a rebase), -EBADMSG (the guest's ring
- *         is broken), -EINVAL (drained, and not rebased since).
+ *         is broken), -EINVAL (drained).
  */
 int rp_vring_shadow_return(struct rp_vring_shadow *shadow, bool *ret_call);
 
@@ -131,7 +131,7 @@ int rp_vring_shadow_return(struct rp_vring_shadow *shadow, bool *ret_call);
  * Ask the guest for kicks, or for none; rp_vring_shadow_forward() keeps asking. After
  * asking, call that once: what came before nobody kicks for.
  *
- * @return 0 or -EBADMSG.
+ * @return 0, -EBADMSG, or -EINVAL (drained).
  */
 int rp_vring_shadow_set_notify(struct rp_vring_shadow *shadow, bool wanted);
 
@@ -146,8 +146,8 @@ void rp_vring_shadow_set_log(struct rp_vring_shadow *shadow, rp_vring_shadow_wri
 /**
  * End, for a device that is known to have let go of the private ring: return what it used
  * (a device that broke a rule is believed no more), then put what is out back into the
- * guest's ring, to be done again by its next owner. Then only rp_vring_shadow_rebase(),
- * which begins again at this position, the counters and _destroy may follow.
+ * guest's ring, to be done again by its next owner. Then only the counters and _destroy may follow;
+ * whoever goes on with a shadow creates another one at this position.
  *
  * A split ring's available entries may have to be written for that (see above). Where its
  * memory is mapped for reading only, the chains that are in the way are returned with 0
@@ -172,12 +172,12 @@ int rp_vring_shadow_drain(struct rp_vring_shadow *shadow, uint32_t *ret_position
  *
  * @param memory as in the configuration; may be the old one. The old one is read from
  *        during this call, and not used after it.
- * @return 0; -EINVAL (not aligned), -ENOMEM: nothing changed; -EBADMSG (the guest's ring is
- *         broken).
+ * @return 0; -EINVAL (not aligned, or drained), -ENOMEM: the private ring is what it was;
+ *         -EBADMSG (the guest's ring is broken).
  */
 int rp_vring_shadow_rebase(struct rp_vring_shadow *shadow, void *memory, uint64_t memory_iova);
 
-/** How many chains the device has. */
+/** How many chains the device has; after a drain, how many it had. */
 unsigned int rp_vring_shadow_out(const struct rp_vring_shadow *shadow);
 
 /** How many chains were taken from the guest's ring; what a rebase forwarded again is not counted again. */

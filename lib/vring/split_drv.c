@@ -33,10 +33,11 @@ rp_vring_split_end(uint16_t num)
 static uint16_t
 flags_of(const struct drv_chain *chain, uint16_t i)
 {
-	if (chain->indirect)
+	bool last = i + 1 == chain->parts_count;
+
+	if (chain->indirect && last)
 		return SPLIT_DESC_INDIRECT;
-	return (uint16_t)((chain->parts[i].device_writes ? SPLIT_DESC_WRITE : 0) |
-			  (i + 1 < chain->parts_count ? SPLIT_DESC_NEXT : 0));
+	return (uint16_t)((chain->parts[i].device_writes ? SPLIT_DESC_WRITE : 0) | (last ? 0 : SPLIT_DESC_NEXT));
 }
 
 static void

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_VRING_SHADOW_PRIVATE_H
+#define RP_VRING_SHADOW_PRIVATE_H
+
+#include "drv.h"
+#include "rp_vring_shadow.h"
+#include "shadow_book.h"
+
+/**
+ * @file
+ * A shadow behind rp_vring_shadow.h, what it reports as written, and how each format
+ * puts chains back.
+ *
+ * Threads: the shadow's.
+ */
+
+struct rp_vring_shadow {
+	struct rp_vring_dev guest; /* its chains are spans */
+	struct rp_vring_drv *device; /* the private ring; cookies are chains of the book */
+	struct rp_vring_note *notes; /* of the guest's ring, or NULL */
+	struct shadow_book book; /* what the device has */
+	rp_vring_shadow_written written;
+	void *ctx;
+
+	bool drained; /* only the counters are left */
+	const char *device_why; /* NULL: the device is sound */
+	bool notify_wanted;
+	bool notify_asked; /* of an event index: for the entry at notify_place */
+	uint16_t notify_place;
+
+	uint64_t forwarded_count;
+	uint64_t returned_count;
+	uint64_t lost_count;
+
+	struct rp_vring_chain chain; /* only within a call */
+	struct rp_vring_part parts[RP_VRING_SEGMENTS_MAX + 1]; /* likewise */
+};
+
+/** Where the guest's ring is to be taken from next: split: the index; packed: descriptor and wrap counter. */
+uint16_t rp_vring_shadow_place(const struct rp_vring_shadow *shadow);
+
+/**
+ * Return what the device used, and no more.
+ * @return how many, -EBADMSG or -EPROTO.
+ */
+int rp_vring_shadow_collect(struct rp_vring_shadow *shadow);
+
+/** Make a chain of the book available to the device. */
+void rp_vring_shadow_hand_over(struct rp_vring_shadow *shadow, struct shadow_chain *chain);
+
+/** Report bytes of the guest's memory that were written, if someone wants to know. */
+static inline void
+shadow_report(const struct rp_vring_shadow *shadow, uint64_t iova, uint64_t size_bytes)
+{
+	if (shadow->written != NULL && size_bytes > 0)
+		shadow->written(shadow->ctx, iova, size_bytes);
+}
+
+/** The first `written_bytes` of what the device may write of a chain. */
+void rp_vring_shadow_report_payload(const struct rp_vring_shadow *shadow, const struct shadow_chain *chain,
+				    uint32_t written_bytes);
+
+/** What was published. `from` is where the guest's ring stood before. */
+struct shadow_published {
+	uint16_t from; /* split: index; packed: descriptor, without its wrap counter */
+	uint16_t count; /* chains, at least 1 */
+	uint16_t to_last; /* packed: descriptors from the first used one to the last one's */
+};
+
+/** Used entries, and what shows them. */
+void rp_vring_shadow_report_used(const struct rp_vring_shadow *shadow, const struct shadow_published *published);
+
+/** The wish for kicks. */
+void rp_vring_shadow_report_wish(const struct rp_vring_shadow *shadow);
+
+/**
+ * For each format: put what is out back into the guest's ring, which is whole and
+ * translated, at its used position and in the order of taking.
+ *
+ * @return 0 or -EBADMSG (ring broken).
+ */
+int rp_vring_shadow_split_rewind(struct rp_vring_shadow *shadow);
+int rp_vring_shadow_packed_rewind(struct rp_vring_shadow *shadow);
+
+#endif
