@@ -148,8 +148,9 @@ walk(const struct config_space *space, struct virtio_layout *layout, struct rp_w
 	uint64_t seen_mask = 0; /* a bit for each multiple of four */
 	unsigned int at;
 
+	/* Whoever needs a structure says that it is missing. */
 	if ((get_u16(space, PCI_STATUS) & PCI_STATUS_CAPABILITIES_MASK) == 0)
-		return rp_wire_why_set(why, -ENOTSUP, "PCI device has no capability list: not a virtio 1.x device");
+		return 0;
 	for (at = space->bytes[PCI_CAPABILITIES] & ~3u; at != 0; at = space->bytes[at + 1] & ~3u) {
 		int rc;
 
@@ -163,6 +164,21 @@ walk(const struct config_space *space, struct virtio_layout *layout, struct rp_w
 		if (rc < 0)
 			return rc;
 	}
+	return 0;
+}
+
+static int
+check_identity(const struct virtio_layout *layout, struct rp_wire_why *why)
+{
+	uint16_t vendor = layout->pci_vendor, id = layout->pci_device;
+
+	if (vendor == PCI_ABSENT)
+		return rp_wire_why_set(why, -EIO, "PCI configuration space: the device does not answer (all ones)");
+	if (vendor != VIRTIO_PCI_VENDOR || id < VIRTIO_PCI_DEVICE_TRANSITIONAL_NET || id > VIRTIO_PCI_DEVICE_LAST)
+		return rp_wire_why_set(why, -ENOTSUP, "PCI device %04x:%04x is not a virtio device", vendor, id);
+	if (id != VIRTIO_PCI_DEVICE_TRANSITIONAL_NET && id != VIRTIO_PCI_DEVICE_MODERN + VIRTIO_DEVICE_NET)
+		return rp_wire_why_set(why, -ENOTSUP, "PCI device %04x:%04x is not a virtio network device", vendor,
+				       id);
 	return 0;
 }
 
@@ -187,5 +203,6 @@ vdrv_capabilities_read(const struct rp_accel_transport *transport, struct virtio
 	memset(ret_layout, 0, sizeof(*ret_layout));
 	ret_layout->pci_vendor = get_u16(&space, PCI_VENDOR_ID);
 	ret_layout->pci_device = get_u16(&space, PCI_DEVICE_ID);
-	return walk(&space, ret_layout, why);
+	rc = check_identity(ret_layout, why);
+	return rc < 0 ? rc : walk(&space, ret_layout, why);
 }

@@ -40,27 +40,18 @@ int
 vdrv_process(struct virtio_device *device, struct rp_wire_why *why)
 {
 	uint64_t count;
+	ssize_t size;
 	int rc = device->transport.ops->process(device->transport.priv, why);
 
 	if (rc < 0)
 		return vdrv_error_from_transport(rc, why);
-	/* Non-blocking; what it counted does not matter, the status is looked at anyway. */
-	if (read(device->config_event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+	/* Non-blocking. */
+	size = read(device->config_event_fd, &count, sizeof(count));
+	if (size < 0 && errno != EAGAIN)
 		return rp_wire_why_set(why, -EIO, "configuration interrupt: eventfd: %s", strerror(errno));
-	return vdrv_status_check(device, why);
-}
-
-static int
-check_identity(const struct virtio_layout *layout, struct rp_wire_why *why)
-{
-	uint16_t vendor = layout->pci_vendor, id = layout->pci_device;
-
-	if (vendor != VIRTIO_PCI_VENDOR || id < VIRTIO_PCI_DEVICE_TRANSITIONAL_NET || id > VIRTIO_PCI_DEVICE_LAST)
-		return rp_wire_why_set(why, -ENOTSUP, "PCI device %04x:%04x is not a virtio device", vendor, id);
-	if (id != VIRTIO_PCI_DEVICE_TRANSITIONAL_NET && id != VIRTIO_PCI_DEVICE_MODERN + VIRTIO_DEVICE_NET)
-		return rp_wire_why_set(why, -ENOTSUP, "PCI device %04x:%04x is not a virtio network device", vendor,
-				       id);
-	return 0;
+	/* Whether or not it woke us: one without a vector for it is looked at as well. */
+	rc = vdrv_status_check(device, why);
+	return rc == 0 && size > 0 && device->negotiated ? 1 : rc;
 }
 
 static int
@@ -92,8 +83,6 @@ inspect(struct virtio_device *device, struct rp_wire_why *why)
 {
 	int rc = vdrv_capabilities_read(&device->transport, &device->layout, why);
 
-	if (rc == 0)
-		rc = check_identity(&device->layout, why);
 	if (rc == 0)
 		rc = vdrv_layout_check(&device->transport, &device->layout, why);
 	return rc;

@@ -80,6 +80,17 @@ check_overlap(const struct virtio_layout *layout, enum virtio_structure structur
 	return 0;
 }
 
+static int
+say_missing(const struct virtio_layout *layout, const struct rule *rule, struct rp_wire_why *why)
+{
+	if (layout->pci_device <= VIRTIO_PCI_DEVICE_TRANSITIONAL_LAST)
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "PCI device %04x:%04x is legacy-only (no %s capability): expected virtio 1.x "
+				       "(QEMU: disable-modern=off)",
+				       layout->pci_vendor, layout->pci_device, rule->name);
+	return rp_wire_why_set(why, -ENOTSUP, "no %s capability: not a virtio 1.x device", rule->name);
+}
+
 int
 vdrv_layout_check(const struct rp_accel_transport *transport, const struct virtio_layout *layout,
 		  struct rp_wire_why *why)
@@ -91,9 +102,7 @@ vdrv_layout_check(const struct rp_accel_transport *transport, const struct virti
 		if (!layout->places[i].present) {
 			if (!rules[i].required)
 				continue;
-			return rp_wire_why_set(why, -ENOTSUP,
-					       "no %s capability: not a virtio 1.x device (legacy only?)",
-					       rules[i].name);
+			return say_missing(layout, &rules[i], why);
 		}
 		rc = check_one(transport, &layout->places[i], &rules[i], why);
 		if (rc == 0)

@@ -27,9 +27,9 @@ vdrv_error_from_transport(int error, struct rp_wire_why *why)
 	return ours;
 }
 
-int
-vdrv_read(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
-	  unsigned int width_bytes, uint64_t *ret_value, struct rp_wire_why *why)
+static int
+read_register(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
+	      unsigned int width_bytes, uint64_t *ret_value, struct rp_wire_why *why)
 {
 	const struct virtio_place *place = &device->layout.places[structure];
 	uint8_t bytes[8] = {0};
@@ -48,6 +48,37 @@ vdrv_read(const struct virtio_device *device, enum virtio_structure structure, u
 		value |= (uint64_t)bytes[i] << 8 * i;
 	*ret_value = value;
 	return 0;
+}
+
+/*
+ * A device that fell off its bus, or whose memory decoding was taken away, reads all
+ * ones. A register may have that value; the status of a device cannot.
+ */
+static int
+check_presence(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
+	       struct rp_wire_why *why)
+{
+	uint64_t status;
+	int rc = read_register(device, VIRTIO_COMMON, COMMON_DEVICE_STATUS, 1, &status, why);
+
+	if (rc < 0 || status != VIRTIO_STATUS_ALL_ONES)
+		return rc;
+	return rp_wire_why_set(why, -EIO, "%s: read at 0x%" PRIx64 ": the device does not answer (all ones)",
+			       vdrv_structure_name(structure), offset_bytes);
+}
+
+int
+vdrv_read(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
+	  unsigned int width_bytes, uint64_t *ret_value, struct rp_wire_why *why)
+{
+	uint64_t value;
+	int rc = read_register(device, structure, offset_bytes, width_bytes, &value, why);
+
+	if (rc == 0 && value == UINT64_MAX >> (64 - 8 * width_bytes))
+		rc = check_presence(device, structure, offset_bytes, why);
+	if (rc == 0)
+		*ret_value = value;
+	return rc;
 }
 
 int

@@ -5,7 +5,7 @@
 /*
  * Inside of drivers/virtio. One file, one idea:
  *
- *   capabilities.c  where the device says that its structures are
+ *   capabilities.c  who the device is, and where it says that its structures are
  *   layout.c        whether they can be there
  *   regs.c          registers: width, byte order, bounded waits
  *   features.c      which feature bits go to the guest, which are ours
@@ -109,7 +109,7 @@ struct virtio_device {
 	bool quiet; /* failed, and a reset was read back since */
 };
 
-/* capabilities.c */
+/* capabilities.c: also who it is */
 int vdrv_capabilities_read(const struct rp_accel_transport *transport, struct virtio_layout *ret_layout,
 			   struct rp_wire_why *why);
 
@@ -214,6 +214,7 @@ int vdrv_net_set(struct virtio_device *device, const struct rp_accel_net *net, s
 int vdrv_usable(const struct virtio_device *device, struct rp_wire_why *why);
 /* The one place where a device becomes a failed one. Returns rc. */
 int vdrv_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why);
+/* 1: the configuration changed. */
 int vdrv_process(struct virtio_device *device, struct rp_wire_why *why);
 /* Also of a half-opened one. */
 void vdrv_close(struct virtio_device *device);

@@ -32,11 +32,15 @@
 #define PCI_MSIX_BIR_MASK 0x7u
 #define PCI_MSIX_ENTRY_BYTES 16u
 
+/* What the bus answers for a device that is no longer there. */
+#define PCI_ABSENT 0xffffu
+
 /* 4.1.2 */
 #define VIRTIO_PCI_VENDOR 0x1af4u
 #define VIRTIO_PCI_DEVICE_MODERN 0x1040u
 #define VIRTIO_PCI_DEVICE_LAST 0x107fu
 #define VIRTIO_PCI_DEVICE_TRANSITIONAL_NET 0x1000u
+#define VIRTIO_PCI_DEVICE_TRANSITIONAL_LAST 0x103fu
 #define VIRTIO_DEVICE_NET 1u
 
 /* 4.1.4: struct virtio_pci_cap */
@@ -82,6 +86,8 @@
 #define VIRTIO_STATUS_DRIVER_OK 0x04u
 #define VIRTIO_STATUS_FEATURES_OK 0x08u
 #define VIRTIO_STATUS_NEEDS_RESET 0x40u
+/* No device says that of itself: two of the bits are reserved. */
+#define VIRTIO_STATUS_ALL_ONES 0xffu
 
 /* 5.1.4: struct virtio_net_config */
 #define NET_CONFIG_MAC 0u

@@ -244,6 +244,10 @@ region_read(void *priv, uint32_t region, uint64_t at, uint32_t count, void *ret_
 		return 0;
 	}
 	assert_int_equal(region, FAKE_BAR_REGISTERS);
+	if (fake->lies.all_ones) {
+		memset(ret_bytes, 0xff, count);
+		return 0;
+	}
 	if (at >= FAKE_CONFIG && at < FAKE_VENDOR) {
 		memcpy(ret_bytes, fake->net_config + (at - FAKE_CONFIG), count);
 		return 0;

@@ -61,6 +61,7 @@ struct fake_lies {
 	bool queue_reset_stuck;
 	bool generation_runs;
 	uint32_t position_xor; /* what reads of the position are changed by */
+	bool all_ones; /* registers read as those of a device that is not there */
 	uint8_t status_or; /* what appears in device_status once DRIVER_OK is set */
 	int window_error;
 	uint64_t window_skew_bytes;

@@ -15,7 +15,31 @@ no_capability_list(void **state)
 	struct fixture *fixture = *state;
 
 	fixture->fake.config_space[6] = 0;
-	fixture_assert_refused(fixture, -ENOTSUP, "PCI device has no capability list: not a virtio 1.x device");
+	fixture_assert_refused(fixture, -ENOTSUP, "no common configuration capability: not a virtio 1.x device");
+}
+
+static void
+a_legacy_only_device(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_put_u32(&fixture->fake, 0, 0x10001af4);
+	fixture->fake.config_space[6] = 0;
+	fixture_assert_refused(fixture, -ENOTSUP, "PCI device 1af4:1000 is legacy-only (no common configuration");
+	fixture_assert_why(fixture, "expected virtio 1.x (QEMU: disable-modern=off)");
+	/* One with capabilities, of which none is virtio's. */
+	fixture->fake.config_space[6] = 0x10;
+	fixture->fake.config_space[0x34] = FAKE_CAP_MSIX;
+	fixture_assert_refused(fixture, -ENOTSUP, "PCI device 1af4:1000 is legacy-only");
+}
+
+static void
+a_configuration_space_of_ones(void **state)
+{
+	struct fixture *fixture = *state;
+
+	memset(fixture->fake.config_space, 0xff, sizeof(fixture->fake.config_space));
+	fixture_assert_refused(fixture, -EIO, "PCI configuration space: the device does not answer (all ones)");
 }
 
 static void
@@ -202,6 +226,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(the_honest_device_opens),
 		TEST(no_capability_list),
+		TEST(a_legacy_only_device),
+		TEST(a_configuration_space_of_ones),
 		TEST(an_empty_list),
 		TEST(a_list_that_points_to_itself),
 		TEST(a_list_that_loops_later),

@@ -65,15 +65,66 @@ a_config_interrupt_shows_a_device_that_needs_a_reset(void **state)
 }
 
 static void
-another_config_interrupt_is_no_failure(void **state)
+another_config_interrupt_is_a_change(void **state)
 {
 	struct fixture *fixture = *state;
 	uint64_t one = 1;
 
 	fixture_negotiate(fixture);
+	assert_int_equal(process(fixture), 0);
+	assert_int_equal(write(fixture->fake.irq_fds[4], &one, sizeof(one)), sizeof(one));
+	assert_int_equal(write(fixture->fake.irq_fds[4], &one, sizeof(one)), sizeof(one));
+	assert_int_equal(process(fixture), 1);
+	assert_false(is_readable(fixture));
+	assert_int_equal(process(fixture), 0);
+}
+
+/* A vector that fires late, when the device was reset since. */
+static void
+without_a_negotiation_there_is_no_change(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t one = 1;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture->accel.ops->reset(fixture->accel.priv, &fixture->why), 0);
 	assert_int_equal(write(fixture->fake.irq_fds[4], &one, sizeof(one)), sizeof(one));
 	assert_int_equal(process(fixture), 0);
-	assert_false(is_readable(fixture));
+}
+
+static void
+a_device_that_fell_off_its_bus(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	fixture->fake.lies.all_ones = true;
+	assert_int_equal(process(fixture), -EIO);
+	fixture_assert_why(fixture, "read at 0x14: the device does not answer (all ones)");
+	/* No register can prove anything any more. */
+	assert_false(fixture->accel.ops->is_quiet(fixture->accel.priv));
+}
+
+/* Met in the middle of an operation, too, and not by waiting for its end. */
+static void
+a_device_that_falls_off_under_a_call(void **state)
+{
+	struct fixture *fixture = *state;
+	struct rp_accel_queue_counters counters;
+
+	fixture_negotiate(fixture);
+	fixture->fake.lies.all_ones = true;
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), -EIO);
+	fixture_assert_why(fixture, "read at 0x1c: the device does not answer (all ones)");
+	rp_accel_close(&fixture->accel);
+	fixture->fake.lies.all_ones = false;
+	fixture_negotiate(fixture);
+	fixture->fake.lies.all_ones = true;
+	assert_int_equal(fixture->accel.ops->queue_counters(fixture->accel.priv, 0, &counters), -EIO);
+	rp_accel_close(&fixture->accel);
+	fixture->fake.closes_count = 0;
+	fixture_assert_refused(fixture, -EIO, "the device does not answer (all ones)");
 }
 
 static void
@@ -210,7 +261,10 @@ main(void)
 		TEST(identities),
 		TEST(the_bus_is_enabled),
 		TEST(a_config_interrupt_shows_a_device_that_needs_a_reset),
-		TEST(another_config_interrupt_is_no_failure),
+		TEST(another_config_interrupt_is_a_change),
+		TEST(without_a_negotiation_there_is_no_change),
+		TEST(a_device_that_fell_off_its_bus),
+		TEST(a_device_that_falls_off_under_a_call),
 		TEST(a_device_that_was_reset_behind_our_back),
 		TEST(a_transport_that_left),
 		TEST(who_polls_learns_of_a_failure_that_a_call_met),
