@@ -60,7 +60,8 @@ parse_option(int key, char *argument, struct argp_state *state)
 int
 main(int argc, char **argv)
 {
-	static const struct rp_accel_driver *const drivers[] = {&rp_virtio_vfio_user_driver, NULL};
+	static const struct rp_accel_driver *const drivers[] = {&rp_virtio_vfio_driver, &rp_virtio_vfio_user_driver,
+								NULL};
 	static const struct rp_accel_registry registry = {.drivers = drivers};
 	static const struct argp argp = {
 		.options = option_table,

@@ -45,6 +45,9 @@ struct rp_virtio_config {
 int rp_virtio_open(struct rp_accel_transport *transport, const struct rp_virtio_config *config,
 		   struct rp_accel *ret_accel, struct rp_wire_why *why);
 
+/** "vfio,device=DDDD:BB:DD.F[,busy_wait_ms=N][,wait_ms=N][,container=NAME]": a virtio function of this machine. */
+extern const struct rp_accel_driver rp_virtio_vfio_driver;
+
 /** "vfio-user,socket=PATH[,timeout_ms=N]": a virtio device in another process. */
 extern const struct rp_accel_driver rp_virtio_vfio_user_driver;
 

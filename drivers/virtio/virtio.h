@@ -19,6 +19,7 @@
  *   net.c           what the device is to receive
  *   device.c        open, close, failure
  *   accel.c         the operations table
+ *   vfio.c          the driver over kernel VFIO
  *   vfio_user.c     the driver over vfio-user
  */
 

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <search.h>
+#include <stdlib.h>
+
+#include "vfio.h"
+
+/*
+ * A balanced tree (tsearch(3)) in which ranges that overlap compare as equal: a
+ * look-up finds what is in the way of a range, at a cost that grows with the
+ * logarithm of their number, whatever the order in which memory comes. To go through
+ * all of them they are in a list as well.
+ */
+
+static int
+compare(const void *a, const void *b)
+{
+	const struct vfio_mapping *left = a, *right = b;
+
+	if (left->iova + (left->size_bytes - 1) < right->iova)
+		return -1;
+	return right->iova + (right->size_bytes - 1) < left->iova;
+}
+
+struct vfio_mapping *
+vfio_books_find(const struct vfio_books *books, uint64_t iova, uint64_t size_bytes)
+{
+	const struct vfio_mapping key = {.iova = iova, .size_bytes = size_bytes};
+	void *node = tfind(&key, (void *const *)&books->root, compare);
+
+	return node != NULL ? *(struct vfio_mapping **)node : NULL;
+}
+
+int
+vfio_books_add(struct vfio_books *books, const struct vfio_mapping *mapping)
+{
+	struct vfio_mapping *copy = malloc(sizeof(*copy));
+
+	if (copy == NULL)
+		return -ENOMEM;
+	*copy = *mapping;
+	if (tsearch(copy, &books->root, compare) == NULL) {
+		free(copy);
+		return -ENOMEM;
+	}
+	copy->previous = NULL;
+	copy->next = books->first;
+	if (copy->next != NULL)
+		copy->next->previous = copy;
+	books->first = copy;
+	books->count++;
+	return 0;
+}
+
+void
+vfio_books_remove(struct vfio_books *books, struct vfio_mapping *mapping)
+{
+	tdelete(mapping, &books->root, compare);
+	if (mapping->previous != NULL)
+		mapping->previous->next = mapping->next;
+	else
+		books->first = mapping->next;
+	if (mapping->next != NULL)
+		mapping->next->previous = mapping->previous;
+	free(mapping);
+	books->count--;
+}
+
+void
+vfio_books_free(struct vfio_books *books)
+{
+	tdestroy(books->root, free);
+	books->root = NULL;
+	books->first = NULL;
+	books->count = 0;
+}

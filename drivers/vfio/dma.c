@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/vfio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "vfio.h"
+
+static uint64_t
+holder(const struct vfio_device *device)
+{
+	return UINT64_C(1) << device->slot;
+}
+
+static int
+check_place(const struct vfio_iommu *iommu, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
+{
+	if (size_bytes == 0 || size_bytes - 1 > UINT64_MAX - iova)
+		return rp_wire_why_set(why, -EINVAL, "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": expected a range of addresses",
+				       iova, size_bytes);
+	if ((iova | size_bytes) % iommu->page_bytes != 0)
+		return rp_wire_why_set(why, -ENOSPC,
+				       "DMA 0x%" PRIx64 " + 0x%" PRIx64
+				       ": expected multiples of the IOMMU's page, 0x%" PRIx64,
+				       iova, size_bytes, iommu->page_bytes);
+	if (!rp_dma_iova_allowed(iommu->ranges, iommu->ranges_count, iova, size_bytes))
+		return rp_wire_why_set(
+			why, -ENOSPC,
+			"DMA 0x%" PRIx64 " + 0x%" PRIx64
+			": beyond what the IOMMU can address, or in a range that it reserves (%u ranges, "
+			"0x%" PRIx64 " to 0x%" PRIx64 ")",
+			iova, size_bytes, iommu->ranges_count, iommu->ranges[0].first,
+			iommu->ranges[iommu->ranges_count - 1].last);
+	return 0;
+}
+
+static int
+identify(struct vfio_mapping *mapping, int fd, const void *hva, struct rp_wire_why *why)
+{
+	struct stat st;
+
+	if (fd < 0 && hva == NULL)
+		return rp_wire_why_set(why, -EINVAL, "DMA: neither a file nor an address");
+	if (fd < 0) {
+		mapping->offset_bytes = (uintptr_t)hva;
+		return 0;
+	}
+	if (fstat(fd, &st) < 0)
+		return rp_wire_why_set(why, -errno, "DMA: file: %s", strerror(errno));
+	mapping->file_device = st.st_dev;
+	mapping->file_inode = st.st_ino;
+	return 0;
+}
+
+static bool
+is_same(const struct vfio_mapping *a, const struct vfio_mapping *b)
+{
+	return a->iova == b->iova && a->size_bytes == b->size_bytes && a->file_device == b->file_device &&
+	       a->file_inode == b->file_inode && a->offset_bytes == b->offset_bytes;
+}
+
+/* Another device of the container may have the same memory of the same guest. */
+static int
+share(struct vfio_mapping *other, const struct vfio_mapping *wanted, struct rp_wire_why *why)
+{
+	if (!is_same(other, wanted))
+		return rp_wire_why_set(
+			why, -EEXIST,
+			"DMA 0x%" PRIx64 " + 0x%" PRIx64 ": other memory is mapped at 0x%" PRIx64 " + 0x%" PRIx64 "%s",
+			wanted->iova, wanted->size_bytes, other->iova, other->size_bytes,
+			(other->holders_mask & wanted->holders_mask) != 0 ?
+				"" :
+				" by another device of the same container: one guest for each container");
+	if ((other->holders_mask & wanted->holders_mask) != 0)
+		return rp_wire_why_set(why, -EEXIST, "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": is mapped already",
+				       wanted->iova, wanted->size_bytes);
+	other->holders_mask |= wanted->holders_mask;
+	return 0;
+}
+
+static int
+explain_map(const struct vfio_device *device, const struct vfio_mapping *wanted, int error, struct rp_wire_why *why)
+{
+	const struct vfio_kernel *kernel = device->host->kernel;
+
+	switch (error) {
+	case -ENOMEM:
+		return vfio_memlock_explain(kernel, wanted->size_bytes, why);
+	case -ENOSPC:
+		return vfio_entries_explain(kernel, device->group->container->books.count, why);
+	case -EEXIST:
+		return rp_wire_why_set(why, -EEXIST,
+				       "DMA 0x%" PRIx64 " + 0x%" PRIx64
+				       ": the application that lent its container has mapped something there",
+				       wanted->iova, wanted->size_bytes);
+	case -EINVAL:
+		return rp_wire_why_set(why, -ENOSPC,
+				       "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": the IOMMU refuses this address or alignment",
+				       wanted->iova, wanted->size_bytes);
+	default:
+		return rp_wire_why_set(why, error, "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": memory cannot be pinned: %s",
+				       wanted->iova, wanted->size_bytes, strerror(-error));
+	}
+}
+
+static int
+map_iommu(const struct vfio_device *device, const struct vfio_mapping *wanted, void *hva)
+{
+	struct vfio_iommu_type1_dma_map request = {
+		.argsz = sizeof(request),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)hva,
+		.iova = wanted->iova,
+		.size = wanted->size_bytes,
+	};
+	const struct vfio_kernel *kernel = device->host->kernel;
+
+	return kernel->ioctl(kernel->ctx, device->group->container->fd, VFIO_IOMMU_MAP_DMA, &request);
+}
+
+static int
+unmap_iommu(const struct vfio_device *device, const struct vfio_mapping *mapping, struct rp_wire_why *why)
+{
+	struct vfio_iommu_type1_dma_unmap request = {
+		.argsz = sizeof(request),
+		.iova = mapping->iova,
+		.size = mapping->size_bytes,
+	};
+	const struct vfio_kernel *kernel = device->host->kernel;
+	int rc = kernel->ioctl(kernel->ctx, device->group->container->fd, VFIO_IOMMU_UNMAP_DMA, &request);
+
+	if (rc < 0)
+		return rp_wire_why_set(why, -EIO, "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": unmap: %s", mapping->iova,
+				       mapping->size_bytes, strerror(-rc));
+	/* The kernel writes back how much it found. */
+	if (request.size != mapping->size_bytes)
+		return rp_wire_why_set(
+			why, -EIO, "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": unmap: 0x%" PRIx64 " bytes were mapped there",
+			mapping->iova, mapping->size_bytes, (uint64_t)request.size);
+	return 0;
+}
+
+static void
+free_own(struct vfio_mapping *mapping)
+{
+	if (mapping->own_hva != NULL)
+		munmap(mapping->own_hva, mapping->size_bytes);
+}
+
+static int
+map_new(struct vfio_device *device, struct vfio_mapping *wanted, int fd, void *hva, struct rp_wire_why *why)
+{
+	int rc;
+
+	if (hva == NULL) {
+		if (wanted->offset_bytes > INT64_MAX)
+			return rp_wire_why_set(why, -EINVAL, "DMA: file offset 0x%" PRIx64, wanted->offset_bytes);
+		hva = mmap(NULL, wanted->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			   (off_t)wanted->offset_bytes);
+		if (hva == MAP_FAILED)
+			return rp_wire_why_set(why, -errno, "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": mmap: %s", wanted->iova,
+					       wanted->size_bytes, strerror(errno));
+		wanted->own_hva = hva;
+	}
+	rc = map_iommu(device, wanted, hva);
+	if (rc < 0) {
+		free_own(wanted);
+		return explain_map(device, wanted, rc, why);
+	}
+	rc = vfio_books_add(&device->group->container->books, wanted);
+	if (rc < 0) {
+		unmap_iommu(device, wanted, NULL);
+		free_own(wanted);
+		return rp_wire_why_set(why, rc, "no memory");
+	}
+	return 0;
+}
+
+int
+vfio_dma_map(struct vfio_device *device, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
+	     struct rp_wire_why *why)
+{
+	struct vfio_container *container = device->group->container;
+	struct vfio_mapping *other, wanted = {
+					    .iova = iova,
+					    .size_bytes = size_bytes,
+					    .offset_bytes = offset_bytes,
+					    .holders_mask = holder(device),
+				    };
+	int rc = check_place(&container->iommu, iova, size_bytes, why);
+
+	if (rc == 0)
+		rc = identify(&wanted, fd, hva, why);
+	if (rc < 0)
+		return rc;
+	other = vfio_books_find(&container->books, iova, size_bytes);
+	return other != NULL ? share(other, &wanted, why) : map_new(device, &wanted, fd, hva, why);
+}
+
+/* The last that holds it takes it out of the IOMMU. What cannot be taken out stays in the books. */
+static int
+let_go(struct vfio_device *device, struct vfio_mapping *mapping, struct rp_wire_why *why)
+{
+	int rc;
+
+	if (mapping->holders_mask == holder(device)) {
+		rc = unmap_iommu(device, mapping, why);
+		if (rc < 0)
+			return rc;
+		free_own(mapping);
+		vfio_books_remove(&device->group->container->books, mapping);
+		return 0;
+	}
+	mapping->holders_mask &= ~holder(device);
+	return 0;
+}
+
+int
+vfio_dma_unmap(struct vfio_device *device, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
+{
+	struct vfio_mapping *mapping = NULL;
+
+	if (device->cut)
+		return 0;
+	if (size_bytes != 0 && size_bytes - 1 <= UINT64_MAX - iova)
+		mapping = vfio_books_find(&device->group->container->books, iova, size_bytes);
+	if (mapping == NULL || mapping->iova != iova || mapping->size_bytes != size_bytes ||
+	    (mapping->holders_mask & holder(device)) == 0)
+		return rp_wire_why_set(why, -EINVAL, "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": was not mapped as such", iova,
+				       size_bytes);
+	return let_go(device, mapping, why);
+}
+
+int
+vfio_dma_unmap_all(struct vfio_device *device, struct rp_wire_why *why)
+{
+	struct vfio_mapping *mapping, *next;
+	int rc, first = 0;
+
+	for (mapping = device->group->container->books.first; mapping != NULL; mapping = next) {
+		next = mapping->next;
+		if ((mapping->holders_mask & holder(device)) == 0)
+			continue;
+		rc = let_go(device, mapping, first == 0 ? why : NULL);
+		if (first == 0)
+			first = rc;
+	}
+	return first;
+}

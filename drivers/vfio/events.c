@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <linux/vfio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include "rp_wire_fd.h"
+#include "vfio.h"
+
+int
+vfio_lose(struct vfio_device *device, int error, const struct rp_wire_why *why)
+{
+	if (device->lost.error == 0) {
+		device->lost = *why;
+		device->lost.error = error;
+		/* Whoever polls learns of it too, not only whose call this was. */
+		if (device->error_event_fd >= 0)
+			eventfd_write(device->error_event_fd, 1);
+	}
+	return error;
+}
+
+static int
+open_event(struct vfio_device *device, int *ret_fd, struct rp_wire_why *why)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	*ret_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (*ret_fd < 0 || epoll_ctl(device->epoll_fd, EPOLL_CTL_ADD, *ret_fd, &event) < 0)
+		return rp_wire_why_set(why, -errno, "eventfd: %s", strerror(errno));
+	return 0;
+}
+
+/* Not every device has every signal, and it works without. */
+static int
+arm(const struct vfio_device *device, uint32_t index, int fd, struct rp_wire_why *why)
+{
+	int rc = vfio_irq_count(device, index, why);
+
+	if (rc > 0)
+		vfio_irq_arm(device, index, fd, NULL);
+	return rc < 0 ? rc : 0;
+}
+
+int
+vfio_events_open(struct vfio_device *device, struct rp_wire_why *why)
+{
+	int rc;
+
+	device->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (device->epoll_fd < 0)
+		return rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno));
+	rc = open_event(device, &device->error_event_fd, why);
+	if (rc == 0)
+		rc = open_event(device, &device->request_event_fd, why);
+	if (rc == 0)
+		rc = arm(device, VFIO_PCI_ERR_IRQ_INDEX, device->error_event_fd, why);
+	if (rc == 0)
+		rc = arm(device, VFIO_PCI_REQ_IRQ_INDEX, device->request_event_fd, why);
+	return rc;
+}
+
+void
+vfio_events_close(struct vfio_device *device)
+{
+	rp_wire_fd_close(&device->epoll_fd);
+	rp_wire_fd_close(&device->error_event_fd);
+	rp_wire_fd_close(&device->request_event_fd);
+}
+
+static bool
+is_set(int fd)
+{
+	eventfd_t count;
+
+	return eventfd_read(fd, &count) == 0;
+}
+
+void
+vfio_events_look(struct vfio_device *device)
+{
+	struct rp_wire_why why = {0};
+
+	if (device->lost.error != 0)
+		return;
+	if (is_set(device->error_event_fd)) {
+		rp_wire_why_set(&why, -EIO, "%s: PCIe error: the device is not to be trusted (dmesg says more)",
+				device->address);
+		vfio_lose(device, -EIO, &why);
+	} else if (is_set(device->request_event_fd)) {
+		rp_wire_why_set(&why, -EIO, "%s: the kernel wants the device back (unbind, or hot-unplug)",
+				device->address);
+		vfio_lose(device, -EIO, &why);
+	}
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <linux/pci_regs.h>
+#include <stddef.h>
+
+#include "vfio.h"
+
+/* False: the register cannot be read, or nobody answers on the bus (all ones). */
+static bool
+read_command(const struct vfio_device *device, uint16_t *ret_command)
+{
+	const struct vfio_kernel *kernel = device->host->kernel;
+	uint64_t at_bytes = device->regions[RP_ACCEL_TRANSPORT_CONFIG_REGION].file_offset_bytes + PCI_COMMAND;
+	uint8_t bytes[2];
+
+	if (kernel->pread(kernel->ctx, device->fd, bytes, sizeof(bytes), (off_t)at_bytes) != sizeof(bytes))
+		return false;
+	*ret_command = (uint16_t)(bytes[0] | bytes[1] << 8);
+	return *ret_command != 0xffff;
+}
+
+void
+vfio_bus_master_clear(struct vfio_device *device)
+{
+	const struct vfio_kernel *kernel = device->host->kernel;
+	uint64_t at_bytes = device->regions[RP_ACCEL_TRANSPORT_CONFIG_REGION].file_offset_bytes + PCI_COMMAND;
+	uint16_t command;
+	uint8_t bytes[2];
+
+	if (!read_command(device, &command) || (command & PCI_COMMAND_MASTER) == 0)
+		return;
+	command &= (uint16_t)~PCI_COMMAND_MASTER;
+	bytes[0] = (uint8_t)command;
+	bytes[1] = (uint8_t)(command >> 8);
+	kernel->pwrite(kernel->ctx, device->fd, bytes, sizeof(bytes), (off_t)at_bytes);
+}
+
+static bool
+is_master(const struct vfio_device *device)
+{
+	uint16_t command;
+
+	return !read_command(device, &command) || (command & PCI_COMMAND_MASTER) != 0;
+}
+
+/*
+ * Everything in the container can be reached by this device, whoever mapped it. So
+ * without the word of its register there is no proof until nothing is mapped at all.
+ */
+static bool
+cut_memory(struct vfio_device *device)
+{
+	if (!device->cut && vfio_dma_unmap_all(device, NULL) == 0)
+		device->cut = true;
+	return device->cut && device->group->container->books.count == 0 && !device->group->container->borrowed;
+}
+
+bool
+vfio_is_quiet(struct vfio_device *device)
+{
+	if (!is_master(device))
+		return true;
+	if (device->lost.error == 0)
+		return false;
+	vfio_bus_master_clear(device);
+	return !is_master(device) || cut_memory(device);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef RP_VFIO_H
+#define RP_VFIO_H
+
+#include "rp_accel_transport.h"
+
+/**
+ * @file
+ * Transport: a PCI device of this machine, through the kernel's VFIO.
+ *
+ * Theory of operation: a device belongs to an IOMMU group, a group is opened once
+ * and put into a container, and the container is the address space in which memory
+ * is mapped for all devices that are in it. So devices of one group share an
+ * address space whether they want to or not; devices of different groups share one
+ * when they name the same container, which one guest with several devices wants
+ * (its memory is pinned and counted once) and two guests must not. What is mapped is
+ * counted by who mapped it, so that devices of one container may map the same
+ * memory of the same guest.
+ *
+ * What the kernel answers (counts, sizes, chains of capabilities) is checked before
+ * it is used. A device that the kernel reports broken (PCIe error), wants back
+ * (unbind, hot-unplug) or that answers no access is lost: process says so, and
+ * is_quiet then takes its bus mastering, else its mappings, away and says whether
+ * that is proven.
+ *
+ * Reset may stop the pages of the device from existing for a while, and so does
+ * close: mappings of doorbells that others hold are revoked before.
+ *
+ * Threads: one transport belongs to one thread. Different transports may belong to
+ * different threads; what they share is locked.
+ *
+ * Specification: linux/vfio.h, Documentation/driver-api/vfio.rst.
+ */
+
+#define RP_VFIO_BUSY_WAIT_MS 300u
+#define RP_VFIO_BUSY_WAIT_MAX_MS 60000u
+#define RP_VFIO_CONTAINER_NAME_MAX 31u /**< bytes */
+
+struct rp_vfio_config {
+	const char *device; /**< "0000:00:04.0"; the domain may be left out */
+	/**
+	 * How long to try again while another process has the group open (a VMM gives it
+	 * back some time after its backend died); 0: RP_VFIO_BUSY_WAIT_MS.
+	 */
+	uint32_t busy_wait_ms;
+	const char *container; /**< devices of this process that name the same one share it; NULL: one per group */
+	/**
+	 * -1, or a container of the host application's (rp_vfio_rte.h), borrowed until the
+	 * last transport on it is closed. Mappings of the application's own are not known here,
+	 * the kernel refuses what overlaps them.
+	 */
+	int container_fd;
+	int group_fd; /**< -1, or the device's group, opened by the host application; borrowed likewise */
+};
+
+/**
+ * Judge a configuration without touching anything.
+ *
+ * @return 0, -EBADMSG (why names the field and what was expected).
+ */
+int rp_vfio_check(const struct rp_vfio_config *config, struct rp_wire_why *why);
+
+/**
+ * Open a device. May wait for config.busy_wait_ms.
+ *
+ * @param ret_transport set on success; ended by its close operation.
+ * @return 0; what rp_vfio_check() says; -ENOENT (no such device, not bound to vfio-pci,
+ *         VFIO not loaded: try later); -EBUSY (the group is not viable, is open elsewhere, or
+ *         the device is open already: try later); -EACCES; -ENOTSUP (no IOMMU, an IOMMU
+ *         without type1 v2, no-IOMMU mode, a kernel with device files only, not a PCI device,
+ *         no MSI-X); -EBADMSG (an answer of the kernel's that breaks its rule); -ENOSPC (too
+ *         many devices in a container); -ENOMEM; -EIO. why says what to do.
+ */
+int rp_vfio_open(const struct rp_vfio_config *config, struct rp_accel_transport *ret_transport,
+		 struct rp_wire_why *why);
+
+#endif
