@@ -35,13 +35,13 @@ def _program(name):
     return {f"bin/{name}": _read(path), **{library.lstrip("/"): _read(library) for library in libraries}}
 
 
-def _contents(busybox, modules, programs):
+def _contents(busybox, modules, programs, scripts):
     """{path in the guest: bytes}."""
     files = {"bin/busybox": _read(busybox)}
     for program in programs:
         files.update(_program(program))
-    for script in ("init", "agent"):
-        files[script] = _read(os.path.join(GUEST_DIRECTORY, script))
+    for script in (*(os.path.join(GUEST_DIRECTORY, name) for name in ("init", "agent")), *scripts):
+        files[os.path.basename(script)] = _read(script)
     for index, (name, data) in enumerate(modules):
         files[f"modules/{index:02}-{name}.ko"] = data
     return files
@@ -73,11 +73,12 @@ def _archive(tree):
     return done.stdout
 
 
-def build(store, kernel, module_names, programs=()):
-    """programs: names of programs of this machine to take along.
+def build(store, kernel, module_names, programs=(), scripts=()):
+    """programs: names of programs of this machine to take along. scripts: paths of more files for the guest's root;
+    one named "early" is run before the modules are loaded.
     @return path of a cpio archive in store (a Cache), made now or found there."""
     busybox = _busybox()
-    files = _contents(busybox, kernel.modules(module_names), programs)
+    files = _contents(busybox, kernel.modules(module_names), programs, scripts)
     recipe = _read(os.path.abspath(__file__))
     key = cache.content_hash([recipe, *(part for path in sorted(files) for part in (path, files[path]))])
     name = f"initramfs-{key}.cpio"

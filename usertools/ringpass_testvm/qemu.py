@@ -181,16 +181,22 @@ class Machine:
     root_ports: typing.Sequence[str] = ()  # ids of buses of one slot each; an id may be followed by ",OPTION=VALUE"
     memory_slots: int = 0  # so many DIMMs can be plugged
     program: str = PROGRAM
+    kernel_arguments: str = ""  # more of them
 
     def command(self, console_log, agent_socket, qmp_socket):
+        return self.command_on_lines(console_log, f"socket,path={agent_socket}",
+                                     f"socket,path={qmp_socket},server=on,wait=off")
+
+    def command_on_lines(self, console_log, agent, monitor):
+        """agent, monitor: character devices as -chardev takes them, but for the id."""
         command = [
             self.program, "-nodefaults", "-no-user-config", "-display", "none",
             *accel_arguments(self.accel), "-smp", str(self.cpus), "-m", self._memory(),
             "-machine", self.model, *MEMORY[self.memory](self.memory_mib, self.cpus),
-            "-kernel", self.kernel, "-initrd", self.initramfs, "-append", KERNEL_ARGUMENTS,
+            "-kernel", self.kernel, "-initrd", self.initramfs, "-append", f"{KERNEL_ARGUMENTS} {self.kernel_arguments}".strip(),
             "-chardev", f"file,id=console,path={console_log}", "-serial", "chardev:console",
-            "-chardev", f"socket,id=agent,path={agent_socket}", "-serial", "chardev:agent",
-            "-qmp", f"unix:{qmp_socket},server=on,wait=off",
+            "-chardev", f"{agent},id=agent", "-serial", "chardev:agent",
+            "-chardev", f"{monitor},id=monitor", "-mon", "chardev=monitor,mode=control",
         ]
         for slot, root_port in enumerate(self.root_ports, 1):
             command += ["-device", f"pcie-root-port,chassis={slot},slot={slot},id={root_port}"]
