@@ -12,7 +12,7 @@ from ringpass_testvm.errors import TestvmError
 from ringpass_testvm.supervise import wait_until
 from ringpass_testvm.vm import BOOT_SECONDS, COMMAND_SECONDS, CommandFailed
 
-from . import function, lines
+from . import function, lines, wire
 from .guest import NestedGuest
 from .inside import Inside, in_machine
 from .kicks import Trace
@@ -117,6 +117,7 @@ class HardwareVm:
         """Until it has booted, its functions are bound, and this machine's root is there."""
         self.vm.start(timeout)
         self.vm.run("/mount-root", BOOT_SECONDS)
+        wire.connect(self.functions)
         for index in range(len(self.functions)):
             self._recognise(index)
         return self
