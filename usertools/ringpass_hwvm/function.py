@@ -7,6 +7,7 @@ import dataclasses
 FIRST_SLOT = 0x10
 FIRST_PORT_SLOT = 0x8
 FUNCTIONS_MAX = FIRST_SLOT - FIRST_PORT_SLOT
+BRIDGE_SLOT = FIRST_SLOT + FUNCTIONS_MAX
 
 
 def _switch(value):
@@ -65,7 +66,7 @@ def places(functions):
     for index, function in enumerate(functions):
         if function.shared_group:
             behind_bridge += 1
-            found.append(Place("bridge", behind_bridge, f"0000:00:{FIRST_SLOT - 1:02x}.0/0000:*:{behind_bridge:02x}.0"))
+            found.append(Place("bridge", behind_bridge, f"0000:00:{BRIDGE_SLOT:02x}.0/0000:*:{behind_bridge:02x}.0"))
         elif function.root_port:
             found.append(Place(f"port{index}", 0, f"0000:00:{FIRST_PORT_SLOT + index:02x}.0/0000:*:00.0"))
         else:
@@ -81,7 +82,7 @@ def arguments(functions):
             command += ["-device", f"pcie-root-port,id=port{index},chassis={index + 1},slot={index + 1},"
                                    f"addr={FIRST_PORT_SLOT + index:#x}"]
     if any(function.shared_group for function in functions):
-        command += ["-device", f"pcie-pci-bridge,id=bridge,addr={FIRST_SLOT - 1:#x}"]
+        command += ["-device", f"pcie-pci-bridge,id=bridge,addr={BRIDGE_SLOT:#x}"]
     for index, (function, place) in enumerate(zip(functions, places(functions))):
         command += ["-netdev", function.netdev(index), "-device", function.properties(index, place.bus, place.slot)]
     return command

@@ -10,7 +10,7 @@ from ringpass_testvm.agent import Agent
 from ringpass_testvm.cache import Cache
 from ringpass_testvm.errors import TestvmError
 from ringpass_testvm.supervise import wait_until
-from ringpass_testvm.vm import BOOT_SECONDS, COMMAND_SECONDS, CommandFailed
+from ringpass_testvm.vm import BOOT_SECONDS, COMMAND_SECONDS, UNIX_PATH_MAX, CommandFailed
 
 from . import function, lines, wire
 from .guest import NestedGuest
@@ -64,7 +64,10 @@ class HardwareVm:
         supervisor.on_close(self._close_lines)
 
     def _socket(self, what):
-        return self.supervisor.path(f"{self._name}-{what}.sock")
+        path = self.supervisor.path(f"{self._name}-{what}.sock")
+        if len(path) > UNIX_PATH_MAX:
+            raise TestvmError(f"{path}: too long for a Unix socket, use a shorter run directory")
+        return path
 
     def _line_sockets(self):
         return [self._socket(f"line{number}") for number in range(LINES_PER_GUEST * self._guests)]
