@@ -2,9 +2,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "rp_accel_info.h"
 #include "rp_vfio_user.h"
 #include "rp_virtio.h"
+#include "virtio_regs.h"
 
+#define NAME "vfio-user"
+#define USAGE NAME ",socket=PATH[,timeout_ms=N]"
 #define TIMEOUT_MIN_MS 10u
 #define TIMEOUT_MAX_MS 600000u
 /* sockaddr_un's path, without its NUL. */
@@ -63,9 +67,16 @@ open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, str
 static const char *const keys[] = {"socket", "timeout_ms", NULL};
 
 const struct rp_accel_driver rp_virtio_vfio_user_driver = {
-	.name = "vfio-user",
+	.name = NAME,
 	.keys = keys,
-	.usage = "vfio-user,socket=PATH[,timeout_ms=N]",
+	.usage = USAGE,
 	.check = check,
 	.open = open_device,
 };
+
+/* Those that device.c takes. */
+/* clang-format off */
+RP_ACCEL_DRIVER_INFO(vfio_user, NAME, USAGE,
+	RP_ACCEL_PCI_ID(VIRTIO_PCI_VENDOR, VIRTIO_PCI_DEVICE_TRANSITIONAL_NET) ","
+	RP_ACCEL_PCI_ID(VIRTIO_PCI_VENDOR, VIRTIO_PCI_DEVICE_MODERN + VIRTIO_DEVICE_NET));
+/* clang-format on */
