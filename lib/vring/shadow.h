@@ -28,6 +28,11 @@ struct rp_vring_shadow {
 	bool notify_asked; /* of an event index: for the entry at notify_place */
 	uint16_t notify_place;
 
+	/*
+	 * How many entries (split) or descriptors (packed) were taken. Places in the ring come
+	 * again with the next lap, or the one after it, while a chain may be out for longer.
+	 */
+	uint64_t taken_size;
 	uint64_t forwarded_count;
 	uint64_t returned_count;
 	uint64_t lost_count;

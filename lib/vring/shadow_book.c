@@ -105,11 +105,11 @@ rp_vring_shadow_book_add(struct shadow_book *book, const struct shadow_taken *ta
 	uint16_t i;
 
 	*chain = (struct shadow_chain){
+		.taken_at = taken->at,
 		.first_part = BOOK_NO_PART,
 		.last_part = BOOK_NO_PART,
 		.in_bytes = from->in_bytes,
 		.head = from->head,
-		.place = taken->place,
 		.out_count = taken->out_count,
 		.in_count = taken->in_count,
 		.table_in_count = (uint16_t)(from->in_count - taken->in_count),

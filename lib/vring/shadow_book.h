@@ -36,13 +36,13 @@ struct shadow_part {
  * those of its indirect table that the device may write.
  */
 struct shadow_chain {
+	uint64_t taken_at; /* how far the ring had been taken, see rp_vring_shadow.taken_size */
 	uint32_t first_part;
 	uint32_t last_part;
 	uint32_t in_bytes; /* that the device may write */
 	uint16_t previous; /* in the order of taking; of a free one only next means something */
 	uint16_t next;
 	uint16_t head; /* the guest's first descriptor, or buffer id */
-	uint16_t place; /* where it was taken: split: the index; packed: descriptor and wrap counter */
 	uint16_t out_count; /* descriptors in the ring that the device reads */
 	uint16_t in_count; /* that it writes */
 	uint16_t table_in_count; /* of the table's that it writes */
@@ -63,7 +63,7 @@ struct shadow_book {
 
 /** What is known of a chain before its table is followed. */
 struct shadow_taken {
-	uint16_t place;
+	uint64_t at;
 	uint16_t out_count; /* descriptors in the ring, but for the one of a table */
 	uint16_t in_count;
 	struct rp_vring_span table; /* empty: none */

@@ -39,13 +39,14 @@ static int
 forward_one(struct rp_vring_shadow *shadow)
 {
 	struct rp_vring_chain *chain = &shadow->chain;
+	struct shadow_chain *entry;
 	struct shadow_taken taken;
 	int rc = rp_vring_dev_peek(&shadow->guest, 0, chain);
 
 	if (rc != 1)
 		return rc;
 	taken = (struct shadow_taken){
-		.place = rp_vring_shadow_place(shadow),
+		.at = shadow->taken_size,
 		.out_count = chain->out_count,
 		.in_count = chain->in_count,
 		.table = chain->table,
@@ -57,7 +58,9 @@ forward_one(struct rp_vring_shadow *shadow)
 	if (taken.out_count + taken.in_count + (taken.table.size_bytes != 0) > rp_vring_drv_free_count(shadow->device))
 		return rp_vring_dev_break(&shadow->guest, "more descriptors are out than the ring has");
 	rp_vring_dev_advance(&shadow->guest, 1);
-	rp_vring_shadow_hand_over(shadow, rp_vring_shadow_book_add(&shadow->book, &taken, chain));
+	entry = rp_vring_shadow_book_add(&shadow->book, &taken, chain);
+	rp_vring_shadow_hand_over(shadow, entry);
+	shadow->taken_size += shadow->guest.packed ? shadow_desc_count(entry) : 1;
 	shadow->forwarded_count++;
 	return 1;
 }

@@ -29,12 +29,13 @@ writable_avail(struct rp_vring_shadow *shadow)
 static uint16_t
 count_displaced(const struct rp_vring_shadow *shadow)
 {
-	uint16_t place = shadow->guest.next_used, count = 0, displaced = 0;
+	uint64_t at = shadow->taken_size - shadow->book.out_count;
+	uint16_t count = 0, displaced = 0;
 	const struct shadow_chain *chain;
 
 	for (chain = shadow_book_oldest(&shadow->book); chain != NULL; chain = shadow_book_next(&shadow->book, chain)) {
 		count++;
-		if (chain->place != place++)
+		if (chain->taken_at != at++)
 			displaced = count;
 	}
 	return displaced;
@@ -62,6 +63,7 @@ int
 rp_vring_shadow_split_rewind(struct rp_vring_shadow *shadow)
 {
 	const struct rp_vring_layout *layout = &shadow->guest.layout;
+	uint64_t taken_at = shadow->taken_size - shadow->book.out_count;
 	uint16_t place = shadow->guest.next_used, displaced = count_displaced(shadow);
 	const struct shadow_chain *chain;
 	uint8_t *avail;
@@ -75,7 +77,7 @@ rp_vring_shadow_split_rewind(struct rp_vring_shadow *shadow)
 	     chain = shadow_book_next(&shadow->book, chain), place++) {
 		uint32_t at = SPLIT_ENTRIES_AT + (place & (layout->num - 1u)) * SPLIT_AVAIL_BYTES;
 
-		if (chain->place == place)
+		if (chain->taken_at == taken_at++)
 			continue;
 		vring_store16(avail + at, chain->head);
 		shadow_report(shadow, layout->avail_iova + at, SPLIT_AVAIL_BYTES);
@@ -114,6 +116,7 @@ write_desc(struct rp_vring_shadow *shadow, uint16_t at, const struct rp_vring_pa
 int
 rp_vring_shadow_packed_rewind(struct rp_vring_shadow *shadow)
 {
+	uint64_t taken_at = shadow->taken_size - shadow->guest.out_size;
 	uint16_t num = shadow->guest.layout.num, at = shadow->guest.next_used;
 	bool wrap = shadow->guest.used_wrap;
 	const struct shadow_chain *chain;
@@ -121,7 +124,8 @@ rp_vring_shadow_packed_rewind(struct rp_vring_shadow *shadow)
 	for (chain = shadow_book_oldest(&shadow->book); chain != NULL; chain = shadow_book_next(&shadow->book, chain)) {
 		uint16_t count = shadow_desc_count(chain), i;
 
-		if (chain->place == packed_place(at, wrap)) {
+		taken_at += count;
+		if (chain->taken_at == taken_at - count) {
 			packed_move(num, &at, &wrap, count);
 			continue;
 		}

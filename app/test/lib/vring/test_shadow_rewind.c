@@ -206,6 +206,59 @@ only_what_was_moved_is_written(void **state)
 	rig_close(&rig);
 }
 
+/* Places come again: after two laps one looks the same, though another chain was taken there since. */
+static void
+a_chain_that_is_out_for_laps(void **state)
+{
+	struct guest *guest = *state;
+	uint16_t held, i;
+
+	packed_start(&driver, guest, NUM, 0, true, 0);
+	rig_open(&rig, guest, DRAINED(0, true));
+	packed_offer(&driver, A, 64, 7, 0);
+	rig_forward(&rig, 1, true);
+	rig_pop(&rig);
+	held = rig.chain.head;
+	for (i = 0; i < 2 * NUM; i++) {
+		bool flag;
+
+		packed_offer(&driver, A + 0x1000, 65, 3, 0);
+		assert_int_equal(rp_vring_shadow_forward(rig.shadow, &flag), 1);
+		rig_pop(&rig);
+		assert_int_not_equal(rig.chain.head, held);
+		rig_use(&rig, rig.chain.head, 0);
+		assert_int_equal(rp_vring_shadow_return(rig.shadow, &flag), 1);
+	}
+	rig_drain(&rig, DRAINED(0, true), 1, false);
+	assert_desc(guest, 0, A, 64, 7, AVAIL);
+	rig_close(&rig);
+}
+
+static void
+a_split_chain_that_is_out_for_laps(void **state)
+{
+	struct guest *guest = *state;
+	uint32_t i;
+
+	start_split(guest, 0, 0, 1);
+	rp_vring_shadow_set_log(rig.shadow, NULL, NULL);
+	rig_pop(&rig);
+	guest_desc(guest, 1, A, 64, 0, 0);
+	for (i = 0; i < 65536; i++) {
+		bool flag;
+
+		guest_offer(guest, 1);
+		assert_int_equal(rp_vring_shadow_forward(rig.shadow, &flag), 1);
+		rig_pop(&rig);
+		rig_use(&rig, rig.chain.head, 0);
+		assert_int_equal(rp_vring_shadow_return(rig.shadow, &flag), 1);
+	}
+	assert_int_equal(avail_entry(guest, 0), 1);
+	rig_drain(&rig, 0, 1, false);
+	assert_int_equal(avail_entry(guest, 0), 0);
+	rig_close(&rig);
+}
+
 int
 main(void)
 {
@@ -216,6 +269,8 @@ main(void)
 		WITH_GUEST(packed_in_order_nothing_is_written),
 		WITH_GUEST(descriptors_are_put_in_the_order_of_taking),
 		WITH_GUEST(only_what_was_moved_is_written),
+		WITH_GUEST(a_chain_that_is_out_for_laps),
+		WITH_GUEST(a_split_chain_that_is_out_for_laps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
