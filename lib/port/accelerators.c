@@ -7,6 +7,8 @@
 #include "port.h"
 #include "rp_wire_clock.h"
 
+#define RETRY_SHARE 10u
+
 bool
 port_accelerator_usable(const struct rp_port *port, int index)
 {
@@ -253,6 +255,9 @@ port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const
 		port_relay_stop(port, queue);
 		port_doorbell_stopped(port, queue);
 	}
+	for (i = 0; i < port->queues_count; i++)
+		if (queue_is_on(&port->queues[i], index))
+			port_vfio_file_update(port, &port->queues[i]);
 }
 
 int
@@ -296,14 +301,19 @@ release_queues(struct rp_port *port, unsigned int index)
 	}
 }
 
+/* What of the device is in the frontend's hands: pages that the guest stores to, and the files behind them. */
 static bool
-doorbells_outstanding(const struct rp_port *port, unsigned int index)
+anything_out(const struct rp_port *port, unsigned int index)
 {
 	unsigned int i;
 
-	for (i = 0; i < port->queues_count; i++)
-		if (queue_is_on(&port->queues[i], index) && port_doorbell_outstanding(&port->queues[i]))
+	for (i = 0; i < port->queues_count; i++) {
+		const struct port_queue *queue = &port->queues[i];
+
+		if (queue_is_on(queue, index) &&
+		    (port_doorbell_outstanding(queue) || port_vfio_file_outstanding(queue)))
 			return true;
+	}
 	return false;
 }
 
@@ -368,10 +378,14 @@ reopen(struct rp_port *port, unsigned int index, bool was_quiet, struct rp_wire_
 	return rc;
 }
 
+/* A try may take long (a group that the VMM has not let go of yet is waited for): at most a tenth of the time. */
 static void
-retry_later(struct rp_port *port, struct port_accelerator *accelerator, uint64_t now_ms, const struct rp_wire_why *why)
+retry_later(struct rp_port *port, struct port_accelerator *accelerator, uint64_t begun_ms,
+	    const struct rp_wire_why *why)
 {
-	accelerator->retry_at_ms = now_ms + port->reconnect_ms;
+	uint64_t now_ms = rp_wire_clock_ms(), delay_ms = (now_ms - begun_ms) * RETRY_SHARE;
+
+	accelerator->retry_at_ms = now_ms + (delay_ms > port->reconnect_ms ? delay_ms : port->reconnect_ms);
 	snprintf(accelerator->reason, sizeof(accelerator->reason), "accelerator is gone: %.120s", why->text);
 	if (!accelerator->waiting_logged)
 		port_event(port, RP_PORT_EVENT_NOTICE, -1, "accelerator-waiting", "%s: %s; trying every %u ms",
@@ -393,6 +407,7 @@ welcome_back(struct rp_port *port, unsigned int index)
 			continue;
 		port_queue_counters_end(&port->queues[i]);
 		port_queue_counters_begin(port, &port->queues[i]);
+		port_vfio_file_renewed(&port->queues[i]);
 		port_queue_update(port, &port->queues[i], NULL);
 	}
 }
@@ -409,8 +424,8 @@ tick_one(struct rp_port *port, unsigned int index, uint64_t now_ms)
 	quiet = accelerator->failed && accelerator->accel.ops->is_quiet(accelerator->accel.priv);
 	if (quiet)
 		release_queues(port, index);
-	/* The doorbell's page may die with the device: its mappings go first. */
-	if (accelerator->failed && doorbells_outstanding(port, index)) {
+	/* The doorbell's page may die with the device: its mappings go first, and its group is closed once all let go. */
+	if (accelerator->failed && anything_out(port, index)) {
 		accelerator->retry_at_ms = now_ms + port->reconnect_ms;
 		return;
 	}

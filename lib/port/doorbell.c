@@ -87,6 +87,10 @@ action_offer(struct rp_port *port, struct port_queue *queue)
 		refuse(port, queue, "the device decodes doorbells by value and knows this queue by another number");
 		return -ENOTSUP;
 	}
+	if (port_vfio_file_update(port, queue) == -ENOSPC) {
+		put_off(port, queue);
+		return -ENOSPC;
+	}
 	rc = accelerator->accel.ops->queue_notify_area(accelerator->accel.priv, queue->accelerator_queue, &area, &why);
 	if (rc == 0)
 		rc = port_files_claim(port->files, port, port->name, rp_vhu_backend_peer(port->backend), area.fd, &why);
@@ -284,14 +288,10 @@ port_doorbell_policy(struct rp_port *port, struct port_queue *queue, enum rp_por
 }
 
 void
-port_doorbell_reply(struct rp_port *port, uint64_t token, int error)
+port_doorbell_reply(struct rp_port *port, struct port_queue *queue, int error)
 {
-	struct port_queue *queue;
 	enum doorbell_event event = EVENT_REFUSED;
 
-	if (token >= port->queues_count)
-		return;
-	queue = &port->queues[token];
 	if (error == -ENOTCONN)
 		event = EVENT_GONE;
 	else if (error == 0)

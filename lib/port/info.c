@@ -54,6 +54,7 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int index, struct rp_port_
 	ret_info->mode = port_queue_mode(queue);
 	ret_info->doorbell = queue->doorbell.state;
 	ret_info->doorbell_policy = queue->doorbell.policy;
+	ret_info->vfio_file = queue->vfio_file.state;
 	ret_info->user_enabled = queue->user_enabled;
 	ret_info->frontend_enabled = queue->frontend_enabled;
 	ret_info->frontend_started = queue->frontend_started;

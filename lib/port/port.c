@@ -132,18 +132,21 @@ rp_port_create(const struct rp_port_config *config, const struct rp_accel_regist
 	return 0;
 }
 
+/* Whether something of a device is still in the frontend's hands; asks for it where that is due. */
 static bool
-any_doorbell(const struct rp_port *port)
+anything_out(struct rp_port *port)
 {
+	bool out = false;
 	unsigned int i;
 
-	for (i = 0; i < port->queues_count; i++)
-		if (port_doorbell_outstanding(&port->queues[i]))
-			return true;
-	return false;
+	for (i = 0; i < port->queues_count; i++) {
+		port_vfio_file_update(port, &port->queues[i]);
+		out |= port_doorbell_outstanding(&port->queues[i]) || port_vfio_file_outstanding(&port->queues[i]);
+	}
+	return out;
 }
 
-/* A page that the guest still stores to must not die: ask for the doorbells back first. */
+/* A page that the guest still stores to must not die: ask for the doorbells back first, then for the files. */
 static void
 revoke_all(struct rp_port *port)
 {
@@ -152,13 +155,13 @@ revoke_all(struct rp_port *port)
 
 	for (i = 0; i < port->queues_count; i++)
 		port_doorbell_stopped(port, &port->queues[i]);
-	while (any_doorbell(port) && rp_vhu_backend_attached(port->backend)) {
+	while (rp_vhu_backend_attached(port->backend) && anything_out(port)) {
 		struct pollfd wait = {.fd = rp_vhu_backend_fd(port->backend), .events = POLLIN};
 		uint64_t now_ms = rp_wire_clock_ms();
 
 		if (now_ms >= deadline_ms) {
 			port_event(port, RP_PORT_EVENT_WARNING, -1, "revoke-unanswered",
-				   "the frontend did not give the doorbells back within %d ms", CLOSE_REVOKE_LIMIT_MS);
+				   "the frontend did not give the doorbells and files back within %d ms", CLOSE_REVOKE_LIMIT_MS);
 			return;
 		}
 		if (poll(&wait, 1, (int)(deadline_ms - now_ms)) > 0)
@@ -239,6 +242,7 @@ set_user_enabled(struct rp_port *port, unsigned int index, bool enabled, struct 
 	rc = port_queue_update(port, queue, why);
 	if (rc == -ENOTSUP && !enabled)
 		queue->user_enabled = true; /* it goes on as it was */
+	port_vfio_file_update(port, queue);
 	port_timer_update(port);
 	return rc;
 }

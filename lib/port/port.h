@@ -13,6 +13,7 @@
  *   queue.c         who serves a queue: start and stop
  *   position.c      where a ring goes on
  *   doorbell.c      the notify area's states
+ *   vfio_file.c     the VFIO group behind a queue, in the frontend's hands
  *   files.c         which doorbell files went to which guest
  *   relay.c         kicks and interrupts that pass through us
  *   event.c         one line per event
@@ -51,6 +52,20 @@ struct port_doorbell {
 	char reason[RP_PORT_REASON_MAX];
 };
 
+/* What of the backend channel a token means; a notify area's is the queue's index alone. */
+#define PORT_TOKEN_VFIO_FILE (1ull << 32)
+#define PORT_TOKEN_CONFIG (2ull << 32)
+#define PORT_TOKEN_INDEX_MASK UINT32_MAX
+
+struct port_vfio_file {
+	enum rp_port_vfio_file_state state;
+	bool started; /* the queue ran since the frontend came, or reset the device */
+	bool refused; /* the frontend said no; until there is another channel or device */
+	bool stale; /* OFFERED, but nobody can say what the frontend holds */
+	bool stuck; /* HELD, and there is no channel to take it back by */
+	uint64_t not_before_ms; /* the channel was full */
+};
+
 struct port_queue {
 	unsigned int index;
 	int accelerator; /* -1: none */
@@ -71,6 +86,7 @@ struct port_queue {
 	char reason[RP_PORT_REASON_MAX]; /* of the last failure to start or stop */
 
 	struct port_doorbell doorbell;
+	struct port_vfio_file vfio_file;
 	struct port_source kick_source;
 	struct port_source interrupt_source; /* with relay_interrupts */
 	int interrupt_fd;
@@ -205,10 +221,24 @@ void port_doorbell_stopped(struct rp_port *port, struct port_queue *queue); /* b
 void port_doorbell_dropped(struct rp_port *port, struct port_queue *queue); /* by the frontend's GET_VRING_BASE */
 void port_doorbell_disconnected(struct port_queue *queue);
 void port_doorbell_policy(struct rp_port *port, struct port_queue *queue, enum rp_port_doorbell_policy policy);
-void port_doorbell_reply(struct rp_port *port, uint64_t token, int error);
+void port_doorbell_reply(struct rp_port *port, struct port_queue *queue, int error);
 void port_doorbell_tick(struct rp_port *port, struct port_queue *queue, uint64_t now_ms);
 uint64_t port_doorbell_deadline(const struct rp_port *port, const struct port_queue *queue); /* 0: none */
 bool port_doorbell_outstanding(const struct port_queue *queue);
+
+/* vfio_file.c */
+/* Give or take back what is due; -ENOSPC: the channel is full, later. */
+int port_vfio_file_update(struct rp_port *port, struct port_queue *queue);
+void port_vfio_file_started(struct port_queue *queue);
+void port_vfio_file_channel(struct port_queue *queue); /* there is a new one */
+void port_vfio_file_reset(struct rp_port *port, struct port_queue *queue); /* RESET_DEVICE */
+void port_vfio_file_renewed(struct port_queue *queue); /* another device is behind the queue */
+void port_vfio_file_disconnected(struct port_queue *queue);
+void port_vfio_file_reply(struct rp_port *port, struct port_queue *queue, int error);
+void port_vfio_file_tick(struct rp_port *port, struct port_queue *queue, uint64_t now_ms);
+uint64_t port_vfio_file_deadline(const struct rp_port *port, const struct port_queue *queue); /* 0: none */
+/* The frontend has it, and may be waited for to give it back. */
+bool port_vfio_file_outstanding(const struct port_queue *queue);
 
 /* relay.c */
 int port_relay_start(struct rp_port *port, struct port_queue *queue);

@@ -94,6 +94,7 @@ start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 	if (port_relay_start(port, queue) < 0)
 		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "relay-failed",
 			   "the kick descriptor cannot be polled; only a mapped doorbell will be heard");
+	port_vfio_file_started(queue);
 	port_doorbell_started(port, queue);
 	port_relay_nudge(port, queue, queue->served_before);
 	queue->served_before = true;

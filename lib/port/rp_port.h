@@ -59,6 +59,14 @@ enum rp_port_doorbell_state {
 	RP_PORT_DOORBELL_REVOKING, /**< taken back, no answer yet */
 };
 
+/** Life of the VFIO file of a queue's device in the frontend (profiles extended and vfio2018). */
+enum rp_port_vfio_file_state {
+	RP_PORT_VFIO_FILE_NONE,
+	RP_PORT_VFIO_FILE_OFFERED, /**< handed over, no answer yet */
+	RP_PORT_VFIO_FILE_HELD,
+	RP_PORT_VFIO_FILE_REVOKING, /**< taken back, no answer yet */
+};
+
 /** How the frontend may tell of guest memory. */
 enum rp_port_memory {
 	RP_PORT_MEMORY_SLOTS, /**< region by region, where it can (CONFIGURE_MEM_SLOTS) */
@@ -115,6 +123,7 @@ struct rp_port_queue_info {
 	enum rp_port_queue_mode mode;
 	enum rp_port_doorbell_state doorbell;
 	enum rp_port_doorbell_policy doorbell_policy;
+	enum rp_port_vfio_file_state vfio_file;
 	bool user_enabled;
 	bool frontend_enabled;
 	bool frontend_started;
@@ -212,6 +221,8 @@ int rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index,
 const char *rp_port_queue_mode_name(enum rp_port_queue_mode mode);
 /** As above: "unmapped", "pending", "mapped", "revoking". */
 const char *rp_port_doorbell_state_name(enum rp_port_doorbell_state state);
+/** As above: "none", "offered", "held", "revoking". */
+const char *rp_port_vfio_file_state_name(enum rp_port_vfio_file_state state);
 /** As above: "error", "warning", "notice", "debug". */
 const char *rp_port_event_level_name(enum rp_port_event_level level);
 

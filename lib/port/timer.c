@@ -18,8 +18,10 @@ timer_ready(struct rp_port *port, struct port_source *source)
 		return;
 	port_endpoint_tick(port, now_ms);
 	port_accelerators_tick(port, now_ms);
-	for (i = 0; i < port->queues_count; i++)
+	for (i = 0; i < port->queues_count; i++) {
+		port_vfio_file_tick(port, &port->queues[i], now_ms);
 		port_doorbell_tick(port, &port->queues[i], now_ms);
+	}
 }
 
 int
@@ -53,8 +55,10 @@ port_timer_update(struct rp_port *port)
 	uint64_t deadline_ms = earlier(rp_vhu_endpoint_deadline_ms(port->endpoint), port_accelerators_deadline(port));
 	unsigned int i;
 
-	for (i = 0; i < port->queues_count; i++)
+	for (i = 0; i < port->queues_count; i++) {
+		deadline_ms = earlier(deadline_ms, port_vfio_file_deadline(port, &port->queues[i]));
 		deadline_ms = earlier(deadline_ms, port_doorbell_deadline(port, &port->queues[i]));
+	}
 	/* Zero disarms; an absolute time that has passed fires at once. */
 	when.it_value.tv_sec = (time_t)(deadline_ms / 1000);
 	when.it_value.tv_nsec = (long)(deadline_ms % 1000) * 1000000;

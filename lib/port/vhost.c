@@ -210,13 +210,35 @@ on_channel_up(void *ctx)
 {
 	struct rp_port *port = ctx;
 
+	unsigned int i;
+
 	port->channel_up = true;
+	for (i = 0; i < port->queues_count; i++)
+		port_vfio_file_channel(&port->queues[i]);
 }
 
 static void
 on_channel_reply(void *ctx, uint64_t token, int error)
 {
-	port_doorbell_reply(ctx, token, error);
+	uint64_t index = token & PORT_TOKEN_INDEX_MASK;
+	struct rp_port *port = ctx;
+
+	if (index >= port->queues_count)
+		return;
+	if ((token & PORT_TOKEN_VFIO_FILE) != 0)
+		port_vfio_file_reply(port, &port->queues[index], error);
+	else if ((token & PORT_TOKEN_CONFIG) == 0)
+		port_doorbell_reply(port, &port->queues[index], error);
+}
+
+static void
+on_reset(void *ctx)
+{
+	struct rp_port *port = ctx;
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++)
+		port_vfio_file_reset(port, &port->queues[i]);
 }
 
 static void
@@ -241,6 +263,7 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 		if (port_doorbell_outstanding(&port->queues[i]))
 			port->doorbells_left = true;
 		port_doorbell_disconnected(&port->queues[i]);
+		port_vfio_file_disconnected(&port->queues[i]);
 		port->queues[i].frontend_enabled = false;
 	}
 	/* A guest whose VMM only hung up may still store to what it was given. */
@@ -262,6 +285,7 @@ static const struct rp_vhu_backend_ops backend_ops = {
 	.vring_enable = on_vring_enable,
 	.vring_call = on_vring_call,
 	.vring_kick = on_vring_kick,
+	.reset = on_reset,
 	.channel_up = on_channel_up,
 	.channel_reply = on_channel_reply,
 	.refused = on_refused,

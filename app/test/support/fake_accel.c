@@ -14,7 +14,9 @@ static struct fake_accel fake_accel;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char handles[8]; /* one per life of the device: what closes late must not close its successor */
 static char *current;
-static char second_device; /* the same fake again, as another accelerator of a port */
+static char second_device; /* the same fake again, as another accelerator of a port, or of another port */
+
+#define FAKE_QUEUES_ALL (FAKE_ACCEL_DEVICES * FAKE_ACCEL_QUEUES)
 
 static void
 unlock(pthread_mutex_t **held)
@@ -52,6 +54,18 @@ fake_give(void)
 	pthread_mutex_unlock(&lock);
 }
 
+static unsigned int
+device_of(const void *priv)
+{
+	return priv == &second_device ? 1 : 0;
+}
+
+static struct fake_accel_queue *
+queue_of(const void *priv, unsigned int index)
+{
+	return &fake_accel.queues[device_of(priv) * FAKE_ACCEL_QUEUES + index];
+}
+
 void
 fake_accel_setup(void)
 {
@@ -61,8 +75,10 @@ fake_accel_setup(void)
 	memset(&fake_accel, 0, sizeof(fake_accel));
 	fake_accel.features = 1ull << 32 | 1ull << 29 | 1ull << 15; /* VERSION_1, EVENT_IDX, MRG_RXBUF */
 	fake_accel.failure_fd = -1;
-	fake_accel.doorbell_fd = test_memfd(FAKE_ACCEL_QUEUES * 4096, true);
-	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
+	for (i = 0; i < FAKE_ACCEL_DEVICES; i++)
+		fake_accel.groups[i] = -1;
+	fake_accel.doorbell_fd = test_memfd(FAKE_QUEUES_ALL * 4096, true);
+	for (i = 0; i < FAKE_QUEUES_ALL; i++)
 		fake_accel.queues[i].call_fd = -1;
 }
 
@@ -73,7 +89,7 @@ fake_accel_teardown(void)
 	unsigned int i;
 
 	rp_wire_fd_close(&fake_accel.doorbell_fd);
-	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
+	for (i = 0; i < FAKE_QUEUES_ALL; i++)
 		rp_wire_fd_close(&fake_accel.queues[i].call_fd);
 }
 
@@ -101,7 +117,7 @@ get_info(void *priv, struct rp_accel_info *info)
 	info->class = fake_accel.class;
 	info->peer_pid = fake_accel.peer_pid;
 	info->notify_by_address = !fake_accel.notify_by_value;
-	info->vfio_file_fd = -1;
+	info->vfio_file_fd = fake_accel.groups[device_of(priv)];
 }
 
 static int
@@ -136,9 +152,9 @@ dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *wh
 	LOCKED;
 	unsigned int i;
 
-	(void)priv, (void)iova, (void)size_bytes, (void)why;
+	(void)iova, (void)size_bytes, (void)why;
 	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
-		assert_false(fake_accel.queues[i].running); /* a running ring must not lose its memory */
+		assert_false(queue_of(priv, i)->running); /* a running ring must not lose its memory */
 	fake_accel.mappings--;
 	return 0;
 }
@@ -147,7 +163,7 @@ static int
 queue_start(void *priv, unsigned int index, const struct rp_accel_queue_config *config, struct rp_wire_why *why)
 {
 	LOCKED;
-	struct fake_accel_queue *queue = &fake_accel.queues[index];
+	struct fake_accel_queue *queue = queue_of(priv, index);
 	int copy = -1;
 
 	(void)priv;
@@ -168,7 +184,7 @@ static int
 queue_stop(void *priv, unsigned int index, uint32_t *ret_position, struct rp_wire_why *why)
 {
 	LOCKED;
-	struct fake_accel_queue *queue = &fake_accel.queues[index];
+	struct fake_accel_queue *queue = queue_of(priv, index);
 
 	(void)priv;
 	if (fake_accel.stop_error != 0)
@@ -185,7 +201,7 @@ static int
 queue_call(void *priv, unsigned int index, int call_fd, struct rp_wire_why *why)
 {
 	LOCKED;
-	struct fake_accel_queue *queue = &fake_accel.queues[index];
+	struct fake_accel_queue *queue = queue_of(priv, index);
 	int copy = call_fd < 0 ? -1 : rp_wire_fd_dup(call_fd);
 
 	(void)priv, (void)why;
@@ -198,8 +214,7 @@ static int
 queue_kick(void *priv, unsigned int index)
 {
 	LOCKED;
-	(void)priv;
-	fake_accel.queues[index].kicks++;
+	queue_of(priv, index)->kicks++;
 	return 0;
 }
 
@@ -211,7 +226,7 @@ queue_notify_area(void *priv, unsigned int index, struct rp_accel_notify_area *a
 	if (fake_accel.no_notify_area)
 		return rp_wire_why_set(why, -ENOTSUP, "doorbell page is shared by 4 queues");
 	area->fd = fake_accel.doorbell_fd;
-	area->offset_bytes = index * 4096ull;
+	area->offset_bytes = (uint64_t)(queue_of(priv, index) - fake_accel.queues) * 4096;
 	area->size_bytes = 4096;
 	return 0;
 }
@@ -222,7 +237,7 @@ queue_counters(void *priv, unsigned int index, struct rp_accel_queue_counters *c
 	LOCKED;
 	(void)priv;
 	memset(counters, 0, sizeof(*counters));
-	counters->eventfd_kicks = fake_accel.queues[index].kicks;
+	counters->eventfd_kicks = queue_of(priv, index)->kicks;
 	return 0;
 }
 
@@ -277,10 +292,10 @@ reset_device(void *priv, struct rp_wire_why *why)
 	LOCKED;
 	unsigned int i;
 
-	(void)priv, (void)why;
+	(void)why;
 	fake_accel.resets++;
 	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
-		fake_accel.queues[i].running = false;
+		queue_of(priv, i)->running = false;
 	return 0;
 }
 

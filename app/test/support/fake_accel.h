@@ -7,10 +7,11 @@
 
 /*
  * An accelerator that serves nothing, remembers everything, and fails on demand:
- * for faults that no real part can be made to show. One device at a time.
+ * for faults that no real part can be made to show. Two devices at a time.
  */
 
 #define FAKE_ACCEL_QUEUES 4
+#define FAKE_ACCEL_DEVICES 2 /* opened while the first is: the second, whose queues follow the first's */
 
 struct fake_accel_queue {
 	bool running;
@@ -32,6 +33,7 @@ struct fake_accel {
 	int start_error;
 	int stop_error;
 	int map_error;
+	int groups[FAKE_ACCEL_DEVICES]; /* VFIO group of each, the test's own; -1: none */
 
 	/* What happened. */
 	bool open;
@@ -41,7 +43,7 @@ struct fake_accel {
 	unsigned int resets;
 	struct rp_accel_net net; /* as set last */
 	unsigned int net_sets;
-	struct fake_accel_queue queues[FAKE_ACCEL_QUEUES];
+	struct fake_accel_queue queues[FAKE_ACCEL_DEVICES * FAKE_ACCEL_QUEUES];
 	int failure_fd; /* an eventfd; written: process() fails */
 	int doorbell_fd; /* a sealed memfd, one page per queue */
 };

@@ -92,6 +92,7 @@ test_vm_connect(struct test_vm *vm, const char *socket_path, const struct test_v
 		.notify_slot_bytes = options->notify_slot_bytes,
 		.deaf_while_waiting = options->deaf_while_waiting,
 		.need_reply_always = options->need_reply_always,
+		.vfio_files = options->vfio_files,
 	};
 	OK(rp_wire_socket_connect(socket_path, &fd, &why));
 	OK(rp_vhu_frontend_create(&fd, &config, &frontend_ops, vm, &vm->frontend));

@@ -58,6 +58,7 @@ struct test_vm_options {
 	uint64_t notify_slot_bytes;
 	bool deaf_while_waiting;
 	bool need_reply_always;
+	struct rp_vhu_vfio_files *vfio_files;
 };
 
 /* Connect, negotiate, SET_FEATURES, memory table; rings are laid out but not started. Fails the test on errors. */
