@@ -30,6 +30,8 @@ accelerator_ready(struct rp_port *port, struct port_source *source)
 
 	if (rc < 0)
 		port_accelerator_fail(port, source->index, rc, &why);
+	else if (rc == 1)
+		port_net_changed(port, source->index);
 }
 
 /* Everything a fresh device must know before a queue can start. */
@@ -80,6 +82,7 @@ open_one(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 		rp_accel_close(&accelerator->accel);
 		return rp_wire_why_set(why, rc, "epoll: %s", strerror(-rc));
 	}
+	port_net_opened(port, index);
 	return 0;
 }
 
@@ -90,6 +93,7 @@ close_one(struct rp_port *port, struct port_accelerator *accelerator)
 	rp_accel_close(&accelerator->accel);
 	accelerator->failed = false;
 	accelerator->features_set = false;
+	port_net_forgotten(accelerator);
 }
 
 /* Queue pairs go to the accelerators in the order of their list. */
@@ -170,10 +174,12 @@ port_accelerators_features(struct rp_port *port, uint64_t features, struct rp_wi
 							  features & ~port_vhost_own_features(port), why);
 		if (rc == -ENOTSUP)
 			return rc;
-		if (rc < 0)
+		if (rc < 0) {
 			port_accelerator_fail(port, i, rc, why);
-		else
-			accelerator->features_set = true;
+			continue;
+		}
+		accelerator->features_set = true;
+		port_net_update(port, i);
 	}
 	return 0;
 }
@@ -373,9 +379,13 @@ reopen(struct rp_port *port, unsigned int index, bool was_quiet, struct rp_wire_
 	rc = watch(port, index);
 	if (rc == 0)
 		rc = bring_up_to_date(port, accelerator, why);
-	if (rc < 0)
+	if (rc < 0) {
 		close_one(port, accelerator);
-	return rc;
+		return rc;
+	}
+	port_net_opened(port, index);
+	port_net_update(port, index);
+	return 0;
 }
 
 /* A try may take long (a group that the VMM has not let go of yet is waited for): at most a tenth of the time. */

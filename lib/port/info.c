@@ -81,8 +81,13 @@ rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index, str
 	snprintf(ret_info->arguments, sizeof(ret_info->arguments), "%s", accelerator->arguments);
 	ret_info->open = port_accelerator_usable(port, (int)index);
 	snprintf(ret_info->reason, sizeof(ret_info->reason), "%s", accelerator->reason);
-	if (ret_info->open)
-		ret_info->info = accelerator->info;
+	if (!ret_info->open)
+		return 0;
+	ret_info->info = accelerator->info;
+	ret_info->link = accelerator->link;
+	if (accelerator->net_valid)
+		ret_info->net = accelerator->net;
+	snprintf(ret_info->net_reason, sizeof(ret_info->net_reason), "%s", accelerator->net_reason);
 	return 0;
 }
 

@@ -42,6 +42,7 @@ port_source_remove(struct rp_port *port, struct port_source *source)
 static int
 check_config(const struct rp_port_config *config, struct rp_wire_why *why)
 {
+	static const uint8_t no_mac[6];
 	size_t i, length = config->name == NULL ? 0 : strlen(config->name);
 
 	if (length == 0 || length >= RP_PORT_NAME_MAX)
@@ -53,6 +54,9 @@ check_config(const struct rp_port_config *config, struct rp_wire_why *why)
 					       config->name);
 	if (config->socket_path == NULL || strlen(config->socket_path) >= sizeof(((struct rp_port *)0)->socket_path))
 		return rp_wire_why_set(why, -EINVAL, "socket: expected a path of at most 107 bytes");
+	if (config->net.has_mac &&
+	    ((config->net.mac[0] & 1) != 0 || memcmp(config->net.mac, no_mac, sizeof(no_mac)) == 0))
+		return rp_wire_why_set(why, -EINVAL, "mac: expected the address of one card");
 	if (config->accelerators_count == 0 || config->accelerators_count > RP_PORT_ACCELERATORS_MAX)
 		return rp_wire_why_set(why, -EINVAL, "accelerators: %u given, expected 1 to %d",
 				       config->accelerators_count, RP_PORT_ACCELERATORS_MAX);
@@ -75,6 +79,7 @@ take_config(struct rp_port *port, const struct rp_port_config *config)
 	if (port->doorbell_delay_max_ms < port->doorbell_delay_ms)
 		port->doorbell_delay_max_ms = port->doorbell_delay_ms;
 	port->memory_kind = config->memory;
+	port->net = config->net;
 	port->reconnect_ms = config->reconnect_ms ? config->reconnect_ms : RECONNECT_DEFAULT_MS;
 }
 
@@ -161,7 +166,8 @@ revoke_all(struct rp_port *port)
 
 		if (now_ms >= deadline_ms) {
 			port_event(port, RP_PORT_EVENT_WARNING, -1, "revoke-unanswered",
-				   "the frontend did not give the doorbells and files back within %d ms", CLOSE_REVOKE_LIMIT_MS);
+				   "the frontend did not give the doorbells and files back within %d ms",
+				   CLOSE_REVOKE_LIMIT_MS);
 			return;
 		}
 		if (poll(&wait, 1, (int)(deadline_ms - now_ms)) > 0)
@@ -243,6 +249,7 @@ set_user_enabled(struct rp_port *port, unsigned int index, bool enabled, struct 
 	if (rc == -ENOTSUP && !enabled)
 		queue->user_enabled = true; /* it goes on as it was */
 	port_vfio_file_update(port, queue);
+	port_net_update(port, (unsigned int)queue->accelerator);
 	port_timer_update(port);
 	return rc;
 }

@@ -12,6 +12,7 @@
  *   accelerators.c  open, lose and regain accelerators; their memory
  *   queue.c         who serves a queue: start and stop
  *   position.c      where a ring goes on
+ *   net.c           addresses, filters and pairs of a network device, and its link
  *   doorbell.c      the notify area's states
  *   vfio_file.c     the VFIO group behind a queue, in the frontend's hands
  *   files.c         which doorbell files went to which guest
@@ -111,6 +112,10 @@ struct port_accelerator {
 	bool features_set;
 	uint64_t retry_at_ms; /* 0: no */
 	char reason[RP_PORT_REASON_MAX];
+	struct rp_accel_net net; /* as asked for last */
+	bool net_valid;
+	char net_reason[RP_PORT_REASON_MAX]; /* what of it was refused */
+	enum rp_port_link link;
 };
 
 struct rp_port {
@@ -124,6 +129,7 @@ struct rp_port {
 	uint32_t doorbell_delay_ms;
 	uint32_t doorbell_delay_max_ms;
 	enum rp_port_memory memory_kind;
+	struct rp_port_net net;
 	uint32_t reconnect_ms;
 	const struct rp_port_ops *ops;
 	void *ctx;
@@ -133,6 +139,7 @@ struct rp_port {
 	int timer_fd;
 	struct rp_vhu_endpoint *endpoint;
 	bool connect_logged;
+	uint64_t config_at_ms; /* the channel was full when the configuration changed; 0: nothing is due */
 	uint64_t last_offer_ms; /* notify areas are offered one at a time */
 	bool closing;
 	bool doorbells_left; /* the connection ends, and doorbells were neither dropped nor given back */
@@ -189,11 +196,24 @@ void port_accelerator_fail(struct rp_port *port, unsigned int index, int error, 
 int port_accelerator_stop_all(struct rp_port *port, unsigned int index, struct rp_wire_why *why);
 bool port_accelerator_usable(const struct rp_port *port, int index);
 
+/* net.c */
+/* Tell the device what it should receive, if that is not what it was told. */
+void port_net_update(struct rp_port *port, unsigned int accelerator);
+void port_net_forgotten(struct port_accelerator *accelerator); /* another device */
+void port_net_opened(struct rp_port *port, unsigned int accelerator);
+void port_net_changed(struct rp_port *port, unsigned int accelerator); /* its configuration */
+void port_net_tick(struct rp_port *port, uint64_t now_ms);
+uint64_t port_net_deadline(const struct rp_port *port); /* 0: none */
+/* Configuration space as the guest should see it. */
+void port_net_config(struct rp_port *port, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes);
+
 /* queue.c */
 int port_queues_create(struct rp_port *port, unsigned int queues_count);
 void port_queues_destroy(struct rp_port *port);
 /* Make what is true of the queue what should be; 0, or why it could not be started or stopped. */
 int port_queue_update(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
+/* The one place that says whether an accelerator should serve a ring. */
+bool port_queue_should_run(const struct rp_port *port, const struct port_queue *queue);
 /* The accelerator let go of the ring, at `position` if it knows one exactly. */
 void port_queue_stopped(struct rp_port *port, struct port_queue *queue, bool exact, uint32_t position);
 enum rp_port_queue_mode port_queue_mode(const struct port_queue *queue);

@@ -46,9 +46,8 @@ port_queues_destroy(struct rp_port *port)
 	port->queues_count = 0;
 }
 
-/* The one place that says whether an accelerator should serve a ring. */
-static bool
-should_run(const struct rp_port *port, const struct port_queue *queue)
+bool
+port_queue_should_run(const struct rp_port *port, const struct port_queue *queue)
 {
 	return queue->user_enabled && queue->frontend_enabled && queue->frontend_started && port->features_acked &&
 	       !queue->position_lost && port_accelerator_usable(port, queue->accelerator);
@@ -158,13 +157,21 @@ int
 port_queue_update(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 {
 	struct rp_wire_why unused = {0};
-	bool wanted = should_run(port, queue);
+	bool wanted = port_queue_should_run(port, queue);
+	int rc;
 
 	if (why == NULL)
 		why = &unused;
 	if (wanted == queue->running)
 		return 0;
-	return wanted ? start(port, queue, why) : stop(port, queue, why);
+	if (wanted) {
+		rc = start(port, queue, why);
+		port_net_update(port, (unsigned int)queue->accelerator);
+		return rc;
+	}
+	/* A pair receives nothing any more before its ring goes. */
+	port_net_update(port, (unsigned int)queue->accelerator);
+	return queue->running ? stop(port, queue, why) : -ENOTCONN;
 }
 
 enum rp_port_queue_mode

@@ -67,6 +67,34 @@ enum rp_port_vfio_file_state {
 	RP_PORT_VFIO_FILE_REVOKING, /**< taken back, no answer yet */
 };
 
+/** Whether the hardware receives frames whatever their address. */
+enum rp_port_promiscuous {
+	RP_PORT_PROMISCUOUS_AUTO, /**< where no MAC is given: the guest's is known to the VMM only */
+	RP_PORT_PROMISCUOUS_ON,
+	RP_PORT_PROMISCUOUS_OFF,
+};
+
+/** Which groups the hardware receives. */
+enum rp_port_multicast {
+	RP_PORT_MULTICAST_ALL,
+	RP_PORT_MULTICAST_DEVICE, /**< what the device does by itself: virtio has a filter list, which stays empty */
+};
+
+/** What the device says of its link. */
+enum rp_port_link {
+	RP_PORT_LINK_UNKNOWN, /**< it has no VIRTIO_NET_F_STATUS */
+	RP_PORT_LINK_UP,
+	RP_PORT_LINK_DOWN,
+};
+
+/** What a network device is told beside its rings. */
+struct rp_port_net {
+	bool has_mac; /**< false: the device's own stays */
+	uint8_t mac[6]; /**< set in every accelerator of the port: the guest's */
+	enum rp_port_promiscuous promiscuous;
+	enum rp_port_multicast multicast;
+};
+
 /** How the frontend may tell of guest memory. */
 enum rp_port_memory {
 	RP_PORT_MEMORY_SLOTS, /**< region by region, where it can (CONFIGURE_MEM_SLOTS) */
@@ -90,6 +118,7 @@ struct rp_port_config {
 	 * Less than doorbell_delay_ms: it does not grow. */
 	uint32_t doorbell_delay_max_ms;
 	enum rp_port_memory memory;
+	struct rp_port_net net;
 	uint32_t reconnect_ms; /**< client mode and lost accelerators; 0: 1000 */
 	/**
 	 * Shared by the ports of one process, and outlives them: no doorbell file goes to two
@@ -160,6 +189,9 @@ struct rp_port_accelerator_info {
 	bool open;
 	char reason[RP_PORT_REASON_MAX]; /**< why not open */
 	struct rp_accel_info info; /**< when open */
+	enum rp_port_link link;
+	struct rp_accel_net net; /**< as wanted last; queue_pairs 0: nothing yet */
+	char net_reason[RP_PORT_REASON_MAX]; /**< what of it the device refused; empty: nothing */
 };
 
 /**
@@ -223,6 +255,8 @@ const char *rp_port_queue_mode_name(enum rp_port_queue_mode mode);
 const char *rp_port_doorbell_state_name(enum rp_port_doorbell_state state);
 /** As above: "none", "offered", "held", "revoking". */
 const char *rp_port_vfio_file_state_name(enum rp_port_vfio_file_state state);
+/** As above: "unknown", "up", "down". */
+const char *rp_port_link_name(enum rp_port_link link);
 /** As above: "error", "warning", "notice", "debug". */
 const char *rp_port_event_level_name(enum rp_port_event_level level);
 

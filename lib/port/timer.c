@@ -18,6 +18,7 @@ timer_ready(struct rp_port *port, struct port_source *source)
 		return;
 	port_endpoint_tick(port, now_ms);
 	port_accelerators_tick(port, now_ms);
+	port_net_tick(port, now_ms);
 	for (i = 0; i < port->queues_count; i++) {
 		port_vfio_file_tick(port, &port->queues[i], now_ms);
 		port_doorbell_tick(port, &port->queues[i], now_ms);
@@ -55,6 +56,7 @@ port_timer_update(struct rp_port *port)
 	uint64_t deadline_ms = earlier(rp_vhu_endpoint_deadline_ms(port->endpoint), port_accelerators_deadline(port));
 	unsigned int i;
 
+	deadline_ms = earlier(deadline_ms, port_net_deadline(port));
 	for (i = 0; i < port->queues_count; i++) {
 		deadline_ms = earlier(deadline_ms, port_vfio_file_deadline(port, &port->queues[i]));
 		deadline_ms = earlier(deadline_ms, port_doorbell_deadline(port, &port->queues[i]));

@@ -205,6 +205,14 @@ on_vring_kick(void *ctx, unsigned int index, int kick_fd, struct rp_wire_why *wh
 	return 0;
 }
 
+static int
+on_config_get(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes, struct rp_wire_why *why)
+{
+	(void)why;
+	port_net_config(ctx, offset_bytes, size_bytes, ret_bytes);
+	return 0;
+}
+
 static void
 on_channel_up(void *ctx)
 {
@@ -270,6 +278,7 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 	port_files_release(port->files, port, !port->doorbells_left);
 	port->doorbells_left = false;
 	port->channel_up = false;
+	port->config_at_ms = 0;
 	port->features_acked = false;
 	port->refused[0] = '\0';
 	port_event(port, RP_PORT_EVENT_NOTICE, -1, "frontend-disconnected", "%s", why->text);
@@ -285,6 +294,7 @@ static const struct rp_vhu_backend_ops backend_ops = {
 	.vring_enable = on_vring_enable,
 	.vring_call = on_vring_call,
 	.vring_kick = on_vring_kick,
+	.config_get = on_config_get,
 	.reset = on_reset,
 	.channel_up = on_channel_up,
 	.channel_reply = on_channel_reply,
@@ -321,6 +331,9 @@ port_vhost_open(struct rp_port *port, struct rp_wire_why *why)
 	if (rc < 0)
 		return rc;
 	config.protocol_features &= dialect.protocol_features;
+	/* QEMU takes it for a net device's mistake, and says so at each start. */
+	if (port->profile == RP_VHU_PROFILE_EXTENDED)
+		config.protocol_features |= BIT(RP_VHU_PF_CONFIG_BIT);
 	if (port->memory_kind == RP_PORT_MEMORY_TABLE)
 		config.protocol_features &= ~BIT(RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT);
 	for (i = 1; i < port->accelerators_count; i++)

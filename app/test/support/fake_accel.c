@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -100,6 +99,18 @@ fake_accel_die(bool quiet)
 	uint64_t one = 1;
 
 	fake_accel.quiet = quiet;
+	fake_accel.dead = true;
+	assert_int_equal(write(fake_accel.failure_fd, &one, sizeof(one)), sizeof(one));
+}
+
+void
+fake_accel_change(uint16_t offset_bytes, uint8_t value)
+{
+	LOCKED;
+	uint64_t one = 1;
+
+	fake_accel.config[offset_bytes] = value;
+	fake_accel.config_changed = true;
 	assert_int_equal(write(fake_accel.failure_fd, &one, sizeof(one)), sizeof(one));
 }
 
@@ -171,6 +182,7 @@ queue_start(void *priv, unsigned int index, const struct rp_accel_queue_config *
 		return rp_wire_why_set(why, fake_accel.start_error, "start refused");
 	assert_false(queue->running);
 	queue->running = true;
+	queue->pairs_at_start = fake_accel.net.queue_pairs;
 	queue->config = *config;
 	queue->position = config->position;
 	queue->starts++;
@@ -191,6 +203,7 @@ queue_stop(void *priv, unsigned int index, uint32_t *ret_position, struct rp_wir
 		return rp_wire_why_set(why, fake_accel.stop_error, "stop not answered");
 	assert_true(queue->running);
 	queue->running = false;
+	queue->pairs_at_stop = fake_accel.net.queue_pairs;
 	queue->stops++;
 	if (fake_accel.class == RP_ACCEL_CLASS_A)
 		*ret_position = queue->position;
@@ -251,9 +264,7 @@ get_fd(void *priv)
 static bool
 is_dead(void)
 {
-	struct pollfd dead = {.fd = fake_accel.failure_fd, .events = POLLIN};
-
-	return poll(&dead, 1, 0) == 1;
+	return fake_accel.dead;
 }
 
 static int
@@ -261,8 +272,16 @@ process(void *priv, struct rp_wire_why *why)
 {
 	LOCKED;
 
+	uint64_t count;
+	bool changed = fake_accel.config_changed;
+
 	(void)priv;
-	return is_dead() ? rp_wire_why_set(why, -ENOTCONN, "the device died") : 0;
+	if (is_dead())
+		return rp_wire_why_set(why, -ENOTCONN, "the device died");
+	if (read(fake_accel.failure_fd, &count, sizeof(count)) < 0)
+		return 0;
+	fake_accel.config_changed = false;
+	return changed ? 1 : 0;
 }
 
 /* What a device that starts anew knows: nothing. */
@@ -280,9 +299,22 @@ static int
 net_set(void *priv, const struct rp_accel_net *net, struct rp_wire_why *why)
 {
 	LOCKED;
-	(void)priv, (void)why;
+	(void)priv;
+	if (net->has_mac && fake_accel.no_mac)
+		return rp_wire_why_set(why, -ENOTSUP, "MAC: no control queue");
 	fake_accel.net = *net;
 	fake_accel.net_sets++;
+	return 0;
+}
+
+static int
+config_get(void *priv, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes)
+{
+	LOCKED;
+	(void)priv;
+	if (offset_bytes > sizeof(fake_accel.config) || size_bytes > sizeof(fake_accel.config) - offset_bytes)
+		return -EINVAL;
+	memcpy(ret_bytes, &fake_accel.config[offset_bytes], size_bytes);
 	return 0;
 }
 
@@ -330,6 +362,7 @@ static const struct rp_accel_ops ops = {
 	.queue_kick = queue_kick,
 	.queue_notify_area = queue_notify_area,
 	.queue_counters = queue_counters,
+	.config_get = config_get,
 	.net_set = net_set,
 	.reset = reset_device,
 	.get_fd = get_fd,
@@ -354,6 +387,8 @@ open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, str
 	rp_wire_fd_close(&fake_accel.failure_fd);
 	fake_accel.failure_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	fake_accel.open = true;
+	fake_accel.dead = false;
+	fake_accel.config_changed = false;
 	forget();
 	current = &handles[fake_accel.opens++ % sizeof(handles)];
 	*ret_accel = (struct rp_accel){.ops = &ops, .priv = current};

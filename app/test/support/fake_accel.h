@@ -19,6 +19,7 @@ struct fake_accel_queue {
 	int call_fd; /* a duplicate of what was wired */
 	unsigned int starts, stops, kicks, calls;
 	uint32_t position; /* what a stop answers */
+	uint16_t pairs_at_start, pairs_at_stop; /* what the device was told to receive in by then */
 };
 
 struct fake_accel {
@@ -33,6 +34,8 @@ struct fake_accel {
 	int start_error;
 	int stop_error;
 	int map_error;
+	bool no_mac; /* it cannot be set */
+	uint8_t config[16]; /* struct virtio_net_config */
 	int groups[FAKE_ACCEL_DEVICES]; /* VFIO group of each, the test's own; -1: none */
 
 	/* What happened. */
@@ -44,7 +47,9 @@ struct fake_accel {
 	struct rp_accel_net net; /* as set last */
 	unsigned int net_sets;
 	struct fake_accel_queue queues[FAKE_ACCEL_DEVICES * FAKE_ACCEL_QUEUES];
-	int failure_fd; /* an eventfd; written: process() fails */
+	bool dead;
+	bool config_changed;
+	int failure_fd; /* an eventfd; written: process() has something to say */
 	int doorbell_fd; /* a sealed memfd, one page per queue */
 };
 
@@ -65,5 +70,7 @@ void fake_accel_setup(void);
 void fake_accel_teardown(void);
 /* The device dies: its process() fails from now on. */
 void fake_accel_die(bool quiet);
+/* A byte of its configuration space changes, and it says so. */
+void fake_accel_change(uint16_t offset_bytes, uint8_t value);
 
 #endif

@@ -41,6 +41,14 @@ on_notify_area(void *ctx, unsigned int queue, const struct rp_vhu_notify_map *ma
 }
 
 static void
+on_config_changed(void *ctx)
+{
+	struct test_vm *vm = ctx;
+
+	vm->config_changes++;
+}
+
+static void
 on_refused(void *ctx, const struct rp_wire_why *why)
 {
 	struct test_vm *vm = ctx;
@@ -50,6 +58,7 @@ on_refused(void *ctx, const struct rp_wire_why *why)
 
 static const struct rp_vhu_frontend_ops frontend_ops = {
 	.notify_area = on_notify_area,
+	.config_changed = on_config_changed,
 	.refused = on_refused,
 };
 

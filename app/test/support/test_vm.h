@@ -45,6 +45,7 @@ struct test_vm {
 	struct test_vm_queue queues[TEST_VM_QUEUES_MAX];
 	unsigned int maps; /* notify areas that the backend handed over */
 	unsigned int unmaps;
+	unsigned int config_changes; /* that the backend told of */
 	struct rp_wire_why why; /* of the last refusal */
 };
 

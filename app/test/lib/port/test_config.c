@@ -33,6 +33,10 @@ every_field_is_named(void **state)
 	refused(&config, -EINVAL, "name: 0 characters");
 	config = fixture_config(), config.name = "a b";
 	refused(&config, -EINVAL, "name: 'a b'");
+	config = fixture_config(), config.net.has_mac = true;
+	refused(&config, -EINVAL, "mac: expected");
+	config.net.mac[0] = 1;
+	refused(&config, -EINVAL, "mac: expected");
 	config = fixture_config(), config.accelerators_count = 0;
 	refused(&config, -EINVAL, "accelerators: 0 given");
 	config = fixture_config(), config.queue_pairs = 3;
