@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <inttypes.h>
+#include <linux/virtio_net.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +36,36 @@ accelerator_ready(struct rp_port *port, struct port_source *source)
 		port_net_changed(port, source->index);
 }
 
+/* The link's state is for us to know, also when the guest hears of it from its VMM (QEMU says nothing of the bit). */
+static uint64_t
+device_features(const struct rp_port *port, const struct port_accelerator *accelerator, uint64_t features)
+{
+	return (features & ~port_vhost_own_features(port)) | (accelerator->info.features & 1ull << VIRTIO_NET_F_STATUS);
+}
+
+/* What its IOMMU cannot do is said in words before the device says it in numbers. */
+static int
+map_region(const struct rp_port *port, const struct port_accelerator *accelerator, const struct rp_vhu_region *region,
+	   struct rp_wire_why *why)
+{
+	const struct rp_accel_info *info = &accelerator->info;
+	uint64_t page_mask = info->iova_page_bytes == 0 ? 0 : info->iova_page_bytes - 1;
+
+	if (!rp_dma_iova_allowed(info->iova_ranges, info->iova_ranges_count, region->gpa, region->size_bytes))
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "region at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: not in the addresses that the "
+				       "IOMMU of %s has",
+				       region->gpa, region->size_bytes, info->device);
+	if (((region->gpa | region->size_bytes) & page_mask) != 0)
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "region at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: expected multiples of 0x%" PRIx64
+				       ", the pages of the IOMMU of %s",
+				       region->gpa, region->size_bytes, info->iova_page_bytes, info->device);
+	return accelerator->accel.ops->dma_map(accelerator->accel.priv, region->gpa, region->size_bytes, region->fd,
+					       region->offset_bytes,
+					       rp_dma_space_translate(port->memory, region->gpa, 1, RP_DMA_READ), why);
+}
+
 /* Everything a fresh device must know before a queue can start. */
 static int
 bring_up_to_date(struct rp_port *port, struct port_accelerator *accelerator, struct rp_wire_why *why)
@@ -47,14 +79,13 @@ bring_up_to_date(struct rp_port *port, struct port_accelerator *accelerator, str
 
 		if (rp_vhu_backend_region(port->backend, i, &region) < 0)
 			continue;
-		rc = accel->ops->dma_map(accel->priv, region.gpa, region.size_bytes, region.fd, region.offset_bytes,
-					 rp_dma_space_translate(port->memory, region.gpa, 1, RP_DMA_READ), why);
+		rc = map_region(port, accelerator, &region, why);
 		if (rc < 0)
 			return rc;
 	}
 	if (!port->features_acked)
 		return 0;
-	rc = accel->ops->set_features(accel->priv, port->features & ~port_vhost_own_features(port), why);
+	rc = accel->ops->set_features(accel->priv, device_features(port, accelerator, port->features), why);
 	accelerator->features_set = rc == 0;
 	return rc;
 }
@@ -91,6 +122,7 @@ close_one(struct rp_port *port, struct port_accelerator *accelerator)
 {
 	port_source_remove(port, &accelerator->source);
 	rp_accel_close(&accelerator->accel);
+	port_private_close(accelerator);
 	accelerator->failed = false;
 	accelerator->features_set = false;
 	port_net_forgotten(accelerator);
@@ -124,6 +156,7 @@ port_accelerators_open(struct rp_port *port, const struct rp_port_config *config
 		struct port_accelerator *accelerator = &port->accelerators[i];
 
 		accelerator->source.fd = -1;
+		accelerator->private.fd = -1;
 		accelerator->arguments = strdup(config->accelerators[i]);
 		port->accelerators_count++;
 		if (accelerator->arguments == NULL)
@@ -171,7 +204,7 @@ port_accelerators_features(struct rp_port *port, uint64_t features, struct rp_wi
 		if (!port_accelerator_usable(port, (int)i))
 			continue;
 		rc = accelerator->accel.ops->set_features(accelerator->accel.priv,
-							  features & ~port_vhost_own_features(port), why);
+							  device_features(port, accelerator, features), why);
 		if (rc == -ENOTSUP)
 			return rc;
 		if (rc < 0) {
@@ -184,20 +217,54 @@ port_accelerators_features(struct rp_port *port, uint64_t features, struct rp_wi
 	return 0;
 }
 
-int
-port_accelerators_region_add(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why)
+/*
+ * Private rings that lie where guest memory comes stop, and their place is free. A
+ * device that cannot stop one ring alone stops them all.
+ */
+static void
+make_way(struct rp_port *port, unsigned int index)
 {
-	void *hva = rp_dma_space_translate(port->memory, region->gpa, 1, RP_DMA_READ);
+	struct port_accelerator *accelerator = &port->accelerators[index];
+	struct rp_wire_why why = {0};
+	unsigned int i;
+	int rc = 0;
+
+	port_event(port, RP_PORT_EVENT_NOTICE, -1, "private-rings-move",
+		   "%s: the guest has memory at 0x%" PRIx64 " now", accelerator->arguments, port->coming->gpa);
+	accelerator->moving = true;
+	for (i = 0; i < port->queues_count && rc == 0; i++)
+		if (queue_is_on(&port->queues[i], index) && port->queues[i].running &&
+		    port->queues[i].shadow.ring != NULL)
+			rc = port_queue_update(port, &port->queues[i], &why);
+	if (rc == -ENOTSUP)
+		rc = port_accelerator_stop_all(port, index, &why);
+	if (rc == 0)
+		rc = port_private_unmap(accelerator, &why);
+	if (rc < 0)
+		port_accelerator_fail(port, index, rc, &why);
+}
+
+static void
+go_on(struct rp_port *port)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->accelerators_count; i++)
+		port->accelerators[i].moving = false;
+	for (i = 0; i < port->queues_count; i++)
+		port_queue_update(port, &port->queues[i], NULL);
+}
+
+static int
+map_for_all(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why)
+{
 	unsigned int i;
 	int rc = 0;
 
 	for (i = 0; i < port->accelerators_count; i++) {
-		const struct rp_accel *accel = &port->accelerators[i].accel;
-
 		if (!port_accelerator_usable(port, (int)i))
 			continue;
-		rc = accel->ops->dma_map(accel->priv, region->gpa, region->size_bytes, region->fd, region->offset_bytes,
-					 hva, why);
+		rc = map_region(port, &port->accelerators[i], region, why);
 		if (rc == -ENOTCONN || rc == -ETIMEDOUT || rc == -EIO) {
 			port_accelerator_fail(port, i, rc, why);
 			rc = 0;
@@ -213,6 +280,28 @@ port_accelerators_region_add(struct rp_port *port, const struct rp_vhu_region *r
 		if (port_accelerator_usable(port, (int)i))
 			accel->ops->dma_unmap(accel->priv, region->gpa, region->size_bytes, NULL);
 	}
+	return rc;
+}
+
+int
+port_accelerators_region_add(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why)
+{
+	bool moved = false;
+	unsigned int i;
+	int rc;
+
+	port->coming = region;
+	/* All of them first: devices may share their address space. */
+	for (i = 0; i < port->accelerators_count; i++) {
+		if (!port_accelerator_usable(port, (int)i) || !port_private_in_the_way(&port->accelerators[i], region))
+			continue;
+		make_way(port, i);
+		moved = true;
+	}
+	rc = map_for_all(port, region, why);
+	if (moved)
+		go_on(port);
+	port->coming = NULL;
 	return rc;
 }
 
@@ -275,7 +364,7 @@ port_accelerator_stop_all(struct rp_port *port, unsigned int index, struct rp_wi
 
 	if (rc == 0)
 		rc = accelerator->accel.ops->set_features(accelerator->accel.priv,
-							  port->features & ~port_vhost_own_features(port), why);
+							  device_features(port, accelerator, port->features), why);
 	if (rc < 0) {
 		port_accelerator_fail(port, index, rc, why);
 		return rc;
@@ -303,7 +392,7 @@ release_queues(struct rp_port *port, unsigned int index)
 			continue;
 		queue->unproven = false;
 		if (queue->frontend_started)
-			port_position_from_ring(port, queue);
+			port_queue_released(port, queue);
 	}
 }
 

@@ -246,8 +246,8 @@ happen(struct rp_port *port, struct port_queue *queue, enum doorbell_event event
 static bool
 wanted(const struct rp_port *port, const struct port_queue *queue)
 {
-	return queue->running && !port->closing && port->channel_up && !queue->doorbell.refused &&
-	       queue->doorbell.policy == RP_PORT_DOORBELL_AUTO;
+	return queue->running && queue->shadow.ring == NULL && !port->closing && port->channel_up &&
+	       !queue->doorbell.refused && queue->doorbell.policy == RP_PORT_DOORBELL_AUTO;
 }
 
 void

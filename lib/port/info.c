@@ -55,6 +55,9 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int index, struct rp_port_
 	ret_info->doorbell = queue->doorbell.state;
 	ret_info->doorbell_policy = queue->doorbell.policy;
 	ret_info->vfio_file = queue->vfio_file.state;
+	ret_info->ring_policy = queue->ring_policy;
+	ret_info->redone = queue->redone;
+	ret_info->lost = queue->lost;
 	ret_info->user_enabled = queue->user_enabled;
 	ret_info->frontend_enabled = queue->frontend_enabled;
 	ret_info->frontend_started = queue->frontend_started;
@@ -98,6 +101,7 @@ rp_port_queue_mode_name(enum rp_port_queue_mode mode)
 		[RP_PORT_QUEUE_STOPPED] = "stopped",
 		[RP_PORT_QUEUE_DIRECT] = "direct",
 		[RP_PORT_QUEUE_RELAYED] = "relayed",
+		[RP_PORT_QUEUE_SHADOW] = "shadow",
 	};
 
 	return names[mode];

@@ -57,6 +57,8 @@ check_config(const struct rp_port_config *config, struct rp_wire_why *why)
 	if (config->net.has_mac &&
 	    ((config->net.mac[0] & 1) != 0 || memcmp(config->net.mac, no_mac, sizeof(no_mac)) == 0))
 		return rp_wire_why_set(why, -EINVAL, "mac: expected the address of one card");
+	if (config->migratable && config->ring == RP_PORT_RING_DIRECT)
+		return rp_wire_why_set(why, -EINVAL, "migratable: expected ring \"auto\" or \"shadow\" with it");
 	if (config->accelerators_count == 0 || config->accelerators_count > RP_PORT_ACCELERATORS_MAX)
 		return rp_wire_why_set(why, -EINVAL, "accelerators: %u given, expected 1 to %d",
 				       config->accelerators_count, RP_PORT_ACCELERATORS_MAX);
@@ -80,6 +82,7 @@ take_config(struct rp_port *port, const struct rp_port_config *config)
 		port->doorbell_delay_max_ms = port->doorbell_delay_ms;
 	port->memory_kind = config->memory;
 	port->net = config->net;
+	port->migratable = config->migratable;
 	port->reconnect_ms = config->reconnect_ms ? config->reconnect_ms : RECONNECT_DEFAULT_MS;
 }
 
@@ -98,11 +101,16 @@ open_parts(struct rp_port *port, const struct rp_port_config *config, struct rp_
 	rc = rp_dma_space_create(NULL, &port->memory);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "no memory");
+	rc = rp_dma_reader_create(port->memory, &port->reader);
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "no memory");
 	rc = port_accelerators_open(port, config, why);
 	if (rc < 0)
 		return rc;
-	for (i = 0; i < port->queues_count; i++)
+	for (i = 0; i < port->queues_count; i++) {
 		port->queues[i].doorbell.policy = config->doorbell;
+		port->queues[i].ring_policy = config->ring;
+	}
 	rc = port_vhost_open(port, why);
 	if (rc < 0)
 		return rc;
@@ -190,6 +198,7 @@ rp_port_destroy(struct rp_port *port)
 	}
 	port_accelerators_close(port);
 	port_queues_destroy(port);
+	port->reader = rp_dma_reader_destroy(port->reader);
 	port->memory = rp_dma_space_destroy(port->memory);
 	port_timer_close(port);
 	rp_wire_fd_close(&port->epoll_fd);
@@ -277,4 +286,26 @@ rp_port_queue_doorbell(struct rp_port *port, unsigned int index, enum rp_port_do
 	port_doorbell_policy(port, queue, policy);
 	port_timer_update(port);
 	return 0;
+}
+
+int
+rp_port_queue_ring(struct rp_port *port, unsigned int index, enum rp_port_ring_policy policy, struct rp_wire_why *why)
+{
+	struct port_queue *queue = find_queue(port, index, why);
+	int rc = 0;
+
+	if (queue == NULL)
+		return -EINVAL;
+	if (port->migratable && policy == RP_PORT_RING_DIRECT)
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "queue %u: the port is migratable, and nobody can say what a device writes to a "
+				       "direct ring",
+				       index);
+	queue->ring_policy = policy;
+	if (queue->running && port_shadow_must_change(port, queue))
+		rc = port_queue_renew(port, queue, why);
+	else
+		rc = port_queue_update(port, queue, why);
+	port_timer_update(port);
+	return rc;
 }

@@ -17,6 +17,8 @@
  *   vfio_file.c     the VFIO group behind a queue, in the frontend's hands
  *   files.c         which doorbell files went to which guest
  *   relay.c         kicks and interrupts that pass through us
+ *   shadow.c        a private ring for the device, and when it has one
+ *   private.c       where private rings lie
  *   event.c         one line per event
  */
 
@@ -67,6 +69,15 @@ struct port_vfio_file {
 	uint64_t not_before_ms; /* the channel was full */
 };
 
+struct rp_vring_shadow;
+
+struct port_shadow {
+	struct rp_vring_shadow *ring; /* NULL: the device has the guest's own, or none */
+	struct rp_port *port; /* valid with ring */
+	bool marked; /* something was logged, and the frontend was not told yet */
+	char reason[RP_PORT_REASON_MAX];
+};
+
 struct port_queue {
 	unsigned int index;
 	int accelerator; /* -1: none */
@@ -83,23 +94,39 @@ struct port_queue {
 	bool unproven; /* the accelerator failed or hangs and may still touch the ring */
 	bool served_before; /* since the frontend's start: a later start is a move back */
 	uint32_t position; /* where to go on, while not running (rp_vring_position.h) */
+	bool broken; /* the guest's driver broke a rule: not served until the next start */
 	bool position_lost; /* a packed ring's owner went without saying it: nobody may go on */
 	char reason[RP_PORT_REASON_MAX]; /* of the last failure to start or stop */
 
 	struct port_doorbell doorbell;
 	struct port_vfio_file vfio_file;
+	enum rp_port_ring_policy ring_policy;
+	struct port_shadow shadow;
 	struct port_source kick_source;
-	struct port_source interrupt_source; /* with relay_interrupts */
+	struct port_source interrupt_source; /* with relay_interrupts, or a private ring */
 	int interrupt_fd;
 
 	uint64_t relayed_kicks;
 	uint64_t relayed_kicks_after_map;
 	uint64_t relayed_interrupts;
 	uint64_t moves;
+	uint64_t redone;
+	uint64_t lost;
+	unsigned int redo_due; /* chains that the next owner does again, if the ring goes on */
 	uint64_t doorbell_maps;
 	struct rp_accel_queue_counters counters_base; /* of the device when it was opened */
 	struct rp_accel_queue_counters counters_kept; /* of devices that were closed */
 	struct rp_accel_queue_counters counters_last;
+};
+
+/* Memory of our own that the device reaches. */
+struct port_private {
+	int fd;
+	uint8_t *hva; /* NULL: there is none yet */
+	uint64_t iova; /* valid while mapped */
+	uint64_t size_bytes;
+	uint64_t slot_bytes; /* for one queue */
+	bool mapped; /* in the device */
 };
 
 struct port_accelerator {
@@ -107,6 +134,8 @@ struct port_accelerator {
 	struct rp_accel accel; /* ops NULL: not open */
 	struct rp_accel_info info;
 	struct port_source source;
+	struct port_private private;
+	bool moving; /* its private rings: none is served */
 	bool failed; /* open, but it left; waiting for proof and for doorbells to be taken back */
 	bool waiting_logged;
 	bool features_set;
@@ -130,6 +159,8 @@ struct rp_port {
 	uint32_t doorbell_delay_max_ms;
 	enum rp_port_memory memory_kind;
 	struct rp_port_net net;
+	bool migratable;
+	uint16_t vring_num_max;
 	uint32_t reconnect_ms;
 	const struct rp_port_ops *ops;
 	void *ctx;
@@ -149,6 +180,8 @@ struct rp_port {
 
 	struct rp_vhu_backend *backend;
 	struct rp_dma_space *memory; /* the guest's, at guest-physical addresses */
+	struct rp_dma_reader *reader; /* of it, for rings; online only while one is served */
+	const struct rp_vhu_region *coming; /* is being added, and not in the backend's list yet; or NULL */
 	bool channel_up;
 	bool features_acked;
 	uint64_t features_offered;
@@ -214,6 +247,10 @@ void port_queues_destroy(struct rp_port *port);
 int port_queue_update(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
 /* The one place that says whether an accelerator should serve a ring. */
 bool port_queue_should_run(const struct rp_port *port, const struct port_queue *queue);
+/* The accelerator let go of a ring that failed with it. */
+void port_queue_released(struct rp_port *port, struct port_queue *queue);
+/* Stop, and start with the ring that it should have now. */
+int port_queue_renew(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
 /* The accelerator let go of the ring, at `position` if it knows one exactly. */
 void port_queue_stopped(struct rp_port *port, struct port_queue *queue, bool exact, uint32_t position);
 enum rp_port_queue_mode port_queue_mode(const struct port_queue *queue);
@@ -230,6 +267,8 @@ int port_position_from_frontend(struct rp_port *port, struct port_queue *queue, 
 void port_position_from_ring(struct rp_port *port, struct port_queue *queue);
 /* What GET_VRING_BASE is answered. */
 uint32_t port_position_to_frontend(const struct port_queue *queue);
+/* How many chains of a split ring were available and not used; 0 of a packed one. */
+unsigned int port_position_pending(const struct rp_port *port, const struct port_queue *queue);
 /* Stopping the queue would lose its position. 0, or -ENOTSUP. */
 int port_position_keep(const struct rp_port *port, const struct port_queue *queue, struct rp_wire_why *why);
 /* "index 7", "descriptor 3, wrap 1" */
@@ -268,6 +307,36 @@ int port_relay_interrupt_fd(struct rp_port *port, struct port_queue *queue);
 void port_relay_drain(struct rp_port *port, struct port_queue *queue);
 /* Ring once, and call once: for what fell between two owners. */
 void port_relay_nudge(struct rp_port *port, struct port_queue *queue, bool call);
+
+/* Interrupt the guest. */
+void port_relay_call(struct rp_port *port, const struct port_queue *queue);
+void port_relay_kick_device(struct rp_port *port, const struct port_queue *queue);
+
+/* shadow.c */
+bool port_shadow_logging(const struct rp_port *port);
+/* Which ring the queue is started with. 0, or -ENOTSUP: what the user insists on cannot be. */
+int port_shadow_choose(struct rp_port *port, struct port_queue *queue, bool *ret_shadow, struct rp_wire_why *why);
+/* Whether a running queue has another ring than it should have, and can be moved. */
+bool port_shadow_must_change(const struct rp_port *port, const struct port_queue *queue);
+/* 0, or -ENOTSUP: a queue that runs cannot be moved to where writes are logged. */
+int port_shadow_may_log(const struct rp_port *port, struct rp_wire_why *why);
+void port_shadow_log(struct rp_port *port, struct port_queue *queue); /* features say whether */
+/* Make a private ring; config says what to start the device with. */
+int port_shadow_open(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_config *config,
+		     struct rp_wire_why *why);
+void port_shadow_begin(struct rp_port *port, struct port_queue *queue); /* the device was started */
+void port_shadow_serve(struct rp_port *port, struct port_queue *queue); /* bounded by the ring's size */
+/* The device let go: where the guest's ring stands. 0, or -EBADMSG: nobody knows. */
+int port_shadow_end(struct rp_port *port, struct port_queue *queue, uint32_t *ret_position);
+void port_shadow_close(struct port_queue *queue); /* without a word */
+
+/* private.c */
+/* The queue's slot, mapped in its device. */
+int port_private_slot(struct rp_port *port, const struct port_queue *queue, void **ret_memory, uint64_t *ret_iova,
+		      struct rp_wire_why *why);
+bool port_private_in_the_way(const struct port_accelerator *accelerator, const struct rp_vhu_region *region);
+int port_private_unmap(struct port_accelerator *accelerator, struct rp_wire_why *why);
+void port_private_close(struct port_accelerator *accelerator); /* the device is closed */
 
 /* event.c */
 void port_event(const struct rp_port *port, enum rp_port_event_level level, int queue, const char *name,

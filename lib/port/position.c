@@ -25,6 +25,18 @@
 
 #define RING_PACKED_BIT 34u
 
+/* Both rings of a split one begin with flags, then the index: virtio 1.2, 2.7.6 and 2.7.8. */
+static bool
+read_index(const struct rp_port *port, uint64_t gpa, uint16_t *ret_index)
+{
+	const uint16_t *at = rp_dma_space_translate(port->memory, gpa, 4, RP_DMA_READ);
+
+	if (at == NULL || (uintptr_t)at % sizeof(*at) != 0)
+		return false;
+	*ret_index = le16toh(__atomic_load_n(&at[1], __ATOMIC_ACQUIRE));
+	return true;
+}
+
 bool
 port_position_is_packed(const struct rp_port *port)
 {
@@ -113,16 +125,27 @@ port_position_from_frontend(struct rp_port *port, struct port_queue *queue, stru
 void
 port_position_from_ring(struct rp_port *port, struct port_queue *queue)
 {
-	const uint16_t *used;
+	uint16_t used;
 
 	if (port_position_is_packed(port)) {
 		queue->position_lost = true;
 		return;
 	}
-	/* flags, then the index: virtio 1.2, 2.7.8. What was taken but not used is done again. */
-	used = rp_dma_space_translate(port->memory, queue->vring.used_gpa, 4, RP_DMA_READ);
-	if (used != NULL && (uintptr_t)used % sizeof(*used) == 0)
-		queue->position = le16toh(__atomic_load_n(&used[1], __ATOMIC_ACQUIRE));
+	/* What was taken but not used is done again. */
+	if (read_index(port, queue->vring.used_gpa, &used))
+		queue->position = used;
+}
+
+unsigned int
+port_position_pending(const struct rp_port *port, const struct port_queue *queue)
+{
+	uint16_t used, available, pending;
+
+	if (port_position_is_packed(port) || !read_index(port, queue->vring.used_gpa, &used) ||
+	    !read_index(port, queue->vring.avail_gpa, &available))
+		return 0;
+	pending = (uint16_t)(available - used);
+	return pending <= queue->vring.num ? pending : 0;
 }
 
 uint32_t
@@ -134,7 +157,8 @@ port_position_to_frontend(const struct port_queue *queue)
 int
 port_position_keep(const struct rp_port *port, const struct port_queue *queue, struct rp_wire_why *why)
 {
-	if (!port_position_is_packed(port) || port->accelerators[queue->accelerator].info.class == RP_ACCEL_CLASS_A)
+	if (!port_position_is_packed(port) || queue->shadow.ring != NULL ||
+	    port->accelerators[queue->accelerator].info.class == RP_ACCEL_CLASS_A)
 		return 0;
 	return rp_wire_why_set(why, -ENOTSUP,
 			       "queue %u: the device cannot tell where in a packed ring it stops (class B): it goes on",

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "port.h"
+#include "rp_vring_position.h"
 #include "rp_wire_fd.h"
 
 int
@@ -40,6 +41,7 @@ port_queues_destroy(struct rp_port *port)
 		rp_wire_fd_close(&port->queues[i].kick_fd);
 		rp_wire_fd_close(&port->queues[i].call_fd);
 		rp_wire_fd_close(&port->queues[i].interrupt_fd);
+		port_shadow_close(&port->queues[i]);
 	}
 	free(port->queues);
 	port->queues = NULL;
@@ -50,7 +52,8 @@ bool
 port_queue_should_run(const struct rp_port *port, const struct port_queue *queue)
 {
 	return queue->user_enabled && queue->frontend_enabled && queue->frontend_started && port->features_acked &&
-	       !queue->position_lost && port_accelerator_usable(port, queue->accelerator);
+	       !queue->position_lost && !queue->broken && port_accelerator_usable(port, queue->accelerator) &&
+	       !port->accelerators[queue->accelerator].moving;
 }
 
 static bool
@@ -59,45 +62,98 @@ accelerator_is_lost(int error)
 	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EIO;
 }
 
+/* Which ring the device gets, and where it begins. */
 static int
-start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+prepare(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_config *config, struct rp_wire_why *why)
 {
-	const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
-	struct rp_accel_queue_config config = {
+	bool shadow;
+	int rc = port_shadow_choose(port, queue, &shadow, why);
+
+	if (rc < 0)
+		return rc;
+	*config = (struct rp_accel_queue_config){
 		.num = queue->vring.num,
 		.position = queue->position,
 		.desc_iova = queue->vring.desc_gpa,
 		.avail_iova = queue->vring.avail_gpa,
 		.used_iova = queue->vring.used_gpa,
-		.call_fd = port_relay_interrupt_fd(port, queue),
+		.call_fd = -1,
 	};
-	char text[PORT_POSITION_TEXT_MAX];
-	int rc = accel->ops->queue_start(accel->priv, queue->accelerator_queue, &config, why);
+	if (shadow)
+		return port_shadow_open(port, queue, config, why);
+	config->call_fd = port_relay_interrupt_fd(port, queue);
+	return 0;
+}
 
-	if (rc < 0) {
-		snprintf(queue->reason, sizeof(queue->reason), "not started: %.140s", why->text);
-		port_event(port, RP_PORT_EVENT_ERROR, (int)queue->index, "queue-start-failed", "%s", why->text);
-		port_relay_stop(port, queue);
-		if (accelerator_is_lost(rc))
-			port_accelerator_fail(port, (unsigned int)queue->accelerator, rc, why);
-		return rc;
-	}
+static int
+not_started(struct rp_port *port, struct port_queue *queue, int error, struct rp_wire_why *why)
+{
+	snprintf(queue->reason, sizeof(queue->reason), "not started: %.140s", why->text);
+	port_event(port, RP_PORT_EVENT_ERROR, (int)queue->index, "queue-start-failed", "%s", why->text);
+	port_relay_stop(port, queue);
+	port_shadow_close(queue);
+	if (accelerator_is_lost(error))
+		port_accelerator_fail(port, (unsigned int)queue->accelerator, error, why);
+	return error;
+}
+
+static void
+tell_start(const struct rp_port *port, const struct port_queue *queue)
+{
+	bool shadow = queue->shadow.ring != NULL;
+	char text[PORT_POSITION_TEXT_MAX];
+
+	port_position_text(port, queue->position, text, sizeof(text));
+	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "queue-started",
+		   "accelerator %d queue %u from %s, %u entries%s%s", queue->accelerator, queue->accelerator_queue,
+		   text, queue->vring.num, shadow ? ", shadow: " : "", shadow ? queue->shadow.reason : "");
+}
+
+static int
+start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+{
+	const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
+	struct rp_accel_queue_config config;
+	int rc = prepare(port, queue, &config, why);
+
+	if (rc == 0)
+		rc = accel->ops->queue_start(accel->priv, queue->accelerator_queue, &config, why);
+	if (rc < 0)
+		return not_started(port, queue, rc, why);
 	queue->running = true;
 	queue->reason[0] = '\0';
-	port_position_text(port, config.position, text, sizeof(text));
 	if (queue->served_before)
 		queue->moves++;
-	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "queue-started",
-		   "accelerator %d queue %u from %s, %u entries", queue->accelerator, queue->accelerator_queue, text,
-		   config.num);
+	/* A ring that begins anew has nothing left from before. */
+	if (queue->position != rp_vring_position_fresh(port->features))
+		queue->redone += queue->redo_due;
+	queue->redo_due = 0;
+	tell_start(port, queue);
 	if (port_relay_start(port, queue) < 0)
 		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "relay-failed",
 			   "the kick descriptor cannot be polled; only a mapped doorbell will be heard");
 	port_vfio_file_started(queue);
 	port_doorbell_started(port, queue);
+	if (queue->shadow.ring != NULL)
+		port_shadow_begin(port, queue);
 	port_relay_nudge(port, queue, queue->served_before);
 	queue->served_before = true;
 	return 0;
+}
+
+/* Where the ring stands, as far as anybody knows. @return whether that is exact. */
+static bool
+settle(struct rp_port *port, struct port_queue *queue)
+{
+	uint32_t position;
+
+	if (queue->shadow.ring != NULL && port_shadow_end(port, queue, &position) == 0) {
+		queue->position = position;
+		return true;
+	}
+	queue->redo_due = port_position_pending(port, queue);
+	port_position_from_ring(port, queue);
+	return false;
 }
 
 /* The accelerator touches the ring no more. */
@@ -107,10 +163,10 @@ port_queue_stopped(struct rp_port *port, struct port_queue *queue, bool exact, u
 	char text[PORT_POSITION_TEXT_MAX];
 
 	queue->running = false;
-	if (exact)
+	if (exact && queue->shadow.ring == NULL)
 		queue->position = position;
 	else
-		port_position_from_ring(port, queue);
+		exact = settle(port, queue);
 	if (queue->frontend_started && queue->frontend_enabled)
 		queue->moves++;
 	port_relay_stop(port, queue);
@@ -119,6 +175,12 @@ port_queue_stopped(struct rp_port *port, struct port_queue *queue, bool exact, u
 	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "queue-stopped", "at %s%s",
 		   queue->position_lost ? "an unknown position" : text,
 		   exact || queue->position_lost ? "" : ", the used ring's");
+}
+
+void
+port_queue_released(struct rp_port *port, struct port_queue *queue)
+{
+	settle(port, queue);
 }
 
 static int
@@ -174,11 +236,24 @@ port_queue_update(struct rp_port *port, struct port_queue *queue, struct rp_wire
 	return queue->running ? stop(port, queue, why) : -ENOTCONN;
 }
 
+int
+port_queue_renew(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+{
+	int rc = stop(port, queue, why);
+
+	/* The others of a device that stops only whole are as wrong, or start again as they were. */
+	if (rc == -ENOTSUP && port_position_keep(port, queue, why) == 0)
+		return port_accelerator_stop_all(port, (unsigned int)queue->accelerator, why);
+	return rc < 0 ? rc : port_queue_update(port, queue, why);
+}
+
 enum rp_port_queue_mode
 port_queue_mode(const struct port_queue *queue)
 {
 	if (!queue->running)
 		return RP_PORT_QUEUE_STOPPED;
+	if (queue->shadow.ring != NULL)
+		return RP_PORT_QUEUE_SHADOW;
 	return queue->doorbell.state == RP_PORT_DOORBELL_MAPPED ? RP_PORT_QUEUE_DIRECT : RP_PORT_QUEUE_RELAYED;
 }
 
@@ -213,6 +288,9 @@ port_queue_reason(const struct rp_port *port, const struct port_queue *queue, ch
 		text = stopped_reason(port, queue);
 		break;
 	case RP_PORT_QUEUE_DIRECT:
+		break;
+	case RP_PORT_QUEUE_SHADOW:
+		text = queue->broken ? queue->reason : queue->shadow.reason;
 		break;
 	case RP_PORT_QUEUE_RELAYED:
 		if (doorbell->policy == RP_PORT_DOORBELL_RELAY)

@@ -7,14 +7,33 @@
 #include "port.h"
 #include "rp_wire_fd.h"
 
-static void
-ring(struct rp_port *port, struct port_queue *queue)
+void
+port_relay_kick_device(struct rp_port *port, const struct port_queue *queue)
 {
 	const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
 	int rc = accel->ops->queue_kick(accel->priv, queue->accelerator_queue);
 
 	if (rc < 0)
 		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "kick-failed", "%s", strerror(-rc));
+}
+
+static void
+ring(struct rp_port *port, struct port_queue *queue)
+{
+	if (queue->shadow.ring != NULL)
+		port_shadow_serve(port, queue);
+	else
+		port_relay_kick_device(port, queue);
+}
+
+void
+port_relay_call(struct rp_port *port, const struct port_queue *queue)
+{
+	uint64_t one = 1;
+
+	/* A full counter means that an interrupt is pending anyway. */
+	if (queue->call_fd >= 0 && write(queue->call_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "interrupt-failed", "%s", strerror(errno));
 }
 
 static void
@@ -48,15 +67,16 @@ interrupt_ready(struct rp_port *port, struct port_source *source)
 	if (read(source->fd, &count, sizeof(count)) != sizeof(count))
 		return;
 	queue->relayed_interrupts++;
-	count = 1;
-	if (queue->call_fd >= 0 && write(queue->call_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "interrupt-failed", "%s", strerror(errno));
+	if (queue->shadow.ring != NULL)
+		port_shadow_serve(port, queue);
+	else
+		port_relay_call(port, queue);
 }
 
 int
 port_relay_interrupt_fd(struct rp_port *port, struct port_queue *queue)
 {
-	if (!port->relay_interrupts || queue->call_fd < 0)
+	if (queue->shadow.ring == NULL && (!port->relay_interrupts || queue->call_fd < 0))
 		return queue->call_fd;
 	if (queue->interrupt_fd < 0) {
 		queue->interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -95,11 +115,8 @@ port_relay_drain(struct rp_port *port, struct port_queue *queue)
 void
 port_relay_nudge(struct rp_port *port, struct port_queue *queue, bool call)
 {
-	uint64_t one = 1;
-
 	if (queue->running)
 		ring(port, queue);
-	/* A full counter means that an interrupt is pending anyway. */
-	if (call && queue->call_fd >= 0 && write(queue->call_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "interrupt-failed", "%s", strerror(errno));
+	if (call)
+		port_relay_call(port, queue);
 }

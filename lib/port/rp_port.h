@@ -43,12 +43,25 @@ enum rp_port_queue_mode {
 	RP_PORT_QUEUE_STOPPED, /**< nobody touches the ring; reason says why */
 	RP_PORT_QUEUE_DIRECT, /**< hardware ring, doorbell mapped, interrupt wired */
 	RP_PORT_QUEUE_RELAYED, /**< hardware ring, kicks go through us */
+	RP_PORT_QUEUE_SHADOW, /**< the hardware has a private ring; entries, kicks and interrupts go through us */
 };
 
 /** What the user wants of a queue's doorbell. */
 enum rp_port_doorbell_policy {
 	RP_PORT_DOORBELL_AUTO, /**< direct when possible */
 	RP_PORT_DOORBELL_RELAY, /**< always relay */
+};
+
+/** Which ring the hardware is given. */
+enum rp_port_ring_policy {
+	/**
+	 * The guest's where that is possible, else a private one: for a device that starts
+	 * fresh rings only (class B) and a ring in mid-life; for a packed ring of such a device
+	 * on a port that is migratable; and while a migration logs what is written.
+	 */
+	RP_PORT_RING_AUTO,
+	RP_PORT_RING_DIRECT, /**< the guest's, or the queue stays stopped and says why */
+	RP_PORT_RING_SHADOW, /**< a private one */
 };
 
 /** Life of a queue's notify area in the frontend. */
@@ -119,6 +132,12 @@ struct rp_port_config {
 	uint32_t doorbell_delay_max_ms;
 	enum rp_port_memory memory;
 	struct rp_port_net net;
+	enum rp_port_ring_policy ring;
+	/**
+	 * Offer live migration (LOG_ALL, LOG_SHMFD): what is written is logged, by serving every
+	 * queue with a private ring meanwhile. Not with ring DIRECT.
+	 */
+	bool migratable;
 	uint32_t reconnect_ms; /**< client mode and lost accelerators; 0: 1000 */
 	/**
 	 * Shared by the ports of one process, and outlives them: no doorbell file goes to two
@@ -153,10 +172,11 @@ struct rp_port_queue_info {
 	enum rp_port_doorbell_state doorbell;
 	enum rp_port_doorbell_policy doorbell_policy;
 	enum rp_port_vfio_file_state vfio_file;
+	enum rp_port_ring_policy ring_policy;
 	bool user_enabled;
 	bool frontend_enabled;
 	bool frontend_started;
-	char reason[RP_PORT_REASON_MAX]; /**< why stopped or relayed; empty when direct */
+	char reason[RP_PORT_REASON_MAX]; /**< why stopped, relayed or shadow; empty when direct */
 	int accelerator; /**< index in the port's list; -1: none */
 	unsigned int accelerator_queue;
 	uint64_t relayed_kicks; /**< kick eventfd reads that we passed on; cumulative */
@@ -164,6 +184,8 @@ struct rp_port_queue_info {
 	uint64_t relayed_interrupts; /**< interrupts that passed through us; the direct path makes none */
 	uint64_t moves; /**< changes of who serves the queue, by user or failure */
 	uint64_t doorbell_maps;
+	uint64_t redone; /**< chains that were taken but not used when the ring was taken away, and were done again */
+	uint64_t lost; /**< of these given back with nothing done, because they could not be */
 	bool counters_valid;
 	struct rp_accel_queue_counters counters; /**< by the device, of this port's use of it */
 };
@@ -238,6 +260,16 @@ int rp_port_queue_disable(struct rp_port *port, unsigned int queue, struct rp_wi
 int rp_port_queue_doorbell(struct rp_port *port, unsigned int queue, enum rp_port_doorbell_policy policy,
 			   struct rp_wire_why *why);
 
+/**
+ * Which ring the hardware is given. Takes effect at the next start of the ring; with a
+ * device that can start anywhere (class A) at once.
+ *
+ * @return 0, -EINVAL (no such queue), -ENOTSUP (DIRECT on a port that is migratable), or what
+ *         moving the queue says, as rp_port_queue_disable() and rp_port_queue_enable().
+ */
+int rp_port_queue_ring(struct rp_port *port, unsigned int queue, enum rp_port_ring_policy policy,
+		       struct rp_wire_why *why);
+
 /** Only who serves a queue; asks nobody. @return 0 or -EINVAL. */
 int rp_port_get_queue_mode(const struct rp_port *port, unsigned int queue, enum rp_port_queue_mode *ret_mode);
 
@@ -249,10 +281,12 @@ int rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_p
 int rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index,
 				 struct rp_port_accelerator_info *ret_info);
 
-/** A word for people and JSON: "stopped", "direct", "relayed". */
+/** A word for people and JSON: "stopped", "direct", "relayed", "shadow". */
 const char *rp_port_queue_mode_name(enum rp_port_queue_mode mode);
 /** As above: "unmapped", "pending", "mapped", "revoking". */
 const char *rp_port_doorbell_state_name(enum rp_port_doorbell_state state);
+/** As above: "auto", "direct", "shadow". */
+const char *rp_port_ring_policy_name(enum rp_port_ring_policy policy);
 /** As above: "none", "offered", "held", "revoking". */
 const char *rp_port_vfio_file_state_name(enum rp_port_vfio_file_state state);
 /** As above: "unknown", "up", "down". */

@@ -18,7 +18,7 @@ uint64_t
 port_vhost_own_features(const struct rp_port *port)
 {
 	return BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT) |
-	       (port->queues_count > 2 ? BIT(VIRTIO_NET_F_MQ) : 0);
+	       (port->queues_count > 2 ? BIT(VIRTIO_NET_F_MQ) : 0) | (port->migratable ? BIT(RP_VHU_F_LOG_ALL_BIT) : 0);
 }
 
 /*
@@ -43,6 +43,47 @@ adopt(int *held, int fd)
 	return 0;
 }
 
+/* Something that is not logged may still be written to the guest's memory. */
+static bool
+writes_unseen(const struct rp_port *port)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++)
+		if (port->queues[i].unproven || (port->queues[i].running && port->queues[i].shadow.ring == NULL))
+			return true;
+	return false;
+}
+
+/* A migration begins or ends, under running rings. */
+static int
+set_log(struct rp_port *port, uint64_t features, struct rp_wire_why *why)
+{
+	bool begins = (features & BIT(RP_VHU_F_LOG_ALL_BIT)) != 0;
+	uint64_t before = port->features;
+	unsigned int i;
+	int rc = begins ? port_shadow_may_log(port, why) : 0;
+
+	if (rc < 0)
+		return rc;
+	port->features = features;
+	for (i = 0; i < port->queues_count; i++) {
+		struct port_queue *queue = &port->queues[i];
+
+		if (queue->running && port_shadow_must_change(port, queue))
+			port_queue_renew(port, queue, why);
+		else
+			port_shadow_log(port, queue);
+	}
+	/* A queue that let go and did not start again writes nothing. */
+	if (!begins || !writes_unseen(port))
+		return 0;
+	port->features = before;
+	for (i = 0; i < port->queues_count; i++)
+		port_shadow_log(port, &port->queues[i]);
+	return rp_wire_why_set(why, -EIO, "LOG_ALL: a device may write to the guest's memory, and nobody sees what");
+}
+
 static int
 on_features(void *ctx, uint64_t features, struct rp_wire_why *why)
 {
@@ -52,6 +93,8 @@ on_features(void *ctx, uint64_t features, struct rp_wire_why *why)
 
 	if (port->features_acked && features == port->features)
 		return 0; /* VMMs send it once per queue pair */
+	if (port->features_acked && (features ^ port->features) == BIT(RP_VHU_F_LOG_ALL_BIT))
+		return set_log(port, features, why);
 	for (i = 0; i < port->queues_count; i++)
 		if (port->queues[i].running)
 			return rp_wire_why_set(why, -EBUSY, "features: 0x%llx while ring %u runs with 0x%llx",
@@ -116,6 +159,7 @@ on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, 
 	queue->frontend_started = true;
 	queue->frontend_enabled = vring->enabled;
 	queue->served_before = false;
+	queue->broken = false;
 	/* A ring that no accelerator can serve now stays stopped and says why; it is not the frontend's mistake. */
 	port_queue_update(port, queue, NULL);
 	return 0;
@@ -145,7 +189,7 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 	queue->frontend_started = false;
 	port_queue_update(port, queue, NULL);
 	if (queue->unproven)
-		port_position_from_ring(port, queue);
+		port_queue_released(port, queue);
 	*ret_base = port_position_to_frontend(queue);
 	rp_wire_fd_close(&queue->kick_fd);
 	rp_wire_fd_close(&queue->call_fd);
@@ -174,6 +218,10 @@ on_vring_call(void *ctx, unsigned int index, int call_fd, struct rp_wire_why *wh
 		return rp_wire_why_set(why, rc, "ring %u: call descriptor: %s", index, strerror(-rc));
 	if (!queue->running)
 		return 0;
+	if (queue->shadow.ring != NULL) {
+		port_relay_nudge(port, queue, true);
+		return 0;
+	}
 	accel = &port->accelerators[queue->accelerator].accel;
 	rc = accel->ops->queue_call(accel->priv, queue->accelerator_queue, port_relay_interrupt_fd(port, queue), why);
 	if (rc < 0) {
@@ -202,6 +250,17 @@ on_vring_kick(void *ctx, unsigned int index, int kick_fd, struct rp_wire_why *wh
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "ring %u: kick descriptor: %s", index, strerror(-rc));
 	port_relay_nudge(port, queue, false);
+	return 0;
+}
+
+static int
+on_vring_log(void *ctx, unsigned int index, bool log_used, uint64_t log_gpa, struct rp_wire_why *why)
+{
+	struct rp_port *port = ctx;
+
+	(void)why;
+	port->queues[index].vring.log_used = log_used;
+	port->queues[index].vring.log_gpa = log_gpa;
 	return 0;
 }
 
@@ -294,6 +353,7 @@ static const struct rp_vhu_backend_ops backend_ops = {
 	.vring_enable = on_vring_enable,
 	.vring_call = on_vring_call,
 	.vring_kick = on_vring_kick,
+	.vring_log = on_vring_log,
 	.config_get = on_config_get,
 	.reset = on_reset,
 	.channel_up = on_channel_up,
@@ -331,6 +391,8 @@ port_vhost_open(struct rp_port *port, struct rp_wire_why *why)
 	if (rc < 0)
 		return rc;
 	config.protocol_features &= dialect.protocol_features;
+	if (port->migratable)
+		config.protocol_features |= BIT(RP_VHU_PF_LOG_SHMFD_BIT);
 	/* QEMU takes it for a net device's mistake, and says so at each start. */
 	if (port->profile == RP_VHU_PROFILE_EXTENDED)
 		config.protocol_features |= BIT(RP_VHU_PF_CONFIG_BIT);
@@ -339,6 +401,7 @@ port_vhost_open(struct rp_port *port, struct rp_wire_why *why)
 	for (i = 1; i < port->accelerators_count; i++)
 		if (port->accelerators[i].info.queue_size_max < config.vring_num_max)
 			config.vring_num_max = port->accelerators[i].info.queue_size_max;
+	port->vring_num_max = config.vring_num_max;
 	rc = rp_vhu_backend_create(&config, &backend_ops, port, &port->backend, why);
 	if (rc < 0)
 		return rc;

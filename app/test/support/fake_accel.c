@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "fake_accel.h"
+#include "fake_rings.h"
+#include "rp_vring_position.h"
 #include "rp_wire_fd.h"
 
 static struct fake_accel fake_accel;
@@ -79,17 +81,35 @@ fake_accel_setup(void)
 	fake_accel.doorbell_fd = test_memfd(FAKE_QUEUES_ALL * 4096, true);
 	for (i = 0; i < FAKE_QUEUES_ALL; i++)
 		fake_accel.queues[i].call_fd = -1;
+	for (i = 0; i < FAKE_ACCEL_DEVICES; i++) {
+		assert_int_equal(rp_dma_space_create(NULL, &fake_accel.spaces[i]), 0);
+		assert_int_equal(rp_dma_reader_create(fake_accel.spaces[i], &fake_accel.readers[i]), 0);
+	}
+}
+
+void
+fake_accel_serve(void)
+{
+	FAKE_SET(serves, true);
+	fake_rings_run();
 }
 
 void
 fake_accel_teardown(void)
 {
-	LOCKED;
 	unsigned int i;
 
+	fake_rings_end();
+	LOCKED;
 	rp_wire_fd_close(&fake_accel.doorbell_fd);
-	for (i = 0; i < FAKE_QUEUES_ALL; i++)
+	for (i = 0; i < FAKE_QUEUES_ALL; i++) {
 		rp_wire_fd_close(&fake_accel.queues[i].call_fd);
+		fake_accel.queues[i].ring = fake_ring_close(fake_accel.queues[i].ring);
+	}
+	for (i = 0; i < FAKE_ACCEL_DEVICES; i++) {
+		fake_accel.readers[i] = rp_dma_reader_destroy(fake_accel.readers[i]);
+		fake_accel.spaces[i] = rp_dma_space_destroy(fake_accel.spaces[i]);
+	}
 }
 
 void
@@ -128,6 +148,9 @@ get_info(void *priv, struct rp_accel_info *info)
 	info->class = fake_accel.class;
 	info->peer_pid = fake_accel.peer_pid;
 	info->notify_by_address = !fake_accel.notify_by_value;
+	info->iova_page_bytes = fake_accel.page_bytes;
+	if (fake_accel.reach.last != 0)
+		info->iova_ranges[info->iova_ranges_count++] = fake_accel.reach;
 	info->vfio_file_fd = fake_accel.groups[device_of(priv)];
 }
 
@@ -148,13 +171,22 @@ dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_
 	struct rp_wire_why *why)
 {
 	LOCKED;
-	(void)priv, (void)iova, (void)size_bytes, (void)offset_bytes;
+	const struct rp_dma_mapping mapping = {
+		.iova = iova,
+		.size_bytes = size_bytes,
+		.offset_bytes = offset_bytes,
+		.access_mask = RP_DMA_READ | RP_DMA_WRITE,
+		.fd = fd,
+	};
+	int rc;
+
 	assert_true(fd >= 0);
 	assert_non_null(hva);
 	if (fake_accel.map_error != 0)
 		return rp_wire_why_set(why, fake_accel.map_error, "map refused");
-	fake_accel.mappings++;
-	return 0;
+	rc = rp_dma_space_map(fake_accel.spaces[device_of(priv)], &mapping, why);
+	fake_accel.mappings += rc == 0;
+	return rc;
 }
 
 static int
@@ -163,11 +195,14 @@ dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *wh
 	LOCKED;
 	unsigned int i;
 
-	(void)iova, (void)size_bytes, (void)why;
-	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
-		assert_false(queue_of(priv, i)->running); /* a running ring must not lose its memory */
+	for (i = 0; i < FAKE_ACCEL_QUEUES; i++) {
+		const struct fake_accel_queue *queue = queue_of(priv, i);
+
+		/* A running ring must not lose its memory. */
+		assert_true(!queue->running || queue->config.desc_iova - iova >= size_bytes);
+	}
 	fake_accel.mappings--;
-	return 0;
+	return rp_dma_space_unmap(fake_accel.spaces[device_of(priv)], iova, size_bytes, why);
 }
 
 static int
@@ -181,6 +216,12 @@ queue_start(void *priv, unsigned int index, const struct rp_accel_queue_config *
 	if (fake_accel.start_error != 0)
 		return rp_wire_why_set(why, fake_accel.start_error, "start refused");
 	assert_false(queue->running);
+	if (fake_accel.serves) {
+		if (fake_accel.class != RP_ACCEL_CLASS_A &&
+		    config->position != rp_vring_position_fresh(fake_accel.negotiated))
+			return rp_wire_why_set(why, -ENOTSUP, "class B starts fresh rings only");
+		queue->ring = fake_ring_open(config, fake_accel.negotiated, fake_accel.readers[device_of(priv)]);
+	}
 	queue->running = true;
 	queue->pairs_at_start = fake_accel.net.queue_pairs;
 	queue->config = *config;
@@ -205,6 +246,9 @@ queue_stop(void *priv, unsigned int index, uint32_t *ret_position, struct rp_wir
 	queue->running = false;
 	queue->pairs_at_stop = fake_accel.net.queue_pairs;
 	queue->stops++;
+	if (queue->ring != NULL)
+		queue->position = fake_ring_position(queue->ring);
+	queue->ring = fake_ring_close(queue->ring);
 	if (fake_accel.class == RP_ACCEL_CLASS_A)
 		*ret_position = queue->position;
 	return 0;
@@ -228,6 +272,7 @@ queue_kick(void *priv, unsigned int index)
 {
 	LOCKED;
 	queue_of(priv, index)->kicks++;
+	fake_ring_kick(queue_of(priv, index)->ring);
 	return 0;
 }
 
@@ -284,15 +329,28 @@ process(void *priv, struct rp_wire_why *why)
 	return changed ? 1 : 0;
 }
 
-/* What a device that starts anew knows: nothing. */
 static void
-forget(void)
+stop_all(unsigned int device)
 {
 	unsigned int i;
 
-	fake_accel.mappings = 0;
-	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
-		fake_accel.queues[i].running = false;
+	for (i = 0; i < FAKE_ACCEL_QUEUES; i++) {
+		struct fake_accel_queue *queue = &fake_accel.queues[device * FAKE_ACCEL_QUEUES + i];
+
+		queue->running = false;
+		queue->ring = fake_ring_close(queue->ring);
+	}
+}
+
+/* What a device that starts anew knows: nothing. */
+static void
+forget(unsigned int device)
+{
+	if (device == 0)
+		fake_accel.mappings = 0;
+	if (fake_accel.spaces[device] != NULL)
+		rp_dma_space_clear(fake_accel.spaces[device]);
+	stop_all(device);
 }
 
 static int
@@ -322,12 +380,9 @@ static int
 reset_device(void *priv, struct rp_wire_why *why)
 {
 	LOCKED;
-	unsigned int i;
-
 	(void)why;
 	fake_accel.resets++;
-	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
-		queue_of(priv, i)->running = false;
+	stop_all(device_of(priv));
 	return 0;
 }
 
@@ -344,11 +399,13 @@ close_device(void *priv)
 {
 	LOCKED;
 
+	if (priv == &second_device)
+		forget(1);
 	if (priv != current)
 		return;
 	rp_wire_fd_close(&fake_accel.failure_fd);
 	fake_accel.open = false;
-	forget();
+	forget(0);
 }
 
 static const struct rp_accel_ops ops = {
@@ -389,7 +446,7 @@ open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, str
 	fake_accel.open = true;
 	fake_accel.dead = false;
 	fake_accel.config_changed = false;
-	forget();
+	forget(0);
 	current = &handles[fake_accel.opens++ % sizeof(handles)];
 	*ret_accel = (struct rp_accel){.ops = &ops, .priv = current};
 	return 0;

@@ -6,15 +6,19 @@
 #include "test_support.h"
 
 /*
- * An accelerator that serves nothing, remembers everything, and fails on demand:
+ * An accelerator that serves nothing, or loops back what is sent (fake_rings.h),
+ * remembers everything, and fails on demand:
  * for faults that no real part can be made to show. Two devices at a time.
  */
 
 #define FAKE_ACCEL_QUEUES 4
 #define FAKE_ACCEL_DEVICES 2 /* opened while the first is: the second, whose queues follow the first's */
 
+struct fake_ring;
+
 struct fake_accel_queue {
 	bool running;
+	struct fake_ring *ring; /* with serves: what it works on */
 	struct rp_accel_queue_config config; /* of the last start; call_fd is not kept */
 	int call_fd; /* a duplicate of what was wired */
 	unsigned int starts, stops, kicks, calls;
@@ -35,6 +39,13 @@ struct fake_accel {
 	int stop_error;
 	int map_error;
 	bool no_mac; /* it cannot be set */
+	bool serves; /* its rings: what is sent on a pair is received on it */
+	bool alive_when_dead; /* it goes on to serve although nobody can speak to it */
+	unsigned int hold; /* so many chains more are taken from tx rings, and kept */
+	bool deliver_held; /* what is held was received all the same */
+	bool lies; /* once: it uses a chain that it does not have */
+	struct rp_dma_iova_range reach; /* of its IOMMU; last 0: all */
+	uint64_t page_bytes;
 	uint8_t config[16]; /* struct virtio_net_config */
 	int groups[FAKE_ACCEL_DEVICES]; /* VFIO group of each, the test's own; -1: none */
 
@@ -42,6 +53,8 @@ struct fake_accel {
 	bool open;
 	unsigned int opens;
 	uint64_t negotiated;
+	struct rp_dma_space *spaces[FAKE_ACCEL_DEVICES]; /* what each can reach */
+	struct rp_dma_reader *readers[FAKE_ACCEL_DEVICES];
 	unsigned int mappings;
 	unsigned int resets;
 	struct rp_accel_net net; /* as set last */
@@ -67,6 +80,8 @@ void fake_give(void);
 extern const struct rp_accel_registry fake_accel_registry; /* "fake" */
 
 void fake_accel_setup(void);
+/* From now on the device serves its rings, in a thread of its own. */
+void fake_accel_serve(void);
 void fake_accel_teardown(void);
 /* The device dies: its process() fails from now on. */
 void fake_accel_die(bool quiet);

@@ -19,6 +19,8 @@ on_event(void *ctx, const struct rp_port_event *event)
 
 	if (getenv("TEST_PORT_LOG") != NULL)
 		fprintf(stderr, "queue %d %s: %s\n", event->queue, event->name, event->text);
+	if (event->level <= RP_PORT_EVENT_WARNING)
+		snprintf(test->last_words, sizeof(test->last_words), "%s", event->text);
 	wrote = snprintf(test->log + test->log_used, room, "\n%s ", event->name);
 	if (wrote > 0 && (size_t)wrote < room)
 		test->log_used += (size_t)wrote;
@@ -134,6 +136,17 @@ test_port_wait_mode(struct test_port *test, unsigned int queue, enum rp_port_que
 		usleep(500);
 	}
 	return true;
+}
+
+bool
+test_port_warned(struct test_port *test, const char *words)
+{
+	bool found;
+
+	pthread_mutex_lock(&test->lock);
+	found = strstr(test->last_words, words) != NULL;
+	pthread_mutex_unlock(&test->lock);
+	return found;
 }
 
 unsigned int

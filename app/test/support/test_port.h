@@ -16,8 +16,9 @@ struct test_port {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	bool stop; /* under lock */
-	char log[16384]; /* under lock: "name text" lines of events */
+	char log[16384]; /* under lock: names of events, one a line */
 	size_t log_used;
+	char last_words[400]; /* under lock: of the last warning or error */
 };
 
 void test_port_open(struct test_port *test, const struct rp_port_config *config,
@@ -31,6 +32,8 @@ struct rp_port_queue_info test_port_queue(struct test_port *test, unsigned int q
 struct rp_port_info test_port_info(struct test_port *test);
 bool test_port_wait_mode(struct test_port *test, unsigned int queue, enum rp_port_queue_mode mode,
 			 unsigned int limit_ms);
+/* Whether the last warning or error has these words in it. */
+bool test_port_warned(struct test_port *test, const char *words);
 /* How many events with this name were seen. */
 unsigned int test_port_events(struct test_port *test, const char *name);
 

@@ -112,6 +112,7 @@ test_vm_connect(struct test_vm *vm, const char *socket_path, const struct test_v
 	if ((vm->ring_features & ~vm->features) != 0)
 		fail_msg("ring features 0x%" PRIx64 " are not offered", vm->ring_features & ~vm->features);
 	vm->features &= ~TEST_VM_RING_FEATURES | vm->ring_features;
+	vm->features &= ~TEST_VM_LOG_ALL; /* a migration begins later, if at all */
 	if (options->features_mask != 0)
 		vm->features &= options->features_mask;
 	OK(rp_vhu_frontend_set_features(vm->frontend, vm->features, &why));

@@ -17,6 +17,7 @@
 #define TEST_VM_QUEUE_BYTES 0x100000ull
 #define TEST_VM_BUFFER_BYTES 2048u
 #define TEST_VM_HEADER_BYTES 12u /* struct virtio_net_hdr_v1 */
+#define TEST_VM_LOG_ALL (1ull << RP_VHU_F_LOG_ALL_BIT)
 #define TEST_VM_PACKED (1ull << 34) /* VIRTIO_F_RING_PACKED */
 #define TEST_VM_IN_ORDER (1ull << 35) /* VIRTIO_F_IN_ORDER */
 #define TEST_VM_RING_FEATURES (TEST_VM_PACKED | TEST_VM_IN_ORDER)

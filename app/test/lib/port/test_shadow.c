@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "fixture.h"
+#include "rp_vring_position.h"
+
+/*
+ * A device of class B that really serves its rings, and fresh ones only. Numbered frames
+ * are sent on pair 0 and come back on it: each once, in any order.
+ */
+
+#define RX 0
+#define TX 1
+#define FRAMES_MAX 20000u
+#define FRAME_BYTES 60u
+
+struct traffic {
+	struct fixture f;
+	uint32_t sent;
+	uint32_t received;
+	uint32_t repeated;
+	uint8_t seen[FRAMES_MAX];
+};
+
+static const uint64_t formats[] = {0, TEST_VM_PACKED, TEST_VM_IN_ORDER, TEST_VM_PACKED | TEST_VM_IN_ORDER};
+#define FORMATS_COUNT (sizeof(formats) / sizeof(formats[0]))
+
+struct setting {
+	uint64_t format;
+	enum rp_accel_class class;
+	enum rp_port_ring_policy ring;
+	bool migratable;
+	bool indirect;
+	int peer_pid;
+};
+
+static void
+open_traffic(struct traffic *t, const struct setting *setting)
+{
+	struct rp_port_config config = fixture_config();
+	struct test_vm_options options = {.ring_features = setting->format, .indirect = setting->indirect};
+
+	memset(t, 0, sizeof(*t));
+	config.ring = setting->ring;
+	config.migratable = setting->migratable;
+	fixture_begin(&t->f);
+	FAKE_SET(class, setting->class);
+	FAKE_SET(peer_pid, setting->peer_pid);
+	FAKE_SET(features, fake_now().features | 1ull << 28 | TEST_VM_PACKED | TEST_VM_IN_ORDER);
+	fake_accel_serve();
+	fixture_open_with(&t->f, &config, &options);
+}
+
+static void
+close_traffic(struct traffic *t)
+{
+	fixture_close(&t->f);
+}
+
+static void
+receive(struct traffic *t)
+{
+	uint8_t frame[TEST_VM_BUFFER_BYTES];
+	uint32_t number;
+
+	while (test_vm_receive(&t->f.vm, RX, frame, sizeof(frame)) != 0) {
+		memcpy(&number, frame, sizeof(number));
+		assert_true(number < t->sent);
+		assert_int_equal(frame[FRAME_BYTES - 1], (uint8_t)number);
+		t->repeated += t->seen[number];
+		t->received += !t->seen[number];
+		t->seen[number] = 1;
+	}
+}
+
+static void
+send_frames(struct traffic *t, unsigned int count)
+{
+	uint8_t frame[FRAME_BYTES] = {0};
+	unsigned int i, idle = 0;
+
+	for (i = 0; i < count && idle < LIMIT_MS * 5;) {
+		memcpy(frame, &t->sent, sizeof(t->sent));
+		frame[FRAME_BYTES - 1] = (uint8_t)t->sent;
+		t->sent++;
+		if (test_vm_send(&t->f.vm, TX, frame, sizeof(frame))) {
+			i++;
+			idle = 0;
+		} else {
+			t->sent--;
+			idle++;
+			usleep(200);
+		}
+		receive(t);
+		rp_vhu_frontend_process(t->f.vm.frontend);
+	}
+	assert_int_equal(i, count);
+}
+
+static bool
+all_received(struct fixture *f)
+{
+	struct traffic *t = (struct traffic *)f;
+
+	receive(t);
+	test_vm_reap(&f->vm, TX);
+	return t->received == t->sent && t->f.vm.queues[TX].free_count == t->f.vm.queues[TX].num;
+}
+
+static void
+all_arrive_once(struct traffic *t)
+{
+	if (!fixture_becomes(&t->f, all_received))
+		fail_msg("%u of %u frames were received, %u of %u tx buffers came back", t->received, t->sent,
+			 t->f.vm.queues[TX].free_count, t->f.vm.queues[TX].num);
+	assert_int_equal(t->repeated, 0);
+}
+
+static void
+expect_mode(struct traffic *t, enum rp_port_queue_mode mode, const char *reason)
+{
+	struct rp_port_queue_info info;
+	unsigned int i;
+
+	for (i = RX; i <= TX; i++) {
+		info = test_port_queue(&t->f.port, i);
+		assert_int_equal(info.mode, mode);
+		if (strstr(info.reason, reason) == NULL)
+			fail_msg("queue %u: reason is '%s', expected '%s' in it", i, info.reason, reason);
+	}
+}
+
+static bool
+is_direct(struct fixture *f)
+{
+	return test_port_queue(&f->port, RX).mode == RP_PORT_QUEUE_DIRECT &&
+	       test_port_queue(&f->port, TX).mode == RP_PORT_QUEUE_DIRECT;
+}
+
+static void
+start_pair(struct traffic *t)
+{
+	uint32_t fresh = rp_vring_position_fresh(t->f.vm.features);
+
+	test_vm_queue_start(&t->f.vm, RX, fresh);
+	test_vm_queue_start(&t->f.vm, TX, fresh);
+	test_vm_rx_fill(&t->f.vm, RX);
+}
+
+/* QEMU's stop and cont, several times, between frames that are under way. */
+static void
+stop_and_cont(struct traffic *t, unsigned int times)
+{
+	uint32_t base[2];
+	unsigned int i;
+
+	for (i = 0; i < times; i++) {
+		send_frames(t, 37);
+		base[RX] = test_vm_queue_stop(&t->f.vm, RX);
+		base[TX] = test_vm_queue_stop(&t->f.vm, TX);
+		test_vm_queue_start(&t->f.vm, RX, base[RX]);
+		test_vm_queue_start(&t->f.vm, TX, base[TX]);
+	}
+}
+
+static void
+a_stop_and_cont_loses_nothing(void **state)
+{
+	struct traffic t;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < FORMATS_COUNT; i++) {
+		const struct setting setting = {
+			.format = formats[i],
+			.class = RP_ACCEL_CLASS_B,
+			.migratable = true,
+			.indirect = i % 2 != 0,
+		};
+
+		open_traffic(&t, &setting);
+		start_pair(&t);
+		send_frames(&t, 200);
+		all_arrive_once(&t);
+		stop_and_cont(&t, 30);
+		all_arrive_once(&t);
+		expect_mode(&t, RP_PORT_QUEUE_SHADOW, "class B");
+		assert_int_equal(test_port_queue(&t.f.port, TX).lost, 0);
+		close_traffic(&t);
+	}
+}
+
+/* A split ring of an ordinary port begins direct, goes on as shadow, and is direct again once it begins anew. */
+static void
+direct_again_at_the_next_fresh_start(void **state)
+{
+	const struct setting setting = {.class = RP_ACCEL_CLASS_B};
+	struct rp_vring_layout layout;
+	struct traffic t;
+
+	(void)state;
+	open_traffic(&t, &setting);
+	start_pair(&t);
+	assert_true(fixture_becomes(&t.f, is_direct));
+	send_frames(&t, 100);
+	all_arrive_once(&t);
+	stop_and_cont(&t, 3);
+	expect_mode(&t, RP_PORT_QUEUE_SHADOW, "direct again when the guest's driver starts it anew");
+	all_arrive_once(&t);
+	assert_true(test_port_queue(&t.f.port, TX).relayed_interrupts > 0);
+	assert_true(test_port_queue(&t.f.port, TX).relayed_kicks > 0);
+	/* The guest's driver is loaded anew. */
+	test_vm_queue_stop(&t.f.vm, TX);
+	rp_vring_drv_layout(t.f.vm.queues[TX].ring, &layout);
+	memset(t.f.vm.memory + (layout.used_iova - TEST_VM_GPA), 0, 4);
+	test_vm_queue_start(&t.f.vm, TX, 0);
+	assert_true(test_port_wait_mode(&t.f.port, TX, RP_PORT_QUEUE_RELAYED, LIMIT_MS));
+	assert_true(test_vm_wait_doorbell(&t.f.vm, TX, true, LIMIT_MS));
+	assert_int_equal(fake_now().queues[TX].config.desc_iova, layout.desc_iova);
+	close_traffic(&t);
+}
+
+static void
+forced(void **state)
+{
+	const struct setting shadow_a = {.class = RP_ACCEL_CLASS_A, .ring = RP_PORT_RING_SHADOW};
+	const struct setting direct_b = {.class = RP_ACCEL_CLASS_B, .ring = RP_PORT_RING_DIRECT};
+	struct rp_port_queue_info info;
+	struct traffic t;
+	uint32_t base;
+
+	(void)state;
+	open_traffic(&t, &shadow_a);
+	start_pair(&t);
+	expect_mode(&t, RP_PORT_QUEUE_SHADOW, "shadow is the user's choice");
+	send_frames(&t, 100);
+	stop_and_cont(&t, 5);
+	all_arrive_once(&t);
+	close_traffic(&t);
+
+	open_traffic(&t, &direct_b);
+	start_pair(&t);
+	assert_true(fixture_becomes(&t.f, is_direct));
+	send_frames(&t, 10);
+	all_arrive_once(&t);
+	base = test_vm_queue_stop(&t.f.vm, TX);
+	assert_int_equal(base, 10);
+	test_vm_queue_start(&t.f.vm, TX, base);
+	info = test_port_queue(&t.f.port, TX);
+	assert_int_equal(info.mode, RP_PORT_QUEUE_STOPPED);
+	assert_non_null(strstr(info.reason, "direct is the user's choice, but the device starts fresh rings only "
+					    "(class B) and this one is at index 10"));
+	/* Allowed to be what it can be, it goes on at once. */
+	pthread_mutex_lock(&t.f.port.lock);
+	assert_int_equal(rp_port_queue_ring(t.f.port.port, TX, RP_PORT_RING_AUTO, NULL), 0);
+	pthread_mutex_unlock(&t.f.port.lock);
+	assert_int_equal(test_port_queue(&t.f.port, TX).mode, RP_PORT_QUEUE_SHADOW);
+	send_frames(&t, 50);
+	all_arrive_once(&t);
+	close_traffic(&t);
+}
+
+/* A device that can start anywhere changes its ring under way. */
+static void
+class_a_changes_at_once(void **state)
+{
+	struct traffic t;
+	unsigned int i, k;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		const struct setting setting = {.class = RP_ACCEL_CLASS_A, .format = formats[i]};
+
+		open_traffic(&t, &setting);
+		start_pair(&t);
+		for (k = 0; k < 10; k++) {
+			send_frames(&t, 30);
+			pthread_mutex_lock(&t.f.port.lock);
+			assert_int_equal(rp_port_queue_ring(t.f.port.port, k % 2 == 0 ? TX : RX,
+							    k / 2 % 2 == 0 ? RP_PORT_RING_SHADOW : RP_PORT_RING_AUTO,
+							    NULL),
+					 0);
+			pthread_mutex_unlock(&t.f.port.lock);
+		}
+		all_arrive_once(&t);
+		assert_int_equal(test_port_queue(&t.f.port, TX).mode, RP_PORT_QUEUE_SHADOW);
+		close_traffic(&t);
+	}
+}
+
+/* What the device took and did not use is done by it again, in shadow mode as in direct. */
+static void
+what_was_taken_is_done_again(void **state)
+{
+	struct traffic t;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		const struct setting setting = {
+			.class = RP_ACCEL_CLASS_B,
+			.format = i == 2 ? TEST_VM_PACKED : 0,
+			.ring = i == 1 ? RP_PORT_RING_SHADOW : RP_PORT_RING_AUTO,
+			.migratable = i == 2,
+		};
+		uint32_t base[2];
+
+		open_traffic(&t, &setting);
+		start_pair(&t);
+		send_frames(&t, 20);
+		all_arrive_once(&t);
+		FAKE_SET(hold, 7u);
+		send_frames(&t, 7);
+		while (fake_now().hold > 0)
+			usleep(500);
+		base[RX] = test_vm_queue_stop(&t.f.vm, RX);
+		base[TX] = test_vm_queue_stop(&t.f.vm, TX);
+		assert_int_equal(t.received, 20);
+		test_vm_queue_start(&t.f.vm, RX, base[RX]);
+		test_vm_queue_start(&t.f.vm, TX, base[TX]);
+		all_arrive_once(&t);
+		assert_int_equal(test_port_queue(&t.f.port, TX).redone, 7);
+		assert_int_equal(test_port_queue(&t.f.port, TX).lost, 0);
+		/* Repeats are no more than that. */
+		FAKE_SET(deliver_held, true);
+		FAKE_SET(hold, 5u);
+		send_frames(&t, 5);
+		while (fake_now().hold > 0)
+			usleep(500);
+		stop_and_cont(&t, 1);
+		assert_true(fixture_becomes(&t.f, all_received));
+		assert_true(t.repeated <= test_port_queue(&t.f.port, TX).redone - 7);
+		close_traffic(&t);
+	}
+}
+
+static struct rp_vhu_region
+plugged(struct traffic *t, uint64_t gpa, int fd)
+{
+	(void)t;
+	return (struct rp_vhu_region){.gpa = gpa, .size_bytes = 0x10000, .uva = 0x7000000000, .fd = fd};
+}
+
+/* Memory that is plugged does not stop rings; in the very place of the private ones it moves them. */
+static void
+hotplug_under_traffic(void **state)
+{
+	const struct setting setting = {.class = RP_ACCEL_CLASS_B, .ring = RP_PORT_RING_SHADOW};
+	struct rp_vhu_region region;
+	struct rp_wire_why why = {0};
+	struct traffic t;
+	uint64_t before;
+	int fd;
+
+	(void)state;
+	open_traffic(&t, &setting);
+	start_pair(&t);
+	send_frames(&t, 50);
+	fd = test_memfd(0x10000, false);
+	region = plugged(&t, 0x90000000, fd);
+	before = fake_now().queues[TX].config.desc_iova;
+	assert_int_equal(rp_vhu_frontend_add_mem_reg(t.f.vm.frontend, &region, &why), 0);
+	assert_int_equal(fake_now().queues[TX].starts, 1);
+	send_frames(&t, 50);
+	assert_int_equal(rp_vhu_frontend_rem_mem_reg(t.f.vm.frontend, &region, &why), 0);
+	FAKE_SET(hold, 3u);
+	send_frames(&t, 20);
+	while (fake_now().hold > 0)
+		usleep(500);
+	region = plugged(&t, before & ~0xffffull, fd);
+	assert_int_equal(rp_vhu_frontend_add_mem_reg(t.f.vm.frontend, &region, &why), 0);
+	assert_int_equal(test_port_events(&t.f.port, "private-rings-move"), 1);
+	assert_int_equal(fake_now().queues[TX].starts, 2);
+	assert_true(fake_now().queues[TX].config.desc_iova != before);
+	send_frames(&t, 50);
+	all_arrive_once(&t);
+	/* Again, by a device that stops only whole. */
+	before = fake_now().queues[TX].config.desc_iova;
+	FAKE_SET(stop_error, -ENOTSUP);
+	region = plugged(&t, before & ~0xffffull, fd);
+	region.uva += 0x10000000;
+	assert_int_equal(rp_vhu_frontend_add_mem_reg(t.f.vm.frontend, &region, &why), 0);
+	assert_int_equal(fake_now().resets, 1);
+	FAKE_SET(stop_error, 0);
+	send_frames(&t, 50);
+	all_arrive_once(&t);
+	close(fd);
+	close_traffic(&t);
+}
+
+/* An address space with holes, of which the guest's memory leaves little. */
+static void
+private_rings_lie_where_the_iommu_has_room(void **state)
+{
+	const struct setting setting = {.class = RP_ACCEL_CLASS_B, .ring = RP_PORT_RING_SHADOW};
+	struct rp_vhu_region region;
+	struct rp_wire_why why = {0};
+	struct traffic t;
+	uint64_t at;
+	int fd;
+
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	fixture_begin(&t.f);
+	FAKE_SET(class, RP_ACCEL_CLASS_B);
+	FAKE_SET(reach, ((struct rp_dma_iova_range){0, 0x7fffffff}));
+	FAKE_SET(page_bytes, 0x2000ull);
+	fake_accel_serve();
+	{
+		struct rp_port_config config = fixture_config();
+
+		config.ring = setting.ring;
+		fixture_open_with(&t.f, &config, NULL);
+	}
+	start_pair(&t);
+	at = fake_now().queues[TX].config.desc_iova;
+	assert_true(at < 0x80000000 && (at < TEST_VM_GPA || at >= TEST_VM_GPA + t.f.vm.memory_bytes));
+	send_frames(&t, 50);
+	all_arrive_once(&t);
+	/* What it cannot reach is refused by name, before the device is asked. */
+	fd = test_memfd(0x10000, false);
+	region = plugged(&t, 0x90000000, fd);
+	assert_int_equal(rp_vhu_frontend_add_mem_reg(t.f.vm.frontend, &region, &why), -EREMOTEIO);
+	assert_true(test_port_warned(&t.f.port, "0x10000 bytes: not in the addresses that the IOMMU of"));
+	region.gpa = 0x10001000;
+	assert_int_equal(rp_vhu_frontend_add_mem_reg(t.f.vm.frontend, &region, &why), -EREMOTEIO);
+	assert_true(test_port_warned(&t.f.port, "expected multiples of 0x2000, the pages of the IOMMU of"));
+	send_frames(&t, 50);
+	all_arrive_once(&t);
+	close(fd);
+	close_traffic(&t);
+}
+
+static bool
+is_back(struct fixture *f)
+{
+	return test_port_events(&f->port, "accelerator-back") == 1;
+}
+
+static bool
+is_waited_for(struct fixture *f)
+{
+	return test_port_events(&f->port, "accelerator-waiting") == 1;
+}
+
+/* With proof it goes on where it was, packed rings too: their position was ours to know. */
+static void
+a_device_that_died(void **state)
+{
+	struct traffic t;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		const struct setting setting = {
+			.class = RP_ACCEL_CLASS_B,
+			.format = formats[i],
+			.ring = RP_PORT_RING_SHADOW,
+		};
+
+		open_traffic(&t, &setting);
+		start_pair(&t);
+		send_frames(&t, 50);
+		all_arrive_once(&t);
+		FAKE_SET(hold, 4u);
+		send_frames(&t, 4);
+		while (fake_now().hold > 0)
+			usleep(500);
+		fake_accel_die(true);
+		assert_true(fixture_becomes(&t.f, is_back));
+		send_frames(&t, 50);
+		all_arrive_once(&t);
+		expect_mode(&t, RP_PORT_QUEUE_SHADOW, "user's choice");
+		assert_int_equal(test_port_queue(&t.f.port, TX).redone, 4);
+		close_traffic(&t);
+	}
+}
+
+/* Frames are forwarded, and the device dies to the port before it can look at them; but it does look. */
+static void
+die_with_frames_on_the_way(struct traffic *t, unsigned int count)
+{
+	struct fake_accel *fake = fake_take();
+
+	fake->peer_pid = 101;
+	fake->open_error = -ECONNREFUSED;
+	fake->alive_when_dead = true;
+	send_frames(t, count);
+	usleep(20000);
+	fake->dead = true;
+	fake->quiet = false;
+	eventfd_write(fake->failure_fd, 1);
+	fake_give();
+}
+
+/* The ring is let go of only with proof; what the device used by then is not done again. */
+static void
+no_proof_no_owner(void **state)
+{
+	const struct setting setting = {
+		.class = RP_ACCEL_CLASS_B,
+		.ring = RP_PORT_RING_SHADOW,
+		.peer_pid = 100,
+	};
+	struct traffic t;
+
+	(void)state;
+	open_traffic(&t, &setting);
+	start_pair(&t);
+	send_frames(&t, 10);
+	all_arrive_once(&t);
+	die_with_frames_on_the_way(&t, 3);
+	assert_true(fixture_becomes(&t.f, is_waited_for));
+	expect_mode(&t, RP_PORT_QUEUE_STOPPED, "nothing proves that it let go of the ring");
+	send_frames(&t, 5);
+	/* Another process that answers is no proof. */
+	FAKE_SET(open_error, 0);
+	usleep(30000);
+	expect_mode(&t, RP_PORT_QUEUE_STOPPED, "nothing proves that it let go of the ring");
+	assert_int_equal(fake_now().queues[TX].starts, 1);
+	FAKE_SET(quiet, true);
+	assert_true(fixture_becomes(&t.f, is_back));
+	all_arrive_once(&t);
+	expect_mode(&t, RP_PORT_QUEUE_SHADOW, "user's choice");
+	close_traffic(&t);
+}
+
+static void
+a_device_that_lies(void **state)
+{
+	const struct setting setting = {.class = RP_ACCEL_CLASS_B, .ring = RP_PORT_RING_SHADOW};
+	struct traffic t;
+
+	(void)state;
+	open_traffic(&t, &setting);
+	start_pair(&t);
+	send_frames(&t, 10);
+	all_arrive_once(&t);
+	FAKE_SET(quiet, true);
+	FAKE_SET(lies, true);
+	send_frames(&t, 1);
+	while (test_port_events(&t.f.port, "accelerator-failed") == 0)
+		usleep(1000);
+	assert_true(test_port_warned(&t.f.port, "the device broke the ring"));
+	assert_true(fixture_becomes(&t.f, is_back));
+	all_arrive_once(&t);
+	close_traffic(&t);
+}
+
+static bool
+is_broken(struct fixture *f)
+{
+	return test_port_events(&f->port, "ring-broken") == 1;
+}
+
+/* Its own ring is stopped, with the reason; its neighbour goes on. */
+static void
+a_guest_that_breaks_its_ring(void **state)
+{
+	const struct setting setting = {.class = RP_ACCEL_CLASS_B, .ring = RP_PORT_RING_SHADOW};
+	struct rp_vring_layout layout;
+	struct traffic t;
+	uint16_t *available;
+
+	(void)state;
+	open_traffic(&t, &setting);
+	start_pair(&t);
+	send_frames(&t, 10);
+	all_arrive_once(&t);
+	rp_vring_drv_layout(t.f.vm.queues[TX].ring, &layout);
+	available = (uint16_t *)(t.f.vm.memory + (layout.avail_iova - TEST_VM_GPA));
+	__atomic_store_n(&available[1], htole16(5000), __ATOMIC_RELEASE);
+	test_vm_kick(&t.f.vm, TX);
+	assert_true(fixture_becomes(&t.f, is_broken));
+	assert_int_equal(test_port_queue(&t.f.port, TX).mode, RP_PORT_QUEUE_STOPPED);
+	assert_non_null(strstr(test_port_queue(&t.f.port, TX).reason, "the guest's driver broke the ring"));
+	assert_int_equal(test_port_queue(&t.f.port, RX).mode, RP_PORT_QUEUE_SHADOW);
+	assert_false(fake_now().queues[TX].running);
+	assert_int_equal(fake_now().open, true);
+	close_traffic(&t);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_stop_and_cont_loses_nothing),
+		cmocka_unit_test(direct_again_at_the_next_fresh_start),
+		cmocka_unit_test(forced),
+		cmocka_unit_test(class_a_changes_at_once),
+		cmocka_unit_test(what_was_taken_is_done_again),
+		cmocka_unit_test(hotplug_under_traffic),
+		cmocka_unit_test(private_rings_lie_where_the_iommu_has_room),
+		cmocka_unit_test(a_device_that_died),
+		cmocka_unit_test(no_proof_no_owner),
+		cmocka_unit_test(a_device_that_lies),
+		cmocka_unit_test(a_guest_that_breaks_its_ring),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Memory of our own that a device reaches: private rings, one slot for each queue that
+ * it serves. It lies in the device's address space beside the guest's memory, at a
+ * place that its IOMMU has; when the guest gets memory in that very place, the private
+ * rings stop, move elsewhere, and go on.
+ *
+ * Other ports may have mapped something of theirs in the same address space (devices
+ * of one VFIO container): a place that is refused as taken is not tried again.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "port.h"
+#include "rp_vring_shadow.h"
+#include "rp_wire_fd.h"
+
+#define TRIES_MAX 32u
+#define TAKEN_MAX (RP_VHU_SLOTS_MAX + 1 + RP_PORT_ACCELERATORS_MAX + TRIES_MAX)
+#define RING_PACKED_MASK (1ull << 34)
+
+struct taken {
+	struct rp_dma_iova_range ranges[TAKEN_MAX];
+	unsigned int count;
+};
+
+static uint64_t
+round_up(uint64_t size_bytes, uint64_t page_bytes)
+{
+	return (size_bytes + page_bytes - 1) & ~(page_bytes - 1);
+}
+
+static uint64_t
+page_bytes_of(const struct port_accelerator *accelerator)
+{
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	return accelerator->info.iova_page_bytes > page_bytes ? accelerator->info.iova_page_bytes : page_bytes;
+}
+
+static void
+take(struct taken *taken, uint64_t iova, uint64_t size_bytes)
+{
+	if (taken->count < TAKEN_MAX)
+		taken->ranges[taken->count++] = (struct rp_dma_iova_range){iova, iova + (size_bytes - 1)};
+}
+
+static void
+take_what_is_known(const struct rp_port *port, struct taken *taken)
+{
+	struct rp_vhu_region region;
+	unsigned int i;
+
+	taken->count = 0;
+	for (i = 0; i < rp_vhu_backend_regions_count(port->backend); i++)
+		if (rp_vhu_backend_region(port->backend, i, &region) == 0)
+			take(taken, region.gpa, region.size_bytes);
+	if (port->coming != NULL)
+		take(taken, port->coming->gpa, port->coming->size_bytes);
+	for (i = 0; i < port->accelerators_count; i++)
+		if (port->accelerators[i].private.mapped)
+			take(taken, port->accelerators[i].private.iova, port->accelerators[i].private.size_bytes);
+}
+
+static int
+map(struct rp_port *port, struct port_accelerator *accelerator, struct rp_wire_why *why)
+{
+	struct port_private *private = &accelerator->private;
+	const struct rp_accel *accel = &accelerator->accel;
+	struct taken taken;
+	unsigned int i;
+	int rc = -ENOSPC;
+
+	take_what_is_known(port, &taken);
+	for (i = 0; i < TRIES_MAX; i++) {
+		rc = rp_dma_iova_find(accelerator->info.iova_ranges, accelerator->info.iova_ranges_count, taken.ranges,
+				      taken.count, private->size_bytes, page_bytes_of(accelerator), &private->iova,
+				      why);
+		if (rc < 0)
+			break;
+		rc = accel->ops->dma_map(accel->priv, private->iova, private->size_bytes, private->fd, 0, private->hva,
+					 why);
+		if (rc != -EEXIST)
+			break;
+		take(&taken, private->iova, private->size_bytes);
+	}
+	private->mapped = rc == 0;
+	if (rc < 0)
+		rp_wire_why_prefix(why, "private rings: ");
+	return rc;
+}
+
+static int
+allocate(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
+{
+	struct port_accelerator *accelerator = &port->accelerators[index];
+	struct port_private *private = &accelerator->private;
+	uint64_t split = rp_vring_shadow_bytes(port->vring_num_max, 0);
+	uint64_t packed = rp_vring_shadow_bytes(port->vring_num_max, RING_PACKED_MASK);
+	unsigned int slots = 0, i;
+	int error;
+
+	for (i = 0; i < port->queues_count; i++)
+		if (port->queues[i].accelerator == (int)index && port->queues[i].accelerator_queue >= slots)
+			slots = port->queues[i].accelerator_queue + 1;
+	private->slot_bytes = split > packed ? split : packed;
+	private->size_bytes = round_up(private->slot_bytes * slots, page_bytes_of(accelerator));
+	private->fd = memfd_create("ringpass-private-rings", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (private->fd >= 0 && ftruncate(private->fd, (off_t) private->size_bytes) == 0)
+	private->hva = mmap(NULL, private->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, private->fd, 0);
+	else private->hva = MAP_FAILED;
+	if (private->hva != MAP_FAILED)
+		return 0;
+	error = errno;
+	rp_wire_why_set(why, -ENOSPC, "private rings: %" PRIu64 " bytes of memory: %s", private->size_bytes,
+			strerror(error));
+	private->hva = NULL;
+	port_private_close(accelerator);
+	return -ENOSPC;
+}
+
+int
+port_private_slot(struct rp_port *port, const struct port_queue *queue, void **ret_memory, uint64_t *ret_iova,
+		  struct rp_wire_why *why)
+{
+	struct port_accelerator *accelerator = &port->accelerators[queue->accelerator];
+	struct port_private *private = &accelerator->private;
+	int rc = 0;
+
+	if (private->hva == NULL)
+		rc = allocate(port, (unsigned int)queue->accelerator, why);
+	if (rc == 0 && !private->mapped)
+		rc = map(port, accelerator, why);
+	if (rc < 0)
+		return rc;
+	*ret_memory = private->hva + queue->accelerator_queue * private->slot_bytes;
+	*ret_iova = private->iova + queue->accelerator_queue * private->slot_bytes;
+	return 0;
+}
+
+bool
+port_private_in_the_way(const struct port_accelerator *accelerator, const struct rp_vhu_region *region)
+{
+	const struct port_private *private = &accelerator->private;
+
+	return private->mapped && region->gpa <= private->iova + (private->size_bytes - 1) &&
+	       private->iova <= region->gpa + (region->size_bytes - 1);
+}
+
+int
+port_private_unmap(struct port_accelerator *accelerator, struct rp_wire_why *why)
+{
+	const struct rp_accel *accel = &accelerator->accel;
+	struct port_private *private = &accelerator->private;
+	int rc;
+
+	if (!private->mapped)
+		return 0;
+	rc = accel->ops->dma_unmap(accel->priv, private->iova, private->size_bytes, why);
+	private->mapped = rc < 0;
+	return rc;
+}
+
+void
+port_private_close(struct port_accelerator *accelerator)
+{
+	struct port_private *private = &accelerator->private;
+
+	if (private->hva != NULL)
+		munmap(private->hva, private->size_bytes);
+	rp_wire_fd_close(&private->fd);
+	*private = (struct port_private){.fd = -1};
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Shadow mode: the device works on a private ring, and chains and used entries are
+ * carried between it and the guest's ring here (lib/vring/rp_vring_shadow.h). Payload
+ * is not touched: descriptors keep the guest's addresses.
+ *
+ * It makes three things possible that a device of class B cannot do by itself: to
+ * go on with a ring in mid-life, to say where a ring stands when it is taken away,
+ * and to say what it wrote. The price is that kicks and interrupts pass through us.
+ *
+ * A ring whose device failed stays with us, private memory and all, until there is
+ * proof that the device let go; then what it had used by then is still returned.
+ */
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "port.h"
+#include "rp_vring_position.h"
+#include "rp_vring_shadow.h"
+
+#define LOG_ALL_MASK (1ull << RP_VHU_F_LOG_ALL_BIT)
+
+bool
+port_shadow_logging(const struct rp_port *port)
+{
+	return (port->features & LOG_ALL_MASK) != 0;
+}
+
+static int
+cannot_be_direct(const struct rp_port *port, const struct port_queue *queue, struct rp_wire_why *why)
+{
+	char text[PORT_POSITION_TEXT_MAX];
+
+	if (port_shadow_logging(port))
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "a migration wants to know what is written, which direct rings cannot say");
+	port_position_text(port, queue->position, text, sizeof(text));
+	return rp_wire_why_set(why, -ENOTSUP,
+			       "direct is the user's choice, but the device starts fresh rings only "
+			       "(class %s) and this one is at %s",
+			       rp_accel_class_name(port->accelerators[queue->accelerator].info.class), text);
+}
+
+/* Why it must not, or cannot, be direct; NULL: it is. */
+static const char *
+reason_for_shadow(const struct rp_port *port, const struct port_queue *queue)
+{
+	bool knows_positions = port->accelerators[queue->accelerator].info.class == RP_ACCEL_CLASS_A;
+
+	if (port_shadow_logging(port))
+		return "a migration wants to know what is written";
+	if (queue->ring_policy == RP_PORT_RING_SHADOW)
+		return "shadow is the user's choice";
+	if (knows_positions)
+		return NULL;
+	if (queue->position != rp_vring_position_fresh(port->features))
+		return "the device starts fresh rings only (class B): direct again when the guest's driver starts it "
+		       "anew";
+	if (port_position_is_packed(port) && port->migratable)
+		return "the device cannot tell where in a packed ring it stops (class B), and the port is migratable";
+	return NULL;
+}
+
+int
+port_shadow_choose(struct rp_port *port, struct port_queue *queue, bool *ret_shadow, struct rp_wire_why *why)
+{
+	const char *reason = reason_for_shadow(port, queue);
+
+	if (reason != NULL && queue->ring_policy == RP_PORT_RING_DIRECT)
+		return cannot_be_direct(port, queue, why);
+	*ret_shadow = reason != NULL;
+	snprintf(queue->shadow.reason, sizeof(queue->shadow.reason), "%s", reason != NULL ? reason : "");
+	return 0;
+}
+
+/* Writes to the used ring are logged where the frontend says, if it says so; all else where it is. */
+static void
+mark(void *ctx, uint64_t iova, uint64_t size_bytes)
+{
+	struct port_queue *queue = ctx;
+	struct rp_port *port = queue->shadow.port;
+	struct rp_vhu_log *log = rp_vhu_backend_log(port->backend);
+	const struct rp_vhu_vring *vring = &queue->vring;
+	uint64_t used_bytes = port_position_is_packed(port) ? 4 : 6 + 8 * (uint64_t)vring->num;
+
+	if (log == NULL)
+		return;
+	if (iova - vring->used_gpa < used_bytes) {
+		if (!vring->log_used)
+			return;
+		iova = vring->log_gpa + (iova - vring->used_gpa);
+	}
+	rp_vhu_log_mark(log, iova, size_bytes);
+	queue->shadow.marked = true;
+}
+
+static void
+signal_log(struct rp_port *port, struct port_queue *queue)
+{
+	struct pollfd room = {.fd = rp_vhu_backend_log_fd(port->backend), .events = POLLOUT};
+	uint64_t one = 1;
+
+	if (!queue->shadow.marked)
+		return;
+	queue->shadow.marked = false;
+	/* It is the frontend's: full, it would have us wait. */
+	if (room.fd >= 0 && poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0 &&
+	    write(room.fd, &one, sizeof(one)) < 0)
+		port_event(port, RP_PORT_EVENT_DEBUG, (int)queue->index, "log-signal-failed", "%s", strerror(errno));
+}
+
+void
+port_shadow_log(struct rp_port *port, struct port_queue *queue)
+{
+	if (queue->shadow.ring != NULL)
+		rp_vring_shadow_set_log(queue->shadow.ring, port_shadow_logging(port) ? mark : NULL, queue);
+}
+
+int
+port_shadow_open(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_config *config,
+		 struct rp_wire_why *why)
+{
+	struct rp_vring_layout guest = {
+		.num = queue->vring.num,
+		.desc_iova = queue->vring.desc_gpa,
+		.avail_iova = queue->vring.avail_gpa,
+		.used_iova = queue->vring.used_gpa,
+		.features = port->features,
+	};
+	struct rp_vring_shadow_config shadow = {
+		.guest = &guest,
+		.position = queue->position,
+		.reader = port->reader,
+		.written = port_shadow_logging(port) ? mark : NULL,
+		.ctx = queue,
+	};
+	struct rp_vring_layout private;
+	int rc = port_private_slot(port, queue, &shadow.memory, &shadow.memory_iova, why);
+
+	if (rc < 0)
+		return rc;
+	queue->shadow.port = port;
+	rp_dma_reader_online(port->reader);
+	rc = rp_vring_shadow_create(&shadow, &queue->shadow.ring, why);
+	rp_dma_reader_offline(port->reader);
+	if (rc < 0)
+		return rc;
+	rp_vring_shadow_layout(queue->shadow.ring, &private);
+	config->position = rp_vring_position_fresh(port->features);
+	config->desc_iova = private.desc_iova;
+	config->avail_iova = private.avail_iova;
+	config->used_iova = private.used_iova;
+	config->call_fd = port_relay_interrupt_fd(port, queue);
+	if (config->call_fd < 0) {
+		port_shadow_close(queue);
+		return rp_wire_why_set(why, -ENOSPC, "queue %u: no eventfd for the device's interrupts", queue->index);
+	}
+	return 0;
+}
+
+void
+port_shadow_close(struct port_queue *queue)
+{
+	queue->shadow.ring = rp_vring_shadow_destroy(queue->shadow.ring);
+}
+
+/* A ring whose guest broke a rule is served no more, until the guest's driver makes another. */
+static void
+guest_broke_it(struct rp_port *port, struct port_queue *queue)
+{
+	snprintf(queue->reason, sizeof(queue->reason), "the guest's driver broke the ring: %.120s",
+		 rp_vring_shadow_why(queue->shadow.ring));
+	port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "ring-broken", "%s", queue->reason);
+	queue->broken = true;
+	port_queue_update(port, queue, NULL);
+}
+
+static void
+device_broke_it(struct rp_port *port, struct port_queue *queue)
+{
+	struct rp_wire_why why = {0};
+
+	rp_wire_why_set(&why, -EIO, "queue %u: the device broke the ring: %s", queue->index,
+			rp_vring_shadow_why(queue->shadow.ring));
+	port_accelerator_fail(port, (unsigned int)queue->accelerator, -EIO, &why);
+}
+
+void
+port_shadow_serve(struct rp_port *port, struct port_queue *queue)
+{
+	bool call = false, kick = false;
+	int returned, forwarded;
+
+	rp_dma_reader_online(port->reader);
+	returned = rp_vring_shadow_return(queue->shadow.ring, &call);
+	forwarded = rp_vring_shadow_forward(queue->shadow.ring, &kick);
+	rp_dma_reader_offline(port->reader);
+	signal_log(port, queue);
+	if (call)
+		port_relay_call(port, queue);
+	if (kick && queue->running)
+		port_relay_kick_device(port, queue);
+	if (returned == -EPROTO)
+		device_broke_it(port, queue);
+	else if ((returned == -EBADMSG || forwarded == -EBADMSG) && !queue->broken)
+		guest_broke_it(port, queue);
+}
+
+void
+port_shadow_begin(struct rp_port *port, struct port_queue *queue)
+{
+	rp_dma_reader_online(port->reader);
+	rp_vring_shadow_set_notify(queue->shadow.ring, true);
+	rp_dma_reader_offline(port->reader);
+}
+
+int
+port_shadow_end(struct rp_port *port, struct port_queue *queue, uint32_t *ret_position)
+{
+	unsigned int redone = 0;
+	bool call = false;
+	int rc;
+
+	rp_dma_reader_online(port->reader);
+	rc = rp_vring_shadow_drain(queue->shadow.ring, ret_position, &redone, &call);
+	rp_dma_reader_offline(port->reader);
+	signal_log(port, queue);
+	queue->lost += rp_vring_shadow_lost(queue->shadow.ring);
+	if (rc == 0)
+		queue->redo_due = redone;
+	else
+		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "ring-not-drained", "%s",
+			   rp_vring_shadow_why(queue->shadow.ring));
+	if (call)
+		port_relay_call(port, queue);
+	port_shadow_close(queue);
+	return rc;
+}
+
+bool
+port_shadow_must_change(const struct rp_port *port, const struct port_queue *queue)
+{
+	bool is_shadow = queue->shadow.ring != NULL;
+
+	if (port_shadow_logging(port))
+		return !is_shadow;
+	/* Where another stands is known at its next start. */
+	return port->accelerators[queue->accelerator].info.class == RP_ACCEL_CLASS_A &&
+	       is_shadow != (queue->ring_policy == RP_PORT_RING_SHADOW);
+}
+
+int
+port_shadow_may_log(const struct rp_port *port, struct rp_wire_why *why)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++) {
+		const struct port_queue *queue = &port->queues[i];
+
+		if (!queue->running || queue->shadow.ring != NULL)
+			continue;
+		if (queue->ring_policy == RP_PORT_RING_DIRECT)
+			return rp_wire_why_set(why, -ENOTSUP,
+					       "LOG_ALL: queue %u is direct by the user's choice: nobody can say what "
+					       "the device writes",
+					       i);
+		if (port_position_keep(port, queue, why) < 0) {
+			rp_wire_why_prefix(why, "LOG_ALL: ");
+			return -ENOTSUP;
+		}
+	}
+	return 0;
+}
+
+const char *
+rp_port_ring_policy_name(enum rp_port_ring_policy policy)
+{
+	static const char *const names[] = {
+		[RP_PORT_RING_AUTO] = "auto",
+		[RP_PORT_RING_DIRECT] = "direct",
+		[RP_PORT_RING_SHADOW] = "shadow",
+	};
+
+	return names[policy];
+}
