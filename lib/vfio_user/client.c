@@ -32,7 +32,7 @@ connect_to(struct rp_vfu_client *client, const char *socket_path, struct rp_wire
 	rp_wire_socket_widen(fd, RP_VFU_SEND_ROOM_BYTES);
 	rc = rp_wire_conn_create(&fd, &rp_vfu_framing, &client->conn);
 	if (rc == 0)
-		rc = rp_vfu_client_block(client);
+		rc = rp_wire_conn_allow_wait(client->conn, client->timeout_ms);
 	return rc < 0 ? rp_wire_why_set(why, rc, "%s: %s", socket_path, strerror(-rc)) : 0;
 }
 
@@ -66,6 +66,8 @@ rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct rp_
 		return rc;
 	}
 	client->announced = true;
+	/* What came together with the answer to VERSION. */
+	rp_vfu_client_watch(client);
 	*ret_client = client;
 	return 0;
 }

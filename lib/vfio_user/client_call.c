@@ -246,7 +246,7 @@ rp_vfu_client_call(struct rp_vfu_client *client, struct rp_vfu_call *call, struc
 	if (rc < 0)
 		return rc;
 	/* There is hardly ever something to read already. */
-	(void)rp_vfu_client_sleep(client, UINT64_MAX);
+	(void)rp_vfu_client_await(client, call);
 	while (!call->finished)
 		wait_for_message(client);
 	rp_vfu_client_watch(client);

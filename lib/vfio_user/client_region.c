@@ -169,6 +169,7 @@ access_once(struct rp_vfu_client *client, const struct rp_vfu_wire_region_access
 		.payload_bytes = sizeof(*asked),
 		.data = data,
 		.data_bytes = data == NULL ? 0 : asked->count_bytes,
+		.expected_bytes = (uint32_t)sizeof(*asked) + (data == NULL ? asked->count_bytes : 0),
 	};
 	int rc = rp_vfu_client_call(client, &call, why);
 

@@ -9,6 +9,9 @@
 /* Room beyond the longest legal payload, so that one byte too many is refused by name and not by closing. */
 #define PAYLOAD_MAX_BYTES (RP_VFU_DATA_XFER_MAX_BYTES + 4096u)
 
+/* What most messages have behind their header. What is shorter (a reset, an error, an empty answer) has no descriptors. */
+#define AHEAD_BYTES 16u
+
 #define ERRNO_MAX 4095
 
 static int
@@ -34,6 +37,7 @@ const struct rp_wire_framing rp_vfu_framing = {
 	.output_max_bytes = 4 * PAYLOAD_MAX_BYTES,
 	.fds_max = RP_VFU_MSG_FDS_MAX,
 	.payload_bytes = payload_bytes,
+	.ahead_bytes = AHEAD_BYTES,
 };
 
 const char *

@@ -130,6 +130,9 @@ serve_message(struct rp_vfu_server *server, struct rp_wire_why *why)
 	rc = rp_wire_conn_receive(server->conn, &msg, why);
 	if (rc < 0)
 		return rc;
+	/* Answers leave together while more commands are at hand. */
+	if (rp_wire_conn_has_ahead(server->conn))
+		rp_wire_conn_cork(server->conn);
 	if (!is_command(msg) || (!commands_must_wait(server) && STAILQ_EMPTY(&server->held)))
 		return rp_vfu_server_dispatch(server, msg, why);
 	rc = hold(server, msg);
@@ -174,11 +177,25 @@ answer_deferred(struct rp_vfu_server *server, struct rp_wire_why *why)
 	return rp_vfu_server_reply(server, &deferred->header, &reply, rc, why);
 }
 
+/* @return 0, -EAGAIN when none can be dealt with now, or an error. */
+static int
+serve_messages(struct rp_vfu_server *server, struct rp_wire_why *why)
+{
+	unsigned int turn;
+	int rc = 0;
+
+	for (turn = 0; rc == 0 && turn < MESSAGES_PER_TURN; turn++) {
+		rc = serve_message(server, why);
+		if (rc == 0 && !rp_wire_conn_has_ahead(server->conn) && rp_wire_conn_uncork(server->conn) < 0)
+			rc = rp_wire_why_set(why, -ENOTCONN, "peer left before its replies");
+	}
+	return rc;
+}
+
 /* @param ret_drained nothing more of the client's was there to be taken. */
 static int
 serve_commands(struct rp_vfu_server *server, bool *ret_drained, struct rp_wire_why *why)
 {
-	unsigned int turn;
 	int rc;
 
 	*ret_drained = false;
@@ -188,18 +205,18 @@ serve_commands(struct rp_vfu_server *server, bool *ret_drained, struct rp_wire_w
 	rc = answer_deferred(server, why);
 	if (rc < 0)
 		return rc;
-	for (turn = 0; turn < MESSAGES_PER_TURN; turn++) {
-		rc = serve_message(server, why);
-		if (rc == -EAGAIN) {
-			*ret_drained = STAILQ_EMPTY(&server->held) && !commands_must_wait(server);
-			return 0;
-		}
-		if (rc < 0)
-			return rc;
+	rc = serve_messages(server, why);
+	/* Also what a client is told before its end. */
+	if (rp_wire_conn_uncork(server->conn) < 0 && (rc == 0 || rc == -EAGAIN))
+		return rp_wire_why_set(why, -ENOTCONN, "peer left before its replies");
+	if (rc == -EAGAIN) {
+		*ret_drained = STAILQ_EMPTY(&server->held) && !commands_must_wait(server);
+		return 0;
 	}
 	/* That may have been all: then the socket does not call again, and what waits for its silence would wait on. */
-	rp_vfu_carrier_wake(server->carrier);
-	return 0;
+	if (rc == 0)
+		rp_vfu_carrier_wake(server->carrier);
+	return rc;
 }
 
 static int

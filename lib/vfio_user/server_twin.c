@@ -67,6 +67,8 @@ rp_vfu_server_twin_serve(struct rp_vfu_server *server, struct rp_wire_why *why)
 		if (rc < 0)
 			return rc;
 	}
+	/* What was read ahead is no event of the socket's. */
+	rp_vfu_carrier_wake(server->carrier);
 	return 0;
 }
 

@@ -60,6 +60,7 @@ struct rp_vfu_call {
 	uint32_t data_bytes;
 	const int *fds; /* borrowed */
 	unsigned int fds_count;
+	uint32_t expected_bytes; /* of the reply's payload, where it has no descriptors; 0: not said */
 
 	/*
 	 * The reply is there, has been checked against its row, and is no error
@@ -201,8 +202,11 @@ int rp_vfu_client_step(struct rp_vfu_client *client);
  */
 int rp_vfu_client_sleep(struct rp_vfu_client *client, uint64_t deadline_ms);
 
-/* Let the socket wait, for sleeping in it. @return 0 or what fcntl(2) and setsockopt(2) say. */
-int rp_vfu_client_block(const struct rp_vfu_client *client);
+/*
+ * Wait for the reply of a call that was just sent, taking one message if there is one.
+ * @return 0 or -ENOTCONN.
+ */
+int rp_vfu_client_await(struct rp_vfu_client *client, const struct rp_vfu_call *call);
 
 /* End the connection when a call's time is over. @return 0 or -ENOTCONN. */
 int rp_vfu_client_check_time(struct rp_vfu_client *client);

@@ -2,6 +2,7 @@
 #ifndef RP_WIRE_CONN_H
 #define RP_WIRE_CONN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -17,7 +18,8 @@
  * message; it never waits. It reads the header's bytes, asks the protocol for
  * the payload's size, then reads exactly that many, so descriptors (which the
  * kernel ties to a byte of the stream) can only be those of the message being
- * read. They are taken out of the control data, close-on-exec, before anything
+ * read. A protocol may say how much can be read together with a header without
+ * that becoming doubtful (ahead_bytes). They are taken out of the control data, close-on-exec, before anything
  * else can return. What a handler does not take is closed by the next receive
  * or by rp_wire_msg_drop().
  *
@@ -48,6 +50,13 @@ struct rp_wire_framing {
 	size_t payload_max_bytes; /**< a header that announces more is -EPROTO */
 	size_t output_max_bytes; /**< queued for a slow peer; beyond: -ENOSPC */
 	unsigned int fds_max; /**< at most RP_WIRE_FDS_MAX; more is -EPROTO */
+	/**
+	 * How much is read together with a header, at most header_bytes: what follows it in
+	 * most messages. A message that is shorter with it must never have descriptors:
+	 * they are given to the last message that begins in what was read. Then many small
+	 * messages that came without descriptors are read together, too. 0: nothing is read ahead.
+	 */
+	size_t ahead_bytes;
 	/**
 	 * The payload's size from a whole header.
 	 * @return 0, or -EPROTO with the reason when the header cannot be one.
@@ -111,6 +120,31 @@ short rp_wire_conn_poll_events(const struct rp_wire_conn *conn);
  *         what explains it is still allowed.
  */
 int rp_wire_conn_receive(struct rp_wire_conn *conn, struct rp_wire_msg **ret_msg, struct rp_wire_why *why);
+
+/**
+ * Let rp_wire_conn_receive_wait() sleep in the read itself.
+ * @param limit_ms for so long at most; 0: for ever.
+ * @return 0 or what fcntl(2) and setsockopt(2) say.
+ */
+int rp_wire_conn_allow_wait(struct rp_wire_conn *conn, uint32_t limit_ms);
+
+/**
+ * As rp_wire_conn_receive(), but sleeps for the message's first bytes, which costs
+ * less than poll(2) before it. Needs rp_wire_conn_allow_wait().
+ *
+ * @param payload_bytes of the message that probably comes, so that one read takes it with its
+ *        header; 0: as usual. To be said only where what comes next has no descriptors, nor
+ *        what follows a shorter one. Ignored where nothing is read ahead, and when it is large.
+ * @return also -EAGAIN when the limit is over, or a signal came.
+ */
+int rp_wire_conn_receive_wait(struct rp_wire_conn *conn, size_t payload_bytes, struct rp_wire_msg **ret_msg,
+			      struct rp_wire_why *why);
+
+/**
+ * Whether bytes of a next message have been read already: then poll(2) does not tell
+ * of them. Never after a receive that returned -EAGAIN.
+ */
+bool rp_wire_conn_has_ahead(const struct rp_wire_conn *conn);
 
 /**
  * Send one message: at once as far as the socket takes it, the rest queued.

@@ -188,9 +188,10 @@ test_client_that_leaves_before_its_replies(void **state)
 	for (i = 0; i < 3; i++)
 		assert_true(peer_send(&peer, reset, sizeof(reset), NULL, 0));
 	device_hang_up(&device, &peer);
-	assert_int_equal(device.resets, 1);
+	/* What it had sent may be carried out, or not: answers to commands that came together leave together. */
+	assert_in_range(device.resets, 1, 3);
 	assert_int_equal(device.disconnects, 1);
-	assert_string_equal(device.last_disconnect.text, "peer left before its reply to DEVICE_RESET");
+	assert_non_null(strstr(device.last_disconnect.text, "peer left before its repl"));
 }
 
 static void

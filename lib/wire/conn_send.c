@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "conn.h"
+#include "rp_wire_fd.h"
+
+/* Sending: at once, together, or when the socket takes it. */
+
+/* A peer that asks for descriptors and never reads must not use up our table. */
+#define OUTPUT_FDS_MAX (4 * RP_WIRE_FDS_MAX)
+#define IOV_MAX_PARTS 8
+/* What is gathered while corked; a larger message is worth its own call. */
+#define CORK_ROOM_BYTES (CORK_MESSAGES_MAX * CORK_MESSAGE_MAX_BYTES)
+/* Then they leave: the peer works on them while the next ones are made. Measured: 8 and more take turns with it. */
+#define CORK_MESSAGES_MAX 4
+#define CORK_MESSAGE_MAX_BYTES (8 * 1024)
+
+/* A message, or its rest, that the socket did not take yet. */
+struct rp_wire_output {
+	STAILQ_ENTRY(rp_wire_output) link;
+	size_t size_bytes;
+	size_t sent_bytes;
+	unsigned int fds_count; /* go out with the first byte, then closed */
+	int fds[RP_WIRE_FDS_MAX];
+	uint8_t bytes[];
+};
+
+static void
+output_free(struct rp_wire_output *output)
+{
+	rp_wire_fd_close_all(output->fds, output->fds_count);
+	free(output);
+}
+
+void
+rp_wire_outputs_free(struct rp_wire_conn *conn)
+{
+	struct rp_wire_output *output;
+
+	while ((output = STAILQ_FIRST(&conn->outputs)) != NULL) {
+		STAILQ_REMOVE_HEAD(&conn->outputs, link);
+		output_free(output);
+	}
+	free(conn->gathered);
+}
+
+/* Only a broken connection is -ENOTCONN: a caller's bad descriptor and a kernel limit leave it whole. */
+static int
+send_error(int error)
+{
+	switch (error) {
+	case EAGAIN:
+	case ENOBUFS:
+	case ENOMEM:
+	case ETOOMANYREFS: /* our user has too many descriptors in flight; the peer's reading frees them */
+		return -EAGAIN;
+	case EBADF:
+	case EFAULT:
+	case EINVAL:
+		return -EINVAL;
+	default:
+		return -ENOTCONN;
+	}
+}
+
+static ssize_t
+write_some(int socket_fd, const struct iovec *iov, unsigned int iov_count, const int *fds, unsigned int fds_count)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int) * RP_WIRE_FDS_MAX)];
+		struct cmsghdr align;
+	} control;
+	struct msghdr header = {
+		.msg_iov = (struct iovec *)iov,
+		.msg_iovlen = iov_count,
+	};
+	ssize_t sent;
+
+	if (fds_count > 0) {
+		struct cmsghdr *rights;
+
+		memset(&control, 0, sizeof(control));
+		header.msg_control = control.bytes;
+		header.msg_controllen = CMSG_SPACE(sizeof(int) * fds_count);
+		rights = CMSG_FIRSTHDR(&header);
+		rights->cmsg_level = SOL_SOCKET;
+		rights->cmsg_type = SCM_RIGHTS;
+		rights->cmsg_len = CMSG_LEN(sizeof(int) * fds_count);
+		memcpy(CMSG_DATA(rights), fds, sizeof(int) * fds_count);
+	}
+	do {
+		sent = sendmsg(socket_fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} while (sent < 0 && errno == EINTR);
+	return sent >= 0 ? sent : send_error(errno);
+}
+
+static int
+queue_output(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, size_t total_bytes,
+	     size_t sent_bytes, const int *fds, unsigned int fds_count)
+{
+	struct rp_wire_output *output;
+	size_t at = 0;
+	unsigned int i;
+
+	if (conn->output_fds_count + fds_count > OUTPUT_FDS_MAX)
+		return -ENOSPC;
+	output = malloc(sizeof(*output) + total_bytes);
+	if (output == NULL)
+		return -ENOSPC;
+	for (i = 0; i < iov_count; i++) {
+		if (iov[i].iov_len == 0)
+			continue;
+		memcpy(output->bytes + at, iov[i].iov_base, iov[i].iov_len);
+		at += iov[i].iov_len;
+	}
+	output->size_bytes = total_bytes;
+	output->sent_bytes = sent_bytes;
+	output->fds_count = 0;
+	for (i = 0; i < fds_count; i++) {
+		int copy = rp_wire_fd_dup(fds[i]);
+
+		if (copy < 0) {
+			output_free(output);
+			return copy == -EBADF ? -EINVAL : -ENOSPC;
+		}
+		output->fds[output->fds_count++] = copy;
+	}
+	STAILQ_INSERT_TAIL(&conn->outputs, output, link);
+	conn->output_bytes += total_bytes - sent_bytes;
+	conn->output_fds_count += fds_count;
+	return 0;
+}
+
+/* The peer holds half a message, or lacks one that we said was sent: nothing whole can follow. */
+static int
+give_up(struct rp_wire_conn *conn)
+{
+	shutdown(conn->fd, SHUT_RDWR);
+	return -ENOTCONN;
+}
+
+static int
+send_gathered(struct rp_wire_conn *conn)
+{
+	struct iovec iov = {.iov_base = conn->gathered, .iov_len = conn->gathered_bytes};
+	ssize_t sent = 0;
+
+	conn->gathered_bytes = 0;
+	conn->gathered_count = 0;
+	if (iov.iov_len == 0)
+		return 0;
+	if (STAILQ_EMPTY(&conn->outputs))
+		sent = write_some(conn->fd, &iov, 1, NULL, 0);
+	if (sent == (ssize_t)iov.iov_len)
+		return 0;
+	if (sent < 0 && sent != -EAGAIN)
+		return (int)sent;
+	/* They were accepted: the limit is for what comes after them. */
+	if (queue_output(conn, &iov, 1, iov.iov_len, sent < 0 ? 0 : (size_t)sent, NULL, 0) < 0)
+		return give_up(conn);
+	return 0;
+}
+
+void
+rp_wire_conn_cork(struct rp_wire_conn *conn)
+{
+	if (conn->gathered == NULL)
+		conn->gathered = malloc(CORK_ROOM_BYTES);
+	conn->corked = conn->gathered != NULL;
+}
+
+int
+rp_wire_conn_uncork(struct rp_wire_conn *conn)
+{
+	conn->corked = false;
+	return send_gathered(conn);
+}
+
+/* @return whether the message is with those that leave together. */
+static bool
+gather(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, size_t total_bytes)
+{
+	unsigned int i;
+
+	if (!conn->corked || total_bytes > CORK_MESSAGE_MAX_BYTES || !STAILQ_EMPTY(&conn->outputs) ||
+	    total_bytes > CORK_ROOM_BYTES - conn->gathered_bytes)
+		return false;
+	conn->gathered_count++;
+	for (i = 0; i < iov_count; i++) {
+		if (iov[i].iov_len > 0)
+			memcpy(conn->gathered + conn->gathered_bytes, iov[i].iov_base, iov[i].iov_len);
+		conn->gathered_bytes += iov[i].iov_len;
+	}
+	return true;
+}
+
+int
+rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, const int *fds,
+		  unsigned int fds_count)
+{
+	size_t total_bytes = 0;
+	ssize_t sent = 0;
+	unsigned int i;
+	int rc;
+
+	if (fds_count > conn->framing->fds_max || iov_count > IOV_MAX_PARTS)
+		return -EINVAL;
+	for (i = 0; i < iov_count; i++)
+		total_bytes += iov[i].iov_len;
+	/* Nothing to send could carry no descriptor either: they would be lost without a word. */
+	if (total_bytes == 0)
+		return -EINVAL;
+	if (fds_count == 0 && gather(conn, iov, iov_count, total_bytes))
+		return conn->gathered_count < CORK_MESSAGES_MAX ? 0 : send_gathered(conn);
+	rc = send_gathered(conn);
+	if (rc < 0)
+		return rc;
+	if (STAILQ_EMPTY(&conn->outputs)) {
+		sent = write_some(conn->fd, iov, iov_count, fds, fds_count);
+		if (sent < 0 && sent != -EAGAIN)
+			return (int)sent;
+		if (sent > 0)
+			fds_count = 0;
+		else
+			sent = 0;
+		if ((size_t)sent == total_bytes)
+			return 0;
+	}
+	/* A message once begun must be finished, whatever the limit says. */
+	if (sent == 0 && conn->output_bytes + total_bytes > conn->framing->output_max_bytes)
+		return -ENOSPC;
+	rc = queue_output(conn, iov, iov_count, total_bytes, (size_t)sent, fds, fds_count);
+	return rc < 0 && sent > 0 ? give_up(conn) : rc;
+}
+
+int
+rp_wire_conn_flush(struct rp_wire_conn *conn)
+{
+	struct rp_wire_output *output;
+
+	while ((output = STAILQ_FIRST(&conn->outputs)) != NULL) {
+		struct iovec iov = {
+			.iov_base = output->bytes + output->sent_bytes,
+			.iov_len = output->size_bytes - output->sent_bytes,
+		};
+		ssize_t sent = write_some(conn->fd, &iov, 1, output->fds, output->fds_count);
+
+		if (sent < 0)
+			return (int)sent;
+		rp_wire_fd_close_all(output->fds, output->fds_count);
+		conn->output_fds_count -= output->fds_count;
+		output->fds_count = 0;
+		output->sent_bytes += (size_t)sent;
+		conn->output_bytes -= (size_t)sent;
+		if (output->sent_bytes < output->size_bytes)
+			continue;
+		STAILQ_REMOVE_HEAD(&conn->outputs, link);
+		output_free(output);
+	}
+	return 0;
+}
