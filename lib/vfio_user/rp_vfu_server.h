@@ -217,6 +217,18 @@ int rp_vfu_server_fd(const struct rp_vfu_server *server);
 int rp_vfu_server_process(struct rp_vfu_server *server);
 
 /**
+ * Wait until there is something to do, and do it: poll(2) of the descriptor, then
+ * rp_vfu_server_process(), for a device whose thread waits for nothing else. While a
+ * client speaks, it sleeps in the read of the next message instead, which makes a
+ * round trip a fifth faster; whatever else happens (another client, an access that
+ * another thread submits for the first time) is then seen up to 10 ms later.
+ *
+ * @param timeout_ms as of poll(2); -1: for ever. It may return earlier.
+ * @return 0.
+ */
+int rp_vfu_server_wait(struct rp_vfu_server *server, int timeout_ms);
+
+/**
  * From inside a region's read() and write(): the number of the access, to answer it by.
  * @return the number, never 0 there.
  */

@@ -123,9 +123,8 @@ drop_memory(struct rp_vfu_server *server)
 	(void)rp_dma_space_settled(server->dma, ticket);
 }
 
-/* The client is gone: what it gave goes, what the device is stays. */
-static void
-drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
+void
+rp_vfu_server_drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
 {
 	bool was_ready, had_memory;
 
@@ -165,7 +164,7 @@ rp_vfu_server_destroy(struct rp_vfu_server *server)
 
 	if (server == NULL)
 		return NULL;
-	drop_client(server, &closing);
+	rp_vfu_server_drop_client(server, &closing);
 	if (server->listen_fd >= 0)
 		unlink(server->socket_path);
 	rp_wire_fd_close(&server->successor_fd);
@@ -238,6 +237,8 @@ adopt(struct rp_vfu_server *server, int *fd)
 		rp_wire_conn_set_placer(server->conn, &rp_vfu_carrier_placer, server->carrier);
 	}
 	if (rc == 0)
+		rc = rp_vfu_server_allow_wait(server);
+	if (rc == 0)
 		return;
 	server->conn = rp_wire_conn_destroy(server->conn);
 	rp_wire_why_set(&why, rc, "a client could not be taken on: %s", strerror(-rc));
@@ -293,11 +294,12 @@ rp_vfu_server_process(struct rp_vfu_server *server)
 {
 	struct rp_wire_why why;
 
+	server->unlooked_count = 0;
 	/* What a client that left had, and somebody has let go of since. */
 	(void)rp_dma_space_settled(server->dma, RP_DMA_SETTLED);
 	if (server->conn != NULL) {
 		if (rp_vfu_server_serve(server, &why) < 0)
-			drop_client(server, &why);
+			rp_vfu_server_drop_client(server, &why);
 		else
 			rp_vfu_server_watch(server);
 	} else {

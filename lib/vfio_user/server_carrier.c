@@ -31,6 +31,9 @@ struct rp_vfu_carrier {
 	uint32_t timeout_ms; /* constant */
 	bool woken;
 	bool open;
+	bool sleeps; /* `sleeper` does, now and then, without looking at wake_fd */
+	bool others; /* other threads than that one want it to look */
+	pthread_t sleeper;
 	uint64_t message_bytes_max;
 	struct rp_vfu_server_window *window; /* NULL: none */
 	struct transfers waiting; /* with bytes to send */
@@ -91,6 +94,8 @@ rp_vfu_carrier_fd(const struct rp_vfu_carrier *carrier)
 static void
 wake(struct rp_vfu_carrier *carrier)
 {
+	if (carrier->sleeps && !pthread_equal(carrier->sleeper, pthread_self()))
+		carrier->others = true;
 	if (carrier->woken)
 		return;
 	carrier->woken = true;
@@ -117,6 +122,19 @@ rp_vfu_carrier_awake(struct rp_vfu_carrier *carrier)
 		(void)eventfd_read(carrier->wake_fd, &count);
 	carrier->woken = false;
 	pthread_mutex_unlock(&carrier->lock);
+}
+
+bool
+rp_vfu_carrier_may_sleep(struct rp_vfu_carrier *carrier)
+{
+	bool may_sleep;
+
+	pthread_mutex_lock(&carrier->lock);
+	carrier->sleeps = true;
+	carrier->sleeper = pthread_self();
+	may_sleep = !carrier->woken && !carrier->others && TAILQ_EMPTY(&carrier->waiting);
+	pthread_mutex_unlock(&carrier->lock);
+	return may_sleep;
 }
 
 static int
@@ -209,6 +227,7 @@ rp_vfu_carrier_open(struct rp_vfu_carrier *carrier, uint64_t message_bytes_max, 
 {
 	pthread_mutex_lock(&carrier->lock);
 	carrier->open = true;
+	carrier->others = false;
 	carrier->message_bytes_max = message_bytes_max;
 	carrier->window = window;
 	pthread_mutex_unlock(&carrier->lock);

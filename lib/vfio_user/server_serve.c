@@ -130,6 +130,7 @@ serve_message(struct rp_vfu_server *server, struct rp_wire_why *why)
 	rc = rp_wire_conn_receive(server->conn, &msg, why);
 	if (rc < 0)
 		return rc;
+	server->speaks = true;
 	/* Answers leave together while more commands are at hand. */
 	if (rp_wire_conn_has_ahead(server->conn))
 		rp_wire_conn_cork(server->conn);

@@ -45,6 +45,12 @@ void rp_vfu_carrier_wake(void *carrier);
 /* Whoever wakes from here on is seen later. */
 void rp_vfu_carrier_awake(struct rp_vfu_carrier *carrier);
 
+/*
+ * The server's thread: whether it may sleep without looking at the descriptor. No more
+ * with this client once another thread has submitted something, or woken it.
+ */
+bool rp_vfu_carrier_may_sleep(struct rp_vfu_carrier *carrier);
+
 /* A client is there: transfers are taken from now on. @param window borrowed until the close; NULL: none. */
 void rp_vfu_carrier_open(struct rp_vfu_carrier *carrier, uint64_t message_bytes_max,
 			 struct rp_vfu_server_window *window);

@@ -15,6 +15,7 @@
  * What the parts of the server share:
  *
  *   server.c           life, the client's coming and going
+ *   server_wait.c      sleeping until there is something to do
  *   server_serve.c     a turn of a connected client: what is received, held back, answered late and sent
  *   server_carrier.c   DMA by messages (vfu_carrier.h)
  *   server_flight.c    one of its commands, and what its answer may be
@@ -110,6 +111,8 @@ struct rp_vfu_server {
 
 	struct rp_wire_conn *conn; /* NULL: no client */
 	uint32_t watched_events; /* what epoll looks for on conn */
+	bool speaks; /* its last message was not long ago */
+	unsigned int unlooked_count; /* messages since everything was looked at */
 	enum rp_vfu_state state; /* of conn */
 	struct rp_vfu_terms terms; /* in READY */
 	struct rp_dma_space *dma;
@@ -221,6 +224,10 @@ void rp_vfu_server_tell_refused(struct rp_vfu_server *server, const struct rp_wi
 
 /* Do for the connected client what can be done now. @return 0, or -ENOTCONN: the connection is to end. */
 int rp_vfu_server_serve(struct rp_vfu_server *server, struct rp_wire_why *why);
+/* The client is gone: what it gave goes, what the device is stays. None is allowed. */
+void rp_vfu_server_drop_client(struct rp_vfu_server *server, struct rp_wire_why *why);
+/* Let rp_vfu_server_wait() sleep in the read of a new client's messages. @return 0 or a negative errno. */
+int rp_vfu_server_allow_wait(struct rp_vfu_server *server);
 /* Forget the commands whose turn has not come. */
 void rp_vfu_server_drop_held(struct rp_vfu_server *server);
 /* What to wait for next: sets the epoll and the timer. */

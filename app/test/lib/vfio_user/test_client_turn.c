@@ -310,11 +310,52 @@ test_what_belongs_to_the_other_socket_ends_the_connection(void **state)
 	assert_twin_ends(false, command, sizeof(command), "DMA_READ: not on the twin socket");
 }
 
+/* Together with a reply, and so in the same read: the socket is silent then, and the descriptor still tells. */
+static uint8_t answer_heard[16];
+
+static bool
+answer_with_a_command_behind(struct liar *own, const struct peer_msg *command)
+{
+	static const uint8_t too_short[] = {HEADER(77, 11, 16, COMMAND, 0)};
+	struct peer_msg *answer;
+	uint8_t bytes[32] = {HEADER(0, 13, 16, REPLY, 0)};
+
+	if (command->command != 13)
+		return false;
+	memcpy(bytes, command->bytes, 2);
+	memcpy(bytes + 16, too_short, sizeof(too_short));
+	assert_true(peer_send(&own->peer, bytes, sizeof(bytes), NULL, 0));
+	answer = calloc(1, sizeof(*answer));
+	assert_non_null(answer);
+	if (peer_receive(&own->peer, answer))
+		memcpy(answer_heard, answer->bytes, sizeof(answer_heard));
+	free(answer);
+	return true;
+}
+
+static void
+test_a_command_that_came_with_a_reply_wakes_who_polls(void **state)
+{
+	static const uint8_t refused[] = {HEADER(77, 11, 16, ERROR_REPLY, EBADMSG)};
+
+	(void)state;
+	memset(answer_heard, 0, sizeof(answer_heard));
+	client = liar_client(&liar, answer_with_a_command_behind);
+	assert_int_equal(rp_vfu_client_reset(client, &why), 0);
+	assert_true(poll_once(10000));
+	assert_int_equal(rp_vfu_client_process(client), 0);
+	assert_false(poll_once(0));
+	rp_vfu_client_destroy(client);
+	liar_stop(&liar);
+	assert_memory_equal(answer_heard, refused, sizeof(refused));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_reply_wakes_who_polls),
+		cmocka_unit_test(test_a_command_that_came_with_a_reply_wakes_who_polls),
 		cmocka_unit_test(test_a_time_limit_wakes_who_polls),
 		cmocka_unit_test(test_every_command_has_its_own_time),
 		cmocka_unit_test(test_a_server_that_leaves_wakes_who_polls),
