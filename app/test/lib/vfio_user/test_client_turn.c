@@ -336,7 +336,7 @@ answer_with_a_command_behind(struct liar *own, const struct peer_msg *command)
 static void
 test_a_command_that_came_with_a_reply_wakes_who_polls(void **state)
 {
-	static const uint8_t refused[] = {HEADER(77, 11, 16, ERROR_REPLY, EBADMSG)};
+	static const uint8_t refused[] = {HEADER(77, 11, 16, ERROR_REPLY, EMSGSIZE)};
 
 	(void)state;
 	memset(answer_heard, 0, sizeof(answer_heard));
