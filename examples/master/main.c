@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <argp.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,7 +19,7 @@ enum {
 	OPTION_WAIT,
 	OPTION_PACKED,
 	OPTION_BLK,
-	OPTION_KVM,
+	OPTION_GUEST,
 	OPTION_JSON,
 };
 
@@ -33,11 +34,20 @@ static const struct argp_option option_table[] = {
 	{ "wait", OPTION_WAIT, "MS", 0, "so long for doorbells, after each start (default 1000; --blk: 0)", 0 },
 	{ "packed", OPTION_PACKED, NULL, 0, "packed rings", 0 },
 	{ "blk", OPTION_BLK, NULL, 0, "a block device instead of a net device: read its size and sector 0", 0 },
-	{ "kvm", OPTION_KVM, NULL, 0, "tell a KVM machine of the VFIO files that come", 0 },
+	{ "guest", OPTION_GUEST, NULL, 0, "a guest of KVM's kicks, and takes the interrupts", 0 },
 	{ "json", OPTION_JSON, NULL, 0, "say it in JSON", 0 },
 	{ 0 },
 };
 /* clang-format on */
+
+static volatile sig_atomic_t is_asked_to_end;
+
+static void
+on_end(int signal_number)
+{
+	(void)signal_number;
+	is_asked_to_end = 1;
+}
 
 static unsigned int
 number(struct argp_state *state, const char *name, const char *text, unsigned long min, unsigned long max)
@@ -57,6 +67,9 @@ check_together(struct argp_state *state, struct master_options *options)
 		argp_error(state, "SOCKET: missing, expected the path of a vhost-user socket");
 	if ((options->queue_size & (options->queue_size - 1)) != 0)
 		argp_error(state, "--queue-size: found '%u', expected a power of two", options->queue_size);
+	if (options->guest && options->pairs > GUEST_QUEUES_MAX / 2)
+		argp_error(state, "--queue-pairs: found '%u', expected at most %d with --guest", options->pairs,
+			   GUEST_QUEUES_MAX / 2);
 	if (options->wait_ms == UINT32_MAX)
 		options->wait_ms = options->blk ? 0 : 1000;
 }
@@ -95,8 +108,8 @@ parse_option(int key, char *argument, struct argp_state *state)
 	case OPTION_BLK:
 		options->blk = true;
 		return 0;
-	case OPTION_KVM:
-		options->kvm = true;
+	case OPTION_GUEST:
+		options->guest = true;
 		return 0;
 	case OPTION_JSON:
 		options->json = true;
@@ -127,12 +140,15 @@ print_table(const struct master *master)
 	unsigned int i;
 
 	printf("profile %s, protocol features 0x%" PRIx64 ", features 0x%" PRIx64 ", %s rings, %u rounds\n",
-	       rp_vhu_profile_name(options->profile), rp_vhu_frontend_protocol_features(master->frontend),
-	       master->features, options->packed ? "packed" : "split", options->rounds);
+	       rp_vhu_profile_name(options->profile), master->protocol_features, master->features,
+	       options->packed ? "packed" : "split", options->rounds);
 	if (options->blk)
 		printf("%" PRIu64 " sectors; sector 0 begins with %02x %02x %02x %02x\n", master->capacity_sectors,
 		       master->sector[0], master->sector[1], master->sector[2], master->sector[3]);
-	printf("VFIO files: %u at most\n\n", master->vfio_files_most);
+	printf("VFIO files: %u at most\n", master->vfio_files_most);
+	if (options->guest)
+		printf("KVM's VFIO device: %u files added, %u removed\n", master->files_added, master->files_removed);
+	printf("kicks and interrupts: of %s\n\n", options->guest ? "a guest that KVM runs" : "this program, no guest");
 	printf("queue  role      doorbell  mapped  doorbell kicks  eventfd kicks  interrupts    chains\n");
 	for (i = 0; i < master->queues_count; i++) {
 		const struct master_queue *queue = &master->queues[i];
@@ -150,10 +166,12 @@ print_json(const struct master *master)
 	unsigned int i;
 
 	printf("{\"profile\": \"%s\", \"protocol_features\": \"0x%" PRIx64 "\", \"features\": \"0x%" PRIx64 "\", "
-	       "\"packed\": %s, \"rounds\": %u, \"vfio_files\": %u, \"capacity_sectors\": %" PRIu64 ", \"sector\": \"",
-	       rp_vhu_profile_name(options->profile), rp_vhu_frontend_protocol_features(master->frontend),
-	       master->features, options->packed ? "true" : "false", options->rounds, master->vfio_files_most,
-	       master->capacity_sectors);
+	       "\"packed\": %s, \"rounds\": %u, ",
+	       rp_vhu_profile_name(options->profile), master->protocol_features, master->features,
+	       options->packed ? "true" : "false", options->rounds);
+	printf("\"guest\": %s, \"vfio_files\": %u, \"files_added\": %u, \"files_removed\": %u, ",
+	       options->guest ? "true" : "false", master->vfio_files_most, master->files_added, master->files_removed);
+	printf("\"capacity_sectors\": %" PRIu64 ", \"sector\": \"", master->capacity_sectors);
 	for (i = 0; options->blk && i < MASTER_SECTOR_BYTES; i++)
 		printf("%02x", master->sector[i]);
 	printf("\", \"queues\": [");
@@ -161,10 +179,11 @@ print_json(const struct master *master)
 		const struct master_queue *queue = &master->queues[i];
 
 		printf("%s{\"role\": \"%s\", \"doorbell\": %s, \"maps\": %u, \"unmaps\": %u, \"doorbell_kicks\": "
-		       "%" PRIu64 ", \"eventfd_kicks\": %" PRIu64 ", \"interrupts\": %" PRIu64 ", \"chains\": %" PRIu64
-		       "}",
+		       "%" PRIu64 ", \"eventfd_kicks\": %" PRIu64 ", \"guest_kicks\": %" PRIu64
+		       ", \"interrupts\": %" PRIu64 ", \"chains\": %" PRIu64 "}",
 		       i == 0 ? "" : ", ", role(master, i), queue->doorbell ? "true" : "false", queue->maps,
-		       queue->unmaps, queue->doorbell_kicks, queue->eventfd_kicks, queue->interrupts, queue->chains);
+		       queue->unmaps, queue->doorbell_kicks, queue->eventfd_kicks, queue->guest_kicks,
+		       queue->interrupts, queue->chains);
 	}
 	printf("]}\n");
 }
@@ -180,16 +199,20 @@ main(int argc, char **argv)
 	};
 	struct master_options options = {
 		.pairs = 1, .queue_size = 256, .packets = 100, .rounds = 2, .wait_ms = UINT32_MAX};
-	struct master master = {.options = &options, .machine_fd = -1, .memory_fd = -1};
+	const struct sigaction end = {.sa_handler = on_end};
+	struct master master = {.options = &options, .memory_fd = -1};
 	unsigned int i;
 	int rc;
 
 	argp_err_exit_status = EXIT_USAGE;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &options) != 0)
 		return EXIT_USAGE;
+	sigaction(SIGTERM, &end, NULL);
+	sigaction(SIGINT, &end, NULL);
 	rc = master_open(&master);
-	for (i = 0; rc == 0 && i < options.rounds; i++)
+	for (i = 0; rc == 0 && i < options.rounds && !is_asked_to_end; i++)
 		rc = master_round(&master);
+	master_leave(&master);
 	if (rc == 0 && options.json)
 		print_json(&master);
 	else if (rc == 0)

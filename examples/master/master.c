@@ -3,11 +3,14 @@
 /*
  * A VMM without a machine: what a VMM does with lib/vhost_user's frontend, in one file.
  * It has guest memory, plays the driver of a virtio device in it, and is connected to
- * a backend such as ringpassd. From the top to the bottom:
+ * a backend such as ringpassd. With --guest a guest of KVM's kicks and takes the
+ * interrupts (guest.c). From the top to the bottom:
  *
- *   master_open   VFIO files and KVM, guest memory, the frontend, negotiation, rings
+ *   master_open   guest memory, the guest, VFIO files, the frontend, negotiation, rings
  *   master_round  start the rings, wait for doorbells, work, stop the rings
  *   exchange      one request: a chain, a kick, and the wait for its return
+ *
+ *   master_leave  the end of the connection
  *
  * main.c has the options and says what was seen.
  */
@@ -16,7 +19,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/kvm.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
@@ -25,7 +27,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -56,16 +57,18 @@ complain(const char *what, int rc, const struct rp_wire_why *why)
 }
 
 /*
- * A VMM with a machine maps `map` into the guest now, over the queue's place in its
- * notify region, and takes it out again when the address is NULL. Here the "guest" is
- * rp_vhu_frontend_kick(): nothing is left to do but to count.
+ * A VMM maps `map` into its guest now, over the queue's place in the notify region, and
+ * takes it out again when the address is NULL. Without a guest, rp_vhu_frontend_kick()
+ * stores where the guest would: nothing is left to do but to count.
  */
 static int
 on_notify_area(void *ctx, unsigned int queue, const struct rp_vhu_notify_map *map, struct rp_wire_why *why)
 {
 	struct master *master = ctx;
+	int rc = master->guest == NULL ? 0 : guest_doorbell(master->guest, queue, map, why);
 
-	(void)why;
+	if (rc < 0)
+		return rc;
 	if (map->address != NULL)
 		master->queues[queue].maps++;
 	else
@@ -93,30 +96,6 @@ static const struct rp_vhu_frontend_ops frontend_ops = {
 	.disconnected = on_disconnected,
 };
 
-/* One set of VFIO files for the whole VMM; with KVM each of them is told to its VFIO device. */
-static int
-vfio_files_open(struct master *master)
-{
-	struct rp_vhu_kvm_config config = {.vm_fd = -1, .device_fd = -1};
-	struct rp_wire_why why = {0};
-	RP_WIRE_FD_SCOPED int kvm_fd = -1;
-	int rc;
-
-	if (!master->options->kvm)
-		return rp_vhu_vfio_files_create(NULL, NULL, &master->vfio_files);
-	kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (kvm_fd < 0)
-		return complain("/dev/kvm", -errno, NULL);
-	master->machine_fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
-	if (master->machine_fd < 0)
-		return complain("KVM_CREATE_VM", -errno, NULL);
-	config.vm_fd = master->machine_fd;
-	rc = rp_vhu_kvm_create(&config, &master->kvm, &why);
-	if (rc < 0)
-		return complain("KVM", rc, &why);
-	return rp_vhu_vfio_files_create(&rp_vhu_kvm_vfio_files_ops, master->kvm, &master->vfio_files);
-}
-
 static int
 memory_open(struct master *master)
 {
@@ -135,6 +114,58 @@ memory_open(struct master *master)
 		return complain("guest memory", -errno, NULL);
 	}
 	return 0;
+}
+
+static int
+add_file(void *ctx, int fd, enum rp_vhu_vfio_type type, struct rp_wire_why *why)
+{
+	struct master *master = ctx;
+	int rc = rp_vhu_kvm_add(master->kvm, fd, type, why);
+
+	master->files_added += rc == 0;
+	return rc;
+}
+
+static void
+remove_file(void *ctx, int fd, enum rp_vhu_vfio_type type)
+{
+	struct master *master = ctx;
+
+	master->files_removed += rp_vhu_kvm_remove(master->kvm, fd, type, NULL) == 0;
+}
+
+static const struct rp_vhu_vfio_files_ops kvm_files_ops = {.add = add_file, .remove = remove_file};
+
+/* One set of VFIO files for the whole VMM; with a guest each of them is told to KVM's VFIO device. */
+static int
+vfio_files_open(struct master *master)
+{
+	struct rp_vhu_kvm_config config = {.vm_fd = -1, .device_fd = -1};
+	struct rp_wire_why why = {0};
+	int rc;
+
+	if (master->guest == NULL)
+		return rp_vhu_vfio_files_create(NULL, NULL, &master->vfio_files);
+	config.vm_fd = guest_vm_fd(master->guest);
+	rc = rp_vhu_kvm_create(&config, &master->kvm, &why);
+	if (rc < 0)
+		return complain("KVM", rc, &why);
+	return rp_vhu_vfio_files_create(&kvm_files_ops, master, &master->vfio_files);
+}
+
+static int
+guest_open_if_wanted(struct master *master)
+{
+	const struct guest_config config = {
+		.queues_count = master->queues_count,
+		.memory = master->memory,
+		.memory_gpa = GUEST_GPA,
+		.memory_bytes = master->memory_bytes,
+	};
+	struct rp_wire_why why = {0};
+	int rc = master->options->guest ? guest_open(&config, &master->guest, &why) : 0;
+
+	return rc < 0 ? complain("guest", rc, &why) : 0;
 }
 
 static int
@@ -177,6 +208,7 @@ negotiate(struct master *master)
 
 	if (rc < 0)
 		return complain("negotiation", rc, &why);
+	master->protocol_features = rp_vhu_frontend_protocol_features(master->frontend);
 	if (options->packed)
 		wanted |= BIT(VIRTIO_F_RING_PACKED);
 	if (!options->blk && options->pairs > 1)
@@ -200,6 +232,7 @@ queue_open(struct master *master, unsigned int index)
 	struct master_queue *queue = &master->queues[index];
 	uint16_t size = (uint16_t)master->options->queue_size, i;
 	uint64_t offset = index * master->queue_bytes;
+	struct rp_wire_why why = {0};
 	int rc;
 
 	queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -212,7 +245,11 @@ queue_open(struct master *master, unsigned int index)
 		queue->free[queue->free_count++] = i;
 	queue->position = rp_vring_position_fresh(master->features);
 	rc = rp_vring_drv_create(size, master->memory + offset, GUEST_GPA + offset, master->features, &queue->ring);
-	return rc < 0 ? complain("ring", rc, NULL) : 0;
+	if (rc < 0)
+		return complain("ring", rc, NULL);
+	if (master->guest != NULL)
+		rc = guest_wire(master->guest, index, queue->kick_fd, queue->call_fd, &why);
+	return rc < 0 ? complain("guest", rc, &why) : 0;
 }
 
 int
@@ -224,6 +261,7 @@ master_open(struct master *master)
 		.protocol_features = PROTOCOL_FEATURES,
 	};
 	RP_WIRE_FD_SCOPED int fd = -1;
+	struct rp_wire_why why = {0};
 	unsigned int i;
 	int rc;
 
@@ -234,9 +272,11 @@ master_open(struct master *master)
 	for (i = 0; i < master->queues_count; i++)
 		master->queues[i].kick_fd = master->queues[i].call_fd = -1;
 	config.queues_max = (uint16_t)master->queues_count;
-	rc = vfio_files_open(master);
+	rc = memory_open(master);
 	if (rc == 0)
-		rc = memory_open(master);
+		rc = guest_open_if_wanted(master);
+	if (rc == 0)
+		rc = vfio_files_open(master);
 	if (rc == 0)
 		rc = socket_open(options, &fd);
 	if (rc < 0)
@@ -248,7 +288,24 @@ master_open(struct master *master)
 	rc = negotiate(master);
 	for (i = 0; rc == 0 && i < master->queues_count; i++)
 		rc = queue_open(master, i);
+	if (rc == 0 && master->guest != NULL && (rc = guest_run(master->guest, &why)) < 0)
+		return complain("guest", rc, &why);
 	return rc;
+}
+
+void
+master_leave(struct master *master)
+{
+	unsigned int i;
+
+	/* It takes its doorbells out of the guest and gives its VFIO files back. */
+	master->frontend = rp_vhu_frontend_destroy(master->frontend);
+	for (i = 0; master->guest != NULL && i < master->queues_count; i++) {
+		struct guest_counts counts = guest_counts(master->guest, i);
+
+		master->queues[i].guest_kicks = counts.kicks;
+		master->queues[i].interrupts = counts.interrupts;
+	}
 }
 
 void
@@ -256,10 +313,10 @@ master_close(struct master *master)
 {
 	unsigned int i;
 
-	/* The frontend first: it takes its doorbells out of the guest and gives its VFIO files back. */
-	master->frontend = rp_vhu_frontend_destroy(master->frontend);
+	master_leave(master);
 	master->vfio_files = rp_vhu_vfio_files_destroy(master->vfio_files);
 	master->kvm = rp_vhu_kvm_destroy(master->kvm);
+	master->guest = guest_close(master->guest);
 	for (i = 0; i < master->queues_count; i++) {
 		master->queues[i].ring = rp_vring_drv_destroy(master->queues[i].ring);
 		rp_wire_fd_close(&master->queues[i].kick_fd);
@@ -269,7 +326,6 @@ master_close(struct master *master)
 	if (master->memory != NULL)
 		munmap(master->memory, master->memory_bytes);
 	rp_wire_fd_close(&master->memory_fd);
-	rp_wire_fd_close(&master->machine_fd);
 	free(master->queues);
 }
 
@@ -341,29 +397,43 @@ static int
 kick(struct master *master, unsigned int index)
 {
 	struct master_queue *queue = &master->queues[index];
+	struct rp_wire_why why = {0};
 	int rc;
 
 	if (!rp_vring_drv_needs_kick(queue->ring))
 		return 0;
-	rc = rp_vhu_frontend_kick(master->frontend, index);
+	rc = master->guest != NULL ? guest_kick(master->guest, index, &why) :
+				     rp_vhu_frontend_kick(master->frontend, index);
 	queue->doorbell_kicks += rc == 1;
 	queue->eventfd_kicks += rc == 0;
-	return rc < 0 ? complain("kick", rc, NULL) : 0;
+	return rc < 0 ? complain("kick", rc, &why) : 0;
+}
+
+/* With a guest, the eventfd is KVM's: the guest itself says that it was interrupted. */
+static void
+take_interrupts(struct master *master, struct master_queue *queue)
+{
+	uint64_t count;
+
+	if (master->guest != NULL)
+		guest_settle(master->guest);
+	else if (read(queue->call_fd, &count, sizeof(count)) == sizeof(count))
+		queue->interrupts += count;
 }
 
 /* Serve the backend until something comes for this queue, at most until the deadline. */
 static int
 wait_for_queue(struct master *master, struct master_queue *queue, uint64_t deadline_ms)
 {
-	struct pollfd wait[2] = {{.fd = queue->call_fd, .events = POLLIN},
+	int call_fd = master->guest != NULL ? guest_done_fd(master->guest) : queue->call_fd;
+	struct pollfd wait[2] = {{.fd = call_fd, .events = POLLIN},
 				 {.fd = rp_vhu_frontend_fd(master->frontend), .events = POLLIN}};
-	uint64_t now_ms = rp_wire_clock_ms(), count;
+	uint64_t now_ms = rp_wire_clock_ms();
 
 	if (now_ms >= deadline_ms)
 		return -ETIMEDOUT;
 	poll(wait, 2, (int)(deadline_ms - now_ms));
-	if (read(queue->call_fd, &count, sizeof(count)) == sizeof(count))
-		queue->interrupts += count;
+	take_interrupts(master, queue);
 	return rp_vhu_frontend_process(master->frontend);
 }
 

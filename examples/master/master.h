@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "guest.h"
 #include "rp_vhu_frontend.h"
 #include "rp_vhu_kvm.h"
 #include "rp_vring_drv.h"
@@ -24,7 +25,7 @@ struct master_options {
 	unsigned int wait_ms; /* for doorbells, after each start */
 	bool packed;
 	bool blk;
-	bool kvm;
+	bool guest;
 	bool json;
 };
 
@@ -39,22 +40,24 @@ struct master_queue {
 	bool doorbell; /* mapped when the last round ended */
 	unsigned int maps, unmaps;
 	uint64_t doorbell_kicks, eventfd_kicks, interrupts, chains;
+	uint64_t guest_kicks; /* as the guest has counted them */
 };
 
 struct master {
 	const struct master_options *options;
 	struct rp_vhu_frontend *frontend;
 	struct rp_vhu_vfio_files *vfio_files;
-	struct rp_vhu_kvm *kvm;
-	int machine_fd; /* of KVM; -1: none */
+	struct guest *guest; /* NULL: none, we kick and read interrupts ourselves */
+	struct rp_vhu_kvm *kvm; /* its VFIO device */
 	int memory_fd;
 	uint8_t *memory; /* the guest's */
 	uint64_t memory_bytes;
 	uint64_t queue_bytes; /* of guest memory, for each queue: ring, then buffers */
-	uint64_t features;
+	uint64_t features, protocol_features;
 	struct master_queue *queues;
 	unsigned int queues_count;
 	unsigned int vfio_files_most; /* at any time */
+	unsigned int files_added, files_removed; /* of KVM's VFIO device */
 	uint64_t capacity_sectors; /* of a block device */
 	uint8_t sector[MASTER_SECTOR_BYTES];
 };
@@ -62,6 +65,8 @@ struct master {
 /* Errors were said on standard error; a master that was opened in part is closed as a whole one. */
 int master_open(struct master *master);
 int master_round(struct master *master);
+/* The connection ends: doorbells and VFIO files go, and nothing is counted any more. */
+void master_leave(struct master *master);
 void master_close(struct master *master);
 
 #endif

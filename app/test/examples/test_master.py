@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -69,6 +70,9 @@ class Host:
 
     def queues(self):
         return self._control.show("vm0")["queues"]
+
+    def set_mode(self, policy):
+        self._control.mode("vm0", policy)
 
     def require_alive(self):
         self.softaccel.process.require_alive()
@@ -137,6 +141,56 @@ def test_doorbells_that_cannot_be_mapped(supervisor, build):
     assert seen["queues"][1]["doorbell_kicks"] == 0
 
 
+@pytest.fixture
+def kvm():
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        pytest.skip("/dev/kvm cannot be used here")
+
+
+@pytest.mark.parametrize("rings", [[], ["--packed"]], ids=["split", "packed"])
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_guest_of_kvm_kicks_and_is_interrupted(supervisor, build, kvm, profile, rings):
+    """Its CPU's stores are the doorbells, and what the device signals is its interrupt: nothing goes through us."""
+    host = Host(supervisor, build, profile)
+    seen = run_json(build, host.socket, "--profile", profile, "--guest", "--queue-pairs", 2, "--packets", PACKETS,
+                    "--rounds", ROUNDS, "--queue-size", 32, "--wait", 20000, *rings)
+    assert seen["guest"]
+    for queue in seen["queues"]:
+        assert queue["doorbell"]
+        assert queue["maps"] >= ROUNDS and queue["unmaps"] == ROUNDS
+        assert queue["guest_kicks"] == queue["doorbell_kicks"]
+        assert queue["eventfd_kicks"] == 0
+    for queue, shown in zip(seen["queues"][1::2], host.queues()[1::2]):
+        assert queue["chains"] == PACKETS * ROUNDS
+        assert 0 < queue["guest_kicks"] <= PACKETS * ROUNDS
+        assert 0 < queue["interrupts"]
+        assert (shown["relayed_kicks"], shown["relayed_interrupts"]) == (0, 0)
+        assert shown["direct_kicks"] <= queue["guest_kicks"]
+    host.require_alive()
+
+
+def test_a_guest_whose_doorbells_come_and_go(supervisor, build, kvm):
+    host = Host(supervisor, build, "extended")
+    master = supervisor.start("master", [program(build), host.socket, "--profile", "extended", "--guest", "--rounds",
+                                         "1000000", "--packets", "10", "--wait", "200", "--json"])
+
+    def wait_kicks(key):
+        first = host.queues()[1][key]
+        wait_until(lambda: host.queues()[1][key] > first, SECONDS, key, master.require_alive)
+    for _ in range(3):
+        host.set_mode("relay")
+        wait_kicks("relayed_kicks")
+        host.set_mode("auto")
+        wait_kicks("direct_kicks")
+    os.kill(master.pid, signal.SIGTERM)
+    assert master.wait(SECONDS) == 0, master.log()
+    queue = json.loads(master.log())["queues"][1]
+    assert queue["doorbell_kicks"] > 0 and queue["eventfd_kicks"] > 0
+    assert queue["guest_kicks"] == queue["doorbell_kicks"] + queue["eventfd_kicks"]
+    assert queue["maps"] == queue["unmaps"] >= 3
+    host.require_alive()
+
+
 def test_table(supervisor, build):
     host = Host(supervisor, build, "extended")
     lines = run(build, host.socket, "--profile", "extended", "--rounds", 1, "--wait", 20000).stdout.splitlines()
@@ -203,11 +257,15 @@ def test_the_extension_means_nothing_to_it(build, disk):
         assert seen["queues"][0]["maps"] == 0
 
 
-def test_with_a_kvm_machine(build, disk):
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        pytest.skip("/dev/kvm cannot be used here")
-    socket, _ = disk
-    assert run_json(build, socket, "--blk", "--kvm")["vfio_files"] == 0
+def test_a_guest_reads_a_sector(build, disk, kvm):
+    """No doorbell: each kick of the guest's CPU is an ioeventfd, and goes straight to the daemon."""
+    socket, content = disk
+    seen = run_json(build, socket, "--blk", "--guest", "--rounds", 5)
+    assert bytes.fromhex(seen["sector"]) == content[:512]
+    queue, = seen["queues"]
+    assert (queue["chains"], queue["eventfd_kicks"], queue["guest_kicks"]) == (5, 5, 5)
+    assert queue["interrupts"] > 0
+    assert (seen["vfio_files"], seen["files_added"], seen["files_removed"]) == (0, 0, 0)
 
 
 @pytest.fixture
@@ -246,6 +304,7 @@ def test_packets_go_round_through_testpmd(build, loop, rings):
     (["s", "--queue-size", "100"], ["--queue-size", "'100'", "power of two"]),
     (["s", "--packets", "many"], ["--packets", "'many'"]),
     (["s", "--rounds", "0"], ["--rounds", "'0'"]),
+    (["s", "--guest", "--queue-pairs", "33"], ["--queue-pairs", "'33'", "at most 32", "--guest"]),
     (["s", "--wait", "-1"], ["--wait", "'-1'"]),
 ])
 def test_bad_arguments(build, arguments, words):
