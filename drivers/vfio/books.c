@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <search.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "vfio.h"
 
@@ -53,6 +54,14 @@ vfio_books_add(struct vfio_books *books, const struct vfio_mapping *mapping)
 }
 
 void
+vfio_mapping_forget(struct vfio_mapping *mapping)
+{
+	if (mapping->own_hva != NULL)
+		munmap(mapping->own_hva, mapping->size_bytes);
+	mapping->own_hva = NULL;
+}
+
+void
 vfio_books_remove(struct vfio_books *books, struct vfio_mapping *mapping)
 {
 	tdelete(mapping, &books->root, compare);
@@ -62,6 +71,7 @@ vfio_books_remove(struct vfio_books *books, struct vfio_mapping *mapping)
 		books->first = mapping->next;
 	if (mapping->next != NULL)
 		mapping->next->previous = mapping->previous;
+	vfio_mapping_forget(mapping);
 	free(mapping);
 	books->count--;
 }
@@ -69,8 +79,6 @@ vfio_books_remove(struct vfio_books *books, struct vfio_mapping *mapping)
 void
 vfio_books_free(struct vfio_books *books)
 {
-	tdestroy(books->root, free);
-	books->root = NULL;
-	books->first = NULL;
-	books->count = 0;
+	while (books->first != NULL)
+		vfio_books_remove(books, books->first);
 }

@@ -142,13 +142,6 @@ unmap_iommu(const struct vfio_device *device, const struct vfio_mapping *mapping
 	return 0;
 }
 
-static void
-free_own(struct vfio_mapping *mapping)
-{
-	if (mapping->own_hva != NULL)
-		munmap(mapping->own_hva, mapping->size_bytes);
-}
-
 static int
 map_new(struct vfio_device *device, struct vfio_mapping *wanted, int fd, void *hva, struct rp_wire_why *why)
 {
@@ -166,13 +159,13 @@ map_new(struct vfio_device *device, struct vfio_mapping *wanted, int fd, void *h
 	}
 	rc = map_iommu(device, wanted, hva);
 	if (rc < 0) {
-		free_own(wanted);
+		vfio_mapping_forget(wanted);
 		return explain_map(device, wanted, rc, why);
 	}
 	rc = vfio_books_add(&device->group->container->books, wanted);
 	if (rc < 0) {
 		unmap_iommu(device, wanted, NULL);
-		free_own(wanted);
+		vfio_mapping_forget(wanted);
 		return rp_wire_why_set(why, rc, "no memory");
 	}
 	return 0;
@@ -209,7 +202,6 @@ let_go(struct vfio_device *device, struct vfio_mapping *mapping, struct rp_wire_
 		rc = unmap_iommu(device, mapping, why);
 		if (rc < 0)
 			return rc;
-		free_own(mapping);
 		vfio_books_remove(&device->group->container->books, mapping);
 		return 0;
 	}

@@ -34,10 +34,10 @@ vfio_address_parse(const char *text, char ret_address[VFIO_ADDRESS_BYTES], struc
 	int end = 0;
 
 	/* The widths allow one character more than is legal, so that what is too long does not pass. */
-	if (sscanf(text, "%9x:%3x:%3x.%2x%n", &domain, &bus, &slot, &function, &end) != 4) {
+	if (sscanf(text, "%9x:%3x:%3x.%1x%n", &domain, &bus, &slot, &function, &end) != 4) {
 		domain = 0;
 		end = 0;
-		if (sscanf(text, "%3x:%3x.%2x%n", &bus, &slot, &function, &end) != 3)
+		if (sscanf(text, "%3x:%3x.%1x%n", &bus, &slot, &function, &end) != 3)
 			end = -1;
 	}
 	/* sscanf takes blanks, signs and 0x as well. */

@@ -197,6 +197,8 @@ struct vfio_mapping *vfio_books_find(const struct vfio_books *books, uint64_t io
 /* @param mapping copied; overlaps nothing. @return 0, -ENOMEM. */
 int vfio_books_add(struct vfio_books *books, const struct vfio_mapping *mapping);
 void vfio_books_remove(struct vfio_books *books, struct vfio_mapping *mapping);
+/* Our own mapping of its file, if there is one, goes. */
+void vfio_mapping_forget(struct vfio_mapping *mapping);
 void vfio_books_free(struct vfio_books *books);
 
 /* dma.c; the host's lock is held */
