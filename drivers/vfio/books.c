@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "vfio.h"
+#include "kvfio.h"
 
 /*
  * A balanced tree (tsearch(3)) in which ranges that overlap compare as equal: a
@@ -16,26 +16,26 @@
 static int
 compare(const void *a, const void *b)
 {
-	const struct vfio_mapping *left = a, *right = b;
+	const struct kvfio_mapping *left = a, *right = b;
 
 	if (left->iova + (left->size_bytes - 1) < right->iova)
 		return -1;
 	return right->iova + (right->size_bytes - 1) < left->iova;
 }
 
-struct vfio_mapping *
-vfio_books_find(const struct vfio_books *books, uint64_t iova, uint64_t size_bytes)
+struct kvfio_mapping *
+kvfio_books_find(const struct kvfio_books *books, uint64_t iova, uint64_t size_bytes)
 {
-	const struct vfio_mapping key = {.iova = iova, .size_bytes = size_bytes};
+	const struct kvfio_mapping key = {.iova = iova, .size_bytes = size_bytes};
 	void *node = tfind(&key, (void *const *)&books->root, compare);
 
-	return node != NULL ? *(struct vfio_mapping **)node : NULL;
+	return node != NULL ? *(struct kvfio_mapping **)node : NULL;
 }
 
 int
-vfio_books_add(struct vfio_books *books, const struct vfio_mapping *mapping)
+kvfio_books_add(struct kvfio_books *books, const struct kvfio_mapping *mapping)
 {
-	struct vfio_mapping *copy = malloc(sizeof(*copy));
+	struct kvfio_mapping *copy = malloc(sizeof(*copy));
 
 	if (copy == NULL)
 		return -ENOMEM;
@@ -54,7 +54,7 @@ vfio_books_add(struct vfio_books *books, const struct vfio_mapping *mapping)
 }
 
 void
-vfio_mapping_forget(struct vfio_mapping *mapping)
+kvfio_mapping_forget(struct kvfio_mapping *mapping)
 {
 	if (mapping->own_hva != NULL)
 		munmap(mapping->own_hva, mapping->size_bytes);
@@ -62,7 +62,7 @@ vfio_mapping_forget(struct vfio_mapping *mapping)
 }
 
 void
-vfio_books_remove(struct vfio_books *books, struct vfio_mapping *mapping)
+kvfio_books_remove(struct kvfio_books *books, struct kvfio_mapping *mapping)
 {
 	tdelete(mapping, &books->root, compare);
 	if (mapping->previous != NULL)
@@ -71,14 +71,14 @@ vfio_books_remove(struct vfio_books *books, struct vfio_mapping *mapping)
 		books->first = mapping->next;
 	if (mapping->next != NULL)
 		mapping->next->previous = mapping->previous;
-	vfio_mapping_forget(mapping);
+	kvfio_mapping_forget(mapping);
 	free(mapping);
 	books->count--;
 }
 
 void
-vfio_books_free(struct vfio_books *books)
+kvfio_books_free(struct kvfio_books *books)
 {
 	while (books->first != NULL)
-		vfio_books_remove(books, books->first);
+		kvfio_books_remove(books, books->first);
 }

@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "rp_wire_fd.h"
-#include "vfio.h"
+#include "kvfio.h"
 
 static int
-check_container(const struct vfio_kernel *kernel, int fd, struct rp_wire_why *why)
+check_container(const struct kvfio_kernel *kernel, int fd, struct rp_wire_why *why)
 {
 	int version = kernel->ioctl(kernel->ctx, fd, VFIO_GET_API_VERSION, NULL);
 
@@ -26,7 +26,7 @@ check_container(const struct vfio_kernel *kernel, int fd, struct rp_wire_why *wh
 }
 
 static int
-open_container(const struct vfio_kernel *kernel, const struct rp_vfio_config *config, int *ret_fd,
+open_container(const struct kvfio_kernel *kernel, const struct rp_vfio_config *config, int *ret_fd,
 	       struct rp_wire_why *why)
 {
 	RP_WIRE_FD_SCOPED int fd = -1;
@@ -50,7 +50,7 @@ open_container(const struct vfio_kernel *kernel, const struct rp_vfio_config *co
 }
 
 static bool
-is_wanted(const struct vfio_container *container, const struct rp_vfio_config *config)
+is_wanted(const struct kvfio_container *container, const struct rp_vfio_config *config)
 {
 	if (config->container_fd >= 0)
 		return container->borrowed && (container->fd == config->container_fd ||
@@ -58,10 +58,10 @@ is_wanted(const struct vfio_container *container, const struct rp_vfio_config *c
 	return !container->borrowed && config->container != NULL && strcmp(container->name, config->container) == 0;
 }
 
-static struct vfio_container *
-find_container(const struct vfio_host *host, const struct rp_vfio_config *config)
+static struct kvfio_container *
+find_container(const struct kvfio_host *host, const struct rp_vfio_config *config)
 {
-	struct vfio_container *container = host->containers;
+	struct kvfio_container *container = host->containers;
 
 	while (container != NULL && !is_wanted(container, config))
 		container = container->next;
@@ -70,10 +70,10 @@ find_container(const struct vfio_host *host, const struct rp_vfio_config *config
 
 /* The one that is wanted, or a new one, which is of no use until a group is in it. */
 static int
-take_container(struct vfio_host *host, const struct rp_vfio_config *config, struct vfio_container **ret_container,
+take_container(struct kvfio_host *host, const struct rp_vfio_config *config, struct kvfio_container **ret_container,
 	       struct rp_wire_why *why)
 {
-	struct vfio_container *container = find_container(host, config);
+	struct kvfio_container *container = find_container(host, config);
 	int rc;
 
 	if (container == NULL) {
@@ -96,16 +96,16 @@ take_container(struct vfio_host *host, const struct rp_vfio_config *config, stru
 }
 
 static void
-drop_container(struct vfio_host *host, struct vfio_container *container)
+drop_container(struct kvfio_host *host, struct kvfio_container *container)
 {
-	struct vfio_container **link = &host->containers;
+	struct kvfio_container **link = &host->containers;
 
 	if (container->groups != NULL)
 		return;
 	while (*link != container)
 		link = &(*link)->next;
 	*link = container->next;
-	vfio_books_free(&container->books);
+	kvfio_books_free(&container->books);
 	if (!container->borrowed)
 		rp_wire_fd_close(&container->fd);
 	free(container);
@@ -131,7 +131,7 @@ explain_attach(unsigned int number, int error, struct rp_wire_why *why)
 
 /* An application that lent its container may have chosen the IOMMU already. */
 static int
-set_iommu(const struct vfio_kernel *kernel, const struct vfio_container *container)
+set_iommu(const struct kvfio_kernel *kernel, const struct kvfio_container *container)
 {
 	struct vfio_iommu_type1_info info = {.argsz = sizeof(info)};
 
@@ -143,7 +143,7 @@ set_iommu(const struct vfio_kernel *kernel, const struct vfio_container *contain
 }
 
 static int
-attach(const struct vfio_kernel *kernel, struct vfio_container *container, const struct vfio_group *group,
+attach(const struct kvfio_kernel *kernel, struct kvfio_container *container, const struct kvfio_group *group,
        struct rp_wire_why *why)
 {
 	int rc = 0;
@@ -156,7 +156,7 @@ attach(const struct vfio_kernel *kernel, struct vfio_container *container, const
 	if (rc < 0)
 		rc = explain_attach(group->number, rc, why);
 	else
-		rc = vfio_iommu_read(kernel, container->fd, &container->iommu, why);
+		rc = kvfio_iommu_read(kernel, container->fd, &container->iommu, why);
 	if (rc < 0 && !group->was_attached)
 		kernel->ioctl(kernel->ctx, group->fd, VFIO_GROUP_UNSET_CONTAINER, NULL);
 	container->attached = container->attached || rc == 0;
@@ -164,8 +164,8 @@ attach(const struct vfio_kernel *kernel, struct vfio_container *container, const
 }
 
 static int
-open_group(const struct vfio_kernel *kernel, const struct rp_vfio_config *config, const struct vfio_place *place,
-	   struct vfio_group *group, struct rp_wire_why *why)
+open_group(const struct kvfio_kernel *kernel, const struct rp_vfio_config *config, const struct kvfio_place *place,
+	   struct kvfio_group *group, struct rp_wire_why *why)
 {
 	int rc = 0;
 
@@ -174,12 +174,12 @@ open_group(const struct vfio_kernel *kernel, const struct rp_vfio_config *config
 	if (group->borrowed)
 		group->fd = config->group_fd;
 	else
-		rc = vfio_group_open(kernel, place->group,
-				     config->busy_wait_ms != 0 ? config->busy_wait_ms : RP_VFIO_BUSY_WAIT_MS,
-				     &group->fd, why);
+		rc = kvfio_group_open(kernel, place->group,
+				      config->busy_wait_ms != 0 ? config->busy_wait_ms : RP_VFIO_BUSY_WAIT_MS,
+				      &group->fd, why);
 	if (rc < 0)
 		return rc;
-	rc = vfio_group_check(kernel, place->group, group->fd, &group->was_attached, why);
+	rc = kvfio_group_check(kernel, place->group, group->fd, &group->was_attached, why);
 	/* A group of our own that is in a container is one that we do not know. */
 	if (rc == 0 && group->was_attached && !group->borrowed)
 		rc = rp_wire_why_set(why, -EBUSY, "group %u is in a container of another user", place->group);
@@ -188,11 +188,11 @@ open_group(const struct vfio_kernel *kernel, const struct rp_vfio_config *config
 	return rc;
 }
 
-static struct vfio_group *
-find_group(const struct vfio_host *host, unsigned int number)
+static struct kvfio_group *
+find_group(const struct kvfio_host *host, unsigned int number)
 {
-	const struct vfio_container *container;
-	struct vfio_group *group;
+	const struct kvfio_container *container;
+	struct kvfio_group *group;
 
 	for (container = host->containers; container != NULL; container = container->next)
 		for (group = container->groups; group != NULL; group = group->next)
@@ -202,11 +202,11 @@ find_group(const struct vfio_host *host, unsigned int number)
 }
 
 static int
-check_member(const struct vfio_group *group, const struct rp_vfio_config *config, const struct vfio_place *place,
+check_member(const struct kvfio_group *group, const struct rp_vfio_config *config, const struct kvfio_place *place,
 	     struct rp_wire_why *why)
 {
-	const struct vfio_container *container = group->container;
-	const struct vfio_device *device;
+	const struct kvfio_container *container = group->container;
+	const struct kvfio_device *device;
 
 	for (device = group->devices; device != NULL; device = device->next)
 		if (strcmp(device->address, place->address) == 0)
@@ -222,9 +222,9 @@ check_member(const struct vfio_group *group, const struct rp_vfio_config *config
 }
 
 static int
-enter(struct vfio_host *host, const struct rp_vfio_config *config, struct vfio_group *group, struct rp_wire_why *why)
+enter(struct kvfio_host *host, const struct rp_vfio_config *config, struct kvfio_group *group, struct rp_wire_why *why)
 {
-	struct vfio_container *container = NULL;
+	struct kvfio_container *container = NULL;
 	int rc = take_container(host, config, &container, why);
 
 	if (rc < 0)
@@ -241,10 +241,10 @@ enter(struct vfio_host *host, const struct rp_vfio_config *config, struct vfio_g
 }
 
 int
-vfio_container_join(struct vfio_host *host, const struct rp_vfio_config *config, const struct vfio_place *place,
-		    struct vfio_group **ret_group, struct rp_wire_why *why)
+kvfio_container_join(struct kvfio_host *host, const struct rp_vfio_config *config, const struct kvfio_place *place,
+		     struct kvfio_group **ret_group, struct rp_wire_why *why)
 {
-	struct vfio_group *group = find_group(host, place->group);
+	struct kvfio_group *group = find_group(host, place->group);
 	int rc;
 
 	if (group != NULL) {
@@ -273,10 +273,10 @@ vfio_container_join(struct vfio_host *host, const struct rp_vfio_config *config,
 }
 
 void
-vfio_container_leave(struct vfio_host *host, struct vfio_group *group)
+kvfio_container_leave(struct kvfio_host *host, struct kvfio_group *group)
 {
-	struct vfio_container *container = group->container;
-	struct vfio_group **link = &container->groups;
+	struct kvfio_container *container = group->container;
+	struct kvfio_group **link = &container->groups;
 
 	if (group->devices != NULL)
 		return;
@@ -293,7 +293,7 @@ vfio_container_leave(struct vfio_host *host, struct vfio_group *group)
 }
 
 int
-vfio_container_slot(struct vfio_container *container, unsigned int *ret_slot, struct rp_wire_why *why)
+kvfio_container_slot(struct kvfio_container *container, unsigned int *ret_slot, struct rp_wire_why *why)
 {
 	unsigned int slot;
 

@@ -6,16 +6,16 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "vfio.h"
+#include "kvfio.h"
 
 static uint64_t
-holder(const struct vfio_device *device)
+holder(const struct kvfio_device *device)
 {
 	return UINT64_C(1) << device->slot;
 }
 
 static int
-check_place(const struct vfio_iommu *iommu, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
+check_place(const struct kvfio_iommu *iommu, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
 {
 	if (size_bytes == 0 || size_bytes - 1 > UINT64_MAX - iova)
 		return rp_wire_why_set(why, -EINVAL, "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": expected a range of addresses",
@@ -37,7 +37,7 @@ check_place(const struct vfio_iommu *iommu, uint64_t iova, uint64_t size_bytes, 
 }
 
 static int
-identify(struct vfio_mapping *mapping, int fd, const void *hva, struct rp_wire_why *why)
+identify(struct kvfio_mapping *mapping, int fd, const void *hva, struct rp_wire_why *why)
 {
 	struct stat st;
 
@@ -55,7 +55,7 @@ identify(struct vfio_mapping *mapping, int fd, const void *hva, struct rp_wire_w
 }
 
 static bool
-is_same(const struct vfio_mapping *a, const struct vfio_mapping *b)
+is_same(const struct kvfio_mapping *a, const struct kvfio_mapping *b)
 {
 	return a->iova == b->iova && a->size_bytes == b->size_bytes && a->file_device == b->file_device &&
 	       a->file_inode == b->file_inode && a->offset_bytes == b->offset_bytes;
@@ -63,7 +63,7 @@ is_same(const struct vfio_mapping *a, const struct vfio_mapping *b)
 
 /* Another device of the container may have the same memory of the same guest. */
 static int
-share(struct vfio_mapping *other, const struct vfio_mapping *wanted, struct rp_wire_why *why)
+share(struct kvfio_mapping *other, const struct kvfio_mapping *wanted, struct rp_wire_why *why)
 {
 	if (!is_same(other, wanted))
 		return rp_wire_why_set(
@@ -81,15 +81,15 @@ share(struct vfio_mapping *other, const struct vfio_mapping *wanted, struct rp_w
 }
 
 static int
-explain_map(const struct vfio_device *device, const struct vfio_mapping *wanted, int error, struct rp_wire_why *why)
+explain_map(const struct kvfio_device *device, const struct kvfio_mapping *wanted, int error, struct rp_wire_why *why)
 {
-	const struct vfio_kernel *kernel = device->host->kernel;
+	const struct kvfio_kernel *kernel = device->host->kernel;
 
 	switch (error) {
 	case -ENOMEM:
-		return vfio_memlock_explain(kernel, wanted->size_bytes, why);
+		return kvfio_memlock_explain(kernel, wanted->size_bytes, why);
 	case -ENOSPC:
-		return vfio_entries_explain(kernel, device->group->container->books.count, why);
+		return kvfio_entries_explain(kernel, device->group->container->books.count, why);
 	case -EEXIST:
 		return rp_wire_why_set(why, -EEXIST,
 				       "DMA 0x%" PRIx64 " + 0x%" PRIx64
@@ -106,7 +106,7 @@ explain_map(const struct vfio_device *device, const struct vfio_mapping *wanted,
 }
 
 static int
-map_iommu(const struct vfio_device *device, const struct vfio_mapping *wanted, void *hva)
+map_iommu(const struct kvfio_device *device, const struct kvfio_mapping *wanted, void *hva)
 {
 	struct vfio_iommu_type1_dma_map request = {
 		.argsz = sizeof(request),
@@ -115,20 +115,20 @@ map_iommu(const struct vfio_device *device, const struct vfio_mapping *wanted, v
 		.iova = wanted->iova,
 		.size = wanted->size_bytes,
 	};
-	const struct vfio_kernel *kernel = device->host->kernel;
+	const struct kvfio_kernel *kernel = device->host->kernel;
 
 	return kernel->ioctl(kernel->ctx, device->group->container->fd, VFIO_IOMMU_MAP_DMA, &request);
 }
 
 static int
-unmap_iommu(const struct vfio_device *device, const struct vfio_mapping *mapping, struct rp_wire_why *why)
+unmap_iommu(const struct kvfio_device *device, const struct kvfio_mapping *mapping, struct rp_wire_why *why)
 {
 	struct vfio_iommu_type1_dma_unmap request = {
 		.argsz = sizeof(request),
 		.iova = mapping->iova,
 		.size = mapping->size_bytes,
 	};
-	const struct vfio_kernel *kernel = device->host->kernel;
+	const struct kvfio_kernel *kernel = device->host->kernel;
 	int rc = kernel->ioctl(kernel->ctx, device->group->container->fd, VFIO_IOMMU_UNMAP_DMA, &request);
 
 	if (rc < 0)
@@ -143,7 +143,7 @@ unmap_iommu(const struct vfio_device *device, const struct vfio_mapping *mapping
 }
 
 static int
-map_new(struct vfio_device *device, struct vfio_mapping *wanted, int fd, void *hva, struct rp_wire_why *why)
+map_new(struct kvfio_device *device, struct kvfio_mapping *wanted, int fd, void *hva, struct rp_wire_why *why)
 {
 	int rc;
 
@@ -159,42 +159,42 @@ map_new(struct vfio_device *device, struct vfio_mapping *wanted, int fd, void *h
 	}
 	rc = map_iommu(device, wanted, hva);
 	if (rc < 0) {
-		vfio_mapping_forget(wanted);
+		kvfio_mapping_forget(wanted);
 		return explain_map(device, wanted, rc, why);
 	}
-	rc = vfio_books_add(&device->group->container->books, wanted);
+	rc = kvfio_books_add(&device->group->container->books, wanted);
 	if (rc < 0) {
 		unmap_iommu(device, wanted, NULL);
-		vfio_mapping_forget(wanted);
+		kvfio_mapping_forget(wanted);
 		return rp_wire_why_set(why, rc, "no memory");
 	}
 	return 0;
 }
 
 int
-vfio_dma_map(struct vfio_device *device, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
-	     struct rp_wire_why *why)
+kvfio_dma_map(struct kvfio_device *device, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
+	      struct rp_wire_why *why)
 {
-	struct vfio_container *container = device->group->container;
-	struct vfio_mapping *other, wanted = {
-					    .iova = iova,
-					    .size_bytes = size_bytes,
-					    .offset_bytes = offset_bytes,
-					    .holders_mask = holder(device),
-				    };
+	struct kvfio_container *container = device->group->container;
+	struct kvfio_mapping *other, wanted = {
+					     .iova = iova,
+					     .size_bytes = size_bytes,
+					     .offset_bytes = offset_bytes,
+					     .holders_mask = holder(device),
+				     };
 	int rc = check_place(&container->iommu, iova, size_bytes, why);
 
 	if (rc == 0)
 		rc = identify(&wanted, fd, hva, why);
 	if (rc < 0)
 		return rc;
-	other = vfio_books_find(&container->books, iova, size_bytes);
+	other = kvfio_books_find(&container->books, iova, size_bytes);
 	return other != NULL ? share(other, &wanted, why) : map_new(device, &wanted, fd, hva, why);
 }
 
 /* The last that holds it takes it out of the IOMMU. What cannot be taken out stays in the books. */
 static int
-let_go(struct vfio_device *device, struct vfio_mapping *mapping, struct rp_wire_why *why)
+let_go(struct kvfio_device *device, struct kvfio_mapping *mapping, struct rp_wire_why *why)
 {
 	int rc;
 
@@ -202,7 +202,7 @@ let_go(struct vfio_device *device, struct vfio_mapping *mapping, struct rp_wire_
 		rc = unmap_iommu(device, mapping, why);
 		if (rc < 0)
 			return rc;
-		vfio_books_remove(&device->group->container->books, mapping);
+		kvfio_books_remove(&device->group->container->books, mapping);
 		return 0;
 	}
 	mapping->holders_mask &= ~holder(device);
@@ -210,14 +210,14 @@ let_go(struct vfio_device *device, struct vfio_mapping *mapping, struct rp_wire_
 }
 
 int
-vfio_dma_unmap(struct vfio_device *device, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
+kvfio_dma_unmap(struct kvfio_device *device, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
 {
-	struct vfio_mapping *mapping = NULL;
+	struct kvfio_mapping *mapping = NULL;
 
 	if (device->cut)
 		return 0;
 	if (size_bytes != 0 && size_bytes - 1 <= UINT64_MAX - iova)
-		mapping = vfio_books_find(&device->group->container->books, iova, size_bytes);
+		mapping = kvfio_books_find(&device->group->container->books, iova, size_bytes);
 	if (mapping == NULL || mapping->iova != iova || mapping->size_bytes != size_bytes ||
 	    (mapping->holders_mask & holder(device)) == 0)
 		return rp_wire_why_set(why, -EINVAL, "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": was not mapped as such", iova,
@@ -226,9 +226,9 @@ vfio_dma_unmap(struct vfio_device *device, uint64_t iova, uint64_t size_bytes, s
 }
 
 int
-vfio_dma_unmap_all(struct vfio_device *device, struct rp_wire_why *why)
+kvfio_dma_unmap_all(struct kvfio_device *device, struct rp_wire_why *why)
 {
-	struct vfio_mapping *mapping, *next;
+	struct kvfio_mapping *mapping, *next;
 	int rc, first = 0;
 
 	for (mapping = device->group->container->books.first; mapping != NULL; mapping = next) {

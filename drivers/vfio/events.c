@@ -6,10 +6,10 @@
 #include <sys/eventfd.h>
 
 #include "rp_wire_fd.h"
-#include "vfio.h"
+#include "kvfio.h"
 
 int
-vfio_lose(struct vfio_device *device, int error, const struct rp_wire_why *why)
+kvfio_lose(struct kvfio_device *device, int error, const struct rp_wire_why *why)
 {
 	if (device->lost.error == 0) {
 		device->lost = *why;
@@ -22,7 +22,7 @@ vfio_lose(struct vfio_device *device, int error, const struct rp_wire_why *why)
 }
 
 static int
-open_event(struct vfio_device *device, int *ret_fd, struct rp_wire_why *why)
+open_event(struct kvfio_device *device, int *ret_fd, struct rp_wire_why *why)
 {
 	struct epoll_event event = {.events = EPOLLIN};
 
@@ -34,17 +34,17 @@ open_event(struct vfio_device *device, int *ret_fd, struct rp_wire_why *why)
 
 /* Not every device has every signal, and it works without. */
 static int
-arm(const struct vfio_device *device, uint32_t index, int fd, struct rp_wire_why *why)
+arm(const struct kvfio_device *device, uint32_t index, int fd, struct rp_wire_why *why)
 {
-	int rc = vfio_irq_count(device, index, why);
+	int rc = kvfio_irq_count(device, index, why);
 
 	if (rc > 0)
-		vfio_irq_arm(device, index, fd, NULL);
+		kvfio_irq_arm(device, index, fd, NULL);
 	return rc < 0 ? rc : 0;
 }
 
 int
-vfio_events_open(struct vfio_device *device, struct rp_wire_why *why)
+kvfio_events_open(struct kvfio_device *device, struct rp_wire_why *why)
 {
 	int rc;
 
@@ -62,7 +62,7 @@ vfio_events_open(struct vfio_device *device, struct rp_wire_why *why)
 }
 
 void
-vfio_events_close(struct vfio_device *device)
+kvfio_events_close(struct kvfio_device *device)
 {
 	rp_wire_fd_close(&device->epoll_fd);
 	rp_wire_fd_close(&device->error_event_fd);
@@ -78,7 +78,7 @@ is_set(int fd)
 }
 
 void
-vfio_events_look(struct vfio_device *device)
+kvfio_events_look(struct kvfio_device *device)
 {
 	struct rp_wire_why why = {0};
 
@@ -87,10 +87,10 @@ vfio_events_look(struct vfio_device *device)
 	if (is_set(device->error_event_fd)) {
 		rp_wire_why_set(&why, -EIO, "%s: PCIe error: the device is not to be trusted (dmesg says more)",
 				device->address);
-		vfio_lose(device, -EIO, &why);
+		kvfio_lose(device, -EIO, &why);
 	} else if (is_set(device->request_event_fd)) {
 		rp_wire_why_set(&why, -EIO, "%s: the kernel wants the device back (unbind, or hot-unplug)",
 				device->address);
-		vfio_lose(device, -EIO, &why);
+		kvfio_lose(device, -EIO, &why);
 	}
 }

@@ -7,13 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vfio.h"
+#include "kvfio.h"
 
 #define BACKOFF_FIRST_MS 10u
 #define BACKOFF_MAX_MS 250u
 
 static bool
-exists(const struct vfio_kernel *kernel, const char *name)
+exists(const struct kvfio_kernel *kernel, const char *name)
 {
 	char path[PATH_MAX];
 
@@ -23,7 +23,7 @@ exists(const struct vfio_kernel *kernel, const char *name)
 
 /* There is a group in sysfs, and no file to open it by. */
 static int
-explain_absent(const struct vfio_kernel *kernel, unsigned int number, struct rp_wire_why *why)
+explain_absent(const struct kvfio_kernel *kernel, unsigned int number, struct rp_wire_why *why)
 {
 	char name[32];
 
@@ -47,7 +47,7 @@ explain_absent(const struct vfio_kernel *kernel, unsigned int number, struct rp_
 }
 
 static int
-explain(const struct vfio_kernel *kernel, unsigned int number, uint32_t waited_ms, int error, struct rp_wire_why *why)
+explain(const struct kvfio_kernel *kernel, unsigned int number, uint32_t waited_ms, int error, struct rp_wire_why *why)
 {
 	switch (error) {
 	case -ENOENT:
@@ -71,8 +71,8 @@ explain(const struct vfio_kernel *kernel, unsigned int number, uint32_t waited_m
 }
 
 int
-vfio_group_open(const struct vfio_kernel *kernel, unsigned int number, uint32_t busy_wait_ms, int *ret_fd,
-		struct rp_wire_why *why)
+kvfio_group_open(const struct kvfio_kernel *kernel, unsigned int number, uint32_t busy_wait_ms, int *ret_fd,
+		 struct rp_wire_why *why)
 {
 	uint32_t waited_ms = 0, step_ms = BACKOFF_FIRST_MS;
 	char path[PATH_MAX];
@@ -96,8 +96,8 @@ vfio_group_open(const struct vfio_kernel *kernel, unsigned int number, uint32_t 
 }
 
 int
-vfio_group_check(const struct vfio_kernel *kernel, unsigned int number, int fd, bool *ret_in_container,
-		 struct rp_wire_why *why)
+kvfio_group_check(const struct kvfio_kernel *kernel, unsigned int number, int fd, bool *ret_in_container,
+		  struct rp_wire_why *why)
 {
 	struct vfio_group_status status = {.argsz = sizeof(status)};
 	int rc = kernel->ioctl(kernel->ctx, fd, VFIO_GROUP_GET_STATUS, &status);
@@ -105,7 +105,7 @@ vfio_group_check(const struct vfio_kernel *kernel, unsigned int number, int fd, 
 	if (rc < 0)
 		return rp_wire_why_set(why, -EIO, "group %u: status: %s", number, strerror(-rc));
 	if ((status.flags & VFIO_GROUP_FLAGS_VIABLE) == 0)
-		return vfio_sysfs_explain_group(kernel, number, why);
+		return kvfio_sysfs_explain_group(kernel, number, why);
 	*ret_in_container = (status.flags & VFIO_GROUP_FLAGS_CONTAINER_SET) != 0;
 	return 0;
 }

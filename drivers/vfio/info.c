@@ -4,14 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vfio.h"
+#include "kvfio.h"
 
 /* A chain can grow between two questions, when a group joins; not for ever. */
 #define ROUNDS_MAX 4u
 
 static int
-ask_once(const struct vfio_kernel *kernel, int fd, unsigned long request, const void *question, size_t fixed_bytes,
-	 size_t room_bytes, struct vfio_info *ret_info, uint32_t *ret_argsz, struct rp_wire_why *why)
+ask_once(const struct kvfio_kernel *kernel, int fd, unsigned long request, const void *question, size_t fixed_bytes,
+	 size_t room_bytes, struct kvfio_info *ret_info, uint32_t *ret_argsz, struct rp_wire_why *why)
 {
 	uint32_t argsz = (uint32_t)room_bytes;
 	uint8_t *bytes = calloc(1, room_bytes);
@@ -33,11 +33,11 @@ ask_once(const struct vfio_kernel *kernel, int fd, unsigned long request, const 
 }
 
 int
-vfio_info_ask(const struct vfio_kernel *kernel, int fd, unsigned long request, const void *question, size_t fixed_bytes,
-	      struct vfio_info *ret_info, struct rp_wire_why *why)
+kvfio_info_ask(const struct kvfio_kernel *kernel, int fd, unsigned long request, const void *question,
+	       size_t fixed_bytes, struct kvfio_info *ret_info, struct rp_wire_why *why)
 {
 	size_t room_bytes = fixed_bytes;
-	struct vfio_info info;
+	struct kvfio_info info;
 	uint32_t argsz = 0;
 	unsigned int i;
 	int rc;
@@ -61,8 +61,8 @@ vfio_info_ask(const struct vfio_kernel *kernel, int fd, unsigned long request, c
 }
 
 int
-vfio_info_capability(const struct vfio_info *info, size_t fixed_bytes, uint32_t first_bytes, uint16_t id,
-		     struct vfio_capability *ret_capability, struct rp_wire_why *why)
+kvfio_info_capability(const struct kvfio_info *info, size_t fixed_bytes, uint32_t first_bytes, uint16_t id,
+		      struct kvfio_capability *ret_capability, struct rp_wire_why *why)
 {
 	struct vfio_info_cap_header header;
 	size_t at = first_bytes, before = fixed_bytes;

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vfio.h"
+#include "kvfio.h"
 
 static uint64_t
 span(const struct rp_dma_iova_range *range)
@@ -16,7 +16,7 @@ span(const struct rp_dma_iova_range *range)
 
 /* Of more ranges than we have room for, the largest stay: what is kept is allowed for sure. */
 static void
-keep(struct vfio_iommu *iommu, const struct rp_dma_iova_range *range)
+keep(struct kvfio_iommu *iommu, const struct rp_dma_iova_range *range)
 {
 	unsigned int i, smallest = 0;
 
@@ -34,7 +34,7 @@ keep(struct vfio_iommu *iommu, const struct rp_dma_iova_range *range)
 }
 
 static int
-read_ranges(const struct vfio_capability *capability, struct vfio_iommu *iommu, struct rp_wire_why *why)
+read_ranges(const struct kvfio_capability *capability, struct kvfio_iommu *iommu, struct rp_wire_why *why)
 {
 	struct vfio_iommu_type1_info_cap_iova_range fixed;
 	uint64_t floor = 0;
@@ -65,20 +65,21 @@ read_ranges(const struct vfio_capability *capability, struct vfio_iommu *iommu, 
 }
 
 static int
-read_capabilities(const struct vfio_info *info, uint32_t first_bytes, struct vfio_iommu *iommu, struct rp_wire_why *why)
+read_capabilities(const struct kvfio_info *info, uint32_t first_bytes, struct kvfio_iommu *iommu,
+		  struct rp_wire_why *why)
 {
 	struct vfio_iommu_type1_info_dma_avail avail;
-	struct vfio_capability capability;
+	struct kvfio_capability capability;
 	int rc;
 
-	rc = vfio_info_capability(info, sizeof(struct vfio_iommu_type1_info), first_bytes,
-				  VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, &capability, why);
+	rc = kvfio_info_capability(info, sizeof(struct vfio_iommu_type1_info), first_bytes,
+				   VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, &capability, why);
 	if (rc == 1)
 		rc = read_ranges(&capability, iommu, why);
 	if (rc < 0)
 		return rc;
-	rc = vfio_info_capability(info, sizeof(struct vfio_iommu_type1_info), first_bytes,
-				  VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, &capability, why);
+	rc = kvfio_info_capability(info, sizeof(struct vfio_iommu_type1_info), first_bytes,
+				   VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, &capability, why);
 	if (rc == 1 && capability.size_bytes >= sizeof(avail)) {
 		memcpy(&avail, capability.bytes, sizeof(avail));
 		iommu->has_available = true;
@@ -89,7 +90,7 @@ read_capabilities(const struct vfio_info *info, uint32_t first_bytes, struct vfi
 
 /* The smallest page that the IOMMU and this machine both have. */
 static int
-read_page(const struct vfio_iommu_type1_info *fixed, struct vfio_iommu *iommu, struct rp_wire_why *why)
+read_page(const struct vfio_iommu_type1_info *fixed, struct kvfio_iommu *iommu, struct rp_wire_why *why)
 {
 	uint64_t own_bytes = (uint64_t)sysconf(_SC_PAGESIZE), sizes = fixed->iova_pgsizes;
 
@@ -104,13 +105,13 @@ read_page(const struct vfio_iommu_type1_info *fixed, struct vfio_iommu *iommu, s
 }
 
 int
-vfio_iommu_read(const struct vfio_kernel *kernel, int container_fd, struct vfio_iommu *ret_iommu,
-		struct rp_wire_why *why)
+kvfio_iommu_read(const struct kvfio_kernel *kernel, int container_fd, struct kvfio_iommu *ret_iommu,
+		 struct rp_wire_why *why)
 {
 	struct vfio_iommu_type1_info fixed = {0};
-	struct vfio_iommu iommu = {0};
-	struct vfio_info info;
-	int rc = vfio_info_ask(kernel, container_fd, VFIO_IOMMU_GET_INFO, &fixed, sizeof(fixed), &info, why);
+	struct kvfio_iommu iommu = {0};
+	struct kvfio_info info;
+	int rc = kvfio_info_ask(kernel, container_fd, VFIO_IOMMU_GET_INFO, &fixed, sizeof(fixed), &info, why);
 
 	if (rc < 0)
 		return rc;

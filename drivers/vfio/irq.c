@@ -4,15 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vfio.h"
+#include "kvfio.h"
 
 /* PCI 6.8.2: the table's size is a field of 11 bits. */
 #define MSIX_VECTORS_MAX 2048u
 
 int
-vfio_irq_count(const struct vfio_device *device, uint32_t index, struct rp_wire_why *why)
+kvfio_irq_count(const struct kvfio_device *device, uint32_t index, struct rp_wire_why *why)
 {
-	const struct vfio_kernel *kernel = device->host->kernel;
+	const struct kvfio_kernel *kernel = device->host->kernel;
 	struct vfio_irq_info info = {.argsz = sizeof(info), .index = index};
 	int rc;
 
@@ -38,9 +38,9 @@ struct one {
 _Static_assert(offsetof(struct one, eventfd) == sizeof(struct vfio_irq_set), "the array follows its header");
 
 static int
-set_one(const struct vfio_device *device, uint32_t index, uint32_t vector, int eventfd)
+set_one(const struct kvfio_device *device, uint32_t index, uint32_t vector, int eventfd)
 {
-	const struct vfio_kernel *kernel = device->host->kernel;
+	const struct kvfio_kernel *kernel = device->host->kernel;
 	struct one one = {
 		.set = {.argsz = sizeof(one),
 			.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
@@ -54,7 +54,7 @@ set_one(const struct vfio_device *device, uint32_t index, uint32_t vector, int e
 }
 
 int
-vfio_irq_arm(const struct vfio_device *device, uint32_t index, int eventfd, struct rp_wire_why *why)
+kvfio_irq_arm(const struct kvfio_device *device, uint32_t index, int eventfd, struct rp_wire_why *why)
 {
 	int rc = set_one(device, index, 0, eventfd);
 
@@ -66,9 +66,9 @@ vfio_irq_arm(const struct vfio_device *device, uint32_t index, int eventfd, stru
  * away for a moment. @return 0, how many the machine has left for us, or an errno.
  */
 static int
-enable(const struct vfio_device *device, uint32_t count, uint32_t vector, int eventfd)
+enable(const struct kvfio_device *device, uint32_t count, uint32_t vector, int eventfd)
 {
-	const struct vfio_kernel *kernel = device->host->kernel;
+	const struct kvfio_kernel *kernel = device->host->kernel;
 	size_t size_bytes = sizeof(struct vfio_irq_set) + count * sizeof(int32_t);
 	struct vfio_irq_set *set = calloc(1, size_bytes);
 	int32_t none = -1, fd = eventfd;
@@ -89,7 +89,7 @@ enable(const struct vfio_device *device, uint32_t count, uint32_t vector, int ev
 }
 
 static int
-enable_first(struct vfio_device *device, uint32_t vector, int eventfd, struct rp_wire_why *why)
+enable_first(struct kvfio_device *device, uint32_t vector, int eventfd, struct rp_wire_why *why)
 {
 	uint32_t count = device->msix_count;
 	int rc = enable(device, count, vector, eventfd);
@@ -111,7 +111,7 @@ enable_first(struct vfio_device *device, uint32_t vector, int eventfd, struct rp
 }
 
 int
-vfio_irq_msix(struct vfio_device *device, uint32_t vector, int eventfd, struct rp_wire_why *why)
+kvfio_irq_msix(struct kvfio_device *device, uint32_t vector, int eventfd, struct rp_wire_why *why)
 {
 	int rc;
 

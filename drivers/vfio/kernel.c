@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "vfio.h"
+#include "kvfio.h"
 
 static int
 real_open(void *ctx, const char *path, int flags)
@@ -56,7 +56,7 @@ real_sleep_ms(void *ctx, uint32_t ms)
 		;
 }
 
-const struct vfio_kernel vfio_kernel_real = {
+const struct kvfio_kernel kvfio_kernel_real = {
 	.open = real_open,
 	.ioctl = real_ioctl,
 	.pread = real_pread,

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vfio.h"
+#include "kvfio.h"
 
 /* The rest of the line that starts with a word; false: no such line. */
 static bool
@@ -28,7 +28,7 @@ find_line(const char *path, const char *word, char *ret_rest, size_t room_bytes)
 }
 
 static bool
-read_locked(const struct vfio_kernel *kernel, uint64_t *ret_bytes)
+read_locked(const struct kvfio_kernel *kernel, uint64_t *ret_bytes)
 {
 	char path[PATH_MAX], rest[128], *end;
 	unsigned long long kib;
@@ -42,7 +42,7 @@ read_locked(const struct vfio_kernel *kernel, uint64_t *ret_bytes)
 }
 
 static bool
-read_limit(const struct vfio_kernel *kernel, uint64_t *ret_bytes)
+read_limit(const struct kvfio_kernel *kernel, uint64_t *ret_bytes)
 {
 	char path[PATH_MAX], rest[128], *end;
 
@@ -55,7 +55,7 @@ read_limit(const struct vfio_kernel *kernel, uint64_t *ret_bytes)
 }
 
 int
-vfio_memlock_explain(const struct vfio_kernel *kernel, uint64_t wanted_bytes, struct rp_wire_why *why)
+kvfio_memlock_explain(const struct kvfio_kernel *kernel, uint64_t wanted_bytes, struct rp_wire_why *why)
 {
 	uint64_t locked_bytes, limit_bytes;
 
@@ -64,16 +64,16 @@ vfio_memlock_explain(const struct vfio_kernel *kernel, uint64_t wanted_bytes, st
 		return rp_wire_why_set(
 			why, -ENOSPC,
 			"DMA: %llu MiB cannot be pinned: out of memory (not for the limit on locked memory)",
-			vfio_mib(wanted_bytes));
+			kvfio_mib(wanted_bytes));
 	return rp_wire_why_set(
 		why, -ENOSPC,
 		"DMA: locked memory: %llu MiB wanted, %llu MiB locked now, the limit is %llu MiB: raise it "
 		"(ulimit -l unlimited, LimitMEMLOCK=infinity in the unit) or grant CAP_IPC_LOCK",
-		vfio_mib(wanted_bytes), vfio_mib(locked_bytes), (unsigned long long)(limit_bytes >> 20));
+		kvfio_mib(wanted_bytes), kvfio_mib(locked_bytes), (unsigned long long)(limit_bytes >> 20));
 }
 
 int
-vfio_entries_explain(const struct vfio_kernel *kernel, unsigned int count, struct rp_wire_why *why)
+kvfio_entries_explain(const struct kvfio_kernel *kernel, unsigned int count, struct rp_wire_why *why)
 {
 	char path[PATH_MAX], limit[32] = "unknown";
 

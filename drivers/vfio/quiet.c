@@ -2,13 +2,13 @@
 #include <linux/pci_regs.h>
 #include <stddef.h>
 
-#include "vfio.h"
+#include "kvfio.h"
 
 /* False: the register cannot be read, or nobody answers on the bus (all ones). */
 static bool
-read_command(const struct vfio_device *device, uint16_t *ret_command)
+read_command(const struct kvfio_device *device, uint16_t *ret_command)
 {
-	const struct vfio_kernel *kernel = device->host->kernel;
+	const struct kvfio_kernel *kernel = device->host->kernel;
 	uint64_t at_bytes = device->regions[RP_ACCEL_TRANSPORT_CONFIG_REGION].file_offset_bytes + PCI_COMMAND;
 	uint8_t bytes[2];
 
@@ -19,9 +19,9 @@ read_command(const struct vfio_device *device, uint16_t *ret_command)
 }
 
 void
-vfio_bus_master_clear(struct vfio_device *device)
+kvfio_bus_master_clear(struct kvfio_device *device)
 {
-	const struct vfio_kernel *kernel = device->host->kernel;
+	const struct kvfio_kernel *kernel = device->host->kernel;
 	uint64_t at_bytes = device->regions[RP_ACCEL_TRANSPORT_CONFIG_REGION].file_offset_bytes + PCI_COMMAND;
 	uint16_t command;
 	uint8_t bytes[2];
@@ -35,7 +35,7 @@ vfio_bus_master_clear(struct vfio_device *device)
 }
 
 static bool
-is_master(const struct vfio_device *device)
+is_master(const struct kvfio_device *device)
 {
 	uint16_t command;
 
@@ -47,20 +47,20 @@ is_master(const struct vfio_device *device)
  * without the word of its register there is no proof until nothing is mapped at all.
  */
 static bool
-cut_memory(struct vfio_device *device)
+cut_memory(struct kvfio_device *device)
 {
-	if (!device->cut && vfio_dma_unmap_all(device, NULL) == 0)
+	if (!device->cut && kvfio_dma_unmap_all(device, NULL) == 0)
 		device->cut = true;
 	return device->cut && device->group->container->books.count == 0 && !device->group->container->borrowed;
 }
 
 bool
-vfio_is_quiet(struct vfio_device *device)
+kvfio_is_quiet(struct kvfio_device *device)
 {
 	if (!is_master(device))
 		return true;
 	if (device->lost.error == 0)
 		return false;
-	vfio_bus_master_clear(device);
+	kvfio_bus_master_clear(device);
 	return !is_master(device) || cut_memory(device);
 }

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vfio.h"
+#include "kvfio.h"
 
 static int
-add_area(struct vfio_region *region, uint32_t index, uint64_t offset_bytes, uint64_t size_bytes,
+add_area(struct kvfio_region *region, uint32_t index, uint64_t offset_bytes, uint64_t size_bytes,
 	 struct rp_wire_why *why)
 {
 	if (size_bytes == 0)
@@ -24,7 +24,7 @@ add_area(struct vfio_region *region, uint32_t index, uint64_t offset_bytes, uint
 }
 
 static int
-read_areas(const struct vfio_capability *capability, uint32_t index, struct vfio_region *region,
+read_areas(const struct kvfio_capability *capability, uint32_t index, struct kvfio_region *region,
 	   struct rp_wire_why *why)
 {
 	struct vfio_region_info_cap_sparse_mmap fixed;
@@ -52,17 +52,17 @@ read_areas(const struct vfio_capability *capability, uint32_t index, struct vfio
 
 /* Without a list of areas all of it can be mapped. */
 static int
-read_mmap(const struct vfio_info *info, const struct vfio_region_info *fixed, struct vfio_region *region,
+read_mmap(const struct kvfio_info *info, const struct vfio_region_info *fixed, struct kvfio_region *region,
 	  struct rp_wire_why *why)
 {
-	struct vfio_capability capability;
+	struct kvfio_capability capability;
 	int rc = 0;
 
 	if ((fixed->flags & VFIO_REGION_INFO_FLAG_MMAP) == 0)
 		return 0;
 	if ((fixed->flags & VFIO_REGION_INFO_FLAG_CAPS) != 0)
-		rc = vfio_info_capability(info, sizeof(*fixed), fixed->cap_offset, VFIO_REGION_INFO_CAP_SPARSE_MMAP,
-					  &capability, why);
+		rc = kvfio_info_capability(info, sizeof(*fixed), fixed->cap_offset, VFIO_REGION_INFO_CAP_SPARSE_MMAP,
+					   &capability, why);
 	if (rc < 0)
 		return rc;
 	if (rc == 1)
@@ -74,7 +74,7 @@ read_mmap(const struct vfio_info *info, const struct vfio_region_info *fixed, st
 }
 
 static int
-judge_region(const struct vfio_info *info, uint32_t index, struct vfio_region *region, struct rp_wire_why *why)
+judge_region(const struct kvfio_info *info, uint32_t index, struct kvfio_region *region, struct rp_wire_why *why)
 {
 	struct vfio_region_info fixed;
 
@@ -95,12 +95,12 @@ judge_region(const struct vfio_info *info, uint32_t index, struct vfio_region *r
 }
 
 static int
-read_region(struct vfio_device *device, uint32_t index, struct rp_wire_why *why)
+read_region(struct kvfio_device *device, uint32_t index, struct rp_wire_why *why)
 {
 	struct vfio_region_info question = {.index = index};
-	struct vfio_info info;
-	int rc = vfio_info_ask(device->host->kernel, device->fd, VFIO_DEVICE_GET_REGION_INFO, &question,
-			       sizeof(question), &info, why);
+	struct kvfio_info info;
+	int rc = kvfio_info_ask(device->host->kernel, device->fd, VFIO_DEVICE_GET_REGION_INFO, &question,
+				sizeof(question), &info, why);
 
 	/* A device without VGA says so this way. */
 	if (rc == -EINVAL)
@@ -115,9 +115,9 @@ read_region(struct vfio_device *device, uint32_t index, struct rp_wire_why *why)
 }
 
 int
-vfio_regions_read(struct vfio_device *device, uint32_t regions_count, struct rp_wire_why *why)
+kvfio_regions_read(struct kvfio_device *device, uint32_t regions_count, struct rp_wire_why *why)
 {
-	const struct vfio_region *config = &device->regions[RP_ACCEL_TRANSPORT_CONFIG_REGION];
+	const struct kvfio_region *config = &device->regions[RP_ACCEL_TRANSPORT_CONFIG_REGION];
 	uint32_t i;
 	int rc = 0;
 
@@ -134,7 +134,7 @@ vfio_regions_read(struct vfio_device *device, uint32_t regions_count, struct rp_
 }
 
 void
-vfio_regions_free(struct vfio_device *device)
+kvfio_regions_free(struct kvfio_device *device)
 {
 	uint32_t i;
 
@@ -144,23 +144,23 @@ vfio_regions_free(struct vfio_device *device)
 }
 
 static int
-explain_access(struct vfio_device *device, uint32_t region, uint64_t offset_bytes, const char *verb, ssize_t done,
+explain_access(struct kvfio_device *device, uint32_t region, uint64_t offset_bytes, const char *verb, ssize_t done,
 	       struct rp_wire_why *why)
 {
 	struct rp_wire_why words = {0};
 
 	rp_wire_why_set(&words, -EIO, "region %u: %s at 0x%" PRIx64 ": %s: the device does not answer", region, verb,
 			offset_bytes, done < 0 ? strerror((int)-done) : "cut short");
-	vfio_lose(device, -EIO, &words);
+	kvfio_lose(device, -EIO, &words);
 	return rp_wire_why_set(why, -EIO, "%s", words.text);
 }
 
 int
-vfio_region_access(struct vfio_device *device, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes,
-		   void *bytes, bool is_write, struct rp_wire_why *why)
+kvfio_region_access(struct kvfio_device *device, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes,
+		    void *bytes, bool is_write, struct rp_wire_why *why)
 {
-	const struct vfio_kernel *kernel = device->host->kernel;
-	const struct vfio_region *place = &device->regions[region < VFIO_REGIONS_COUNT ? region : 0];
+	const struct kvfio_kernel *kernel = device->host->kernel;
+	const struct kvfio_region *place = &device->regions[region < VFIO_REGIONS_COUNT ? region : 0];
 	const char *verb = is_write ? "write" : "read";
 	off_t at_bytes;
 	ssize_t done;
@@ -180,10 +180,10 @@ vfio_region_access(struct vfio_device *device, uint32_t region, uint64_t offset_
 }
 
 int
-vfio_region_window(const struct vfio_device *device, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
-		   struct rp_accel_transport_window *ret_window, struct rp_wire_why *why)
+kvfio_region_window(const struct kvfio_device *device, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
+		    struct rp_accel_transport_window *ret_window, struct rp_wire_why *why)
 {
-	const struct vfio_region *place;
+	const struct kvfio_region *place;
 	unsigned int i;
 
 	if (region >= VFIO_REGIONS_COUNT || device->regions[region].size_bytes == 0)

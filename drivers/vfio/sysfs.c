@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vfio.h"
+#include "kvfio.h"
 
 #define DRIVER "vfio-pci"
 
@@ -28,7 +28,7 @@ link_name(const char *path, char *ret_name, size_t room_bytes)
 }
 
 int
-vfio_address_parse(const char *text, char ret_address[VFIO_ADDRESS_BYTES], struct rp_wire_why *why)
+kvfio_address_parse(const char *text, char ret_address[VFIO_ADDRESS_BYTES], struct rp_wire_why *why)
 {
 	unsigned int domain = 0, bus, slot, function;
 	int end = 0;
@@ -72,7 +72,8 @@ explain_no_group(const char *address, struct rp_wire_why *why)
 }
 
 int
-vfio_sysfs_find(const struct vfio_kernel *kernel, const char *address, unsigned int *ret_group, struct rp_wire_why *why)
+kvfio_sysfs_find(const struct kvfio_kernel *kernel, const char *address, unsigned int *ret_group,
+		 struct rp_wire_why *why)
 {
 	char path[PATH_MAX], driver[VFIO_DRIVER_NAME_BYTES] = "", group[16], *end;
 	unsigned long number;
@@ -109,7 +110,7 @@ is_harmless(const char *driver)
 }
 
 int
-vfio_sysfs_explain_group(const struct vfio_kernel *kernel, unsigned int group, struct rp_wire_why *why)
+kvfio_sysfs_explain_group(const struct kvfio_kernel *kernel, unsigned int group, struct rp_wire_why *why)
 {
 	char path[PATH_MAX], words[160] = "", driver[VFIO_DRIVER_NAME_BYTES];
 	size_t used = 0;

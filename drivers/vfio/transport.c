@@ -6,20 +6,20 @@
 #include <string.h>
 
 #include "rp_wire_fd.h"
-#include "vfio.h"
+#include "kvfio.h"
 
 /* pci_try_reset_function() gives up when somebody else looks at the device. */
 #define RESET_TRIES 20u
 #define RESET_PAUSE_MS 20u
 
 /* The kernel lets a group be opened once, so there is one set of books for a process. */
-static struct vfio_host process_host = {.kernel = &vfio_kernel_real, .lock = PTHREAD_MUTEX_INITIALIZER};
+static struct kvfio_host process_host = {.kernel = &kvfio_kernel_real, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void
 transport_get_info(void *priv, struct rp_accel_transport_info *ret_info)
 {
-	const struct vfio_device *device = priv;
-	const struct vfio_iommu *iommu = &device->group->container->iommu;
+	const struct kvfio_device *device = priv;
+	const struct kvfio_iommu *iommu = &device->group->container->iommu;
 
 	memset(ret_info, 0, sizeof(*ret_info));
 	snprintf(ret_info->name, sizeof(ret_info->name), "vfio");
@@ -37,7 +37,7 @@ transport_get_info(void *priv, struct rp_accel_transport_info *ret_info)
 static int
 transport_region_size(void *priv, uint32_t region, uint64_t *ret_size_bytes, struct rp_wire_why *why)
 {
-	const struct vfio_device *device = priv;
+	const struct kvfio_device *device = priv;
 
 	(void)why;
 	*ret_size_bytes = region < VFIO_REGIONS_COUNT ? device->regions[region].size_bytes : 0;
@@ -48,21 +48,21 @@ static int
 transport_region_read(void *priv, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, void *ret_bytes,
 		      struct rp_wire_why *why)
 {
-	return vfio_region_access(priv, region, offset_bytes, count_bytes, ret_bytes, false, why);
+	return kvfio_region_access(priv, region, offset_bytes, count_bytes, ret_bytes, false, why);
 }
 
 static int
 transport_region_write(void *priv, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, const void *bytes,
 		       struct rp_wire_why *why)
 {
-	return vfio_region_access(priv, region, offset_bytes, count_bytes, (void *)(uintptr_t)bytes, true, why);
+	return kvfio_region_access(priv, region, offset_bytes, count_bytes, (void *)(uintptr_t)bytes, true, why);
 }
 
 static int
 transport_region_window(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
 			struct rp_accel_transport_window *ret_window, struct rp_wire_why *why)
 {
-	return vfio_region_window(priv, region, offset_bytes, size_bytes, ret_window, why);
+	return kvfio_region_window(priv, region, offset_bytes, size_bytes, ret_window, why);
 }
 
 static int
@@ -79,20 +79,20 @@ transport_region_io_fd(void *priv, uint32_t region, uint64_t offset_bytes, uint6
 static int
 transport_irq_set(void *priv, uint32_t vector, int eventfd, struct rp_wire_why *why)
 {
-	return vfio_irq_msix(priv, vector, eventfd, why);
+	return kvfio_irq_msix(priv, vector, eventfd, why);
 }
 
 static int
 transport_dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
 		  struct rp_wire_why *why)
 {
-	struct vfio_device *device = priv;
+	struct kvfio_device *device = priv;
 	int rc;
 
 	if (device->cut)
 		return rp_wire_why_set(why, device->lost.error, "%s", device->lost.text);
 	pthread_mutex_lock(&device->host->lock);
-	rc = vfio_dma_map(device, iova, size_bytes, fd, offset_bytes, hva, why);
+	rc = kvfio_dma_map(device, iova, size_bytes, fd, offset_bytes, hva, why);
 	pthread_mutex_unlock(&device->host->lock);
 	return rc;
 }
@@ -100,11 +100,11 @@ transport_dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64
 static int
 transport_dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
 {
-	struct vfio_device *device = priv;
+	struct kvfio_device *device = priv;
 	int rc;
 
 	pthread_mutex_lock(&device->host->lock);
-	rc = vfio_dma_unmap(device, iova, size_bytes, why);
+	rc = kvfio_dma_unmap(device, iova, size_bytes, why);
 	pthread_mutex_unlock(&device->host->lock);
 	return rc;
 }
@@ -112,8 +112,8 @@ transport_dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wi
 static int
 transport_reset(void *priv, struct rp_wire_why *why)
 {
-	const struct vfio_device *device = priv;
-	const struct vfio_kernel *kernel = device->host->kernel;
+	const struct kvfio_device *device = priv;
+	const struct kvfio_kernel *kernel = device->host->kernel;
 	unsigned int tries = 0;
 	int rc;
 
@@ -130,7 +130,7 @@ transport_reset(void *priv, struct rp_wire_why *why)
 static int
 transport_get_fd(void *priv)
 {
-	const struct vfio_device *device = priv;
+	const struct kvfio_device *device = priv;
 
 	return device->epoll_fd;
 }
@@ -138,9 +138,9 @@ transport_get_fd(void *priv)
 static int
 transport_process(void *priv, struct rp_wire_why *why)
 {
-	struct vfio_device *device = priv;
+	struct kvfio_device *device = priv;
 
-	vfio_events_look(device);
+	kvfio_events_look(device);
 	if (device->lost.error == 0)
 		return 0;
 	return rp_wire_why_set(why, device->lost.error, "%s", device->lost.text);
@@ -149,42 +149,42 @@ transport_process(void *priv, struct rp_wire_why *why)
 static bool
 transport_is_quiet(void *priv)
 {
-	struct vfio_device *device = priv;
+	struct kvfio_device *device = priv;
 	bool quiet;
 
 	pthread_mutex_lock(&device->host->lock);
-	quiet = vfio_is_quiet(device);
+	quiet = kvfio_is_quiet(device);
 	pthread_mutex_unlock(&device->host->lock);
 	return quiet;
 }
 
 /* Also of one that is half open. The lock is held. */
 static void
-release(struct vfio_device *device)
+release(struct kvfio_device *device)
 {
-	struct vfio_group *group = device->group;
-	struct vfio_device **link = &group->devices;
+	struct kvfio_group *group = device->group;
+	struct kvfio_device **link = &group->devices;
 
 	if (device->fd >= 0 && device->regions[RP_ACCEL_TRANSPORT_CONFIG_REGION].size_bytes != 0)
-		vfio_bus_master_clear(device);
+		kvfio_bus_master_clear(device);
 	/* Descriptors of the group that others hold keep the container alive, and what is mapped in it pinned. */
-	vfio_dma_unmap_all(device, NULL);
-	vfio_events_close(device);
+	kvfio_dma_unmap_all(device, NULL);
+	kvfio_events_close(device);
 	rp_wire_fd_close(&device->fd);
-	vfio_regions_free(device);
+	kvfio_regions_free(device);
 	while (*link != device)
 		link = &(*link)->next;
 	*link = device->next;
 	group->container->holders_mask &= ~(UINT64_C(1) << device->slot);
-	vfio_container_leave(device->host, group);
+	kvfio_container_leave(device->host, group);
 	free(device);
 }
 
 static void
 transport_close(void *priv)
 {
-	struct vfio_device *device = priv;
-	struct vfio_host *host = device->host;
+	struct kvfio_device *device = priv;
+	struct kvfio_host *host = device->host;
 
 	pthread_mutex_lock(&host->lock);
 	release(device);
@@ -209,9 +209,9 @@ static const struct rp_accel_transport_ops transport_ops = {
 };
 
 static int
-open_fd(struct vfio_device *device, struct rp_wire_why *why)
+open_fd(struct kvfio_device *device, struct rp_wire_why *why)
 {
-	const struct vfio_kernel *kernel = device->host->kernel;
+	const struct kvfio_kernel *kernel = device->host->kernel;
 	int rc = kernel->ioctl(kernel->ctx, device->group->fd, VFIO_GROUP_GET_DEVICE_FD, device->address);
 
 	if (rc < 0)
@@ -223,9 +223,9 @@ open_fd(struct vfio_device *device, struct rp_wire_why *why)
 }
 
 static int
-inspect(struct vfio_device *device, struct rp_wire_why *why)
+inspect(struct kvfio_device *device, struct rp_wire_why *why)
 {
-	const struct vfio_kernel *kernel = device->host->kernel;
+	const struct kvfio_kernel *kernel = device->host->kernel;
 	struct vfio_device_info info = {.argsz = sizeof(info)};
 	int rc = kernel->ioctl(kernel->ctx, device->fd, VFIO_DEVICE_GET_INFO, &info);
 
@@ -236,9 +236,9 @@ inspect(struct vfio_device *device, struct rp_wire_why *why)
 				       device->address);
 	device->resettable = (info.flags & VFIO_DEVICE_FLAGS_RESET) != 0;
 	device->irqs_count = info.num_irqs;
-	rc = vfio_regions_read(device, info.num_regions, why);
+	rc = kvfio_regions_read(device, info.num_regions, why);
 	if (rc == 0)
-		rc = vfio_irq_count(device, VFIO_PCI_MSIX_IRQ_INDEX, why);
+		rc = kvfio_irq_count(device, VFIO_PCI_MSIX_IRQ_INDEX, why);
 	if (rc == 0)
 		return rp_wire_why_set(why, -ENOTSUP,
 				       "%s has no MSI-X vector, and shared interrupts cannot be handed to a "
@@ -246,23 +246,23 @@ inspect(struct vfio_device *device, struct rp_wire_why *why)
 				       device->address);
 	if (rc > 0) {
 		device->msix_count = (uint32_t)rc;
-		rc = vfio_events_open(device, why);
+		rc = kvfio_events_open(device, why);
 	}
 	return rc;
 }
 
 /* Into its group and its container; what fails leaves no trace. The lock is held. */
 static int
-join(struct vfio_device *device, const struct rp_vfio_config *config, const struct vfio_place *place,
+join(struct kvfio_device *device, const struct rp_vfio_config *config, const struct kvfio_place *place,
      struct rp_wire_why *why)
 {
-	int rc = vfio_container_join(device->host, config, place, &device->group, why);
+	int rc = kvfio_container_join(device->host, config, place, &device->group, why);
 
 	if (rc < 0)
 		return rc;
-	rc = vfio_container_slot(device->group->container, &device->slot, why);
+	rc = kvfio_container_slot(device->group->container, &device->slot, why);
 	if (rc < 0) {
-		vfio_container_leave(device->host, device->group);
+		kvfio_container_leave(device->host, device->group);
 		return rc;
 	}
 	device->next = device->group->devices;
@@ -271,7 +271,7 @@ join(struct vfio_device *device, const struct rp_vfio_config *config, const stru
 }
 
 static int
-open_locked(struct vfio_device *device, const struct rp_vfio_config *config, const struct vfio_place *place,
+open_locked(struct kvfio_device *device, const struct rp_vfio_config *config, const struct kvfio_place *place,
 	    struct rp_wire_why *why)
 {
 	int rc = join(device, config, place, why);
@@ -289,17 +289,17 @@ open_locked(struct vfio_device *device, const struct rp_vfio_config *config, con
 }
 
 int
-vfio_transport_open(struct vfio_host *host, const struct rp_vfio_config *config,
-		    struct rp_accel_transport *ret_transport, struct rp_wire_why *why)
+kvfio_transport_open(struct kvfio_host *host, const struct rp_vfio_config *config,
+		     struct rp_accel_transport *ret_transport, struct rp_wire_why *why)
 {
-	struct vfio_device *device;
-	struct vfio_place place;
+	struct kvfio_device *device;
+	struct kvfio_place place;
 	int rc = rp_vfio_check(config, why);
 
 	if (rc == 0)
-		rc = vfio_address_parse(config->device, place.address, why);
+		rc = kvfio_address_parse(config->device, place.address, why);
 	if (rc == 0)
-		rc = vfio_sysfs_find(host->kernel, place.address, &place.group, why);
+		rc = kvfio_sysfs_find(host->kernel, place.address, &place.group, why);
 	if (rc < 0)
 		return rc;
 	device = calloc(1, sizeof(*device));
@@ -330,11 +330,11 @@ rp_vfio_check(const struct rp_vfio_config *config, struct rp_wire_why *why)
 	if (name != NULL && (name[0] == '\0' || strlen(name) > RP_VFIO_CONTAINER_NAME_MAX))
 		return rp_wire_why_set(why, -EBADMSG, "container: '%.40s', expected a name of 1 to %u bytes", name,
 				       RP_VFIO_CONTAINER_NAME_MAX);
-	return vfio_address_parse(config->device, address, why);
+	return kvfio_address_parse(config->device, address, why);
 }
 
 int
 rp_vfio_open(const struct rp_vfio_config *config, struct rp_accel_transport *ret_transport, struct rp_wire_why *why)
 {
-	return vfio_transport_open(&process_host, config, ret_transport, why);
+	return kvfio_transport_open(&process_host, config, ret_transport, why);
 }

@@ -16,7 +16,7 @@ INTERNAL_PREFIX = {
     "lib/port": "port_",
     "lib/vfio_user": "vfu_",
     "lib/vhost_user": "vhu_",
-    "drivers/vfio": "vfio_",
+    "drivers/vfio": "kvfio_",
     "drivers/vfio_user": "vfio_user_",
     "drivers/virtio": "vdrv_",
 }

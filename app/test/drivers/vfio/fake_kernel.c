@@ -520,7 +520,7 @@ fake_kernel_new(void)
 
 	assert_non_null(fake);
 	fake_files_make(fake);
-	fake->kernel = (struct vfio_kernel){
+	fake->kernel = (struct kvfio_kernel){
 		.ctx = fake,
 		.open = fake_open_file,
 		.ioctl = fake_ioctl,
@@ -569,5 +569,5 @@ fake_open(struct fake_kernel *fake, const char *address, const char *container,
 		.group_fd = -1,
 	};
 
-	return vfio_transport_open(&fake->host, &config, ret_transport, why);
+	return kvfio_transport_open(&fake->host, &config, ret_transport, why);
 }

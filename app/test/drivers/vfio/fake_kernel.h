@@ -6,7 +6,7 @@
 
 #include "rp_wire_fd.h"
 #include "test_support.h"
-#include "vfio.h"
+#include "kvfio.h"
 
 /*
  * VFIO inside of the test: groups, containers and devices behind the driver's table of kernel calls. Its descriptors
@@ -77,8 +77,8 @@ struct fake_device {
 };
 
 struct fake_kernel {
-	struct vfio_kernel kernel;
-	struct vfio_host host;
+	struct kvfio_kernel kernel;
+	struct kvfio_host host;
 	char root[64];
 	char sysfs[80], dev[80], proc[80];
 

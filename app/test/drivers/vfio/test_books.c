@@ -7,41 +7,41 @@
 #define PAGE 0x1000u
 
 static int
-add(struct vfio_books *books, uint64_t iova, uint64_t size_bytes)
+add(struct kvfio_books *books, uint64_t iova, uint64_t size_bytes)
 {
-	const struct vfio_mapping mapping = {.iova = iova, .size_bytes = size_bytes, .holders_mask = 1};
+	const struct kvfio_mapping mapping = {.iova = iova, .size_bytes = size_bytes, .holders_mask = 1};
 
-	return vfio_books_add(books, &mapping);
+	return kvfio_books_add(books, &mapping);
 }
 
 static void
 what_is_in_a_range(void **state)
 {
-	struct vfio_books books = {0};
+	struct kvfio_books books = {0};
 
 	(void)state;
-	assert_null(vfio_books_find(&books, 0, UINT64_MAX));
+	assert_null(kvfio_books_find(&books, 0, UINT64_MAX));
 	assert_int_equal(add(&books, 0, PAGE), 0);
 	assert_int_equal(add(&books, 4 * PAGE, 2 * PAGE), 0);
 	assert_int_equal(add(&books, UINT64_MAX - PAGE + 1, PAGE), 0);
 	assert_int_equal(books.count, 3);
-	assert_null(vfio_books_find(&books, PAGE, 3 * PAGE));
-	assert_null(vfio_books_find(&books, 6 * PAGE, PAGE));
-	assert_int_equal(vfio_books_find(&books, PAGE, 3 * PAGE + 1)->iova, 4 * PAGE);
-	assert_int_equal(vfio_books_find(&books, 6 * PAGE - 1, 1)->iova, 4 * PAGE);
-	assert_int_equal(vfio_books_find(&books, UINT64_MAX, 1)->iova, UINT64_MAX - PAGE + 1);
-	vfio_books_remove(&books, vfio_books_find(&books, 4 * PAGE, 1));
-	assert_null(vfio_books_find(&books, PAGE, 8 * PAGE));
+	assert_null(kvfio_books_find(&books, PAGE, 3 * PAGE));
+	assert_null(kvfio_books_find(&books, 6 * PAGE, PAGE));
+	assert_int_equal(kvfio_books_find(&books, PAGE, 3 * PAGE + 1)->iova, 4 * PAGE);
+	assert_int_equal(kvfio_books_find(&books, 6 * PAGE - 1, 1)->iova, 4 * PAGE);
+	assert_int_equal(kvfio_books_find(&books, UINT64_MAX, 1)->iova, UINT64_MAX - PAGE + 1);
+	kvfio_books_remove(&books, kvfio_books_find(&books, 4 * PAGE, 1));
+	assert_null(kvfio_books_find(&books, PAGE, 8 * PAGE));
 	assert_int_equal(books.count, 2);
-	vfio_books_free(&books);
+	kvfio_books_free(&books);
 	assert_int_equal(books.count, 0);
 	assert_null(books.first);
 }
 
 static unsigned int
-list_length(const struct vfio_books *books)
+list_length(const struct kvfio_books *books)
 {
-	const struct vfio_mapping *mapping;
+	const struct kvfio_mapping *mapping;
 	unsigned int count = 0;
 
 	for (mapping = books->first; mapping != NULL; mapping = mapping->next) {
@@ -57,20 +57,20 @@ as_a_model_says(void **state)
 {
 	enum { PAGES = 256 };
 	unsigned int owner[PAGES] = {0}, next = 1, i, step;
-	struct vfio_books books = {0};
+	struct kvfio_books books = {0};
 
 	(void)state;
 	srand(7);
 	for (step = 0; step < 20000; step++) {
 		unsigned int first = (unsigned int)rand() % PAGES, count = 1 + (unsigned int)rand() % 6;
-		struct vfio_mapping *found;
+		struct kvfio_mapping *found;
 		unsigned int taken = 0;
 
 		if (first + count > PAGES)
 			continue;
 		for (i = first; i < first + count; i++)
 			taken |= owner[i];
-		found = vfio_books_find(&books, (uint64_t)first * PAGE, (uint64_t)count * PAGE);
+		found = kvfio_books_find(&books, (uint64_t)first * PAGE, (uint64_t)count * PAGE);
 		assert_int_equal(found != NULL, taken != 0);
 		if (found == NULL) {
 			assert_int_equal(add(&books, (uint64_t)first * PAGE, (uint64_t)count * PAGE), 0);
@@ -81,10 +81,10 @@ as_a_model_says(void **state)
 		}
 		for (i = 0; i < found->size_bytes / PAGE; i++)
 			owner[found->iova / PAGE + i] = 0;
-		vfio_books_remove(&books, found);
+		kvfio_books_remove(&books, found);
 		assert_int_equal(list_length(&books), books.count);
 	}
-	vfio_books_free(&books);
+	kvfio_books_free(&books);
 }
 
 int

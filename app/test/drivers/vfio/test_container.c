@@ -10,7 +10,7 @@ open_lent(struct fixture *fixture, const char *address, int container_fd, int gr
 {
 	const struct rp_vfio_config config = {.device = address, .container_fd = container_fd, .group_fd = group_fd};
 
-	return vfio_transport_open(&fixture->fake->host, &config, &fixture->transports[0], &fixture->why);
+	return kvfio_transport_open(&fixture->fake->host, &config, &fixture->transports[0], &fixture->why);
 }
 
 static void
@@ -120,7 +120,7 @@ static void
 no_more_than_can_be_counted(void **state)
 {
 	struct fixture *fixture = *state;
-	struct vfio_container *container;
+	struct kvfio_container *container;
 
 	fixture_open(fixture, 0, FAKE_FIRST, NULL);
 	container = fixture->fake->host.containers;
@@ -135,7 +135,7 @@ static void
 a_container_that_is_lent(void **state)
 {
 	struct fixture *fixture = *state;
-	struct vfio_kernel *kernel = &fixture->fake->kernel;
+	struct kvfio_kernel *kernel = &fixture->fake->kernel;
 	char path[96];
 	RP_WIRE_FD_SCOPED int container = -1, group = -1;
 

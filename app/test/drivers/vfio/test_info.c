@@ -19,19 +19,19 @@ a_chain(void **state)
 {
 	struct fixture *fixture = *state;
 	uint8_t bytes[64] = {0};
-	const struct vfio_info info = {.bytes = bytes, .size_bytes = sizeof(bytes)};
-	struct vfio_capability found;
+	const struct kvfio_info info = {.bytes = bytes, .size_bytes = sizeof(bytes)};
+	struct kvfio_capability found;
 
 	put(bytes, 16, 1, 32);
 	put(bytes, 32, 2, 56);
 	put(bytes, 56, 3, 0);
-	assert_int_equal(vfio_info_capability(&info, FIXED_BYTES, 16, 2, &found, &fixture->why), 1);
+	assert_int_equal(kvfio_info_capability(&info, FIXED_BYTES, 16, 2, &found, &fixture->why), 1);
 	assert_ptr_equal(found.bytes, bytes + 32);
 	assert_int_equal(found.size_bytes, 24);
-	assert_int_equal(vfio_info_capability(&info, FIXED_BYTES, 16, 3, &found, &fixture->why), 1);
+	assert_int_equal(kvfio_info_capability(&info, FIXED_BYTES, 16, 3, &found, &fixture->why), 1);
 	assert_int_equal(found.size_bytes, 8);
-	assert_int_equal(vfio_info_capability(&info, FIXED_BYTES, 16, 4, &found, &fixture->why), 0);
-	assert_int_equal(vfio_info_capability(&info, FIXED_BYTES, 0, 1, &found, &fixture->why), 0);
+	assert_int_equal(kvfio_info_capability(&info, FIXED_BYTES, 16, 4, &found, &fixture->why), 0);
+	assert_int_equal(kvfio_info_capability(&info, FIXED_BYTES, 0, 1, &found, &fixture->why), 0);
 }
 
 static void
@@ -52,12 +52,12 @@ chains_that_break_the_rules(void **state)
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		uint8_t bytes[64] = {0};
-		const struct vfio_info info = {.bytes = bytes, .size_bytes = sizeof(bytes)};
-		struct vfio_capability found = {0};
+		const struct kvfio_info info = {.bytes = bytes, .size_bytes = sizeof(bytes)};
+		struct kvfio_capability found = {0};
 
 		put(bytes, 16, 1, rows[i].second);
 		put(bytes, 32, 2, rows[i].third);
-		assert_int_equal(vfio_info_capability(&info, FIXED_BYTES, rows[i].first, 9, &found, &fixture->why),
+		assert_int_equal(kvfio_info_capability(&info, FIXED_BYTES, rows[i].first, 9, &found, &fixture->why),
 				 -EBADMSG);
 		fixture_said(fixture, -EBADMSG, "VFIO: capability at");
 		assert_null(found.bytes);
@@ -70,14 +70,14 @@ the_size_of_the_last_good_one(void **state)
 {
 	struct fixture *fixture = *state;
 	uint8_t bytes[64] = {0};
-	const struct vfio_info info = {.bytes = bytes, .size_bytes = sizeof(bytes)};
-	struct vfio_capability found;
+	const struct kvfio_info info = {.bytes = bytes, .size_bytes = sizeof(bytes)};
+	struct kvfio_capability found;
 
 	put(bytes, 16, 1, 0x10000);
-	assert_int_equal(vfio_info_capability(&info, FIXED_BYTES, 16, 1, &found, &fixture->why), 1);
+	assert_int_equal(kvfio_info_capability(&info, FIXED_BYTES, 16, 1, &found, &fixture->why), 1);
 	assert_int_equal(found.size_bytes, 48);
 	put(bytes, 16, 1, 8);
-	assert_int_equal(vfio_info_capability(&info, FIXED_BYTES, 16, 1, &found, &fixture->why), 1);
+	assert_int_equal(kvfio_info_capability(&info, FIXED_BYTES, 16, 1, &found, &fixture->why), 1);
 	assert_int_equal(found.size_bytes, 48);
 }
 

@@ -6,12 +6,12 @@
 
 #include "rp_wire_fd.h"
 #include "test_support.h"
-#include "vfio.h"
+#include "kvfio.h"
 
 static void
 descriptors_are_not_inherited(void **state)
 {
-	const struct vfio_kernel *kernel = &vfio_kernel_real;
+	const struct kvfio_kernel *kernel = &kvfio_kernel_real;
 	RP_WIRE_FD_SCOPED int fd = kernel->open(kernel->ctx, "/dev/null", O_RDWR);
 
 	(void)state;
@@ -22,7 +22,7 @@ descriptors_are_not_inherited(void **state)
 static void
 errors_are_negative(void **state)
 {
-	const struct vfio_kernel *kernel = &vfio_kernel_real;
+	const struct kvfio_kernel *kernel = &kvfio_kernel_real;
 	RP_WIRE_FD_SCOPED int fd = kernel->open(kernel->ctx, "/dev/null", O_RDWR);
 	char byte = 0;
 
@@ -36,7 +36,7 @@ errors_are_negative(void **state)
 static void
 bytes_at_a_place(void **state)
 {
-	const struct vfio_kernel *kernel = &vfio_kernel_real;
+	const struct kvfio_kernel *kernel = &kvfio_kernel_real;
 	RP_WIRE_FD_SCOPED int fd = test_memfd(16, false);
 	char byte = 'x', back = 0;
 
@@ -50,7 +50,7 @@ bytes_at_a_place(void **state)
 static void
 a_pause(void **state)
 {
-	const struct vfio_kernel *kernel = &vfio_kernel_real;
+	const struct kvfio_kernel *kernel = &kvfio_kernel_real;
 	struct timespec before, after;
 
 	(void)state;

@@ -19,7 +19,7 @@ limit(struct fixture *fixture, const char *soft)
 static void
 say(struct fixture *fixture, uint64_t wanted_bytes, const char *words)
 {
-	assert_int_equal(vfio_memlock_explain(&fixture->fake->kernel, wanted_bytes, &fixture->why), -ENOSPC);
+	assert_int_equal(kvfio_memlock_explain(&fixture->fake->kernel, wanted_bytes, &fixture->why), -ENOSPC);
 	fixture_said(fixture, -ENOSPC, words);
 }
 
@@ -56,7 +56,7 @@ files_that_say_nothing(void **state)
 	fake_remove(fixture->fake->proc, "self/status");
 	say(fixture, 512 * MIB, "out of memory");
 	fake_remove(fixture->fake->sysfs, "module/vfio_iommu_type1/parameters/dma_entry_limit");
-	assert_int_equal(vfio_entries_explain(&fixture->fake->kernel, 12, &fixture->why), -ENOSPC);
+	assert_int_equal(kvfio_entries_explain(&fixture->fake->kernel, 12, &fixture->why), -ENOSPC);
 	fixture_said(fixture, -ENOSPC,
 		     "12 mappings are all that the kernel allows (dma_entry_limit of vfio_iommu_type1: "
 		     "unknown)");

@@ -38,7 +38,7 @@ addresses(void **state)
 	unsigned int i;
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		int rc = vfio_address_parse(rows[i].text, address, &fixture->why);
+		int rc = kvfio_address_parse(rows[i].text, address, &fixture->why);
 
 		if ((rc == 0) != (rows[i].address != NULL))
 			print_error("'%s': %d\n", rows[i].text, rc);
@@ -56,7 +56,7 @@ a_device_that_is_bound(void **state)
 	struct fixture *fixture = *state;
 	unsigned int group = 0;
 
-	assert_int_equal(vfio_sysfs_find(&fixture->fake->kernel, FAKE_SECOND, &group, &fixture->why), 0);
+	assert_int_equal(kvfio_sysfs_find(&fixture->fake->kernel, FAKE_SECOND, &group, &fixture->why), 0);
 	assert_int_equal(group, 7);
 }
 

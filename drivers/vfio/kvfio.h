@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef VFIO_INTERNAL_H
-#define VFIO_INTERNAL_H
+#ifndef KVFIO_H
+#define KVFIO_H
 
 /*
  * Inside of drivers/vfio. One file, one idea:
@@ -28,7 +28,7 @@
 #include "rp_vfio.h"
 
 /* Tests put their own kernel here. Descriptors are real ones also there. */
-struct vfio_kernel {
+struct kvfio_kernel {
 	void *ctx;
 	int (*open)(void *ctx, const char *path, int flags);
 	int (*ioctl)(void *ctx, int fd, unsigned long request, void *argument);
@@ -40,28 +40,28 @@ struct vfio_kernel {
 	const char *proc; /* "/proc" */
 };
 
-extern const struct vfio_kernel vfio_kernel_real;
+extern const struct kvfio_kernel kvfio_kernel_real;
 
 #define VFIO_ADDRESS_BYTES 16u /* "0000:00:04.0", also with a domain of more digits */
 #define VFIO_DRIVER_NAME_BYTES 32u
 
 /* Whose devices they are: one for a process, one for a test. */
-struct vfio_host {
-	const struct vfio_kernel *kernel;
+struct kvfio_host {
+	const struct kvfio_kernel *kernel;
 	pthread_mutex_t lock; /* over all that transports share: containers, groups, books */
-	struct vfio_container *containers;
+	struct kvfio_container *containers;
 };
 
 #define VFIO_HOLDERS_MAX 64u
 
-struct vfio_books {
+struct kvfio_books {
 	void *root; /* of tsearch(3) */
-	struct vfio_mapping *first; /* of all, in no order */
+	struct kvfio_mapping *first; /* of all, in no order */
 	unsigned int count;
 };
 
 /* What the kernel says of an address space. */
-struct vfio_iommu {
+struct kvfio_iommu {
 	struct rp_dma_iova_range ranges[RP_DMA_IOVA_RANGES_MAX]; /* the largest, in order of address */
 	unsigned int ranges_count; /* 0: anywhere */
 	uint64_t page_bytes;
@@ -69,22 +69,22 @@ struct vfio_iommu {
 	uint32_t available; /* mappings that may still be made, when it was asked */
 };
 
-struct vfio_container {
-	struct vfio_container *next;
-	struct vfio_group *groups;
+struct kvfio_container {
+	struct kvfio_container *next;
+	struct kvfio_group *groups;
 	char name[RP_VFIO_CONTAINER_NAME_MAX + 1]; /* "": of one group alone */
 	int fd;
 	bool borrowed;
 	bool attached; /* it has an IOMMU, because a group is in it */
-	struct vfio_iommu iommu;
-	struct vfio_books books;
+	struct kvfio_iommu iommu;
+	struct kvfio_books books;
 	uint64_t holders_mask; /* slots that are taken */
 };
 
-struct vfio_group {
-	struct vfio_group *next; /* of the same container */
-	struct vfio_container *container;
-	struct vfio_device *devices;
+struct kvfio_group {
+	struct kvfio_group *next; /* of the same container */
+	struct kvfio_container *container;
+	struct kvfio_device *devices;
 	unsigned int number;
 	int fd;
 	bool borrowed;
@@ -94,30 +94,30 @@ struct vfio_group {
 #define VFIO_REGIONS_COUNT 9u
 #define VFIO_AREAS_MAX 64u
 
-struct vfio_area {
+struct kvfio_area {
 	uint64_t offset_bytes; /* in the region */
 	uint64_t size_bytes;
 };
 
-struct vfio_region {
+struct kvfio_region {
 	uint64_t size_bytes; /* 0: absent */
 	uint64_t file_offset_bytes; /* of the device's descriptor */
 	bool readable;
 	bool writable;
 	unsigned int areas_count; /* that can be mapped */
-	struct vfio_area *areas;
+	struct kvfio_area *areas;
 };
 
-struct vfio_device {
-	struct vfio_device *next; /* of the same group */
-	struct vfio_host *host;
-	struct vfio_group *group;
+struct kvfio_device {
+	struct kvfio_device *next; /* of the same group */
+	struct kvfio_host *host;
+	struct kvfio_group *group;
 	unsigned int slot; /* in the container's holders_mask */
 	char address[VFIO_ADDRESS_BYTES];
 	int fd;
 	bool resettable;
 	uint32_t irqs_count; /* kinds of interrupts, not vectors */
-	struct vfio_region regions[VFIO_REGIONS_COUNT];
+	struct kvfio_region regions[VFIO_REGIONS_COUNT];
 	uint32_t msix_count;
 	uint32_t msix_enabled_count; /* 0: not yet */
 	int epoll_fd;
@@ -128,25 +128,25 @@ struct vfio_device {
 };
 
 /* sysfs.c: where a device is */
-struct vfio_place {
+struct kvfio_place {
 	char address[VFIO_ADDRESS_BYTES];
 	unsigned int group;
 };
 /* "00:04.0" becomes "0000:00:04.0". @return 0, -EBADMSG. */
-int vfio_address_parse(const char *text, char ret_address[VFIO_ADDRESS_BYTES], struct rp_wire_why *why);
+int kvfio_address_parse(const char *text, char ret_address[VFIO_ADDRESS_BYTES], struct rp_wire_why *why);
 /* Find a device that is bound to vfio-pci. @return 0, -ENOENT, -ENOTSUP. */
-int vfio_sysfs_find(const struct vfio_kernel *kernel, const char *address, unsigned int *ret_group,
-		    struct rp_wire_why *why);
+int kvfio_sysfs_find(const struct kvfio_kernel *kernel, const char *address, unsigned int *ret_group,
+		     struct rp_wire_why *why);
 /* Of a group that is not viable: which members are in the way. @return -EBUSY. */
-int vfio_sysfs_explain_group(const struct vfio_kernel *kernel, unsigned int group, struct rp_wire_why *why);
+int kvfio_sysfs_explain_group(const struct kvfio_kernel *kernel, unsigned int group, struct rp_wire_why *why);
 
 /* info.c: an answer that starts with argsz and flags, and may end with a chain of capabilities. */
 #define VFIO_INFO_MAX_BYTES 65536u
-struct vfio_info {
+struct kvfio_info {
 	uint8_t *bytes; /* free(3) */
 	size_t size_bytes;
 };
-struct vfio_capability {
+struct kvfio_capability {
 	const uint8_t *bytes; /* header included */
 	size_t size_bytes; /* up to the next one or the end */
 };
@@ -155,34 +155,34 @@ struct vfio_capability {
  * @param question what the kernel reads of it, fixed_bytes long; argsz is filled in here.
  * @return 0, -EBADMSG, -ENOMEM, or the ioctl's errno.
  */
-int vfio_info_ask(const struct vfio_kernel *kernel, int fd, unsigned long request, const void *question,
-		  size_t fixed_bytes, struct vfio_info *ret_info, struct rp_wire_why *why);
+int kvfio_info_ask(const struct kvfio_kernel *kernel, int fd, unsigned long request, const void *question,
+		   size_t fixed_bytes, struct kvfio_info *ret_info, struct rp_wire_why *why);
 /* @return 1 found, 0 not there, -EBADMSG the chain is broken. */
-int vfio_info_capability(const struct vfio_info *info, size_t fixed_bytes, uint32_t first_bytes, uint16_t id,
-			 struct vfio_capability *ret_capability, struct rp_wire_why *why);
+int kvfio_info_capability(const struct kvfio_info *info, size_t fixed_bytes, uint32_t first_bytes, uint16_t id,
+			  struct kvfio_capability *ret_capability, struct rp_wire_why *why);
 
 /* group.c */
-int vfio_group_open(const struct vfio_kernel *kernel, unsigned int number, uint32_t busy_wait_ms, int *ret_fd,
-		    struct rp_wire_why *why);
-/* @return 0, -EBUSY (not viable; why names who is in the way), -EIO. */
-int vfio_group_check(const struct vfio_kernel *kernel, unsigned int number, int fd, bool *ret_in_container,
+int kvfio_group_open(const struct kvfio_kernel *kernel, unsigned int number, uint32_t busy_wait_ms, int *ret_fd,
 		     struct rp_wire_why *why);
+/* @return 0, -EBUSY (not viable; why names who is in the way), -EIO. */
+int kvfio_group_check(const struct kvfio_kernel *kernel, unsigned int number, int fd, bool *ret_in_container,
+		      struct rp_wire_why *why);
 
 /* container.c; the host's lock is held */
-int vfio_container_join(struct vfio_host *host, const struct rp_vfio_config *config, const struct vfio_place *place,
-			struct vfio_group **ret_group, struct rp_wire_why *why);
+int kvfio_container_join(struct kvfio_host *host, const struct rp_vfio_config *config, const struct kvfio_place *place,
+			 struct kvfio_group **ret_group, struct rp_wire_why *why);
 /* What no device is in any more goes. */
-void vfio_container_leave(struct vfio_host *host, struct vfio_group *group);
+void kvfio_container_leave(struct kvfio_host *host, struct kvfio_group *group);
 /* A number for a device in the books. @return 0, -ENOSPC. */
-int vfio_container_slot(struct vfio_container *container, unsigned int *ret_slot, struct rp_wire_why *why);
+int kvfio_container_slot(struct kvfio_container *container, unsigned int *ret_slot, struct rp_wire_why *why);
 
 /* iommu.c */
-int vfio_iommu_read(const struct vfio_kernel *kernel, int container_fd, struct vfio_iommu *ret_iommu,
-		    struct rp_wire_why *why);
+int kvfio_iommu_read(const struct kvfio_kernel *kernel, int container_fd, struct kvfio_iommu *ret_iommu,
+		     struct rp_wire_why *why);
 
 /* books.c */
-struct vfio_mapping {
-	struct vfio_mapping *next, *previous; /* in the books */
+struct kvfio_mapping {
+	struct kvfio_mapping *next, *previous; /* in the books */
 	uint64_t iova;
 	uint64_t size_bytes;
 	/* Whose memory it is: a file's, or with file_inode 0 a place of this process. */
@@ -193,61 +193,61 @@ struct vfio_mapping {
 	void *own_hva; /* our mapping of the file, NULL: the caller's was used */
 };
 /* What is mapped in a range; NULL: nothing. Of several any. */
-struct vfio_mapping *vfio_books_find(const struct vfio_books *books, uint64_t iova, uint64_t size_bytes);
+struct kvfio_mapping *kvfio_books_find(const struct kvfio_books *books, uint64_t iova, uint64_t size_bytes);
 /* @param mapping copied; overlaps nothing. @return 0, -ENOMEM. */
-int vfio_books_add(struct vfio_books *books, const struct vfio_mapping *mapping);
-void vfio_books_remove(struct vfio_books *books, struct vfio_mapping *mapping);
+int kvfio_books_add(struct kvfio_books *books, const struct kvfio_mapping *mapping);
+void kvfio_books_remove(struct kvfio_books *books, struct kvfio_mapping *mapping);
 /* Our own mapping of its file, if there is one, goes. */
-void vfio_mapping_forget(struct vfio_mapping *mapping);
-void vfio_books_free(struct vfio_books *books);
+void kvfio_mapping_forget(struct kvfio_mapping *mapping);
+void kvfio_books_free(struct kvfio_books *books);
 
 /* dma.c; the host's lock is held */
 /* As rp_accel_transport_ops.dma_map. */
-int vfio_dma_map(struct vfio_device *device, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes,
-		 void *hva, struct rp_wire_why *why);
-int vfio_dma_unmap(struct vfio_device *device, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
+int kvfio_dma_map(struct kvfio_device *device, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes,
+		  void *hva, struct rp_wire_why *why);
+int kvfio_dma_unmap(struct kvfio_device *device, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
 /* All that this device has mapped. @return 0, or the first error; all were tried. */
-int vfio_dma_unmap_all(struct vfio_device *device, struct rp_wire_why *why);
+int kvfio_dma_unmap_all(struct kvfio_device *device, struct rp_wire_why *why);
 
 /* memlock.c */
 /* @return -ENOSPC */
-int vfio_memlock_explain(const struct vfio_kernel *kernel, uint64_t wanted_bytes, struct rp_wire_why *why);
-int vfio_entries_explain(const struct vfio_kernel *kernel, unsigned int count, struct rp_wire_why *why);
+int kvfio_memlock_explain(const struct kvfio_kernel *kernel, uint64_t wanted_bytes, struct rp_wire_why *why);
+int kvfio_entries_explain(const struct kvfio_kernel *kernel, unsigned int count, struct rp_wire_why *why);
 
 /* region.c */
-int vfio_regions_read(struct vfio_device *device, uint32_t regions_count, struct rp_wire_why *why);
-void vfio_regions_free(struct vfio_device *device);
-int vfio_region_access(struct vfio_device *device, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes,
-		       void *bytes, bool is_write, struct rp_wire_why *why);
-int vfio_region_window(const struct vfio_device *device, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
-		       struct rp_accel_transport_window *ret_window, struct rp_wire_why *why);
+int kvfio_regions_read(struct kvfio_device *device, uint32_t regions_count, struct rp_wire_why *why);
+void kvfio_regions_free(struct kvfio_device *device);
+int kvfio_region_access(struct kvfio_device *device, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes,
+			void *bytes, bool is_write, struct rp_wire_why *why);
+int kvfio_region_window(const struct kvfio_device *device, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
+			struct rp_accel_transport_window *ret_window, struct rp_wire_why *why);
 
 /* irq.c */
 /* @return vectors of one kind that signal an eventfd (0: none), or -EBADMSG, -EIO. */
-int vfio_irq_count(const struct vfio_device *device, uint32_t index, struct rp_wire_why *why);
-int vfio_irq_arm(const struct vfio_device *device, uint32_t index, int eventfd, struct rp_wire_why *why);
-int vfio_irq_msix(struct vfio_device *device, uint32_t vector, int eventfd, struct rp_wire_why *why);
+int kvfio_irq_count(const struct kvfio_device *device, uint32_t index, struct rp_wire_why *why);
+int kvfio_irq_arm(const struct kvfio_device *device, uint32_t index, int eventfd, struct rp_wire_why *why);
+int kvfio_irq_msix(struct kvfio_device *device, uint32_t vector, int eventfd, struct rp_wire_why *why);
 
 /* events.c */
-int vfio_events_open(struct vfio_device *device, struct rp_wire_why *why);
-void vfio_events_close(struct vfio_device *device);
+int kvfio_events_open(struct kvfio_device *device, struct rp_wire_why *why);
+void kvfio_events_close(struct kvfio_device *device);
 /* Sets device->lost. */
-void vfio_events_look(struct vfio_device *device);
+void kvfio_events_look(struct kvfio_device *device);
 /* Remember the first reason. @return error. */
-int vfio_lose(struct vfio_device *device, int error, const struct rp_wire_why *why);
+int kvfio_lose(struct kvfio_device *device, int error, const struct rp_wire_why *why);
 
 /* quiet.c */
-void vfio_bus_master_clear(struct vfio_device *device);
+void kvfio_bus_master_clear(struct kvfio_device *device);
 /* The host's lock is held. */
-bool vfio_is_quiet(struct vfio_device *device);
+bool kvfio_is_quiet(struct kvfio_device *device);
 
 /* transport.c */
-int vfio_transport_open(struct vfio_host *host, const struct rp_vfio_config *config,
-			struct rp_accel_transport *ret_transport, struct rp_wire_why *why);
+int kvfio_transport_open(struct kvfio_host *host, const struct rp_vfio_config *config,
+			 struct rp_accel_transport *ret_transport, struct rp_wire_why *why);
 
 /* "3.5 MiB" in whole words of why: bytes as MiB, rounded up. */
 static inline unsigned long long
-vfio_mib(uint64_t bytes)
+kvfio_mib(uint64_t bytes)
 {
 	return (bytes >> 20) + ((bytes & 0xfffff) != 0);
 }
