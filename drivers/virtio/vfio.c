@@ -2,8 +2,13 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "rp_accel_info.h"
 #include "rp_vfio.h"
 #include "rp_virtio.h"
+#include "virtio_regs.h"
+
+#define NAME "vfio"
+#define USAGE NAME ",device=DDDD:BB:DD.F[,busy_wait_ms=N][,wait_ms=N][,container=NAME]"
 
 #define WAIT_MIN_MS 10u
 #define WAIT_MAX_MS 600000u
@@ -65,9 +70,16 @@ open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, str
 static const char *const keys[] = {"device", "busy_wait_ms", "wait_ms", "container", NULL};
 
 const struct rp_accel_driver rp_virtio_vfio_driver = {
-	.name = "vfio",
+	.name = NAME,
 	.keys = keys,
-	.usage = "vfio,device=DDDD:BB:DD.F[,busy_wait_ms=N][,wait_ms=N][,container=NAME]",
+	.usage = USAGE,
 	.check = check,
 	.open = open_device,
 };
+
+/* Those that device.c takes. */
+/* clang-format off */
+RP_ACCEL_DRIVER_INFO(vfio, NAME, USAGE,
+	RP_ACCEL_PCI_ID(VIRTIO_PCI_VENDOR, VIRTIO_PCI_DEVICE_TRANSITIONAL_NET) ","
+	RP_ACCEL_PCI_ID(VIRTIO_PCI_VENDOR, VIRTIO_PCI_DEVICE_MODERN + VIRTIO_DEVICE_NET));
+/* clang-format on */
