@@ -2,9 +2,9 @@
 """The hardware VM: an emulated machine with an IOMMU, virtio functions behind it, and this machine's programs in it."""
 
 import functools
-import json
 import os
 
+from ringpass_stack.programs import Control
 from ringpass_testvm import Vm, initramfs, kernel, qemu
 from ringpass_testvm.agent import Agent
 from ringpass_testvm.cache import Cache
@@ -16,9 +16,11 @@ from . import function, lines, wire
 from .guest import NestedGuest
 from .inside import Inside, in_machine
 from .kicks import Trace
+from .remote import RemoteSocket
 
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guest")
+RELAY = os.path.join(SCRIPTS, "relay.py")
 MODULES = ("virtio_pci", "virtio_console", "virtiofs", "overlay", "vfio_iommu_type1", "vfio_pci", "kvm_amd", "tun")
 READY_SECONDS = 120
 LINES_PER_GUEST = 2
@@ -49,6 +51,7 @@ class HardwareVm:
         self.functions = list(functions)
         self.build = build
         self.ringpassd = None
+        self._relay = None
         self.users = {}  # of the lines
         self.rpc = "/run/ringpass-rpc.sock"
         self._store = store or Cache()
@@ -57,7 +60,7 @@ class HardwareVm:
         self._devices = {}
         self._numbers = 0
         self._guests = guests
-        self._agents, self._monitors = [], []
+        self._agents, self._monitors, self._remote = [], [], None
         places = function.places(self.functions)
         self._places = [place.sysfs for place in places]
         self.vm = _Outer(supervisor, name, self._machine(memory_mib, cpus, iommu), self._before_launch)
@@ -70,7 +73,8 @@ class HardwareVm:
         return path
 
     def _line_sockets(self):
-        return [self._socket(f"line{number}") for number in range(LINES_PER_GUEST * self._guests)]
+        """Two for each nested guest, and one for ringpassd's RPC."""
+        return [self._socket(f"line{number}") for number in range(LINES_PER_GUEST * self._guests + 1)]
 
     def _machine(self, memory_mib, cpus, iommu):
         found = kernel.newest()
@@ -89,7 +93,9 @@ class HardwareVm:
 
     def _before_launch(self):
         self._close_lines()
-        for number, path in enumerate(self._line_sockets()):
+        *for_guests, for_rpc = self._line_sockets()
+        self._remote = RemoteSocket(self._socket("rpc"), for_rpc)
+        for number, path in enumerate(for_guests):
             if number % LINES_PER_GUEST == 0:
                 self._agents.append(Agent(path, functools.partial(self._require_guest, number)))
             else:
@@ -104,9 +110,9 @@ class HardwareVm:
         wait_until(lambda: os.path.exists(path), BOOT_SECONDS, "virtiofsd", process.require_alive)
 
     def _close_lines(self):
-        for one in (*self._agents, *self._monitors):
+        for one in (*self._agents, *self._monitors, *([self._remote] if self._remote else [])):
             one.close()
-        self._agents, self._monitors = [], []
+        self._agents, self._monitors, self._remote = [], [], None
 
     def require_alive(self):
         self.vm.require_alive()
@@ -181,7 +187,10 @@ class HardwareVm:
         return Inside(self.vm, f"{name}-{self._numbers}", command)
 
     def start_ringpassd(self, config_text, ready=True):
-        """@return Inside."""
+        """ready: wait until it says so. @return Inside."""
+        if not self._relay:
+            self._relay = self.spawn("relay", f"exec /usr/bin/python3 {RELAY} "
+                                              f"{lines.device(LINES_PER_GUEST * self._guests)} {self.rpc}")
         self.write("/run/ringpassd.conf", config_text)
         self.ringpassd = self.spawn("ringpassd", f"ulimit -l unlimited; exec {self.build.program('ringpassd')} "
                                                  f"--config /run/ringpassd.conf --rpc {self.rpc}")
@@ -189,13 +198,14 @@ class HardwareVm:
             self.ringpassd.wait_for_line("ringpassd: ready", READY_SECONDS)
         return self.ringpassd
 
+    @property
+    def control(self):
+        """@return ringpass_stack's Control, of the ringpassd in there."""
+        return Control(self.build, self._remote.path)
+
     def ctl(self, *arguments):
         """ringpass-ctl. @return what it prints, read as JSON."""
-        text = self.run(" ".join([self.build.tool("ringpass-ctl"), "--rpc", self.rpc, "--json", *arguments])).output
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise TestvmError(f"ringpass-ctl {' '.join(arguments)}: unexpected answer: {text.strip()[:200]}") from error
+        return self.control.ask(*arguments)
 
     def guest(self, nics=(), number=0, memory_mib=192, cpus=1, **fields):
         """@return NestedGuest, not started. number: which of the VM's places for guests. fields: of qemu.Machine."""

@@ -164,14 +164,21 @@ class Control:
     def _run(self, *arguments):
         return supervise.run([*self._command, *arguments], COMMAND_SECONDS)
 
+    def ask(self, *arguments):
+        """@return what ringpass-ctl prints for a program, read."""
+        text = self._run("--json", *arguments)
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise TestvmError(f"ringpass-ctl {' '.join(arguments)}: unexpected answer: {text.strip()[:200]}") from error
+
     def show(self, port):
         """@return the port as a dictionary; its "queues" in the order of their numbers."""
-        text = self._run("--json", "show", port)
+        shown = self.ask("show", port)
         try:
-            shown = json.loads(text)
             shown["queues"].sort(key=lambda queue: queue["queue"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise TestvmError(f"ringpass-ctl show {port}: unexpected answer: {text.strip()[:200]}") from error
+        except (KeyError, TypeError) as error:
+            raise TestvmError(f"ringpass-ctl show {port}: unexpected answer: {str(shown)[:200]}") from error
         return shown
 
     def enable(self, port, pair):

@@ -4,10 +4,12 @@
 import json
 import os
 import pathlib
+import pty
 import socket
 import subprocess
 import sys
 import threading
+import tty
 
 import pytest
 
@@ -17,6 +19,7 @@ sys.path.insert(0, str(TOP / "usertools"))
 from ringpass_hwvm import cli, function, inside, lines, wire  # noqa: E402
 from ringpass_hwvm.function import Function  # noqa: E402
 from ringpass_hwvm.kicks import Trace  # noqa: E402
+from ringpass_hwvm.remote import RemoteSocket  # noqa: E402
 from ringpass_hwvm.vm import HardwareVm  # noqa: E402
 from ringpass_testvm import Supervisor, TestvmError  # noqa: E402
 from ringpass_testvm.cache import Cache  # noqa: E402
@@ -177,6 +180,95 @@ def test_lines_have_names_that_the_vm_finds(tmp_path):
     ports = [_properties(text)[1] for text in _values(command, "-device") if text.startswith("virtserialport")]
     assert [f"/dev/{port['name']}" for port in ports] == [lines.device(0), lines.device(1)]
     assert len({port["nr"] for port in ports}) == 2
+
+
+@pytest.fixture
+def echo_server(tmp_path):
+    """Answers a line with its reverse; the line "silent" with nothing. The path of its socket."""
+    path = str(tmp_path / "echo")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(1)
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rwb") as file:
+                request = file.readline().strip()
+                if request != b"silent":
+                    file.write(request[::-1] + b"\n")
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield path
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join(SECONDS)
+
+
+@pytest.fixture
+def relay(tmp_path, echo_server):
+    """The VM's side of the line to ringpassd. A file of the other end, and the path of a socket that nobody serves."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    process = subprocess.Popen([sys.executable, str(TOP / "usertools/ringpass_hwvm/guest/relay.py"),
+                                os.ttyname(theirs), echo_server])
+    with open(ours, "r+b", buffering=0) as file:
+        yield file
+        process.kill()
+        process.wait(SECONDS)
+    os.close(theirs)
+
+
+def test_the_relay_answers_every_request(relay):
+    relay.write(b"abc\nsilent\n")
+    relay.write(b"de")
+    relay.write(b"f\n")
+    assert [relay.readline() for _ in range(3)] == [b"cba\n", b"\n", b"fed\n"]
+
+
+def _ask(path, *requests):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(SECONDS)
+        connection.connect(path)
+        with connection.makefile("rwb") as file:
+            answers = []
+            for request in requests:
+                file.write(request)
+                file.flush()
+                answers.append(file.readline())
+            return answers
+
+
+def test_a_socket_of_the_vm_is_a_socket_here(tmp_path):
+    remote = RemoteSocket(str(tmp_path / "rpc"), str(tmp_path / "line"))
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(tmp_path / "line"))
+
+            def serve():
+                with line.makefile("rwb") as file:
+                    for request in iter(file.readline, b""):
+                        file.write(b"\n" if request == b"nobody\n" else b"<" + request)
+                        file.flush()
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            assert _ask(remote.path, b"one\n", b"two\n") == [b"<one\n", b"<two\n"]
+            assert _ask(remote.path, b"nobody\n") == [b""]  # the connection is closed, as by a server that has ended
+            assert _ask(remote.path, b"three\n") == [b"<three\n"]
+            remote.close()
+            thread.join(SECONDS)
+    finally:
+        remote.close()
+    assert not (tmp_path / "rpc").exists() and not (tmp_path / "line").exists()
+
+
+def test_a_socket_of_a_vm_that_never_came_closes_at_once(tmp_path):
+    remote = RemoteSocket(str(tmp_path / "rpc"), str(tmp_path / "line"))
+    remote.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_networks_behind_functions_do_not_overlap():
