@@ -25,7 +25,7 @@ class Function:
     root_port: bool = False  # behind a root port of its own, where it can be reset alone; else on the root bus
     shared_group: bool = False  # behind one PCIe-to-PCI bridge with all others that say so: one IOMMU group
     modern: bool = True  # False: a device with the legacy interface only
-    iommu: bool = True  # its rings go through the IOMMU; False: it reads memory past it
+    iommu: bool = True  # its rings go through the IOMMU; False, and where it is legacy: past it
     driver: str = "vfio-pci"  # what is bound to it at boot; empty: what the kernel finds
     mac: str = ""
     vectors: int = -1  # MSI-X vectors; negative: one for each queue, and two
@@ -43,7 +43,7 @@ class Function:
         text = (f"virtio-net-pci,id=function{index},netdev=n{index},bus={bus},addr={slot:#x},romfile=,"
                 f"mac={self.mac or f'52:54:00:00:02:{index + 1:02x}'},vectors={vectors},"
                 f"page-per-vq={_switch(self.page_per_vq)},packed={_switch(self.packed)},"
-                f"queue_reset={_switch(self.queue_reset)},iommu_platform={_switch(self.iommu)},"
+                f"queue_reset={_switch(self.queue_reset)},iommu_platform={_switch(self.iommu and self.modern)},"
                 f"disable-legacy={_switch(self.modern)},disable-modern={_switch(not self.modern)}")
         if self.queues > 1:
             text += ",mq=on"

@@ -58,6 +58,7 @@ class HardwareVm:
         self._name = name
         self._trace = Trace(supervisor.path(f"{name}.trace")) if trace else None
         self._devices = {}
+        self._sysfs = []
         self._numbers = 0
         self._guests = guests
         self._agents, self._monitors, self._remote = [], [], None
@@ -127,6 +128,8 @@ class HardwareVm:
         self.vm.start(timeout)
         self.vm.run("/mount-root", BOOT_SECONDS)
         wire.connect(self.functions)
+        found = self.vm.run("".join(f"readlink -f /sys/bus/pci/devices/{place}\n" for place in self._places))
+        self._sysfs = found.output.split()
         for index in range(len(self.functions)):
             self._recognise(index)
         return self
@@ -143,7 +146,7 @@ class HardwareVm:
 
     def sysfs(self, index):
         """The directory of a function in /sys."""
-        return self.vm.run(f"readlink -f /sys/bus/pci/devices/{self._places[index]}").output.strip()
+        return self._sysfs[index]
 
     def address(self, index):
         """@return "0000:00:10.0"."""
