@@ -170,7 +170,8 @@ def test_damaged_files(tmp_path):
         for _ in range(source.randrange(1, 6)):
             if bad:
                 # Most of what matters is in the headers, at the begin and at the end.
-                at = source.choice((source.randrange(min(64, len(bad))), len(bad) - 1 - source.randrange(len(bad) // 2 + 1)))
+                at = source.choice((source.randrange(min(64, len(bad))),
+                                    len(bad) - 1 - source.randrange(len(bad) // 2 + 1)))
                 bad[at] = source.choice((0, 1, 0x7f, 0x80, 0xff, source.randrange(256)))
         path.write_bytes(bytes(bad))
         done = run("--json", path)
