@@ -99,8 +99,8 @@ struct rp_vfu_virtio_ops {
 	int (*queue_enable)(void *ctx, unsigned int queue);
 	/**
 	 * Touch an enabled queue's ring no more, and write its `position`.
-	 * @return 0: that is done. -EINPROGRESS (of RP_VFU_VIRTIO_STOP alone): `stopping` until
-	 *         rp_vfu_virtio_queue_stopped(). Anything else is as 0.
+	 * @return 0: that is done. -EINPROGRESS: `stopping` until rp_vfu_virtio_queue_stopped(); a reset
+	 *         does not wait for it. Anything else is as 0.
 	 */
 	int (*queue_stop)(void *ctx, unsigned int queue, enum rp_vfu_virtio_stop kind);
 	/** The queue's vector is another one. */

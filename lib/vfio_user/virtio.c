@@ -186,7 +186,7 @@ vfu_virtio_queue_stop(struct rp_vfu_virtio *virtio, unsigned int queue, enum rp_
 		return;
 	if (virtio->ops.queue_stop != NULL)
 		rc = virtio->ops.queue_stop(virtio->ctx, queue, kind);
-	if (rc == -EINPROGRESS && kind == RP_VFU_VIRTIO_STOP)
+	if (rc == -EINPROGRESS)
 		regs->stopping = true;
 	else
 		rp_vfu_virtio_queue_stopped(virtio, queue);

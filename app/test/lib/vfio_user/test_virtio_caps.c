@@ -115,6 +115,7 @@ test_windows_to_nowhere(void **state)
 		{VIRTIO_REGISTERS, 0x10000, 2},
 		{VIRTIO_REGISTERS, 0xfffffffe, 2},
 		{VIRTIO_NOTIFY, 1u << 30, 2},
+		{VIRTIO_NOTIFY, 0xfffffffe, 2},
 		{0, 22, 2},
 		{3, 22, 2},
 		{255, 22, 2},

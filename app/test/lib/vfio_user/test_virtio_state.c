@@ -140,6 +140,7 @@ test_a_ring_that_is_broken(void **state)
 	fixture.look_broken = false;
 	rp_vfu_virtio_queue(fixture.virtio, 0)->broken = true;
 	virtio_set_state(0, VIRTIO_CONTROL, STOP);
+	assert_false(rp_vfu_virtio_queue(fixture.virtio, 0)->broken);
 	assert_int_equal(virtio_state(0, VIRTIO_CONTROL), STOPPED);
 }
 
