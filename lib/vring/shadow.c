@@ -33,14 +33,13 @@ take_guest(struct rp_vring_shadow *shadow, const struct rp_vring_shadow_config *
 	struct rp_vring_layout layout = *config->guest;
 	int rc;
 
-	layout.notes = NULL;
 	/* Its size is judged only by the init; notes for what cannot be are not worth a second check. */
 	if (rp_vring_dev_needs_notes(layout.features) && layout.num <= RP_VRING_NUM_MAX) {
 		shadow->notes = calloc((size_t)layout.num + 1, sizeof(*shadow->notes));
 		if (shadow->notes == NULL)
 			return rp_wire_why_set(why, -ENOMEM, "shadow: no memory for %u entries", layout.num);
-		layout.notes = shadow->notes;
 	}
+	layout.notes = shadow->notes;
 	rc = rp_vring_dev_init(&shadow->guest, &layout, config->position, config->reader, why);
 	shadow->guest.spans = true;
 	return rc;

@@ -8,8 +8,12 @@
  * Theory of operation: a ring that is handed on says by one position what is not done
  * yet: all that is behind it, up to where the driver stands. As many entries (split) or
  * descriptors (packed) lie between the used position and the one that was taken last as
- * are out, whatever the order of use; only which ones they are may be wrong. They
- * are ours until they are used, and the driver does not look at them.
+ * are out, whatever the order of use; only which ones they are may be wrong. They are ours
+ * until they are used, and the driver does not look at them.
+ *
+ * Of two chains the newer one was taken further on, so each lies where it was taken or
+ * further on than that, and when one lies where it was taken, so do all that are newer.
+ * What must be written are the oldest ones.
  */
 
 /* The available ring, if it may be written; or NULL. */
@@ -25,27 +29,21 @@ writable_avail(struct rp_vring_shadow *shadow)
 	return avail != NULL && here_bytes >= bytes[1] ? avail : NULL;
 }
 
-/* How many of the oldest chains end with one that is not where it was taken. */
-static uint16_t
-count_displaced(const struct rp_vring_shadow *shadow)
+/* The oldest chain, or the one after another, as long as it was not taken at the place that is its own now; or NULL. */
+static const struct shadow_chain *
+next_displaced(const struct rp_vring_shadow *shadow, const struct shadow_chain *previous, uint64_t place)
 {
-	uint64_t at = shadow->taken_size - shadow->book.out_count;
-	uint16_t count = 0, displaced = 0;
-	const struct shadow_chain *chain;
+	const struct shadow_chain *chain =
+		previous == NULL ? shadow_book_oldest(&shadow->book) : shadow_book_next(&shadow->book, previous);
 
-	for (chain = shadow_book_oldest(&shadow->book); chain != NULL; chain = shadow_book_next(&shadow->book, chain)) {
-		count++;
-		if (chain->taken_at != at++)
-			displaced = count;
-	}
-	return displaced;
+	return chain == NULL || chain->taken_at == place ? NULL : chain;
 }
 
-/* Return the oldest chains with nothing done, so that the others are where they were taken. */
+/* Return the displaced chains with nothing done. */
 static int
-give_up(struct rp_vring_shadow *shadow, uint16_t count)
+give_up_displaced(struct rp_vring_shadow *shadow)
 {
-	for (; count > 0; count--) {
+	while (next_displaced(shadow, NULL, shadow->taken_size - shadow->book.out_count) != NULL) {
 		struct shadow_published published = {.from = shadow->guest.next_used, .count = 1};
 		struct shadow_chain *chain = shadow_book_oldest(&shadow->book);
 		int rc = rp_vring_dev_push(&shadow->guest, chain->head, 0);
@@ -63,22 +61,16 @@ int
 rp_vring_shadow_split_rewind(struct rp_vring_shadow *shadow)
 {
 	const struct rp_vring_layout *layout = &shadow->guest.layout;
-	uint64_t taken_at = shadow->taken_size - shadow->book.out_count;
-	uint16_t place = shadow->guest.next_used, displaced = count_displaced(shadow);
-	const struct shadow_chain *chain;
-	uint8_t *avail;
+	uint64_t place = shadow->taken_size - shadow->book.out_count;
+	uint16_t index = shadow->guest.next_used;
+	const struct shadow_chain *chain = NULL;
+	uint8_t *avail = writable_avail(shadow);
 
-	if (displaced == 0)
-		return 0;
-	avail = writable_avail(shadow);
 	if (avail == NULL)
-		return give_up(shadow, displaced);
-	for (chain = shadow_book_oldest(&shadow->book); chain != NULL;
-	     chain = shadow_book_next(&shadow->book, chain), place++) {
-		uint32_t at = SPLIT_ENTRIES_AT + (place & (layout->num - 1u)) * SPLIT_AVAIL_BYTES;
+		return give_up_displaced(shadow);
+	while ((chain = next_displaced(shadow, chain, place++)) != NULL) {
+		uint32_t at = SPLIT_ENTRIES_AT + (index++ & (layout->num - 1u)) * SPLIT_AVAIL_BYTES;
 
-		if (chain->taken_at == taken_at++)
-			continue;
 		vring_store16(avail + at, chain->head);
 		shadow_report(shadow, layout->avail_iova + at, SPLIT_AVAIL_BYTES);
 	}
@@ -116,25 +108,20 @@ write_desc(struct rp_vring_shadow *shadow, uint16_t at, const struct rp_vring_pa
 int
 rp_vring_shadow_packed_rewind(struct rp_vring_shadow *shadow)
 {
-	uint64_t taken_at = shadow->taken_size - shadow->guest.out_size;
-	uint16_t num = shadow->guest.layout.num, at = shadow->guest.next_used;
+	uint64_t place = shadow->taken_size - shadow->guest.out_size;
+	uint16_t at = shadow->guest.next_used, i;
 	bool wrap = shadow->guest.used_wrap;
-	const struct shadow_chain *chain;
+	const struct shadow_chain *chain = NULL;
 
-	for (chain = shadow_book_oldest(&shadow->book); chain != NULL; chain = shadow_book_next(&shadow->book, chain)) {
-		uint16_t count = shadow_desc_count(chain), i;
+	while ((chain = next_displaced(shadow, chain, place)) != NULL) {
+		uint16_t count = rp_vring_shadow_book_parts(&shadow->book, chain, shadow->parts);
 
-		taken_at += count;
-		if (chain->taken_at == taken_at - count) {
-			packed_move(num, &at, &wrap, count);
-			continue;
-		}
-		rp_vring_shadow_book_parts(&shadow->book, chain, shadow->parts);
 		for (i = 0; i < count; i++) {
 			write_desc(shadow, at, &shadow->parts[i], chain->head,
 				   flags_of(chain, &shadow->parts[i], i, wrap));
-			packed_move(num, &at, &wrap, 1);
+			packed_move(shadow->guest.layout.num, &at, &wrap, 1);
 		}
+		place += count;
 	}
 	return 0;
 }

@@ -61,6 +61,7 @@ a_device_that_lies(void **state)
 {
 	struct guest *guest = *state;
 	uint8_t *used;
+	bool flag;
 
 	/* A chain that is not out, after a good one. */
 	start_split(guest, 0, 0);
@@ -74,6 +75,10 @@ a_device_that_lies(void **state)
 	offer(guest, 4);
 	rig_forward(&rig, 1, true);
 	assert_device_is_out(guest, 1);
+	/* Nor is it believed when it says something else. */
+	used[4 + 8] = 1;
+	assert_int_equal(rp_vring_shadow_return(rig.shadow, &flag), -EPROTO);
+	assert_int_equal(guest_used_index(guest), 1);
 	rig_close(&rig);
 
 	/* More bytes than the chain takes. */

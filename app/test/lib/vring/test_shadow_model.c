@@ -580,7 +580,7 @@ all_features(void **state, uint64_t format)
 	for (i = 0; i < 16; i++)
 		run(*state, nums[(i + i / 4) % 4],
 		    format | (i & 1 ? F_IN_ORDER : 0) | (i & 2 ? F_EVENT_IDX : 0) | (i & 4 ? F_INDIRECT_DESC : 0),
-		    8000);
+		    4000);
 }
 
 static void
@@ -601,8 +601,8 @@ around_65536(void **state)
 {
 	run(*state, 16, F_EVENT_IDX | F_INDIRECT_DESC, 70000);
 	run(*state, 32, F_IN_ORDER, 70000);
-	run(*state, 13, F_RING_PACKED | F_EVENT_IDX | F_INDIRECT_DESC, 70000);
-	run(*state, 7, F_RING_PACKED | F_IN_ORDER | F_EVENT_IDX, 10000);
+	run(*state, 13, F_RING_PACKED | F_EVENT_IDX | F_INDIRECT_DESC, 20000);
+	run(*state, 7, F_RING_PACKED | F_IN_ORDER | F_EVENT_IDX, 5000);
 }
 
 int
