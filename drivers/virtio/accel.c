@@ -39,6 +39,19 @@ accel_get_info(void *priv, struct rp_accel_info *ret_info)
 	ret_info->iova_page_bytes = transport->iova_page_bytes;
 }
 
+/* A device that refuses what it must receive is not negotiated with. */
+static int
+tell_again(struct virtio_device *device, struct rp_wire_why *why)
+{
+	struct rp_wire_why words = {0};
+	int rc = vdrv_net_tell(device, why);
+
+	if (rc == 0 || vdrv_error_is_loss(rc) || vdrv_reset(device, &words) == 0)
+		return rc;
+	*why = words;
+	return words.error;
+}
+
 static int
 accel_set_features(void *priv, uint64_t features, struct rp_wire_why *why)
 {
@@ -50,33 +63,22 @@ accel_set_features(void *priv, uint64_t features, struct rp_wire_why *why)
 		rc = vdrv_features_check(device->device_features, features, words);
 	if (rc == 0)
 		rc = vdrv_negotiate(device, features, words);
+	if (rc == 0)
+		rc = tell_again(device, words);
 	return vdrv_judge(device, rc, words);
-}
-
-/* A refusal that is neither an overlap nor a limit leaves the device without the guest's memory: it is of no use. */
-static int
-dma_error(int error, struct rp_wire_why *why)
-{
-	if (error == 0 || error == -EEXIST || error == -ENOSPC)
-		return error;
-	if (error != -ENOMEM)
-		return vdrv_error_from_transport(error, why);
-	why->error = -ENOSPC;
-	return -ENOSPC;
 }
 
 static int
 accel_dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
 	      struct rp_wire_why *why)
 {
+	const struct virtio_memory memory = {iova, size_bytes, fd, offset_bytes, hva};
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
 	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
-		rc = dma_error(device->transport.ops->dma_map(device->transport.priv, iova, size_bytes, fd,
-							      offset_bytes, hva, words),
-			       words);
+		rc = vdrv_dma_map(device, &memory, words);
 	return vdrv_judge(device, rc, words);
 }
 
@@ -88,9 +90,7 @@ accel_dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_w
 	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
-		rc = device->transport.ops->dma_unmap(device->transport.priv, iova, size_bytes, words);
-	if (rc < 0)
-		rc = vdrv_error_from_transport(rc, words);
+		rc = vdrv_dma_unmap(device, iova, size_bytes, words);
 	return vdrv_judge(device, rc, words);
 }
 

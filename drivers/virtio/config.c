@@ -5,7 +5,6 @@
 #include "virtio.h"
 #include "virtio_regs.h"
 
-#define MAC_BIT 5u
 #define TRIES_MAX 16u
 
 static int
@@ -53,7 +52,8 @@ vdrv_config_open(struct virtio_device *device, struct rp_wire_why *why)
 {
 	int rc;
 
-	if (!vdrv_feature(device->device_features, MAC_BIT) || !device->layout.places[VIRTIO_CONFIG].present)
+	if (!vdrv_feature(device->device_features, VIRTIO_NET_F_MAC_BIT) ||
+	    !device->layout.places[VIRTIO_CONFIG].present)
 		return 0;
 	rc = vdrv_config_get(device, NET_CONFIG_MAC, NET_CONFIG_MAC_BYTES, device->mac, why);
 	device->has_mac = rc == 0;

@@ -11,8 +11,6 @@
 #include "virtio.h"
 #include "virtio_regs.h"
 
-#define VERSION_1_BIT 32u
-
 int
 vdrv_usable(const struct virtio_device *device, struct rp_wire_why *why)
 {
@@ -97,7 +95,7 @@ interrogate(struct virtio_device *device, struct rp_wire_why *why)
 		rc = vdrv_reset_hard(device, why);
 	if (rc == 0)
 		rc = vdrv_device_features(device, &device->device_features, why);
-	if (rc == 0 && !vdrv_feature(device->device_features, VERSION_1_BIT))
+	if (rc == 0 && !vdrv_feature(device->device_features, VIRTIO_F_VERSION_1_BIT))
 		rc = rp_wire_why_set(why, -ENOTSUP, "features: the device does not offer VERSION_1");
 	if (rc == 0)
 		rc = vdrv_queues_open(device, why);
@@ -119,6 +117,9 @@ static void
 release(struct virtio_device *device)
 {
 	vdrv_doorbells_close(device);
+	vdrv_ctrlq_forget(device);
+	vdrv_ctrlq_memory_release(device);
+	vdrv_mapped_release(&device->mapped);
 	rp_wire_fd_close(&device->config_event_fd);
 	rp_wire_fd_close(&device->epoll_fd);
 	free(device);
@@ -129,8 +130,9 @@ vdrv_close(struct virtio_device *device)
 {
 	struct rp_accel_transport transport = device->transport;
 
-	if (device->failed.error == 0)
-		vdrv_reset(device, NULL);
+	/* Memory that the device may still write goes with the transport. */
+	if (device->failed.error == 0 && vdrv_reset(device, NULL) == 0)
+		vdrv_ctrlq_memory_give(device, NULL);
 	release(device);
 	transport.ops->close(transport.priv);
 }
@@ -148,6 +150,7 @@ allocate(const struct rp_accel_transport *transport, const struct rp_virtio_conf
 	device->wait_ms = config->wait_ms != 0 ? config->wait_ms : RP_VIRTIO_WAIT_MS;
 	device->epoll_fd = -1;
 	device->config_event_fd = -1;
+	device->ctrlq.memory_fd = -1;
 	for (i = 0; i < RP_ACCEL_QUEUES_MAX; i++)
 		device->queues[i].kick_fd = -1;
 	return device;

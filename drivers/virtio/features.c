@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "virtio.h"
+#include "virtio_regs.h"
 
 /* What becomes of a feature bit that the device offers. A bit without a row is withheld. */
 enum use {
 	OFFERED, /* the guest may have it */
 	OURS, /* set on the device, whatever the guest says, and not shown to it */
-	OURS_WITHOUT_RING_STATE, /* as OURS, when nothing better stops a queue */
+	OURS_TO_STOP, /* as OURS, when nothing better stops a queue */
+	OURS_BY_CONTROL, /* as OURS, when there is a control queue, which is driven by us */
 	WITHHELD, /* needs what a port does not give */
 };
 
@@ -20,9 +22,10 @@ struct feature {
 };
 
 /*
- * virtio 1.2, 5.1.3 and 6. Withheld are the control queue and all that is set
- * through it (it never leaves the VMM), what changes the doorbell's value, and what
- * concerns the device's owner.
+ * virtio 1.2, 5.1.3 and 6. A guest's control queue never leaves the VMM: the device's
+ * own is ours, and what the guest would set through it is withheld where a port has no
+ * use for it. Withheld is also what changes the doorbell's value, and what concerns
+ * the device's owner.
  */
 /* clang-format off */
 static const struct feature features[] = {
@@ -41,13 +44,13 @@ static const struct feature features[] = {
 	{14, OFFERED,  "HOST_UFO"},
 	{15, OFFERED,  "MRG_RXBUF"},
 	{16, OFFERED,  "STATUS"},
-	{17, WITHHELD, "CTRL_VQ"},
-	{18, WITHHELD, "CTRL_RX"},
+	{17, OURS_BY_CONTROL, "CTRL_VQ"},
+	{18, OURS_BY_CONTROL, "CTRL_RX"},
 	{19, WITHHELD, "CTRL_VLAN"},
 	{20, WITHHELD, "CTRL_RX_EXTRA"},
 	{21, WITHHELD, "GUEST_ANNOUNCE"},
-	{22, WITHHELD, "MQ"},
-	{23, WITHHELD, "CTRL_MAC_ADDR"},
+	{22, OURS_BY_CONTROL, "MQ"},
+	{23, OURS_BY_CONTROL, "CTRL_MAC_ADDR"},
 	{28, OFFERED,  "INDIRECT_DESC"},
 	{29, OFFERED,  "EVENT_IDX"},
 	{32, OFFERED,  "VERSION_1"},
@@ -58,7 +61,7 @@ static const struct feature features[] = {
 	{37, WITHHELD, "SR_IOV"},
 	{38, WITHHELD, "NOTIFICATION_DATA"},
 	{39, WITHHELD, "NOTIF_CONFIG_DATA"},
-	{40, OURS_WITHOUT_RING_STATE, "RING_RESET"},
+	{40, OURS_TO_STOP, "RING_RESET"},
 	{41, WITHHELD, "ADMIN_VQ"},
 	{50, WITHHELD, "DEVICE_STATS"},
 	{51, WITHHELD, "HASH_TUNNEL"},
@@ -77,8 +80,6 @@ static const struct feature features[] = {
 /* clang-format on */
 
 #define FEATURES_COUNT (sizeof(features) / sizeof(features[0]))
-#define VERSION_1_BIT 32u
-#define RING_PACKED_BIT 34u
 
 static uint64_t
 mask_of(enum use use)
@@ -112,7 +113,7 @@ vdrv_feature(uint64_t mask, unsigned int bit)
 bool
 vdrv_is_packed(const struct virtio_device *device)
 {
-	return vdrv_feature(device->guest_features, RING_PACKED_BIT);
+	return vdrv_feature(device->guest_features, VIRTIO_F_RING_PACKED_BIT);
 }
 
 uint64_t
@@ -124,10 +125,14 @@ vdrv_features_offered(uint64_t device_features)
 uint64_t
 vdrv_features_own(uint64_t device_features, bool has_ring_state)
 {
+	bool has_control = vdrv_feature(device_features, VIRTIO_NET_F_CTRL_VQ_BIT);
 	uint64_t mask = mask_of(OURS);
 
-	if (!has_ring_state)
-		mask |= mask_of(OURS_WITHOUT_RING_STATE);
+	if (has_control)
+		mask |= mask_of(OURS_BY_CONTROL);
+	/* The ring state capability stops data queues. */
+	if (!has_ring_state || has_control)
+		mask |= mask_of(OURS_TO_STOP);
 	return device_features & mask;
 }
 
@@ -163,7 +168,7 @@ vdrv_features_check(uint64_t device_features, uint64_t guest_features, struct rp
 		return rp_wire_why_set(why, -ENOTSUP, "features: the device was not offered with %s", names);
 	}
 	/* Without it headers are shorter and in the guest's byte order: no virtio 1.x device does that. */
-	if (!vdrv_feature(guest_features, VERSION_1_BIT))
+	if (!vdrv_feature(guest_features, VIRTIO_F_VERSION_1_BIT))
 		return rp_wire_why_set(why, -ENOTSUP, "features: the guest did not accept VERSION_1 (a legacy driver)");
 	return 0;
 }

@@ -86,6 +86,9 @@ forget_session(struct virtio_device *device)
 
 	device->negotiated = false;
 	device->driver_ok = false;
+	device->net_told = false;
+	device->mac_was_set = false;
+	vdrv_ctrlq_forget(device);
 	for (i = 0; i < device->queues_count; i++) {
 		if (!device->queues[i].running)
 			continue;

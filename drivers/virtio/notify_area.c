@@ -11,6 +11,7 @@
  * declared; and the file behind it must not change under the mapping.
  */
 
+/* The control queue's, which is ours, is one of them. */
 static unsigned int
 count_doorbells(const struct virtio_device *device, uint64_t page, uint64_t page_bytes)
 {

@@ -6,8 +6,6 @@
 #include "virtio.h"
 #include "virtio_regs.h"
 
-#define RING_RESET_BIT 40u
-
 /* Write a register and see that the device took it. */
 static int
 set_and_verify(const struct virtio_device *device, uint64_t offset_bytes, uint64_t value, const char *name,
@@ -63,7 +61,8 @@ check_config(const struct virtio_device *device, unsigned int queue, const struc
 	     struct rp_wire_why *why)
 {
 	if (queue >= device->queues_count)
-		return rp_wire_why_set(why, -EINVAL, "queue %u: expected less than %u", queue, device->queues_count);
+		return rp_wire_why_set(why, -EINVAL, "queue %u: expected less than %u%s", queue, device->queues_count,
+				       vdrv_queues_limit(device));
 	if (!device->negotiated)
 		return rp_wire_why_set(why, -EINVAL, "queue %u: features are not negotiated", queue);
 	if (device->queues[queue].running)
@@ -80,10 +79,10 @@ set_address(const struct virtio_device *device, uint64_t offset_bytes, uint64_t 
 	return rc < 0 ? rc : vdrv_common_write(device, offset_bytes + 4, 4, iova >> 32, why);
 }
 
-/* 4.1.5.1.3 and 4.1.5.1.2.1; the vector of a queue is its own number */
-static int
-program(const struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
-	struct rp_wire_why *why)
+/* 4.1.5.1.3 and 4.1.5.1.2.1 */
+int
+vdrv_queue_program(const struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
+		   uint16_t vector, struct rp_wire_why *why)
 {
 	uint64_t enabled;
 	int rc = vdrv_queue_select(device, queue, why);
@@ -96,14 +95,14 @@ program(const struct virtio_device *device, unsigned int queue, const struct rp_
 	if (rc == 0)
 		rc = set_and_verify(device, COMMON_QUEUE_SIZE, config->num, "queue_size", queue, why);
 	if (rc == 0)
-		rc = set_and_verify(device, COMMON_QUEUE_MSIX_VECTOR, queue, "queue_msix_vector", queue, why);
+		rc = set_and_verify(device, COMMON_QUEUE_MSIX_VECTOR, vector, "queue_msix_vector", queue, why);
 	if (rc == 0)
 		rc = set_address(device, COMMON_QUEUE_DESC, config->desc_iova, why);
 	if (rc == 0)
 		rc = set_address(device, COMMON_QUEUE_DRIVER, config->avail_iova, why);
 	if (rc == 0)
 		rc = set_address(device, COMMON_QUEUE_DEVICE, config->used_iova, why);
-	if (rc == 0 && vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
+	if (rc == 0 && queue < device->queues_count && vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
 		rc = vdrv_vendor_set_position(device, queue, config->position, why);
 	return rc < 0 ? rc : set_and_verify(device, COMMON_QUEUE_ENABLE, 1, "queue_enable", queue, why);
 }
@@ -125,12 +124,14 @@ vdrv_queue_start(struct virtio_device *device, unsigned int queue, const struct 
 {
 	int rc = check_config(device, queue, config, why);
 
+	if (rc == 0)
+		rc = vdrv_net_tell(device, why);
+	if (rc == 0)
+		rc = set_vector(device, queue, config->call_fd, why);
 	if (rc != 0)
 		return rc;
-	rc = set_vector(device, queue, config->call_fd, why);
-	if (rc != 0)
-		return rc;
-	rc = program(device, queue, config, why);
+	/* The vector of a queue has its number. */
+	rc = vdrv_queue_program(device, queue, config, (uint16_t)queue, why);
 	if (rc < 0) {
 		set_vector(device, queue, -1, NULL);
 		return rc;
@@ -142,8 +143,8 @@ vdrv_queue_start(struct virtio_device *device, unsigned int queue, const struct 
 }
 
 /* 4.1.4.3.2: the reset is over when queue_reset reads 0, and then queue_enable does too. */
-static int
-stop_by_queue_reset(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
+int
+vdrv_queue_reset(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
 {
 	uint64_t enabled;
 	int rc = vdrv_queue_select(device, queue, why);
@@ -162,17 +163,27 @@ stop_by_queue_reset(const struct virtio_device *device, unsigned int queue, stru
 	return 0;
 }
 
-static int
-stop_by_device_reset(struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
+unsigned int
+vdrv_queue_running(const struct virtio_device *device, unsigned int except)
 {
 	unsigned int i;
 
 	for (i = 0; i < device->queues_count; i++)
-		if (i != queue && device->queues[i].running)
-			return rp_wire_why_set(why, -ENOTSUP,
-					       "queue %u: the device cannot stop one queue while queue %u "
-					       "runs (neither RING_RESET nor ring state): a reset stops all",
-					       queue, i);
+		if (i != except && device->queues[i].running)
+			break;
+	return i;
+}
+
+static int
+stop_by_device_reset(struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
+{
+	unsigned int other = vdrv_queue_running(device, queue);
+
+	if (other < device->queues_count)
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "queue %u: the device cannot stop one queue while queue %u "
+				       "runs (neither RING_RESET nor ring state): a reset stops all",
+				       queue, other);
 	return vdrv_negotiate(device, device->guest_features, why);
 }
 
@@ -181,8 +192,8 @@ stop(struct virtio_device *device, unsigned int queue, uint32_t *ret_position, s
 {
 	if (vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
 		return vdrv_vendor_stop(device, queue, ret_position, why);
-	if (vdrv_feature(device->own_features, RING_RESET_BIT))
-		return stop_by_queue_reset(device, queue, why);
+	if (vdrv_feature(device->own_features, VIRTIO_F_RING_RESET_BIT))
+		return vdrv_queue_reset(device, queue, why);
 	return stop_by_device_reset(device, queue, why);
 }
 

@@ -10,6 +10,10 @@
  *   regs.c          registers: width, byte order, bounded waits
  *   features.c      which feature bits go to the guest, which are ours
  *   handshake.c     reset, negotiation, DRIVER_OK
+ *   mapped.c        which addresses are taken
+ *   dma.c           the guest's memory
+ *   ctrlq_memory.c  memory of our own, beside it
+ *   ctrlq.c         the control queue: one command and its answer
  *   vendor.c        the ring state capability
  *   queue_open.c    which queues there are
  *   queue.c         start, stop, call
@@ -76,6 +80,46 @@ struct virtio_queue {
 	uint16_t *doorbell; /* inside of page */
 };
 
+/* Ranges that neither overlap nor touch, in ascending order. */
+struct virtio_mapped {
+	struct rp_dma_iova_range *ranges;
+	unsigned int count;
+	unsigned int room;
+};
+
+/* Memory as an accelerator is given it. */
+struct virtio_memory {
+	uint64_t iova;
+	uint64_t size_bytes;
+	int fd;
+	uint64_t offset_bytes;
+	void *hva;
+};
+
+struct rp_vring_drv;
+
+struct virtio_ctrlq {
+	bool present; /* and then it is ours */
+	unsigned int index;
+	uint16_t size; /* entries that we use */
+	uint64_t doorbell; /* offset in the notify BAR */
+	struct rp_vring_drv *ring; /* NULL: not running */
+	int memory_fd; /* owned, as the mapping is */
+	uint8_t *memory; /* NULL: not needed yet */
+	uint64_t memory_bytes;
+	bool mapped; /* for the device, at iova */
+	uint64_t iova;
+};
+
+/* For the control queue. */
+struct virtio_command {
+	const char *name;
+	uint8_t class;
+	uint8_t number;
+	const void *data;
+	uint32_t size_bytes;
+};
+
 /* One more than we use: the control queue comes after the data queues. */
 #define VIRTIO_DOORBELLS_MAX (RP_ACCEL_QUEUES_MAX + 1u)
 
@@ -92,6 +136,7 @@ struct virtio_device {
 	bool negotiated;
 	bool driver_ok;
 
+	bool vectors_short; /* fewer than data queues */
 	unsigned int all_queues_count; /* as the device says, control queue included */
 	unsigned int queues_count; /* data queues that we serve */
 	uint16_t queue_size_max; /* of the smallest */
@@ -100,7 +145,14 @@ struct virtio_device {
 	uint64_t doorbells[VIRTIO_DOORBELLS_MAX]; /* offsets in the notify BAR */
 
 	bool has_mac;
-	uint8_t mac[6];
+	uint8_t mac[6]; /* its own */
+
+	struct virtio_mapped mapped; /* by the caller; kept when there is a control queue */
+	struct virtio_ctrlq ctrlq;
+	bool has_net;
+	struct rp_accel_net net; /* what it is to receive */
+	bool net_told; /* ... and it knows, since its last reset */
+	bool mac_was_set; /* since then */
 
 	int epoll_fd; /* transport and config_event_fd */
 	int config_event_fd;
@@ -172,6 +224,35 @@ int vdrv_set_driver_ok(struct virtio_device *device, struct rp_wire_why *why);
 /* 0, or -EIO: the device wants a reset, or was reset by somebody else. */
 int vdrv_status_check(const struct virtio_device *device, struct rp_wire_why *why);
 
+/* mapped.c: room for one more, so that one call of add or remove cannot fail. @return 0 or -ENOMEM. */
+int vdrv_mapped_reserve(struct virtio_mapped *mapped);
+void vdrv_mapped_add(struct virtio_mapped *mapped, uint64_t iova, uint64_t size_bytes);
+void vdrv_mapped_remove(struct virtio_mapped *mapped, uint64_t iova, uint64_t size_bytes);
+int vdrv_mapped_copy(const struct virtio_mapped *mapped, struct virtio_mapped *ret_copy);
+void vdrv_mapped_release(struct virtio_mapped *mapped);
+
+/* dma.c */
+int vdrv_dma_map(struct virtio_device *device, const struct virtio_memory *memory, struct rp_wire_why *why);
+int vdrv_dma_unmap(struct virtio_device *device, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
+
+/* ctrlq_memory.c */
+/* Mapped for the device, somewhere. @return 0, -ENOTSUP (there is no place or no memory), or a loss. */
+int vdrv_ctrlq_memory_take(struct virtio_device *device, struct rp_wire_why *why);
+/* Of a control queue that does not run. */
+int vdrv_ctrlq_memory_give(struct virtio_device *device, struct rp_wire_why *why);
+bool vdrv_ctrlq_memory_is_at(const struct virtio_device *device, uint64_t iova, uint64_t size_bytes);
+void vdrv_ctrlq_memory_release(struct virtio_device *device);
+
+/* ctrlq.c */
+size_t vdrv_ctrlq_bytes(const struct virtio_ctrlq *ctrlq);
+int vdrv_ctrlq_open(struct virtio_device *device, uint64_t size, struct rp_wire_why *why);
+/* @return 0, -ENOTSUP (it answers that it does not), -EIO (it answers what cannot be), -ETIMEDOUT, -ENOTCONN. */
+int vdrv_ctrlq_command(struct virtio_device *device, const struct virtio_command *command, struct rp_wire_why *why);
+/* Stop, and unmap its memory. @return 0, -EEXIST (it cannot be stopped now), or a loss. */
+int vdrv_ctrlq_make_way(struct virtio_device *device, struct rp_wire_why *why);
+/* The device was reset: it does not run. */
+void vdrv_ctrlq_forget(struct virtio_device *device);
+
 /* vendor.c */
 int vdrv_vendor_open(struct virtio_device *device, struct rp_wire_why *why);
 bool vdrv_vendor_has(const struct virtio_device *device, uint32_t flag_mask);
@@ -184,8 +265,15 @@ int vdrv_vendor_counters(const struct virtio_device *device, unsigned int queue,
 
 /* queue_open.c */
 int vdrv_queues_open(struct virtio_device *device, struct rp_wire_why *why);
+/* To follow a number of queues: why there are no more, if that can be mended; else "". */
+const char *vdrv_queues_limit(const struct virtio_device *device);
 
 /* queue.c */
+int vdrv_queue_program(const struct virtio_device *device, unsigned int queue,
+		       const struct rp_accel_queue_config *config, uint16_t vector, struct rp_wire_why *why);
+int vdrv_queue_reset(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why);
+/* A data queue that runs, beside `except`; queues_count: none does. */
+unsigned int vdrv_queue_running(const struct virtio_device *device, unsigned int except);
 int vdrv_queue_start(struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
 		     struct rp_wire_why *why);
 int vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why);
@@ -210,6 +298,8 @@ int vdrv_config_open(struct virtio_device *device, struct rp_wire_why *why);
 
 /* net.c */
 int vdrv_net_set(struct virtio_device *device, const struct rp_accel_net *net, struct rp_wire_why *why);
+/* What was set, to a device that has forgotten it. */
+int vdrv_net_tell(struct virtio_device *device, struct rp_wire_why *why);
 
 /* device.c */
 int vdrv_usable(const struct virtio_device *device, struct rp_wire_why *why);

@@ -80,6 +80,18 @@
 #define VIRTIO_NO_VECTOR 0xffffu
 #define VIRTIO_QUEUE_SIZE_LIMIT 32768u
 
+/* 6 and 5.1.3 */
+#define VIRTIO_NET_F_MAC_BIT 5u
+#define VIRTIO_NET_F_CTRL_VQ_BIT 17u
+#define VIRTIO_NET_F_CTRL_RX_BIT 18u
+#define VIRTIO_NET_F_MQ_BIT 22u
+#define VIRTIO_NET_F_CTRL_MAC_ADDR_BIT 23u
+#define VIRTIO_F_VERSION_1_BIT 32u
+#define VIRTIO_F_ACCESS_PLATFORM_BIT 33u
+#define VIRTIO_F_RING_PACKED_BIT 34u
+#define VIRTIO_F_ORDER_PLATFORM_BIT 36u
+#define VIRTIO_F_RING_RESET_BIT 40u
+
 /* 2.1 */
 #define VIRTIO_STATUS_ACKNOWLEDGE 0x01u
 #define VIRTIO_STATUS_DRIVER 0x02u
@@ -92,6 +104,9 @@
 /* 5.1.4: struct virtio_net_config */
 #define NET_CONFIG_MAC 0u
 #define NET_CONFIG_MAC_BYTES 6u
+#define NET_CONFIG_MAX_PAIRS 8u
+#define NET_CONFIG_MAX_PAIRS_END 10u
+#define NET_PAIRS_LIMIT 0x8000u
 
 /* A doorbell: 4.1.5.2, the queue index as 16 bits when NOTIFICATION_DATA is not negotiated. */
 #define VIRTIO_DOORBELL_BYTES 2u

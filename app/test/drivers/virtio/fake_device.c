@@ -24,6 +24,7 @@ reset(struct fake_device *fake)
 
 	fake->status = 0;
 	fake->driver_features = 0;
+	fake_ctrl_reset(fake);
 	fake->config_vector = NO_VECTOR;
 	for (i = 0; i < FAKE_QUEUES_MAX; i++) {
 		struct fake_queue *queue = &fake->queues[i];
@@ -56,7 +57,7 @@ read_common(struct fake_device *fake, uint64_t at, unsigned int *ret_width)
 	case 16:
 		return fake->config_vector;
 	case 18:
-		return fake->num_queues;
+		return fake->num_queues_without_mq != 0 ? fake->num_queues_without_mq : fake->num_queues;
 	case 20:
 		*ret_width = 1;
 		return read_status(fake);
@@ -87,6 +88,8 @@ write_status(struct fake_device *fake, uint8_t status)
 			reset(fake);
 		return;
 	}
+	if ((status & STATUS_FEATURES_OK) != 0 && (fake->driver_features & FAKE_MQ) != 0)
+		fake->num_queues_without_mq = 0;
 	if (fake->lies.features_refused)
 		status &= (uint8_t)~STATUS_FEATURES_OK;
 	fake->status = status;
@@ -105,6 +108,8 @@ write_enable(struct fake_device *fake, uint64_t value)
 	if (fake->lies.enable_refused)
 		return;
 	selected(fake)->enable = 1;
+	if ((fake->driver_features & FAKE_CTRL_VQ) != 0 && fake->queue_select == fake_ctrl_index(fake))
+		fake_ctrl_start(fake);
 	selected(fake)->control = RP_ACCEL_VENDOR_RUNNING;
 }
 
@@ -113,8 +118,13 @@ write_queue_reset(struct fake_device *fake, uint64_t value)
 {
 	assert_int_equal(value, 1);
 	fake->queue_reset_busy = fake->lies.queue_reset_stuck;
-	if (!fake->lies.enable_kept)
-		selected(fake)->enable = 0;
+	if (fake->lies.enable_kept)
+		return;
+	selected(fake)->enable = 0;
+	if (fake->queue_select != fake_ctrl_index(fake))
+		return;
+	fake->ctrl.running = false;
+	fake->ctrl.resets_count++;
 }
 
 static unsigned int
@@ -280,6 +290,10 @@ region_write(void *priv, uint32_t region, uint64_t at, uint32_t count, const voi
 		fake->doorbell_messages_count++;
 		fake->doorbell_value = (uint16_t)value;
 		fake->doorbell_offset = at;
+		if (at == (uint64_t)fake->queues[fake_ctrl_index(fake)].notify_off * FAKE_PAGE && fake->ctrl.running) {
+			assert_int_equal(value, fake_ctrl_index(fake));
+			fake_ctrl_kick(fake);
+		}
 	} else if (at < FAKE_ISR) {
 		assert_int_equal(count, write_common(fake, at, value));
 	} else {
@@ -340,15 +354,50 @@ irq_set(void *priv, uint32_t vector, int eventfd, struct rp_wire_why *why)
 	return access_device(fake, why);
 }
 
+static bool
+map_is_at(const struct fake_map *map, uint64_t iova, uint64_t size_bytes)
+{
+	return map->size_bytes != 0 && map->iova < iova + size_bytes && iova < map->iova + map->size_bytes;
+}
+
+/* The memory of a caller who has none himself is not looked into. */
+static void
+see_memory(struct fake_device *fake, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes)
+{
+	const struct rp_dma_mapping mapping = {
+		.iova = iova,
+		.size_bytes = size_bytes,
+		.offset_bytes = offset_bytes,
+		.access_mask = RP_DMA_READ | RP_DMA_WRITE,
+		.fd = fd,
+	};
+
+	assert_int_equal(rp_dma_space_map(fake->ctrl.space, &mapping, NULL), 0);
+}
+
 static int
 dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
 	struct rp_wire_why *why)
 {
 	struct fake_device *fake = priv;
+	struct fake_map *room = NULL;
+	unsigned int i;
 
-	(void)iova, (void)size_bytes, (void)fd, (void)offset_bytes, (void)hva;
 	if (fake->lies.dma_error != 0)
 		return rp_wire_why_set(why, fake->lies.dma_error, "mapping refused");
+	if (fake->lies.map_refused_at != 0 && fake->lies.map_refused_at == iova)
+		return rp_wire_why_set(why, -EEXIST, "somebody else's memory is there");
+	assert_true(rp_dma_iova_allowed(fake->info.iova_ranges, fake->info.iova_ranges_count, iova, size_bytes));
+	for (i = 0; i < FAKE_MAPS_MAX; i++) {
+		if (map_is_at(&fake->maps[i], iova, size_bytes))
+			return rp_wire_why_set(why, -EEXIST, "it overlaps what is mapped");
+		if (fake->maps[i].size_bytes == 0)
+			room = &fake->maps[i];
+	}
+	assert_non_null(room);
+	*room = (struct fake_map){iova, size_bytes};
+	if (hva != NULL)
+		see_memory(fake, iova, size_bytes, fd, offset_bytes);
 	fake->dma_maps_count++;
 	return 0;
 }
@@ -357,10 +406,21 @@ static int
 dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
 {
 	struct fake_device *fake = priv;
+	unsigned int i;
 
-	(void)iova, (void)size_bytes;
 	if (fake->lies.dma_error != 0)
 		return rp_wire_why_set(why, fake->lies.dma_error, "mapping refused");
+	for (i = 0; i < FAKE_MAPS_MAX; i++)
+		if (fake->maps[i].iova == iova && fake->maps[i].size_bytes == size_bytes)
+			break;
+	assert_true(i < FAKE_MAPS_MAX);
+	fake->maps[i] = (struct fake_map){0};
+	/* Memory of a ring that runs is not taken away. */
+	if (fake->ctrl.running)
+		assert_false(fake->queues[fake_ctrl_index(fake)].desc - iova < size_bytes);
+	/* A test that failed left it as it was. */
+	rp_dma_reader_offline(fake->ctrl.reader);
+	assert_int_equal(rp_dma_space_unmap(fake->ctrl.space, iova, size_bytes, NULL), 0);
 	fake->dma_maps_count--;
 	return 0;
 }
@@ -398,8 +458,9 @@ get_fd(void *priv)
 static int
 process(void *priv, struct rp_wire_why *why)
 {
-	const struct fake_device *fake = priv;
+	struct fake_device *fake = priv;
 
+	fake_ctrl_process(fake);
 	return fake->process_error == 0 ? 0 : rp_wire_why_set(why, fake->process_error, "the fake left");
 }
 
@@ -417,6 +478,8 @@ close_fake(void *priv)
 	struct fake_device *fake = priv;
 
 	fake->closes_count++;
+	memset(fake->maps, 0, sizeof(fake->maps));
+	rp_dma_space_clear(fake->ctrl.space);
 }
 
 static const struct rp_accel_transport_ops fake_ops = {
@@ -519,6 +582,7 @@ fake_init(struct fake_device *fake)
 	strcpy(fake->info.device, "memory");
 	fake->info.msix_count = 5;
 	fake->info.vfio_file_fd = -1;
+	fake_ctrl_init(fake);
 	fake->notify_fd = test_memfd(4 * FAKE_PAGE, true);
 	fake->io_fd = eventfd(0, EFD_CLOEXEC);
 	reset(fake);
@@ -529,6 +593,20 @@ fake_fini(struct fake_device *fake)
 {
 	rp_wire_fd_close(&fake->notify_fd);
 	rp_wire_fd_close(&fake->io_fd);
+	fake_ctrl_fini(fake);
+}
+
+void
+fake_add_control(struct fake_device *fake)
+{
+	fake->features |= FAKE_CONTROL;
+	fake->num_queues = 5;
+	fake->queues[4].size_max = fake->queues[4].size = FAKE_CTRL_SIZE;
+	fake->net_config[8] = 2;
+	/* A page for its doorbell, a vector for the configuration. */
+	fake_put_u32(fake, FAKE_CAP_NOTIFY + 12, 5 * FAKE_PAGE);
+	fake->region_sizes[FAKE_BAR_NOTIFY] = 5 * FAKE_PAGE;
+	fake->info.msix_count = 5;
 }
 
 void

@@ -6,6 +6,8 @@
 
 #include "rp_accel_transport.h"
 #include "rp_accel_vendor.h"
+#include "rp_dma.h"
+#include "rp_vring_dev.h"
 
 /*
  * A virtio-net PCI device in memory, behind a transport. It keeps the rules until a
@@ -47,6 +49,44 @@ struct fake_queue {
 	uint64_t counters[6];
 };
 
+#define FAKE_COMMANDS_MAX 32u
+#define FAKE_CTRL_SIZE 64u
+#define FAKE_MAPS_MAX 64u
+
+/* A command as it came. */
+struct fake_command {
+	uint8_t class;
+	uint8_t number;
+	uint8_t data[16];
+	uint32_t size_bytes;
+};
+
+/* The control queue, which reads its ring from the memory that was mapped for it. */
+struct fake_ctrl {
+	struct rp_dma_space *space;
+	struct rp_dma_reader *reader;
+	bool running;
+	struct rp_vring_dev ring;
+	struct rp_vring_note notes[FAKE_CTRL_SIZE];
+	unsigned int starts_count;
+	unsigned int resets_count; /* by queue_reset */
+	struct fake_command commands[FAKE_COMMANDS_MAX];
+	unsigned int commands_count; /* all of them, though only the first are kept */
+	unsigned int pending_processes; /* no lie: as often process is called before it looks at a kick */
+	bool kicked;
+
+	/* What it was told. */
+	uint16_t pairs;
+	uint8_t mac[6];
+	uint8_t promiscuous;
+	uint8_t all_multicast;
+};
+
+struct fake_map {
+	uint64_t iova;
+	uint64_t size_bytes;
+};
+
 /* What it does against the rules. */
 struct fake_lies {
 	bool reset_ignored; /* device_status stays as it is */
@@ -67,6 +107,16 @@ struct fake_lies {
 	uint64_t window_skew_bytes;
 	int irq_error;
 	int dma_error;
+	bool ctrl_silent; /* kicks of the control queue are not looked at */
+	unsigned int ctrl_refused_after; /* commands that are still taken; then the answer is an error; 0: no limit */
+	bool ctrl_refuses_ones; /* refuse the command ctrl_refused (class << 8 | number) when its data begins with 1 */
+	unsigned int ctrl_refused;
+	uint8_t ctrl_answer; /* instead of OK */
+	bool ctrl_answers_twice;
+	uint16_t ctrl_index_add; /* to the index of the used ring, split */
+	uint32_t ctrl_id_xor; /* of what was used */
+	uint32_t ctrl_written_add; /* to its length */
+	uint64_t map_refused_at; /* -EEXIST: somebody else's memory is there; 0: nowhere */
 	uint32_t fail_after; /* accesses that still succeed, then fail_error; 0: no limit */
 	int fail_error;
 };
@@ -77,6 +127,7 @@ struct fake_device {
 	uint64_t region_sizes[9];
 	uint64_t features;
 	uint16_t num_queues;
+	uint16_t num_queues_without_mq; /* what it shows until MQ was negotiated once; 0: the same */
 	struct fake_queue queues[FAKE_QUEUES_MAX];
 	uint8_t net_config[64];
 	struct rp_accel_vendor_header vendor;
@@ -103,24 +154,42 @@ struct fake_device {
 	unsigned int doorbell_messages_count;
 	uint16_t doorbell_value;
 	uint64_t doorbell_offset;
+	struct fake_ctrl ctrl;
+	struct fake_map maps[FAKE_MAPS_MAX];
 	unsigned int dma_maps_count;
 	unsigned int closes_count;
 	bool quiet;
 	int process_error;
 };
 
+/* fake_ctrl.c */
+unsigned int fake_ctrl_index(const struct fake_device *fake);
+void fake_ctrl_init(struct fake_device *fake);
+void fake_ctrl_fini(struct fake_device *fake);
+void fake_ctrl_reset(struct fake_device *fake);
+void fake_ctrl_start(struct fake_device *fake);
+void fake_ctrl_kick(struct fake_device *fake);
+void fake_ctrl_process(struct fake_device *fake);
+/* Unasked, the last answer once more. */
+void fake_ctrl_answer_again(struct fake_device *fake);
+
 /* Class A, 4 queues of 256 entries, a page for each doorbell, one vector more than queues. */
 void fake_init(struct fake_device *fake);
 void fake_fini(struct fake_device *fake);
 /* Without the ring state capability: class B. */
 void fake_remove_vendor(struct fake_device *fake);
+/* With a control queue after its 2 pairs, and all that is set by it. */
+void fake_add_control(struct fake_device *fake);
 void fake_put_u32(struct fake_device *fake, unsigned int at, uint32_t value);
 struct rp_accel_transport fake_transport(struct fake_device *fake);
 
 #define FAKE_FEATURE(bit) (1ull << (bit))
 #define FAKE_MAC FAKE_FEATURE(5)
 #define FAKE_CTRL_VQ FAKE_FEATURE(17)
+#define FAKE_CTRL_RX FAKE_FEATURE(18)
 #define FAKE_MQ FAKE_FEATURE(22)
+#define FAKE_CTRL_MAC_ADDR FAKE_FEATURE(23)
+#define FAKE_CONTROL (FAKE_CTRL_VQ | FAKE_CTRL_RX | FAKE_MQ | FAKE_CTRL_MAC_ADDR)
 #define FAKE_VERSION_1 FAKE_FEATURE(32)
 #define FAKE_ACCESS_PLATFORM FAKE_FEATURE(33)
 #define FAKE_PACKED FAKE_FEATURE(34)

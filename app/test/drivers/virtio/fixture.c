@@ -12,6 +12,7 @@ fixture_setup(void **state)
 	assert_non_null(fixture);
 	test_leaks_read(&fixture->leaks);
 	fake_init(&fixture->fake);
+	fixture->wait_ms = FIXTURE_WAIT_MS;
 	*state = fixture;
 	return 0;
 }
@@ -35,7 +36,7 @@ int
 fixture_open(struct fixture *fixture)
 {
 	struct rp_accel_transport transport = fake_transport(&fixture->fake);
-	struct rp_virtio_config config = {.wait_ms = FIXTURE_WAIT_MS};
+	struct rp_virtio_config config = {.wait_ms = fixture->wait_ms};
 	int rc = rp_virtio_open(&transport, &config, &fixture->accel, &fixture->why);
 
 	if (rc == 0)

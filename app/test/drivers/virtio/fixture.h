@@ -11,9 +11,12 @@ struct fixture {
 	struct rp_accel accel;
 	struct rp_wire_why why;
 	struct test_leaks leaks;
+	uint32_t wait_ms; /* for one answer; short, for those that never come */
 };
 
 #define FIXTURE_WAIT_MS 20u
+/* For those that come late. */
+#define FIXTURE_PATIENT_MS 60000u
 
 int fixture_setup(void **state);
 int fixture_teardown(void **state);

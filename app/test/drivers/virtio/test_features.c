@@ -31,6 +31,7 @@ what_a_guest_is_not_offered(void **state)
 
 	fixture->fake.features = UINT64_MAX;
 	fixture->fake.num_queues = 3;
+	fixture->fake.net_config[8] = 1;
 	fixture_open_ok(fixture);
 	for (i = 0; i < sizeof(withheld) / sizeof(withheld[0]); i++)
 		assert_int_equal(info_of(fixture).features >> withheld[i] & 1, 0);
@@ -89,6 +90,47 @@ ring_reset_is_ours_in_class_b_only(void **state)
 }
 
 static void
+the_control_queue_and_what_we_set_by_it_are_ours(void **state)
+{
+	struct fixture *fixture = *state;
+	const uint64_t ours = FAKE_CONTROL | FAKE_ACCESS_PLATFORM | FAKE_ORDER_PLATFORM;
+
+	fake_add_control(&fixture->fake);
+	fixture->fake.features |= FAKE_FEATURE(19) | FAKE_FEATURE(20) | FAKE_FEATURE(21);
+	fixture_open_ok(fixture);
+	assert_true(info_of(fixture).features == (FAKE_VERSION_1 | FAKE_MAC));
+	assert_true(info_of(fixture).features_required == ours);
+	assert_int_equal(set_features(fixture, FAKE_VERSION_1), 0);
+	assert_true(fixture->fake.driver_features == (FAKE_VERSION_1 | ours));
+	assert_int_equal(set_features(fixture, FAKE_VERSION_1 | FAKE_MQ), -ENOTSUP);
+	fixture_assert_why(fixture, "features: the device was not offered with MQ");
+}
+
+/* It stops data queues, not that one. */
+static void
+ring_reset_is_ours_with_a_control_queue(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_add_control(&fixture->fake);
+	fixture->fake.features |= FAKE_RING_RESET;
+	fixture_open_ok(fixture);
+	assert_true((info_of(fixture).features_required & FAKE_RING_RESET) != 0);
+}
+
+/* virtio 1.2, 5.1.3.1: they require it. */
+static void
+nothing_of_the_control_queue_without_it(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_add_control(&fixture->fake);
+	fixture->fake.features &= ~FAKE_CTRL_VQ;
+	fixture_open_ok(fixture);
+	assert_true((info_of(fixture).features_required & FAKE_CONTROL) == 0);
+}
+
+static void
 refused_bits_are_named(void **state)
 {
 	struct fixture *fixture = *state;
@@ -144,6 +186,9 @@ main(void)
 		TEST(platform_bits_are_set_whatever_the_guest_acked),
 		TEST(platform_bits_are_not_set_when_not_offered),
 		TEST(ring_reset_is_ours_in_class_b_only),
+		TEST(the_control_queue_and_what_we_set_by_it_are_ours),
+		TEST(ring_reset_is_ours_with_a_control_queue),
+		TEST(nothing_of_the_control_queue_without_it),
 		TEST(refused_bits_are_named),
 		TEST(a_legacy_guest_is_refused),
 		TEST(a_legacy_device_is_refused),

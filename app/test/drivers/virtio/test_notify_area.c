@@ -49,8 +49,7 @@ share_by_equal_offsets(struct fake_device *fake)
 static void
 share_with_the_control_queue(struct fake_device *fake)
 {
-	fake->features |= FAKE_CTRL_VQ;
-	fake->num_queues = 5;
+	fake_add_control(fake);
 	fake->queues[4].notify_off = 0;
 }
 

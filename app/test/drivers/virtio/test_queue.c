@@ -325,6 +325,7 @@ a_stop_that_takes_a_while(void **state)
 	struct fixture *fixture = *state;
 	uint32_t position = 9;
 
+	fixture->wait_ms = FIXTURE_PATIENT_MS;
 	fixture_negotiate(fixture);
 	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
 	fixture->fake.queues[0].position = 5;

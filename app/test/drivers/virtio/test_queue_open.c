@@ -31,26 +31,108 @@ the_smallest_queue_counts(void **state)
 	assert_int_equal(open_info(fixture).queue_size_max, 16);
 }
 
+/* virtio 1.2, 5.1.2 */
 static void
-the_control_queue_is_not_counted(void **state)
+with_mq_all_pairs_are_counted(void **state)
 {
 	struct fixture *fixture = *state;
 
-	fixture->fake.features |= FAKE_CTRL_VQ;
-	fixture->fake.num_queues = 5;
-	/* Not ours: whatever its size says. */
-	fixture->fake.queues[4].size_max = fixture->fake.queues[4].size = 0;
+	fake_add_control(&fixture->fake);
 	assert_int_equal(open_info(fixture).queues_count, 4);
 }
 
 static void
-without_our_control_queue_mq_has_one_live_pair(void **state)
+a_control_queue_without_mq_leaves_one_pair_alive(void **state)
 {
 	struct fixture *fixture = *state;
 
-	fixture->fake.features |= FAKE_CTRL_VQ | FAKE_MQ;
-	fixture->fake.num_queues = 5;
+	fake_add_control(&fixture->fake);
+	fixture->fake.features &= ~FAKE_MQ;
 	assert_int_equal(open_info(fixture).queues_count, 2);
+}
+
+static void
+mq_without_a_control_queue_leaves_one_pair_alive(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->fake.features |= FAKE_MQ;
+	assert_int_equal(open_info(fixture).queues_count, 2);
+}
+
+/* QEMU's takes its other pairs away from a driver without MQ, and gives them back to one with it. */
+static void
+queues_that_the_last_driver_had_not(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_add_control(&fixture->fake);
+	fixture->fake.num_queues_without_mq = 3;
+	assert_int_equal(open_info(fixture).queues_count, 4);
+	assert_int_equal(fixture->fake.status, 0);
+}
+
+static void
+pairs_that_cannot_be(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_add_control(&fixture->fake);
+	fixture->fake.net_config[8] = 0;
+	fixture_assert_refused(fixture, -EBADMSG, "max_virtqueue_pairs: 0, expected 1 to 32768");
+	fixture->fake.net_config[8] = 1;
+	fixture->fake.net_config[9] = 0x80;
+	fixture_assert_refused(fixture, -EBADMSG, "max_virtqueue_pairs: 32769, expected 1 to 32768");
+	fixture->fake.net_config[8] = 0;
+	fixture_assert_refused(fixture, -EBADMSG,
+			       "num_queues: 5, expected at least 65537: 65536 for data and one for control");
+	fixture->fake.net_config[8] = 3;
+	fixture->fake.net_config[9] = 0;
+	fixture_assert_refused(fixture, -EBADMSG, "num_queues: 5, expected at least 7: 6 for data and one for control");
+	fixture->fake.num_queues = 0;
+	fixture_assert_refused(fixture, -EBADMSG, "num_queues: 0, expected at least 7");
+}
+
+static void
+pairs_that_are_nowhere(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_add_control(&fixture->fake);
+	fake_put_u32(&fixture->fake, FAKE_CAP_CONFIG + 12, 9);
+	fixture_assert_refused(fixture, -EBADMSG, "device configuration: length: 9, expected at least 10 with MQ");
+	fixture->fake.config_space[FAKE_CAP_CONFIG + 3] = 77;
+	fixture_assert_refused(fixture, -EBADMSG, "device configuration: length: 0, expected at least 10 with MQ");
+}
+
+static void
+more_pairs_than_a_port_has(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_remove_vendor(&fixture->fake);
+	fake_add_control(&fixture->fake);
+	fixture->fake.net_config[8] = 145;
+	fixture->fake.num_queues = 291;
+	fixture->fake.info.msix_count = 300;
+	fake_put_u32(&fixture->fake, FAKE_CAP_NOTIFY + 12, 300 * FAKE_PAGE);
+	fixture->fake.region_sizes[FAKE_BAR_NOTIFY] = 300 * FAKE_PAGE;
+	assert_int_equal(open_info(fixture).queues_count, RP_ACCEL_QUEUES_MAX);
+}
+
+static void
+a_control_queue_that_cannot_be(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_add_control(&fixture->fake);
+	fixture->fake.queues[4].size = fixture->fake.queues[4].size_max = 0;
+	fixture_assert_refused(fixture, -EBADMSG, "queue 4: queue_size: 0, expected a power of two up to 32768");
+	fixture->fake.queues[4].size = fixture->fake.queues[4].size_max = 2;
+	fixture_assert_refused(fixture, -EBADMSG, "control queue: queue_size: 2, expected at least 4");
+	fixture->fake.queues[4].size = fixture->fake.queues[4].size_max = 64;
+	fixture->fake.queues[4].notify_off = 5;
+	fixture_assert_refused(fixture, -EBADMSG, "queue 4: queue_notify_off: 5 times 4096 lies beyond");
 }
 
 static void
@@ -69,6 +151,9 @@ vectors_limit_queues(void **state)
 
 	fixture->fake.info.msix_count = 3;
 	assert_int_equal(open_info(fixture).queues_count, 2);
+	assert_int_equal(fixture_start(fixture, 2, 0, -1), -EINVAL);
+	fixture_assert_why(fixture, "queue 2: expected less than 2: MSI-X has too few vectors for more, one is needed "
+				    "for each (QEMU: vectors=N)");
 }
 
 static void
@@ -98,7 +183,7 @@ no_queues(void **state)
 	fixture_assert_refused(fixture, -EBADMSG, "num_queues: 1, expected at least one pair");
 	fixture->fake.num_queues = 2;
 	fixture->fake.features |= FAKE_CTRL_VQ;
-	fixture_assert_refused(fixture, -EBADMSG, "num_queues: 2, expected at least one pair");
+	fixture_assert_refused(fixture, -EBADMSG, "num_queues: 2, expected at least 3: 2 for data and one for control");
 }
 
 static void
@@ -182,8 +267,14 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(all_queues_are_counted),
 		TEST(the_smallest_queue_counts),
-		TEST(the_control_queue_is_not_counted),
-		TEST(without_our_control_queue_mq_has_one_live_pair),
+		TEST(with_mq_all_pairs_are_counted),
+		TEST(a_control_queue_without_mq_leaves_one_pair_alive),
+		TEST(mq_without_a_control_queue_leaves_one_pair_alive),
+		TEST(queues_that_the_last_driver_had_not),
+		TEST(pairs_that_cannot_be),
+		TEST(pairs_that_are_nowhere),
+		TEST(more_pairs_than_a_port_has),
+		TEST(a_control_queue_that_cannot_be),
 		TEST(odd_queues_make_whole_pairs),
 		TEST(vectors_limit_queues),
 		TEST(more_queues_than_we_use),
