@@ -219,6 +219,23 @@ run_doorbell(struct rpd_rpc_call *call)
 }
 
 static int
+run_ring(struct rpd_rpc_call *call)
+{
+	const char *word = text_param(call, "policy");
+	enum rp_port_ring_policy policy;
+	struct target target;
+	int rc;
+
+	if (rpd_ring_policy_parse(word, &policy) < 0)
+		return rp_wire_why_set(&call->why, -EBADMSG,
+				       "policy: found '%.40s', expected \"auto\", \"direct\" or \"shadow\"", word);
+	rc = find_queue(call, &target);
+	if (rc == 0)
+		rc = rp_port_queue_ring(target.port, target.queue, policy, &call->why);
+	return rc < 0 ? rc : answer_queue(call, &target);
+}
+
+static int
 level_param(struct rpd_rpc_call *call, enum rp_port_event_level *level)
 {
 	const char *word = text_param(call, "level");
@@ -310,6 +327,7 @@ const struct rpd_rpc_method rpd_rpc_methods[] = {
 	{ .name = "queue.enable",   .run = run_enable,    .params = { PORT, QUEUE } },
 	{ .name = "queue.disable",  .run = run_disable,   .params = { PORT, QUEUE } },
 	{ .name = "queue.doorbell", .run = run_doorbell,  .params = { PORT, QUEUE, { "policy", RPD_RPC_TEXT, true } } },
+	{ .name = "queue.ring",     .run = run_ring,      .params = { PORT, QUEUE, { "policy", RPD_RPC_TEXT, true } } },
 	{ .name = "watch",          .run = run_watch,
 	  .params = { { "port", RPD_RPC_TEXT, false }, { "level", RPD_RPC_TEXT, false } } },
 	{ .name = "log.level",      .run = run_log_level, .params = { { "level", RPD_RPC_TEXT, false } } },

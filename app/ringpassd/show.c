@@ -64,7 +64,7 @@ add_identity(struct json_object *object, const struct rpd_port *entry, const str
 void
 rpd_show_port_summary(struct json_object *object, const struct rpd_port *entry)
 {
-	unsigned int modes[RP_PORT_QUEUE_RELAYED + 1] = {0};
+	unsigned int modes[RP_PORT_QUEUE_SHADOW + 1] = {0};
 	struct rp_port_info info = {0};
 	unsigned int i;
 
@@ -82,6 +82,25 @@ rpd_show_port_summary(struct json_object *object, const struct rpd_port *entry)
 	rpd_json_add_number(object, "queues_direct", modes[RP_PORT_QUEUE_DIRECT]);
 	rpd_json_add_number(object, "queues_relayed", modes[RP_PORT_QUEUE_RELAYED]);
 	rpd_json_add_number(object, "queues_stopped", modes[RP_PORT_QUEUE_STOPPED]);
+	rpd_json_add_number(object, "queues_shadow", modes[RP_PORT_QUEUE_SHADOW]);
+}
+
+static void
+add_net(struct json_object *object, const struct rp_port_accelerator_info *accelerator)
+{
+	const struct rp_accel_net *net = &accelerator->net;
+	const uint8_t *mac = net->has_mac ? net->mac : accelerator->info.mac;
+	char text[RPD_MAC_MAX] = "";
+
+	if (net->has_mac || accelerator->info.has_mac)
+		snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+			 mac[5]);
+	rpd_json_add_text(object, "link", rp_port_link_name(accelerator->link));
+	rpd_json_add_text(object, "mac", text);
+	add_bool(object, "promiscuous", net->promiscuous);
+	add_bool(object, "all_multicast", net->all_multicast);
+	rpd_json_add_number(object, "receiving_pairs", net->queue_pairs);
+	rpd_json_add_text(object, "net_reason", accelerator->net_reason);
 }
 
 static struct json_object *
@@ -107,6 +126,8 @@ show_accelerator(const struct rpd_port *entry, unsigned int index)
 	rpd_json_add_number(object, "queues", accelerator.info.queues_count);
 	add_bool(object, "notify_by_address", accelerator.info.notify_by_address);
 	rpd_json_add_number(object, "peer_pid", (uint64_t)accelerator.info.peer_pid);
+	add_bool(object, "vfio_file", accelerator.info.vfio_file_fd >= 0);
+	add_net(object, &accelerator);
 	return object;
 }
 
@@ -150,6 +171,10 @@ rpd_show_queue(struct json_object *object, const struct rp_port_queue_info *info
 		rpd_json_add_number(object, "accelerator_queue", info->accelerator_queue);
 	}
 	add_counters(object, info);
+	rpd_json_add_text(object, "ring_policy", rp_port_ring_policy_name(info->ring_policy));
+	rpd_json_add_number(object, "redone", info->redone);
+	rpd_json_add_number(object, "lost", info->lost);
+	rpd_json_add_text(object, "vfio_file", rp_port_vfio_file_state_name(info->vfio_file));
 }
 
 void

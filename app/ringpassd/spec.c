@@ -29,6 +29,33 @@ is_port_name(const char *text)
 	return text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")] == '\0';
 }
 
+/* "52:54:00:12:34:56": of one card, so not a group's and not zero. */
+static bool
+parse_mac(const char *text, uint8_t *ret_mac)
+{
+	unsigned int bytes[6], i, all = 0;
+	int length = 0;
+
+	if (strspn(text, "0123456789abcdefABCDEF:") != RPD_MAC_MAX - 1 ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &bytes[0], &bytes[1], &bytes[2], &bytes[3], &bytes[4], &bytes[5],
+		   &length) != 6 ||
+	    length != RPD_MAC_MAX - 1 || text[length] != '\0')
+		return false;
+	for (i = 0; i < 6; i++) {
+		ret_mac[i] = (uint8_t)bytes[i];
+		all |= bytes[i];
+	}
+	return all != 0 && (ret_mac[0] & 1) == 0;
+}
+
+static bool
+is_mac(const char *text)
+{
+	uint8_t mac[6];
+
+	return parse_mac(text, mac);
+}
+
 /* clang-format off */
 static const struct rpd_spec_key keys[] = {
 	{
@@ -93,6 +120,31 @@ static const struct rpd_spec_key keys[] = {
 		.offset = offsetof(struct rpd_port_spec, relay_interrupts),
 		.expected = "true or false",
 	}, {
+		.name = "ring", .type = RPD_VALUE_TEXT,
+		.offset = offsetof(struct rpd_port_spec, ring),
+		.words = { [RP_PORT_RING_AUTO] = "auto", [RP_PORT_RING_DIRECT] = "direct",
+			   [RP_PORT_RING_SHADOW] = "shadow" },
+		.expected = "\"auto\", \"direct\" or \"shadow\"",
+	}, {
+		.name = "migratable", .type = RPD_VALUE_BOOL,
+		.offset = offsetof(struct rpd_port_spec, migratable),
+		.expected = "true or false",
+	}, {
+		.name = "mac", .type = RPD_VALUE_TEXT,
+		.offset = offsetof(struct rpd_port_spec, mac), .size = RPD_MAC_MAX, .is_legal = is_mac,
+		.expected = "the address of one card, as 52:54:00:12:34:56",
+	}, {
+		.name = "promiscuous", .type = RPD_VALUE_TEXT,
+		.offset = offsetof(struct rpd_port_spec, promiscuous),
+		.words = { [RP_PORT_PROMISCUOUS_AUTO] = "auto", [RP_PORT_PROMISCUOUS_ON] = "on",
+			   [RP_PORT_PROMISCUOUS_OFF] = "off" },
+		.expected = "\"auto\", \"on\" or \"off\"",
+	}, {
+		.name = "multicast", .type = RPD_VALUE_TEXT,
+		.offset = offsetof(struct rpd_port_spec, multicast),
+		.words = { [RP_PORT_MULTICAST_ALL] = "all", [RP_PORT_MULTICAST_DEVICE] = "device" },
+		.expected = "\"all\" or \"device\"",
+	}, {
 		.name = "accelerators", .type = RPD_VALUE_TEXT, .required = true, .list = true,
 		.expected = "a list of 1 to 128 device argument strings of 1 to 255 bytes",
 	},
@@ -125,7 +177,7 @@ rpd_spec_key_names(void)
 	static const char names[] =
 		"name, socket, mode, queue_pairs, doorbell, doorbell_delay_ms, "
 		"doorbell_delay_max_ms, memory, reconnect_ms, profile, vfio_bit, vfio_file_request, "
-		"notify_area_request, relay_interrupts or accelerators";
+		"notify_area_request, relay_interrupts, ring, migratable, mac, promiscuous, multicast or accelerators";
 
 	return names;
 }
@@ -274,6 +326,10 @@ rpd_spec_check(const struct rpd_port_spec *spec, struct rp_wire_why *why)
 			return rp_wire_why_set(why, -EBADMSG, "%s: found nothing, expected %s", keys[i].name,
 					       keys[i].expected);
 	}
+	if (spec->migratable && spec->ring == RP_PORT_RING_DIRECT)
+		return rp_wire_why_set(why, -EBADMSG,
+				       "migratable: found true with ring = \"direct\", expected \"auto\" or \"shadow\" "
+				       "with it");
 	return check_numbers(spec, why);
 }
 
@@ -304,7 +360,15 @@ rpd_spec_port_config(const struct rpd_port_spec *spec, const char **accelerators
 		.doorbell_delay_max_ms = spec->doorbell_delay_max_ms,
 		.memory = (enum rp_port_memory)spec->memory,
 		.reconnect_ms = spec->reconnect_ms,
+		.ring = (enum rp_port_ring_policy)spec->ring,
+		.migratable = spec->migratable,
+		.net =
+			{
+				.promiscuous = (enum rp_port_promiscuous)spec->promiscuous,
+				.multicast = (enum rp_port_multicast)spec->multicast,
+			},
 	};
+	ret_config->net.has_mac = parse_mac(spec->mac, ret_config->net.mac);
 }
 
 const char *
@@ -325,17 +389,39 @@ rpd_doorbell_policy_name(enum rp_port_doorbell_policy policy)
 	return rpd_spec_key_find("doorbell")->words[policy];
 }
 
-int
-rpd_doorbell_policy_parse(const char *name, enum rp_port_doorbell_policy *ret_policy)
+static int
+parse_word(const char *key_name, const char *name, uint32_t *ret_index)
 {
-	const struct rpd_spec_key *key = rpd_spec_key_find("doorbell");
+	const struct rpd_spec_key *key = rpd_spec_key_find(key_name);
 	uint32_t i;
 
 	for (i = 0; i < WORDS_MAX && key->words[i] != NULL; i++) {
 		if (strcmp(key->words[i], name) == 0) {
-			*ret_policy = (enum rp_port_doorbell_policy)i;
+			*ret_index = i;
 			return 0;
 		}
 	}
 	return -EINVAL;
+}
+
+int
+rpd_doorbell_policy_parse(const char *name, enum rp_port_doorbell_policy *ret_policy)
+{
+	uint32_t index;
+	int rc = parse_word("doorbell", name, &index);
+
+	if (rc == 0)
+		*ret_policy = (enum rp_port_doorbell_policy)index;
+	return rc;
+}
+
+int
+rpd_ring_policy_parse(const char *name, enum rp_port_ring_policy *ret_policy)
+{
+	uint32_t index;
+	int rc = parse_word("ring", name, &index);
+
+	if (rc == 0)
+		*ret_policy = (enum rp_port_ring_policy)index;
+	return rc;
 }

@@ -17,6 +17,7 @@
 
 #define RPD_SOCKET_PATH_MAX 108
 #define RPD_ARGUMENTS_MAX 256
+#define RPD_MAC_MAX 18
 
 struct rpd_port_spec {
 	uint32_t given; /**< keys that were set, one bit each; the table's order */
@@ -34,6 +35,11 @@ struct rpd_port_spec {
 	uint32_t memory; /**< enum rp_port_memory */
 	uint32_t reconnect_ms;
 	bool relay_interrupts;
+	uint32_t ring; /**< enum rp_port_ring_policy */
+	bool migratable;
+	char mac[RPD_MAC_MAX]; /**< empty: the device's own stays */
+	uint32_t promiscuous; /**< enum rp_port_promiscuous */
+	uint32_t multicast; /**< enum rp_port_multicast */
 	unsigned int accelerators_count;
 	char accelerators[RP_PORT_ACCELERATORS_MAX][RPD_ARGUMENTS_MAX];
 };
@@ -92,5 +98,6 @@ const char *rpd_socket_mode_name(enum rp_port_socket_mode mode);
 const char *rpd_profile_name(enum rp_vhu_profile profile);
 const char *rpd_doorbell_policy_name(enum rp_port_doorbell_policy policy);
 int rpd_doorbell_policy_parse(const char *name, enum rp_port_doorbell_policy *ret_policy);
+int rpd_ring_policy_parse(const char *name, enum rp_port_ring_policy *ret_policy);
 
 #endif

@@ -24,20 +24,22 @@ def queue(number, **changes):
             "frontend_started": True, "accelerator": 0, "accelerator_queue": number, "direct_kicks": 1000 + number,
             "eventfd_kicks": 3, "relayed_kicks": 2, "relayed_kicks_after_map": 0, "device_interrupts": 44,
             "relayed_interrupts": 0, "moves": 1, "doorbell_maps": 1, "packets": 5, "bytes": 6, "errors": 0,
-            "counters_valid": True, **changes}
+            "counters_valid": True, "ring_policy": "auto", "redone": 0, "lost": 0, "vfio_file": "none", **changes}
 
 
 SUMMARY = {"port": "vm0", "socket": "/run/vm0.sock", "mode": "server", "profile": "standard", "state": "connected",
            "reason": "", "frontend_pid": 4242, "accelerators": 1, "queues": 4, "queues_direct": 3,
-           "queues_relayed": 1, "queues_stopped": 0}
+           "queues_relayed": 1, "queues_stopped": 0, "queues_shadow": 0}
 PORT = {**{key: SUMMARY[key] for key in ("port", "socket", "mode", "profile", "state", "reason", "frontend_pid")},
         "features_offered": "0x130000000", "features_acked": "0x100000000", "protocol_features": "0x802",
         "memory_bytes": 1 << 30, "regions": 2,
         "accelerators": [
             {"arguments": "vfio-user,socket=/f0", "open": True, "reason": "", "driver": "virtio",
-             "transport": "vfio-user", "device": "/f0", "class": "A", "queues": 4, "notify_by_address": True},
+             "transport": "vfio-user", "device": "/f0", "class": "A", "queues": 4, "notify_by_address": True,
+             "link": "up", "mac": "52:54:00:01:02:03", "promiscuous": True, "all_multicast": True, "receiving_pairs": 2,
+             "net_reason": "MAC: no control queue"},
             {"arguments": "vfio-user,socket=/f1", "open": False, "reason": "/f1: connect: Connection refused"}],
-        "queues": [queue(0), queue(1), queue(2, mode="relayed", doorbell="unmapped",
+        "queues": [queue(0, vfio_file="held", redone=7), queue(1), queue(2, mode="relayed", doorbell="unmapped",
                                              reason="the frontend refused the doorbell")]}
 EVENTS = [{"level": "notice", "port": "vm0", "queue": 1, "event": "doorbell-mapped", "text": "the guest rings"},
           {"level": "warning", "port": None, "queue": None, "event": "rpc-client-dropped", "text": "too slow"}]
@@ -122,15 +124,15 @@ def test_list_is_a_table(server):
     result = run(server.path, "list")
     assert result.returncode == 0 and result.stderr == ""
     assert result.stdout == (
-        "PORT                STATE      QUEUES  DIRECT  RELAYED  STOPPED  SOCKET         REASON\n"
-        "vm0                 connected       4       3        1        0  /run/vm0.sock  -\n"
-        "a-much-longer-name  waiting         0       3        1        0  /run/vm0.sock  no such socket\n")
+        "PORT                STATE      QUEUES  DIRECT  RELAYED  SHADOW  STOPPED  SOCKET         REASON\n"
+        "vm0                 connected       4       3        1       0        0  /run/vm0.sock  -\n"
+        "a-much-longer-name  waiting         0       3        1       0        0  /run/vm0.sock  no such socket\n")
     assert server.requests == [("port.list", {})]
 
 
 def test_list_without_ports(server):
     server.answers["port.list"] = {"ports": []}
-    assert run(server.path, "list").stdout == "PORT  STATE  QUEUES  DIRECT  RELAYED  STOPPED  SOCKET  REASON\n"
+    assert run(server.path, "list").stdout == "PORT  STATE  QUEUES  DIRECT  RELAYED  SHADOW  STOPPED  SOCKET  REASON\n"
 
 
 @pytest.mark.parametrize("arguments", [("--json", "show", "vm0"), ("show", "--json", "vm0"), ("show", "vm0", "--json")])
@@ -142,21 +144,24 @@ def test_json_before_and_after_the_command(server, arguments):
 def test_show(server):
     server.answers["port.show"] = PORT
     lines = run(server.path, "show", "vm0").stdout.splitlines()
-    assert lines[:8] == [
+    assert lines[:10] == [
         "port vm0: connected to pid 4242",
         "  socket    /run/vm0.sock (server, profile standard)",
         "  features  offered 0x130000000, acked 0x100000000, protocol 0x802",
         "  memory    1024 MiB in 2 regions",
         "  accelerator 0: vfio-user,socket=/f0",
         "    virtio over vfio-user, /f0, class A, 4 queues, doorbells decoded by address",
+        "    link up; receives in 2 pairs: 52:54:00:01:02:03, whatever the address, all groups",
+        "    refused: MAC: no control queue",
         "  accelerator 1: vfio-user,socket=/f1",
         "    not open: /f1: connect: Connection refused"]
-    assert lines[9].split() == ["QUEUE", "DIR", "MODE", "DOORBELL", "ACCEL", "KICKS-DIRECT", "KICKS-RELAYED",
-                                "AFTER-MAP", "IRQS-DEVICE", "IRQS-RELAYED", "MOVES", "PACKETS", "ERRORS", "REASON"]
-    assert lines[10].split() == ["0", "rx", "direct", "mapped", "0:0", "1000", "2", "0", "44", "0", "1", "5",
-                                 "0", "-"]
-    assert lines[12].endswith("the frontend refused the doorbell")
-    assert len(lines) == 13
+    assert lines[11].split() == ["QUEUE", "DIR", "MODE", "RING", "DOORBELL", "VFIO", "ACCEL", "KICKS-DIRECT",
+                                 "KICKS-RELAYED", "AFTER-MAP", "IRQS-DEVICE", "IRQS-RELAYED", "MOVES", "REDONE", "LOST",
+                                 "PACKETS", "ERRORS", "REASON"]
+    assert lines[12].split() == ["0", "rx", "direct", "auto", "mapped", "held", "0:0", "1000", "2", "0", "44", "0", "1",
+                                 "7", "0", "5", "0", "-"]
+    assert lines[14].endswith("the frontend refused the doorbell")
+    assert len(lines) == 15
 
 
 def test_show_says_when_counters_are_old(server):
@@ -187,6 +192,16 @@ def test_enable_and_mode(server):
     assert run(server.path, "mode", "vm0", "--pair", "1", "auto").returncode == 0
     assert server.requests[1:] == [("queue.doorbell", {"port": "vm0", "queue": number, "policy": policy})
                                    for number, policy in ((0, "relay"), (1, "relay"), (2, "auto"), (3, "auto"))]
+
+
+def test_ring(server):
+    server.answers["queue.ring"] = lambda params: {"port": "vm0", **queue(params["queue"], mode="shadow",
+                                                                           ring_policy=params["policy"])}
+    result = run(server.path, "ring", "vm0", "--pair", "0", "shadow")
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["QUEUE", "DIR", "MODE", "DOORBELL", "POLICY", "RING", "REASON"],
+        ["0", "rx", "shadow", "mapped", "auto", "shadow", "-"], ["1", "tx", "shadow", "mapped", "auto", "shadow", "-"]]
+    assert server.requests == [("queue.ring", {"port": "vm0", "queue": number, "policy": "shadow"}) for number in (0, 1)]
 
 
 def test_one_refused_queue_does_not_stop_the_others(server):
@@ -300,7 +315,7 @@ def test_where_the_socket_comes_from(server, tmp_path):
 @pytest.mark.parametrize("arguments", [
     (), ("explode",), ("show",), ("enable", "vm0"), ("enable", "vm0", "x"), ("enable", "vm0", "-1"),
     ("enable", "vm0", "256"), ("enable", "vm0", "1", "--all"), ("enable", "vm0", "--pair", "0", "--all"),
-    ("mode", "vm0", "0"), ("mode", "vm0", "0", "direct"), ("mode", "vm0", "auto"), ("add", "vm0"),
+    ("mode", "vm0", "0"), ("mode", "vm0", "0", "direct"), ("mode", "vm0", "auto"), ("ring", "vm0", "0", "relay"), ("add", "vm0"),
     ("add", "vm0", "socket"), ("add", "vm0", "=x"), ("add", "vm0", "socket=/a", "socket=/b"),
     ("watch", "--count", "x"), ("list", "--colour")])
 def test_wrong_usage(tmp_path, arguments):

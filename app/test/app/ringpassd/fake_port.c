@@ -17,6 +17,7 @@ struct rp_port {
 	int fd;
 	bool user_enabled[FAKE_QUEUES_COUNT];
 	enum rp_port_doorbell_policy policies[FAKE_QUEUES_COUNT];
+	enum rp_port_ring_policy rings[FAKE_QUEUES_COUNT];
 };
 
 struct fake_ports fake_ports;
@@ -168,6 +169,15 @@ rp_port_queue_doorbell(struct rp_port *port, unsigned int queue, enum rp_port_do
 	return 0;
 }
 
+int
+rp_port_queue_ring(struct rp_port *port, unsigned int queue, enum rp_port_ring_policy policy, struct rp_wire_why *why)
+{
+	if (queue >= FAKE_QUEUES_COUNT)
+		return rp_wire_why_set(why, -EINVAL, "queue: %u, expected 0 to %d", queue, FAKE_QUEUES_COUNT - 1);
+	port->rings[queue] = policy;
+	return 0;
+}
+
 void
 rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info)
 {
@@ -194,6 +204,8 @@ rp_port_get_queue_mode(const struct rp_port *port, unsigned int queue, enum rp_p
 	if (port->user_enabled[queue] && fake_ports.connected)
 		*ret_mode =
 			port->policies[queue] == RP_PORT_DOORBELL_AUTO ? RP_PORT_QUEUE_DIRECT : RP_PORT_QUEUE_RELAYED;
+	if (*ret_mode != RP_PORT_QUEUE_STOPPED && port->rings[queue] == RP_PORT_RING_SHADOW)
+		*ret_mode = RP_PORT_QUEUE_SHADOW;
 	return 0;
 }
 
@@ -207,6 +219,9 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_port_
 	ret_info->user_enabled = port->user_enabled[queue];
 	ret_info->frontend_enabled = ret_info->frontend_started = fake_ports.connected;
 	ret_info->doorbell_policy = port->policies[queue];
+	ret_info->ring_policy = port->rings[queue];
+	ret_info->redone = 7;
+	ret_info->vfio_file = RP_PORT_VFIO_FILE_HELD;
 	rp_port_get_queue_mode(port, queue, &ret_info->mode);
 	if (ret_info->mode == RP_PORT_QUEUE_STOPPED)
 		snprintf(ret_info->reason, sizeof(ret_info->reason), "%s",
@@ -229,13 +244,16 @@ rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index, str
 	snprintf(ret_info->info.driver, sizeof(ret_info->info.driver), "fake");
 	ret_info->info.class = RP_ACCEL_CLASS_A;
 	ret_info->info.queues_count = FAKE_QUEUES_COUNT;
+	ret_info->info.vfio_file_fd = -1;
+	ret_info->link = RP_PORT_LINK_UP;
+	ret_info->net = (struct rp_accel_net){.queue_pairs = 1, .has_mac = true, .mac = {0x52, 0x54, 0, 1, 2, 3}};
 	return 0;
 }
 
 const char *
 rp_port_queue_mode_name(enum rp_port_queue_mode mode)
 {
-	static const char *const names[] = {"stopped", "direct", "relayed"};
+	static const char *const names[] = {"stopped", "direct", "relayed", "shadow"};
 
 	return names[mode];
 }
@@ -246,6 +264,30 @@ rp_port_doorbell_state_name(enum rp_port_doorbell_state state)
 	static const char *const names[] = {"unmapped", "pending", "mapped", "revoking"};
 
 	return names[state];
+}
+
+const char *
+rp_port_vfio_file_state_name(enum rp_port_vfio_file_state state)
+{
+	static const char *const names[] = {"none", "offered", "held", "revoking"};
+
+	return names[state];
+}
+
+const char *
+rp_port_ring_policy_name(enum rp_port_ring_policy policy)
+{
+	static const char *const names[] = {"auto", "direct", "shadow"};
+
+	return names[policy];
+}
+
+const char *
+rp_port_link_name(enum rp_port_link link)
+{
+	static const char *const names[] = {"unknown", "up", "down"};
+
+	return names[link];
 }
 
 const char *

@@ -49,20 +49,25 @@ test_whole_file(void **state)
 	struct reported reported;
 	struct rpd_config config;
 	const struct rpd_port_spec *spec;
+	const char *accelerators[RP_PORT_ACCELERATORS_MAX];
+	struct rp_port_config port;
 
 	(void)state;
 	assert_int_equal(
-		read_text("rpc = \"/run/r.sock\";\n"
-			  "# a comment\n"
-			  "ports = (\n"
-			  "  { name = \"vm0\"; socket = \"/run/vm0.sock\"; mode = \"client\"; queue_pairs = 2;\n"
-			  "    doorbell = \"relay\"; doorbell_delay_ms = 300; reconnect_ms = 2000L;\n"
-			  "    doorbell_delay_max_ms = 700; memory = \"table\";\n"
-			  "    profile = \"vfio2018\"; relay_interrupts = true;\n"
-			  "    accelerators = ( \"fake,socket=/run/f0.sock\", \"fake,socket=/run/f1.sock\" ); },\n"
-			  "  { name = \"vm1\"; socket = \"/run/vm1.sock\"; accelerators = [ \"fake\" ]; }\n"
-			  ");\n",
-			  &config, &reported),
+		read_text(
+			"rpc = \"/run/r.sock\";\n"
+			"# a comment\n"
+			"ports = (\n"
+			"  { name = \"vm0\"; socket = \"/run/vm0.sock\"; mode = \"client\"; queue_pairs = 2;\n"
+			"    doorbell = \"relay\"; doorbell_delay_ms = 300; reconnect_ms = 2000L;\n"
+			"    doorbell_delay_max_ms = 700; memory = \"table\";\n"
+			"    profile = \"vfio2018\"; relay_interrupts = true;\n"
+			"    ring = \"shadow\"; migratable = true; mac = \"52:54:00:aB:cd:0f\"; promiscuous = \"on\";\n"
+			"    multicast = \"device\";\n"
+			"    accelerators = ( \"fake,socket=/run/f0.sock\", \"fake,socket=/run/f1.sock\" ); },\n"
+			"  { name = \"vm1\"; socket = \"/run/vm1.sock\"; accelerators = [ \"fake\" ]; }\n"
+			");\n",
+			&config, &reported),
 		0);
 	assert_int_equal(reported.count, 0);
 	assert_string_equal(config.rpc_path, "/run/r.sock");
@@ -79,6 +84,13 @@ test_whole_file(void **state)
 	assert_int_equal(spec->reconnect_ms, 2000);
 	assert_int_equal(spec->profile, RP_VHU_PROFILE_VFIO2018);
 	assert_true(spec->relay_interrupts);
+	rpd_spec_port_config(spec, accelerators, &port);
+	assert_int_equal(port.ring, RP_PORT_RING_SHADOW);
+	assert_true(port.migratable);
+	assert_true(port.net.has_mac);
+	assert_memory_equal(port.net.mac, "\x52\x54\x00\xab\xcd\x0f", 6);
+	assert_int_equal(port.net.promiscuous, RP_PORT_PROMISCUOUS_ON);
+	assert_int_equal(port.net.multicast, RP_PORT_MULTICAST_DEVICE);
 	assert_int_equal(spec->accelerators_count, 2);
 	assert_string_equal(spec->accelerators[1], "fake,socket=/run/f1.sock");
 	assert_string_equal(config.ports[0].where + strlen(path), ":4: ports[0]");
@@ -90,6 +102,10 @@ test_whole_file(void **state)
 	assert_int_equal(spec->memory, RP_PORT_MEMORY_SLOTS);
 	assert_int_equal(spec->queue_pairs, 0);
 	assert_false(spec->relay_interrupts);
+	rpd_spec_port_config(spec, accelerators, &port);
+	assert_int_equal(port.ring, RP_PORT_RING_AUTO);
+	assert_false(port.migratable);
+	assert_false(port.net.has_mac);
 	rpd_config_free(&config);
 }
 
@@ -130,7 +146,8 @@ static const struct {
 	  ":1: ports[0]: accelerators: found nothing, expected a list of 1 to 128 device argument strings of 1 to 255 bytes" },
 	{ PORT("color = 1;"), ":2: ports[0].color: found an unknown key, expected name, socket, mode, queue_pairs, "
 	  "doorbell, doorbell_delay_ms, doorbell_delay_max_ms, memory, reconnect_ms, profile, vfio_bit, "
-	  "vfio_file_request, notify_area_request, relay_interrupts or accelerators" },
+	  "vfio_file_request, notify_area_request, relay_interrupts, ring, migratable, mac, promiscuous, multicast or "
+	  "accelerators" },
 	{ PORT("mode = \"peer\";"), ":2: ports[0].mode: found 'peer', expected \"server\" or \"client\"" },
 	{ PORT("mode = 1;"), ":2: ports[0].mode: found 1, expected \"server\" or \"client\"" },
 	{ PORT("queue_pairs = \"2\";"),
@@ -160,6 +177,22 @@ static const struct {
 	{ PORT("vfio_bit = 61;"), ":1: ports[0]: vfio_bit: found 61, expected none without profile = \"extended\"" },
 	{ PORT("profile = \"vfio2018\"; vfio_file_request = 300;"),
 	  ":1: ports[0]: vfio_file_request: found 300, expected none without profile = \"extended\"" },
+	{ PORT("ring = \"fast\";"), ":2: ports[0].ring: found 'fast', expected \"auto\", \"direct\" or \"shadow\"" },
+	{ PORT("migratable = 1;"), ":2: ports[0].migratable: found 1, expected true or false" },
+	{ PORT("migratable = true; ring = \"direct\";"), ":1: ports[0]: migratable: found true with ring = \"direct\", "
+	  "expected \"auto\" or \"shadow\" with it" },
+	{ PORT("mac = \"52:54:00:12:34\";"),
+	  ":2: ports[0].mac: found '52:54:00:12:34', expected the address of one card, as 52:54:00:12:34:56" },
+	{ PORT("mac = \"53:54:00:12:34:56\";"),
+	  ":2: ports[0].mac: found '53:54:00:12:34:56', expected the address of one card, as 52:54:00:12:34:56" },
+	{ PORT("mac = \"00:00:00:00:00:00\";"),
+	  ":2: ports[0].mac: found '00:00:00:00:00:00', expected the address of one card, as 52:54:00:12:34:56" },
+	{ PORT("mac = \"52:54:0:12:34:5678\";"),
+	  ":2: ports[0].mac: found '52:54:0:12:34:5678', expected the address of one card, as 52:54:00:12:34:56" },
+	{ PORT("mac = \"52:54:0::12:34:567\";"),
+	  ":2: ports[0].mac: found '52:54:0::12:34:567', expected the address of one card, as 52:54:00:12:34:56" },
+	{ PORT("promiscuous = true;"), ":2: ports[0].promiscuous: found true, expected \"auto\", \"on\" or \"off\"" },
+	{ PORT("multicast = \"none\";"), ":2: ports[0].multicast: found 'none', expected \"all\" or \"device\"" },
 	{ PORT("relay_interrupts = 1;"), ":2: ports[0].relay_interrupts: found 1, expected true or false" },
 	{ "ports = ( {\n name = \"a b\"; socket = \"/s\"; accelerators = ( \"fake\" ); } );\n",
 	  ":2: ports[0].name: found 'a b', expected 1 to 31 characters of A-Z a-z 0-9 _ . -" },

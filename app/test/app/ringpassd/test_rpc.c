@@ -136,6 +136,8 @@ static const struct {
 	  ERROR("1", "-32602", "queue: found true, expected a number from 0 to 255", "EBADMSG") },
 	{ CALL("queue.doorbell", "{\"port\":\"vm0\",\"queue\":1,\"policy\":\"direct\"}"),
 	  ERROR("1", "-32602", "policy: found 'direct', expected \\\"auto\\\" or \\\"relay\\\"", "EBADMSG") },
+	{ CALL("queue.ring", "{\"port\":\"vm0\",\"queue\":1,\"policy\":\"relay\"}"), ERROR("1", "-32602",
+	  "policy: found 'relay', expected \\\"auto\\\", \\\"direct\\\" or \\\"shadow\\\"", "EBADMSG") },
 	{ CALL("log.level", "{\"level\":\"loud\"}"), ERROR("1", "-32602", "level: found 'loud', expected \\\"error\\\", "
 	  "\\\"warning\\\", \\\"notice\\\" or \\\"debug\\\"", "EBADMSG") },
 	{ CALL("port.add", "{\"name\":\"x\"}"),
@@ -286,7 +288,7 @@ test_list_and_show(void **state)
 		       "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"ports\":[{\"port\":\"vm0\",\"socket\":\"/tmp/vm0\","
 		       "\"mode\":\"server\",\"profile\":\"standard\",\"state\":\"listening\",\"reason\":\"\","
 		       "\"frontend_pid\":0,\"accelerators\":1,\"queues\":4,\"queues_direct\":0,\"queues_relayed\":0,"
-		       "\"queues_stopped\":4}]}}");
+		       "\"queues_stopped\":4,\"queues_shadow\":0}]}}");
 	fake_ports.connected = true;
 	assert_answer_has(fixture, CALL("port.list", "{}"), "\"state\":\"connected\"");
 	assert_answer_has(fixture, CALL("port.list", "{}"), "\"queues_direct\":4");
@@ -295,6 +297,11 @@ test_list_and_show(void **state)
 			  "\"protocol_features\":\"0x0\",\"memory_bytes\":1073741824,\"regions\":2,\"accelerators\":["
 			  "{\"arguments\":\"fake,socket=/f\",\"open\":true,\"reason\":\"\",\"driver\":\"fake\",");
 	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"), "\"class\":\"A\"");
+	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
+			  "\"vfio_file\":false,\"link\":\"up\",\"mac\":\"52:54:00:01:02:03\",\"promiscuous\":false,"
+			  "\"all_multicast\":false,\"receiving_pairs\":1,\"net_reason\":\"\"");
+	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
+			  "\"ring_policy\":\"auto\",\"redone\":7,\"lost\":0,\"vfio_file\":\"held\"");
 	assert_answer_has(
 		fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
 		"{\"queue\":1,\"direction\":\"tx\",\"mode\":\"direct\",\"doorbell\":\"mapped\","
@@ -316,6 +323,11 @@ test_queues(void **state)
 			  "\"mode\":\"relayed\"");
 	assert_answer_has(fixture, CALL("queue.doorbell", "{\"port\":\"vm0\",\"queue\":0,\"policy\":\"auto\"}"),
 			  "\"mode\":\"direct\"");
+	assert_answer_has(fixture, CALL("queue.ring", "{\"port\":\"vm0\",\"queue\":0,\"policy\":\"shadow\"}"),
+			  "\"mode\":\"shadow\"");
+	assert_answer_has(fixture, CALL("port.list", "{}"), "\"queues_shadow\":1");
+	assert_answer_has(fixture, CALL("queue.ring", "{\"port\":\"vm0\",\"queue\":0,\"policy\":\"direct\"}"),
+			  "\"ring_policy\":\"direct\"");
 }
 
 static void
