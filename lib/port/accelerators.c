@@ -433,35 +433,51 @@ check_replacement(const struct rp_port *port, const struct rp_accel_info *before
  * proves nothing: the old one may only be stopped.
  */
 static int
-prove(const struct port_accelerator *accelerator, bool was_quiet, const struct rp_accel_info *now,
-      struct rp_wire_why *why)
+prove(const struct port_accelerator *accelerator, const struct rp_accel_info *now, struct rp_wire_why *why)
 {
-	if (!accelerator->failed || was_quiet || accelerator->info.peer_pid == now->peer_pid)
+	if (!accelerator->failed || accelerator->info.peer_pid == now->peer_pid)
 		return 0;
 	return rp_wire_why_set(why, -EBUSY, "pid %d answers now, but pid %d was not seen to end: end it", now->peer_pid,
 			       accelerator->info.peer_pid);
 }
 
+/* What was not opened yet, or may be open twice, is looked at before it takes the place of the old one. */
 static int
-reopen(struct rp_port *port, unsigned int index, bool was_quiet, struct rp_wire_why *why)
+open_candidate(struct rp_port *port, unsigned int index, struct rp_accel *ret_candidate, struct rp_accel_info *ret_info,
+	       struct rp_wire_why *why)
+{
+	struct port_accelerator *accelerator = &port->accelerators[index];
+	int rc = rp_accel_open(port->registry, accelerator->arguments, ret_candidate, why);
+
+	if (rc < 0)
+		return rc;
+	ret_candidate->ops->get_info(ret_candidate->priv, ret_info);
+	rc = prove(accelerator, ret_info, why);
+	if (rc == 0) {
+		release_queues(port, index);
+		rc = check_replacement(port, &accelerator->info, ret_info, why);
+	}
+	if (rc < 0)
+		rp_accel_close(ret_candidate);
+	return rc;
+}
+
+static int
+reopen(struct rp_port *port, unsigned int index, bool quiet, struct rp_wire_why *why)
 {
 	struct port_accelerator *accelerator = &port->accelerators[index];
 	struct rp_accel candidate = {0};
 	struct rp_accel_info info;
-	int rc = rp_accel_open(port->registry, accelerator->arguments, &candidate, why);
+	int rc;
 
+	/* A VFIO group can be open once: with proof, which was used by now, the old one goes first. */
+	if (quiet)
+		close_one(port, accelerator);
+	else if (accelerator->failed && accelerator->info.peer_pid == 0)
+		return rp_wire_why_set(why, -EBUSY, "nothing proves yet that it touches memory no more");
+	rc = open_candidate(port, index, &candidate, &info, why);
 	if (rc < 0)
 		return rc;
-	candidate.ops->get_info(candidate.priv, &info);
-	rc = prove(accelerator, was_quiet, &info, why);
-	if (rc == 0) {
-		release_queues(port, index);
-		rc = check_replacement(port, &accelerator->info, &info, why);
-	}
-	if (rc < 0) {
-		rp_accel_close(&candidate);
-		return rc;
-	}
 	close_one(port, accelerator);
 	accelerator->accel = candidate;
 	accelerator->info = info;

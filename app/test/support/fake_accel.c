@@ -437,6 +437,8 @@ open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, str
 	(void)args;
 	if (error != 0)
 		return rp_wire_why_set(why, error, "nobody listens");
+	if (fake_accel.open && fake_accel.opens_once)
+		return rp_wire_why_set(why, -EBUSY, "it is open already in this process");
 	if (fake_accel.open && !is_dead()) {
 		*ret_accel = (struct rp_accel){.ops = &ops, .priv = &second_device};
 		return 0;

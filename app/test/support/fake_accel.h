@@ -35,6 +35,7 @@ struct fake_accel {
 	int peer_pid;
 	bool quiet; /* whether a failed device is proven to be gone */
 	int open_error; /* the next opens fail with it */
+	bool opens_once; /* not again before it is closed, dead or not */
 	int start_error;
 	int stop_error;
 	int map_error;

@@ -149,12 +149,39 @@ another_process_proves_nothing(void **state)
 static void
 a_reset_by_the_same_process_is_proof(void **state)
 {
+	struct rp_port_config config = fixture_config();
 	struct fixture f;
 
 	(void)state;
-	fixture_open(&f);
+	fixture_begin(&f);
+	FAKE_SET(peer_pid, 100);
+	fixture_open_with(&f, &config, NULL);
 	test_vm_queue_start(&f.vm, 0, 0);
 	fake_accel_die(false);
+	assert_true(fixture_becomes(&f, is_back));
+	assert_true(fake_now().queues[0].running);
+	fixture_close(&f);
+}
+
+/* A device without a process (kernel VFIO) is asked until it is quiet, and closed before it is opened: it can be open once. */
+static void
+a_device_that_can_be_open_once(void **state)
+{
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+
+	(void)state;
+	fixture_begin(&f);
+	FAKE_SET(opens_once, true);
+	fixture_open_with(&f, &config, NULL);
+	test_vm_queue_start(&f.vm, 0, 0);
+	fake_accel_die(false);
+	assert_true(fixture_becomes(&f, is_waited_for));
+	assert_string_equal(test_port_queue(&f.port, 0).reason,
+			    "the accelerator failed and nothing proves that it let go of the ring");
+	usleep(30000);
+	assert_int_equal(fake_now().opens, 1);
+	FAKE_SET(quiet, true);
 	assert_true(fixture_becomes(&f, is_back));
 	assert_true(fake_now().queues[0].running);
 	fixture_close(&f);
@@ -213,6 +240,7 @@ main(void)
 		cmocka_unit_test(weaker_replacement_is_refused),
 		cmocka_unit_test(another_process_proves_nothing),
 		cmocka_unit_test(a_reset_by_the_same_process_is_proof),
+		cmocka_unit_test(a_device_that_can_be_open_once),
 		cmocka_unit_test(a_stop_without_an_index),
 		cmocka_unit_test(a_device_that_stops_only_whole),
 	};
