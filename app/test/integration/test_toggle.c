@@ -215,6 +215,32 @@ guest_restarts_its_rings(void **state)
 	scene_close(&s);
 }
 
+/* The device has the guest's ring, then a private one, then the guest's again, in both directions. */
+static void
+rings_change_under_traffic(void **state)
+{
+	struct scene s;
+	unsigned int i;
+
+	scene_open(&s, *state);
+	for (i = 0; i < TOGGLES; i++) {
+		enum rp_port_ring_policy policy = i % 2 == 0 ? RP_PORT_RING_SHADOW : RP_PORT_RING_AUTO;
+
+		must_progress(&s, 0);
+		must_progress(&s, 1);
+		assert_int_equal(test_port_ring(&s.port_a, 3, policy), 0);
+		assert_int_equal(test_port_queue(&s.port_a, 3).mode == RP_PORT_QUEUE_SHADOW, i % 2 == 0);
+		must_progress(&s, 1);
+		assert_int_equal(test_port_ring(&s.port_b, 0, policy), 0);
+		must_progress(&s, 0);
+	}
+	drain(&s);
+	assert_int_equal(s.streams[0].reordered, 0);
+	assert_int_equal(s.streams[1].reordered, 0);
+	assert_int_equal(test_port_queue(&s.port_a, 3).lost, 0);
+	scene_close(&s);
+}
+
 int
 main(void)
 {
@@ -222,6 +248,7 @@ main(void)
 		STACK_TESTS(transmit_queue_comes_and_goes),
 		STACK_TESTS(receive_queue_comes_and_goes),
 		STACK_TESTS(guest_restarts_its_rings),
+		STACK_TESTS(rings_change_under_traffic),
 	};
 
 	return cmocka_run_group_tests(tests, stack_setup, stack_teardown);

@@ -103,6 +103,18 @@ test_port_doorbell(struct test_port *test, unsigned int queue, enum rp_port_door
 	pthread_mutex_unlock(&test->lock);
 }
 
+int
+test_port_ring(struct test_port *test, unsigned int queue, enum rp_port_ring_policy policy)
+{
+	struct rp_wire_why why;
+	int rc;
+
+	pthread_mutex_lock(&test->lock);
+	rc = rp_port_queue_ring(test->port, queue, policy, &why);
+	pthread_mutex_unlock(&test->lock);
+	return rc;
+}
+
 struct rp_port_queue_info
 test_port_queue(struct test_port *test, unsigned int queue)
 {

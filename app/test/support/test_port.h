@@ -28,6 +28,7 @@ void test_port_close(struct test_port *test);
 int test_port_enable(struct test_port *test, unsigned int queue);
 int test_port_disable(struct test_port *test, unsigned int queue);
 void test_port_doorbell(struct test_port *test, unsigned int queue, enum rp_port_doorbell_policy policy);
+int test_port_ring(struct test_port *test, unsigned int queue, enum rp_port_ring_policy policy);
 struct rp_port_queue_info test_port_queue(struct test_port *test, unsigned int queue);
 struct rp_port_info test_port_info(struct test_port *test);
 bool test_port_wait_mode(struct test_port *test, unsigned int queue, enum rp_port_queue_mode mode,

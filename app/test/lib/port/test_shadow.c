@@ -97,9 +97,7 @@ forced(void **state)
 	assert_non_null(strstr(info.reason, "direct is the user's choice, but the device starts fresh rings only "
 					    "(class B) and this one is at index 10"));
 	/* Allowed to be what it can be, it goes on at once. */
-	pthread_mutex_lock(&t.f.port.lock);
-	assert_int_equal(rp_port_queue_ring(t.f.port.port, TX, RP_PORT_RING_AUTO, NULL), 0);
-	pthread_mutex_unlock(&t.f.port.lock);
+	assert_int_equal(test_port_ring(&t.f.port, TX, RP_PORT_RING_AUTO), 0);
 	assert_int_equal(test_port_queue(&t.f.port, TX).mode, RP_PORT_QUEUE_SHADOW);
 	send_frames(&t, 50);
 	all_arrive_once(&t);
@@ -121,12 +119,9 @@ class_a_changes_at_once(void **state)
 		start_pair(&t);
 		for (k = 0; k < 10; k++) {
 			send_frames(&t, 30);
-			pthread_mutex_lock(&t.f.port.lock);
-			assert_int_equal(rp_port_queue_ring(t.f.port.port, k % 2 == 0 ? TX : RX,
-							    k / 2 % 2 == 0 ? RP_PORT_RING_SHADOW : RP_PORT_RING_AUTO,
-							    NULL),
+			assert_int_equal(test_port_ring(&t.f.port, k % 2 == 0 ? TX : RX,
+							k / 2 % 2 == 0 ? RP_PORT_RING_SHADOW : RP_PORT_RING_AUTO),
 					 0);
-			pthread_mutex_unlock(&t.f.port.lock);
 		}
 		all_arrive_once(&t);
 		assert_int_equal(test_port_queue(&t.f.port, TX).mode, RP_PORT_QUEUE_SHADOW);
