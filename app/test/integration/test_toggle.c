@@ -215,7 +215,12 @@ guest_restarts_its_rings(void **state)
 	scene_close(&s);
 }
 
-/* The device has the guest's ring, then a private one, then the guest's again, in both directions. */
+/*
+ * The sender's device has the guest's ring, then a private one, then the guest's again.
+ * (Buffers that a receiver gives back reach a private ring a little later, and its device
+ * may drop what comes meanwhile: app/test/lib/port/test_shadow.c has that direction, with
+ * a device that waits.)
+ */
 static void
 rings_change_under_traffic(void **state)
 {
@@ -231,8 +236,6 @@ rings_change_under_traffic(void **state)
 		assert_int_equal(test_port_ring(&s.port_a, 3, policy), 0);
 		assert_int_equal(test_port_queue(&s.port_a, 3).mode == RP_PORT_QUEUE_SHADOW, i % 2 == 0);
 		must_progress(&s, 1);
-		assert_int_equal(test_port_ring(&s.port_b, 0, policy), 0);
-		must_progress(&s, 0);
 	}
 	drain(&s);
 	assert_int_equal(s.streams[0].reordered, 0);
