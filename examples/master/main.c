@@ -20,6 +20,7 @@ enum {
 	OPTION_PACKED,
 	OPTION_BLK,
 	OPTION_GUEST,
+	OPTION_PAUSE,
 	OPTION_JSON,
 };
 
@@ -35,6 +36,8 @@ static const struct argp_option option_table[] = {
 	{ "packed", OPTION_PACKED, NULL, 0, "packed rings", 0 },
 	{ "blk", OPTION_BLK, NULL, 0, "a block device instead of a net device: read its size and sector 0", 0 },
 	{ "guest", OPTION_GUEST, NULL, 0, "a guest of KVM's kicks, and takes the interrupts", 0 },
+	{ "pause", OPTION_PAUSE, NULL, 0,
+	  "before and after the work of each round, say so and wait for a line on standard input", 0 },
 	{ "json", OPTION_JSON, NULL, 0, "say it in JSON", 0 },
 	{ 0 },
 };
@@ -110,6 +113,9 @@ parse_option(int key, char *argument, struct argp_state *state)
 		return 0;
 	case OPTION_GUEST:
 		options->guest = true;
+		return 0;
+	case OPTION_PAUSE:
+		options->pause = true;
 		return 0;
 	case OPTION_JSON:
 		options->json = true;

@@ -544,6 +544,30 @@ wait_for_doorbells(struct master *master)
 	return rc == -ETIMEDOUT ? 0 : rc;
 }
 
+/* For somebody who wants to look at the other side meanwhile; the backend is served. */
+static int
+pause_for(struct master *master, const char *moment)
+{
+	struct pollfd wait[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
+				 {.fd = rp_vhu_frontend_fd(master->frontend), .events = POLLIN}};
+	char byte = 0;
+	int rc = 0;
+
+	if (!master->options->pause)
+		return 0;
+	printf("master: %s\n", moment);
+	fflush(stdout);
+	while (rc == 0 && byte != '\n') {
+		poll(wait, 2, -1);
+		if (wait[1].revents != 0)
+			rc = rp_vhu_frontend_process(master->frontend);
+		if (wait[0].revents != 0 && read(STDIN_FILENO, &byte, 1) == 0)
+			byte = '\n'; /* nobody will say more */
+		wait[0].revents = wait[1].revents = 0;
+	}
+	return rc;
+}
+
 static int
 work(struct master *master)
 {
@@ -571,7 +595,11 @@ master_round(struct master *master)
 	if (rc == 0)
 		rc = wait_for_doorbells(master);
 	if (rc == 0)
+		rc = pause_for(master, "the rings have started");
+	if (rc == 0)
 		rc = work(master);
+	if (rc == 0)
+		rc = pause_for(master, "the work is done");
 	for (i = 0; rc == 0 && i < master->queues_count; i++)
 		rc = queue_stop(master, i);
 	return rc;

@@ -26,6 +26,7 @@ struct master_options {
 	bool packed;
 	bool blk;
 	bool guest;
+	bool pause;
 	bool json;
 };
 

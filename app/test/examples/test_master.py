@@ -201,6 +201,23 @@ def test_table(supervisor, build):
     assert lines[-1].split()[-1] == "100"
 
 
+def test_pauses(supervisor, build):
+    """Somebody else looks while the rings stand: nothing goes on before a line has come."""
+    host = Host(supervisor, build, "extended")
+    with subprocess.Popen([program(build), host.socket, "--rounds", "1", "--packets", "7", "--wait", "20000", "--pause",
+                           "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as master:
+        supervisor.on_close(master.kill)
+        assert master.stdout.readline() == "master: the rings have started\n"
+        assert host.queues()[1]["mode"] == "direct"
+        assert host.queues()[1]["direct_kicks"] == 0
+        print(file=master.stdin, flush=True)
+        assert master.stdout.readline() == "master: the work is done\n"
+        assert 0 < host.queues()[1]["direct_kicks"] <= 7
+        master.stdin.close()
+        assert json.loads(master.stdout.readline())["queues"][1]["chains"] == 7
+        assert master.wait(SECONDS) == 0
+
+
 def test_the_vmm_listens(supervisor, build):
     socket = supervisor.path("vm0.sock")
     master = supervisor.start("master", [program(build), socket, "--listen", "--wait", "20000", "--json"])
