@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON = /usr/bin/python3
 MESON = meson
 
-.PHONY: all demo test check e2e sanitize big-endian fuzz lint docs bench clean install-build install-test install-s390x install-fuzz
+.PHONY: all demo demo-vfio test check e2e sanitize big-endian fuzz lint docs bench clean install-build install-test install-s390x install-fuzz
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -29,6 +29,11 @@ install-fuzz:
 demo: install-build install-test
 	@$(MAKE) --no-print-directory all
 	$(PYTHON) usertools/ringpass-demo --build-dir $(BUILD)
+
+# The same on kernel VFIO: in an emulated machine with an IOMMU, where QEMU's virtio-net-pci is the hardware.
+demo-vfio: install-build install-test
+	@$(MAKE) --no-print-directory all
+	$(PYTHON) usertools/ringpass-demo-vfio --build-dir $(BUILD)
 
 # The whole suite: units, in-process, sanitizers, real VMs. Ends with its one-line summary.
 test: install-build install-test install-s390x install-fuzz

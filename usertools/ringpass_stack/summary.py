@@ -51,6 +51,10 @@ class Figures:
         widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
         return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
 
+    def more(self):
+        """Further keys of the last line."""
+        return {}
+
     def json(self, verdict, reason=None):
         line = {
             "demo": verdict,
@@ -66,6 +70,7 @@ class Figures:
             "relayed_interrupts": self.total("relayed_interrupts"),
             "queue_toggles": self.queue_toggles,
             "guest_reboots": self.guest_reboots,
+            **self.more(),
         }
         if reason:
             line["reason"] = reason
