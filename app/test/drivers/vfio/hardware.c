@@ -3,8 +3,8 @@
  * The transport on the kernel's own VFIO. Runs where there are PCI functions bound to vfio-pci that nobody uses, as
  * root: in the hardware VM, by app/test/e2e/test_vfio_kernel.py.
  *
- *   RINGPASS_VFIO_DEVICES="0000:00:10.0 0000:01:00.0" test_vfio_hardware
- *       two functions of different groups, the first on the root bus, the second behind a root port
+ *   RINGPASS_VFIO_DEVICES="0000:00:10.0 0000:01:00.0 0000:02:01.0 0000:02:02.0" test_vfio_hardware
+ *       one on the root bus, one behind a root port, two of one group
  *   test_vfio_hardware open ADDRESS
  *       one attempt; prints the errno and the words
  *   test_vfio_hardware measure ADDRESS TOTAL_MIB PIECE_KIB
@@ -36,9 +36,11 @@
 #define MSI_WINDOW 0xfee00000u
 #define ENTRY_LIMIT "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
 
+#define DEVICES 4u
+
 struct fixture {
-	char addresses[2][24]; /* on the root bus, behind a root port */
-	struct rp_accel_transport transports[2];
+	char addresses[DEVICES][24]; /* on the root bus, behind a root port, two of one group */
+	struct rp_accel_transport transports[DEVICES];
 	struct rp_wire_why why;
 	struct test_leaks leaks;
 };
@@ -93,7 +95,9 @@ setup(void **state)
 	assert_non_null(fixture);
 	test_leaks_read(&fixture->leaks);
 	assert_non_null(text);
-	assert_int_equal(sscanf(text, "%23s %23s", fixture->addresses[0], fixture->addresses[1]), 2);
+	assert_int_equal(sscanf(text, "%23s %23s %23s %23s", fixture->addresses[0], fixture->addresses[1],
+				fixture->addresses[2], fixture->addresses[3]),
+			 DEVICES);
 	*state = fixture;
 	return 0;
 }
@@ -102,9 +106,10 @@ static int
 teardown(void **state)
 {
 	struct fixture *fixture = *state;
+	unsigned int i;
 
-	close_one(&fixture->transports[0]);
-	close_one(&fixture->transports[1]);
+	for (i = 0; i < DEVICES; i++)
+		close_one(&fixture->transports[i]);
 	test_leaks_assert_none(&fixture->leaks);
 	free(fixture);
 	return 0;
@@ -305,6 +310,36 @@ two_groups_in_one_container_pin_once(void **state)
 	open_ok(fixture, 0, NULL);
 	assert_int_equal(map(fixture, 0, 0, 8 * MIB, fd), 0);
 	assert_int_equal(locked_bytes(), 16 * MIB);
+}
+
+static void
+two_devices_of_one_group(void **state)
+{
+	struct fixture *fixture = *state;
+	RP_WIRE_FD_SCOPED int fd = test_memfd(8 * MIB, true), event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct rp_accel_transport_info first, second;
+	struct rp_accel_transport *transport;
+
+	transport = open_ok(fixture, 2, NULL);
+	transport->ops->get_info(transport->priv, &first);
+	transport = open_ok(fixture, 3, NULL);
+	transport->ops->get_info(transport->priv, &second);
+	assert_int_equal(first.vfio_file_fd, second.vfio_file_fd);
+	assert_int_equal(open_one(fixture, 2, NULL, 0), -EBUSY);
+	said(fixture, "is open already in this process");
+	assert_int_equal(map(fixture, 2, 0, 8 * MIB, fd), 0);
+	assert_int_equal(map(fixture, 3, 0, 8 * MIB, fd), 0);
+	assert_int_equal(locked_bytes(), 8 * MIB);
+	close_one(&fixture->transports[2]);
+	assert_int_equal(locked_bytes(), 8 * MIB);
+	/* The other goes on. */
+	assert_int_equal(transport->ops->irq_set(transport->priv, 1, event, &fixture->why), 0);
+	interrupt(transport, 1);
+	assert_int_equal(taken(event), 1);
+	open_ok(fixture, 2, NULL);
+	assert_int_equal(map(fixture, 2, 0, 8 * MIB, fd), 0);
+	assert_int_equal(unmap(fixture, 3, 0, 8 * MIB), 0);
+	assert_int_equal(locked_bytes(), 8 * MIB);
 }
 
 static void
@@ -554,6 +589,7 @@ main(int argc, char **argv)
 		TEST(vectors_alone_and_again),
 		TEST(memory_is_pinned_and_let_go),
 		TEST(two_groups_in_one_container_pin_once),
+		TEST(two_devices_of_one_group),
 		TEST(a_group_file_in_another_hand),
 		TEST(a_group_that_comes_free),
 		TEST(too_little_may_be_locked),
