@@ -7,9 +7,11 @@ function carries a packet to the guest, while the guest's own choice is free: an
 
 import contextlib
 
-from ringpass_testvm import netns
+from ringpass_testvm import netns, supervise
 
 PREFIX_LENGTH = 24
+# One for all taps: a packet may be for the address behind another tap than the one it comes in by.
+PEER_MAC = "52:54:00:00:01:00"
 TAP_SECONDS = 30
 
 
@@ -34,6 +36,8 @@ def connect(functions):
     """Give the taps, which QEMU has made, their addresses."""
     taps = [(index, function.tap) for index, function in enumerate(functions) if function.tap]
     for index, tap in taps:
+        supervise.wait_until(lambda tap=tap: tap in netns.interfaces(), TAP_SECONDS, f"network device {tap}")
+        netns.ip("link", "set", tap, "address", PEER_MAC)
         netns.set_address(tap, f"{peer(index)}/{PREFIX_LENGTH}", TAP_SECONDS)
         _accept_from_anywhere(tap)
     if taps:
