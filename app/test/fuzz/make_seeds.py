@@ -305,11 +305,28 @@ def vring_seeds():
     yield "late", [0, 8, *offer * 4, 6, 6, 6, 6, 11, 3, 1, 0, 1, 0, 1, 0, 12, 14, 1, 9, 0, 0, 0]
 
 
+def shadow_seeds():
+    """The driver offers, the shadow forwards, the device takes and gives back, the shadow returns."""
+    offer = [0, 1, 0, 10, 64, 0, 30, 64, 2]
+    indirect = [3, 2, 5, 1, 64, 1, 2, 64, 1, 3, 64, 0, 5, *[0, 0, 0, 5, 48, 4]]
+    serve = [5, 8, 10, 0, 0, 7]
+    late = [5, 8, 8, 8, 10, 0, 2, 10, 0, 0]
+    for packed in (0, 1):
+        for chosen, name in ((0, "plain"), (1, "indirect"), (2, "event-idx"), (3, "both"), (4, "in-order")):
+            begin = [packed, chosen, 8]
+            name = ("packed-" if packed else "split-") + name
+            yield name, [*begin, 12, 1, *indirect, *(offer + serve) * 6, 14, *(offer + serve) * 3]
+            yield f"{name}-drained", [*begin, *offer * 5, *late, 14, *late, 13, 1, *late, 14, *serve]
+        lies = [offer[0], *offer[1:], 5, 8, 11, 0, 0, 15, *[1] * 16, 7, 13, 0, *serve, 14]
+        yield f"{'packed' if packed else 'split'}-lies", [packed, 0, 8, *lies]
+
+
 def main():
     corpus = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else CORPUS
     for target, seeds in (("vhost_user_backend", backend_seeds()), ("vhost_user_frontend", frontend_seeds()),
                           ("vfio_user_server", vfu_server_seeds()), ("vfio_user_client", vfu_client_seeds()),
-                          ("vring_split", vring_seeds()), ("vring_packed", vring_seeds())):
+                          ("vring_split", vring_seeds()), ("vring_packed", vring_seeds()),
+                          ("vring_shadow", shadow_seeds())):
         (corpus / target).mkdir(parents=True, exist_ok=True)
         for name, data in seeds:
             (corpus / target / f"seed-{name}").write_bytes(bytes(data))
