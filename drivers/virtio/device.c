@@ -29,8 +29,12 @@ vdrv_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why)
 	/* Whoever polls us learns of it too, not only whose call this was. */
 	eventfd_write(device->config_event_fd, 1);
 	/* Whatever it did wrong: a reset that reads back proves that it touches no ring. */
-	if (rc != -ENOTCONN)
-		device->quiet = vdrv_reset(device, NULL) == 0;
+	if (rc == -ENOTCONN)
+		return rc;
+	device->quiet = vdrv_reset(device, NULL) == 0;
+	/* One that ignores its driver may still obey its bus. */
+	if (!device->quiet)
+		vdrv_disable_master(device);
 	return rc;
 }
 

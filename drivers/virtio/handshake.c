@@ -52,9 +52,8 @@ write_features(const struct virtio_device *device, uint64_t features, struct rp_
 	return rc;
 }
 
-/* A device on a real bus needs it before it may answer or reach memory; others may refuse to have such a register. */
-int
-vdrv_enable_bus(const struct virtio_device *device, struct rp_wire_why *why)
+static int
+change_bus(const struct virtio_device *device, uint8_t clear_mask, uint8_t set_mask, struct rp_wire_why *why)
 {
 	const struct rp_accel_transport *transport = &device->transport;
 	uint8_t bytes[2];
@@ -62,11 +61,26 @@ vdrv_enable_bus(const struct virtio_device *device, struct rp_wire_why *why)
 					     sizeof(bytes), bytes, why);
 
 	if (rc == 0) {
-		bytes[0] |= PCI_COMMAND_MEMORY_MASK | PCI_COMMAND_MASTER_MASK;
+		bytes[0] = (uint8_t)((bytes[0] & ~clear_mask) | set_mask);
 		rc = transport->ops->region_write(transport->priv, RP_ACCEL_TRANSPORT_CONFIG_REGION, PCI_COMMAND,
 						  sizeof(bytes), bytes, why);
 	}
+	return rc;
+}
+
+/* A device on a real bus needs it before it may answer or reach memory; others may refuse to have such a register. */
+int
+vdrv_enable_bus(const struct virtio_device *device, struct rp_wire_why *why)
+{
+	int rc = change_bus(device, 0, PCI_COMMAND_MEMORY_MASK | PCI_COMMAND_MASTER_MASK, why);
+
 	return vdrv_error_is_loss(rc) ? rc : 0;
+}
+
+void
+vdrv_disable_master(const struct virtio_device *device)
+{
+	change_bus(device, PCI_COMMAND_MASTER_MASK, 0, NULL);
 }
 
 static int

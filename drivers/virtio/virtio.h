@@ -214,6 +214,8 @@ bool vdrv_is_packed(const struct virtio_device *device);
 /* handshake.c */
 /* Bus master and memory decoding, which a reset of the bus takes away. */
 int vdrv_enable_bus(const struct virtio_device *device, struct rp_wire_why *why);
+/* Best effort; whether it worked is for the transport to say (is_quiet). Doorbell pages live on. */
+void vdrv_disable_master(const struct virtio_device *device);
 int vdrv_device_features(const struct virtio_device *device, uint64_t *ret_features, struct rp_wire_why *why);
 /* Every queue stops; proven on success. Doorbell pages live on. */
 int vdrv_reset(struct virtio_device *device, struct rp_wire_why *why);

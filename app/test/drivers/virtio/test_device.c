@@ -62,6 +62,7 @@ a_config_interrupt_shows_a_device_that_needs_a_reset(void **state)
 	assert_true(fixture->accel.ops->is_quiet(fixture->accel.priv));
 	assert_int_equal(fixture->fake.queues[0].enable, 0);
 	assert_int_equal(fixture->fake.irq_fds[0], -1);
+	assert_int_equal(fixture->fake.config_space[4] & 6, 6);
 }
 
 static void
@@ -125,6 +126,23 @@ a_device_that_falls_off_under_a_call(void **state)
 	rp_accel_close(&fixture->accel);
 	fixture->fake.closes_count = 0;
 	fixture_assert_refused(fixture, -EIO, "the device does not answer (all ones)");
+}
+
+/* Then its bus is asked; whether that is proof is for the transport to say. */
+static void
+a_failed_device_that_cannot_be_reset_loses_its_bus(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	fixture->fake.lies.status_or = 0x40;
+	fixture->fake.lies.reset_ignored = true;
+	assert_int_equal(process(fixture), -EIO);
+	assert_int_equal(fixture->fake.config_space[4] & 6, 2);
+	assert_false(fixture->accel.ops->is_quiet(fixture->accel.priv));
+	fixture->fake.quiet = true;
+	assert_true(fixture->accel.ops->is_quiet(fixture->accel.priv));
 }
 
 static void
@@ -265,6 +283,7 @@ main(void)
 		TEST(without_a_negotiation_there_is_no_change),
 		TEST(a_device_that_fell_off_its_bus),
 		TEST(a_device_that_falls_off_under_a_call),
+		TEST(a_failed_device_that_cannot_be_reset_loses_its_bus),
 		TEST(a_device_that_was_reset_behind_our_back),
 		TEST(a_transport_that_left),
 		TEST(who_polls_learns_of_a_failure_that_a_call_met),
