@@ -391,8 +391,9 @@ release_queues(struct rp_port *port, unsigned int index)
 		if (!queue_is_on(queue, index) || !queue->unproven)
 			continue;
 		queue->unproven = false;
-		if (queue->frontend_started)
+		if (!queue->handed_back)
 			port_queue_released(port, queue);
+		queue->handed_back = false;
 	}
 }
 

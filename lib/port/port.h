@@ -92,6 +92,7 @@ struct port_queue {
 
 	bool running; /* the accelerator serves the ring */
 	bool unproven; /* the accelerator failed or hangs and may still touch the ring */
+	bool handed_back; /* while unproven: what the frontend starts now is another ring */
 	bool served_before; /* since the frontend's start: a later start is a move back */
 	uint32_t position; /* where to go on, while not running (rp_vring_position.h) */
 	bool broken; /* the guest's driver broke a rule: not served until the next start */

@@ -11,6 +11,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -110,10 +111,12 @@ allocate(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 			slots = port->queues[i].accelerator_queue + 1;
 	private->slot_bytes = split > packed ? split : packed;
 	private->size_bytes = round_up(private->slot_bytes * slots, page_bytes_of(accelerator));
+	private->hva = MAP_FAILED;
 	private->fd = memfd_create("ringpass-private-rings", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (private->fd >= 0 && ftruncate(private->fd, (off_t) private->size_bytes) == 0)
+	/* A device process is given the file: shrunk by it, it would end us. */
+	if (private->fd >= 0 && ftruncate(private->fd, (off_t) private->size_bytes) == 0 &&
+	    fcntl(private->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
 	private->hva = mmap(NULL, private->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, private->fd, 0);
-	else private->hva = MAP_FAILED;
 	if (private->hva != MAP_FAILED)
 		return 0;
 	error = errno;

@@ -188,8 +188,10 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 		port_doorbell_dropped(port, queue);
 	queue->frontend_started = false;
 	port_queue_update(port, queue, NULL);
-	if (queue->unproven)
+	if (queue->unproven && !queue->handed_back) {
 		port_queue_released(port, queue);
+		queue->handed_back = true;
+	}
 	*ret_base = port_position_to_frontend(queue);
 	rp_wire_fd_close(&queue->kick_fd);
 	rp_wire_fd_close(&queue->call_fd);
