@@ -68,6 +68,17 @@ take_what_is_known(const struct rp_port *port, struct taken *taken)
 			take(taken, port->accelerators[i].private.iova, port->accelerators[i].private.size_bytes);
 }
 
+/* How large the stranger is that lies there nobody says: each time twice as much is left out below it. */
+static void
+skip(struct taken *taken, const struct port_private *private, unsigned int tries)
+{
+	uint64_t below = private->size_bytes << tries;
+
+	if (below >> tries != private->size_bytes || below > private->iova)
+		below = private->iova;
+	take(taken, private->iova - below, private->size_bytes + below);
+}
+
 static int
 map(struct rp_port *port, struct port_accelerator *accelerator, struct rp_wire_why *why)
 {
@@ -88,7 +99,7 @@ map(struct rp_port *port, struct port_accelerator *accelerator, struct rp_wire_w
 					 why);
 		if (rc != -EEXIST)
 			break;
-		take(&taken, private->iova, private->size_bytes);
+		skip(&taken, private, i);
 	}
 	private->mapped = rc == 0;
 	if (rc < 0)

@@ -229,6 +229,26 @@ hotplug_under_traffic(void **state)
 	close_traffic(&t);
 }
 
+/* Devices of one VFIO container share their addresses, and what another port has there is not known. */
+static void
+strangers_are_passed_by(void **state)
+{
+	const struct setting setting = {.class = RP_ACCEL_CLASS_B, .ring = RP_PORT_RING_SHADOW};
+	struct rp_dma_mapping stranger = {.iova = 0xffff000000000000, .access_mask = RP_DMA_READ, .fd = -1};
+	struct traffic t;
+
+	(void)state;
+	stranger.size_bytes = 0xffffffff0000;
+	open_traffic(&t, &setting);
+	assert_int_equal(rp_dma_space_map(fake_take()->spaces[0], &stranger, NULL), 0);
+	fake_give();
+	start_pair(&t);
+	assert_true(fake_now().queues[TX].config.desc_iova < stranger.iova);
+	send_frames(&t, 50);
+	all_arrive_once(&t);
+	close_traffic(&t);
+}
+
 /* An address space with holes, of which the guest's memory leaves little. */
 static void
 private_rings_lie_where_the_iommu_has_room(void **state)
@@ -432,6 +452,7 @@ main(void)
 		cmocka_unit_test(what_was_taken_is_done_again),
 		cmocka_unit_test(hotplug_under_traffic),
 		cmocka_unit_test(private_rings_lie_where_the_iommu_has_room),
+		cmocka_unit_test(strangers_are_passed_by),
 		cmocka_unit_test(a_device_that_died),
 		cmocka_unit_test(no_proof_no_owner),
 		cmocka_unit_test(a_device_that_lies),
