@@ -21,7 +21,7 @@
 #include "rp_vring_shadow.h"
 #include "rp_wire_fd.h"
 
-#define TRIES_MAX 32u
+#define TRIES_MAX 24u
 #define TAKEN_MAX (RP_VHU_SLOTS_MAX + 1 + RP_PORT_ACCELERATORS_MAX + TRIES_MAX)
 #define RING_PACKED_MASK (1ull << 34)
 
@@ -68,13 +68,13 @@ take_what_is_known(const struct rp_port *port, struct taken *taken)
 			take(taken, port->accelerators[i].private.iova, port->accelerators[i].private.size_bytes);
 }
 
-/* How large the stranger is that lies there nobody says: each time twice as much is left out below it. */
+/* How large the stranger is that lies there nobody says: each time four times as much is left out below it. */
 static void
 skip(struct taken *taken, const struct port_private *private, unsigned int tries)
 {
-	uint64_t below = private->size_bytes << tries;
+	uint64_t below = private->size_bytes << 2 * tries;
 
-	if (below >> tries != private->size_bytes || below > private->iova)
+	if (below >> 2 * tries != private->size_bytes || below > private->iova)
 		below = private->iova;
 	take(taken, private->iova - below, private->size_bytes + below);
 }

@@ -60,8 +60,8 @@ direct_again_at_the_next_fresh_start(void **state)
 	rp_vring_drv_layout(t.f.vm.queues[TX].ring, &layout);
 	memset(t.f.vm.memory + (layout.used_iova - TEST_VM_GPA), 0, 4);
 	test_vm_queue_start(&t.f.vm, TX, 0);
-	assert_true(test_port_wait_mode(&t.f.port, TX, RP_PORT_QUEUE_RELAYED, LIMIT_MS));
 	assert_true(test_vm_wait_doorbell(&t.f.vm, TX, true, LIMIT_MS));
+	assert_true(test_port_wait_mode(&t.f.port, TX, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
 	assert_int_equal(fake_now().queues[TX].config.desc_iova, layout.desc_iova);
 	close_traffic(&t);
 }
