@@ -7,6 +7,7 @@
 
 #include "rp_wire_conn.h"
 #include "vfu_client.h"
+#include "vfu_stream.h"
 
 /*
  * Commands of the server's. A write is carried out when it comes, because its data
@@ -72,12 +73,15 @@ check_range(const struct rp_vfu_client *client, const struct rp_vfu_wire_dma_acc
 }
 
 static int
-copy_out(struct rp_vfu_client *client, const struct place *place, uint64_t iova, uint8_t *ret_bytes)
+copy_out(struct rp_vfu_client *client, const struct place *place, uint64_t iova, uint8_t *ret_bytes, bool shared)
 {
 	int rc;
 
 	if (place->hva != NULL) {
-		memcpy(ret_bytes, place->hva, place->bytes);
+		if (shared)
+			rp_vfu_stream_out(ret_bytes, place->hva, place->bytes);
+		else
+			memcpy(ret_bytes, place->hva, place->bytes);
 		return 0;
 	}
 	client->inside = true;
@@ -87,12 +91,15 @@ copy_out(struct rp_vfu_client *client, const struct place *place, uint64_t iova,
 }
 
 static int
-copy_in(struct rp_vfu_client *client, const struct place *place, uint64_t iova, const uint8_t *bytes)
+copy_in(struct rp_vfu_client *client, const struct place *place, uint64_t iova, const uint8_t *bytes, bool shared)
 {
 	int rc;
 
 	if (place->hva != NULL) {
-		memcpy(place->hva, bytes, place->bytes);
+		if (shared)
+			rp_vfu_stream_in(place->hva, bytes, place->bytes);
+		else
+			memcpy(place->hva, bytes, place->bytes);
 		return 0;
 	}
 	client->inside = true;
@@ -102,8 +109,9 @@ copy_in(struct rp_vfu_client *client, const struct place *place, uint64_t iova, 
 	return client->conn == NULL ? -ENOTCONN : rc;
 }
 
+/* @param shared the server reads the bytes from there, and not from a message. */
 static int
-read_memory(struct rp_vfu_client *client, const struct rp_vfu_wire_dma_access *access, uint8_t *ret_bytes)
+read_memory(struct rp_vfu_client *client, const struct rp_vfu_wire_dma_access *access, uint8_t *ret_bytes, bool shared)
 {
 	uint64_t done_bytes = 0;
 	int rc = check_range(client, access, RP_VFU_DMA_MAP_READ_MASK);
@@ -114,15 +122,17 @@ read_memory(struct rp_vfu_client *client, const struct rp_vfu_wire_dma_access *a
 		rc = locate(client, access->iova + done_bytes, access->count_bytes - done_bytes,
 			    RP_VFU_DMA_MAP_READ_MASK, &place);
 		if (rc == 0)
-			rc = copy_out(client, &place, access->iova + done_bytes, ret_bytes + done_bytes);
+			rc = copy_out(client, &place, access->iova + done_bytes, ret_bytes + done_bytes, shared);
 		if (rc == 0)
 			done_bytes += place.bytes;
 	}
 	return rc;
 }
 
+/* @param shared the server wrote the bytes there, and not into a message. */
 static int
-write_memory(struct rp_vfu_client *client, const struct rp_vfu_wire_dma_access *access, const uint8_t *bytes)
+write_memory(struct rp_vfu_client *client, const struct rp_vfu_wire_dma_access *access, const uint8_t *bytes,
+	     bool shared)
 {
 	uint64_t done_bytes = 0;
 	int rc = check_range(client, access, RP_VFU_DMA_MAP_WRITE_MASK);
@@ -133,7 +143,7 @@ write_memory(struct rp_vfu_client *client, const struct rp_vfu_wire_dma_access *
 		rc = locate(client, access->iova + done_bytes, access->count_bytes - done_bytes,
 			    RP_VFU_DMA_MAP_WRITE_MASK, &place);
 		if (rc == 0)
-			rc = copy_in(client, &place, access->iova + done_bytes, bytes + done_bytes);
+			rc = copy_in(client, &place, access->iova + done_bytes, bytes + done_bytes, shared);
 		if (rc == 0)
 			done_bytes += place.bytes;
 	}
@@ -159,7 +169,7 @@ serve_dma(struct rp_vfu_client *client, const struct rp_vfu_msg_view *command,
 		return rc;
 	if (command->payload_bytes - sizeof(*access) != access->count_bytes)
 		return -EBADMSG;
-	return write_memory(client, access, command->payload + sizeof(*access));
+	return write_memory(client, access, command->payload + sizeof(*access), false);
 }
 
 static int
@@ -176,8 +186,8 @@ serve_window(struct rp_vfu_client *client, const struct rp_vfu_msg_view *command
 	bytes = rp_vfu_window_at(&client->window, where.window_offset_bytes, access->count_bytes);
 	if (bytes == NULL)
 		return -EBADMSG;
-	return command->header.command == RP_VFU_WINDOW_READ ? read_memory(client, access, bytes) :
-							       write_memory(client, access, bytes);
+	return command->header.command == RP_VFU_WINDOW_READ ? read_memory(client, access, bytes, true) :
+							       write_memory(client, access, bytes, true);
 }
 
 /* Everything that can be wrong with a command; all but a DMA_READ is carried out. */
@@ -240,7 +250,14 @@ gather(struct rp_vfu_client *client, const struct rp_vfu_wire_dma_access *access
 	if (client->scratch == NULL)
 		return -ENOSPC;
 	*ret_bytes = client->scratch;
-	return read_memory(client, access, client->scratch);
+	return read_memory(client, access, client->scratch, false);
+}
+
+/* The server copies what this is about while we copy the next. */
+static bool
+is_worth_a_send(const struct rp_vfu_owed *owed)
+{
+	return owed->header.command == RP_VFU_WINDOW_READ || owed->header.command == RP_VFU_WINDOW_WRITE;
 }
 
 static int
@@ -270,7 +287,8 @@ send_reply(struct rp_vfu_client *client, struct rp_vfu_owed *owed)
 		parts = 3;
 	}
 	owed->header.size_bytes = (uint32_t)(iov[0].iov_len + (parts > 1 ? iov[1].iov_len : 0) + iov[2].iov_len);
-	return rp_wire_conn_send(rp_vfu_client_serving(client), iov, parts, NULL, 0);
+	rc = rp_wire_conn_send(rp_vfu_client_serving(client), iov, parts, NULL, 0);
+	return rc == 0 && is_worth_a_send(owed) ? rp_wire_conn_push(rp_vfu_client_serving(client)) : rc;
 }
 
 int

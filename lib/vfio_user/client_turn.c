@@ -141,7 +141,8 @@ rp_vfu_client_await(struct rp_vfu_client *client, const struct rp_vfu_call *call
 	if (!may_sleep_in_read(client))
 		return rp_vfu_client_sleep(client, UINT64_MAX);
 	/* Of several, another's may come first. */
-	rc = rp_wire_conn_receive_wait(client->conn, client->calls_count == 1 ? call->expected_bytes : 0, &msg, &reason);
+	rc = rp_wire_conn_receive_wait(client->conn, client->calls_count == 1 ? call->expected_bytes : 0, &msg,
+				       &reason);
 	if (rc == 0)
 		return take_message(client, client->conn, msg);
 	return rc == -EAGAIN ? 0 : peer_left(client, &reason);

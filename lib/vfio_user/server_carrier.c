@@ -10,13 +10,18 @@
 #include "rp_wire_fd.h"
 #include "vfu_carrier.h"
 #include "vfu_flight.h"
+#include "vfu_stream.h"
 
 /* Below that the data is in the message: it costs less than the slot that it would take. */
 #define WINDOW_WORTH_BYTES (16u * 1024u)
-/* What goes through the window is cut smaller than it needs: one end copies while the other does. */
+/*
+ * What goes through the window is cut smaller than it needs: one end copies while the
+ * other does. Smaller still where nothing else keeps both of them busy.
+ */
 #define WINDOW_PIECE_BYTES (256u * 1024u)
+#define WINDOW_PIECE_ALONE_BYTES (128u * 1024u)
 /* Enough for both ends to be busy; more would only push the window out of their caches. */
-#define WINDOW_FLIGHTS_MAX 8u
+#define WINDOW_FLIGHTS_MAX 16u
 
 /* Below that a copy costs less than asking where to read to. */
 #define PLACE_FROM_BYTES (16u * 1024u)
@@ -316,13 +321,16 @@ send_flight(const struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, con
 		{.iov_base = &access, .iov_len = access_bytes},
 		{.iov_base = flight->bytes, .iov_len = data_bytes},
 	};
+	int rc;
 
 	if (windowed) {
 		access.window_offset_bytes = (uint64_t)flight->window_slot * RP_VFU_WINDOW_SLOT_BYTES;
 		if (flight->write)
-			memcpy(in_window(carrier, flight), flight->bytes, flight->count_bytes);
+			rp_vfu_stream_out(in_window(carrier, flight), flight->bytes, flight->count_bytes);
 	}
-	return rp_wire_conn_send(conn, iov, data_bytes > 0 ? 3 : 2, NULL, 0);
+	rc = rp_wire_conn_send(conn, iov, data_bytes > 0 ? 3 : 2, NULL, 0);
+	/* The client copies it while we copy the next. */
+	return rc == 0 && windowed && flight->write ? rp_wire_conn_push(conn) : rc;
 }
 
 static uint32_t
@@ -337,7 +345,9 @@ choose_way(struct rp_vfu_carrier *carrier, struct rp_vfu_flight *flight, uint64_
 {
 	flight->window_slot = -1;
 	if (carrier->window != NULL && left_bytes >= WINDOW_WORTH_BYTES) {
-		flight->count_bytes = smaller(left_bytes, WINDOW_PIECE_BYTES);
+		bool alone = TAILQ_NEXT(flight->transfer, link) == NULL && TAILQ_EMPTY(&carrier->sent);
+
+		flight->count_bytes = smaller(left_bytes, alone ? WINDOW_PIECE_ALONE_BYTES : WINDOW_PIECE_BYTES);
 		flight->window_slot = rp_vfu_server_window_take(carrier->window, flight->count_bytes);
 		carrier->window_flights_count += flight->window_slot >= 0;
 	}
@@ -480,6 +490,16 @@ settle(struct rp_vfu_carrier *carrier, struct rp_dma_transfer *transfer, uint32_
 	finish(carrier, transfer, transfer->error);
 }
 
+/* With the lock. */
+static void
+take_data(const struct rp_vfu_carrier *carrier, const struct rp_vfu_flight *flight, const struct rp_vfu_msg_view *reply)
+{
+	if (flight->window_slot >= 0)
+		rp_vfu_stream_in(flight->bytes, in_window(carrier, flight), flight->count_bytes);
+	else if (!flight->placed)
+		memcpy(flight->bytes, reply->payload + sizeof(struct rp_vfu_wire_dma_access), flight->count_bytes);
+}
+
 int
 rp_vfu_carrier_reply(struct rp_vfu_carrier *carrier, const struct rp_vfu_msg_view *reply, struct rp_wire_why *why)
 {
@@ -496,11 +516,8 @@ rp_vfu_carrier_reply(struct rp_vfu_carrier *carrier, const struct rp_vfu_msg_vie
 	if (rc == 0) {
 		struct rp_dma_transfer *transfer = flight->transfer;
 
-		if (transfer != NULL && error == 0 && !flight->write && !flight->placed)
-			memcpy(flight->bytes,
-			       flight->window_slot >= 0 ? in_window(carrier, flight) :
-							  reply->payload + sizeof(struct rp_vfu_wire_dma_access),
-			       flight->count_bytes);
+		if (transfer != NULL && error == 0 && !flight->write)
+			take_data(carrier, flight, reply);
 		release_flight(carrier, flight);
 		if (transfer != NULL)
 			settle(carrier, transfer, flight->count_bytes, error);

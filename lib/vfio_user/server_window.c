@@ -70,24 +70,17 @@ free_from(const struct rp_vfu_server_window *window, uint32_t slot, uint32_t wan
 int
 rp_vfu_server_window_take(struct rp_vfu_server_window *window, uint32_t bytes)
 {
-	uint32_t slots_count = slots_of(window->size_bytes), wanted = slots_of(bytes), looked = 0, slot;
+	uint32_t slots_count = slots_of(window->size_bytes), wanted = slots_of(bytes), slot = 0;
 
-	if (wanted > slots_count)
-		return -1;
-	/* From where the last one ended: commands are mostly answered in their order. */
-	slot = window->next_slot;
-	while (looked < slots_count) {
+	/* From the begin: what was in use a moment ago is still in somebody's cache. */
+	while (slot + wanted <= slots_count) {
 		uint32_t count = free_from(window, slot, wanted);
 
 		if (count == wanted) {
 			memset(&window->taken[slot], 1, wanted);
-			window->next_slot = (slot + wanted) % slots_count;
 			return (int)slot;
 		}
-		looked += count + 1;
-		slot = (slot + count + 1) % slots_count;
-		if (slot < count + 1)
-			slot = 0; /* neighbours do not reach over the end */
+		slot += count + 1;
 	}
 	return -1;
 }

@@ -17,7 +17,6 @@ struct rp_vfu_server_window {
 	int fd; /* -1: none */
 	uint8_t *bytes;
 	uint64_t size_bytes; /* whole slots */
-	uint32_t next_slot; /* where to look first */
 	uint8_t *taken; /* by slot */
 };
 

@@ -135,8 +135,7 @@ take_descriptors(struct rp_wire_conn *conn, struct msghdr *header, struct rp_wir
 }
 
 int
-rp_wire_conn_read_into(struct rp_wire_conn *conn, struct iovec *iov, unsigned int iov_count,
-		       struct rp_wire_why *why)
+rp_wire_conn_read_into(struct rp_wire_conn *conn, struct iovec *iov, unsigned int iov_count, struct rp_wire_why *why)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int) * RP_WIRE_FDS_MAX)];
@@ -246,8 +245,8 @@ read_some(struct rp_wire_conn *conn, struct rp_wire_why *why)
 	struct iovec iov;
 
 	if (conn->ahead_bytes > 0 && conn->have_bytes < end_bytes) {
-		conn->have_bytes += rp_wire_ahead_take(conn, conn->msg.bytes + conn->have_bytes,
-						       end_bytes - conn->have_bytes);
+		conn->have_bytes +=
+			rp_wire_ahead_take(conn, conn->msg.bytes + conn->have_bytes, end_bytes - conn->have_bytes);
 		return 0;
 	}
 	if (conn->placed)
@@ -334,4 +333,3 @@ rp_wire_conn_receive(struct rp_wire_conn *conn, struct rp_wire_msg **ret_msg, st
 	*ret_msg = &conn->msg;
 	return 0;
 }
-

@@ -173,6 +173,12 @@ rp_wire_conn_cork(struct rp_wire_conn *conn)
 }
 
 int
+rp_wire_conn_push(struct rp_wire_conn *conn)
+{
+	return send_gathered(conn);
+}
+
+int
 rp_wire_conn_uncork(struct rp_wire_conn *conn)
 {
 	conn->corked = false;

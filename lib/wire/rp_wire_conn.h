@@ -167,6 +167,9 @@ void rp_wire_conn_cork(struct rp_wire_conn *conn);
 /** Send what was gathered, or queue it. Not corked is allowed. @return 0 or -ENOTCONN. */
 int rp_wire_conn_uncork(struct rp_wire_conn *conn);
 
+/** Send what was gathered so far, or queue it, and go on gathering. @return 0 or -ENOTCONN. */
+int rp_wire_conn_push(struct rp_wire_conn *conn);
+
 /** Write queued output. @return 0 (all out), -EAGAIN (some left), -ENOTCONN. */
 int rp_wire_conn_flush(struct rp_wire_conn *conn);
 
