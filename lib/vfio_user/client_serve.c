@@ -158,6 +158,62 @@ check_access(const struct rp_vfu_wire_dma_access *access, uint64_t max_bytes)
 	return access->count_bytes > max_bytes ? -EMSGSIZE : 0;
 }
 
+/* Below that a copy costs less than asking where to read to. */
+#define PLACE_FROM_BYTES (16u * 1024u)
+
+static uint8_t *
+place_of_write(struct rp_vfu_client *client, const void *bytes, size_t payload_bytes)
+{
+	struct rp_vfu_wire_dma_access access;
+	struct rp_vfu_header header;
+	struct place place;
+
+	memcpy(&header, bytes, sizeof(header));
+	memcpy(&access, (const uint8_t *)bytes + sizeof(header), sizeof(access));
+	if ((header.flags & (RP_VFU_TYPE_MASK | RP_VFU_FLAG_ERROR)) != RP_VFU_TYPE_COMMAND ||
+	    header.command != RP_VFU_DMA_WRITE || client->state != RP_VFU_STATE_READY ||
+	    access.count_bytes != payload_bytes - sizeof(access) ||
+	    check_access(&access, client->terms.value[RP_VFU_TERM_DATA_XFER]) < 0 ||
+	    locate(client, access.iova, access.count_bytes, RP_VFU_DMA_MAP_WRITE_MASK, &place) < 0 ||
+	    place.bytes < access.count_bytes)
+		return NULL;
+	return place.hva;
+}
+
+static uint8_t *
+begin_placing(void *ctx, const void *header, size_t payload_bytes)
+{
+	struct rp_vfu_client *client = ctx;
+	uint8_t *at = place_of_write(client, header, payload_bytes);
+
+	/* An unmap may be over before a message on the other socket is. */
+	if (client->placed_at != NULL && at != client->placed_at)
+		client->placed_in_vain = true;
+	if (client->placed_in_vain)
+		return NULL;
+	client->placed_at = at;
+	return at;
+}
+
+static void
+end_placing(void *ctx)
+{
+	(void)ctx;
+}
+
+const struct rp_wire_placer rp_vfu_client_placer = {
+	.head_bytes = sizeof(struct rp_vfu_wire_dma_access),
+	.payload_min_bytes = PLACE_FROM_BYTES,
+	.begin = begin_placing,
+	.end = end_placing,
+};
+
+static int
+finish_placed(struct rp_vfu_client *client, const struct rp_vfu_wire_dma_access *access)
+{
+	return client->placed_in_vain ? -EFAULT : check_range(client, access, RP_VFU_DMA_MAP_WRITE_MASK);
+}
+
 static int
 serve_dma(struct rp_vfu_client *client, const struct rp_vfu_msg_view *command,
 	  const struct rp_vfu_wire_dma_access *access)
@@ -169,6 +225,8 @@ serve_dma(struct rp_vfu_client *client, const struct rp_vfu_msg_view *command,
 		return rc;
 	if (command->payload_bytes - sizeof(*access) != access->count_bytes)
 		return -EBADMSG;
+	if (client->placed_at != NULL)
+		return finish_placed(client, access);
 	return write_memory(client, access, command->payload + sizeof(*access), false);
 }
 
@@ -219,6 +277,8 @@ rp_vfu_client_serve(struct rp_vfu_client *client, const struct rp_vfu_msg_view *
 	};
 	int rc = execute(client, command, &owed.access);
 
+	client->placed_at = NULL;
+	client->placed_in_vain = false;
 	if (client->conn == NULL)
 		return -ENOTCONN;
 	if ((command->header.flags & RP_VFU_FLAG_NO_REPLY) != 0)

@@ -177,6 +177,7 @@ rp_vfu_client_negotiate(struct rp_vfu_client *client, const struct rp_vfu_client
 		rp_wire_why_prefix(why, "VERSION: reply: ");
 		return rc == -ENOMEM ? rc : -EBADMSG;
 	}
+	rp_wire_conn_set_placer(rp_vfu_client_serving(client), &rp_vfu_client_placer, client);
 	client->state = RP_VFU_STATE_READY;
 	return 0;
 }

@@ -118,6 +118,8 @@ struct rp_vfu_client {
 	struct rp_vfu_owed owed[RP_VFU_OWED_MAX]; /* a ring */
 	unsigned int owed_first;
 	unsigned int owed_count;
+	uint8_t *placed_at; /* where the data of a DMA_WRITE is being read to, or was; NULL: into the message */
+	bool placed_in_vain; /* its memory was taken away meanwhile */
 	struct rp_vfu_window window;
 	uint8_t *scratch; /* for data that is not in one piece; NULL: not needed yet */
 
@@ -220,6 +222,9 @@ void rp_vfu_client_poll_close(struct rp_vfu_client *client);
 
 /* A command of the server's: carry it out, and answer as soon as the socket takes it. @return 0 or -ENOTCONN. */
 int rp_vfu_client_serve(struct rp_vfu_client *client, const struct rp_vfu_msg_view *command);
+
+/* Reads the data of a large DMA_WRITE where it belongs, once the command is known to be right; its context is the client. */
+extern const struct rp_wire_placer rp_vfu_client_placer;
 
 /* Answer what waits, as far as the socket takes it. @return 0 or -ENOTCONN. */
 int rp_vfu_client_pay(struct rp_vfu_client *client);

@@ -92,6 +92,7 @@ start_next_message(struct rp_wire_conn *conn)
 	rp_wire_ahead_begin(conn);
 	conn->msg_handed_out = false;
 	conn->header_done = false;
+	conn->asks = false;
 	conn->placed = false;
 	conn->have_bytes = 0;
 	conn->want_bytes = conn->framing->header_bytes;
@@ -214,26 +215,17 @@ read_placed(struct rp_wire_conn *conn, struct rp_wire_why *why)
 	size_t from_bytes = placed_from(conn);
 	uint8_t *place =
 		conn->placer->begin(conn->placer_ctx, conn->msg.bytes, conn->want_bytes - conn->framing->header_bytes);
-	struct iovec iov[2];
-	int rc;
+	struct iovec iov;
+	int rc = 0;
 
 	if (place == NULL)
 		return stop_placing(conn, why);
-	if (conn->ahead_bytes > 0 && conn->have_bytes >= from_bytes) {
-		conn->have_bytes += rp_wire_ahead_take(conn, place + (conn->have_bytes - from_bytes),
-						       conn->want_bytes - conn->have_bytes);
-		rc = 0;
-	} else if (conn->have_bytes < from_bytes) {
-		iov[0].iov_base = conn->msg.bytes + conn->have_bytes;
-		iov[0].iov_len = from_bytes - conn->have_bytes;
-		iov[1].iov_base = place;
-		iov[1].iov_len = conn->want_bytes - from_bytes;
-		rc = rp_wire_conn_read_into(conn, iov, 2, why);
-	} else {
-		iov[0].iov_base = place + (conn->have_bytes - from_bytes);
-		iov[0].iov_len = conn->want_bytes - conn->have_bytes;
-		rc = rp_wire_conn_read_into(conn, iov, 1, why);
-	}
+	iov.iov_base = place + (conn->have_bytes - from_bytes);
+	iov.iov_len = conn->want_bytes - conn->have_bytes;
+	if (conn->ahead_bytes > 0)
+		conn->have_bytes += rp_wire_ahead_take(conn, iov.iov_base, iov.iov_len);
+	else
+		rc = rp_wire_conn_read_into(conn, &iov, 1, why);
 	conn->placer->end(conn->placer_ctx);
 	return rc;
 }
@@ -241,32 +233,37 @@ read_placed(struct rp_wire_conn *conn, struct rp_wire_why *why)
 static int
 read_some(struct rp_wire_conn *conn, struct rp_wire_why *why)
 {
-	size_t end_bytes = conn->placed ? placed_from(conn) : conn->want_bytes;
-	struct iovec iov;
+	struct iovec iov = {
+		.iov_base = conn->msg.bytes + conn->have_bytes,
+		.iov_len = conn->want_bytes - conn->have_bytes,
+	};
 
-	if (conn->ahead_bytes > 0 && conn->have_bytes < end_bytes) {
-		conn->have_bytes +=
-			rp_wire_ahead_take(conn, conn->msg.bytes + conn->have_bytes, end_bytes - conn->have_bytes);
-		return 0;
-	}
 	if (conn->placed)
 		return read_placed(conn, why);
+	if (conn->ahead_bytes > 0) {
+		conn->have_bytes += rp_wire_ahead_take(conn, iov.iov_base, iov.iov_len);
+		return 0;
+	}
 	if (!conn->header_done && conn->ahead != NULL)
 		return rp_wire_ahead_read(conn, why);
-	iov.iov_base = conn->msg.bytes + conn->have_bytes;
-	iov.iov_len = conn->want_bytes - conn->have_bytes;
 	return rp_wire_conn_read_into(conn, &iov, 1, why);
 }
 
-/* Whether the placer knows of this payload. */
-static bool
-is_placed(const struct rp_wire_conn *conn, size_t payload_bytes)
+/* The message's head is whole: whether the placer knows of its payload. */
+static int
+ask_placer(struct rp_wire_conn *conn, struct rp_wire_why *why)
 {
-	if (conn->placer == NULL || payload_bytes < conn->placer->payload_min_bytes ||
-	    conn->placer->begin(conn->placer_ctx, conn->msg.bytes, payload_bytes) == NULL)
-		return false;
-	conn->placer->end(conn->placer_ctx);
-	return true;
+	size_t payload_bytes = conn->total_bytes - conn->framing->header_bytes;
+
+	conn->asks = false;
+	conn->want_bytes = conn->total_bytes;
+	conn->placed =
+		conn->placer != NULL && conn->placer->begin(conn->placer_ctx, conn->msg.bytes, payload_bytes) != NULL;
+	if (conn->placed)
+		conn->placer->end(conn->placer_ctx);
+	else if (make_room(conn, conn->total_bytes) < 0)
+		return rp_wire_why_set(why, -EPROTO, "no memory for a payload of %zu bytes", payload_bytes);
+	return 0;
 }
 
 static int
@@ -282,11 +279,12 @@ header_complete(struct rp_wire_conn *conn, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -EPROTO, "header: size: payload of %zu bytes, expected at most %zu",
 				       payload_bytes, framing->payload_max_bytes);
 	rp_wire_ahead_sort_fds(conn, payload_bytes);
-	conn->placed = is_placed(conn, payload_bytes);
-	if (make_room(conn, framing->header_bytes + (conn->placed ? conn->placer->head_bytes : payload_bytes)) < 0)
+	conn->asks = conn->placer != NULL && payload_bytes >= conn->placer->payload_min_bytes;
+	conn->total_bytes = framing->header_bytes + payload_bytes;
+	conn->want_bytes = conn->asks ? placed_from(conn) : conn->total_bytes;
+	if (make_room(conn, conn->want_bytes) < 0)
 		return rp_wire_why_set(why, -EPROTO, "no memory for a payload of %zu bytes", payload_bytes);
 	conn->header_done = true;
-	conn->want_bytes = framing->header_bytes + payload_bytes;
 	return 0;
 }
 
@@ -300,6 +298,8 @@ read_whole_message(struct rp_wire_conn *conn, struct rp_wire_why *why)
 			rc = read_some(conn, why);
 		else if (!conn->header_done)
 			rc = header_complete(conn, why);
+		else if (conn->asks)
+			rc = ask_placer(conn, why);
 		else
 			return 0;
 		if (rc < 0)

@@ -28,6 +28,8 @@ struct rp_wire_conn {
 	size_t want_bytes; /* header_bytes, then the whole message */
 	size_t room_bytes; /* allocated at msg.bytes */
 	bool header_done;
+	size_t total_bytes; /* of the message, while `asks` */
+	bool asks; /* its head first, and then the placer */
 	bool placed; /* the end of the payload goes where the placer says */
 	bool msg_handed_out;
 	int failed; /* -EPROTO or -ENOTCONN: bytes or descriptors are lost, no message can follow */

@@ -73,8 +73,8 @@ struct rp_wire_placer {
 	size_t head_bytes; /**< of the payload, which are in the message all the same */
 	size_t payload_min_bytes; /**< smaller ones are not asked for; more than head_bytes */
 	/**
-	 * Before each read of such a payload.
-	 * @param header whole, aligned for any type.
+	 * Before each read of such a payload, whose head has been read.
+	 * @param header whole, aligned for any type, with the head behind it.
 	 * @return where the bytes behind the head begin, good until end(); NULL: into the
 	 *         message. After the first read that means that nobody wants them any more:
 	 *         those that were read before are 0 in the message.
