@@ -2,9 +2,10 @@
 
 /*
  * A register is read by a message and its answer; beside it as many bytes over a bare
- * pair of sockets, which is as fast as this kernel lets two threads talk. Asleep it is
- * our client, whole; spinning it is a client that does next to nothing, because what
- * is asked is what the server adds.
+ * pair of sockets, which is as fast as this kernel lets two threads talk. Asleep and
+ * waiting it is our client, whole, and a device that sleeps in poll(2) or in
+ * rp_vfu_server_wait(); spinning it is a client that does next to nothing, because
+ * what is asked is what the server adds.
  */
 
 #include <stdio.h>
@@ -20,6 +21,7 @@ struct access {
 	struct rp_vfu_client *client;
 	struct vfu_raw raw;
 	enum vfu_wait floor_wait;
+	enum vfu_task task; /* how the device waits */
 	unsigned int samples_count;
 };
 
@@ -60,7 +62,7 @@ read_register(void *ctx, double *ret_ns)
 {
 	struct access *access = ctx;
 
-	vfu_rig_do(&access->rig, access->client == NULL ? VFU_TASK_SERVE_SPINNING : VFU_TASK_SERVE_ASLEEP);
+	vfu_rig_do(&access->rig, access->task);
 	return run_lap(access, false, ret_ns);
 }
 
@@ -90,9 +92,12 @@ measure_asleep(struct access *access, struct bench_rows *rows)
 
 	if (rc < 0)
 		return vfu_rig_complain("client", rc, &why);
+	access->task = VFU_TASK_SERVE_ASLEEP;
 	access->floor_wait = VFU_WAIT_POLL;
 	rc = vfu_rig_measure(&access->rig, &measure, rows);
+	access->task = VFU_TASK_SERVE_WAITING;
 	access->floor_wait = VFU_WAIT_RECV;
+	measure.name = "region_read_waiting";
 	measure.peer = "a bare ping-pong, both ends asleep in recv(2)";
 	if (rc == 0)
 		rc = vfu_rig_measure(&access->rig, &measure, rows);
@@ -115,6 +120,7 @@ measure_spinning(struct access *access, struct bench_rows *rows)
 
 	if (rc < 0)
 		return rc;
+	access->task = VFU_TASK_SERVE_SPINNING;
 	access->floor_wait = access->raw.wait = VFU_WAIT_SPIN;
 	rc = vfu_rig_measure(&access->rig, &measure, rows);
 	vfu_raw_close(&access->raw);

@@ -14,6 +14,8 @@
 #include "vfu_rig.h"
 
 #define PAIRS_MIN 8u
+/* Then it looks whether there is something else to do. */
+#define WAIT_MS 20
 
 int
 vfu_rig_complain(const char *what, int rc, const struct rp_wire_why *why)
@@ -128,6 +130,8 @@ device_main(void *ctx)
 		__atomic_store_n(&rig->doing, task, __ATOMIC_RELEASE);
 		if (task == VFU_TASK_SERVE_ASLEEP)
 			serve_asleep(rig);
+		else if (task == VFU_TASK_SERVE_WAITING)
+			rp_vfu_server_wait(rig->server, WAIT_MS);
 		else if (task == VFU_TASK_SERVE_SPINNING)
 			rp_vfu_server_process(rig->server);
 		else if (task == VFU_TASK_JOB)

@@ -16,6 +16,7 @@
  */
 enum vfu_task {
 	VFU_TASK_SERVE_ASLEEP, /* poll(2), then rp_vfu_server_process() */
+	VFU_TASK_SERVE_WAITING, /* rp_vfu_server_wait(), and nothing else is looked at */
 	VFU_TASK_SERVE_SPINNING, /* rp_vfu_server_process() again and again */
 	VFU_TASK_FLOOR, /* as vfu_rig_floor_begin() said */
 	VFU_TASK_JOB, /* what vfu_rig_job() was given, once; then VFU_TASK_SERVE_ASLEEP */
