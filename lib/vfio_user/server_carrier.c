@@ -14,12 +14,8 @@
 
 /* Below that the data is in the message: it costs less than the slot that it would take. */
 #define WINDOW_WORTH_BYTES (16u * 1024u)
-/*
- * What goes through the window is cut smaller than it needs: one end copies while the
- * other does. Smaller still where nothing else keeps both of them busy.
- */
+/* What goes through the window is cut smaller than it needs: one end copies while the other does. */
 #define WINDOW_PIECE_BYTES (256u * 1024u)
-#define WINDOW_PIECE_ALONE_BYTES (128u * 1024u)
 /* Enough for both ends to be busy; more would only push the window out of their caches. */
 #define WINDOW_FLIGHTS_MAX 16u
 
@@ -345,9 +341,7 @@ choose_way(struct rp_vfu_carrier *carrier, struct rp_vfu_flight *flight, uint64_
 {
 	flight->window_slot = -1;
 	if (carrier->window != NULL && left_bytes >= WINDOW_WORTH_BYTES) {
-		bool alone = TAILQ_NEXT(flight->transfer, link) == NULL && TAILQ_EMPTY(&carrier->sent);
-
-		flight->count_bytes = smaller(left_bytes, alone ? WINDOW_PIECE_ALONE_BYTES : WINDOW_PIECE_BYTES);
+		flight->count_bytes = smaller(left_bytes, WINDOW_PIECE_BYTES);
 		flight->window_slot = rp_vfu_server_window_take(carrier->window, flight->count_bytes);
 		carrier->window_flights_count += flight->window_slot >= 0;
 	}
