@@ -7,19 +7,16 @@
  * interrupts (guest.c). From the top to the bottom:
  *
  *   master_open   guest memory, the guest, VFIO files, the frontend, negotiation, rings
- *   master_round  start the rings, wait for doorbells, work, stop the rings
- *   exchange      one request: a chain, a kick, and the wait for its return
+ *   master_round  start the rings, wait for doorbells, work (driver.c), stop the rings
  *
  *   master_leave  the end of the connection
  *
  * main.c has the options and says what was seen.
  */
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <poll.h>
@@ -37,8 +34,6 @@
 
 #define BIT(n) (1ull << (n))
 
-#define GUEST_GPA 0x40000000ull /* not 0: an address taken for one of another kind must show */
-#define BUFFER_BYTES 2048u
 /*
  * What this program uses, and no more: a backend may insist on what was acked (one of
  * QEMU's ends the connection when INFLIGHT_SHMFD was and no in-flight region comes). The
@@ -47,10 +42,9 @@
 #define PROTOCOL_FEATURES                                                                                              \
 	(BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT) | BIT(RP_VHU_PF_BACKEND_REQ_BIT) |                       \
 	 BIT(RP_VHU_PF_CONFIG_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) | BIT(RP_VHU_PF_HOST_NOTIFIER_BIT))
-#define RETURN_LIMIT_MS 10000u /* for a chain to come back */
 
-static int
-complain(const char *what, int rc, const struct rp_wire_why *why)
+int
+master_complain(const char *what, int rc, const struct rp_wire_why *why)
 {
 	fprintf(stderr, "master: %s: %s\n", what, why != NULL && why->text[0] != '\0' ? why->text : strerror(-rc));
 	return rc;
@@ -103,15 +97,15 @@ memory_open(struct master *master)
 	uint16_t size = (uint16_t)master->options->queue_size;
 	uint64_t ring_bytes = rp_vring_drv_bytes(size, master->options->packed ? BIT(VIRTIO_F_RING_PACKED) : 0);
 
-	master->queue_bytes = (ring_bytes + (uint64_t)size * BUFFER_BYTES + page_mask) & ~page_mask;
+	master->queue_bytes = (ring_bytes + (uint64_t)size * MASTER_BUFFER_BYTES + page_mask) & ~page_mask;
 	master->memory_bytes = master->queue_bytes * master->queues_count;
 	master->memory_fd = memfd_create("guest memory", MFD_CLOEXEC);
 	if (master->memory_fd < 0 || ftruncate(master->memory_fd, (off_t)master->memory_bytes) < 0)
-		return complain("guest memory", -errno, NULL);
+		return master_complain("guest memory", -errno, NULL);
 	master->memory = mmap(NULL, master->memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, master->memory_fd, 0);
 	if (master->memory == MAP_FAILED) {
 		master->memory = NULL;
-		return complain("guest memory", -errno, NULL);
+		return master_complain("guest memory", -errno, NULL);
 	}
 	return 0;
 }
@@ -149,7 +143,7 @@ vfio_files_open(struct master *master)
 	config.vm_fd = guest_vm_fd(master->guest);
 	rc = rp_vhu_kvm_create(&config, &master->kvm, &why);
 	if (rc < 0)
-		return complain("KVM", rc, &why);
+		return master_complain("KVM", rc, &why);
 	return rp_vhu_vfio_files_create(&kvm_files_ops, master, &master->vfio_files);
 }
 
@@ -159,13 +153,13 @@ guest_open_if_wanted(struct master *master)
 	const struct guest_config config = {
 		.queues_count = master->queues_count,
 		.memory = master->memory,
-		.memory_gpa = GUEST_GPA,
+		.memory_gpa = MASTER_GPA,
 		.memory_bytes = master->memory_bytes,
 	};
 	struct rp_wire_why why = {0};
 	int rc = master->options->guest ? guest_open(&config, &master->guest, &why) : 0;
 
-	return rc < 0 ? complain("guest", rc, &why) : 0;
+	return rc < 0 ? master_complain("guest", rc, &why) : 0;
 }
 
 static int
@@ -178,17 +172,17 @@ socket_open(const struct master_options *options, int *ret_fd)
 
 	if (!options->listen) {
 		rc = rp_wire_socket_connect(options->socket_path, ret_fd, &why);
-		return rc < 0 ? complain(options->socket_path, rc, &why) : 0;
+		return rc < 0 ? master_complain(options->socket_path, rc, &why) : 0;
 	}
 	rc = rp_wire_socket_listen(options->socket_path, &listener, &why);
 	if (rc < 0)
-		return complain(options->socket_path, rc, &why);
+		return master_complain(options->socket_path, rc, &why);
 	wait.fd = listener;
 	while (poll(&wait, 1, -1) < 0 && errno == EINTR)
 		;
 	rc = rp_wire_socket_accept(listener, ret_fd);
 	unlink(options->socket_path);
-	return rc < 0 ? complain(options->socket_path, rc, NULL) : 0;
+	return rc < 0 ? master_complain(options->socket_path, rc, NULL) : 0;
 }
 
 static int
@@ -197,7 +191,7 @@ negotiate(struct master *master)
 	const struct master_options *options = master->options;
 	uint64_t wanted = BIT(VIRTIO_F_VERSION_1) | BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT);
 	struct rp_vhu_region region = {
-		.gpa = GUEST_GPA,
+		.gpa = MASTER_GPA,
 		.size_bytes = master->memory_bytes,
 		.uva = (uint64_t)(uintptr_t)master->memory,
 		.fd = master->memory_fd,
@@ -207,7 +201,7 @@ negotiate(struct master *master)
 	int rc = rp_vhu_frontend_negotiate(master->frontend, &why);
 
 	if (rc < 0)
-		return complain("negotiation", rc, &why);
+		return master_complain("negotiation", rc, &why);
 	master->protocol_features = rp_vhu_frontend_protocol_features(master->frontend);
 	if (options->packed)
 		wanted |= BIT(VIRTIO_F_RING_PACKED);
@@ -215,15 +209,15 @@ negotiate(struct master *master)
 		wanted |= BIT(VIRTIO_NET_F_MQ);
 	master->features = rp_vhu_frontend_features_offered(master->frontend) & wanted;
 	if (options->packed && (master->features & BIT(VIRTIO_F_RING_PACKED)) == 0)
-		return complain("--packed: not offered by the backend", -ENOTSUP, NULL);
+		return master_complain("--packed: not offered by the backend", -ENOTSUP, NULL);
 	/* A net device counts pairs, others count rings. */
 	offered = rp_vhu_frontend_queues_offered(master->frontend);
 	if (offered < (options->blk ? master->queues_count : options->pairs))
-		return complain("--queue-pairs: more than the backend has", -ENOTSUP, NULL);
+		return master_complain("--queue-pairs: more than the backend has", -ENOTSUP, NULL);
 	rc = rp_vhu_frontend_set_features(master->frontend, master->features, &why);
 	if (rc == 0)
 		rc = rp_vhu_frontend_set_mem_table(master->frontend, &region, 1, &why);
-	return rc < 0 ? complain("start", rc, &why) : 0;
+	return rc < 0 ? master_complain("start", rc, &why) : 0;
 }
 
 static int
@@ -240,16 +234,16 @@ queue_open(struct master *master, unsigned int index)
 	queue->free = calloc(size, sizeof(*queue->free));
 	queue->buffers = master->memory + offset + rp_vring_drv_bytes(size, master->features);
 	if (queue->kick_fd < 0 || queue->call_fd < 0 || queue->free == NULL)
-		return complain("queue", -ENOMEM, NULL);
+		return master_complain("queue", -ENOMEM, NULL);
 	for (i = 0; i < size; i++)
 		queue->free[queue->free_count++] = i;
 	queue->position = rp_vring_position_fresh(master->features);
-	rc = rp_vring_drv_create(size, master->memory + offset, GUEST_GPA + offset, master->features, &queue->ring);
+	rc = rp_vring_drv_create(size, master->memory + offset, MASTER_GPA + offset, master->features, &queue->ring);
 	if (rc < 0)
-		return complain("ring", rc, NULL);
+		return master_complain("ring", rc, NULL);
 	if (master->guest != NULL)
 		rc = guest_wire(master->guest, index, queue->kick_fd, queue->call_fd, &why);
-	return rc < 0 ? complain("guest", rc, &why) : 0;
+	return rc < 0 ? master_complain("guest", rc, &why) : 0;
 }
 
 int
@@ -268,7 +262,7 @@ master_open(struct master *master)
 	master->queues_count = options->blk ? 1 : 2 * options->pairs;
 	master->queues = calloc(master->queues_count, sizeof(*master->queues));
 	if (master->queues == NULL)
-		return complain("queues", -ENOMEM, NULL);
+		return master_complain("queues", -ENOMEM, NULL);
 	for (i = 0; i < master->queues_count; i++)
 		master->queues[i].kick_fd = master->queues[i].call_fd = -1;
 	config.queues_max = (uint16_t)master->queues_count;
@@ -284,12 +278,12 @@ master_open(struct master *master)
 	config.vfio_files = master->vfio_files;
 	rc = rp_vhu_frontend_create(&fd, &config, &frontend_ops, master, &master->frontend);
 	if (rc < 0)
-		return complain("frontend", rc, NULL);
+		return master_complain("frontend", rc, NULL);
 	rc = negotiate(master);
 	for (i = 0; rc == 0 && i < master->queues_count; i++)
 		rc = queue_open(master, i);
 	if (rc == 0 && master->guest != NULL && (rc = guest_run(master->guest, &why)) < 0)
-		return complain("guest", rc, &why);
+		return master_complain("guest", rc, &why);
 	return rc;
 }
 
@@ -333,7 +327,7 @@ static int
 queue_start(struct master *master, unsigned int index)
 {
 	struct master_queue *queue = &master->queues[index];
-	const uint64_t uva = (uint64_t)(uintptr_t)master->memory - GUEST_GPA;
+	const uint64_t uva = (uint64_t)(uintptr_t)master->memory - MASTER_GPA;
 	struct rp_vring_layout layout;
 	struct rp_wire_why why = {0};
 	struct rp_vhu_frontend_ring ring;
@@ -352,23 +346,7 @@ queue_start(struct master *master, unsigned int index)
 	rc = rp_vhu_frontend_ring_start(master->frontend, index, &ring, &why);
 	if (rc == 0 && (master->features & BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT)) != 0)
 		rc = rp_vhu_frontend_ring_enable(master->frontend, index, true, &why);
-	return rc < 0 ? complain("ring start", rc, &why) : 0;
-}
-
-/* Take chains back, as many as are there. @return how many, or a negative errno. */
-static int
-take_used(struct master_queue *queue)
-{
-	uint32_t written_bytes;
-	void *cookie;
-	int rc, count = 0;
-
-	while ((rc = rp_vring_drv_get(queue->ring, &cookie, &written_bytes)) == 1) {
-		queue->free[queue->free_count++] = (uint16_t)(uintptr_t)cookie;
-		queue->chains++;
-		count++;
-	}
-	return rc < 0 ? complain("ring", rc, NULL) : count;
+	return rc < 0 ? master_complain("ring start", rc, &why) : 0;
 }
 
 static int
@@ -381,149 +359,10 @@ queue_stop(struct master *master, unsigned int index)
 	queue->doorbell = rp_vhu_frontend_notify_map(master->frontend, index).address != NULL;
 	rc = rp_vhu_frontend_ring_stop(master->frontend, index, &queue->position, &why);
 	if (rc < 0)
-		return complain("ring stop", rc, &why);
+		return master_complain("ring stop", rc, &why);
 	/* Nothing changes any more: what came back is all that there is. */
-	rc = take_used(queue);
+	rc = driver_take_used(queue);
 	return rc < 0 ? rc : 0;
-}
-
-static uint64_t
-gpa_of(const struct master *master, const void *address)
-{
-	return GUEST_GPA + (uint64_t)((const uint8_t *)address - master->memory);
-}
-
-static int
-kick(struct master *master, unsigned int index)
-{
-	struct master_queue *queue = &master->queues[index];
-	struct rp_wire_why why = {0};
-	int rc;
-
-	if (!rp_vring_drv_needs_kick(queue->ring))
-		return 0;
-	rc = master->guest != NULL ? guest_kick(master->guest, index, &why) :
-				     rp_vhu_frontend_kick(master->frontend, index);
-	queue->doorbell_kicks += rc == 1;
-	queue->eventfd_kicks += rc == 0;
-	return rc < 0 ? complain("kick", rc, &why) : 0;
-}
-
-/* With a guest, the eventfd is KVM's: the guest itself says that it was interrupted. */
-static void
-take_interrupts(struct master *master, struct master_queue *queue)
-{
-	uint64_t count;
-
-	if (master->guest != NULL)
-		guest_settle(master->guest);
-	else if (read(queue->call_fd, &count, sizeof(count)) == sizeof(count))
-		queue->interrupts += count;
-}
-
-/* Serve the backend until something comes for this queue, at most until the deadline. */
-static int
-wait_for_queue(struct master *master, struct master_queue *queue, uint64_t deadline_ms)
-{
-	int call_fd = master->guest != NULL ? guest_done_fd(master->guest) : queue->call_fd;
-	struct pollfd wait[2] = {{.fd = call_fd, .events = POLLIN},
-				 {.fd = rp_vhu_frontend_fd(master->frontend), .events = POLLIN}};
-	uint64_t now_ms = rp_wire_clock_ms();
-
-	if (now_ms >= deadline_ms)
-		return -ETIMEDOUT;
-	poll(wait, 2, (int)(deadline_ms - now_ms));
-	take_interrupts(master, queue);
-	return rp_vhu_frontend_process(master->frontend);
-}
-
-/* One chain out and back. */
-static int
-exchange(struct master *master, unsigned int index, const struct rp_vring_part *parts, uint16_t parts_count)
-{
-	struct master_queue *queue = &master->queues[index];
-	uint64_t deadline_ms = rp_wire_clock_ms() + RETURN_LIMIT_MS;
-	uintptr_t buffer = queue->free[--queue->free_count];
-	int rc = rp_vring_drv_add(queue->ring, parts, parts_count, (void *)buffer);
-
-	if (rc == 0)
-		rc = kick(master, index);
-	while (rc == 0) {
-		rc = take_used(queue);
-		if (rc != 0)
-			break;
-		rc = wait_for_queue(master, queue, deadline_ms);
-		if (rc < 0)
-			complain("the device does not return what it was given", rc, NULL);
-	}
-	return rc < 0 ? rc : 0;
-}
-
-/* A broadcast, with an EtherType for experiments: a switch floods it, nobody answers. */
-static int
-send_packet(struct master *master, unsigned int index)
-{
-	static const uint8_t frame[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0, 0, 0, 0, 0x01, 0x88, 0xb5};
-	struct master_queue *queue = &master->queues[index];
-	uint8_t *at = queue->buffers + (size_t)queue->free[queue->free_count - 1] * BUFFER_BYTES;
-	struct rp_vring_part part = {
-		.iova = gpa_of(master, at),
-		.size_bytes = (uint32_t)(sizeof(struct virtio_net_hdr_v1) + sizeof(frame)),
-	};
-
-	memset(at, 0, sizeof(struct virtio_net_hdr_v1));
-	memcpy(at + sizeof(struct virtio_net_hdr_v1), frame, sizeof(frame));
-	return exchange(master, index, &part, 1);
-}
-
-static int
-fill_receiver(struct master *master, unsigned int index)
-{
-	struct master_queue *queue = &master->queues[index];
-	int rc = 0;
-
-	for (; queue->free_count > 0; queue->free_count--) {
-		uint16_t buffer = queue->free[queue->free_count - 1];
-		struct rp_vring_part part = {
-			.iova = gpa_of(master, queue->buffers + (size_t)buffer * BUFFER_BYTES),
-			.size_bytes = BUFFER_BYTES,
-			.device_writes = true,
-		};
-
-		rc = rp_vring_drv_add(queue->ring, &part, 1, (void *)(uintptr_t)buffer);
-		if (rc < 0)
-			return complain("receive ring", rc, NULL);
-	}
-	return kick(master, index);
-}
-
-/* Sector 0, and how many there are. virtio 1.2, 5.2.4 and 5.2.6. */
-static int
-read_sector(struct master *master)
-{
-	struct master_queue *queue = &master->queues[0];
-	uint8_t *at = queue->buffers + (size_t)queue->free[queue->free_count - 1] * BUFFER_BYTES;
-	uint8_t *data = at + sizeof(struct virtio_blk_outhdr), *status = data + MASTER_SECTOR_BYTES;
-	const struct virtio_blk_outhdr header = {.type = htole32(VIRTIO_BLK_T_IN)};
-	const struct rp_vring_part parts[] = {
-		{.iova = gpa_of(master, at), .size_bytes = sizeof(header)},
-		{.iova = gpa_of(master, data), .size_bytes = MASTER_SECTOR_BYTES, .device_writes = true},
-		{.iova = gpa_of(master, status), .size_bytes = 1, .device_writes = true},
-	};
-	uint64_t capacity;
-	struct rp_wire_why why = {0};
-	int rc = rp_vhu_frontend_get_config(master->frontend, 0, sizeof(capacity), (uint8_t *)&capacity, &why);
-
-	if (rc < 0)
-		return complain("configuration space", rc, &why);
-	master->capacity_sectors = le64toh(capacity);
-	memcpy(at, &header, sizeof(header));
-	*status = 0xff;
-	rc = exchange(master, 0, parts, 3);
-	if (rc == 0 && *status != VIRTIO_BLK_S_OK)
-		return complain("the device cannot read sector 0", -EIO, NULL);
-	memcpy(master->sector, data, MASTER_SECTOR_BYTES);
-	return rc;
 }
 
 /* A backend may offer doorbells some time after the start, or never. */
@@ -535,7 +374,7 @@ wait_for_doorbells(struct master *master)
 	int rc = 0;
 
 	while (rc == 0 && mapped < master->queues_count) {
-		rc = wait_for_queue(master, &master->queues[0], deadline_ms);
+		rc = driver_wait(master, &master->queues[0], deadline_ms);
 		for (i = mapped = 0; i < master->queues_count; i++)
 			mapped += rp_vhu_frontend_notify_map(master->frontend, i).address != NULL;
 	}
@@ -568,22 +407,6 @@ pause_for(struct master *master, const char *moment)
 	return rc;
 }
 
-static int
-work(struct master *master)
-{
-	unsigned int i, n;
-	int rc = 0;
-
-	if (master->options->blk)
-		return read_sector(master);
-	for (i = 0; rc == 0 && i < master->queues_count; i += 2)
-		rc = fill_receiver(master, i);
-	for (n = 0; rc == 0 && n < master->options->packets; n++)
-		for (i = 1; rc == 0 && i < master->queues_count; i += 2)
-			rc = send_packet(master, i);
-	return rc;
-}
-
 int
 master_round(struct master *master)
 {
@@ -597,7 +420,7 @@ master_round(struct master *master)
 	if (rc == 0)
 		rc = pause_for(master, "the rings have started");
 	if (rc == 0)
-		rc = work(master);
+		rc = driver_work(master);
 	if (rc == 0)
 		rc = pause_for(master, "the work is done");
 	for (i = 0; rc == 0 && i < master->queues_count; i++)

@@ -13,6 +13,8 @@
 #define MASTER_PAIRS_MAX (RP_VHU_QUEUES_MAX / 2)
 #define MASTER_QUEUE_SIZE_MAX 1024u
 #define MASTER_SECTOR_BYTES 512u
+#define MASTER_BUFFER_BYTES 2048u /* of each chain's buffer */
+#define MASTER_GPA 0x40000000ull /* of guest memory; not 0: an address taken for one of another kind must show */
 
 struct master_options {
 	const char *socket_path;
@@ -69,5 +71,15 @@ int master_round(struct master *master);
 /* The connection ends: doorbells and VFIO files go, and nothing is counted any more. */
 void master_leave(struct master *master);
 void master_close(struct master *master);
+
+/* Say what went wrong; why may be NULL. @return rc. */
+int master_complain(const char *what, int rc, const struct rp_wire_why *why);
+
+/* Packets, or a sector: what a round is for. Rings are started. */
+int driver_work(struct master *master);
+/* Take chains back, as many as are there. @return how many, or a negative errno. */
+int driver_take_used(struct master_queue *queue);
+/* Serve the backend until something comes for this queue, at most until the deadline; then -ETIMEDOUT. */
+int driver_wait(struct master *master, struct master_queue *queue, uint64_t deadline_ms);
 
 #endif
