@@ -321,10 +321,35 @@ def shadow_seeds():
         yield f"{'packed' if packed else 'split'}-lies", [packed, 0, 8, *lies]
 
 
+def virtio_seeds():
+    """Steps of fuzz_vfio_user_virtio.c: each begins with its number, rest as it reads."""
+    set_up, refuse, kick, act, reset, leave, field = [0], [1], [5, 2, 0, 0, 1, 0, *[0] * 2], [7], [8], [9], [10]
+    stop = [[2, queue, 1, 1] for queue in range(4)]
+
+    def window(place, length, bar, value):
+        return [3, place, length, bar, value]
+
+    def put(number_, value):
+        return [*field, number_, value]
+
+    for vectors, name in ((0, "vectors"), (1, "pin")):
+        yield f"{name}-stop", [vectors, *set_up, *kick, *refuse, *stop[0], *stop[1], *[*act, 0, 1], *stop[3],
+                               *set_up]
+        yield f"{name}-reset", [vectors, *set_up, *put(5, 1), *put(13, 1), *put(8, 1), *reset, *set_up, *leave,
+                                *put(4, 0)]
+        yield f"{name}-window", [vectors, *set_up, *window(22, 2, 2, 1), *window(20, 1, 2, 0),
+                                 3, 250, 2, 4, *number(0xfffffffe), 1]
+        yield f"{name}-change", [vectors, *set_up, *[*act, 0, 3], *[*act, 1, 2], *[*act, 2, 4], *[*act, 2, 0],
+                                 4, 0, 1, 0, 3, 0, *[0] * 4, 6, 0, 2, 0, 19, 0, *range(20)]
+        yield f"{name}-refuse", [vectors, *refuse, *set_up, *put(9, 77), *put(6, 0), *put(6, 65), *put(7, 4),
+                                 *put(3, 4), *put(5, 3), *put(8, 1), *put(2, 3)]
+
+
 def main():
     corpus = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else CORPUS
     for target, seeds in (("vhost_user_backend", backend_seeds()), ("vhost_user_frontend", frontend_seeds()),
                           ("vfio_user_server", vfu_server_seeds()), ("vfio_user_client", vfu_client_seeds()),
+                          ("vfio_user_virtio", virtio_seeds()),
                           ("vring_split", vring_seeds()), ("vring_packed", vring_seeds()),
                           ("vring_shadow", shadow_seeds())):
         (corpus / target).mkdir(parents=True, exist_ok=True)
