@@ -20,6 +20,10 @@
  * (rp_accel_vendor.h): with it, class A; without it, class B, whose queues start
  * at index 0 and stop by VIRTIO_F_RING_RESET or with the whole device.
  *
+ * A control queue belongs to the driver, in memory of its own that it gives the device
+ * beside the guest's, and that makes way for it; no guest sees it, nor the features
+ * that go with it.
+ *
  * Threads: one thread.
  *
  * Specification: virtio 1.2, chapters 2, 3, 4.1 and 5.1.

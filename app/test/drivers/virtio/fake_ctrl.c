@@ -200,9 +200,12 @@ serve(struct fake_device *fake)
 
 	while (rp_vring_dev_pop(ring, &chain) == 1) {
 		struct fake_command command = {0};
+		uint8_t said;
 
 		read_command(&chain, &command);
-		*(uint8_t *)chain.iov[chain.out_count].iov_base = answer(fake, &command);
+		said = answer(fake, &command);
+		if (!fake->lies.ctrl_answer_kept)
+			*(uint8_t *)chain.iov[chain.out_count].iov_base = said;
 		assert_int_equal(rp_vring_dev_push(ring, chain.head, 1), 0);
 		/* With an event index the first one is always signalled. */
 		if (!ring->event_idx)

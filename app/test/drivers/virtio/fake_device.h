@@ -112,6 +112,7 @@ struct fake_lies {
 	bool ctrl_refuses_ones; /* refuse the command ctrl_refused (class << 8 | number) when its data begins with 1 */
 	unsigned int ctrl_refused;
 	uint8_t ctrl_answer; /* instead of OK */
+	bool ctrl_answer_kept; /* nothing is written over what was there */
 	bool ctrl_answers_twice;
 	uint16_t ctrl_index_add; /* to the index of the used ring, split */
 	uint32_t ctrl_id_xor; /* of what was used */

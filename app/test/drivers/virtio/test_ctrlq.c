@@ -173,13 +173,13 @@ an_answer_that_cannot_be(void **state)
 	assert_failed(fixture, 0, -EIO, "control queue: VQ_PAIRS_SET: the answer is 0x02, expected 0 or 1");
 }
 
-/* The byte that we put there. */
+/* What is there is no answer, whatever was answered before. */
 static void
 an_answer_that_was_not_written(void **state)
 {
 	struct fixture *fixture = *state;
 
-	fixture->fake.lies.ctrl_answer = 0xff;
+	fixture->fake.lies.ctrl_answer_kept = true;
 	assert_failed(fixture, FAKE_PACKED, -EIO, "control queue: VQ_PAIRS_SET: the answer is 0xff");
 }
 

@@ -131,6 +131,63 @@ its_own_mac_comes_back(void **state)
 	assert_told(fixture, 2, fixture->fake.net_config, true, true);
 }
 
+/* After a reset it is there anyway. */
+static void
+its_own_mac_is_not_set_without_need(void **state)
+{
+	struct fixture *fixture = *state;
+
+	negotiate_with_control(fixture);
+	assert_int_equal(net_set(fixture, &one_card), 0);
+	assert_int_equal(fixture->accel.ops->reset(fixture->accel.priv, &fixture->why), 0);
+	assert_int_equal(net_set(fixture, &everything), 0);
+	fixture->fake.ctrl.commands_count = 0;
+	assert_int_equal(fixture->accel.ops->set_features(fixture->accel.priv, FAKE_VERSION_1, &fixture->why), 0);
+	assert_told(fixture, 2, fixture->fake.net_config, true, true);
+	assert_int_equal(fixture->fake.ctrl.commands_count, 3);
+}
+
+/* virtio 1.2, 5.1.2: it comes after the first pair, whatever else is there. */
+static void
+a_control_queue_without_mq(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_add_control(&fixture->fake);
+	fixture->fake.features &= ~FAKE_MQ;
+	fixture_negotiate(fixture);
+	assert_int_equal(net_set(fixture, &one_card), 0);
+	assert_told(fixture, 1, one_card.mac, false, false);
+	assert_int_equal(fixture->fake.doorbell_value, 2);
+}
+
+static void
+more_queues_than_pairs_and_control(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_add_control(&fixture->fake);
+	fixture->fake.num_queues = 7;
+	fixture_negotiate(fixture);
+	assert_int_equal(net_set(fixture, &everything), 0);
+	assert_told(fixture, 2, fixture->fake.net_config, true, true);
+	assert_int_equal(fixture->fake.doorbell_value, 4);
+}
+
+/* Bits that mean nothing without it. */
+static void
+commands_without_a_control_queue(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_add_control(&fixture->fake);
+	fixture->fake.features &= ~FAKE_CTRL_VQ;
+	fixture_negotiate(fixture);
+	assert_int_equal(net_set(fixture, &one_card), -ENOTSUP);
+	fixture_assert_why(fixture, "MAC: the device has no control queue to set it by");
+	assert_int_equal(fixture->fake.ctrl.starts_count, 0);
+}
+
 static void
 wishes_that_cannot_be(void **state)
 {
@@ -269,6 +326,10 @@ main(void)
 		TEST(a_device_that_was_reset_is_told_again),
 		TEST(a_device_that_we_reset_to_stop_it_is_told_again),
 		TEST(its_own_mac_comes_back),
+		TEST(its_own_mac_is_not_set_without_need),
+		TEST(a_control_queue_without_mq),
+		TEST(more_queues_than_pairs_and_control),
+		TEST(commands_without_a_control_queue),
 		TEST(wishes_that_cannot_be),
 		TEST(too_few_vectors_for_the_pairs),
 		TEST(what_a_device_has_no_means_for),
