@@ -21,6 +21,7 @@ ALLOWED = {
     "lib/accel": {"lib/wire", "lib/dma"},
     "lib/port": ACCEL,
     "drivers/vfio": ACCEL,
+    "drivers/vfio_rte": ACCEL | {"drivers/vfio"},
     "drivers/vfio_user": ACCEL,
     "drivers/virtio": ACCEL | {"drivers/vfio", "drivers/vfio_user"},
     "app/ringpassd": PORT | DRIVERS,

@@ -9,17 +9,25 @@ import pytest
 from ringpass_hwvm import Function, HardwareVm
 from ringpass_testvm import Supervisor
 
-PROGRAM = os.path.join("app", "test", "drivers", "vfio", "test_vfio_hardware")
+ROOM = os.path.join("app", "test", "drivers")
+PROGRAM = os.path.join(ROOM, "vfio", "test_vfio_hardware")
+TRY_PROGRAM = os.path.join(ROOM, "vfio", "test_vfio_try")
+RTE_PROGRAM = os.path.join(ROOM, "vfio_rte", "test_vfio_rte_hardware")
 ROOT_BUS, ROOT_PORT, FIRST, SECOND = range(4)
 FUNCTIONS = [Function(), Function(root_port=True), Function(shared_group=True), Function(shared_group=True)]
 LIMIT_SECONDS = 600
 
 
+def built(build, name):
+    path = os.path.join(build.directory, name)
+    assert os.path.exists(path), f"{name} is not built"
+    return path
+
+
 @pytest.fixture(scope="module")
 def program(build):
-    path = os.path.join(build.directory, PROGRAM)
-    assert os.path.exists(path), "not built"
-    return path
+    """Opens a device."""
+    return built(build, TRY_PROGRAM)
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +42,24 @@ def attempt(machine, program, address):
     return -int(status), words
 
 
-def test_a_program_on_the_kernels_vfio(machine, program):
+def test_a_program_on_the_kernels_vfio(machine, build):
     addresses = " ".join(machine.address(index) for index in range(len(FUNCTIONS)))
-    result = machine.run(f"RINGPASS_VFIO_DEVICES='{addresses}' {program} 2>&1", LIMIT_SECONDS, check=False)
+    result = machine.run(f"RINGPASS_VFIO_DEVICES='{addresses}' {built(build, PROGRAM)} 2>&1", LIMIT_SECONDS, check=False)
     print(result.output)
     assert result.status == 0
     assert "[  PASSED  ] 12 test(s)." in result.output
+
+
+def test_a_container_of_an_application_of_dpdks(machine, build):
+    path = os.path.join(build.directory, RTE_PROGRAM)
+    if not os.path.exists(path):
+        pytest.skip("not built: librte_eal (libdpdk-dev) was not found")
+    addresses = f"{machine.address(ROOT_BUS)} {machine.address(ROOT_PORT)}"
+    result = machine.run(f"ulimit -l unlimited; RINGPASS_VFIO_DEVICES='{addresses}' {path} 2>&1", LIMIT_SECONDS,
+                         check=False)
+    print(result.output)
+    assert result.status == 0
+    assert "[  PASSED  ] 3 test(s)." in result.output
 
 
 def test_a_group_with_another_driver_in_it(machine, program):
