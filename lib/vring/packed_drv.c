@@ -134,14 +134,18 @@ read_used(struct rp_vring_drv *ring, struct drv_batch *ret_batch)
 {
 	const uint8_t *desc = desc_of(ring, ring->next_used);
 	uint16_t flags = vring_load16_acquire(desc + offsetof(struct packed_desc, flags)), id;
-	uint32_t written_bytes = 0;
+	uint32_t written_bytes;
 
 	if (!packed_is_used(flags, ring->used_wrap))
 		return 0;
 	id = vring_load16(desc + offsetof(struct packed_desc, id));
-	/* 2.8.4: without the flag the length says nothing. */
-	if ((flags & PACKED_DESC_WRITE) != 0)
-		written_bytes = vring_load32(desc + offsetof(struct packed_desc, len));
+	written_bytes = vring_load32(desc + offsetof(struct packed_desc, len));
+	/*
+	 * 2.8.4: without the flag the length says nothing. But QEMU's devices never set the
+	 * flag, and Linux never looks at it: a length that can be is one, any other is none.
+	 */
+	if ((flags & PACKED_DESC_WRITE) == 0 && !drv_may_come_back(ring, id, written_bytes))
+		written_bytes = 0;
 	if (!drv_may_come_back(ring, id, written_bytes))
 		return -EBADMSG;
 	*ret_batch = (struct drv_batch){.open = true, .last = id, .last_written_bytes = written_bytes};
