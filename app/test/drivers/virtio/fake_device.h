@@ -163,6 +163,11 @@ struct fake_device {
 	int process_error;
 };
 
+/* fake_memory.c: operations of the transport */
+int fake_dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
+		 struct rp_wire_why *why);
+int fake_dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
+
 /* fake_ctrl.c */
 unsigned int fake_ctrl_index(const struct fake_device *fake);
 void fake_ctrl_init(struct fake_device *fake);
