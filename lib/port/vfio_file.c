@@ -43,7 +43,8 @@ group_of(const struct rp_port *port, const struct port_queue *queue)
 static bool
 is_wanted(const struct rp_port *port, const struct port_queue *queue)
 {
-	return !port->closing && queue->user_enabled && queue->vfio_file.started && group_of(port, queue) >= 0;
+	return port->profile != RP_VHU_PROFILE_STANDARD && !port->closing && queue->user_enabled &&
+	       queue->vfio_file.started && group_of(port, queue) >= 0;
 }
 
 static bool

@@ -172,6 +172,7 @@ standard_has_none(void **state)
 	assert_true(test_vm_wait_doorbell(&office.f.vm, 3, true, LIMIT_MS));
 	assert_int_equal(test_port_queue(&office.f.port, 0).vfio_file, RP_PORT_VFIO_FILE_NONE);
 	assert_int_equal(test_port_events(&office.f.port, "vfio-file-given"), 0);
+	assert_int_equal(test_port_events(&office.f.port, "vfio-file-refused"), 0);
 	expect(&office, "");
 	office_close(&office);
 }
