@@ -319,8 +319,8 @@ bool port_shadow_logging(const struct rp_port *port);
 int port_shadow_choose(struct rp_port *port, struct port_queue *queue, bool *ret_shadow, struct rp_wire_why *why);
 /* Whether a running queue has another ring than it should have, and can be moved. */
 bool port_shadow_must_change(const struct rp_port *port, const struct port_queue *queue);
-/* 0, or -ENOTSUP: a queue that runs cannot be moved to where writes are logged. */
-int port_shadow_may_log(const struct rp_port *port, struct rp_wire_why *why);
+/* 0, or why a queue that runs cannot be moved to where writes are logged; as the device's dma_map says, too. */
+int port_shadow_may_log(struct rp_port *port, struct rp_wire_why *why);
 void port_shadow_log(struct rp_port *port, struct port_queue *queue); /* features say whether */
 /* Make a private ring; config says what to start the device with. */
 int port_shadow_open(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_config *config,

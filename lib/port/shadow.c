@@ -255,24 +255,35 @@ port_shadow_must_change(const struct rp_port *port, const struct port_queue *que
 	       is_shadow != (queue->ring_policy == RP_PORT_RING_SHADOW);
 }
 
+static int
+may_log(struct rp_port *port, const struct port_queue *queue, struct rp_wire_why *why)
+{
+	uint64_t iova;
+	void *memory;
+	int rc;
+
+	if (queue->ring_policy == RP_PORT_RING_DIRECT)
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "queue %u is direct by the user's choice: nobody can say what the device writes",
+				       queue->index);
+	rc = port_position_keep(port, queue, why);
+	/* Found out now, the queue can stay as it is. */
+	return rc < 0 ? rc : port_private_slot(port, queue, &memory, &iova, why);
+}
+
 int
-port_shadow_may_log(const struct rp_port *port, struct rp_wire_why *why)
+port_shadow_may_log(struct rp_port *port, struct rp_wire_why *why)
 {
 	unsigned int i;
+	int rc;
 
 	for (i = 0; i < port->queues_count; i++) {
-		const struct port_queue *queue = &port->queues[i];
-
-		if (!queue->running || queue->shadow.ring != NULL)
+		if (!port->queues[i].running || port->queues[i].shadow.ring != NULL)
 			continue;
-		if (queue->ring_policy == RP_PORT_RING_DIRECT)
-			return rp_wire_why_set(why, -ENOTSUP,
-					       "LOG_ALL: queue %u is direct by the user's choice: nobody can say what "
-					       "the device writes",
-					       i);
-		if (port_position_keep(port, queue, why) < 0) {
+		rc = may_log(port, &port->queues[i], why);
+		if (rc < 0) {
 			rp_wire_why_prefix(why, "LOG_ALL: ");
-			return -ENOTSUP;
+			return rc;
 		}
 	}
 	return 0;

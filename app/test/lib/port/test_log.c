@@ -293,6 +293,37 @@ moved_by_a_reset(void **state)
 	close_traffic(&t);
 }
 
+static bool
+is_refused_for_room(struct fixture *f)
+{
+	return test_port_warned(&f->port, "LOG_ALL: private rings: map refused");
+}
+
+/* No room for private rings: the migration is refused, and the guest keeps its queues. */
+static void
+not_without_room_for_private_rings(void **state)
+{
+	const struct setting setting = {.class = RP_ACCEL_CLASS_A, .migratable = true};
+	struct rp_wire_why why;
+	struct migration m;
+	struct traffic t;
+
+	(void)state;
+	open_traffic(&t, &setting);
+	start_pair(&t);
+	assert_true(fixture_becomes(&t.f, is_direct));
+	FAKE_SET(map_error, -ENOSPC);
+	open_log(&m, &t);
+	assert_int_equal(rp_vhu_frontend_set_log_base(t.f.vm.frontend, m.fd, LOG_BYTES, 0, &why), 0);
+	rp_vhu_frontend_set_features(t.f.vm.frontend, t.f.vm.features | TEST_VM_LOG_ALL, &why);
+	assert_true(fixture_becomes(&t.f, is_refused_for_room));
+	assert_true(is_direct(&t.f));
+	send_frames(&t, 40);
+	all_arrive_once(&t);
+	close_log(&m);
+	close_traffic(&t);
+}
+
 static void
 offered_by_a_migratable_port_only(void **state)
 {
@@ -362,6 +393,7 @@ main(void)
 		cmocka_unit_test(the_bitmap_is_what_was_written),
 		cmocka_unit_test(moved_in_mid_life),
 		cmocka_unit_test(moved_by_a_reset),
+		cmocka_unit_test(not_without_room_for_private_rings),
 		cmocka_unit_test(offered_by_a_migratable_port_only),
 		cmocka_unit_test(not_while_a_device_may_write_unseen),
 	};

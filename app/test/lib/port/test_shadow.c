@@ -129,6 +129,30 @@ class_a_changes_at_once(void **state)
 	}
 }
 
+/* A packed ring in shadow mode has a position, so the user may take it away, and give it back. */
+static void
+the_user_takes_a_packed_ring(void **state)
+{
+	const struct setting setting = {.class = RP_ACCEL_CLASS_B, .format = TEST_VM_PACKED, .migratable = true};
+	struct traffic t;
+	unsigned int i;
+
+	(void)state;
+	open_traffic(&t, &setting);
+	start_pair(&t);
+	for (i = 0; i < 10; i++) {
+		send_frames(&t, 23);
+		assert_int_equal(test_port_disable(&t.f.port, TX), 0);
+		assert_int_equal(test_port_disable(&t.f.port, RX), 0);
+		assert_false(fake_now().queues[TX].running);
+		assert_int_equal(test_port_enable(&t.f.port, RX), 0);
+		assert_int_equal(test_port_enable(&t.f.port, TX), 0);
+	}
+	all_arrive_once(&t);
+	assert_int_equal(test_port_queue(&t.f.port, TX).moves, 20);
+	close_traffic(&t);
+}
+
 /* What the device took and did not use is done by it again, in shadow mode as in direct. */
 static void
 what_was_taken_is_done_again(void **state)
@@ -449,6 +473,7 @@ main(void)
 		cmocka_unit_test(direct_again_at_the_next_fresh_start),
 		cmocka_unit_test(forced),
 		cmocka_unit_test(class_a_changes_at_once),
+		cmocka_unit_test(the_user_takes_a_packed_ring),
 		cmocka_unit_test(what_was_taken_is_done_again),
 		cmocka_unit_test(hotplug_under_traffic),
 		cmocka_unit_test(private_rings_lie_where_the_iommu_has_room),
