@@ -287,7 +287,6 @@ several_ports_on_one_group(void **state)
 
 	(void)state;
 	office_open(&office, RP_VHU_PROFILE_EXTENDED, 0);
-	assert_int_equal(rp_port_files_create(&office.config.files), 0);
 	snprintf(other, sizeof(other), "%s.2", office.config.socket_path);
 	for (i = 0; i < 2; i++) {
 		fixture_open_with(&both[i], &office.config, &office.options);
@@ -308,7 +307,6 @@ several_ports_on_one_group(void **state)
 	test_port_close(&both[1].port);
 	expect(&office, "-0(0) ");
 	office.files = rp_vhu_vfio_files_destroy(office.files);
-	rp_port_files_destroy(office.config.files);
 	fake_accel_teardown();
 	rp_wire_fd_close(&office.groups[0]);
 	rp_wire_fd_close(&office.groups[1]);
