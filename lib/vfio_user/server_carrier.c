@@ -4,13 +4,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "rp_wire_clock.h"
-#include "rp_wire_fd.h"
 #include "vfu_carrier.h"
 #include "vfu_flight.h"
 #include "vfu_stream.h"
+#include "vfu_waker.h"
 
 /* Below that the data is in the message: it costs less than the slot that it would take. */
 #define WINDOW_WORTH_BYTES (16u * 1024u)
@@ -19,7 +18,7 @@
 /* Enough for both ends to be busy; more would only push the window out of their caches. */
 #define WINDOW_FLIGHTS_MAX 16u
 
-/* Below that a copy costs less than asking where to read to. */
+/* Below that a copy costs less than asking where to read to, or from. */
 #define PLACE_FROM_BYTES (16u * 1024u)
 
 TAILQ_HEAD(transfers, rp_dma_transfer);
@@ -27,20 +26,19 @@ TAILQ_HEAD(transfers, rp_dma_transfer);
 struct rp_vfu_carrier {
 	pthread_mutex_t lock; /* of everything below but what is said to be constant */
 	pthread_cond_t finished;
-	int wake_fd; /* constant */
+	struct rp_vfu_waker waker; /* has its own */
 	unsigned int flights_max; /* constant */
 	uint32_t timeout_ms; /* constant */
-	bool woken;
 	bool open;
-	bool sleeps; /* `sleeper` does, now and then, without looking at wake_fd */
-	bool others; /* other threads than that one want it to look */
-	pthread_t sleeper;
 	uint64_t message_bytes_max;
 	struct rp_vfu_server_window *window; /* NULL: none */
 	struct transfers waiting; /* with bytes to send */
 	struct transfers sent;
 	const struct rp_dma_transfer *finishing; /* its finished() runs */
 	const struct rp_dma_transfer *placing; /* an answer is being read into its bytes */
+	const struct rp_dma_transfer *lending; /* its bytes are being written to the socket */
+	const struct rp_vfu_flight *lent; /* a part of its bytes has not left yet */
+	uint8_t *kept; /* a copy of them: the transfer has ended since */
 	pthread_t finisher;
 	unsigned int flights_count; /* open ones */
 	unsigned int window_flights_count; /* of them */
@@ -52,13 +50,12 @@ int
 rp_vfu_carrier_create(unsigned int flights_max, uint32_t timeout_ms, struct rp_vfu_carrier **ret_carrier)
 {
 	struct rp_vfu_carrier *carrier = calloc(1, sizeof(*carrier) + flights_max * sizeof(carrier->flights[0]));
+	int rc;
 
 	if (carrier == NULL)
 		return -ENOMEM;
-	carrier->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (carrier->wake_fd < 0) {
-		int rc = -errno;
-
+	rc = rp_vfu_waker_create(&carrier->waker);
+	if (rc < 0) {
 		free(carrier);
 		return rc;
 	}
@@ -78,7 +75,7 @@ rp_vfu_carrier_destroy(struct rp_vfu_carrier *carrier)
 	if (carrier == NULL)
 		return NULL;
 	rp_vfu_carrier_close(carrier);
-	rp_wire_fd_close(&carrier->wake_fd);
+	rp_vfu_waker_destroy(&carrier->waker);
 	pthread_cond_destroy(&carrier->finished);
 	pthread_mutex_destroy(&carrier->lock);
 	free(carrier);
@@ -88,19 +85,7 @@ rp_vfu_carrier_destroy(struct rp_vfu_carrier *carrier)
 int
 rp_vfu_carrier_fd(const struct rp_vfu_carrier *carrier)
 {
-	return carrier->wake_fd;
-}
-
-/* With the lock. One write for however many transfers come before the server's thread looks. */
-static void
-wake(struct rp_vfu_carrier *carrier)
-{
-	if (carrier->sleeps && !pthread_equal(carrier->sleeper, pthread_self()))
-		carrier->others = true;
-	if (carrier->woken)
-		return;
-	carrier->woken = true;
-	(void)eventfd_write(carrier->wake_fd, 1);
+	return carrier->waker.fd;
 }
 
 void
@@ -108,34 +93,25 @@ rp_vfu_carrier_wake(void *ctx)
 {
 	struct rp_vfu_carrier *carrier = ctx;
 
-	pthread_mutex_lock(&carrier->lock);
-	wake(carrier);
-	pthread_mutex_unlock(&carrier->lock);
+	rp_vfu_waker_wake(&carrier->waker);
 }
 
 void
 rp_vfu_carrier_awake(struct rp_vfu_carrier *carrier)
 {
-	eventfd_t count;
-
-	pthread_mutex_lock(&carrier->lock);
-	if (carrier->woken)
-		(void)eventfd_read(carrier->wake_fd, &count);
-	carrier->woken = false;
-	pthread_mutex_unlock(&carrier->lock);
+	rp_vfu_waker_awake(&carrier->waker);
 }
 
 bool
 rp_vfu_carrier_may_sleep(struct rp_vfu_carrier *carrier)
 {
-	bool may_sleep;
+	bool waiting;
 
 	pthread_mutex_lock(&carrier->lock);
-	carrier->sleeps = true;
-	carrier->sleeper = pthread_self();
-	may_sleep = !carrier->woken && !carrier->others && TAILQ_EMPTY(&carrier->waiting);
+	waiting = !TAILQ_EMPTY(&carrier->waiting);
 	pthread_mutex_unlock(&carrier->lock);
-	return may_sleep;
+	/* Who submits from here on wakes. */
+	return rp_vfu_waker_may_sleep(&carrier->waker) && !waiting;
 }
 
 static int
@@ -151,7 +127,7 @@ submit(void *ctx, struct rp_dma_transfer *transfer)
 		transfer->error = 0;
 		transfer->in_flight_count = 0;
 		TAILQ_INSERT_TAIL(&carrier->waiting, transfer, link);
-		wake(carrier);
+		rp_vfu_waker_wake(&carrier->waker);
 		rc = 0;
 	}
 	pthread_mutex_unlock(&carrier->lock);
@@ -169,6 +145,20 @@ is_in(const struct transfers *list, const struct rp_dma_transfer *transfer)
 	return false;
 }
 
+/* With the lock: its bytes go back to their owner, but what has begun to leave must leave. */
+static void
+keep_lent(struct rp_vfu_carrier *carrier, const struct rp_vfu_flight *flight)
+{
+	if (carrier->lent != flight || carrier->kept != NULL)
+		return;
+	carrier->kept = malloc(flight->count_bytes);
+	/* Without memory the rest is lost, and the connection with it. */
+	if (carrier->kept == NULL)
+		carrier->lent = NULL;
+	else
+		memcpy(carrier->kept, flight->bytes, flight->count_bytes);
+}
+
 /* With the lock: its commands in flight are nobody's. */
 static void
 detach(struct rp_vfu_carrier *carrier, const struct rp_dma_transfer *transfer)
@@ -178,6 +168,7 @@ detach(struct rp_vfu_carrier *carrier, const struct rp_dma_transfer *transfer)
 	for (i = 0; i < carrier->flights_max; i++) {
 		if (carrier->flights[i].transfer != transfer)
 			continue;
+		keep_lent(carrier, &carrier->flights[i]);
 		carrier->flights[i].transfer = NULL;
 		carrier->flights[i].bytes = NULL;
 	}
@@ -198,7 +189,7 @@ cancel(void *ctx, struct rp_dma_transfer *transfer)
 		rc = -ENOENT;
 	if (rc == 0)
 		detach(carrier, transfer);
-	while (carrier->placing == transfer ||
+	while (carrier->placing == transfer || carrier->lending == transfer ||
 	       (carrier->finishing == transfer && !pthread_equal(carrier->finisher, pthread_self())))
 		pthread_cond_wait(&carrier->finished, &carrier->lock);
 	pthread_mutex_unlock(&carrier->lock);
@@ -228,7 +219,7 @@ rp_vfu_carrier_open(struct rp_vfu_carrier *carrier, uint64_t message_bytes_max, 
 {
 	pthread_mutex_lock(&carrier->lock);
 	carrier->open = true;
-	carrier->others = false;
+	rp_vfu_waker_forget(&carrier->waker);
 	carrier->message_bytes_max = message_bytes_max;
 	carrier->window = window;
 	pthread_mutex_unlock(&carrier->lock);
@@ -284,6 +275,7 @@ take_flight(struct rp_vfu_carrier *carrier)
 static void
 release_flight(struct rp_vfu_carrier *carrier, struct rp_vfu_flight *flight)
 {
+	keep_lent(carrier, flight);
 	if (flight->window_slot >= 0) {
 		rp_vfu_server_window_release(carrier->window, flight->window_slot, flight->count_bytes);
 		carrier->window_flights_count--;
@@ -299,8 +291,51 @@ in_window(const struct rp_vfu_carrier *carrier, const struct rp_vfu_flight *flig
 	return carrier->window->bytes + (uint64_t)flight->window_slot * RP_VFU_WINDOW_SLOT_BYTES;
 }
 
+static const uint8_t *
+begin_lending(void *ctx)
+{
+	struct rp_vfu_carrier *carrier = ctx;
+	const uint8_t *bytes = NULL;
+
+	pthread_mutex_lock(&carrier->lock);
+	if (carrier->kept != NULL) {
+		bytes = carrier->kept;
+	} else if (carrier->lent != NULL) {
+		carrier->lending = carrier->lent->transfer;
+		bytes = carrier->lent->bytes;
+	}
+	pthread_mutex_unlock(&carrier->lock);
+	return bytes;
+}
+
+static void
+end_lending(void *ctx)
+{
+	struct rp_vfu_carrier *carrier = ctx;
+
+	pthread_mutex_lock(&carrier->lock);
+	carrier->lending = NULL;
+	pthread_cond_broadcast(&carrier->finished);
+	pthread_mutex_unlock(&carrier->lock);
+}
+
+static void
+done_lending(void *ctx)
+{
+	struct rp_vfu_carrier *carrier = ctx;
+
+	pthread_mutex_lock(&carrier->lock);
+	carrier->lent = NULL;
+	free(carrier->kept);
+	carrier->kept = NULL;
+	pthread_mutex_unlock(&carrier->lock);
+}
+
+static const struct rp_wire_lender lender = {.begin = begin_lending, .end = end_lending, .done = done_lending};
+
+/* With the lock; the connection has no output waiting. */
 static int
-send_flight(const struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, const struct rp_vfu_flight *flight)
+send_flight(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, const struct rp_vfu_flight *flight)
 {
 	struct rp_vfu_wire_window_access access = {.iova = flight->iova, .count_bytes = flight->count_bytes};
 	bool windowed = flight->window_slot >= 0;
@@ -323,6 +358,12 @@ send_flight(const struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, con
 		access.window_offset_bytes = (uint64_t)flight->window_slot * RP_VFU_WINDOW_SLOT_BYTES;
 		if (flight->write)
 			rp_vfu_stream_out(in_window(carrier, flight), flight->bytes, flight->count_bytes);
+	}
+	if (data_bytes >= PLACE_FROM_BYTES) {
+		rc = rp_wire_conn_send_lent(conn, iov, 3, &lender, carrier);
+		if (rc == 1)
+			carrier->lent = flight;
+		return rc < 0 ? rc : 0;
 	}
 	rc = rp_wire_conn_send(conn, iov, data_bytes > 0 ? 3 : 2, NULL, 0);
 	/* The client copies it while we copy the next. */

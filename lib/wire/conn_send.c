@@ -23,6 +23,9 @@ struct rp_wire_output {
 	STAILQ_ENTRY(rp_wire_output) link;
 	size_t size_bytes;
 	size_t sent_bytes;
+	size_t lent_bytes; /* of the end: not in `bytes` */
+	const struct rp_wire_lender *lender; /* NULL: nothing is lent */
+	void *lender_ctx;
 	unsigned int fds_count; /* go out with the first byte, then closed */
 	int fds[RP_WIRE_FDS_MAX];
 	uint8_t bytes[];
@@ -32,6 +35,8 @@ static void
 output_free(struct rp_wire_output *output)
 {
 	rp_wire_fd_close_all(output->fds, output->fds_count);
+	if (output->lender != NULL)
+		output->lender->done(output->lender_ctx);
 	free(output);
 }
 
@@ -99,7 +104,7 @@ write_some(int socket_fd, const struct iovec *iov, unsigned int iov_count, const
 
 static int
 queue_output(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, size_t total_bytes,
-	     size_t sent_bytes, const int *fds, unsigned int fds_count)
+	     size_t sent_bytes, const int *fds, unsigned int fds_count, struct rp_wire_output **ret_output)
 {
 	struct rp_wire_output *output;
 	size_t at = 0;
@@ -107,10 +112,14 @@ queue_output(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int io
 
 	if (conn->output_fds_count + fds_count > OUTPUT_FDS_MAX)
 		return -ENOSPC;
-	output = malloc(sizeof(*output) + total_bytes);
+	for (i = 0; i < iov_count; i++)
+		at += iov[i].iov_len;
+	output = malloc(sizeof(*output) + at);
 	if (output == NULL)
 		return -ENOSPC;
-	for (i = 0; i < iov_count; i++) {
+	output->lent_bytes = total_bytes - at;
+	output->lender = NULL;
+	for (i = 0, at = 0; i < iov_count; i++) {
 		if (iov[i].iov_len == 0)
 			continue;
 		memcpy(output->bytes + at, iov[i].iov_base, iov[i].iov_len);
@@ -131,6 +140,7 @@ queue_output(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int io
 	STAILQ_INSERT_TAIL(&conn->outputs, output, link);
 	conn->output_bytes += total_bytes - sent_bytes;
 	conn->output_fds_count += fds_count;
+	*ret_output = output;
 	return 0;
 }
 
@@ -146,6 +156,7 @@ static int
 send_gathered(struct rp_wire_conn *conn)
 {
 	struct iovec iov = {.iov_base = conn->gathered, .iov_len = conn->gathered_bytes};
+	struct rp_wire_output *output;
 	ssize_t sent = 0;
 
 	conn->gathered_bytes = 0;
@@ -159,7 +170,7 @@ send_gathered(struct rp_wire_conn *conn)
 	if (sent < 0 && sent != -EAGAIN)
 		return (int)sent;
 	/* They were accepted: the limit is for what comes after them. */
-	if (queue_output(conn, &iov, 1, iov.iov_len, sent < 0 ? 0 : (size_t)sent, NULL, 0) < 0)
+	if (queue_output(conn, &iov, 1, iov.iov_len, sent < 0 ? 0 : (size_t)sent, NULL, 0, &output) < 0)
 		return give_up(conn);
 	return 0;
 }
@@ -203,22 +214,15 @@ gather(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_coun
 	return true;
 }
 
-int
-rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, const int *fds,
-		  unsigned int fds_count)
+/* What is done of a message at once. @return 0: all of it, 1: *ret_sent_bytes of it, the rest is to be queued; an error. */
+static int
+send_at_once(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, size_t total_bytes,
+	     const int *fds, unsigned int fds_count, size_t *ret_sent_bytes)
 {
-	size_t total_bytes = 0;
 	ssize_t sent = 0;
-	unsigned int i;
 	int rc;
 
-	if (fds_count > conn->framing->fds_max || iov_count > IOV_MAX_PARTS)
-		return -EINVAL;
-	for (i = 0; i < iov_count; i++)
-		total_bytes += iov[i].iov_len;
-	/* Nothing to send could carry no descriptor either: they would be lost without a word. */
-	if (total_bytes == 0)
-		return -EINVAL;
+	*ret_sent_bytes = 0;
 	if (fds_count == 0 && gather(conn, iov, iov_count, total_bytes))
 		return conn->gathered_count < CORK_MESSAGES_MAX ? 0 : send_gathered(conn);
 	rc = send_gathered(conn);
@@ -228,18 +232,98 @@ rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned i
 		sent = write_some(conn->fd, iov, iov_count, fds, fds_count);
 		if (sent < 0 && sent != -EAGAIN)
 			return (int)sent;
-		if (sent > 0)
-			fds_count = 0;
-		else
-			sent = 0;
-		if ((size_t)sent == total_bytes)
+		*ret_sent_bytes = sent > 0 ? (size_t)sent : 0;
+		if (*ret_sent_bytes == total_bytes)
 			return 0;
 	}
 	/* A message once begun must be finished, whatever the limit says. */
-	if (sent == 0 && conn->output_bytes + total_bytes > conn->framing->output_max_bytes)
+	if (*ret_sent_bytes == 0 && conn->output_bytes + total_bytes > conn->framing->output_max_bytes)
 		return -ENOSPC;
-	rc = queue_output(conn, iov, iov_count, total_bytes, (size_t)sent, fds, fds_count);
-	return rc < 0 && sent > 0 ? give_up(conn) : rc;
+	return 1;
+}
+
+static size_t
+bytes_of(const struct iovec *iov, unsigned int iov_count)
+{
+	size_t bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < iov_count; i++)
+		bytes += iov[i].iov_len;
+	return bytes;
+}
+
+int
+rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, const int *fds,
+		  unsigned int fds_count)
+{
+	struct rp_wire_output *output;
+	size_t total_bytes, sent_bytes;
+	int rc;
+
+	if (fds_count > conn->framing->fds_max || iov_count > IOV_MAX_PARTS)
+		return -EINVAL;
+	total_bytes = bytes_of(iov, iov_count);
+	/* Nothing to send could carry no descriptor either: they would be lost without a word. */
+	if (total_bytes == 0)
+		return -EINVAL;
+	rc = send_at_once(conn, iov, iov_count, total_bytes, fds, fds_count, &sent_bytes);
+	if (rc <= 0)
+		return rc;
+	rc = queue_output(conn, iov, iov_count, total_bytes, sent_bytes, fds, sent_bytes > 0 ? 0 : fds_count, &output);
+	return rc < 0 && sent_bytes > 0 ? give_up(conn) : rc;
+}
+
+int
+rp_wire_conn_send_lent(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count,
+		       const struct rp_wire_lender *lender, void *ctx)
+{
+	struct rp_wire_output *output;
+	size_t total_bytes, sent_bytes;
+	int rc;
+
+	if (iov_count == 0 || iov_count > IOV_MAX_PARTS)
+		return -EINVAL;
+	total_bytes = bytes_of(iov, iov_count);
+	if (total_bytes == 0)
+		return -EINVAL;
+	rc = send_at_once(conn, iov, iov_count, total_bytes, NULL, 0, &sent_bytes);
+	if (rc <= 0)
+		return rc;
+	rc = queue_output(conn, iov, iov_count - 1, total_bytes, sent_bytes, NULL, 0, &output);
+	if (rc < 0)
+		return sent_bytes > 0 ? give_up(conn) : rc;
+	output->lender = lender;
+	output->lender_ctx = ctx;
+	return 1;
+}
+
+static ssize_t
+write_output(struct rp_wire_conn *conn, const struct rp_wire_output *output)
+{
+	size_t own_bytes = output->size_bytes - output->lent_bytes;
+	const uint8_t *lent = NULL;
+	struct iovec iov[2];
+	unsigned int parts = 0;
+	size_t at_bytes = 0;
+	ssize_t sent;
+
+	if (output->sent_bytes < own_bytes)
+		iov[parts++] = (struct iovec){.iov_base = (void *)(output->bytes + output->sent_bytes),
+					      .iov_len = own_bytes - output->sent_bytes};
+	else
+		at_bytes = output->sent_bytes - own_bytes;
+	if (output->lender != NULL) {
+		lent = output->lender->begin(output->lender_ctx);
+		if (lent == NULL)
+			return give_up(conn);
+		iov[parts++] =
+			(struct iovec){.iov_base = (void *)(lent + at_bytes), .iov_len = output->lent_bytes - at_bytes};
+	}
+	sent = write_some(conn->fd, iov, parts, output->fds, output->fds_count);
+	if (lent != NULL)
+		output->lender->end(output->lender_ctx);
+	return sent;
 }
 
 int
@@ -248,11 +332,7 @@ rp_wire_conn_flush(struct rp_wire_conn *conn)
 	struct rp_wire_output *output;
 
 	while ((output = STAILQ_FIRST(&conn->outputs)) != NULL) {
-		struct iovec iov = {
-			.iov_base = output->bytes + output->sent_bytes,
-			.iov_len = output->size_bytes - output->sent_bytes,
-		};
-		ssize_t sent = write_some(conn->fd, &iov, 1, output->fds, output->fds_count);
+		ssize_t sent = write_output(conn, output);
 
 		if (sent < 0)
 			return (int)sent;

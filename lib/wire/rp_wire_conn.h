@@ -84,6 +84,23 @@ struct rp_wire_placer {
 	void (*end)(void *ctx);
 };
 
+/**
+ * Who keeps the last part of a large message until the socket has taken it, so that it
+ * is not copied for that.
+ */
+struct rp_wire_lender {
+	/**
+	 * Before each write of it.
+	 * @return where all of its bytes are, unchanged, good until end(); NULL: they are lost,
+	 *         and with half of a message the connection is.
+	 */
+	const uint8_t *(*begin)(void *ctx);
+	/** After each begin() that did not return NULL. */
+	void (*end)(void *ctx);
+	/** They are not needed any more: it is out, or the connection is gone. */
+	void (*done)(void *ctx);
+};
+
 struct rp_wire_conn;
 
 /**
@@ -157,6 +174,16 @@ bool rp_wire_conn_has_ahead(const struct rp_wire_conn *conn);
  */
 int rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count, const int *fds,
 		      unsigned int fds_count);
+
+/**
+ * As rp_wire_conn_send() without descriptors; the last part is lent.
+ *
+ * @param lender not copied.
+ * @return also 1: what the socket did not take of the last part is needed until done().
+ *         Otherwise the lender is not asked, or told, anything.
+ */
+int rp_wire_conn_send_lent(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count,
+			   const struct rp_wire_lender *lender, void *ctx);
 
 /**
  * Gather small messages without descriptors from here on. What rp_wire_conn_send()

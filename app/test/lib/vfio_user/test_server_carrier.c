@@ -452,6 +452,81 @@ test_cancel_races_with_answers(void **state)
 	assert_int_equal(carried.device.refusals, 0);
 }
 
+/*
+ * A write that the socket takes half of: the rest comes out of the device's memory, until
+ * the device has it back. What has begun to leave arrives as it was all the same.
+ */
+static void
+half_sent(bool cancelled)
+{
+	const uint32_t bytes_count = 1024 * 1024;
+	uint8_t *bytes = malloc(bytes_count), *expected = malloc(bytes_count);
+	static struct access accesses[4];
+	unsigned int i;
+
+	assert_non_null(bytes);
+	assert_non_null(expected);
+	carried_begin(NULL, "\"max_data_xfer_size\":1048576");
+	for (i = 0; i < bytes_count; i++)
+		expected[i] = (uint8_t)(i * 11 + i / 251);
+	memcpy(bytes, expected, bytes_count);
+	/* More than any socket takes. */
+	for (i = 0; i < 4; i++)
+		assert_int_equal(carried_start(&accesses[i], true, IOVA, bytes, bytes_count), 0);
+	device_turn(&carried.device);
+	if (cancelled) {
+		for (i = 0; i < 4; i++)
+			rp_dma_io_cancel(&accesses[i].io);
+		memset(bytes, 0xee, bytes_count);
+	}
+	/* Those that had begun to leave are whole; which they were is the kernel's. */
+	for (i = 0; i < 4 && (!cancelled || !peer_is_silent(&carried.peer)); i++) {
+		struct asked asked = carried_take(12);
+
+		assert_int_equal(carried.msg.payload_bytes, 16 + bytes_count);
+		assert_memory_equal(carried.msg.payload + 16, expected, bytes_count);
+		assert_true(carried_answer(&asked, IOVA, bytes_count, NULL, 0));
+	}
+	assert_true(i > 0);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(accesses[i].ends, cancelled ? 0 : 1);
+	assert_true(rp_vfu_server_connected(carried.device.server));
+	free(expected);
+	free(bytes);
+}
+
+static void
+test_half_sent_write(void **state)
+{
+	(void)state;
+	half_sent(false);
+}
+
+static void
+test_half_sent_write_is_cancelled(void **state)
+{
+	(void)state;
+	half_sent(true);
+}
+
+/* Its client leaves, and nothing of it is left. */
+static void
+test_half_sent_write_of_a_client_that_leaves(void **state)
+{
+	const uint32_t bytes_count = 4 * 1024 * 1024;
+	uint8_t *bytes = calloc(1, bytes_count);
+	struct access access;
+
+	(void)state;
+	assert_non_null(bytes);
+	carried_begin(NULL, "\"max_data_xfer_size\":1048576");
+	assert_int_equal(carried_start(&access, true, IOVA, bytes, bytes_count), 0);
+	device_turn(&carried.device);
+	carried_leave();
+	carried_ended(&access, -ENOTCONN);
+	free(bytes);
+}
+
 int
 main(void)
 {
@@ -473,6 +548,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_client_that_never_answers, carried_setup, carried_teardown),
 		cmocka_unit_test_setup_teardown(test_full_in_both_directions, carried_setup, carried_teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_races_with_answers, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_half_sent_write, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_half_sent_write_is_cancelled, carried_setup, carried_teardown),
+		cmocka_unit_test_setup_teardown(test_half_sent_write_of_a_client_that_leaves, carried_setup,
+						carried_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -349,12 +349,161 @@ corked_messages_of_a_peer_that_left(void **state)
 	send_one(pair->conn, 10, 1, NULL);
 }
 
+/* Whose bytes are lent, and for how long. */
+static struct {
+	uint8_t *bytes; /* NULL: lost */
+	unsigned int begun;
+	unsigned int done;
+} loan;
+
+static const uint8_t *
+begin_lending(void *ctx)
+{
+	assert_ptr_equal(ctx, &loan);
+	loan.begun += loan.bytes != NULL;
+	return loan.bytes;
+}
+
+static void
+end_lending(void *ctx)
+{
+	assert_ptr_equal(ctx, &loan);
+	loan.begun--;
+}
+
+static void
+done_lending(void *ctx)
+{
+	assert_ptr_equal(ctx, &loan);
+	loan.done++;
+}
+
+static const struct rp_wire_lender lender = {.begin = begin_lending, .end = end_lending, .done = done_lending};
+
+/* More than any socket takes. @param first_bytes of it are not lent. */
+static int
+lend(struct conn_pair *pair, uint8_t *message, size_t first_bytes)
+{
+	size_t size_bytes = conn_make_message(message, BIG_PAYLOAD_BYTES, 0x3d);
+	const struct iovec iov[] = {
+		{.iov_base = message, .iov_len = first_bytes},
+		{.iov_base = message + first_bytes, .iov_len = size_bytes - first_bytes},
+	};
+
+	memset(&loan, 0, sizeof(loan));
+	loan.bytes = message + first_bytes;
+	return rp_wire_conn_send_lent(pair->conn, iov, 2, &lender, &loan);
+}
+
+static void
+read_message(struct conn_pair *pair, const uint8_t *expected, size_t size_bytes)
+{
+	static uint8_t bytes[65536];
+	size_t got_bytes = 0;
+
+	while (got_bytes < size_bytes) {
+		size_t left_bytes = size_bytes - got_bytes;
+		ssize_t got = recv(pair->peer, bytes, left_bytes < sizeof(bytes) ? left_bytes : sizeof(bytes), 0);
+
+		assert_true(got > 0);
+		assert_memory_equal(bytes, expected + got_bytes, got);
+		got_bytes += (size_t)got;
+		(void)rp_wire_conn_flush(pair->conn);
+	}
+}
+
+static void
+what_is_lent_is_written_from_where_it_is(void **state)
+{
+	uint8_t *message = malloc(HEADER_BYTES + BIG_PAYLOAD_BYTES), *moved = malloc(HEADER_BYTES + BIG_PAYLOAD_BYTES);
+	static const size_t firsts[] = {0, HEADER_BYTES, 500};
+	struct conn_pair *pair = *state;
+	unsigned int i;
+
+	assert_non_null(message);
+	assert_non_null(moved);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(lend(pair, message, firsts[i]), 1);
+		assert_int_equal(rp_wire_conn_poll_events(pair->conn), POLLIN | POLLOUT);
+		/* To somewhere else, as an owner may that has it back. */
+		memcpy(moved, message, HEADER_BYTES + BIG_PAYLOAD_BYTES);
+		loan.bytes = moved + firsts[i];
+		memset(message, 0, HEADER_BYTES + BIG_PAYLOAD_BYTES);
+		assert_int_equal(loan.done, 0);
+		read_message(pair, moved, HEADER_BYTES + BIG_PAYLOAD_BYTES);
+		assert_int_equal(loan.begun, 0);
+		assert_int_equal(loan.done, 1);
+		assert_int_equal(rp_wire_conn_poll_events(pair->conn), POLLIN);
+	}
+	free(moved);
+	free(message);
+}
+
+static void
+what_is_lent_waits_behind_what_waits(void **state)
+{
+	uint8_t *message = malloc(HEADER_BYTES + BIG_PAYLOAD_BYTES);
+	uint8_t before[HEADER_BYTES + 1000];
+	struct conn_pair *pair = *state;
+	size_t size_bytes, i;
+
+	assert_non_null(message);
+	fill_socket(pair->conn);
+	assert_int_equal(lend(pair, message, HEADER_BYTES), -ENOSPC);
+	assert_int_equal(loan.done, 0);
+	free(message);
+	size_bytes = conn_make_message(before, 1000, 0xff);
+	message = malloc(HEADER_BYTES + 3000);
+	assert_non_null(message);
+	conn_make_message(message, 3000, 0x71);
+	memset(&loan, 0, sizeof(loan));
+	loan.bytes = message + HEADER_BYTES;
+	assert_int_equal(rp_wire_conn_send_lent(pair->conn,
+						(const struct iovec[]){{.iov_base = message, .iov_len = HEADER_BYTES},
+								       {.iov_base = loan.bytes, .iov_len = 3000}},
+						2, &lender, &loan),
+			 1);
+	for (i = 0; loan.done == 0; i++)
+		read_message(pair, before, size_bytes);
+	/* How many there were is the kernel's; the last of them are still there. */
+	while (recv(pair->peer, before, 1, MSG_PEEK) == 1) {
+		struct header header;
+
+		assert_int_equal(recv(pair->peer, &header, sizeof(header), MSG_PEEK), sizeof(header));
+		if (header.payload_bytes == 3000)
+			break;
+		conn_make_message(before, 1000, 0xff);
+		read_message(pair, before, size_bytes);
+	}
+	read_message(pair, message, HEADER_BYTES + 3000);
+	free(message);
+}
+
+static void
+what_is_lost_ends_the_connection(void **state)
+{
+	uint8_t *message = malloc(HEADER_BYTES + BIG_PAYLOAD_BYTES);
+	struct conn_pair *pair = *state;
+
+	assert_non_null(message);
+	assert_int_equal(lend(pair, message, HEADER_BYTES), 1);
+	loan.bytes = NULL;
+	free(message);
+	assert_int_equal(rp_wire_conn_flush(pair->conn), -ENOTCONN);
+	pair->conn = rp_wire_conn_destroy(pair->conn);
+	assert_int_equal(loan.begun, 0);
+	assert_int_equal(loan.done, 1);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_PAIR(send_refuses_nonsense),
 		WITH_PAIR(send_reaches_a_connection),
+		WITH_PAIR(what_is_lent_is_written_from_where_it_is),
+		WITH_PAIR(what_is_lent_waits_behind_what_waits),
+		WITH_PAIR(what_is_lost_ends_the_connection),
 		WITH_PAIR(full_socket_queues_in_order),
 		WITH_PAIR(partial_write_is_finished),
 		WITH_PAIR(output_has_a_limit),
