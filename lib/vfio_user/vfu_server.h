@@ -17,7 +17,8 @@
  *   server.c           life, the client's coming and going
  *   server_wait.c      sleeping until there is something to do
  *   server_serve.c     a turn of a connected client: what is received, held back, answered late and sent
- *   server_carrier.c   DMA by messages (vfu_carrier.h)
+ *   server_carrier.c   DMA by messages (vfu_carrier.h): the transfers
+ *   server_carrier_send.c  and their commands and answers
  *   server_waker.c     other threads that want the server's to look (vfu_waker.h)
  *   server_flight.c    one of its commands, and what its answer may be
  *   server_twin.c      the second socket, for the server's own commands
