@@ -44,23 +44,28 @@ is_master(const struct kvfio_device *device)
 
 /*
  * Everything in the container can be reached by this device, whoever mapped it. So
- * without the word of its register there is no proof until nothing is mapped at all.
+ * without the word of its register there is no proof until nothing is mapped at all;
+ * and none in a container of somebody else's, of which we do not know what is in it.
  */
 static bool
-cut_memory(struct kvfio_device *device)
+reaches_nothing(const struct kvfio_device *device)
 {
-	if (!device->cut && kvfio_dma_unmap_all(device, NULL) == 0)
-		device->cut = true;
-	return device->cut && device->group->container->books.count == 0 && !device->group->container->borrowed;
+	const struct kvfio_container *container = device->group->container;
+
+	return !container->borrowed && container->books.count == 0;
 }
 
 bool
 kvfio_is_quiet(struct kvfio_device *device)
 {
-	if (!is_master(device))
+	if (!is_master(device) || reaches_nothing(device))
 		return true;
 	if (device->lost.error == 0)
 		return false;
 	kvfio_bus_master_clear(device);
-	return !is_master(device) || cut_memory(device);
+	if (!is_master(device))
+		return true;
+	if (!device->cut && kvfio_dma_unmap_all(device, NULL) == 0)
+		device->cut = true;
+	return device->cut && reaches_nothing(device);
 }

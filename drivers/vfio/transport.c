@@ -101,12 +101,18 @@ static int
 transport_dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
 {
 	struct kvfio_device *device = priv;
+	struct rp_wire_why words = {0};
 	int rc;
 
 	pthread_mutex_lock(&device->host->lock);
-	rc = kvfio_dma_unmap(device, iova, size_bytes, why);
+	rc = kvfio_dma_unmap(device, iova, size_bytes, &words);
 	pthread_mutex_unlock(&device->host->lock);
-	return rc;
+	if (rc == 0)
+		return 0;
+	/* Memory that cannot be taken back may be written to: nothing but its end helps. */
+	if (rc == -EIO)
+		kvfio_lose(device, rc, &words);
+	return rp_wire_why_set(why, rc, "%s", words.text);
 }
 
 static int

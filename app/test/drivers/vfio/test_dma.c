@@ -232,6 +232,8 @@ unmapping_that_fails(void **state)
 	fixture->fake->unmap_error = -EINVAL;
 	assert_int_equal(unmap(fixture, 0, MIB, MIB), -EIO);
 	fixture_said(fixture, -EIO, "DMA 0x100000 + 0x100000: unmap: Invalid argument");
+	assert_int_equal(fixture->transports[0].ops->process(fixture->transports[0].priv, &fixture->why), -EIO);
+	fixture_said(fixture, -EIO, "DMA 0x100000 + 0x100000: unmap: Invalid argument");
 	assert_int_equal(map(fixture, 0, MIB, MIB, fd, MIB), -EEXIST);
 	fixture->fake->unmap_error = 0;
 	assert_int_equal(unmap(fixture, 0, MIB, MIB), 0);

@@ -50,6 +50,21 @@ a_device_that_works_is_left_alone(void **state)
 	assert_true(is_quiet(fixture, 0));
 }
 
+/* Whoever has failed it takes its memory back: that is proof as well. */
+static void
+a_device_without_memory(void **state)
+{
+	struct fixture *fixture = *state;
+	struct rp_accel_transport *transport = fixture_open(fixture, 0, FAKE_ALONE, NULL);
+	RP_WIRE_FD_SCOPED int fd = test_memfd(MIB, true);
+
+	assert_true(is_quiet(fixture, 0));
+	map(fixture, 0, fd);
+	assert_false(is_quiet(fixture, 0));
+	assert_int_equal(transport->ops->dma_unmap(transport->priv, 0, MIB, NULL), 0);
+	assert_true(is_quiet(fixture, 0));
+}
+
 static void
 a_lost_device_loses_the_bus(void **state)
 {
@@ -174,6 +189,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(a_device_that_works_is_left_alone),
+		FIXTURE_TEST(a_device_without_memory),
 		FIXTURE_TEST(a_lost_device_loses_the_bus),
 		FIXTURE_TEST(one_that_left_the_bus),
 		FIXTURE_TEST(one_whose_register_cannot_be_read),
