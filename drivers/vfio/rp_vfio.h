@@ -27,7 +27,8 @@
  * close: mappings of doorbells that others hold are revoked before.
  *
  * Threads: one transport belongs to one thread. Different transports may belong to
- * different threads; what they share is locked.
+ * different threads; what they share is locked, so that one which waits for a busy
+ * group holds up the others' opening and mapping.
  *
  * Specification: linux/vfio.h, Documentation/driver-api/vfio.rst.
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <pthread.h>
 
 #include "fixture.h"
 
@@ -99,13 +100,58 @@ opened_again_and_again(void **state)
 	assert_int_equal(fixture->fake->sleeps_count, 0);
 }
 
+struct worker {
+	struct fixture *fixture;
+	const char *address;
+	uint64_t iova;
+	unsigned int failures;
+};
+
+static void *
+work(void *ctx)
+{
+	struct worker *worker = ctx;
+	RP_WIRE_FD_SCOPED int fd = test_memfd(0x10000, true);
+	unsigned int i;
+
+	for (i = 0; i < 200; i++) {
+		struct rp_accel_transport transport = {0};
+		bool good = fake_open(worker->fixture->fake, worker->address, "vm0", &transport, NULL) == 0;
+
+		if (good) {
+			good = transport.ops->dma_map(transport.priv, worker->iova, 0x10000, fd, 0, NULL, NULL) == 0 &&
+			       transport.ops->dma_unmap(transport.priv, worker->iova, 0x10000, NULL) == 0;
+			transport.ops->close(transport.priv);
+		}
+		worker->failures += !good;
+	}
+	return NULL;
+}
+
+/* One group, one container, two threads: a thread sanitizer watches. */
+static void
+a_thread_for_each_transport(void **state)
+{
+	struct worker workers[2] = {{*state, FAKE_FIRST, 0, 0}, {*state, FAKE_SECOND, 0x100000, 0}};
+	pthread_t threads[2];
+	unsigned int i;
+
+	for (i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+		assert_int_equal(workers[i].failures, 0);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FIXTURE_TEST(what_it_says_of_itself),	FIXTURE_TEST(reset),
-		FIXTURE_TEST(a_device_without_reset),	FIXTURE_TEST(no_eventfd_for_a_doorbell),
-		FIXTURE_TEST(devices_that_are_refused), FIXTURE_TEST(opened_again_and_again),
+		FIXTURE_TEST(what_it_says_of_itself),	   FIXTURE_TEST(reset),
+		FIXTURE_TEST(a_device_without_reset),	   FIXTURE_TEST(no_eventfd_for_a_doorbell),
+		FIXTURE_TEST(devices_that_are_refused),	   FIXTURE_TEST(opened_again_and_again),
+		FIXTURE_TEST(a_thread_for_each_transport),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
