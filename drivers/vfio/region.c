@@ -98,17 +98,16 @@ static int
 read_region(struct kvfio_device *device, uint32_t index, struct rp_wire_why *why)
 {
 	struct vfio_region_info question = {.index = index};
+	struct rp_wire_why words = {0};
 	struct kvfio_info info;
 	int rc = kvfio_info_ask(device->host->kernel, device->fd, VFIO_DEVICE_GET_REGION_INFO, &question,
-				sizeof(question), &info, why);
+				sizeof(question), &info, &words);
 
 	/* A device without VGA says so this way. */
 	if (rc == -EINVAL)
 		return 0;
-	if (rc < 0) {
-		rp_wire_why_prefix(why, "region %u: ", index);
-		return rc;
-	}
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "region %u: %s", index, words.text);
 	rc = judge_region(&info, index, &device->regions[index], why);
 	free(info.bytes);
 	return rc;

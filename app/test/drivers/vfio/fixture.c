@@ -47,6 +47,8 @@ fixture_open(struct fixture *fixture, unsigned int number, const char *address, 
 	if (rc < 0)
 		print_error("%s\n", fixture->why.text);
 	assert_int_equal(rc, 0);
+	/* Nothing was refused, so there are no words. */
+	assert_string_equal(fixture->why.text, "");
 	return &fixture->transports[number];
 }
 
