@@ -5,7 +5,11 @@
 #include "virtio.h"
 #include "virtio_regs.h"
 
-/* What a device without our negotiation shows of its queues may be what its last driver left of them. */
+/*
+ * 3.1.1: a driver looks for queues after FEATURES_OK. Most devices show them before; QEMU's
+ * has its pairs beyond the first, and its control queue behind them, only for a driver
+ * with MQ, and from one reset to the next.
+ */
 static int
 count_again(struct virtio_device *device, uint64_t *ret_num_queues, struct rp_wire_why *why)
 {
@@ -14,9 +18,7 @@ count_again(struct virtio_device *device, uint64_t *ret_num_queues, struct rp_wi
 				1ull << VIRTIO_NET_F_MQ_BIT;
 	int rc = vdrv_negotiate(device, device->device_features & wanted, why);
 
-	if (rc == 0)
-		rc = vdrv_common_read(device, COMMON_NUM_QUEUES, 2, ret_num_queues, why);
-	return rc < 0 ? rc : vdrv_reset(device, why);
+	return rc < 0 ? rc : vdrv_common_read(device, COMMON_NUM_QUEUES, 2, ret_num_queues, why);
 }
 
 /* 5.1.4 and 5.1.5: max_virtqueue_pairs */
@@ -184,8 +186,8 @@ open_control(struct virtio_device *device, struct rp_wire_why *why)
 	return rc < 0 ? rc : vdrv_ctrlq_open(device, size, why);
 }
 
-int
-vdrv_queues_open(struct virtio_device *device, struct rp_wire_why *why)
+static int
+survey(struct virtio_device *device, struct rp_wire_why *why)
 {
 	uint64_t num_queues;
 	unsigned int i;
@@ -207,4 +209,17 @@ vdrv_queues_open(struct virtio_device *device, struct rp_wire_why *why)
 			rc = read_doorbell(device, i, i < device->queues_count, &device->doorbells[i], why);
 	}
 	return rc == 0 && device->ctrlq.present ? open_control(device, why) : rc;
+}
+
+int
+vdrv_queues_open(struct virtio_device *device, struct rp_wire_why *why)
+{
+	int rc = survey(device, why);
+
+	/* It was negotiated with only to see them. */
+	if (!device->negotiated || vdrv_error_is_loss(rc))
+		return rc;
+	if (rc < 0)
+		vdrv_reset(device, NULL);
+	return rc < 0 ? rc : vdrv_reset(device, why);
 }

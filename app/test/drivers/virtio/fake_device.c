@@ -24,6 +24,7 @@ reset(struct fake_device *fake)
 
 	fake->status = 0;
 	fake->driver_features = 0;
+	fake->has_mq = false;
 	fake_ctrl_reset(fake);
 	fake->config_vector = NO_VECTOR;
 	for (i = 0; i < FAKE_QUEUES_MAX; i++) {
@@ -35,6 +36,12 @@ reset(struct fake_device *fake)
 		queue->position = 0;
 		queue->control = RP_ACCEL_VENDOR_STOPPED;
 	}
+}
+
+static uint16_t
+shown_queues(const struct fake_device *fake)
+{
+	return fake->num_queues_without_mq == 0 || fake->has_mq ? fake->num_queues : fake->num_queues_without_mq;
 }
 
 static uint64_t
@@ -57,7 +64,7 @@ read_common(struct fake_device *fake, uint64_t at, unsigned int *ret_width)
 	case 16:
 		return fake->config_vector;
 	case 18:
-		return fake->num_queues_without_mq != 0 ? fake->num_queues_without_mq : fake->num_queues;
+		return shown_queues(fake);
 	case 20:
 		*ret_width = 1;
 		return read_status(fake);
@@ -65,7 +72,7 @@ read_common(struct fake_device *fake, uint64_t at, unsigned int *ret_width)
 		*ret_width = 1;
 		return fake->lies.generation_runs ? fake->generation++ : fake->generation;
 	case 24:
-		return queue->size;
+		return fake->queue_select < shown_queues(fake) ? queue->size : 0;
 	case 26:
 		return queue->vector;
 	case 28:
@@ -89,7 +96,7 @@ write_status(struct fake_device *fake, uint8_t status)
 		return;
 	}
 	if ((status & STATUS_FEATURES_OK) != 0 && (fake->driver_features & FAKE_MQ) != 0)
-		fake->num_queues_without_mq = 0;
+		fake->has_mq = true;
 	if (fake->lies.features_refused)
 		status &= (uint8_t)~STATUS_FEATURES_OK;
 	fake->status = status;

@@ -128,7 +128,8 @@ struct fake_device {
 	uint64_t region_sizes[9];
 	uint64_t features;
 	uint16_t num_queues;
-	uint16_t num_queues_without_mq; /* what it shows until MQ was negotiated once; 0: the same */
+	uint16_t num_queues_without_mq; /* what it has from a reset until MQ is negotiated; 0: the same */
+	bool has_mq; /* negotiated */
 	struct fake_queue queues[FAKE_QUEUES_MAX];
 	uint8_t net_config[64];
 	struct rp_accel_vendor_header vendor;

@@ -60,16 +60,21 @@ mq_without_a_control_queue_leaves_one_pair_alive(void **state)
 	assert_int_equal(open_info(fixture).queues_count, 2);
 }
 
-/* QEMU's takes its other pairs away from a driver without MQ, and gives them back to one with it. */
+/* QEMU's has more than one pair for a driver with MQ only. */
 static void
-queues_that_the_last_driver_had_not(void **state)
+queues_that_are_there_after_the_negotiation(void **state)
 {
 	struct fixture *fixture = *state;
+	struct rp_accel_info info;
 
 	fake_add_control(&fixture->fake);
 	fixture->fake.num_queues_without_mq = 3;
-	assert_int_equal(open_info(fixture).queues_count, 4);
+	info = open_info(fixture);
+	assert_int_equal(info.queues_count, 4);
+	assert_int_equal(info.queue_size_max, 256);
 	assert_int_equal(fixture->fake.status, 0);
+	assert_int_equal(fixture->accel.ops->set_features(fixture->accel.priv, FAKE_VERSION_1, &fixture->why), 0);
+	assert_int_equal(fixture_start(fixture, 3, 0, -1), 0);
 }
 
 static void
@@ -86,6 +91,7 @@ pairs_that_cannot_be(void **state)
 	fixture->fake.net_config[8] = 0;
 	fixture_assert_refused(fixture, -EBADMSG,
 			       "num_queues: 5, expected at least 65537: 65536 for data and one for control");
+	assert_int_equal(fixture->fake.status, 0);
 	fixture->fake.net_config[8] = 3;
 	fixture->fake.net_config[9] = 0;
 	fixture_assert_refused(fixture, -EBADMSG, "num_queues: 5, expected at least 7: 6 for data and one for control");
@@ -270,7 +276,7 @@ main(void)
 		TEST(with_mq_all_pairs_are_counted),
 		TEST(a_control_queue_without_mq_leaves_one_pair_alive),
 		TEST(mq_without_a_control_queue_leaves_one_pair_alive),
-		TEST(queues_that_the_last_driver_had_not),
+		TEST(queues_that_are_there_after_the_negotiation),
 		TEST(pairs_that_cannot_be),
 		TEST(pairs_that_are_nowhere),
 		TEST(more_pairs_than_a_port_has),
