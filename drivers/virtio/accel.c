@@ -198,7 +198,7 @@ accel_reset(void *priv, struct rp_wire_why *why)
 	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
-		rc = vdrv_reset_hard(device, words);
+		rc = vdrv_reset(device, words);
 	return vdrv_judge(device, rc, words);
 }
 

@@ -219,7 +219,7 @@ void vdrv_disable_master(const struct virtio_device *device);
 int vdrv_device_features(const struct virtio_device *device, uint64_t *ret_features, struct rp_wire_why *why);
 /* Every queue stops; proven on success. Doorbell pages live on. */
 int vdrv_reset(struct virtio_device *device, struct rp_wire_why *why);
-/* As that, and by the bus if nothing else helps: only when nobody has mapped a doorbell. */
+/* As that, and by the bus if nothing else helps: only at open, when nobody has mapped a doorbell. */
 int vdrv_reset_hard(struct virtio_device *device, struct rp_wire_why *why);
 int vdrv_negotiate(struct virtio_device *device, uint64_t guest_features, struct rp_wire_why *why);
 int vdrv_set_driver_ok(struct virtio_device *device, struct rp_wire_why *why);

@@ -182,7 +182,8 @@ struct rp_accel_ops {
 	int (*net_set)(void *priv, const struct rp_accel_net *net, struct rp_wire_why *why);
 	/**
 	 * Stop every queue and forget the negotiation; memory stays mapped. On return of
-	 * 0 the device touches no ring. Doorbell pages may die: revoke them first.
+	 * 0 the device touches no ring. Doorbell pages live on: a device that would obey
+	 * nothing less than a reset of its bus does not answer in time.
 	 * @return 0, -ENOTCONN, -ETIMEDOUT, -EIO.
 	 */
 	int (*reset)(void *priv, struct rp_wire_why *why);
