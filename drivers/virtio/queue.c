@@ -115,7 +115,17 @@ set_vector(const struct virtio_device *device, unsigned int queue, int call_fd, 
 	if (rc == 0)
 		return 0;
 	rp_wire_why_prefix(why, "queue %u: MSI-X vector: ", queue);
-	return vdrv_error_from_transport(rc, why);
+	return rc;
+}
+
+/* No eventfd, which is a VMM's mistake, or no interrupt left in this machine: the device is as it was. */
+static int
+start_error(int error, struct rp_wire_why *why)
+{
+	if (error != -EINVAL && error != -ENOSPC)
+		return vdrv_error_from_transport(error, why);
+	why->error = -ENOTSUP;
+	return -ENOTSUP;
 }
 
 int
@@ -126,10 +136,11 @@ vdrv_queue_start(struct virtio_device *device, unsigned int queue, const struct 
 
 	if (rc == 0)
 		rc = vdrv_net_tell(device, why);
-	if (rc == 0)
-		rc = set_vector(device, queue, config->call_fd, why);
-	if (rc != 0)
+	if (rc < 0)
 		return rc;
+	rc = set_vector(device, queue, config->call_fd, why);
+	if (rc < 0)
+		return start_error(rc, why);
 	/* The vector of a queue has its number. */
 	rc = vdrv_queue_program(device, queue, config, (uint16_t)queue, why);
 	if (rc < 0) {
@@ -216,7 +227,11 @@ vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint32_t *ret_
 int
 vdrv_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why)
 {
+	int rc;
+
 	if (queue >= device->queues_count || !device->queues[queue].running)
 		return rp_wire_why_set(why, -EINVAL, "queue %u: is not running", queue);
-	return set_vector(device, queue, call_fd, why);
+	rc = set_vector(device, queue, call_fd, why);
+	/* Who would have interrupted whom is not known any more. */
+	return rc < 0 ? vdrv_error_from_transport(rc, why) : 0;
 }

@@ -295,6 +295,30 @@ assert_failed(struct fixture *fixture, int rc, int error, const char *words)
 	assert_int_equal(fixture->fake.status, 0);
 }
 
+/* One that is none, or one interrupt more than this machine has. */
+static void
+an_eventfd_that_cannot_be_used(void **state)
+{
+	static const int errors[] = {-EINVAL, -ENOSPC};
+	struct fixture *fixture = *state;
+	unsigned int i;
+
+	fixture_negotiate(fixture);
+	for (i = 0; i < 2; i++) {
+		fixture->fake.lies.irq_error = errors[i];
+		assert_int_equal(fixture_start(fixture, 0, 0, 77), -ENOTSUP);
+		assert_int_equal(fixture->why.error, -ENOTSUP);
+		fixture_assert_why(fixture, "queue 0: MSI-X vector: vector 0 refused");
+		assert_int_equal(fixture->fake.queues[0].enable, 0);
+		fixture->fake.lies.irq_error = 0;
+	}
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), 0);
+	/* One that runs has no interrupt then. */
+	fixture->fake.lies.irq_error = -EINVAL;
+	assert_int_equal(fixture->accel.ops->queue_call(fixture->accel.priv, 0, 78, &fixture->why), -EIO);
+	assert_int_equal(fixture->accel.ops->process(fixture->accel.priv, NULL), -EIO);
+}
+
 static void
 an_eventfd_that_is_refused(void **state)
 {
@@ -470,6 +494,7 @@ main(void)
 		TEST(class_b_and_packed_rings),
 		TEST(bad_requests_are_ours),
 		TEST(refusals_of_the_device_are_named_and_leave_it_usable),
+		TEST(an_eventfd_that_cannot_be_used),
 		TEST(an_eventfd_that_is_refused),
 		TEST(a_stop_that_is_ignored),
 		TEST(a_stop_that_takes_a_while),
