@@ -36,6 +36,33 @@ a_stop_and_cont_loses_nothing(void **state)
 	}
 }
 
+/* Indices of 16 bits begin again, and so do wrap counters, while rings stop and go on. */
+static void
+indices_begin_again(void **state)
+{
+	struct traffic t;
+	unsigned int i, k;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		const struct setting setting = {
+			.format = formats[i],
+			.class = RP_ACCEL_CLASS_B,
+			.ring = RP_PORT_RING_SHADOW,
+		};
+
+		open_traffic(&t, &setting);
+		start_pair(&t);
+		for (k = 0; k < 22; k++) {
+			send_frames(&t, 3001);
+			stop_and_cont(&t, 1);
+		}
+		all_arrive_once(&t);
+		assert_true(t.received > 0x10000);
+		close_traffic(&t);
+	}
+}
+
 /* A split ring of an ordinary port begins direct, goes on as shadow, and is direct again once it begins anew. */
 static void
 direct_again_at_the_next_fresh_start(void **state)
@@ -470,6 +497,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stop_and_cont_loses_nothing),
+		cmocka_unit_test(indices_begin_again),
 		cmocka_unit_test(direct_again_at_the_next_fresh_start),
 		cmocka_unit_test(forced),
 		cmocka_unit_test(class_a_changes_at_once),

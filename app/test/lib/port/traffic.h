@@ -12,7 +12,7 @@
 
 #define RX 0
 #define TX 1
-#define FRAMES_MAX 20000u
+#define FRAMES_MAX 80000u
 #define FRAME_BYTES 60u
 
 struct traffic {
