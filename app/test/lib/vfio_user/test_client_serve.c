@@ -299,10 +299,67 @@ test_many_reads_at_full_socket_buffers(void **state)
 	free(big);
 }
 
+#define LARGE_BYTES 0x5000u
+
+static uint8_t large_memory[0x10000];
+
+/* A DMA_WRITE of LARGE_BYTES that says `count`. */
+static void
+make_large(uint8_t *message, uint16_t id, uint64_t iova, uint64_t count, uint8_t fill)
+{
+	const uint8_t head[] = {HEADER(id, 12, 32 + LARGE_BYTES, COMMAND, 0), U64(iova), U64(count)};
+
+	memcpy(message, head, sizeof(head));
+	memset(message + sizeof(head), fill, LARGE_BYTES);
+}
+
+static void
+assert_filled(const uint8_t *bytes, size_t count_bytes, uint8_t fill)
+{
+	size_t i;
+
+	for (i = 0; i < count_bytes; i++)
+		assert_int_equal(bytes[i], fill);
+}
+
+/* Its data is read to where it belongs, but only when all of it may go there; in one piece or not, it is the same. */
+static void
+test_large_write(void **state)
+{
+	static uint8_t fits[32 + LARGE_BYTES], crosses[32 + LARGE_BYTES], spans[32 + LARGE_BYTES],
+		lies[32 + LARGE_BYTES];
+
+	(void)state;
+	memset(large_memory, 'm', sizeof(large_memory));
+	map(0x100000, 0x8000, large_memory, 3);
+	map(0x108000, 0x1000, memory, RP_VFU_DMA_MAP_READ_MASK);
+	map(0x110000, 0x4000, large_memory + 0x8000, 3);
+	map(0x114000, 0x4000, large_memory + 0xc000, 3);
+	make_large(fits, 1, 0x100001, LARGE_BYTES, 'f');
+	make_large(crosses, 2, 0x106000, LARGE_BYTES, 'c');
+	make_large(spans, 3, 0x110000, LARGE_BYTES, 's');
+	make_large(lies, 4, 0x110000, LARGE_BYTES + 1, 'l');
+	PLAY(&liar, client, {fits, 20, NOTHING}, {fits + 20, 20, NOTHING}, {fits + 40, 0x3000, NOTHING},
+	     {fits + 40 + 0x3000, sizeof(fits) - 40 - 0x3000, HEAR(DMA_WRITE_REPLY(1, 0x100001, LARGE_BYTES))},
+	     {crosses, sizeof(crosses), HEAR(HEADER(2, 12, 16, ERROR_REPLY, EACCES))},
+	     {spans, sizeof(spans), HEAR(DMA_WRITE_REPLY(3, 0x110000, LARGE_BYTES))},
+	     {lies, sizeof(lies), HEAR(HEADER(4, 12, 16, ERROR_REPLY, EINVAL))},
+	     /* What comes behind is looked at as ever. */
+	     {SAY(DMA_WRITE(10, 0x1011, 2), 'X', 'Y'), HEAR(DMA_WRITE_REPLY(10, 0x1011, 2))});
+	assert_int_equal(large_memory[0], 'm');
+	assert_filled(large_memory + 1, LARGE_BYTES, 'f');
+	assert_filled(large_memory + 1 + LARGE_BYTES, 0x8000 - 1 - LARGE_BYTES, 'm');
+	assert_filled(large_memory + 0x8000, LARGE_BYTES, 's');
+	assert_filled(large_memory + 0x8000 + LARGE_BYTES, 0x8000 - LARGE_BYTES, 'm');
+	assert_filled(memory, 0x11, 'm');
+	assert_memory_equal(memory + 0x11, "XY", 2);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_large_write, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dma_vectors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_access_is_checked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sizes_are_checked, setup, teardown),
