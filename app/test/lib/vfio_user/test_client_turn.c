@@ -350,6 +350,48 @@ test_a_command_that_came_with_a_reply_wakes_who_polls(void **state)
 	assert_memory_equal(answer_heard, refused, sizeof(refused));
 }
 
+/* In the middle of a write to it: neither what was there nor what is there now gets the rest. */
+static void
+test_memory_that_goes_while_it_is_written(void **state)
+{
+	enum { BYTES = 0x8000, HALF = 0x4000 };
+	static const uint8_t refused[] = {HEADER(9, 12, 16, ERROR_REPLY, EFAULT)};
+	static const uint8_t head[] = {DMA_WRITE(9, 0x100000, BYTES)};
+	static uint8_t message[sizeof(head) + BYTES], first[BYTES], second[BYTES];
+	static struct peer_msg answer;
+	struct rp_vfu_client_memory given = {.iova = 0x100000, .size_bytes = BYTES, .fd = -1, .access_mask = 3};
+	unsigned int again, i;
+
+	(void)state;
+	memcpy(message, head, sizeof(head));
+	memset(message + sizeof(head), 'w', BYTES);
+	for (again = 0; again < 2; again++) {
+		memset(first, 0, BYTES);
+		memset(second, 0, BYTES);
+		start_twin();
+		given.hva = first;
+		assert_int_equal(rp_vfu_client_dma_map_memory(client, &given, &why), 0);
+		assert_true(peer_send(&twin_end, message, HALF, NULL, 0));
+		assert_true(poll_once(10000));
+		assert_int_equal(rp_vfu_client_process(client), 0);
+		assert_int_equal(rp_vfu_client_dma_unmap(client, given.iova, BYTES, &why), 0);
+		memset(first, 0, BYTES);
+		given.hva = second;
+		if (again == 1)
+			assert_int_equal(rp_vfu_client_dma_map_memory(client, &given, &why), 0);
+		assert_true(peer_send(&twin_end, message + HALF, sizeof(message) - HALF, NULL, 0));
+		assert_true(poll_once(10000));
+		assert_int_equal(rp_vfu_client_process(client), 0);
+		assert_true(peer_receive(&twin_end, &answer));
+		assert_int_equal(answer.size_bytes, sizeof(refused));
+		assert_memory_equal(answer.bytes, refused, sizeof(refused));
+		for (i = 0; i < BYTES; i++)
+			assert_int_equal(first[i] | second[i], 0);
+		peer_close(&twin_end);
+		stop_twin();
+	}
+}
+
 int
 main(void)
 {
@@ -363,6 +405,7 @@ main(void)
 		cmocka_unit_test(test_a_callback_may_start_and_not_wait),
 		cmocka_unit_test(test_twin_socket_is_served_between_calls),
 		cmocka_unit_test(test_twin_socket_is_served_while_we_wait),
+		cmocka_unit_test(test_memory_that_goes_while_it_is_written),
 		cmocka_unit_test(test_what_belongs_to_the_other_socket_ends_the_connection),
 	};
 
