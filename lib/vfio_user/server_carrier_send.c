@@ -142,13 +142,24 @@ smaller(uint64_t bytes, uint64_t limit_bytes)
 	return (uint32_t)(bytes < limit_bytes ? bytes : limit_bytes);
 }
 
+/* The client copies the end of a write while we have nothing left to do: the last pieces halve. */
+static uint64_t
+window_piece(const struct rp_dma_transfer *transfer, uint64_t left_bytes)
+{
+	uint64_t slots = (left_bytes / 2 + RP_VFU_WINDOW_SLOT_BYTES - 1) / RP_VFU_WINDOW_SLOT_BYTES;
+
+	if (!transfer->write || TAILQ_NEXT(transfer, link) != NULL || left_bytes > 2 * WINDOW_PIECE_BYTES)
+		return WINDOW_PIECE_BYTES;
+	return slots * RP_VFU_WINDOW_SLOT_BYTES;
+}
+
 /* How much the next command carries, and where. A full window is no reason to wait. */
 static void
 choose_way(struct rp_vfu_carrier *carrier, struct rp_vfu_flight *flight, uint64_t left_bytes)
 {
 	flight->window_slot = -1;
 	if (carrier->window != NULL && left_bytes >= WINDOW_WORTH_BYTES) {
-		flight->count_bytes = smaller(left_bytes, WINDOW_PIECE_BYTES);
+		flight->count_bytes = smaller(left_bytes, window_piece(flight->transfer, left_bytes));
 		flight->window_slot = rp_vfu_server_window_take(carrier->window, flight->count_bytes);
 		carrier->window_flights_count += flight->window_slot >= 0;
 	}
