@@ -153,6 +153,16 @@ ring_is_not_looked_at_unkicked(void **state)
 	expect_one(1);
 }
 
+static void
+wait_for_kicks(struct rig_guest *guest, unsigned int queue, uint64_t kicks)
+{
+	unsigned int tries = 0;
+
+	while (le64toh(counters(guest, queue).direct_kicks) < kicks && ++tries < 100000)
+		usleep(100);
+	assert_int_equal(le64toh(counters(guest, queue).direct_kicks), kicks);
+}
+
 /* And no packet is put into buffers that nobody announced. */
 static void
 unkicked_buffers_are_not_used(void **state)
@@ -163,17 +173,19 @@ unkicked_buffers_are_not_used(void **state)
 
 	(void)state;
 	/* A kick that waits to be seen is remembered beyond a stop. */
-	while (le64toh(counters(receiver, RX).direct_kicks) == 0 && ++tries < 20000)
-		usleep(100);
+	wait_for_kicks(receiver, RX, 1);
 	rig_vendor_write(receiver, RX, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
 	rig_guest_enable(receiver, RX);
 	send_one(1);
 	rig_ring(&fixture.sender, TX);
-	expect_nothing();
-	softaccel_function_port_counters(fixture.rig.functions[1], &port);
+	do {
+		softaccel_function_port_counters(fixture.rig.functions[1], &port);
+		usleep(100);
+	} while (port.drops[SOFTACCEL_DROP_RX_NO_BUFFER] == 0 && ++tries < 100000);
 	assert_int_equal(port.drops[SOFTACCEL_DROP_RX_NO_BUFFER], 1);
+	expect_nothing();
 	rig_ring(receiver, RX);
-	usleep(20000);
+	wait_for_kicks(receiver, RX, 2);
 	send_one(2);
 	rig_ring(&fixture.sender, TX);
 	expect_one(2);
