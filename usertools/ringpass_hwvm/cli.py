@@ -15,8 +15,8 @@ from .vm import HardwareVm
 PORT_SOCKET = "/run/hwvm.sock"
 # A command that begins with it is the nested guest's.
 GUEST_PREFIX = "guest:"
-COMMAND_HELP = (f"a shell script, in which $FUNCTIONS names the PCI addresses; one that begins with '{GUEST_PREFIX}' is "
-                "run in the nested guest")
+COMMAND_HELP = ("a shell script, in which $FUNCTIONS names the PCI addresses; one that begins with "
+                f"'{GUEST_PREFIX}' is run in the nested guest")
 
 
 def _count(text):

@@ -41,6 +41,10 @@ class _LineQmp(Qmp):
     def close(self):
         pass
 
+    def forget(self):
+        """What was read of the line and not used is gone; the line itself is not."""
+        self._file.close()
+
 
 class MonitorLine:
     """A line that is to carry QMP."""
@@ -59,7 +63,9 @@ class MonitorLine:
 
     def forget(self):
         """The QEMU behind it has ended: what it has said is not for the next one's user."""
-        self._qmp = None
+        if self._qmp:
+            self._qmp.forget()
+            self._qmp = None
         if not self._connection:
             return
         while select.select([self._connection], [], [], 0)[0]:
@@ -89,6 +95,7 @@ class MonitorLine:
         return qmp
 
     def close(self):
+        self.forget()
         for one in (self._connection, self._listener):
             if one:
                 one.close()

@@ -191,6 +191,10 @@ class Control:
         """policy: "auto" or "relay", for all queues."""
         self._run("mode", port, "--all", policy)
 
+    def ring(self, port, policy):
+        """policy: "auto", "direct" or "shadow", for all queues, from their next start."""
+        self._run("ring", port, "--all", policy)
+
     def wait_modes(self, port, expected, timeout, alive=None):
         """Until the queues' modes are as expected: a mode for all, or {queue: mode}. @return what show said last."""
         last = {}
