@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One hardware VM with every shape of hardware, a ringpassd over it, and a nested guest with a card on each port."""
+
+import dataclasses
+import os
+
+from ringpass_hwvm import Function, HardwareVm, wire
+from ringpass_stack.programs import Port
+from ringpass_testvm import Nic, VhostUser
+
+MODE_SECONDS = 300
+PINGS = 5
+# The shapes of a ring that a guest's driver has just made.
+DIRECT, RELAYED = "direct", "relayed"
+REBIND = """
+driver=/sys/bus/virtio/drivers/virtio_net
+for device in $(cd $driver && ls -d virtio*); do
+    echo $device >$driver/unbind
+    echo $device >$driver/bind
+done
+"""
+
+
+@dataclasses.dataclass
+class Shape:
+    """A port: which functions it is over, and how its rings are served when they are fresh."""
+
+    functions: list
+    pairs: int = 1
+    packed: bool = False
+    fresh: object = DIRECT  # a mode, or {queue: mode}
+    options: dict = dataclasses.field(default_factory=dict)
+
+
+SHAPES = {
+    "split": Shape([0], options={"mac": '"52:54:00:00:03:00"'}),
+    "packed": Shape([1], packed=True),
+    "pairs": Shape([2], 2),
+    # The second function knows the queues by other numbers than the guest does: no doorbell can be handed out.
+    "two": Shape([3, 4], 2, fresh={0: DIRECT, 1: DIRECT, 2: RELAYED, 3: RELAYED}),
+    "page": Shape([5], fresh=RELAYED),
+}
+# Functions that no port uses: what is wrong with them is for the tests of bad input.
+FEW_VECTORS, LEGACY = 6, 7
+
+
+def functions():
+    def tap(number):
+        return f"hw{os.getpid()}.{number}"
+    return [
+        Function(packed=True, tap=tap(0)),
+        Function(packed=True, tap=tap(1), root_port=True),
+        Function(queues=SHAPES["pairs"].pairs, tap=tap(2)),
+        Function(tap=tap(3), root_port=True),
+        Function(tap=tap(4)),
+        Function(tap=tap(5), page_per_vq=False),
+        Function(vectors=1, shared_group=True),
+        Function(modern=False, driver="", shared_group=True),
+    ]
+
+
+class Rig:
+    def __init__(self, supervisor, build, store):
+        self.host = HardwareVm(supervisor, functions(), store, memory_mib=1536, build=build)
+        self.guest = None
+        self.ringpassd = None
+
+    def _ports(self):
+        address = self.host.address
+        return [Port(name, f"/run/{name}.sock", [f"vfio,device={address(index)}" for index in shape.functions],
+                     "server", shape.pairs, shape.options) for name, shape in SHAPES.items()]
+
+    def start_ringpassd(self):
+        ports = ",\n".join(port.text() for port in self._ports())
+        self.ringpassd = self.host.start_ringpassd(f"ports = (\n{ports}\n);")
+
+    def start(self):
+        self.host.start()
+        self.start_ringpassd()
+        nics = [Nic(VhostUser(port.socket, reconnect=1), f"52:54:00:00:03:{number:02x}", port.queue_pairs,
+                    packed=SHAPES[port.name].packed) for number, port in enumerate(self._ports())]
+        self.guest = self.host.guest(nics, cpus=2, memory_slots=1)
+        self.guest.start()
+        self.set_addresses()
+
+    def set_addresses(self):
+        script = ""
+        for number, shape in enumerate(SHAPES.values()):
+            script += "".join(f"ip addr add {wire.guest(index)} dev eth{number}\n" for index in shape.functions)
+            script += f"ip link set eth{number} up\n"
+        self.guest.run(script)
+
+    def reload_driver(self):
+        """The rings are fresh after it."""
+        self.guest.run(REBIND)
+        self.set_addresses()
+
+    def show(self, name):
+        return self.host.control.show(name)
+
+    def wait(self, name, modes):
+        return self.host.control.wait_modes(name, modes, MODE_SECONDS, self.host.require_alive)
+
+    def wait_fresh(self):
+        for name, shape in SHAPES.items():
+            self.wait(name, shape.fresh)
+
+    def make_fresh(self):
+        """What an earlier test has left is gone."""
+        self.guest.require_alive()
+        shown = {name: {queue["queue"]: queue["mode"] for queue in self.show(name)["queues"]} for name in SHAPES}
+        wanted = {name: shape.fresh if isinstance(shape.fresh, dict) else dict.fromkeys(shown[name], shape.fresh)
+                  for name, shape in SHAPES.items()}
+        if shown != wanted:
+            self.reload_driver()
+            self.wait_fresh()
+
+    def require_traffic(self, name, cpu=0):
+        """By each function of a port; the guest sends from that CPU, which is from that queue pair."""
+        for index in SHAPES[name].functions:
+            self.require_answers(index, cpu)
+
+    def require_answers(self, index, cpu=0):
+        text = self.guest.run(f"taskset {1 << cpu} ping -c {PINGS} -i 0.1 -W 10 {wire.peer(index)}", 60).output
+        assert f"{PINGS} packets received" in text, text
+
+    def require_all_traffic(self):
+        for name in SHAPES:
+            self.require_traffic(name)
+
+    def log_since(self, mark=0):
+        return self.ringpassd.log()[mark:]
+
+    def log_size(self):
+        return len(self.ringpassd.log())
