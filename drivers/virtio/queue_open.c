@@ -134,7 +134,7 @@ read_size(const struct virtio_device *device, unsigned int queue, uint64_t *ret_
 static int
 open_size(struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
 {
-	uint64_t size;
+	uint64_t size = 0;
 	int rc = read_size(device, queue, &size, why);
 
 	if (rc < 0)
@@ -176,7 +176,7 @@ static int
 open_control(struct virtio_device *device, struct rp_wire_why *why)
 {
 	unsigned int queue = device->ctrlq.index;
-	uint64_t size;
+	uint64_t size = 0;
 	int rc = vdrv_queue_select(device, queue, why);
 
 	if (rc == 0)
@@ -189,7 +189,7 @@ open_control(struct virtio_device *device, struct rp_wire_why *why)
 static int
 survey(struct virtio_device *device, struct rp_wire_why *why)
 {
-	uint64_t num_queues;
+	uint64_t num_queues = 0;
 	unsigned int i;
 	int rc = vdrv_common_read(device, COMMON_NUM_QUEUES, 2, &num_queues, why);
 

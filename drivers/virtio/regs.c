@@ -58,7 +58,7 @@ static int
 check_presence(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
 	       struct rp_wire_why *why)
 {
-	uint64_t status;
+	uint64_t status = 0;
 	int rc = read_register(device, VIRTIO_COMMON, COMMON_DEVICE_STATUS, 1, &status, why);
 
 	if (rc < 0 || status != VIRTIO_STATUS_ALL_ONES)
@@ -71,9 +71,10 @@ int
 vdrv_read(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
 	  unsigned int width_bytes, uint64_t *ret_value, struct rp_wire_why *why)
 {
-	uint64_t value;
+	uint64_t value = 0;
 	int rc = read_register(device, structure, offset_bytes, width_bytes, &value, why);
 
+	assert(width_bytes > 0 && width_bytes <= sizeof(value));
 	if (rc == 0 && value == UINT64_MAX >> (64 - 8 * width_bytes))
 		rc = check_presence(device, structure, offset_bytes, why);
 	if (rc == 0)
@@ -147,7 +148,7 @@ vdrv_wait(const struct virtio_device *device, uint64_t offset_bytes, unsigned in
 	unsigned int pause_us = PAUSE_MIN_US;
 
 	for (;;) {
-		uint64_t value;
+		uint64_t value = 0;
 		int rc = vdrv_common_read(device, offset_bytes, width_bytes, &value, why);
 
 		if (rc < 0 || value == expected)
