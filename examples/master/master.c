@@ -378,8 +378,6 @@ wait_for_doorbells(struct master *master)
 		for (i = mapped = 0; i < master->queues_count; i++)
 			mapped += rp_vhu_frontend_notify_map(master->frontend, i).address != NULL;
 	}
-	if (rp_vhu_vfio_files_count(master->vfio_files) > master->vfio_files_most)
-		master->vfio_files_most = rp_vhu_vfio_files_count(master->vfio_files);
 	return rc == -ETIMEDOUT ? 0 : rc;
 }
 
@@ -407,6 +405,15 @@ pause_for(struct master *master, const char *moment)
 	return rc;
 }
 
+static void
+count_vfio_files(struct master *master)
+{
+	unsigned int count = rp_vhu_vfio_files_count(master->vfio_files);
+
+	if (count > master->vfio_files_most)
+		master->vfio_files_most = count;
+}
+
 int
 master_round(struct master *master)
 {
@@ -423,6 +430,7 @@ master_round(struct master *master)
 		rc = driver_work(master);
 	if (rc == 0)
 		rc = pause_for(master, "the work is done");
+	count_vfio_files(master);
 	for (i = 0; rc == 0 && i < master->queues_count; i++)
 		rc = queue_stop(master, i);
 	return rc;
