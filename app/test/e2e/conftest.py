@@ -7,7 +7,9 @@ All tests run in a network namespace of their own: TAP devices and addresses cla
 import glob
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -98,3 +100,11 @@ def make_stack(supervisor, build, store):
     def make(**options):
         return Stack(supervisor, build, store, **options)
     return make
+
+
+@pytest.fixture
+def temporary(supervisor):
+    """Where the demo puts its run directory."""
+    directory = tempfile.mkdtemp(dir=supervisor.directory)
+    yield directory
+    shutil.rmtree(directory)

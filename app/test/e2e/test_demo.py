@@ -3,9 +3,7 @@
 
 import json
 import os
-import shutil
 import signal
-import tempfile
 
 import leaks
 import pytest
@@ -16,14 +14,6 @@ DEMO_SECONDS = 600
 END_SECONDS = 60
 KEYS = {"demo", "pings_sent", "pings_received", "pings_lost_in_toggles", "bytes_checked", "direct_kicks",
         "relayed_kicks", "relayed_interrupts", "queue_toggles", "guest_reboots"}
-
-
-@pytest.fixture
-def temporary(supervisor):
-    """Where the demo puts its run directory."""
-    directory = tempfile.mkdtemp(dir=supervisor.directory)
-    yield directory
-    shutil.rmtree(directory)
 
 
 def start(supervisor, build, temporary, name="demo"):

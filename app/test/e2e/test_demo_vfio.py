@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from test_demo import left, temporary  # noqa: F401
+from test_demo import left
 
 from ringpass_testvm.supervise import MARK_VARIABLE
 
@@ -22,7 +22,7 @@ def start(supervisor, build, directory, *options):
 
 
 @pytest.mark.parametrize("rings", [[], ["--packed"]], ids=["split", "packed"])
-def test_it_shows(supervisor, build, temporary, rings):  # noqa: F811
+def test_it_shows(supervisor, build, temporary, rings):
     demo = start(supervisor, build, temporary, "--transfer-mib", "4", *rings)
     status = demo.wait(DEMO_SECONDS)
     output = demo.log()
@@ -44,7 +44,7 @@ def test_it_shows(supervisor, build, temporary, rings):  # noqa: F811
     (signal.SIGINT, "booting the hardware VM"),
     (signal.SIGTERM, "booting a nested"),
 ])
-def test_interrupted(supervisor, build, temporary, signum, moment):  # noqa: F811
+def test_interrupted(supervisor, build, temporary, signum, moment):
     demo = start(supervisor, build, temporary)
     demo.wait_for_line(moment, DEMO_SECONDS)
     os.kill(demo.pid, signum)
