@@ -47,15 +47,6 @@ print(struct.unpack("=IIQQ", answer)[3])
 """
 
 
-# Whoever has a part of VFIO open or mapped: what a failed device waits for before it can be opened anew.
-HOLDERS = """
-for process in /proc/[0-9]*; do
-    held=$(ls -l $process/fd 2>/dev/null | grep -o 'vfio.*'; grep -o 'vfio.*' $process/maps)
-    [ -z "$held" ] || echo $(cat $process/comm): $held
-done
-"""
-
-
 @pytest.fixture(scope="module")
 def shared_rig(request, build, store):
     before, failed = netns.interfaces(), request.session.testsfailed
@@ -306,9 +297,3 @@ def test_unmapped_under_the_device(rig):
     assert rig.guest.run("echo alive").output == "alive\n"
     for name in ("packed", "pairs"):
         rig.require_traffic(name)
-    print(rig.host.vm.run(HOLDERS, check=False).output)
-    wait_until(lambda: "event=accelerator-back" in rig.log_since(mark), EVENT_SECONDS, "its return",
-               rig.host.require_alive)
-    rig.reload_driver()
-    rig.wait_fresh()
-    rig.require_all_traffic()
