@@ -471,6 +471,8 @@ reopen(struct rp_port *port, unsigned int index, bool quiet, struct rp_wire_why 
 	struct rp_accel_info info;
 	int rc;
 
+	/* Everything of it was taken back, and a file of it that we still had would keep its group busy. */
+	port_files_release(port->files, accelerator, true);
 	/* A VFIO group can be open once: with proof, which was used by now, the old one goes first. */
 	if (quiet)
 		close_one(port, accelerator);

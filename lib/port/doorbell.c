@@ -93,7 +93,8 @@ action_offer(struct rp_port *port, struct port_queue *queue)
 	}
 	rc = accelerator->accel.ops->queue_notify_area(accelerator->accel.priv, queue->accelerator_queue, &area, &why);
 	if (rc == 0)
-		rc = port_files_claim(port->files, port, port->name, rp_vhu_backend_peer(port->backend), area.fd, &why);
+		rc = port_files_claim(port->files, accelerator, port->name, rp_vhu_backend_peer(port->backend), area.fd,
+				      &why);
 	if (rc == 0)
 		rc = rp_vhu_backend_notify_area_set(port->backend, queue->index, area.fd, area.offset_bytes,
 						    area.size_bytes, queue->index, &why);

@@ -11,7 +11,7 @@
 /*
  * Give a file to the guest of `vmm`. Again for the same guest: nothing happens.
  *
- * owner: whoever gives it, for port_files_release(); name: of it, for why.
+ * owner: the accelerator whose file it is, for port_files_release(); name: of its port, for why.
  * fd: borrowed. files may be NULL: nobody else gives files out.
  * @return 0, -EBUSY (another guest has it, why says through whom), -ENOSPC, or what
  *         duplicating says.

@@ -78,7 +78,8 @@ give(struct rp_port *port, struct port_queue *queue)
 	int fd = group_of(port, queue);
 	int rc;
 
-	rc = port_files_claim(port->files, port, port->name, rp_vhu_backend_peer(port->backend), fd, &why);
+	rc = port_files_claim(port->files, &port->accelerators[queue->accelerator], port->name,
+			      rp_vhu_backend_peer(port->backend), fd, &why);
 	if (rc == 0)
 		rc = rp_vhu_backend_vfio_file_set(port->backend, queue->index, fd, RP_VHU_VFIO_GROUP,
 						  PORT_TOKEN_VFIO_FILE | queue->index, &why);

@@ -336,7 +336,8 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 		port->queues[i].frontend_enabled = false;
 	}
 	/* A guest whose VMM only hung up may still store to what it was given. */
-	port_files_release(port->files, port, !port->doorbells_left);
+	for (i = 0; i < port->accelerators_count; i++)
+		port_files_release(port->files, &port->accelerators[i], !port->doorbells_left);
 	port->doorbells_left = false;
 	port->channel_up = false;
 	port->config_at_ms = 0;

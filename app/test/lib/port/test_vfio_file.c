@@ -340,6 +340,42 @@ a_device_that_failed(void **state)
 	office_close(&office);
 }
 
+/* Descriptors of one open file, whoever has made them. */
+static unsigned int
+descriptors_of(int fd)
+{
+	unsigned int count = 0;
+	int other, limit = (int)sysconf(_SC_OPEN_MAX);
+
+	for (other = 0; other < limit && other < 4096; other++)
+		count += other == fd || rp_wire_fd_same(other, fd) == 1;
+	return count;
+}
+
+/* While anybody, we too, has a file of the device, the kernel's group is not free to be opened anew. */
+static void
+nothing_of_a_failed_device_is_kept(void **state)
+{
+	struct office office;
+
+	(void)state;
+	office_open(&office, RP_VHU_PROFILE_EXTENDED, 0);
+	assert_int_equal(rp_port_files_create(&office.config.files), 0);
+	fixture_open_with(&office.f, &office.config, &office.options);
+	test_vm_start_all(&office.f.vm);
+	assert_true(fixture_becomes(&office.f, all_are_direct));
+	assert_true(descriptors_of(office.groups[0]) > 1);
+	/* It comes back in another group. */
+	FAKE_SET(groups[0], office.groups[1]);
+	fake_accel_die(true);
+	assert_true(fixture_becomes(&office.f, is_back));
+	assert_int_equal(descriptors_of(office.groups[0]), 1);
+	test_vm_close(&office.f.vm);
+	test_port_close(&office.f.port);
+	rp_port_files_destroy(office.config.files);
+	office_close(&office);
+}
+
 static void *
 serve_until_returned(void *ctx)
 {
@@ -421,6 +457,7 @@ main(void)
 		cmocka_unit_test(one_port_over_several_groups),
 		cmocka_unit_test(several_ports_on_one_group),
 		cmocka_unit_test(a_device_that_failed),
+		cmocka_unit_test(nothing_of_a_failed_device_is_kept),
 		cmocka_unit_test(back_before_the_port_ends),
 		cmocka_unit_test(a_vmm_that_comes_back),
 	};
