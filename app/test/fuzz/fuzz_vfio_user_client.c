@@ -16,7 +16,7 @@
 /*
  * A hostile server against rp_vfu_client: answers that lie, are late, too many, to
  * nobody or cut short, and commands while an answer is awaited. The driver calls what
- * it may call. While it waits the server speaks: poll(2) and recv(2) are replaced (the
+ * it may call. While it waits the server speaks: poll(2) and recvmsg(2) are replaced (the
  * linker's --wrap), what it would wait for is taken from the input, and when the input
  * is over the server hangs up, so that nothing ever waits.
  */
@@ -46,8 +46,8 @@ static struct driver *waiting;
 
 int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
-ssize_t __real_recv(int fd, void *bytes, size_t count, int flags);
-ssize_t __wrap_recv(int fd, void *bytes, size_t count, int flags);
+ssize_t __real_recvmsg(int fd, struct msghdr *header, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *header, int flags);
 
 static void
 listen_to(struct driver *driver)
@@ -150,12 +150,14 @@ __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 
 /* The client's other way to wait. */
 ssize_t
-__wrap_recv(int fd, void *bytes, size_t count, int flags)
+__wrap_recvmsg(int fd, struct msghdr *header, int flags)
 {
 	struct pollfd pollfd = {.fd = fd, .events = POLLIN};
 
-	(void)__wrap_poll(&pollfd, 1, -1);
-	return __real_recv(fd, bytes, count, flags | MSG_DONTWAIT);
+	/* Only who sleeps in it waits for what the server says. */
+	if ((flags & MSG_DONTWAIT) == 0)
+		(void)__wrap_poll(&pollfd, 1, -1);
+	return __real_recvmsg(fd, header, flags | MSG_DONTWAIT);
 }
 
 static void
