@@ -148,7 +148,7 @@ fuzz_pair(int *ret_ours, int *ret_theirs)
 	*ret_theirs = pair[1];
 }
 
-void
+size_t
 fuzz_send(int peer, const void *bytes, size_t size_bytes, const int *fds, unsigned int fds_count)
 {
 	union {
@@ -157,6 +157,7 @@ fuzz_send(int peer, const void *bytes, size_t size_bytes, const int *fds, unsign
 	} control;
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size_bytes};
 	struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t sent;
 
 	if (fds_count > 0) {
 		struct cmsghdr *rights;
@@ -170,8 +171,8 @@ fuzz_send(int peer, const void *bytes, size_t size_bytes, const int *fds, unsign
 		rights->cmsg_len = CMSG_LEN(sizeof(int) * fds_count);
 		memcpy(CMSG_DATA(rights), fds, sizeof(int) * fds_count);
 	}
-	if (sendmsg(peer, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		return;
+	sent = sendmsg(peer, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return sent < 0 ? 0 : (size_t)sent;
 }
 
 /* All but the first, if somebody wants it. */

@@ -54,8 +54,8 @@ int fuzz_fd(enum fuzz_fd kind);
 /* A socket pair, not blocking. */
 void fuzz_pair(int *ret_ours, int *ret_theirs);
 
-/* Send what the socket takes; a peer that has gone is none of our business. */
-void fuzz_send(int peer, const void *bytes, size_t size_bytes, const int *fds, unsigned int fds_count);
+/* Send what the socket takes; a peer that has gone is none of our business. @return how much it took. */
+size_t fuzz_send(int peer, const void *bytes, size_t size_bytes, const int *fds, unsigned int fds_count);
 
 /* Read what is there, close the descriptors. */
 void fuzz_drain(int peer);

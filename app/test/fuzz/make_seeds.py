@@ -251,7 +251,7 @@ def vfu_server_seeds():
 
 # What a server does while fuzz_vfio_user_client.c waits, and what the driver calls.
 LEARN, ACCESS, INTERRUPTS, MAP, DOORBELL, DEVICE_RESET, WAIT, LISTEN = 0, 2, 3, 4, 5, 6, 7, 15
-
+CALL_WRITE_MULTI, CALL_FEATURE, CALL_MIGRATE, CALL_LOG, CALL_PLACES, CALL_REMAP, CALL_MANY, CALL_START = range(16, 24)
 
 def vfu_answer(*fields):
     return [0, 0, *fields, RIGHT, WHOLE]
@@ -262,13 +262,101 @@ def order(row, *fields, twin=False):
     return [180, 0, row, 0, *fields, RIGHT, *[0] * twin, WHOLE]
 
 
+def io_fds(*places, total=False, long=0, count=0):
+    """A list of places, or the only page of one: (offset / 4, descriptor) of an eventfd, or with more a shadow's."""
+    entries = [byte for at, fd, *shadow in places for byte in (at, fd, 200 if shadow else 0, 0, 0, *shadow)]
+    return [len(places), long, *[0, 0] * total, *entries, *([255, *number(count)] if count else [0])]
+
+
+def vfu_new_calls():
+    """What a caller does besides registers and maps; the server has agreed to all of it (terms 5 or 1)."""
+    begin = [0, *vfu_answer(5), LEARN, 0, *vfu_answer(0)]
+    multi = [0, *vfu_answer(1)]
+    less, more, plain = [200], [240, 5], [0]
+    for done, name in ((plain, "all"), (less, "less"), (more, "more")):
+        yield f"write-multi-{name}", [*multi, CALL_WRITE_MULTI, 3, 0, BAR2, 4, *vfu_answer(*done),
+                                      CALL_WRITE_MULTI, 44, 1, BAR2, 8, *vfu_answer(*done), *vfu_answer(*done)]
+    resized = [230, 100]
+    for size, name in (([0], "right"), (resized, "resized")):
+        yield f"features-{name}", [*begin, CALL_FEATURE, 0, 0, 8, 1, *vfu_answer(*size), CALL_FEATURE, 1, 64, *vfu_answer(40, *size),
+                                   CALL_FEATURE, 1, 8, *vfu_answer(90, *size), CALL_FEATURE, 2, 24, *vfu_answer(0, *size),
+                                   CALL_FEATURE, 2, 4, *vfu_answer(200, *number(7), *size)]
+        yield f"migration-{name}", [*begin, CALL_MIGRATE, 0, 0, 0, 0, *vfu_answer(0, *size), CALL_MIGRATE, 0, 0, 0, 0, *vfu_answer(240, 2, *size),
+                                    CALL_MIGRATE, 1, 0, 0, 0, *vfu_answer(3, *size), CALL_MIGRATE, 1, 0, 0, 0, *vfu_answer(9, *size),
+                                    CALL_MIGRATE, 2, 3, 0, 0, *vfu_answer(0, *size),
+                                    CALL_MIGRATE, 2, 3, 0, 0, *vfu_answer(200, *number(2), *size)]
+    read = [CALL_MIGRATE, 3, 0, 39, 0]
+    yield "migration-data", [*begin, *read, *vfu_answer(0, 0), *read, *vfu_answer(200, 0), CALL_MIGRATE, 4, 0, 39, 0, *vfu_answer(),
+                             *read, *vfu_answer(240, *number(41), 0), *read, *vfu_answer(0, 240, 9), *read, *vfu_answer(240, *number(5000), 0)]
+    small = [4, *vfu_answer(2), LEARN, 0, *vfu_answer(0)]
+    yield "migration-data-pieces", [*small, CALL_MIGRATE, 3, 0, 200, 20, *vfu_answer(0, 0), *vfu_answer(0, 0),
+                                    CALL_MIGRATE, 4, 0, 200, 20, *vfu_answer(), *vfu_answer()]
+    report = [CALL_LOG, 1, 0, 0, 9, 0]
+    pieces = [CALL_LOG, 1, 0, 0, 200, 3]
+    start = [CALL_LOG, 0, 2]
+    for kind, name in ((1, "report"), (3, "unmap")):
+        ask = [CALL_LOG, kind, 0, 0, 9, 0]
+        size = [0] if kind == 1 else []
+        yield f"dirty-{name}", [*begin, *start, *vfu_answer(0, 0), *ask, *vfu_answer(*size, 0), *ask, *vfu_answer(*size, 200, 3),
+                                *ask, *vfu_answer(*size, 200, 255), CALL_LOG, 2, *vfu_answer(0, 0), *ask,
+                                *vfu_answer(*([230, 50] if kind == 1 else []), 0)]
+    yield "dirty-pieces", [*begin, *pieces, *vfu_answer(0, 0) * 4, *report, *vfu_answer(0, 200, 255), CALL_LOG, 3, 0, 0, 200, 7,
+                           *vfu_answer(), *vfu_answer(0, 0) * 8]
+    yield "dirty-of-none", [*begin, *start, *vfu_answer(200, *number(0), 0), *start, *vfu_answer(200, *number(3), 0)]
+    known = [LEARN, 1, 2, *vfu_answer(2, 0)]
+    lists = {"one": io_fds((0, 0), total=True), "shadow": io_fds((0, 0, 1, 0, 2), total=True),
+             "shadow-outside": io_fds((0, 0, 1, 230, 13), total=True), "shadow-no-file": io_fds((0, 0, 0, 0, 2), total=True),
+             "long": io_fds((0, 0, 1, 0, 2), (1, 1), long=200, total=True), "no-eventfd": io_fds((0, 1), total=True),
+             "no-descriptor": io_fds((0, 5), total=True), "counted": io_fds((0, 0), total=True, count=5000),
+             "none": io_fds(total=True), "many": io_fds(*[(at, at) for at in range(4)], total=True)}
+    for name, list_ in lists.items():
+        yield f"places-{name}", [*begin, *known, CALL_PLACES, 2, 16, *vfu_answer(*list_), DOORBELL, 2, 0, *vfu_answer(*list_)]
+        plain_list = [*list_[:2], *list_[4:]]
+        yield f"places-plain-{name}", [*multi, LEARN, 0, *vfu_answer(0), *known, CALL_PLACES, 2, 16, *vfu_answer(*plain_list),
+                                       DOORBELL, 2, 0, *vfu_answer(*plain_list)]
+    page = [1, 0, 0, 2, 0, 0, 0, 0, 0, 0]
+    yield "places-pages", [*begin, *known, CALL_PLACES, 2, 16, *vfu_answer(*page), *vfu_answer(*page), *vfu_answer(*page),
+                           *vfu_answer(1, 0, 0, 0, 0, 0, 0, 0, 0, 0), CALL_PLACES, 2, 16, *vfu_answer(1, 0, 200, *number(70000), *page[4:])]
+    all_ = [CALL_MANY, 0, 4, *[byte for slot in range(4) for byte in (slot, 2, 0)]]
+    yield "remap", [*begin, *all_, *vfu_answer() * 4, CALL_REMAP, 1, 2, 0, *vfu_answer(), CALL_REMAP, 2, 2, 101, *vfu_answer(),
+                    CALL_REMAP, 3, 2, 100, 250, 22, RIGHT, WHOLE, WAIT, *order(0, 0, 0, 16, 0, 0)]
+    yield "many", [*begin, *all_, *vfu_answer() * 4, CALL_MANY, 4, 2, 0, 2, 0, 1, 2, 0, *vfu_answer() * 2, CALL_MANY, 6, 0, *vfu_answer(),
+                   CALL_MANY, 7, 1, 0, 2, 0, *vfu_answer()]
+    yield "unmap-another", [*begin, *all_, *vfu_answer() * 4, CALL_MANY, 4, 1, 0, 2, 0, 0, 0, 5, 24, 1, WHOLE]
+    yield "vectors", [*begin, INTERRUPTS, 2, 0, 170, 0, 40, 0, *vfu_answer() * 3, INTERRUPTS, 2, 0, 170, 1, 20, 0xf0, *vfu_answer() * 9,
+                      INTERRUPTS, 2, 0, 220, 2, 8, 3, *vfu_answer(), INTERRUPTS, 2, 0, 221, 0, 8, 3, *vfu_answer(),
+                      INTERRUPTS, 2, 3, 100, *vfu_answer(), INTERRUPTS, 2, 3, 140, *vfu_answer(), LEARN, 2, 2, *vfu_answer(240, 21)]
+    yield "started", [*begin, CALL_START, 2, 0, 0, 15, 0, CALL_START, 2, 0, 0, 7, 200, *[LISTEN, *vfu_answer()] * 2,
+                      CALL_START, 2, 0, 0, 15, 0, WAIT, *vfu_answer(), ACCESS, 2, 0, 0, 7, 0, 250, ACCESS, 2, 0, 0, 7, 0, 0, *vfu_answer()]
+    for at, name in ((0, "offset"), (8, "region"), (12, "count")):
+        echo = [0, 0, 5, 16 + at, 1, WHOLE]
+        yield f"echo-{name}", [*begin, ACCESS, 2, 16, 0, 7, 0, 0, *echo, ACCESS, 2, 16, 0, 7, 0, 200, *echo]
+    for at, name in ((0, "argsz"), (4, "flags"), (8, "range"), (24, "pages")):
+        flipped = [5, 16 + at, 1, WHOLE]
+        yield f"answer-of-another-{name}", [*begin, CALL_FEATURE, 1, 64, 0, 0, 40, 0, *flipped, *report, 0, 0, 0, 0, *flipped,
+                                            CALL_LOG, 3, 0, 0, 9, 0, 0, 0, 0, *flipped, LEARN, 2, 2, 0, 0, 0, *flipped,
+                                            LEARN, 1, 2, 0, 0, 2, 0, *flipped]
+    for at, name in ((0, "argsz"), (8, "region")):
+        yield f"places-of-another-{name}", [*begin, *known, CALL_PLACES, 2, 16, 0, 0, *lists["one"], 5, 16 + at, 1, WHOLE]
+    area = [0, 0, 7, 0]
+    for sparse, name in (([2, 0, 0, 250, 0, 0, 0, 0, 0], "one-place"), ([1, 0, 0, 250, 255, *[255] * 7, 0, 0], "many"),
+                         ([1, 0, 0, 0, 250, 32, 0], "twice"), ([1, 0, 0, 0, 250, 32, 250, 9], "circle"),
+                         ([1, 0, 0, 0, 250, 255, 0], "behind"), ([1, 0, 0, 0, 250, 8, 250, 9], "inside"),
+                         ([1, 250, 1, 0, 0, 0, 0], "no-page"), ([1, 0, 250, 0, 0, 0, 0], "empty"),
+                         ([1, 0, 250, 24, 0, 0, 0], "wraps")):
+        yield f"areas-{name}", [*begin, LEARN, 1, 0, 0, 0, *area[2:], *sparse, RIGHT, WHOLE]
+    for offset, name in ((1, "odd"), (24, "far")):
+        yield f"region-{name}", [*begin, LEARN, 1, 0, *vfu_answer(1, offset), LEARN, 1, 2, *vfu_answer(0, offset)]
+
+
 def vfu_client_seeds():
+    yield from vfu_new_calls()
     info = [LEARN, 0, *vfu_answer(0)]
     for terms in range(6):
         hello, twin = vfu_answer(terms), terms in (3, 4)
         yield f"boot-{terms}", [terms == 3, *hello, *info, LEARN, 1, 0, *vfu_answer(7, 0, 2, *[0] * 6), LEARN, 1, 2,
-                                *vfu_answer(4, 0), LEARN, 2, 2, *vfu_answer(),
-                                DOORBELL, 0, 0, *vfu_answer(2, *[0, 0, 0] * 3), MAP, 0, 2, 0, 0, *vfu_answer(), *vfu_answer(),
+                                *vfu_answer(4, 0), LEARN, 2, 2, *vfu_answer(0),
+                                DOORBELL, 0, 0, *vfu_answer(*io_fds((0, 0), (1, 1), (2, 2), total=terms > 3)), MAP, 0, 2, 0, 0, *vfu_answer(), *vfu_answer(),
                                 INTERRUPTS, 2, 1, 0, *vfu_answer(), ACCESS, 0, 16, 0, 7, 0, 0, *vfu_answer(),
                                 ACCESS, 0, 16, 0, 7, 0, 200, *vfu_answer(), DEVICE_RESET, *vfu_answer()]
         orders = [*order(0, 0, 0, 16, 0, 0, twin=twin), *order(1, 0, 0, 16, 0, 0, twin=twin),

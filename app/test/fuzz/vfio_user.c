@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "vfio_user.h"
 
@@ -24,8 +22,8 @@ fuzz_vfu_begin(struct fuzz_vfu_message *message, uint16_t id, uint16_t command, 
 	return message->bytes + sizeof(header);
 }
 
-static void
-add_fd(struct fuzz_vfu_message *message, enum fuzz_fd kind)
+void
+fuzz_vfu_add_fd(struct fuzz_vfu_message *message, enum fuzz_fd kind)
 {
 	message->fds[message->fds_count++] = fuzz_fd(kind);
 }
@@ -38,15 +36,15 @@ set_size(struct fuzz_vfu_message *message, uint32_t size_bytes)
 }
 
 /* Put a structure into the payload, and add as much data behind it. */
-static void
-put(struct fuzz_vfu_message *message, const void *fields, size_t fields_bytes, size_t data_bytes)
+void
+fuzz_vfu_put(struct fuzz_vfu_message *message, const void *fields, size_t fields_bytes, size_t data_bytes)
 {
 	memcpy(message->bytes + FUZZ_VFU_HEADER_BYTES, fields, fields_bytes);
 	set_size(message, (uint32_t)(FUZZ_VFU_HEADER_BYTES + fields_bytes + data_bytes));
 }
 
-static void
-version(struct fuzz_vfu_message *message, struct fuzz_input *input, bool reply)
+void
+fuzz_vfu_version(struct fuzz_vfu_message *message, struct fuzz_input *input, bool reply)
 {
 	static const char *const texts[] = {
 		"",
@@ -77,14 +75,14 @@ version(struct fuzz_vfu_message *message, struct fuzz_input *input, bool reply)
 	const char *text = reply && choice >= 3 ? replies[choice] : texts[choice];
 	size_t text_bytes = text[0] == '\0' ? 0 : strlen(text) + 1;
 
-	put(message, &numbers, sizeof(numbers), text_bytes);
+	fuzz_vfu_put(message, &numbers, sizeof(numbers), text_bytes);
 	memcpy(message->bytes + FUZZ_VFU_HEADER_BYTES + sizeof(numbers), text, text_bytes);
 	if (!reply)
 		return;
 	if (choice == 3 || choice == 4)
-		add_fd(message, FUZZ_FD_SOCKET);
+		fuzz_vfu_add_fd(message, FUZZ_FD_SOCKET);
 	if (choice >= 4)
-		add_fd(message, FUZZ_FD_SEALED);
+		fuzz_vfu_add_fd(message, FUZZ_FD_SEALED);
 }
 
 /* Mappings side by side in steps of a quarter, or where the input says. */
@@ -128,9 +126,9 @@ dma_map(struct fuzz_vfu_message *message, struct fuzz_input *input)
 	map.size_bytes = where.size_bytes;
 	if (fuzz_u8(input) >= 192)
 		map.offset_bytes = fuzz_number(input);
-	put(message, &map, sizeof(map), 0);
+	fuzz_vfu_put(message, &map, sizeof(map), 0);
 	if (kind < 4)
-		add_fd(message, kinds[kind]);
+		fuzz_vfu_add_fd(message, kinds[kind]);
 }
 
 static void
@@ -147,7 +145,7 @@ dma_unmap(struct fuzz_vfu_message *message, struct fuzz_input *input)
 	unmap.size_bytes = where.size_bytes;
 	if (dirty)
 		unmap.argsz += (uint32_t)sizeof(bitmap) + 64;
-	put(message, &unmap, sizeof(unmap), dirty ? sizeof(bitmap) : 0);
+	fuzz_vfu_put(message, &unmap, sizeof(unmap), dirty ? sizeof(bitmap) : 0);
 	if (dirty)
 		memcpy(message->bytes + FUZZ_VFU_HEADER_BYTES + sizeof(unmap), bitmap, sizeof(bitmap));
 }
@@ -158,7 +156,7 @@ indexed(struct fuzz_vfu_message *message, struct fuzz_input *input, uint32_t pay
 {
 	const uint32_t fields[4] = {fuzz_u16(input), 0, fuzz_below(input, FUZZ_VFU_REGIONS + 1), fuzz_u8(input)};
 
-	put(message, fields, sizeof(fields), payload_bytes - sizeof(fields));
+	fuzz_vfu_put(message, fields, sizeof(fields), payload_bytes - sizeof(fields));
 }
 
 static void
@@ -181,11 +179,11 @@ set_irqs(struct fuzz_vfu_message *message, struct fuzz_input *input)
 	if (fuzz_u8(input) >= 224)
 		set.start = (uint32_t)fuzz_number(input);
 	set.argsz = (uint32_t)sizeof(set) + data_bytes;
-	put(message, &set, sizeof(set), data_bytes);
+	fuzz_vfu_put(message, &set, sizeof(set), data_bytes);
 	for (i = 0; i < data_bytes; i++)
 		message->bytes[FUZZ_VFU_HEADER_BYTES + sizeof(set) + i] = fuzz_u8(input) & 1;
 	for (i = 0; kind == 2 && i < set.count; i++)
-		add_fd(message, FUZZ_FD_EVENT);
+		fuzz_vfu_add_fd(message, FUZZ_FD_EVENT);
 }
 
 static void
@@ -207,7 +205,7 @@ region_access(struct fuzz_vfu_message *message, struct fuzz_input *input, bool d
 	default:
 		break;
 	}
-	put(message, &access, sizeof(access), data ? access.count_bytes % (DATA_MAX + 1) : 0);
+	fuzz_vfu_put(message, &access, sizeof(access), data ? access.count_bytes % (DATA_MAX + 1) : 0);
 }
 
 static void
@@ -226,7 +224,7 @@ dma_access(struct fuzz_vfu_message *message, struct fuzz_input *input, bool data
 		access.iova = FUZZ_GPA + (1 + where % 3) * FUZZ_MEMORY_BYTES - 1 - access.iova % 64;
 	if (fuzz_u8(input) >= 224)
 		access.count_bytes = fuzz_number(input);
-	put(message, &access, sizeof(access), data ? access.count_bytes % (DATA_MAX + 1) : 0);
+	fuzz_vfu_put(message, &access, sizeof(access), data ? access.count_bytes % (DATA_MAX + 1) : 0);
 }
 
 static void
@@ -242,7 +240,7 @@ window_access(struct fuzz_vfu_message *message, struct fuzz_input *input)
 		access.count_bytes = fuzz_number(input);
 	if (fuzz_u8(input) >= 224)
 		access.window_offset_bytes = fuzz_number(input);
-	put(message, &access, sizeof(access), 0);
+	fuzz_vfu_put(message, &access, sizeof(access), 0);
 }
 
 static void
@@ -262,7 +260,7 @@ write_multi(struct fuzz_vfu_message *message, struct fuzz_input *input)
 	}
 	if (fuzz_u8(input) >= 224)
 		multi.count = fuzz_number(input);
-	put(message, &multi, size_bytes, 0);
+	fuzz_vfu_put(message, &multi, size_bytes, 0);
 }
 
 static void
@@ -282,7 +280,7 @@ feature(struct fuzz_vfu_message *message, struct fuzz_input *input)
 		behind[0] = (uint8_t)fuzz_below(input, 9);
 	if (fuzz_u8(input) >= 224)
 		feature.argsz = (uint32_t)fuzz_number(input);
-	put(message, &feature, sizeof(feature), data_bytes);
+	fuzz_vfu_put(message, &feature, sizeof(feature), data_bytes);
 	for (i = 0; !state && i + sizeof(number) <= data_bytes && i < 32; i += sizeof(number)) {
 		number = fuzz_number(input);
 		memcpy(behind + i, &number, sizeof(number));
@@ -296,7 +294,7 @@ mig_data(struct fuzz_vfu_message *message, struct fuzz_input *input, bool data)
 
 	if (fuzz_u8(input) >= 224)
 		mig.size_bytes = (uint32_t)fuzz_number(input);
-	put(message, &mig, sizeof(mig), data ? mig.size_bytes % 64 : 0);
+	fuzz_vfu_put(message, &mig, sizeof(mig), data ? mig.size_bytes % 64 : 0);
 }
 
 static void
@@ -304,7 +302,7 @@ sensible_command(struct fuzz_vfu_message *message, struct fuzz_input *input, con
 {
 	switch (row->command) {
 	case RP_VFU_VERSION:
-		version(message, input, false);
+		fuzz_vfu_version(message, input, false);
 		break;
 	case RP_VFU_DMA_MAP:
 	case RP_VFU_DMA_REMAP:
@@ -407,137 +405,6 @@ fuzz_vfu_command(struct fuzz_vfu_message *ret_message, struct fuzz_input *input,
 	fuzz_vfu_deviate(ret_message, input);
 }
 
-static void
-device_info(struct fuzz_vfu_message *message, struct fuzz_input *input)
-{
-	struct rp_vfu_wire_device_info info = {
-		.argsz = sizeof(info),
-		.flags = RP_VFU_DEVICE_FLAG_PCI_MASK | RP_VFU_DEVICE_FLAG_RESET_MASK,
-		.regions_count = FUZZ_VFU_REGIONS,
-		.irqs_count = RP_VFU_PCI_IRQS_COUNT,
-	};
-
-	if (fuzz_u8(input) >= 240) {
-		info.flags = fuzz_u8(input);
-		info.regions_count = (uint32_t)fuzz_number(input);
-		info.irqs_count = (uint32_t)fuzz_number(input);
-	}
-	put(message, &info, sizeof(info), 0);
-}
-
-/* With a sparse capability of as many areas as the input says. */
-static void
-region_info(struct fuzz_vfu_message *message, struct fuzz_input *input, const struct fuzz_vfu_asked *asked)
-{
-	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
-	struct {
-		struct rp_vfu_wire_region_info info;
-		struct rp_vfu_wire_cap cap;
-		struct rp_vfu_wire_sparse sparse;
-		struct rp_vfu_wire_sparse_area areas[4];
-	} __attribute__((packed)) reply = {.info.flags = RP_VFU_REGION_FLAG_READ_MASK | RP_VFU_REGION_FLAG_WRITE_MASK};
-	unsigned int kind = fuzz_below(input, 8), i;
-	size_t size_bytes = sizeof(reply.info);
-
-	memcpy(&reply.info.index, asked->payload + 8, sizeof(reply.info.index));
-	reply.info.size_bytes = FUZZ_VFU_REGION_BYTES;
-	if (kind == 0)
-		reply.info.size_bytes = fuzz_number(input);
-	if (kind == 1)
-		reply.info.offset_bytes = fuzz_number(input);
-	if (kind >= 2) {
-		reply.info.flags |= RP_VFU_REGION_FLAG_MMAP_MASK;
-		add_fd(message, fuzz_u8(input) < 224 ? FUZZ_FD_SEALED : FUZZ_FD_SMALL);
-	}
-	if (kind >= 5) {
-		reply.info.flags |= RP_VFU_REGION_FLAG_CAPS_MASK;
-		reply.info.cap_offset_bytes = sizeof(reply.info);
-		reply.cap.id = RP_VFU_CAP_SPARSE_MMAP;
-		reply.cap.version = 1;
-		reply.sparse.areas_count = fuzz_below(input, 5);
-		size_bytes +=
-			sizeof(reply.cap) + sizeof(reply.sparse) + reply.sparse.areas_count * sizeof(reply.areas[0]);
-		for (i = 0; i < reply.sparse.areas_count; i++) {
-			reply.areas[i].offset_bytes = 2 * i * page_bytes;
-			reply.areas[i].size_bytes = page_bytes;
-			if (fuzz_u8(input) >= 240)
-				reply.areas[i].offset_bytes = fuzz_number(input);
-			if (fuzz_u8(input) >= 240)
-				reply.areas[i].size_bytes = fuzz_number(input);
-		}
-		if (fuzz_u8(input) >= 240)
-			reply.sparse.areas_count = (uint32_t)fuzz_number(input);
-		if (fuzz_u8(input) >= 240)
-			reply.cap.next_bytes = fuzz_u8(input);
-	}
-	reply.info.argsz = (uint32_t)size_bytes;
-	put(message, &reply, size_bytes, 0);
-}
-
-static void
-io_fds(struct fuzz_vfu_message *message, struct fuzz_input *input, const struct fuzz_vfu_asked *asked)
-{
-	struct {
-		struct rp_vfu_wire_io_fds_request head;
-		struct rp_vfu_wire_io_fd entries[4];
-	} __attribute__((packed)) reply = {.head.count = 1 + fuzz_below(input, 4)};
-	size_t size_bytes = sizeof(reply.head) + reply.head.count * sizeof(reply.entries[0]);
-	unsigned int i;
-
-	memcpy(&reply.head.index, asked->payload + 8, sizeof(reply.head.index));
-	reply.head.argsz = (uint32_t)size_bytes;
-	for (i = 0; i < reply.head.count; i++) {
-		reply.entries[i].offset_bytes = 4ull * fuzz_u8(input);
-		reply.entries[i].size_bytes = 4;
-		reply.entries[i].fd_index = fuzz_below(input, 5);
-		reply.entries[i].type = fuzz_u8(input) >= 240;
-		add_fd(message, FUZZ_FD_EVENT);
-	}
-	put(message, &reply, size_bytes, 0);
-}
-
-/* The beginning of the command, with as many bytes of data as it asked for. */
-static void
-echo(struct fuzz_vfu_message *message, const struct fuzz_vfu_asked *asked, const struct rp_vfu_msg *row)
-{
-	uint32_t data_bytes = 0;
-
-	if (row->command == RP_VFU_REGION_READ)
-		memcpy(&data_bytes, asked->payload + 12, sizeof(data_bytes));
-	if (row->command == RP_VFU_DMA_READ)
-		memcpy(&data_bytes, asked->payload + 8, sizeof(data_bytes));
-	if (data_bytes > FUZZ_VFU_PAYLOAD_MAX - sizeof(asked->payload))
-		data_bytes = FUZZ_VFU_PAYLOAD_MAX - sizeof(asked->payload);
-	put(message, asked->payload,
-	    row->reply_min_bytes < sizeof(asked->payload) ? row->reply_min_bytes : sizeof(asked->payload), data_bytes);
-}
-
-void
-fuzz_vfu_reply(struct fuzz_vfu_message *ret_message, struct fuzz_input *input, const struct fuzz_vfu_asked *asked)
-{
-	const struct rp_vfu_msg *row = rp_vfu_msg_find(asked->header.command);
-	const uint32_t error = fuzz_u8(input);
-
-	fuzz_vfu_begin(ret_message, asked->header.id, asked->header.command, RP_VFU_TYPE_REPLY, 0);
-	if (error >= 240) {
-		ret_message->bytes[offsetof(struct rp_vfu_header, flags)] |= RP_VFU_FLAG_ERROR;
-		ret_message->bytes[offsetof(struct rp_vfu_header, error)] = fuzz_u8(input);
-	} else if (row == NULL) {
-		;
-	} else if (row->command == RP_VFU_VERSION) {
-		version(ret_message, input, true);
-	} else if (row->command == RP_VFU_DEVICE_GET_INFO) {
-		device_info(ret_message, input);
-	} else if (row->command == RP_VFU_DEVICE_GET_REGION_INFO) {
-		region_info(ret_message, input, asked);
-	} else if (row->command == RP_VFU_DEVICE_GET_REGION_IO_FDS) {
-		io_fds(ret_message, input, asked);
-	} else {
-		echo(ret_message, asked, row);
-	}
-	fuzz_vfu_deviate(ret_message, input);
-}
-
 void
 fuzz_vfu_raw(struct fuzz_vfu_message *ret_message, struct fuzz_input *input)
 {
@@ -548,7 +415,7 @@ fuzz_vfu_raw(struct fuzz_vfu_message *ret_message, struct fuzz_input *input)
 		other_descriptors(ret_message, input);
 }
 
-void
+bool
 fuzz_vfu_send(const struct fuzz_vfu_message *message, struct fuzz_input *input, int peer)
 {
 	unsigned int cut = fuzz_u8(input);
@@ -556,5 +423,5 @@ fuzz_vfu_send(const struct fuzz_vfu_message *message, struct fuzz_input *input, 
 
 	if (cut >= 252)
 		size_bytes = cut % 2 == 0 ? 1 : (size_bytes + 1) / 2;
-	fuzz_send(peer, message->bytes, size_bytes, message->fds, message->fds_count);
+	return fuzz_send(peer, message->bytes, size_bytes, message->fds, message->fds_count) == message->size_bytes;
 }

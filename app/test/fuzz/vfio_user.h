@@ -28,12 +28,19 @@ struct fuzz_vfu_message {
 /* A command as its receiver saw it: what an answer is made from. */
 struct fuzz_vfu_asked {
 	struct rp_vfu_header header;
-	uint8_t payload[64]; /* its beginning */
+	uint8_t payload[128]; /* its beginning */
 };
 
 /* Begin a message; its payload is `payload_bytes` zeros that follow the header. */
 uint8_t *fuzz_vfu_begin(struct fuzz_vfu_message *message, uint16_t id, uint16_t command, uint32_t flags,
 			uint32_t payload_bytes);
+
+/* Put a structure into the payload, and add as much data behind it. */
+void fuzz_vfu_put(struct fuzz_vfu_message *message, const void *fields, size_t fields_bytes, size_t data_bytes);
+void fuzz_vfu_add_fd(struct fuzz_vfu_message *message, enum fuzz_fd kind);
+
+/* VERSION: one of several offers, or an answer that takes it. */
+void fuzz_vfu_version(struct fuzz_vfu_message *message, struct fuzz_input *input, bool reply);
 
 /* A command of either direction. */
 void fuzz_vfu_command(struct fuzz_vfu_message *ret_message, struct fuzz_input *input, const struct rp_vfu_msg *row,
@@ -48,8 +55,17 @@ void fuzz_vfu_raw(struct fuzz_vfu_message *ret_message, struct fuzz_input *input
 /* What is wrong with a message that was right: mostly nothing. */
 void fuzz_vfu_deviate(struct fuzz_vfu_message *message, struct fuzz_input *input);
 
-/* Send it, sometimes its first byte or its first half only. */
-void fuzz_vfu_send(const struct fuzz_vfu_message *message, struct fuzz_input *input, int peer);
+/*
+ * Whether an answer is one that no client may take for success: well framed, of the command that it answers, and
+ * against a rule of that command. What a caller sees of an answer (areas, places, bits) is not looked at.
+ */
+bool fuzz_vfu_reply_lies(const struct fuzz_vfu_message *message, const struct fuzz_vfu_asked *asked);
+
+/* Whether the header says what the message is, so that the one behind it begins where it should. */
+bool fuzz_vfu_is_framed(const struct fuzz_vfu_message *message);
+
+/* Send it, sometimes its first byte or its first half only. @return whether all of it went. */
+bool fuzz_vfu_send(const struct fuzz_vfu_message *message, struct fuzz_input *input, int peer);
 
 /* Commands of ours that wait for an answer, the oldest first. */
 #define FUZZ_VFU_ASKED_MAX 16u
