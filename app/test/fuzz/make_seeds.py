@@ -277,7 +277,7 @@ def vfu_new_calls():
         yield f"write-multi-{name}", [*multi, CALL_WRITE_MULTI, 3, 0, BAR2, 4, *vfu_answer(*done),
                                       CALL_WRITE_MULTI, 44, 1, BAR2, 8, *vfu_answer(*done), *vfu_answer(*done)]
     resized = [230, 100]
-    for size, name in (([0], "right"), (resized, "resized")):
+    for size, name in (([0], "right"), (resized, "resized"), ([230, 4], "short")):
         yield f"features-{name}", [*begin, CALL_FEATURE, 0, 0, 8, 1, *vfu_answer(*size), CALL_FEATURE, 1, 64, *vfu_answer(40, *size),
                                    CALL_FEATURE, 1, 8, *vfu_answer(90, *size), CALL_FEATURE, 2, 24, *vfu_answer(0, *size),
                                    CALL_FEATURE, 2, 4, *vfu_answer(200, *number(7), *size)]
@@ -322,22 +322,22 @@ def vfu_new_calls():
                     CALL_REMAP, 3, 2, 100, 250, 22, RIGHT, WHOLE, WAIT, *order(0, 0, 0, 16, 0, 0)]
     yield "many", [*begin, *all_, *vfu_answer() * 4, CALL_MANY, 4, 2, 0, 2, 0, 1, 2, 0, *vfu_answer() * 2, CALL_MANY, 6, 0, *vfu_answer(),
                    CALL_MANY, 7, 1, 0, 2, 0, *vfu_answer()]
-    yield "unmap-another", [*begin, *all_, *vfu_answer() * 4, CALL_MANY, 4, 1, 0, 2, 0, 0, 0, 5, 24, 1, WHOLE]
+    yield "unmap-another", [*begin, *all_, *vfu_answer() * 4, CALL_MANY, 4, 1, 0, 2, 0, 0, 0, 5, 1, 24, WHOLE]
     yield "vectors", [*begin, INTERRUPTS, 2, 0, 170, 0, 40, 0, *vfu_answer() * 3, INTERRUPTS, 2, 0, 170, 1, 20, 0xf0, *vfu_answer() * 9,
                       INTERRUPTS, 2, 0, 220, 2, 8, 3, *vfu_answer(), INTERRUPTS, 2, 0, 221, 0, 8, 3, *vfu_answer(),
                       INTERRUPTS, 2, 3, 100, *vfu_answer(), INTERRUPTS, 2, 3, 140, *vfu_answer(), LEARN, 2, 2, *vfu_answer(240, 21)]
     yield "started", [*begin, CALL_START, 2, 0, 0, 15, 0, CALL_START, 2, 0, 0, 7, 200, *[LISTEN, *vfu_answer()] * 2,
                       CALL_START, 2, 0, 0, 15, 0, WAIT, *vfu_answer(), ACCESS, 2, 0, 0, 7, 0, 250, ACCESS, 2, 0, 0, 7, 0, 0, *vfu_answer()]
     for at, name in ((0, "offset"), (8, "region"), (12, "count")):
-        echo = [0, 0, 5, 16 + at, 1, WHOLE]
+        echo = [0, 0, 5, 1, 16 + at, WHOLE]
         yield f"echo-{name}", [*begin, ACCESS, 2, 16, 0, 7, 0, 0, *echo, ACCESS, 2, 16, 0, 7, 0, 200, *echo]
     for at, name in ((0, "argsz"), (4, "flags"), (8, "range"), (24, "pages")):
-        flipped = [5, 16 + at, 1, WHOLE]
+        flipped = [5, 1, 16 + at, WHOLE]
         yield f"answer-of-another-{name}", [*begin, CALL_FEATURE, 1, 64, 0, 0, 40, 0, *flipped, *report, 0, 0, 0, 0, *flipped,
                                             CALL_LOG, 3, 0, 0, 9, 0, 0, 0, 0, *flipped, LEARN, 2, 2, 0, 0, 0, *flipped,
                                             LEARN, 1, 2, 0, 0, 2, 0, *flipped]
     for at, name in ((0, "argsz"), (8, "region")):
-        yield f"places-of-another-{name}", [*begin, *known, CALL_PLACES, 2, 16, 0, 0, *lists["one"], 5, 16 + at, 1, WHOLE]
+        yield f"places-of-another-{name}", [*begin, *known, CALL_PLACES, 2, 16, 0, 0, *lists["one"], 5, 1, 16 + at, WHOLE]
     area = [0, 0, 7, 0]
     for sparse, name in (([2, 0, 0, 250, 0, 0, 0, 0, 0], "one-place"), ([1, 0, 0, 250, 255, *[255] * 7, 0, 0], "many"),
                          ([1, 0, 0, 0, 250, 32, 0], "twice"), ([1, 0, 0, 0, 250, 32, 250, 9], "circle"),
@@ -378,6 +378,36 @@ def vfu_client_seeds():
     yield "refused", [0, *vfu_answer(1), LEARN, 0, 0, 250, 22, RIGHT, WHOLE, *info]
     yield "stray-reply", [0, *vfu_answer(1), *info, LISTEN, *vfu_answer(), LEARN, 0]
     yield "hang-up", [0, *vfu_answer(1), *info, MAP, 0, 2, 0, 0, 254]
+
+
+def vfio_info_seeds():
+    """A kernel's answers: each is no error, of its own size, then its fields as they should be but for one."""
+    said, iommu, regions, irq = [0, 0], 0, 1, 2
+    avail = [3, 9, 0]
+
+    def iommu_(*chain, flags=3, sizes=(0,), twice=True):
+        fields = [*said, flags, *sizes, *chain]
+        return [iommu, *fields, *(fields if twice else [])]
+
+    range_list = [1, 0, 3, 0, *[0, 0] * 3, 0]
+    yield "iommu", [*iommu_(2, *range_list, *avail, 0, 0), *iommu_(flags=1, twice=False), *iommu_(flags=1, sizes=(255, *u64(0)), twice=False)]
+    for name, pairs in (("many", [3, 255, *u64(2000), *[0, 0] * 3]), ("none", [0, 0]), ("back", [2, 0, 0, 0, 255, 0, 0]),
+                        ("empty", [2, 0, 0, 0, 0, 255, 0]), ("last", [2, 0, 0, 255, *number(2**64 - 1), 255, 0, 0])):
+        yield f"iommu-{name}", iommu_(1, 1, 0, *pairs, 0, 0)
+    for name, next_ in (("circle", [255, 24]), ("behind", [255, 70]), ("cut", [255, 47])):
+        yield f"iommu-{name}", iommu_(1, 4, 0, 0, next_[0], *[next_[1] + 26], 0)
+    yield "iommu-grows", [iommu, *[0, 250, 9, 3, 0, 0, 0] * 5]
+    plain = [*said, 0, 0, 0, 100]
+    sparse = [*said, 0, 0, 0, 200, 1, 1, 0, 2, 0, *[0, 0] * 2, 0, 0]
+    window = [1, 10]
+    yield "regions", [regions, *plain * 9, *window * 9, regions, *(sparse * 2) * 9, *window * 9]
+    for name, one in (("index", [*said, 255, 1, 0, 0, 100]), ("far", [*said, 0, 0, 255, 23, 100]), ("large", [*said, 0, 255, 24, 0, 100]),
+                      ("absent", [250])):
+        yield f"regions-{name}", [regions, *plain, *one, *plain * 7, *window * 9]
+    for name, pairs in (("many", [2, 255, *u64(60), *[0, 0] * 2]), ("outside", [2, 0, 255, 14, 0, 0, 0]), ("wrap", [1, 0, 255, 25, 255, 10])):
+        bent = [*said, 0, 0, 0, 200, 1, 1, 0, *pairs, 0, 0]
+        yield f"regions-areas-{name}", [regions, *plain, *bent * 2, *plain * 7, *window * 9]
+    yield "irqs", [irq, 2, *said, 0, 0, irq, 2, *said, 255, 0, 0, irq, 2, *said, 0, 255, 20, irq, 3, 250]
 
 
 def vring_seeds():
@@ -437,7 +467,7 @@ def main():
     corpus = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else CORPUS
     for target, seeds in (("vhost_user_backend", backend_seeds()), ("vhost_user_frontend", frontend_seeds()),
                           ("vfio_user_server", vfu_server_seeds()), ("vfio_user_client", vfu_client_seeds()),
-                          ("vfio_user_virtio", virtio_seeds()),
+                          ("vfio_info", vfio_info_seeds()), ("vfio_user_virtio", virtio_seeds()),
                           ("vring_split", vring_seeds()), ("vring_packed", vring_seeds()),
                           ("vring_shadow", shadow_seeds())):
         (corpus / target).mkdir(parents=True, exist_ok=True)

@@ -364,6 +364,7 @@ void
 fuzz_vfu_deviate(struct fuzz_vfu_message *message, struct fuzz_input *input)
 {
 	uint32_t number;
+	uint8_t bits;
 
 	switch (fuzz_below(input, 16)) {
 	case 0:
@@ -384,8 +385,8 @@ fuzz_vfu_deviate(struct fuzz_vfu_message *message, struct fuzz_input *input)
 		fuzz_bytes(input, message->bytes + FUZZ_VFU_HEADER_BYTES, message->size_bytes - FUZZ_VFU_HEADER_BYTES);
 		break;
 	case 5:
-		message->bytes[fuzz_below(input, message->size_bytes > 255 ? 255 : message->size_bytes)] ^=
-			fuzz_u8(input);
+		bits = fuzz_u8(input);
+		message->bytes[fuzz_below(input, message->size_bytes > 255 ? 255 : message->size_bytes)] ^= bits;
 		break;
 	case 6: /* the first number of the payload, which is often argsz */
 		number = (uint32_t)fuzz_number(input);
