@@ -297,3 +297,8 @@ def test_unmapped_under_the_device(rig):
     assert rig.guest.run("echo alive").output == "alive\n"
     for name in ("packed", "pairs"):
         rig.require_traffic(name)
+    wait_until(lambda: "event=accelerator-back" in rig.log_since(mark), EVENT_SECONDS, "its return",
+               rig.host.require_alive)
+    rig.reload_driver()
+    rig.wait_fresh()
+    rig.require_all_traffic()
