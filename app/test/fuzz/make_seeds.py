@@ -317,6 +317,8 @@ def vfu_new_calls():
     page = [1, 0, 0, 2, 0, 0, 0, 0, 0, 0]
     yield "places-pages", [*begin, *known, CALL_PLACES, 2, 16, *vfu_answer(*page), *vfu_answer(*page), *vfu_answer(*page),
                            *vfu_answer(1, 0, 0, 0, 0, 0, 0, 0, 0, 0), CALL_PLACES, 2, 16, *vfu_answer(1, 0, 200, *number(70000), *page[4:])]
+    for count, total, name in ((1, 70000, "many"), (2, 1, "fewer"), (1, 0, "none"), (0, 1, "empty")):
+        yield f"places-total-{name}", [*begin, *known, CALL_PLACES, 2, 1, *vfu_answer(count, 0, 200, *number(total), *[0] * (5 * count + 1))]
     all_ = [CALL_MANY, 0, 4, *[byte for slot in range(4) for byte in (slot, 2, 0)]]
     yield "remap", [*begin, *all_, *vfu_answer() * 4, CALL_REMAP, 1, 2, 0, *vfu_answer(), CALL_REMAP, 2, 2, 101, *vfu_answer(),
                     CALL_REMAP, 3, 2, 100, 250, 22, RIGHT, WHOLE, WAIT, *order(0, 0, 0, 16, 0, 0)]

@@ -72,7 +72,7 @@ io_fds_lie(const struct said *said, bool page)
 	if (!page)
 		return false;
 	total = number32(said->payload, 16);
-	return total > RP_VFU_IO_FDS_MAX || (first < total && (count == 0 || count > total - first));
+	return total > RP_VFU_IO_FDS_MAX || (first < total ? count == 0 || count > total - first : count != 0);
 }
 
 static bool
