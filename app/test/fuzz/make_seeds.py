@@ -308,7 +308,9 @@ def vfu_new_calls():
              "shadow-outside": io_fds((0, 0, 1, 230, 13), total=True), "shadow-no-file": io_fds((0, 0, 0, 0, 2), total=True),
              "long": io_fds((0, 0, 1, 0, 2), (1, 1), long=200, total=True), "no-eventfd": io_fds((0, 1), total=True),
              "no-descriptor": io_fds((0, 5), total=True), "counted": io_fds((0, 0), total=True, count=5000),
-             "none": io_fds(total=True), "many": io_fds(*[(at, at) for at in range(4)], total=True)}
+             "shadow-odd": io_fds((0, 0, 1, 230, 2), total=True), "width": [1, 0, 0, 0, 0, 0, 0, 230, 29, 0, 0],
+             "wide": [1, 0, 0, 0, 0, 0, 0, 230, 4, 0, 0], "flags": [1, 0, 0, 0, 0, 0, 0, 0, 230, 255, 0],
+             "type": [1, 0, 0, 0, 0, 0, 252, 0, 0, 0], "none": io_fds(total=True), "many": io_fds(*[(at, at) for at in range(4)], total=True)}
     for name, list_ in lists.items():
         yield f"places-{name}", [*begin, *known, CALL_PLACES, 2, 16, *vfu_answer(*list_), DOORBELL, 2, 0, *vfu_answer(*list_)]
         plain_list = [*list_[:2], *list_[4:]]
@@ -317,6 +319,7 @@ def vfu_new_calls():
     page = [1, 0, 0, 2, 0, 0, 0, 0, 0, 0]
     yield "places-pages", [*begin, *known, CALL_PLACES, 2, 16, *vfu_answer(*page), *vfu_answer(*page), *vfu_answer(*page),
                            *vfu_answer(1, 0, 0, 0, 0, 0, 0, 0, 0, 0), CALL_PLACES, 2, 16, *vfu_answer(1, 0, 200, *number(70000), *page[4:])]
+    yield "places-outside", [*begin, LEARN, 1, 3, *vfu_answer(0, 30), CALL_PLACES, 3, 16, *vfu_answer(*io_fds((1, 0), total=True))]
     for count, total, name in ((1, 70000, "many"), (2, 1, "fewer"), (1, 0, "none"), (0, 1, "empty")):
         yield f"places-total-{name}", [*begin, *known, CALL_PLACES, 2, 1, *vfu_answer(count, 0, 200, *number(total), *[0] * (5 * count + 1))]
     all_ = [CALL_MANY, 0, 4, *[byte for slot in range(4) for byte in (slot, 2, 0)]]
