@@ -68,10 +68,13 @@ append_chain(struct answer *answer, struct fuzz_input *input, uint16_t pairs_id,
 		uint32_t at_bytes = answer->size_bytes, words[2] = {(uint32_t)fuzz_number(input), 0};
 
 		append(answer, &header, sizeof(header));
-		if (header.id == pairs_id)
+		/* Without what it should have it is a header alone. */
+		if (fuzz_u8(input) >= 224)
+			;
+		else if (header.id == pairs_id)
 			append_pairs(answer, input, 0x10000, size_bytes);
 		else
-			append(answer, words, fuzz_u8(input) < 224 ? sizeof(words) : 0);
+			append(answer, words, sizeof(words));
 		header.next = (uint32_t)usually(input, i + 1 < count ? answer->size_bytes : 0);
 		if (at_bytes + sizeof(header) <= ANSWER_MAX)
 			memcpy(answer->bytes + at_bytes, &header, sizeof(header));

@@ -394,23 +394,27 @@ def vfio_info_seeds():
         fields = [*said, flags, *sizes, *chain]
         return [iommu, *fields, *(fields if twice else [])]
 
-    range_list = [1, 0, 3, 0, *[0, 0] * 3, 0]
-    yield "iommu", [*iommu_(2, *range_list, *avail, 0, 0), *iommu_(flags=1, twice=False), *iommu_(flags=1, sizes=(255, *u64(0)), twice=False)]
-    for name, pairs in (("many", [3, 255, *u64(2000), *[0, 0] * 3]), ("none", [0, 0]), ("back", [2, 0, 0, 0, 255, 0, 0]),
+    range_list = [1, 0, 0, 3, 0, *[0, 0] * 3, 0]
+    yield "iommu", [*iommu_(2, *range_list, *avail, 0, 0), *iommu_(flags=1, twice=False), *iommu_(flags=1, sizes=(255, 0), twice=False)]
+    for name, pairs in (("many", [3, 255, *number(2000), *[0, 0] * 3]), ("none", [0, 0]), ("back", [2, 0, 0, 0, 255, 0, 0]),
                         ("empty", [2, 0, 0, 0, 0, 255, 0]), ("last", [2, 0, 0, 255, *number(2**64 - 1), 255, 0, 0])):
-        yield f"iommu-{name}", iommu_(1, 1, 0, *pairs, 0, 0)
+        yield f"iommu-{name}", iommu_(1, 1, 0, 0, *pairs, 0, 0)
     for name, next_ in (("circle", [255, 24]), ("behind", [255, 70]), ("cut", [255, 47])):
         yield f"iommu-{name}", iommu_(1, 4, 0, 0, next_[0], *[next_[1] + 26], 0)
+    for next_, name in ((60000, "long"), (8, "short")):
+        yield f"iommu-{name}", iommu_(1, 1, 0, 0, 2, 255, *number(2000), *[0, 0] * 2, 255, *number(next_), 0)
+    yield "iommu-bare", iommu_(1, 1, 0, 250, 0, 0)
+    yield "regions-areas-bare", [1, *[0, 0, 0, 0, 0, 200, 1, 1, 0, 250, 0, 0] * 18]
     yield "iommu-grows", [iommu, *[0, 250, 9, 3, 0, 0, 0] * 5]
     plain = [*said, 0, 0, 0, 100]
-    sparse = [*said, 0, 0, 0, 200, 1, 1, 0, 2, 0, *[0, 0] * 2, 0, 0]
+    sparse = [*said, 0, 0, 0, 200, 1, 1, 0, 0, 2, 0, *[0, 0] * 2, 0, 0]
     window = [1, 10]
     yield "regions", [regions, *plain * 9, *window * 9, regions, *(sparse * 2) * 9, *window * 9]
     for name, one in (("index", [*said, 255, 1, 0, 0, 100]), ("far", [*said, 0, 0, 255, 23, 100]), ("large", [*said, 0, 255, 24, 0, 100]),
                       ("absent", [250])):
         yield f"regions-{name}", [regions, *plain, *one, *plain * 7, *window * 9]
-    for name, pairs in (("many", [2, 255, *u64(60), *[0, 0] * 2]), ("outside", [2, 0, 255, 14, 0, 0, 0]), ("wrap", [1, 0, 255, 25, 255, 10])):
-        bent = [*said, 0, 0, 0, 200, 1, 1, 0, *pairs, 0, 0]
+    for name, pairs in (("many", [2, 255, *number(60), *[0, 0] * 2]), ("outside", [2, 0, 255, 14, 0, 0, 0]), ("wrap", [1, 0, 255, 25, 255, 10])):
+        bent = [*said, 0, 0, 0, 200, 1, 1, 0, 0, *pairs, 0, 0]
         yield f"regions-areas-{name}", [regions, *plain, *bent * 2, *plain * 7, *window * 9]
     yield "irqs", [irq, 2, *said, 0, 0, irq, 2, *said, 255, 0, 0, irq, 2, *said, 0, 255, 20, irq, 3, 250]
 
