@@ -12,13 +12,13 @@
  * room for; all else may be wrong.
  */
 
-#define ANSWER_MAX 1024u
+#define ANSWER_MAX 4096u
 #define ROUNDS_MAX 4u /* of one question */
 
 struct kernel {
 	struct fuzz_input *input;
 	unsigned int asked_count; /* since the last answer that fitted */
-	bool lied; /* an answer was of something else than was asked for */
+	bool lied; /* an answer was of something else than was asked for, or of no page size */
 };
 
 struct answer {
@@ -45,7 +45,7 @@ append(struct answer *answer, const void *bytes, uint32_t size_bytes)
 static void
 append_pairs(struct answer *answer, struct fuzz_input *input, uint64_t step_bytes, uint64_t size_bytes)
 {
-	uint32_t count = fuzz_below(input, 6), said[2] = {(uint32_t)usually(input, count), 0}, i;
+	uint32_t count = fuzz_below(input, 80), said[2] = {(uint32_t)usually(input, count), 0}, i;
 
 	append(answer, said, sizeof(said));
 	for (i = 0; i < count; i++) {
@@ -131,6 +131,15 @@ describe_irq(struct kernel *kernel, struct answer *answer, uint32_t index)
 	kernel->lied |= info.index != index;
 }
 
+static bool
+has_no_page(const struct answer *answer)
+{
+	struct vfio_iommu_type1_info info;
+
+	memcpy(&info, answer->bytes, sizeof(info));
+	return (info.flags & VFIO_IOMMU_INFO_PGSIZES) != 0 && info.iova_pgsizes == 0;
+}
+
 static int
 on_ioctl(void *ctx, int fd, unsigned long request, void *argument)
 {
@@ -160,6 +169,7 @@ on_ioctl(void *ctx, int fd, unsigned long request, void *argument)
 		kernel->asked_count = 0;
 		memcpy(&argsz, answer.bytes + 8, sizeof(argsz));
 		kernel->lied |= request == VFIO_DEVICE_GET_REGION_INFO && argsz != index;
+		kernel->lied |= request == VFIO_IOMMU_GET_INFO && has_no_page(&answer);
 	}
 	return 0;
 }
@@ -210,7 +220,9 @@ ask(struct kernel *kernel, struct kvfio_device *device)
 	kernel->asked_count = 0;
 	switch (fuzz_below(kernel->input, 3)) {
 	case 0:
-		if (kvfio_iommu_read(calls, -1, &iommu, NULL) == 0)
+		rc = kvfio_iommu_read(calls, -1, &iommu, NULL);
+		fuzz_require(rc != 0 || !kernel->lied, "an IOMMU has a page size");
+		if (rc == 0)
 			check_iommu(&iommu);
 		break;
 	case 1:

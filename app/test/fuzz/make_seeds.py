@@ -302,6 +302,7 @@ def vfu_new_calls():
                                 *vfu_answer(*([230, 50] if kind == 1 else []), 0)]
     yield "dirty-pieces", [*begin, *pieces, *vfu_answer(0, 0) * 4, *report, *vfu_answer(0, 200, 255), CALL_LOG, 3, 0, 0, 200, 7,
                            *vfu_answer(), *vfu_answer(0, 0) * 8]
+    yield "dirty-cut", [*begin, *start, *vfu_answer(0, 0), *report, 0, 0, 0, 0, 1, 36, 0, WHOLE]
     yield "dirty-of-none", [*begin, *start, *vfu_answer(200, *number(0), 0), *start, *vfu_answer(200, *number(3), 0)]
     known = [LEARN, 1, 2, *vfu_answer(2, 0)]
     lists = {"one": io_fds((0, 0), total=True), "shadow": io_fds((0, 0, 1, 0, 2), total=True),
@@ -403,6 +404,9 @@ def vfio_info_seeds():
         yield f"iommu-{name}", iommu_(1, 4, 0, 0, next_[0], *[next_[1] + 26], 0)
     for next_, name in ((60000, "long"), (8, "short")):
         yield f"iommu-{name}", iommu_(1, 1, 0, 0, 2, 255, *number(2000), *[0, 0] * 2, 255, *number(next_), 0)
+    yield "iommu-bare-number", iommu_(1, 3, 0, 250, 0, 0)
+    yield "iommu-crowded", iommu_(1, 1, 0, 0, 70, 0, *[0, 0] * 70, 0, 0)
+    yield "regions-areas-crowded", [1, *[0, 0, 0, 0, 0, 200, 1, 1, 0, 0, 70, 0, *[0, 0] * 70, 0, 0] * 2]
     yield "iommu-bare", iommu_(1, 1, 0, 250, 0, 0)
     yield "regions-areas-bare", [1, *[0, 0, 0, 0, 0, 200, 1, 1, 0, 250, 0, 0] * 18]
     yield "iommu-grows", [iommu, *[0, 250, 9, 3, 0, 0, 0] * 5]
