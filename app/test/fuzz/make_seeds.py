@@ -320,7 +320,7 @@ def vfu_new_calls():
     page = [1, 0, 0, 2, 0, 0, 0, 0, 0, 0]
     yield "places-pages", [*begin, *known, CALL_PLACES, 2, 16, *vfu_answer(*page), *vfu_answer(*page), *vfu_answer(*page),
                            *vfu_answer(1, 0, 0, 0, 0, 0, 0, 0, 0, 0), CALL_PLACES, 2, 16, *vfu_answer(1, 0, 200, *number(70000), *page[4:])]
-    yield "places-outside", [*begin, LEARN, 1, 3, *vfu_answer(0, 30), CALL_PLACES, 3, 16, *vfu_answer(*io_fds((1, 0), total=True))]
+    yield "places-outside", [*begin, LEARN, 1, 3, *vfu_answer(0, 30, 0), CALL_PLACES, 3, 16, *vfu_answer(*io_fds((1, 0), total=True))]
     for count, total, name in ((1, 70000, "many"), (2, 1, "fewer"), (1, 0, "none"), (0, 1, "empty")):
         yield f"places-total-{name}", [*begin, *known, CALL_PLACES, 2, 1, *vfu_answer(count, 0, 200, *number(total), *[0] * (5 * count + 1))]
     all_ = [CALL_MANY, 0, 4, *[byte for slot in range(4) for byte in (slot, 2, 0)]]
@@ -351,8 +351,12 @@ def vfu_new_calls():
                          ([1, 250, 1, 0, 0, 0, 0], "no-page"), ([1, 0, 250, 0, 0, 0, 0], "empty"),
                          ([1, 0, 250, 24, 0, 0, 0], "wraps")):
         yield f"areas-{name}", [*begin, LEARN, 1, 0, 0, 0, *area[2:], *sparse, RIGHT, WHOLE]
-    for offset, name in ((1, "odd"), (24, "far")):
-        yield f"region-{name}", [*begin, LEARN, 1, 0, *vfu_answer(1, offset), LEARN, 1, 2, *vfu_answer(0, offset)]
+    for kind, value, name in ((1, 1, "odd"), (1, 24, "far"), (0, 0, "absent"), (0, 29, "odd-size"), (0, 23, "large")):
+        yield f"region-{name}", [*begin, LEARN, 1, 7, *vfu_answer(kind, value, 200, 0)]
+    yield "region-short-file", [*begin, LEARN, 1, 7, *vfu_answer(2, 230)]
+    yield "vectors-too-many", [*begin, LEARN, 2, 2, *vfu_answer(240, 21)]
+    for flags, regions, irqs, name in ((3, 91, 31, "regions"), (3, 35, 43, "interrupts"), (2, 2, 31, "few-regions"), (2, 35, 1, "few-interrupts")):
+        yield f"device-{name}", [0, *vfu_answer(5), LEARN, 0, *vfu_answer(250, flags, regions, irqs)]
 
 
 def vfu_client_seeds():
@@ -380,7 +384,7 @@ def vfu_client_seeds():
                                      MAP, 1, 2, where, 255, *vfu_answer(),
                                      LISTEN, *order(0, 9, 0, 64, 192, 0), LISTEN, *order(1, 9, 0, 64, 192, 0), LISTEN]
     outside = 128 + 16  # 1 << 16, the end of the region, and well inside the file
-    yield "area-outside", [0, *vfu_answer(1), *info, LEARN, 1, 0, *vfu_answer(7, 0, 1, 255, outside, 0, 0, 0)]
+    yield "area-outside", [0, *vfu_answer(1), *info, LEARN, 1, 0, *vfu_answer(7, 0, 1, 255, outside, 0, 0, 0, 0)]
     yield "refused", [0, *vfu_answer(1), LEARN, 0, 0, 250, 22, RIGHT, WHOLE, *info]
     yield "stray-reply", [0, *vfu_answer(1), *info, LISTEN, *vfu_answer(), LEARN, 0]
     yield "hang-up", [0, *vfu_answer(1), *info, MAP, 0, 2, 0, 0, 254]

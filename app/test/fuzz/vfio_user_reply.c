@@ -44,7 +44,7 @@ region_info(struct fuzz_vfu_message *message, struct fuzz_input *input, const st
 		reply.info.size_bytes = fuzz_number(input);
 	if (kind == 1)
 		reply.info.offset_bytes = fuzz_number(input);
-	if (kind >= 2) {
+	if (kind >= 2 || fuzz_u8(input) >= 128) {
 		reply.info.flags |= RP_VFU_REGION_FLAG_MMAP_MASK;
 		fuzz_vfu_add_fd(message, fuzz_u8(input) < 224 ? FUZZ_FD_SEALED : FUZZ_FD_SMALL);
 	}
