@@ -227,7 +227,7 @@ enter(struct kvfio_host *host, const struct rp_vfio_config *config, struct kvfio
 	struct kvfio_container *container = NULL;
 	int rc = take_container(host, config, &container, why);
 
-	if (rc < 0)
+	if (container == NULL)
 		return rc;
 	rc = attach(host->kernel, container, group, why);
 	if (rc < 0) {
