@@ -47,8 +47,7 @@ check: install-build
 # Real VMs only.
 e2e: install-test
 	@$(MAKE) --no-print-directory all
-	-devtools/install-current-qemu $(BUILD)
-	RINGPASS_BUILD_DIR=$(abspath $(BUILD)) $(PYTHON) -m pytest -n auto --dist loadgroup app/test/e2e
+	devtools/run-tests --build-dir $(BUILD) --only e2e
 
 # The unit and in-process suites under address, undefined and thread sanitizers.
 sanitize: install-test

@@ -9,9 +9,6 @@ from ringpass_hwvm import Function, HardwareVm
 from ringpass_testvm import Supervisor
 from ringpass_testvm.supervise import wait_until
 
-# One machine for all.
-pytestmark = pytest.mark.xdist_group("hardware-devbind")
-
 SECONDS = 120
 ALONE, LEFT, RIGHT, LEGACY = range(4)
 HOLD = "import os, time; os.open('/dev/vfio/{}', os.O_RDWR); print('held', flush=True); time.sleep(1000)"

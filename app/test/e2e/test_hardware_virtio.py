@@ -7,9 +7,6 @@ from ringpass_hwvm import Function, HardwareVm, wire
 from ringpass_testvm import Supervisor
 from ringpass_testvm.supervise import wait_until
 
-# One machine for all.
-pytestmark = pytest.mark.xdist_group("hardware-virtio")
-
 SECONDS = 180
 SLIRP = "10.0.2.2"
 FUNCTIONS = {

@@ -19,8 +19,6 @@ from ringpass_stack import ping, transfer
 from ringpass_testvm import Supervisor, TestvmError, hotplug, netns
 from ringpass_testvm.supervise import tail, wait_until
 
-pytestmark = pytest.mark.xdist_group("hardware-vm")
-
 BULK_BYTES = 2 << 20
 EVENT_SECONDS = 120
 PAUSE_SECONDS = 1

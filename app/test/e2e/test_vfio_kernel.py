@@ -9,9 +9,6 @@ import pytest
 from ringpass_hwvm import Function, HardwareVm
 from ringpass_testvm import Supervisor
 
-# One machine for all.
-pytestmark = pytest.mark.xdist_group("hardware-kernel")
-
 ROOM = os.path.join("app", "test", "drivers")
 PROGRAM = os.path.join(ROOM, "vfio", "test_vfio_hardware")
 TRY_PROGRAM = os.path.join(ROOM, "vfio", "test_vfio_try")
