@@ -170,7 +170,9 @@ port_accelerators_open(struct rp_port *port, const struct rp_port_config *config
 	if (wanted_count == 0)
 		wanted_count = queues_count < RP_VHU_QUEUES_MAX ? queues_count : RP_VHU_QUEUES_MAX;
 	if (wanted_count == 0 || wanted_count > queues_count || wanted_count > RP_VHU_QUEUES_MAX)
-		return rp_wire_why_set(why, -EINVAL, "queue_pairs: %u wanted, the accelerators have %u",
+		return rp_wire_why_set(why, -EINVAL,
+				       "queue_pairs: %u wanted, the accelerators have %u: ask for at most that, or "
+				       "name more accelerators",
 				       wanted_count / 2, queues_count / 2);
 	rc = port_queues_create(port, wanted_count);
 	if (rc < 0)

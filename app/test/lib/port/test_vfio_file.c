@@ -373,7 +373,11 @@ nothing_of_a_failed_device_is_kept(void **state)
 	test_vm_close(&office.f.vm);
 	test_port_close(&office.f.port);
 	rp_port_files_destroy(office.config.files);
-	office_close(&office);
+	office.files = rp_vhu_vfio_files_destroy(office.files);
+	fake_accel_teardown();
+	rp_wire_fd_close(&office.groups[0]);
+	rp_wire_fd_close(&office.groups[1]);
+	test_leaks_assert_none(&office.f.leaks);
 }
 
 static void *
