@@ -6,16 +6,15 @@ and interrupts by the device and by ringpassd, toggles and reboots by what ringp
 kernel report.
 """
 
-import argparse
 import os
 import sys
 import time
 
-from ringpass_testvm import Supervisor, TestvmError, netns, stopping
+from ringpass_testvm import TestvmError, netns
 from ringpass_testvm.cache import Cache
 from ringpass_testvm.supervise import tail
 
-from . import transfer
+from . import demo_command, transfer
 from .ping import PingStream, ping
 from .programs import Build, describe_modes
 from .scenario import UPLINK_ADDRESS, Stack
@@ -125,36 +124,5 @@ class Demo:
         self._wait_direct()
 
 
-def _parser():
-    parser = argparse.ArgumentParser(prog="ringpass-demo", description="Show Ringpass at work with a real guest.")
-    parser.add_argument("--build-dir", required=True, help="where meson has built Ringpass")
-    parser.add_argument("--cache-dir", help="for the guest's initramfs; else a folder of the build directory")
-    parser.add_argument("--run-dir", help="an existing directory for logs, which is kept")
-    parser.add_argument("--packed", action="store_true", help="the guest's rings are packed, not split")
-    parser.add_argument("--transfer-mib", type=int, default=64, metavar="MIB", help="each way")
-    return parser
-
-
-def _finish(demo, problems):
-    """Print table and last line. @return exit status."""
-    for line in demo.figures.table():
-        print(line)
-    for problem in problems:
-        print(f"ringpass-demo: {problem}", file=sys.stderr, flush=True)
-    print(demo.figures.json("failed" if problems else "ok", "; ".join(problems)), flush=True)
-    return 1 if problems else 0
-
-
 def main(arguments=None):
-    stopping.install()
-    options = _parser().parse_args(arguments)
-    supervisor = Supervisor("demo", options.run_dir)
-    demo = Demo(supervisor, options)
-    try:
-        stopping.guarded(demo.run, supervisor.close)
-    except TestvmError as error:
-        return _finish(demo, [str(error)])
-    except stopping.Stopped as stopped:
-        print(f"ringpass-demo: {stopped}", file=sys.stderr)
-        return 128 + stopped.signum
-    return _finish(demo, demo.figures.problems())
+    return demo_command.run("ringpass-demo", "Show Ringpass at work with a real guest.", 64, Demo, arguments)

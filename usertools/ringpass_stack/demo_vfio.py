@@ -10,7 +10,6 @@ as the difference between two moments; what ringpassd kicked in between would be
 Interrupts: by the guests. Pings and bytes: at their ends.
 """
 
-import argparse
 import dataclasses
 import json
 import os
@@ -19,11 +18,11 @@ import sys
 import time
 
 from ringpass_hwvm import Function, HardwareVm, wire
-from ringpass_testvm import Nic, Supervisor, TestvmError, VhostUser, netns, stopping
+from ringpass_testvm import Nic, TestvmError, VhostUser, netns
 from ringpass_testvm.cache import Cache
 from ringpass_testvm.supervise import wait_until
 
-from . import transfer
+from . import demo_command, transfer
 from .ping import ping
 from .programs import Build, Port, describe_modes
 from .summary import Figures
@@ -245,37 +244,6 @@ class DemoVfio:
                  f"{figures['kvm_vfio_file_removed']} removed")
 
 
-def _parser():
-    parser = argparse.ArgumentParser(prog="ringpass-demo-vfio",
-                                     description="Show Ringpass on kernel VFIO, in an emulated machine with an IOMMU.")
-    parser.add_argument("--build-dir", required=True, help="where meson has built Ringpass")
-    parser.add_argument("--cache-dir", help="for initramfs; else a folder of the build directory")
-    parser.add_argument("--run-dir", help="an existing directory for logs, which is kept")
-    parser.add_argument("--packed", action="store_true", help="packed rings, not split")
-    parser.add_argument("--transfer-mib", type=int, default=8, metavar="MIB", help="each way")
-    return parser
-
-
-def _finish(demo, problems):
-    """Print table and last line. @return exit status."""
-    for line in demo.figures.table():
-        print(line)
-    for problem in problems:
-        print(f"ringpass-demo-vfio: {problem}", file=sys.stderr, flush=True)
-    print(demo.figures.json("failed" if problems else "ok", "; ".join(problems)), flush=True)
-    return 1 if problems else 0
-
-
 def main(arguments=None):
-    stopping.install()
-    options = _parser().parse_args(arguments)
-    supervisor = Supervisor("demo-vfio", options.run_dir)
-    demo = DemoVfio(supervisor, options)
-    try:
-        stopping.guarded(demo.run, supervisor.close)
-    except TestvmError as error:
-        return _finish(demo, [str(error)])
-    except stopping.Stopped as stopped:
-        print(f"ringpass-demo-vfio: {stopped}", file=sys.stderr)
-        return 128 + stopped.signum
-    return _finish(demo, demo.figures.problems())
+    return demo_command.run("ringpass-demo-vfio", "Show Ringpass on kernel VFIO, in an emulated machine with an IOMMU.", 8,
+                            DemoVfio, arguments)
