@@ -18,6 +18,10 @@
  * Threads: the data path; the control side with the gate closed.
  */
 
+/**
+ * Of all rings of one switch port together: mbufs are everybody's, and a guest that never
+ * makes buffers available on many queues must not keep them from the others.
+ */
 #define SA_HELD_MAX 64u
 
 struct sa_held {
@@ -30,10 +34,14 @@ struct sa_held {
 /** Frames wait from now on. */
 void sa_held_begin(struct sa_held *held);
 
-/** Keep a frame; the caller's reference stays the caller's. @return false: there is no room. */
-bool sa_held_keep(struct sa_held *held, struct rte_mbuf *mbuf);
+/**
+ * Keep a frame; the caller's reference stays the caller's.
+ * @param port_count how many the port holds; counted on.
+ * @return false: there is no room.
+ */
+bool sa_held_keep(struct sa_held *held, unsigned int *port_count, struct rte_mbuf *mbuf);
 
 /** The first ones were dealt with. */
-void sa_held_forget(struct sa_held *held, unsigned int count);
+void sa_held_forget(struct sa_held *held, unsigned int *port_count, unsigned int count);
 
 #endif

@@ -39,6 +39,7 @@ struct sa_port {
 	struct sa_ring **receive_rings; /* running, in order */
 	unsigned int receive_count;
 	unsigned int receive_room;
+	unsigned int held_count; /* frames that wait for its rings (sa_held.h) */
 	struct softaccel_port_counters counters; /* atomic words */
 };
 

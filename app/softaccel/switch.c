@@ -149,7 +149,7 @@ sa_switch_ring_give_up(struct sa_ring *ring)
 		return;
 	for (i = 0; i < ring->held.count; i++)
 		sa_port_drop(ring->port, SOFTACCEL_DROP_RX_NO_QUEUE);
-	sa_held_forget(&ring->held, ring->held.count);
+	sa_held_forget(&ring->held, &ring->port->held_count, ring->held.count);
 	ring->held.changing = false;
 	sa_switch_ring_remove(ring);
 }
@@ -157,7 +157,7 @@ sa_switch_ring_give_up(struct sa_ring *ring)
 static int
 hold(struct sa_ring *ring, struct rte_mbuf *mbuf)
 {
-	return sa_held_keep(&ring->held, mbuf) ? HELD : SOFTACCEL_DROP_RX_NO_BUFFER;
+	return sa_held_keep(&ring->held, &ring->port->held_count, mbuf) ? HELD : SOFTACCEL_DROP_RX_NO_BUFFER;
 }
 
 static void
@@ -186,7 +186,7 @@ sa_switch_deliver_held(struct sa_switch *sw, struct sa_ring *ring)
 		count_delivery(ring->port, why);
 	}
 	mark_dirty(sw, ring);
-	sa_held_forget(held, done);
+	sa_held_forget(held, &ring->port->held_count, done);
 	/* Not before a frame went through: to be awake is not yet to have buffers. */
 	if (done > 0 && held->count == 0 && held->arrived)
 		held->changing = false;
