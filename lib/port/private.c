@@ -70,19 +70,19 @@ take_what_is_known(const struct rp_port *port, struct taken *taken)
 
 /* How large the stranger is that lies there nobody says: each time four times as much is left out below it. */
 static void
-skip(struct taken *taken, const struct port_private *private, unsigned int tries)
+skip(struct taken *taken, const struct port_private *rings, unsigned int tries)
 {
-	uint64_t below = private->size_bytes << 2 * tries;
+	uint64_t below = rings->size_bytes << 2 * tries;
 
-	if (below >> 2 * tries != private->size_bytes || below > private->iova)
-		below = private->iova;
-	take(taken, private->iova - below, private->size_bytes + below);
+	if (below >> 2 * tries != rings->size_bytes || below > rings->iova)
+		below = rings->iova;
+	take(taken, rings->iova - below, rings->size_bytes + below);
 }
 
 static int
 map(struct rp_port *port, struct port_accelerator *accelerator, struct rp_wire_why *why)
 {
-	struct port_private *private = &accelerator->private;
+	struct port_private *rings = &accelerator->private;
 	const struct rp_accel *accel = &accelerator->accel;
 	struct taken taken;
 	unsigned int i;
@@ -91,17 +91,15 @@ map(struct rp_port *port, struct port_accelerator *accelerator, struct rp_wire_w
 	take_what_is_known(port, &taken);
 	for (i = 0; i < TRIES_MAX; i++) {
 		rc = rp_dma_iova_find(accelerator->info.iova_ranges, accelerator->info.iova_ranges_count, taken.ranges,
-				      taken.count, private->size_bytes, page_bytes_of(accelerator), &private->iova,
-				      why);
+				      taken.count, rings->size_bytes, page_bytes_of(accelerator), &rings->iova, why);
 		if (rc < 0)
 			break;
-		rc = accel->ops->dma_map(accel->priv, private->iova, private->size_bytes, private->fd, 0, private->hva,
-					 why);
+		rc = accel->ops->dma_map(accel->priv, rings->iova, rings->size_bytes, rings->fd, 0, rings->hva, why);
 		if (rc != -EEXIST)
 			break;
-		skip(&taken, private, i);
+		skip(&taken, rings, i);
 	}
-	private->mapped = rc == 0;
+	rings->mapped = rc == 0;
 	if (rc < 0)
 		rp_wire_why_prefix(why, "private rings: ");
 	return rc;
@@ -111,7 +109,7 @@ static int
 allocate(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 {
 	struct port_accelerator *accelerator = &port->accelerators[index];
-	struct port_private *private = &accelerator->private;
+	struct port_private *rings = &accelerator->private;
 	uint64_t split = rp_vring_shadow_bytes(port->vring_num_max, 0);
 	uint64_t packed = rp_vring_shadow_bytes(port->vring_num_max, RING_PACKED_MASK);
 	unsigned int slots = 0, i;
@@ -120,20 +118,20 @@ allocate(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 	for (i = 0; i < port->queues_count; i++)
 		if (port->queues[i].accelerator == (int)index && port->queues[i].accelerator_queue >= slots)
 			slots = port->queues[i].accelerator_queue + 1;
-	private->slot_bytes = split > packed ? split : packed;
-	private->size_bytes = round_up(private->slot_bytes * slots, page_bytes_of(accelerator));
-	private->hva = MAP_FAILED;
-	private->fd = memfd_create("ringpass-private-rings", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	rings->slot_bytes = split > packed ? split : packed;
+	rings->size_bytes = round_up(rings->slot_bytes * slots, page_bytes_of(accelerator));
+	rings->hva = MAP_FAILED;
+	rings->fd = memfd_create("ringpass-private-rings", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	/* A device process is given the file: shrunk by it, it would end us. */
-	if (private->fd >= 0 && ftruncate(private->fd, (off_t) private->size_bytes) == 0 &&
-	    fcntl(private->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-	private->hva = mmap(NULL, private->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, private->fd, 0);
-	if (private->hva != MAP_FAILED)
+	if (rings->fd >= 0 && ftruncate(rings->fd, (off_t)rings->size_bytes) == 0 &&
+	    fcntl(rings->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+		rings->hva = mmap(NULL, rings->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, rings->fd, 0);
+	if (rings->hva != MAP_FAILED)
 		return 0;
 	error = errno;
-	rp_wire_why_set(why, -ENOSPC, "private rings: %" PRIu64 " bytes of memory: %s", private->size_bytes,
+	rp_wire_why_set(why, -ENOSPC, "private rings: %" PRIu64 " bytes of memory: %s", rings->size_bytes,
 			strerror(error));
-	private->hva = NULL;
+	rings->hva = NULL;
 	port_private_close(accelerator);
 	return -ENOSPC;
 }
@@ -143,50 +141,50 @@ port_private_slot(struct rp_port *port, const struct port_queue *queue, void **r
 		  struct rp_wire_why *why)
 {
 	struct port_accelerator *accelerator = &port->accelerators[queue->accelerator];
-	struct port_private *private = &accelerator->private;
+	struct port_private *rings = &accelerator->private;
 	int rc = 0;
 
-	if (private->hva == NULL)
+	if (rings->hva == NULL)
 		rc = allocate(port, (unsigned int)queue->accelerator, why);
-	if (rc == 0 && !private->mapped)
+	if (rc == 0 && !rings->mapped)
 		rc = map(port, accelerator, why);
 	if (rc < 0)
 		return rc;
-	*ret_memory = private->hva + queue->accelerator_queue * private->slot_bytes;
-	*ret_iova = private->iova + queue->accelerator_queue * private->slot_bytes;
+	*ret_memory = rings->hva + queue->accelerator_queue * rings->slot_bytes;
+	*ret_iova = rings->iova + queue->accelerator_queue * rings->slot_bytes;
 	return 0;
 }
 
 bool
 port_private_in_the_way(const struct port_accelerator *accelerator, const struct rp_vhu_region *region)
 {
-	const struct port_private *private = &accelerator->private;
+	const struct port_private *rings = &accelerator->private;
 
-	return private->mapped && region->gpa <= private->iova + (private->size_bytes - 1) &&
-	       private->iova <= region->gpa + (region->size_bytes - 1);
+	return rings->mapped && region->gpa <= rings->iova + (rings->size_bytes - 1) &&
+	       rings->iova <= region->gpa + (region->size_bytes - 1);
 }
 
 int
 port_private_unmap(struct port_accelerator *accelerator, struct rp_wire_why *why)
 {
 	const struct rp_accel *accel = &accelerator->accel;
-	struct port_private *private = &accelerator->private;
+	struct port_private *rings = &accelerator->private;
 	int rc;
 
-	if (!private->mapped)
+	if (!rings->mapped)
 		return 0;
-	rc = accel->ops->dma_unmap(accel->priv, private->iova, private->size_bytes, why);
-	private->mapped = rc < 0;
+	rc = accel->ops->dma_unmap(accel->priv, rings->iova, rings->size_bytes, why);
+	rings->mapped = rc < 0;
 	return rc;
 }
 
 void
 port_private_close(struct port_accelerator *accelerator)
 {
-	struct port_private *private = &accelerator->private;
+	struct port_private *rings = &accelerator->private;
 
-	if (private->hva != NULL)
-		munmap(private->hva, private->size_bytes);
-	rp_wire_fd_close(&private->fd);
-	*private = (struct port_private){.fd = -1};
+	if (rings->hva != NULL)
+		munmap(rings->hva, rings->size_bytes);
+	rp_wire_fd_close(&rings->fd);
+	*rings = (struct port_private){.fd = -1};
 }
