@@ -77,16 +77,23 @@ office_open(struct office *office, enum rp_vhu_profile profile, unsigned int sec
 	office->config.profile = profile;
 }
 
+/* When VMM and port are closed. */
 static void
-office_close(struct office *office)
+office_end(struct office *office)
 {
-	test_vm_close(&office->f.vm);
-	test_port_close(&office->f.port);
 	office->files = rp_vhu_vfio_files_destroy(office->files);
 	fake_accel_teardown();
 	rp_wire_fd_close(&office->groups[0]);
 	rp_wire_fd_close(&office->groups[1]);
 	test_leaks_assert_none(&office->f.leaks);
+}
+
+static void
+office_close(struct office *office)
+{
+	test_vm_close(&office->f.vm);
+	test_port_close(&office->f.port);
+	office_end(office);
 }
 
 static void
@@ -306,11 +313,7 @@ several_ports_on_one_group(void **state)
 	test_vm_close(&both[1].vm);
 	test_port_close(&both[1].port);
 	expect(&office, "-0(0) ");
-	office.files = rp_vhu_vfio_files_destroy(office.files);
-	fake_accel_teardown();
-	rp_wire_fd_close(&office.groups[0]);
-	rp_wire_fd_close(&office.groups[1]);
-	test_leaks_assert_none(&office.f.leaks);
+	office_end(&office);
 }
 
 static bool
@@ -373,11 +376,7 @@ nothing_of_a_failed_device_is_kept(void **state)
 	test_vm_close(&office.f.vm);
 	test_port_close(&office.f.port);
 	rp_port_files_destroy(office.config.files);
-	office.files = rp_vhu_vfio_files_destroy(office.files);
-	fake_accel_teardown();
-	rp_wire_fd_close(&office.groups[0]);
-	rp_wire_fd_close(&office.groups[1]);
-	test_leaks_assert_none(&office.f.leaks);
+	office_end(&office);
 }
 
 static void *
@@ -412,11 +411,7 @@ back_before_the_port_ends(void **state)
 	expect(&office, "-0(0) ");
 	assert_int_equal(office.f.vm.unmaps, 4);
 	test_vm_close(&office.f.vm);
-	office.files = rp_vhu_vfio_files_destroy(office.files);
-	fake_accel_teardown();
-	rp_wire_fd_close(&office.groups[0]);
-	rp_wire_fd_close(&office.groups[1]);
-	test_leaks_assert_none(&office.f.leaks);
+	office_end(&office);
 }
 
 static bool
