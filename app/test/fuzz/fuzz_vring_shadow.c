@@ -36,23 +36,6 @@ struct bench {
 static uint8_t private_rings[2][PRIVATE_BYTES] __attribute__((aligned(4096)));
 
 static void
-map(struct bench *bench, bool mapped)
-{
-	const struct rp_dma_mapping mapping = {
-		.iova = FUZZ_GPA,
-		.size_bytes = FUZZ_DRIVER_BYTES,
-		.access_mask = RP_DMA_READ | RP_DMA_WRITE,
-		.fd = fuzz_fd(FUZZ_FD_SEALED),
-	};
-
-	rp_dma_reader_offline(bench->reader);
-	rp_dma_space_clear(bench->space);
-	if (mapped)
-		fuzz_require(rp_dma_space_map(bench->space, &mapping, NULL) == 0, "a mapping");
-	rp_dma_reader_online(bench->reader);
-}
-
-static void
 written(void *ctx, uint64_t iova, uint64_t size_bytes)
 {
 	uint64_t last_iova;
@@ -251,7 +234,7 @@ step(struct bench *bench)
 		drain(bench);
 		break;
 	default:
-		map(bench, fuzz_u8(input) < 192);
+		fuzz_driver_map(bench->space, bench->reader, fuzz_u8(input) < 192);
 		break;
 	}
 	if (bench->shadow != NULL)
@@ -277,7 +260,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
 	fuzz_require(rp_dma_space_create(NULL, &bench.space) == 0, "a space");
 	fuzz_require(rp_dma_reader_create(bench.space, &bench.reader) == 0, "a reader");
 	rp_dma_reader_online(bench.reader);
-	map(&bench, true);
+	fuzz_driver_map(bench.space, bench.reader, true);
 	format = fuzz_u8(&input) % 2 != 0 ? UINT64_C(1) << 34 : 0;
 	begin(&bench, fuzz_driver_start(&bench.driver, format, NULL));
 	while (input.left_bytes > 0 && bench.shadow != NULL)

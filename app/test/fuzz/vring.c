@@ -30,23 +30,6 @@ struct bench {
 };
 
 static void
-map(struct bench *bench, bool mapped)
-{
-	const struct rp_dma_mapping mapping = {
-		.iova = FUZZ_GPA,
-		.size_bytes = FUZZ_DRIVER_BYTES,
-		.access_mask = RP_DMA_READ | RP_DMA_WRITE,
-		.fd = fuzz_fd(FUZZ_FD_SEALED),
-	};
-
-	rp_dma_reader_offline(bench->reader);
-	rp_dma_space_clear(bench->space);
-	if (mapped)
-		fuzz_require(rp_dma_space_map(bench->space, &mapping, NULL) == 0, "a mapping");
-	rp_dma_reader_online(bench->reader);
-}
-
-static void
 check_chain(const struct bench *bench)
 {
 	const struct rp_vring_chain *chain = &bench->chain;
@@ -173,7 +156,7 @@ step(struct bench *bench)
 		rp_vring_dev_set_notify(&bench->ring, fuzz_u8(bench->driver.input) % 2 != 0);
 		break;
 	default:
-		map(bench, fuzz_u8(bench->driver.input) < 192);
+		fuzz_driver_map(bench->space, bench->reader, fuzz_u8(bench->driver.input) < 192);
 		break;
 	}
 	fuzz_require(why == NULL || rp_vring_dev_why(&bench->ring) == why, "a broken ring stays broken");
@@ -197,7 +180,7 @@ fuzz_vring(const uint8_t *bytes, size_t size_bytes, uint64_t features)
 	fuzz_require(rp_dma_space_create(NULL, &bench.space) == 0, "a space");
 	fuzz_require(rp_dma_reader_create(bench.space, &bench.reader) == 0, "a reader");
 	rp_dma_reader_online(bench.reader);
-	map(&bench, true);
+	fuzz_driver_map(bench.space, bench.reader, true);
 	position = fuzz_driver_start(&bench.driver, features, bench.notes);
 	rp_vring_dev_init(&bench.ring, &bench.driver.layout, position, bench.reader, NULL);
 	while (input.left_bytes > 0)

@@ -145,3 +145,20 @@ fuzz_driver_start(struct fuzz_driver *driver, uint64_t features, struct rp_vring
 	}
 	return position;
 }
+
+void
+fuzz_driver_map(struct rp_dma_space *space, struct rp_dma_reader *reader, bool mapped)
+{
+	const struct rp_dma_mapping mapping = {
+		.iova = FUZZ_GPA,
+		.size_bytes = FUZZ_DRIVER_BYTES,
+		.access_mask = RP_DMA_READ | RP_DMA_WRITE,
+		.fd = fuzz_fd(FUZZ_FD_SEALED),
+	};
+
+	rp_dma_reader_offline(reader);
+	rp_dma_space_clear(space);
+	if (mapped)
+		fuzz_require(rp_dma_space_map(space, &mapping, NULL) == 0, "a mapping");
+	rp_dma_reader_online(reader);
+}

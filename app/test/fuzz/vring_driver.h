@@ -30,6 +30,9 @@ void fuzz_driver_offer(struct fuzz_driver *driver);
 /* A table of descriptors in a buffer, to which an indirect one may point. */
 void fuzz_driver_table(struct fuzz_driver *driver);
 
+/* The driver's memory for the device, in place of what was mapped; or nothing. The reader is online after it. */
+void fuzz_driver_map(struct rp_dma_space *space, struct rp_dma_reader *reader, bool mapped);
+
 /* Some bytes anywhere in the ring. */
 void fuzz_driver_scribble(struct fuzz_driver *driver);
 
