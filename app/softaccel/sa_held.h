@@ -13,7 +13,8 @@
  * Theory of operation: a ring that turns out to be reached by messages, or no longer
  * has to be, is nobody's for a moment: the data path has let go of it, and who
  * serves it next has no buffer yet. What comes meanwhile waits here, as in the memory
- * of a card, and is delivered first when the ring goes on.
+ * of a card, and is delivered first when the ring goes on. So does what finds no buffer on
+ * a ring that is carried: the guest may have some that were not brought yet.
  *
  * Threads: the data path; the control side with the gate closed.
  */

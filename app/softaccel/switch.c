@@ -210,7 +210,10 @@ receive(struct sa_switch *sw, struct sa_port *port, struct rte_mbuf *mbuf)
 	}
 	why = sa_ring_receive(ring, sw->scratch, mbuf);
 	mark_dirty(sw, ring);
-	/* This very frame may have shown that the ring must change hands. */
+	/* The guest may well have buffers that the messenger has not brought yet. */
+	if (why == SOFTACCEL_DROP_RX_NO_BUFFER && ring->carried && !ring->awake)
+		ring->held.changing = true;
+	/* Or this very frame has shown that the ring must change hands. */
 	return why >= 0 && ring->held.changing ? hold(ring, mbuf) : why;
 }
 
