@@ -64,7 +64,7 @@ add_identity(struct json_object *object, const struct rpd_port *entry, const str
 void
 rpd_show_port_summary(struct json_object *object, const struct rpd_port *entry)
 {
-	unsigned int modes[RP_PORT_QUEUE_SHADOW + 1] = {0};
+	unsigned int modes[RP_PORT_QUEUE_SOFTWARE + 1] = {0};
 	struct rp_port_info info = {0};
 	unsigned int i;
 

@@ -20,12 +20,15 @@
  *   shadow.c        a private ring for the device, and when it has one
  *   private.c       where private rings lie
  *   event.c         one line per event
+ *   move.c          who should serve a queue, and how it gets there
+ *   software.h      the software backend behind the port
  */
 
 #include "files.h"
 #include "rp_dma.h"
 #include "rp_port.h"
 #include "rp_vhu_endpoint.h"
+#include "software.h"
 
 /* Why a queue whose position is lost stays stopped. */
 #define PORT_POSITION_LOST "where the packed ring stopped is not known: the guest's driver must start it anew"
@@ -91,6 +94,9 @@ struct port_queue {
 	int call_fd;
 
 	bool running; /* the accelerator serves the ring */
+	enum port_software_ring software; /* what the software backend has of it; written by software*.c alone */
+	enum rp_port_wish wish;
+	char wish_reason[RP_PORT_REASON_MAX];
 	bool unproven; /* the accelerator failed or hangs and may still touch the ring */
 	bool handed_back; /* while unproven: what the frontend starts now is another ring */
 	bool served_before; /* since the frontend's start: a later start is a move back */
@@ -179,6 +185,8 @@ struct rp_port {
 	struct port_source listen_source;
 	struct port_source backend_source;
 
+	struct port_software *software; /* NULL: none is configured */
+	enum rp_port_device device;
 	struct rp_vhu_backend *backend;
 	struct rp_dma_space *memory; /* the guest's, at guest-physical addresses */
 	struct rp_dma_reader *reader; /* of it, for rings; online only while one is served */

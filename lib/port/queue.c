@@ -288,6 +288,7 @@ port_queue_reason(const struct rp_port *port, const struct port_queue *queue, ch
 		text = stopped_reason(port, queue);
 		break;
 	case RP_PORT_QUEUE_DIRECT:
+	case RP_PORT_QUEUE_SOFTWARE:
 		break;
 	case RP_PORT_QUEUE_SHADOW:
 		text = queue->broken ? queue->reason : queue->shadow.reason;

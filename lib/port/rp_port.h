@@ -29,6 +29,7 @@
 
 #define RP_PORT_NAME_MAX 32
 #define RP_PORT_REASON_MAX 160
+#define RP_PORT_BLACKOUTS_KEPT 255
 #define RP_PORT_ACCELERATORS_MAX (RP_VHU_QUEUES_MAX / 2) /**< each serves a pair at least */
 
 struct rp_port;
@@ -44,6 +45,34 @@ enum rp_port_queue_mode {
 	RP_PORT_QUEUE_DIRECT, /**< hardware ring, doorbell mapped, interrupt wired */
 	RP_PORT_QUEUE_RELAYED, /**< hardware ring, kicks go through us */
 	RP_PORT_QUEUE_SHADOW, /**< the hardware has a private ring; entries, kicks and interrupts go through us */
+	RP_PORT_QUEUE_SOFTWARE, /**< the software backend serves the guest's ring */
+};
+
+/** Who touches the rings of a queue. */
+enum rp_port_owner {
+	RP_PORT_OWNER_NONE,
+	RP_PORT_OWNER_HARDWARE,
+	RP_PORT_OWNER_SOFTWARE,
+};
+
+/** Who should. */
+enum rp_port_wish {
+	RP_PORT_WISH_AUTO, /**< the accelerator while it can, else the software backend */
+	RP_PORT_WISH_HARDWARE, /**< the accelerator; a queue that cannot stays where it is, and says why */
+	RP_PORT_WISH_SOFTWARE, /**< the software backend */
+};
+
+/** What a software backend does beside, or instead of, what the specification says (doc/prog_guide/port.md). */
+enum rp_port_software_kind {
+	RP_PORT_SOFTWARE_AUTO, /**< found out when it connects */
+	RP_PORT_SOFTWARE_SPECIFICATION, /**< GET_VRING_BASE stops one ring and says where it stands */
+	RP_PORT_SOFTWARE_LIBRTE_VHOST, /**< GET_VRING_BASE stops the device; a disabled ring is left alone */
+};
+
+/** What kind of device the guest sees. */
+enum rp_port_device {
+	RP_PORT_DEVICE_NET,
+	RP_PORT_DEVICE_OTHER, /**< any other virtio device, a disk: served by the software backend alone */
 };
 
 /** What the user wants of a queue's doorbell. */
@@ -114,6 +143,20 @@ enum rp_port_memory {
 	RP_PORT_MEMORY_TABLE, /**< always the whole table */
 };
 
+/** An unmodified vhost-user backend behind the port, which serves what no accelerator does. */
+struct rp_port_software_config {
+	const char *socket_path; /**< NULL: there is none */
+	enum rp_port_socket_mode socket_mode; /**< CLIENT: the backend listens; SERVER: it connects to us */
+	enum rp_port_software_kind kind;
+	/** How long one request may take it, 0: 2000. One that takes longer is hung: it is disconnected, and refused
+	 * until it answers again. The port's thread waits so long at most, once. */
+	uint32_t timeout_ms;
+	uint32_t reconnect_ms; /**< 0: 1000 */
+	/** Between taking a pair's transmit and its receive ring: what was taken from the one may still come back
+	 * into the other; 0: 2. */
+	uint32_t drain_ms;
+};
+
 struct rp_port_config {
 	const char *name; /**< 1 to RP_PORT_NAME_MAX - 1 of [A-Za-z0-9_.-] */
 	const char *socket_path;
@@ -139,6 +182,9 @@ struct rp_port_config {
 	 */
 	bool migratable;
 	uint32_t reconnect_ms; /**< client mode and lost accelerators; 0: 1000 */
+	struct rp_port_software_config software;
+	enum rp_port_wish wish; /**< of every queue, to begin with */
+	enum rp_port_device device; /**< OTHER: with a software backend, and without accelerators */
 	/**
 	 * Shared by the ports of one process, and outlives them: no doorbell file goes to two
 	 * guests. NULL: this port is the only one, or every device's doorbells have their own file.
@@ -182,7 +228,20 @@ struct rp_port_queue_info {
 	uint64_t relayed_kicks; /**< kick eventfd reads that we passed on; cumulative */
 	uint64_t relayed_kicks_after_map; /**< of these, after the reply that confirmed a mapping plus one drain */
 	uint64_t relayed_interrupts; /**< interrupts that passed through us; the direct path makes none */
+	enum rp_port_owner owner;
+	enum rp_port_wish wish;
+	/** Why it is not served as wished: by the software backend (or nobody) and not by hardware, or the other way
+	 * round; empty when it is. */
+	char wish_reason[RP_PORT_REASON_MAX];
+	uint64_t since_ms; /**< how long the mode has been what it is */
 	uint64_t moves; /**< changes of who serves the queue, by user or failure */
+	uint64_t moves_to_hardware; /**< of these, from the software backend to an accelerator */
+	uint64_t moves_to_software; /**< and back */
+	/** How long nobody served the ring in such a move, of the last RP_PORT_BLACKOUTS_KEPT; count 0: none. */
+	unsigned int blackouts_count;
+	uint64_t blackout_min_us;
+	uint64_t blackout_median_us;
+	uint64_t blackout_max_us;
 	uint64_t doorbell_maps;
 	uint64_t redone; /**< chains that were taken but not used when the ring was taken away, and were done again */
 	uint64_t lost; /**< of these given back with nothing done, because they could not be */
@@ -214,6 +273,22 @@ struct rp_port_accelerator_info {
 	enum rp_port_link link;
 	struct rp_accel_net net; /**< as wanted last; queue_pairs 0: nothing yet */
 	char net_reason[RP_PORT_REASON_MAX]; /**< what of it the device refused; empty: nothing */
+};
+
+struct rp_port_software_info {
+	bool configured;
+	bool connected;
+	bool usable; /**< connected, and told everything that the frontend said */
+	char socket_path[108];
+	enum rp_port_socket_mode socket_mode;
+	enum rp_port_software_kind kind; /**< as found out; AUTO: not yet */
+	int pid; /**< 0: none, or unknown */
+	char reason[RP_PORT_REASON_MAX]; /**< why not usable */
+	uint64_t features; /**< that it offers */
+	uint64_t protocol_features; /**< that were agreed to with it */
+	unsigned int queues_count; /**< rings that it serves now */
+	uint64_t connections; /**< cumulative */
+	uint64_t timeouts; /**< requests that it did not answer in time; cumulative */
 };
 
 /**
@@ -270,6 +345,25 @@ int rp_port_queue_doorbell(struct rp_port *port, unsigned int queue, enum rp_por
 int rp_port_queue_ring(struct rp_port *port, unsigned int queue, enum rp_port_ring_policy policy,
 		       struct rp_wire_why *why);
 
+/**
+ * Move queues between hardware and the software backend, while the guest runs. Both rings
+ * of a pair move in the order that loses nothing: transmit first, then receive. Idempotent.
+ * The wish stays: what cannot be done now is done when it can (the accelerator comes back,
+ * the guest starts the ring), unless another wish takes its place.
+ *
+ * @param queue the first of them.
+ * @param queues_count how many, from that one on; 0: all of the port from there.
+ * @return 0 (done, or will be once the frontend starts the ring), -EINVAL (no such queues),
+ *         -ENOTCONN (the side that is wished for is gone), -ENOTSUP (there is no software
+ *         backend; or the ring's position would be lost, as rp_port_queue_disable(); or a
+ *         migration logs what is written, which the hardware cannot: the wish stays, see
+ *         wish_reason), -ETIMEDOUT or -EIO (no proof that the side that has a ring let go of
+ *         it: the ring stays with it), or what the other side says to the start. After a
+ *         failure each queue is served by the side that served it before.
+ */
+int rp_port_move(struct rp_port *port, unsigned int queue, unsigned int queues_count, enum rp_port_wish wish,
+		 struct rp_wire_why *why);
+
 /** Only who serves a queue; asks nobody. @return 0 or -EINVAL. */
 int rp_port_get_queue_mode(const struct rp_port *port, unsigned int queue, enum rp_port_queue_mode *ret_mode);
 
@@ -277,16 +371,24 @@ int rp_port_get_queue_mode(const struct rp_port *port, unsigned int queue, enum 
 void rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info);
 /** @return 0 or -EINVAL. Asks the device for its counters (bounded wait). */
 int rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_port_queue_info *ret_info);
+/** The software backend as it is now; asks nobody. */
+void rp_port_get_software_info(const struct rp_port *port, struct rp_port_software_info *ret_info);
 /** @return 0 or -EINVAL. */
 int rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index,
 				 struct rp_port_accelerator_info *ret_info);
 
-/** A word for people and JSON: "stopped", "direct", "relayed", "shadow". */
+/** A word for people and JSON: "stopped", "direct", "relayed", "shadow", "software". */
 const char *rp_port_queue_mode_name(enum rp_port_queue_mode mode);
 /** As above: "unmapped", "pending", "mapped", "revoking". */
 const char *rp_port_doorbell_state_name(enum rp_port_doorbell_state state);
 /** As above: "auto", "direct", "shadow". */
 const char *rp_port_ring_policy_name(enum rp_port_ring_policy policy);
+/** As above: "none", "hardware", "software". */
+const char *rp_port_owner_name(enum rp_port_owner owner);
+/** As above: "auto", "hardware", "software". */
+const char *rp_port_wish_name(enum rp_port_wish wish);
+/** As above: "auto", "specification", "librte_vhost". */
+const char *rp_port_software_kind_name(enum rp_port_software_kind kind);
 /** As above: "none", "offered", "held", "revoking". */
 const char *rp_port_vfio_file_state_name(enum rp_port_vfio_file_state state);
 /** As above: "unknown", "up", "down". */

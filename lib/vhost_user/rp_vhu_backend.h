@@ -122,6 +122,14 @@ struct rp_vhu_backend_ops {
 	int (*region_add)(void *ctx, const struct rp_vhu_region *region, struct rp_wire_why *why);
 	/** A region went: no access to it may happen after the return. */
 	void (*region_remove)(void *ctx, const struct rp_vhu_region *region);
+	/**
+	 * SET_MEM_TABLE, ADD_MEM_REG or REM_MEM_REG was carried out by the calls above and below,
+	 * and changed something: rp_vhu_backend_region() says all there is now. Rings that were
+	 * stopped for it run again by then.
+	 *
+	 * @return a refusal reaches the frontend; the memory is as it is, all the same.
+	 */
+	int (*memory)(void *ctx, struct rp_wire_why *why);
 	/** A ring may be touched from now on. Called on SET_VRING_KICK, and after RP_VHU_STOP_MEMORY. */
 	int (*vring_start)(void *ctx, unsigned int queue, const struct rp_vhu_vring *vring, struct rp_wire_why *why);
 	/**
@@ -135,6 +143,8 @@ struct rp_vhu_backend_ops {
 	int (*vring_call)(void *ctx, unsigned int queue, int call_fd, struct rp_wire_why *why);
 	/** SET_VRING_KICK on a started ring (-1: poll). */
 	int (*vring_kick)(void *ctx, unsigned int queue, int kick_fd, struct rp_wire_why *why);
+	/** SET_VRING_ERR, at any time: rp_vhu_backend_vring() has the descriptor (-1: none). */
+	int (*vring_err)(void *ctx, unsigned int queue, struct rp_wire_why *why);
 	/**
 	 * SET_LOG_BASE: what is written to guest memory is logged there from now on, if LOG_ALL
 	 * is negotiated. NULL: no log any more (the connection ends). The one before must not
@@ -143,6 +153,13 @@ struct rp_vhu_backend_ops {
 	void (*log)(void *ctx, struct rp_vhu_log *log);
 	/** SET_VRING_ADDR on a started ring changed whether, or where, writes to its used ring are logged. */
 	int (*vring_log)(void *ctx, unsigned int queue, bool log_used, uint64_t log_gpa, struct rp_wire_why *why);
+	/**
+	 * GET_INFLIGHT_FD, for an owner that has the region made by somebody else. NULL: made here.
+	 *
+	 * @param ret_fd the caller's on success.
+	 */
+	int (*inflight_get)(void *ctx, uint16_t queues_count, uint16_t queue_num, int *ret_fd, uint64_t *ret_size_bytes,
+			    uint64_t *ret_offset_bytes, struct rp_wire_why *why);
 	/**
 	 * SET_INFLIGHT_FD: rings that are started from now on note there what they take. NULL:
 	 * no region any more (RESET_DEVICE, the connection ends). No ring is started; notes that
@@ -324,6 +341,22 @@ int rp_vhu_backend_config_changed(struct rp_vhu_backend *backend, uint64_t token
  * @return borrowed, until ops->log says otherwise; NULL: none. Marking is for any thread.
  */
 struct rp_vhu_log *rp_vhu_backend_log(const struct rp_vhu_backend *backend);
+
+/** A file that the frontend shared: enough to hand it on. */
+struct rp_vhu_shared_file {
+	int fd; /**< borrowed, as long as what it belongs to */
+	uint64_t size_bytes;
+	uint64_t offset_bytes;
+};
+
+/** The file of rp_vhu_backend_log(). @return 0 or -ENOENT: there is none. */
+int rp_vhu_backend_log_file(const struct rp_vhu_backend *backend, struct rp_vhu_shared_file *ret_file);
+
+/**
+ * The file of rp_vhu_backend_inflight(), with what SET_INFLIGHT_FD said of it. @return 0 or -ENOENT.
+ */
+int rp_vhu_backend_inflight_file(const struct rp_vhu_backend *backend, struct rp_vhu_shared_file *ret_file,
+				 uint16_t *ret_queues_count, uint16_t *ret_queue_num);
 
 /** @return the eventfd to write to when something was logged (SET_LOG_FD), borrowed; -1: none. */
 int rp_vhu_backend_log_fd(const struct rp_vhu_backend *backend);
