@@ -61,7 +61,7 @@ rp_vhu_backend_create(const struct rp_vhu_backend_config *config, const struct r
 		backend->config.queues_told = config->queues_max;
 	backend->ops = ops;
 	backend->ctx = ctx;
-	backend->log_fd = -1;
+	backend->log_fd = backend->log_file.fd = backend->inflight_file.fd = -1;
 	backend->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (backend->epoll_fd < 0 || vhu_vrings_create(backend) < 0) {
 		rp_vhu_backend_destroy(backend);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "rp_wire_fd.h"
 #include "vhu_backend.h"
 
 static int
@@ -34,14 +35,22 @@ vhu_on_get_inflight_fd(struct rp_vhu_backend *backend, struct vhu_request *reque
 {
 	struct rp_vhu_inflight_layout layout;
 	struct rp_vhu_wire_inflight wire;
+	uint64_t size_bytes = 0, offset_bytes = 0;
 	int rc = parse(backend, request, &wire, &layout, why);
 
-	if (rc == 0)
-		rc = rp_vhu_inflight_file(&layout, &request->reply_fd, why);
 	if (rc < 0)
 		return rc;
-	wire.mmap_bytes = rp_vhu_inflight_bytes(&layout);
-	wire.mmap_offset_bytes = 0;
+	if (backend->ops->inflight_get != NULL) {
+		rc = backend->ops->inflight_get(backend->ctx, layout.queues_count, layout.queue_num, &request->reply_fd,
+						&size_bytes, &offset_bytes, why);
+	} else {
+		size_bytes = rp_vhu_inflight_bytes(&layout);
+		rc = rp_vhu_inflight_file(&layout, &request->reply_fd, why);
+	}
+	if (rc < 0)
+		return rc;
+	wire.mmap_bytes = size_bytes;
+	wire.mmap_offset_bytes = offset_bytes;
 	/* As long as the question: who pads it expects padding. */
 	memset(request->reply, 0, request->size_bytes);
 	memcpy(request->reply, &wire, sizeof(wire));
@@ -50,13 +59,16 @@ vhu_on_get_inflight_fd(struct rp_vhu_backend *backend, struct vhu_request *reque
 }
 
 static void
-replace(struct rp_vhu_backend *backend, struct rp_vhu_inflight *inflight)
+replace(struct rp_vhu_backend *backend, struct rp_vhu_inflight *inflight, struct rp_vhu_shared_file *file)
 {
 	struct rp_vhu_inflight *old = backend->inflight;
 
 	if (old == inflight)
 		return;
 	backend->inflight = inflight;
+	rp_wire_fd_replace(&backend->inflight_file.fd, &file->fd);
+	backend->inflight_file.size_bytes = file->size_bytes;
+	backend->inflight_file.offset_bytes = file->offset_bytes;
 	if (backend->ops->inflight != NULL)
 		backend->ops->inflight(backend->ctx, inflight);
 	rp_vhu_inflight_destroy(old);
@@ -67,6 +79,7 @@ vhu_on_set_inflight_fd(struct rp_vhu_backend *backend, struct vhu_request *reque
 {
 	int ring = vhu_vrings_any_started(backend);
 	struct rp_vhu_inflight *inflight = NULL;
+	struct rp_vhu_shared_file file;
 	struct rp_vhu_inflight_layout layout;
 	struct rp_vhu_wire_inflight wire;
 	int rc;
@@ -77,19 +90,42 @@ vhu_on_set_inflight_fd(struct rp_vhu_backend *backend, struct vhu_request *reque
 	if (rc == 0)
 		rc = rp_vhu_inflight_create(request->msg->fds[0], &layout, wire.mmap_bytes, wire.mmap_offset_bytes,
 					    &inflight, why);
-	if (rc == 0)
-		replace(backend, inflight);
-	return rc;
+	if (rc < 0)
+		return rc;
+	file = (struct rp_vhu_shared_file){
+		.fd = rp_wire_fd_take(&request->msg->fds[0]),
+		.size_bytes = wire.mmap_bytes,
+		.offset_bytes = wire.mmap_offset_bytes,
+	};
+	replace(backend, inflight, &file);
+	return 0;
 }
 
 void
 vhu_inflight_clear(struct rp_vhu_backend *backend)
 {
-	replace(backend, NULL);
+	struct rp_vhu_shared_file none = {.fd = -1};
+
+	replace(backend, NULL, &none);
 }
 
 struct rp_vhu_inflight *
 rp_vhu_backend_inflight(const struct rp_vhu_backend *backend)
 {
 	return backend->inflight;
+}
+
+int
+rp_vhu_backend_inflight_file(const struct rp_vhu_backend *backend, struct rp_vhu_shared_file *ret_file,
+			     uint16_t *ret_queues_count, uint16_t *ret_queue_num)
+{
+	const struct rp_vhu_inflight_layout *layout;
+
+	if (backend->inflight == NULL)
+		return -ENOENT;
+	layout = rp_vhu_inflight_layout(backend->inflight);
+	*ret_file = backend->inflight_file;
+	*ret_queues_count = layout->queues_count;
+	*ret_queue_num = layout->queue_num;
+	return 0;
 }

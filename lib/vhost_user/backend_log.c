@@ -62,13 +62,16 @@ vhu_log_check_region(const struct rp_vhu_backend *backend, const struct rp_vhu_r
 }
 
 static void
-replace(struct rp_vhu_backend *backend, struct rp_vhu_log *log)
+replace(struct rp_vhu_backend *backend, struct rp_vhu_log *log, struct rp_vhu_shared_file *file)
 {
 	struct rp_vhu_log *old = backend->log;
 
 	if (old == log)
 		return;
 	backend->log = log;
+	rp_wire_fd_replace(&backend->log_file.fd, &file->fd);
+	backend->log_file.size_bytes = file->size_bytes;
+	backend->log_file.offset_bytes = file->offset_bytes;
 	if (backend->ops->log != NULL)
 		backend->ops->log(backend->ctx, log);
 	rp_vhu_log_destroy(old);
@@ -77,6 +80,7 @@ replace(struct rp_vhu_backend *backend, struct rp_vhu_log *log)
 int
 vhu_on_set_log_base(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
+	struct rp_vhu_shared_file file;
 	struct rp_vhu_wire_log wire;
 	struct rp_vhu_log *log;
 	int rc;
@@ -92,7 +96,12 @@ vhu_on_set_log_base(struct rp_vhu_backend *backend, struct vhu_request *request,
 		rp_vhu_log_destroy(log);
 		return rc;
 	}
-	replace(backend, log);
+	file = (struct rp_vhu_shared_file){
+		.fd = rp_wire_fd_take(&request->msg->fds[0]),
+		.size_bytes = wire.size_bytes,
+		.offset_bytes = wire.offset_bytes,
+	};
+	replace(backend, log, &file);
 	return 0;
 }
 
@@ -107,7 +116,9 @@ vhu_on_set_log_fd(struct rp_vhu_backend *backend, struct vhu_request *request, s
 void
 vhu_log_clear(struct rp_vhu_backend *backend)
 {
-	replace(backend, NULL);
+	struct rp_vhu_shared_file none = {.fd = -1};
+
+	replace(backend, NULL, &none);
 	rp_wire_fd_close(&backend->log_fd);
 }
 
@@ -115,6 +126,15 @@ struct rp_vhu_log *
 rp_vhu_backend_log(const struct rp_vhu_backend *backend)
 {
 	return backend->log;
+}
+
+int
+rp_vhu_backend_log_file(const struct rp_vhu_backend *backend, struct rp_vhu_shared_file *ret_file)
+{
+	if (backend->log == NULL)
+		return -ENOENT;
+	*ret_file = backend->log_file;
+	return 0;
 }
 
 int

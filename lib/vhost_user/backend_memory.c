@@ -116,6 +116,12 @@ vhu_memory_remove(struct rp_vhu_backend *backend, unsigned int index)
 	rp_wire_fd_close(&region.fd);
 }
 
+int
+vhu_memory_changed(struct rp_vhu_backend *backend, struct rp_wire_why *why)
+{
+	return backend->ops->memory != NULL ? backend->ops->memory(backend->ctx, why) : 0;
+}
+
 static int
 refuse_in_use(const struct rp_vhu_backend *backend, const struct rp_vhu_region *region, struct rp_wire_why *why)
 {
@@ -161,7 +167,7 @@ vhu_on_add_mem_reg(struct rp_vhu_backend *backend, struct vhu_request *request, 
 	region.fd = rp_wire_fd_take(&request->msg->fds[0]);
 	rc = vhu_memory_add(backend, &region, why);
 	rp_wire_fd_close(&region.fd);
-	return rc;
+	return rc == 0 ? vhu_memory_changed(backend, why) : rc;
 }
 
 int
@@ -183,9 +189,10 @@ vhu_on_rem_mem_reg(struct rp_vhu_backend *backend, struct vhu_request *request, 
 			return 0;
 		}
 		rc = refuse_in_use(backend, region, why);
-		if (rc == 0)
-			vhu_memory_remove(backend, i);
-		return rc;
+		if (rc < 0)
+			return rc;
+		vhu_memory_remove(backend, i);
+		return vhu_memory_changed(backend, why);
 	}
 	return rp_wire_why_set(why, -EBADMSG, "region at 0x%llx, 0x%llx bytes: there is none like it",
 			       (unsigned long long)wire.region.gpa, (unsigned long long)wire.region.size_bytes);

@@ -82,6 +82,18 @@ compare(struct rp_vhu_backend *backend, struct table *table)
 	}
 }
 
+static bool
+differs(const struct rp_vhu_backend *backend, const struct table *table)
+{
+	unsigned int i;
+
+	for (i = 0; i < backend->regions_count; i++)
+		if (backend->region_marks[i] != VHU_MARK_STAYS)
+			return true;
+	/* All that there was is in the table, each once: what is more is new. */
+	return table->count != backend->regions_count;
+}
+
 /* Rings whose memory goes, each with a place in the new table. */
 static int
 plan_rings(const struct rp_vhu_backend *backend, struct table *table, struct rp_wire_why *why)
@@ -166,11 +178,19 @@ start_rings(struct rp_vhu_backend *backend, const struct table *table, struct rp
 	return rc;
 }
 
-/* Back to what it was. An owner that refuses even that is told which ring stays stopped. */
+static void
+report(const struct rp_vhu_backend *backend, const struct rp_wire_why *why)
+{
+	if (backend->ops->refused != NULL)
+		backend->ops->refused(backend->ctx, why);
+}
+
+/* Back to what it was. An owner that refuses even that is told what is missing, and which ring stays stopped. */
 static void
 undo(struct rp_vhu_backend *backend, struct table *table)
 {
 	struct rp_wire_why why;
+	bool missing = false;
 	unsigned int i, queue;
 
 	stop_rings(backend, table);
@@ -178,14 +198,17 @@ undo(struct rp_vhu_backend *backend, struct table *table)
 	for (i = 0; i < table->gone_count; i++)
 		if (vhu_memory_add(backend, &table->gone[i], &why) == 0)
 			backend->region_adds[backend->regions_count - 1] = table->gone_adds[i];
+		else
+			missing = true;
 	for (queue = 0; queue < backend->config.queues_max; queue++) {
 		if (!table->moves[queue] || vhu_vring_resume(backend, queue, &why) == 0)
 			continue;
 		vhu_vring_give_up(backend, queue);
 		rp_wire_why_prefix(&why, "SET_MEM_TABLE: ring %u stays stopped: ", queue);
-		if (backend->ops->refused != NULL)
-			backend->ops->refused(backend->ctx, &why);
+		report(backend, &why);
 	}
+	if (missing && vhu_memory_changed(backend, &why) < 0)
+		report(backend, &why);
 }
 
 static int
@@ -202,11 +225,12 @@ apply(struct rp_vhu_backend *backend, struct table *table, struct rp_wire_why *w
 	rc = add_new(backend, table, true, why);
 	if (rc == 0)
 		rc = start_rings(backend, table, why);
-	if (rc < 0)
+	if (rc < 0) {
 		undo(backend, table);
-	else
-		remove_marked(backend, VHU_MARK_GOES);
-	return rc;
+		return rc;
+	}
+	remove_marked(backend, VHU_MARK_GOES);
+	return vhu_memory_changed(backend, why);
 }
 
 int
@@ -219,7 +243,7 @@ vhu_on_set_mem_table(struct rp_vhu_backend *backend, struct vhu_request *request
 		compare(backend, &table);
 		rc = plan_rings(backend, &table, why);
 	}
-	if (rc == 0)
+	if (rc == 0 && differs(backend, &table))
 		rc = apply(backend, &table, why);
 	release(&table);
 	return rc;

@@ -311,11 +311,16 @@ vhu_on_set_vring_err(struct rp_vhu_backend *backend, struct vhu_request *request
 {
 	RP_WIRE_FD_SCOPED int fd = -1;
 	struct vhu_vring *vring = take_vring_fd(backend, request, &fd, why);
+	int before, rc = 0;
 
 	if (vring == NULL)
 		return -EBADMSG;
-	rp_wire_fd_replace(&vring->state.err_fd, &fd);
-	return 0;
+	before = rp_wire_fd_take(&vring->state.err_fd);
+	vring->state.err_fd = rp_wire_fd_take(&fd);
+	if (backend->ops->vring_err != NULL)
+		rc = backend->ops->vring_err(backend->ctx, index_of(backend, vring), why);
+	rp_wire_fd_replace(rc < 0 ? &vring->state.err_fd : &fd, &before);
+	return rc;
 }
 
 static int

@@ -113,7 +113,7 @@ enum rp_vhu_stop {
 /**
  * What the owner does. Every pointer may be NULL (then: accept, ignore). A
  * negative return refuses the request (NACK when the frontend asked for a reply)
- * with `why` filled.
+ * with `why` filled; -ENOTCONN and -EPROTO end the connection, as ever (rp_wire_why.h).
  */
 struct rp_vhu_backend_ops {
 	/** SET_FEATURES, already known to be a subset of what was offered. */

@@ -74,8 +74,10 @@ struct rp_vhu_backend {
 	enum vhu_mark region_marks[RP_VHU_SLOTS_MAX]; /* while a table is taken over */
 	unsigned int regions_count;
 	struct rp_vhu_log *log; /* NULL: none */
+	struct rp_vhu_shared_file log_file; /* its descriptor is owned here, -1: none */
 	int log_fd;
 	struct rp_vhu_inflight *inflight; /* NULL: none */
+	struct rp_vhu_shared_file inflight_file; /* as log_file */
 	struct vhu_vring *vrings; /* config.queues_max */
 
 	struct vhu_pending pending[VHU_PENDING_MAX];
@@ -139,6 +141,8 @@ int vhu_memory_add(struct rp_vhu_backend *backend, struct rp_vhu_region *region,
 struct rp_vhu_region vhu_memory_take_out(struct rp_vhu_backend *backend, unsigned int index);
 void vhu_memory_remove(struct rp_vhu_backend *backend, unsigned int index);
 void vhu_memory_clear(struct rp_vhu_backend *backend);
+/* The owner's word to what a request made of the regions. @return 0 or the owner's word. */
+int vhu_memory_changed(struct rp_vhu_backend *backend, struct rp_wire_why *why);
 /* @return 0 when [uva, uva + size) lies in one region, else -EBADMSG. */
 int vhu_memory_translate(const struct rp_vhu_backend *backend, uint64_t uva, uint64_t size_bytes, uint64_t *ret_gpa);
 int vhu_regions_translate(const struct rp_vhu_region *regions, unsigned int count, uint64_t uva, uint64_t size_bytes,

@@ -67,6 +67,16 @@ on_region_remove(void *ctx, const struct rp_vhu_region *region)
 }
 
 static int
+on_memory(void *ctx, struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+
+	if (bed->tell_more)
+		bed_write(bed, "memory:%u ", rp_vhu_backend_regions_count(bed->backend));
+	return refuse(&bed->refuse_memory, why);
+}
+
+static int
 on_vring_start(void *ctx, unsigned int queue, const struct rp_vhu_vring *vring, struct rp_wire_why *why)
 {
 	struct bed *bed = ctx;
@@ -118,6 +128,18 @@ on_vring_kick(void *ctx, unsigned int queue, int kick_fd, struct rp_wire_why *wh
 
 	bed_write(bed, "kick:%u%s ", queue, kick_fd < 0 ? "(none)" : "");
 	return refuse(&bed->refuse_kick, why);
+}
+
+static int
+on_vring_err(void *ctx, unsigned int queue, struct rp_wire_why *why)
+{
+	struct bed *bed = ctx;
+	struct rp_vhu_vring vring;
+
+	assert_int_equal(rp_vhu_backend_vring(bed->backend, queue, &vring), 0);
+	if (bed->tell_more)
+		bed_write(bed, "err:%u%s ", queue, vring.err_fd < 0 ? "(none)" : "");
+	return refuse(&bed->refuse_err, why);
 }
 
 static void
@@ -264,11 +286,13 @@ static const struct rp_vhu_backend_ops ops = {
 	.features = on_features,
 	.region_add = on_region_add,
 	.region_remove = on_region_remove,
+	.memory = on_memory,
 	.vring_start = on_vring_start,
 	.vring_stop = on_vring_stop,
 	.vring_enable = on_vring_enable,
 	.vring_call = on_vring_call,
 	.vring_kick = on_vring_kick,
+	.vring_err = on_vring_err,
 	.log = on_log,
 	.vring_log = on_vring_log,
 	.iotlb_update = on_iotlb_update,
@@ -303,7 +327,7 @@ bed_remake(struct bed *bed, const struct rp_vhu_backend_config *config)
 
 	bed->backend = rp_vhu_backend_destroy(bed->backend);
 	rp_wire_fd_close(&bed->peer);
-	assert_int_equal(rp_vhu_backend_create(config, &ops, bed, &bed->backend, &why), 0);
+	assert_int_equal(rp_vhu_backend_create(config, &bed->ops, bed, &bed->backend, &why), 0);
 	bed->features = config->features;
 	bed->protocol_features = config->protocol_features | rp_vhu_backend_dialect(bed->backend)->vfio_mask;
 	bed_attach(bed);
@@ -317,6 +341,7 @@ bed_setup(void **state)
 	const struct rp_vhu_backend_config config = bed_config();
 
 	memset(&bed, 0, sizeof(bed));
+	bed.ops = ops;
 	bed.channel = bed.peer = -1;
 	test_leaks_read(&bed.before);
 	bed.memory_fd = test_memfd(0x1000000, true);

@@ -21,6 +21,7 @@
 struct bed {
 	struct test_leaks before;
 	struct rp_vhu_backend *backend;
+	struct rp_vhu_backend_ops ops; /* of the backend; what a test changes holds from bed_remake() on */
 	int peer; /* the frontend's end */
 	int channel; /* the frontend's end of the backend channel, -1: none */
 	int memory_fd;
@@ -32,7 +33,8 @@ struct bed {
 
 	/* What the next call of an owner's callback returns. */
 	int refuse_features, refuse_start, refuse_enable, refuse_call, refuse_kick, refuse_config, refuse_status,
-		refuse_log, refuse_update;
+		refuse_log, refuse_update, refuse_memory, refuse_err;
+	bool tell_more; /* the diary also has error descriptors, and the count of regions after a change */
 	struct rp_vhu_inflight *inflight; /* what the owner was told last, NULL: none */
 	uint64_t refuse_region_gpa; /* the region whose adding is refused, 0: none */
 	uint32_t stop_base; /* what a stop answers, 0: leave it */

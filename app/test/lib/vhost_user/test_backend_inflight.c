@@ -273,6 +273,97 @@ a_reset_drops_it(void **state)
 	assert_null(rp_vhu_backend_inflight(bed->backend));
 }
 
+static void
+assert_file(const struct bed *bed, int fd, uint64_t size_bytes, uint64_t offset_bytes)
+{
+	struct rp_vhu_shared_file file;
+	uint16_t queues_count, queue_num;
+
+	assert_int_equal(rp_vhu_backend_inflight_file(bed->backend, &file, &queues_count, &queue_num), 0);
+	assert_int_equal(rp_wire_fd_same(file.fd, fd), 1);
+	assert_int_equal(file.size_bytes, size_bytes);
+	assert_int_equal(file.offset_bytes, offset_bytes);
+	assert_int_equal(queues_count, 2);
+	assert_int_equal(queue_num, 128);
+}
+
+/* Enough to hand it on; what was refused is not kept. */
+static void
+its_file_is_kept(void **state)
+{
+	struct rp_vhu_shared_file none = {.fd = 77};
+	struct rp_vhu_wire_inflight wire, bad;
+	struct bed *bed = *state;
+	uint16_t counts[2];
+	int fd, other;
+
+	bed_negotiate_with(bed, INFLIGHT, 0);
+	assert_int_equal(rp_vhu_backend_inflight_file(bed->backend, &none, &counts[0], &counts[1]), -ENOENT);
+	wire = ask(bed, 24, &fd);
+	ask(bed, 24, &other);
+	hand(bed, 0x1, &wire, fd);
+	assert_file(bed, fd, 4224, 0);
+	bad = wire;
+	bad.mmap_bytes--;
+	assert_refused(bed, &bad, other, -EBADMSG, "mmap size: 4223");
+	assert_file(bed, fd, 4224, 0);
+	hand(bed, 0x1, &wire, other);
+	assert_file(bed, other, 4224, 0);
+	bed_send(bed, RP_VHU_RESET_DEVICE, 0x1, NULL, 0);
+	assert_int_equal(rp_vhu_backend_inflight_file(bed->backend, &none, &counts[0], &counts[1]), -ENOENT);
+	assert_int_equal(none.fd, 77);
+	hand(bed, 0x1, &wire, fd);
+	assert_file(bed, fd, 4224, 0); /* for the tear-down to count */
+	rp_wire_fd_close(&fd);
+	rp_wire_fd_close(&other);
+}
+
+static int theirs = -1; /* what somebody else made */
+
+static int
+on_inflight_get(void *ctx, uint16_t queues_count, uint16_t queue_num, int *ret_fd, uint64_t *ret_size_bytes,
+		uint64_t *ret_offset_bytes, struct rp_wire_why *why)
+{
+	bed_write(ctx, "inflight-get:%u*%u ", queues_count, queue_num);
+	if (theirs < 0)
+		return rp_wire_why_set(why, -ENOSPC, "nobody made one");
+	*ret_fd = rp_wire_fd_dup(theirs);
+	*ret_size_bytes = 4224;
+	*ret_offset_bytes = 64;
+	return 0;
+}
+
+static void
+a_region_of_somebody_else(void **state)
+{
+	struct rp_vhu_wire_inflight wire;
+	struct bed *bed = *state;
+	struct peer_msg msg;
+	int fd;
+
+	bed->ops.inflight_get = on_inflight_get;
+	bed_negotiate_with(bed, INFLIGHT, 0);
+	bed_send(bed, RP_VHU_GET_INFLIGHT_FD, 0x1, &question, sizeof(question));
+	bed_assert_refused(bed, -ENOSPC, "GET_INFLIGHT_FD: nobody made one");
+	assert_true(peer_receive(bed->peer, &msg));
+	assert_int_equal(msg.size_bytes, 0);
+	assert_int_equal(msg.fds_count, 0);
+	assert_string_equal(bed_diary(bed), "inflight-get:2*128 ");
+	theirs = test_memfd(4224 + 64, true);
+	wire = ask(bed, 24, &fd);
+	assert_int_equal(rp_wire_fd_same(fd, theirs), 1);
+	rp_wire_fd_close(&theirs);
+	assert_int_equal(wire.mmap_bytes, 4224);
+	assert_int_equal(wire.mmap_offset_bytes, 64);
+	assert_int_equal(wire.queues_count, 2);
+	assert_int_equal(wire.queue_num, 128);
+	hand(bed, 0x9, &wire, fd);
+	bed_assert_nothing_refused(bed);
+	assert_int_equal(bed_answer(bed, RP_VHU_SET_INFLIGHT_FD), 0);
+	assert_file(bed, fd, 4224, 64);
+	rp_wire_fd_close(&fd);
+}
+
 int
 main(void)
 {
@@ -281,7 +372,8 @@ main(void)
 		WITH_BED(questions_that_cannot_be),  WITH_BED(not_without_the_feature),
 		WITH_BED(one_region_after_another),  WITH_BED(regions_that_cannot_be),
 		WITH_BED(a_region_with_other_notes), WITH_BED(not_under_running_rings),
-		WITH_BED(a_reset_drops_it),
+		WITH_BED(a_reset_drops_it),	     WITH_BED(its_file_is_kept),
+		WITH_BED(a_region_of_somebody_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

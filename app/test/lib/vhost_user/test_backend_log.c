@@ -234,6 +234,41 @@ only_if_negotiated(void **state)
 	assert_string_equal(bed_diary(bed), "");
 }
 
+static void
+assert_log_file(const struct bed *bed, int fd, uint64_t size_bytes, uint64_t offset_bytes)
+{
+	struct rp_vhu_shared_file file;
+
+	assert_int_equal(rp_vhu_backend_log_file(bed->backend, &file), 0);
+	assert_int_equal(rp_wire_fd_same(file.fd, fd), 1);
+	assert_int_equal(file.size_bytes, size_bytes);
+	assert_int_equal(file.offset_bytes, offset_bytes);
+}
+
+/* Enough to hand it on: the file of the log that there is, not of the one that was refused. */
+static void
+its_file_is_kept(void **state)
+{
+	struct bed *bed = *state;
+	RP_WIRE_FD_SCOPED int first = test_memfd(FILE_BYTES, true);
+	RP_WIRE_FD_SCOPED int second = test_memfd(FILE_BYTES, true);
+	struct rp_vhu_shared_file file = {.fd = 77};
+
+	bed_run(bed);
+	assert_int_equal(rp_vhu_backend_log_file(bed->backend, &file), -ENOENT);
+	assert_int_equal(set_log(bed, 0x1, 8, 0, first), 1);
+	assert_int_equal(rp_vhu_backend_log_file(bed->backend, &file), -ENOENT);
+	assert_int_equal(file.fd, 77);
+	assert_int_equal(set_log(bed, 0x1, NEEDED_BYTES, 16, first), 0);
+	assert_log_file(bed, first, NEEDED_BYTES, 16);
+	assert_int_equal(set_log(bed, 0x1, 8, 0, second), 1);
+	assert_log_file(bed, first, NEEDED_BYTES, 16);
+	assert_int_equal(set_log(bed, 0x1, FILE_BYTES, 0, second), 0);
+	assert_log_file(bed, second, FILE_BYTES, 0);
+	bed_hang_up(bed);
+	assert_int_equal(rp_vhu_backend_log_file(bed->backend, &file), -ENOENT);
+}
+
 int
 main(void)
 {
@@ -247,6 +282,7 @@ main(void)
 		WITH_LOG(an_eventfd_says_that_something_was_logged),
 		WITH_LOG(ends_with_the_connection),
 		WITH_LOG(only_if_negotiated),
+		WITH_LOG(its_file_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

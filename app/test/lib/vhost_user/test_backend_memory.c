@@ -132,6 +132,51 @@ counts_stay_with_their_regions(void **state)
 	assert_string_equal(bed_diary(bed), "remove:40800000 ");
 }
 
+/* The owner hears that it is over, and what there is now; what is only counted changes nothing. */
+static void
+the_owner_is_told_at_the_end(void **state)
+{
+	const struct rp_vhu_wire_region region = bed_region(4 * MIB, MIB);
+	struct bed *bed = *state;
+
+	bed_run(bed);
+	bed->tell_more = true;
+	bed_send_region(bed, RP_VHU_ADD_MEM_REG, 0x1, &region, bed->memory_fd);
+	assert_string_equal(bed_diary(bed), "add:40400000 memory:2 ");
+	bed_send_region(bed, RP_VHU_ADD_MEM_REG, 0x1, &region, bed->memory_fd);
+	bed_send_region(bed, RP_VHU_REM_MEM_REG, 0x1, &region, -1);
+	assert_string_equal(bed_diary(bed), "");
+	bed_send_region(bed, RP_VHU_REM_MEM_REG, 0x1, &region, -1);
+	assert_string_equal(bed_diary(bed), "remove:40400000 memory:1 ");
+	bed_assert_nothing_refused(bed);
+	bed_send_region(bed, RP_VHU_REM_MEM_REG, 0x1, &region, -1);
+	bed_assert_refused(bed, -EBADMSG, "there is none like it");
+	bed->refuse_region_gpa = region.gpa;
+	bed_send_region(bed, RP_VHU_ADD_MEM_REG, 0x1, &region, bed->memory_fd);
+	bed_assert_refused(bed, -ENOSPC, "the owner has no room");
+	assert_string_equal(bed_diary(bed), "add:40400000 ");
+}
+
+/* The memory is as it is; the frontend hears what the owner said of it. */
+static void
+its_word_reaches_the_frontend(void **state)
+{
+	const struct rp_vhu_wire_region region = bed_region(4 * MIB, MIB);
+	struct bed *bed = *state;
+
+	bed_run(bed);
+	bed->refuse_memory = -ENOSPC;
+	bed_send_region(bed, RP_VHU_ADD_MEM_REG, 0x9, &region, bed->memory_fd);
+	assert_int_equal(bed_answer(bed, RP_VHU_ADD_MEM_REG), 1);
+	bed_assert_refused(bed, -ENOSPC, "ADD_MEM_REG: the owner does not like it");
+	assert_int_equal(rp_vhu_backend_regions_count(bed->backend), 2);
+	bed->refuse_memory = -ENOSPC;
+	bed_send_region(bed, RP_VHU_REM_MEM_REG, 0x9, &region, -1);
+	assert_int_equal(bed_answer(bed, RP_VHU_REM_MEM_REG), 1);
+	bed_assert_refused(bed, -ENOSPC, "REM_MEM_REG: the owner does not like it");
+	assert_int_equal(rp_vhu_backend_regions_count(bed->backend), 1);
+}
+
 int
 main(void)
 {
@@ -142,6 +187,8 @@ main(void)
 		WITH_BED(slots_end_at_the_limit),
 		WITH_BED(as_often_removed_as_added),
 		WITH_BED(counts_stay_with_their_regions),
+		WITH_BED(the_owner_is_told_at_the_end),
+		WITH_BED(its_word_reaches_the_frontend),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -387,6 +387,71 @@ detached_in_the_middle(void **state)
 	assert_false(rp_vhu_backend_attached(bed->backend));
 }
 
+/* Told once, when the rings run again and what goes is gone; the same table changes nothing. */
+static void
+the_owner_is_told_at_the_end(void **state)
+{
+	const struct rp_vhu_wire_region before[] = {bed_region(0, MIB), bed_region(4 * MIB, MIB)};
+	struct rp_vhu_wire_region after[] = {before[0], bed_region(8 * MIB, MIB)};
+	struct bed *bed = *state;
+
+	after[0].gpa = 0x80000000;
+	bed_run(bed);
+	bed->tell_more = true;
+	table(bed, before, 2, 0);
+	assert_string_equal(bed_diary(bed), "add:40400000 memory:2 ");
+	table(bed, before, 2, 0);
+	assert_string_equal(bed_diary(bed), "");
+	table(bed, after, 2, 0);
+	assert_string_equal(bed_diary(bed), "add:40800000 stop:0(memory) remove:40000000 add:80000000 start:0@0 "
+					    "remove:40400000 memory:2 ");
+	table(bed, after, 1, 0);
+	assert_string_equal(bed_diary(bed), "remove:40800000 memory:1 ");
+	bed_hang_up(bed);
+	assert_string_equal(bed_diary(bed), "stop:0 remove:80000000 gone ");
+}
+
+/* Its refusal reaches the frontend, and undoes nothing. */
+static void
+its_word_reaches_the_frontend(void **state)
+{
+	const struct rp_vhu_wire_region regions[] = {bed_region(0, MIB), bed_region(4 * MIB, MIB)};
+	struct bed *bed = *state;
+
+	bed_run(bed);
+	bed->refuse_memory = -ENOSPC;
+	table(bed, regions, 2, 1);
+	bed_assert_refused(bed, -ENOSPC, "SET_MEM_TABLE: the owner does not like it");
+	assert_string_equal(bed_diary(bed), "add:40400000 ");
+	assert_int_equal(rp_vhu_backend_regions_count(bed->backend), 2);
+	table(bed, regions, 2, 0);
+}
+
+/* What was undone is no change; what could not be undone is one. */
+static void
+told_of_what_is_left(void **state)
+{
+	const struct rp_vhu_wire_region before[] = {bed_region(0, MIB), bed_region(4 * MIB, MIB)};
+	const struct rp_vhu_wire_region after[] = {before[0], bed_region(4 * MIB, 2 * MIB)};
+	const struct rp_vhu_wire_region other[] = {before[0], bed_region(4 * MIB + MIB / 2, MIB)};
+	struct bed *bed = *state;
+
+	bed_run(bed);
+	bed->tell_more = true;
+	table(bed, before, 2, 0);
+	bed_diary(bed);
+	bed->refuse_region_gpa = other[1].gpa;
+	table(bed, other, 2, 1);
+	bed_assert_refused(bed, -ENOSPC, "the owner has no room");
+	assert_string_equal(bed_diary(bed), "remove:40400000 add:40480000 add:40400000 ");
+	bed->refuse_region_gpa = after[1].gpa;
+	bed->refuse_memory = -ENOMEM;
+	table(bed, after, 2, 1);
+	assert_string_equal(bed_diary(bed), "remove:40400000 add:40400000 add:40400000 memory:1 ");
+	assert_int_equal(bed->refused_count, 2);
+	assert_int_equal(bed->refused.error, -ENOSPC);
+}
+
 int
 main(void)
 {
@@ -406,6 +471,9 @@ main(void)
 		WITH_BED(an_owner_that_takes_nothing_back),
 		WITH_BED(the_count_of_adds_comes_back),
 		WITH_BED(detached_in_the_middle),
+		WITH_BED(the_owner_is_told_at_the_end),
+		WITH_BED(its_word_reaches_the_frontend),
+		WITH_BED(told_of_what_is_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

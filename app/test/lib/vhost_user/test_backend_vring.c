@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "bed.h"
@@ -247,6 +248,7 @@ what_a_running_ring_allows(void **state)
 		bed_assert_refused(bed, -EBUSY, "SET_VRING_ADDR: ring 0 is started, at other addresses");
 	}
 	bed_diary(bed);
+	bed->tell_more = true;
 	bed_send_fd(bed, RP_VHU_SET_VRING_KICK, 0x1, 0);
 	bed_send_fd(bed, RP_VHU_SET_VRING_CALL, 0x1, 0);
 	bed_send_fd(bed, RP_VHU_SET_VRING_ERR, 0x1, 0);
@@ -254,7 +256,11 @@ what_a_running_ring_allows(void **state)
 	assert_true(vring.kick_fd >= 0 && vring.call_fd >= 0 && vring.err_fd >= 0);
 	bed_send_u64(bed, RP_VHU_SET_VRING_KICK, 0x1, 0x100);
 	bed_send_u64(bed, RP_VHU_SET_VRING_CALL, 0x1, 0x100);
-	assert_string_equal(bed_diary(bed), "kick:0 call:0 kick:0(none) call:0(none) ");
+	assert_string_equal(bed_diary(bed), "kick:0 call:0 err:0 kick:0(none) call:0(none) ");
+	bed_send_u64(bed, RP_VHU_SET_VRING_ERR, 0x1, 0x100);
+	assert_string_equal(bed_diary(bed), "err:0(none) ");
+	assert_int_equal(rp_vhu_backend_vring(bed->backend, 0, &vring), 0);
+	assert_int_equal(vring.err_fd, -1);
 	bed_assert_nothing_refused(bed);
 }
 
@@ -266,7 +272,11 @@ a_refused_swap_keeps_the_old(void **state)
 	struct rp_vhu_vring before, now;
 
 	bed_run(bed);
+	bed_send_fd(bed, RP_VHU_SET_VRING_ERR, 0x1, 0);
 	assert_int_equal(rp_vhu_backend_vring(bed->backend, 0, &before), 0);
+	bed->refuse_err = -ENOSPC;
+	bed_send_fd(bed, RP_VHU_SET_VRING_ERR, 0x9, 0);
+	assert_int_equal(bed_answer(bed, RP_VHU_SET_VRING_ERR), 1);
 	bed->refuse_call = -ENOSPC;
 	bed_send_fd(bed, RP_VHU_SET_VRING_CALL, 0x9, 0);
 	assert_int_equal(bed_answer(bed, RP_VHU_SET_VRING_CALL), 1);
@@ -279,8 +289,26 @@ a_refused_swap_keeps_the_old(void **state)
 	assert_int_equal(rp_vhu_backend_vring(bed->backend, 0, &now), 0);
 	assert_int_equal(now.call_fd, before.call_fd);
 	assert_int_equal(now.kick_fd, before.kick_fd);
+	assert_int_equal(now.err_fd, before.err_fd);
+	assert_true(before.err_fd >= 0 && fcntl(now.err_fd, F_GETFD) >= 0);
 	assert_true(now.started && now.enabled);
-	assert_int_equal(bed->refused_count, 3);
+	assert_int_equal(bed->refused_count, 4);
+}
+
+/* Said of a ring that nobody knows yet, as QEMU does. */
+static void
+an_error_descriptor_at_any_time(void **state)
+{
+	struct bed *bed = *state;
+	struct rp_vhu_vring vring;
+
+	bed->tell_more = true;
+	bed_send_fd(bed, RP_VHU_SET_VRING_ERR, 0x1, 2);
+	assert_string_equal(bed_diary(bed), "err:2 ");
+	assert_int_equal(rp_vhu_backend_vring(bed->backend, 2, &vring), 0);
+	assert_false(vring.started);
+	assert_true(vring.err_fd >= 0);
+	bed_assert_nothing_refused(bed);
 }
 
 #define ALL_QUEUES 256u
@@ -349,6 +377,7 @@ main(void)
 		WITH_BED(packed_rings_have_other_sizes),
 		WITH_BED(values_that_cannot_be),
 		WITH_BED(what_a_running_ring_allows),
+		WITH_BED(an_error_descriptor_at_any_time),
 		WITH_BED(a_refused_swap_keeps_the_old),
 		WITH_BED(two_hundred_and_fifty_six_rings),
 	};
