@@ -72,6 +72,14 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int index, struct rp_port_
 	return 0;
 }
 
+void
+rp_port_get_software_info(const struct rp_port *port, struct rp_port_software_info *ret_info)
+{
+	memset(ret_info, 0, sizeof(*ret_info));
+	if (port_software_configured(port))
+		port_software_get_info(port, ret_info);
+}
+
 int
 rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index, struct rp_port_accelerator_info *ret_info)
 {
@@ -94,6 +102,7 @@ rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index, str
 	return 0;
 }
 
+/* clang-format off */
 const char *
 rp_port_queue_mode_name(enum rp_port_queue_mode mode)
 {
@@ -102,7 +111,45 @@ rp_port_queue_mode_name(enum rp_port_queue_mode mode)
 		[RP_PORT_QUEUE_DIRECT] = "direct",
 		[RP_PORT_QUEUE_RELAYED] = "relayed",
 		[RP_PORT_QUEUE_SHADOW] = "shadow",
+		[RP_PORT_QUEUE_SOFTWARE] = "software",
 	};
 
 	return names[mode];
 }
+
+const char *
+rp_port_owner_name(enum rp_port_owner owner)
+{
+	static const char *const names[] = {
+		[RP_PORT_OWNER_NONE] = "none",
+		[RP_PORT_OWNER_HARDWARE] = "hardware",
+		[RP_PORT_OWNER_SOFTWARE] = "software",
+	};
+
+	return names[owner];
+}
+
+const char *
+rp_port_wish_name(enum rp_port_wish wish)
+{
+	static const char *const names[] = {
+		[RP_PORT_WISH_AUTO] = "auto",
+		[RP_PORT_WISH_HARDWARE] = "hardware",
+		[RP_PORT_WISH_SOFTWARE] = "software",
+	};
+
+	return names[wish];
+}
+
+const char *
+rp_port_software_kind_name(enum rp_port_software_kind kind)
+{
+	static const char *const names[] = {
+		[RP_PORT_SOFTWARE_AUTO] = "auto",
+		[RP_PORT_SOFTWARE_SPECIFICATION] = "specification",
+		[RP_PORT_SOFTWARE_LIBRTE_VHOST] = "librte_vhost",
+	};
+
+	return names[kind];
+}
+/* clang-format on */
