@@ -40,7 +40,7 @@ accelerator_ready(struct rp_port *port, struct port_source *source)
 static uint64_t
 device_features(const struct rp_port *port, const struct port_accelerator *accelerator, uint64_t features)
 {
-	return (features & ~port_vhost_own_features(port)) | (accelerator->info.features & 1ull << VIRTIO_NET_F_STATUS);
+	return (features & ~port_offer_own_features(port)) | (accelerator->info.features & 1ull << VIRTIO_NET_F_STATUS);
 }
 
 /* What its IOMMU cannot do is said in words before the device says it in numbers. */
@@ -167,6 +167,10 @@ port_accelerators_open(struct rp_port *port, const struct rp_port_config *config
 		features &= accelerator->info.features;
 		queues_count += accelerator->info.queues_count & ~1u;
 	}
+	port->features_common = features;
+	/* The software backend's rings, then, when it was seen. */
+	if (config->accelerators_count == 0)
+		return 0;
 	if (wanted_count == 0)
 		wanted_count = queues_count < RP_VHU_QUEUES_MAX ? queues_count : RP_VHU_QUEUES_MAX;
 	if (wanted_count == 0 || wanted_count > queues_count || wanted_count > RP_VHU_QUEUES_MAX)
@@ -178,7 +182,6 @@ port_accelerators_open(struct rp_port *port, const struct rp_port_config *config
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "no memory");
 	assign_queues(port);
-	port->features_offered = features | port_vhost_own_features(port);
 	return 0;
 }
 
@@ -346,6 +349,8 @@ port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const
 
 		if (!queue_is_on(queue, index) || !queue->running)
 			continue;
+		if (port_wish_anybody(port, queue))
+			port_move_left(queue, RP_PORT_OWNER_HARDWARE);
 		queue->running = false;
 		queue->unproven = true;
 		queue->moves++;
@@ -358,12 +363,17 @@ port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const
 }
 
 int
-port_accelerator_stop_all(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
+port_accelerator_quiesce(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 {
 	struct port_accelerator *accelerator = &port->accelerators[index];
 	unsigned int i;
-	int rc = accelerator->accel.ops->reset(accelerator->accel.priv, why);
+	int rc;
 
+	for (i = 0; i < port->queues_count; i++)
+		if (queue_is_on(&port->queues[i], index) && port->queues[i].running &&
+		    port_wish_anybody(port, &port->queues[i]))
+			port_move_left(&port->queues[i], RP_PORT_OWNER_HARDWARE);
+	rc = accelerator->accel.ops->reset(accelerator->accel.priv, why);
 	if (rc == 0)
 		rc = accelerator->accel.ops->set_features(accelerator->accel.priv,
 							  device_features(port, accelerator, port->features), why);
@@ -374,6 +384,17 @@ port_accelerator_stop_all(struct rp_port *port, unsigned int index, struct rp_wi
 	for (i = 0; i < port->queues_count; i++)
 		if (queue_is_on(&port->queues[i], index) && port->queues[i].running)
 			port_queue_stopped(port, &port->queues[i], false, 0);
+	return 0;
+}
+
+int
+port_accelerator_stop_all(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
+{
+	unsigned int i;
+	int rc = port_accelerator_quiesce(port, index, why);
+
+	if (rc < 0)
+		return rc;
 	/* Those that should run start again, where the device can start at their index; else they say why not. */
 	for (i = 0; i < port->queues_count; i++)
 		if (queue_is_on(&port->queues[i], index))
@@ -419,7 +440,7 @@ static int
 check_replacement(const struct rp_port *port, const struct rp_accel_info *before, const struct rp_accel_info *now,
 		  struct rp_wire_why *why)
 {
-	uint64_t needed = port->features_offered & ~port_vhost_own_features(port);
+	uint64_t needed = port->features_offered & ~port_offer_own_features(port);
 
 	if ((needed & ~now->features) != 0)
 		return rp_wire_why_set(why, -ENOTSUP, "it came back without features 0x%llx that the guest was offered",
@@ -528,6 +549,7 @@ welcome_back(struct rp_port *port, unsigned int index)
 		port_queue_counters_end(&port->queues[i]);
 		port_queue_counters_begin(port, &port->queues[i]);
 		port_vfio_file_renewed(&port->queues[i]);
+		port->queues[i].hardware_refused[0] = '\0';
 		port_queue_update(port, &port->queues[i], NULL);
 	}
 }

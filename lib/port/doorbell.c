@@ -165,7 +165,7 @@ action_taken_back(struct rp_port *port, struct port_queue *queue)
 	put_off(port, queue);
 	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "doorbell-unmapped", "taken back");
 	/* A store may have fallen on the page while nobody watched it. */
-	port_relay_nudge(port, queue, false);
+	port_relay_nudge(port, queue, queue->software == PORT_SOFTWARE_RING_SERVES);
 	return 0;
 }
 

@@ -79,10 +79,16 @@ port_endpoint_lost(struct rp_port *port)
 		rp_vhu_endpoint_lost(port->endpoint, rp_wire_clock_ms());
 }
 
+uint64_t
+port_endpoint_deadline(const struct rp_port *port)
+{
+	return port->endpoint == NULL ? 0 : rp_vhu_endpoint_deadline_ms(port->endpoint);
+}
+
 void
 port_endpoint_tick(struct rp_port *port, uint64_t now_ms)
 {
-	uint64_t at_ms = rp_vhu_endpoint_deadline_ms(port->endpoint);
+	uint64_t at_ms = port_endpoint_deadline(port);
 
 	if (at_ms != 0 && now_ms >= at_ms)
 		process(port, now_ms);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "port.h"
+#include "rp_wire_clock.h"
 
 void
 rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info)
@@ -67,7 +68,15 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int index, struct rp_port_
 	ret_info->relayed_kicks = queue->relayed_kicks;
 	ret_info->relayed_kicks_after_map = queue->relayed_kicks_after_map;
 	ret_info->relayed_interrupts = queue->relayed_interrupts;
+	ret_info->owner = port_queue_owner(queue);
+	ret_info->wish = queue->wish;
+	port_wish_reason(port, queue, ret_info->wish_reason, sizeof(ret_info->wish_reason));
+	port_queue_note_mode(queue, rp_wire_clock_ms());
+	ret_info->since_ms = rp_wire_clock_ms() - queue->mode_since_ms;
 	ret_info->moves = queue->moves;
+	ret_info->moves_to_hardware = queue->moves_to_hardware;
+	ret_info->moves_to_software = queue->moves_to_software;
+	port_blackout_tell(&queue->blackouts, ret_info);
 	ret_info->doorbell_maps = queue->doorbell_maps;
 	return 0;
 }

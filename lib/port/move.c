@@ -1,14 +1,544 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <errno.h>
 
+/*
+ * How a ring gets from one side to the other while the guest runs.
+ *
+ * Rings move in groups, mostly pairs. All of a group are taken from who has them, with
+ * proof, the first kind, a while, then the second (move_order.h); then all are given. So
+ * at no time do two have a ring, and what was under way in the old owner comes back before
+ * its last ring goes. When a side does not do its part, each ring goes back to the side
+ * that had it; what was refused is not tried again by itself (wish.c).
+ *
+ * The doorbell is taken back without waiting (doorbell.c); on its answer the new owner is
+ * kicked once, for stores that fell on the page while nobody watched it. The guest is
+ * called at once, and once more after the new owner got on: a software backend that was
+ * away from the ring may think that it has interrupted for what it has not.
+ */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "move_order.h"
 #include "port.h"
+#include "rp_vring_position.h"
+#include "rp_wire_clock.h"
+
+#define CALL_AGAIN_FIRST_MS 10
+#define CALL_AGAIN_LAST_MS 640
+
+struct group {
+	struct port_queue *queues[RP_VHU_QUEUES_MAX];
+	enum rp_port_owner from[RP_VHU_QUEUES_MAX];
+	uint64_t moves[RP_VHU_QUEUES_MAX];
+	unsigned int count;
+	enum rp_port_owner to;
+};
+
+static uint64_t
+clock_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* The other side is gone, or hangs: that it cannot be used is known by other means. */
+static bool
+is_lost(int error)
+{
+	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EIO;
+}
+
+void
+port_move_left(struct port_queue *queue, enum rp_port_owner owner)
+{
+	queue->had = owner;
+	queue->left_us = clock_us();
+}
+
+void
+port_move_reached(struct port_queue *queue, enum rp_port_owner owner)
+{
+	if (queue->had != RP_PORT_OWNER_NONE && queue->had != owner) {
+		if (owner == RP_PORT_OWNER_HARDWARE)
+			queue->moves_to_hardware++;
+		else
+			queue->moves_to_software++;
+		port_blackout_add(&queue->blackouts, clock_us() - queue->left_us);
+	}
+	queue->had = RP_PORT_OWNER_NONE;
+}
+
+static void
+call_again_later(const struct rp_port *port, struct port_queue *queue)
+{
+	struct port_call_again *again = &queue->call_again;
+
+	if (!port_position_used(port, queue, &again->used))
+		again->used = 0;
+	again->delay_ms = CALL_AGAIN_FIRST_MS;
+	again->at_ms = rp_wire_clock_ms() + again->delay_ms;
+}
+
+static void
+refuse(char *held, const struct rp_wire_why *why, int error)
+{
+	snprintf(held, RP_PORT_REASON_MAX, "refused: %.140s", why->text[0] != '\0' ? why->text : strerror(-error));
+}
+
+static int
+serve(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+{
+	char text[PORT_POSITION_TEXT_MAX];
+	int rc;
+
+	assert(!queue->running);
+	rc = port_software_serve(port, queue, why);
+	if (rc < 0) {
+		port_event(port, RP_PORT_EVENT_ERROR, (int)queue->index, "software-start-failed", "%s", why->text);
+		return rc;
+	}
+	queue->software_served = true;
+	queue->reason[0] = '\0';
+	if (queue->served_before && queue->had != RP_PORT_OWNER_HARDWARE)
+		queue->moves++;
+	port_move_reached(queue, RP_PORT_OWNER_SOFTWARE);
+	port_queue_resumed(port, queue);
+	port_position_text(port, queue->position, text, sizeof(text));
+	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "software-started", "from %s, %u entries", text,
+		   queue->vring.num);
+	if (queue->served_before)
+		call_again_later(port, queue);
+	port_relay_nudge(port, queue, queue->served_before);
+	queue->served_before = true;
+	return 0;
+}
+
+static void
+taken(struct rp_port *port, struct port_queue *queue)
+{
+	char text[PORT_POSITION_TEXT_MAX];
+
+	queue->software_served = false;
+	queue->call_again.at_ms = 0;
+	/* Going nowhere: that is a change by itself. */
+	if (!port_wish_anybody(port, queue) && !queue->position_lost && queue->frontend_started &&
+	    queue->frontend_enabled)
+		queue->moves++;
+	port_position_text(port, queue->position, text, sizeof(text));
+	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "software-stopped", "at %s",
+		   queue->position_lost ? "an unknown position" : text);
+}
+
+static int
+take(struct rp_port *port, struct port_queue *const *queues, unsigned int count, struct rp_wire_why *why)
+{
+	unsigned int i;
+	int rc;
+
+	for (i = 0; i < count; i++)
+		if (port_wish_anybody(port, queues[i]))
+			port_move_left(queues[i], RP_PORT_OWNER_SOFTWARE);
+	rc = port_software_take(port, queues, count, why);
+	if (rc < 0)
+		port_event(port, RP_PORT_EVENT_ERROR, (int)queues[0]->index, "software-stop-failed", "%s", why->text);
+	for (i = 0; i < count; i++)
+		if (queues[i]->software == PORT_SOFTWARE_RING_NONE || queues[i]->software == PORT_SOFTWARE_RING_PARKED)
+			taken(port, queues[i]);
+	return rc;
+}
+
+/* Whether the side is as it was, and would only say the same again. */
+static void
+note_refusal(struct rp_port *port, struct port_queue *queue, enum rp_port_owner side, int error,
+	     const struct rp_wire_why *why)
+{
+	if (!port_software_configured(port))
+		return;
+	if (side == RP_PORT_OWNER_SOFTWARE && (!is_lost(error) || port_software_usable(port)))
+		refuse(queue->software_refused, why, error);
+	if (side == RP_PORT_OWNER_HARDWARE && (!is_lost(error) || port_accelerator_usable(port, queue->accelerator)))
+		refuse(queue->hardware_refused, why, error);
+}
+
+static int
+give(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, struct rp_wire_why *why)
+{
+	int rc = to == RP_PORT_OWNER_SOFTWARE ? serve(port, queue, why) : port_queue_start(port, queue, why);
+
+	if (to == RP_PORT_OWNER_HARDWARE)
+		port_net_update(port, (unsigned int)queue->accelerator);
+	if (rc < 0)
+		note_refusal(port, queue, to, rc, why);
+	return rc;
+}
+
+int
+port_move_give(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, struct rp_wire_why *why)
+{
+	int rc = give(port, queue, to, why);
+	enum rp_port_owner next;
+
+	if (rc == 0 || !port_software_configured(port))
+		return rc;
+	next = port_wish_target(port, queue);
+	return next == to || next == RP_PORT_OWNER_NONE ? rc : give(port, queue, next, why);
+}
+
+int
+port_move_release(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+{
+	if (queue->software == PORT_SOFTWARE_RING_SERVES)
+		return take(port, &queue, 1, why);
+	return queue->running ? port_queue_stop(port, queue, why) : 0;
+}
+
+static bool
+is_kind(const struct port_queue *queue, unsigned int first, unsigned int turn)
+{
+	return (queue->index & 1) == (first ^ turn);
+}
+
+static bool
+all_from(const struct group *group, enum rp_port_owner side)
+{
+	unsigned int i;
+
+	for (i = 0; i < group->count; i++)
+		if (group->from[i] != side)
+			return false;
+	return true;
+}
+
+/* Where packed rings stand, such a backend says only when all of it stops. */
+static bool
+stops_whole(const struct rp_port *port)
+{
+	struct rp_port_software_info info;
+
+	if (!port_position_is_packed(port))
+		return false;
+	port_software_get_info(port, &info);
+	return info.kind == RP_PORT_SOFTWARE_LIBRTE_VHOST;
+}
+
+static int
+take_whole(struct rp_port *port, const struct group *group, struct rp_wire_why *why)
+{
+	struct port_queue *sorted[RP_VHU_QUEUES_MAX];
+	unsigned int turn, i, count = 0;
+
+	for (turn = 0; turn < 2; turn++)
+		for (i = 0; i < group->count; i++)
+			if (is_kind(group->queues[i], port_move_order.taken_first, turn))
+				sorted[count++] = group->queues[i];
+	return take(port, sorted, count, why);
+}
+
+/* Whether all that the accelerator serves is in the group. */
+static bool
+covers(const struct rp_port *port, const struct group *group, int accelerator)
+{
+	unsigned int running = 0, i;
+
+	for (i = 0; i < port->queues_count; i++)
+		running += port->queues[i].running && port->queues[i].accelerator == accelerator;
+	for (i = 0; i < group->count; i++)
+		running -= group->queues[i]->running && group->queues[i]->accelerator == accelerator;
+	return running == 0;
+}
+
+static int
+release_one(struct rp_port *port, const struct group *group, struct port_queue *queue, struct rp_wire_why *why)
+{
+	int rc = port_move_release(port, queue, why);
+
+	if (rc != -ENOTSUP || !queue->running)
+		return rc;
+	port->accelerators[queue->accelerator].stops_whole = true;
+	return covers(port, group, queue->accelerator) ?
+		       port_accelerator_quiesce(port, (unsigned int)queue->accelerator, why) :
+		       rc;
+}
+
+static void
+drain(const struct rp_port *port)
+{
+	struct timespec wait = {.tv_sec = port->drain_ms / 1000, .tv_nsec = (port->drain_ms % 1000) * 1000000L};
+
+	nanosleep(&wait, NULL);
+}
+
+static int
+release_kind(struct rp_port *port, const struct group *group, unsigned int turn, bool *waits, struct rp_wire_why *why)
+{
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 0; i < group->count && rc == 0; i++) {
+		struct port_queue *queue = group->queues[i];
+
+		if (!is_kind(queue, port_move_order.taken_first, turn))
+			continue;
+		if (*waits && turn == 1)
+			drain(port);
+		*waits = turn == 0;
+		rc = release_one(port, group, queue, why);
+	}
+	return rc;
+}
+
+static int
+release(struct rp_port *port, const struct group *group, struct rp_wire_why *why)
+{
+	bool waits = false;
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 0; i < group->count && rc == 0; i++) {
+		if (group->from[i] != RP_PORT_OWNER_HARDWARE)
+			continue;
+		rc = port_position_keep(port, group->queues[i], why);
+		/* A pair receives nothing any more before its ring goes. */
+		if (rc == 0)
+			port_net_update(port, (unsigned int)group->queues[i]->accelerator);
+	}
+	if (rc < 0)
+		return rc;
+	if (all_from(group, RP_PORT_OWNER_SOFTWARE) && stops_whole(port))
+		return take_whole(port, group, why);
+	rc = release_kind(port, group, 0, &waits, why);
+	return rc < 0 ? rc : release_kind(port, group, 1, &waits, why);
+}
+
+static int
+give_all(struct rp_port *port, const struct group *group, struct rp_wire_why *why)
+{
+	unsigned int turn, i;
+	int rc;
+
+	for (turn = 0; turn < 2; turn++)
+		for (i = 0; i < group->count; i++) {
+			struct port_queue *queue = group->queues[i];
+
+			if (!is_kind(queue, port_move_order.given_first, turn) || !port_wish_anybody(port, queue) ||
+			    port_queue_owner(queue) != RP_PORT_OWNER_NONE || queue->unproven)
+				continue;
+			rc = give(port, queue, group->to, why);
+			if (rc < 0)
+				return rc;
+		}
+	return 0;
+}
+
+/* Those that arrived return, and all that nobody has go to whom they came from, else to who may stand in. */
+static void
+put_back(struct rp_port *port, const struct group *group)
+{
+	struct rp_wire_why why = {0};
+	unsigned int turn, i;
+
+	for (i = 0; i < group->count; i++)
+		if (port_queue_owner(group->queues[i]) == group->to && group->from[i] != group->to)
+			port_move_release(port, group->queues[i], &why);
+	for (turn = 0; turn < 2; turn++)
+		for (i = 0; i < group->count; i++) {
+			struct port_queue *queue = group->queues[i];
+
+			if (!is_kind(queue, port_move_order.given_first, turn) || !port_wish_anybody(port, queue) ||
+			    port_queue_owner(queue) != RP_PORT_OWNER_NONE || queue->unproven ||
+			    queue->software == PORT_SOFTWARE_RING_UNPROVEN)
+				continue;
+			if (group->from[i] == RP_PORT_OWNER_HARDWARE &&
+			    !port_accelerator_usable(port, queue->accelerator))
+				port_queue_update(port, queue, &why);
+			else if (give(port, queue, group->from[i], &why) < 0)
+				port_queue_update(port, queue, &why);
+		}
+}
+
+static int
+move(struct rp_port *port, struct group *group, struct rp_wire_why *why)
+{
+	unsigned int i;
+	int rc;
+
+	rc = release(port, group, why);
+	if (rc == 0)
+		rc = give_all(port, group, why);
+	if (rc < 0) {
+		port_event(port, RP_PORT_EVENT_WARNING, (int)group->queues[0]->index, "move-failed", "to %s: %s",
+			   rp_port_owner_name(group->to), why->text);
+		for (i = 0; i < group->count; i++)
+			note_refusal(port, group->queues[i], group->to, rc, why);
+		put_back(port, group);
+	}
+	for (i = 0; i < group->count; i++) {
+		struct port_queue *queue = group->queues[i];
+
+		/* However it came about: one change. */
+		if (port_queue_owner(queue) == group->to)
+			queue->moves = group->moves[i] + 1;
+		if (queue->accelerator >= 0)
+			port_net_update(port, (unsigned int)queue->accelerator);
+	}
+	return rc;
+}
+
+/* Those of [first, first + count) that are on one side and should be on the other. */
+static void
+collect(struct rp_port *port, unsigned int first, unsigned int count, enum rp_port_owner to, struct group *group)
+{
+	unsigned int i;
+
+	group->count = 0;
+	group->to = to;
+	for (i = first; i < first + count; i++) {
+		struct port_queue *queue = &port->queues[i];
+		enum rp_port_owner owner = port_queue_owner(queue);
+
+		if (owner == RP_PORT_OWNER_NONE || owner == to || port_wish_target(port, queue) != to)
+			continue;
+		group->queues[group->count] = queue;
+		group->from[group->count] = owner;
+		group->moves[group->count++] = queue->moves;
+	}
+}
+
+/* Rings that nobody has, and rings that nobody should have. */
+static int
+settle(struct rp_port *port, unsigned int first, unsigned int count, struct rp_wire_why *why)
+{
+	unsigned int turn, i;
+	int rc, worst = 0;
+
+	for (turn = 0; turn < 2; turn++)
+		for (i = first; i < first + count; i++) {
+			if (!is_kind(&port->queues[i], port_move_order.given_first, turn))
+				continue;
+			rc = port_queue_update(port, &port->queues[i], why);
+			if (rc < 0 && worst == 0)
+				worst = rc;
+		}
+	return worst;
+}
+
+static bool
+one_stops_whole(const struct rp_port *port, unsigned int first, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = first; i < first + count; i++) {
+		int accelerator = port->queues[i].accelerator;
+
+		if (port->queues[i].running && port->accelerators[accelerator].stops_whole)
+			return true;
+	}
+	return false;
+}
+
+static int
+run_together(struct rp_port *port, unsigned int first, unsigned int count, struct rp_wire_why *why)
+{
+	static const enum rp_port_owner sides[] = {RP_PORT_OWNER_SOFTWARE, RP_PORT_OWNER_HARDWARE};
+	struct group group;
+	unsigned int side;
+	int rc, worst = 0;
+
+	for (side = 0; side < 2; side++) {
+		collect(port, first, count, sides[side], &group);
+		rc = group.count == 0 ? 0 : move(port, &group, why);
+		if (rc < 0 && worst == 0)
+			worst = rc;
+	}
+	return worst;
+}
+
+static int
+run(struct rp_port *port, unsigned int first, unsigned int count, struct rp_wire_why *why)
+{
+	unsigned int at = first, end = first + count, part;
+	int rc, worst;
+
+	worst = settle(port, first, count, why);
+	while (at < end) {
+		bool whole = stops_whole(port) || one_stops_whole(port, at, end - at);
+
+		part = port->device == RP_PORT_DEVICE_NET ? 2 - (at & 1) : 1;
+		if (whole || part > end - at)
+			part = end - at;
+		rc = run_together(port, at, part, why);
+		/* Found out only now: all of it together may do. */
+		if (rc == -ENOTSUP && !whole && one_stops_whole(port, at, end - at)) {
+			unsigned int i;
+
+			for (i = at; i < at + part; i++)
+				port_wish_begin(&port->queues[i]);
+			continue;
+		}
+		if (rc < 0 && worst == 0)
+			worst = rc;
+		at += part;
+	}
+	return worst;
+}
+
+void
+port_moves_run(struct rp_port *port)
+{
+	struct rp_wire_why why = {0};
+
+	if (!port_software_configured(port) || port->closing || port->in_moves)
+		return;
+	port->in_moves = true;
+	/* A table that was refused came and went again: the software backend was not told. */
+	if (port->memory_stale) {
+		port->memory_stale = false;
+		port_software_set_memory(port, &why);
+	}
+	run(port, 0, port->queues_count, &why);
+	port->in_moves = false;
+}
+
+/* Whether the wish came true; what was done about it said `error`. */
+static int
+verdict(const struct rp_port *port, const struct port_queue *queue, int error, struct rp_wire_why *why)
+{
+	enum rp_port_owner wished =
+		queue->wish == RP_PORT_WISH_SOFTWARE ? RP_PORT_OWNER_SOFTWARE : RP_PORT_OWNER_HARDWARE;
+	const char *reason;
+
+	if (queue->wish == RP_PORT_WISH_AUTO || port_queue_owner(queue) == wished)
+		return 0;
+	reason = port_wish_why_not(port, queue, wished);
+	if (wished == RP_PORT_OWNER_HARDWARE && queue->accelerator < 0)
+		return rp_wire_why_set(why, -ENOTSUP, "queue %u: %s", queue->index, reason);
+	if (wished == RP_PORT_OWNER_HARDWARE ? !port_accelerator_usable(port, queue->accelerator) :
+					       !port_software_usable(port))
+		return rp_wire_why_set(why, -ENOTCONN, "queue %u: %s", queue->index, reason);
+	if (queue->frontend_started && queue->position_lost)
+		return rp_wire_why_set(why, -ENOTSUP, "queue %u: %s", queue->index, PORT_POSITION_LOST);
+	if (!port_wish_anybody(port, queue))
+		return 0;
+	if (error < 0)
+		return error;
+	return rp_wire_why_set(why, -ENOTSUP, "queue %u: %s", queue->index, reason);
+}
 
 int
 rp_port_move(struct rp_port *port, unsigned int first, unsigned int queues_count, enum rp_port_wish wish,
 	     struct rp_wire_why *why)
 {
+	struct rp_wire_why said = {0}, unused;
 	unsigned int i;
+	int rc, worst = 0;
 
+	if (why == NULL)
+		why = &unused;
 	if (queues_count == 0 && first < port->queues_count)
 		queues_count = port->queues_count - first;
 	if (queues_count == 0 || first >= port->queues_count || queues_count > port->queues_count - first)
@@ -16,31 +546,113 @@ rp_port_move(struct rp_port *port, unsigned int first, unsigned int queues_count
 				       port->queues_count);
 	if (wish == RP_PORT_WISH_SOFTWARE && !port_software_configured(port))
 		return rp_wire_why_set(why, -ENOTSUP, "there is no software backend");
-	for (i = first; i < first + queues_count; i++)
+	for (i = first; i < first + queues_count; i++) {
 		port->queues[i].wish = wish;
-	return 0;
+		port_wish_begin(&port->queues[i]);
+	}
+	rc = run(port, first, queues_count, &said);
+	for (i = first; i < first + queues_count && worst == 0; i++) {
+		*why = said;
+		worst = verdict(port, &port->queues[i], rc, why);
+	}
+	port_timer_update(port);
+	return worst;
 }
 
 void
 port_move_software_usable(struct rp_port *port)
 {
-	(void)port;
+	unsigned int i;
+
+	port->software_does_not_log = false;
+	for (i = 0; i < port->queues_count; i++)
+		port->queues[i].software_refused[0] = '\0';
+	if (!port->serving)
+		port->serve_at_ms = rp_wire_clock_ms();
 }
 
 void
 port_move_software_gone(struct rp_port *port)
 {
-	(void)port;
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++) {
+		struct port_queue *queue = &port->queues[i];
+
+		if (!queue->software_served || queue->software == PORT_SOFTWARE_RING_SERVES)
+			continue;
+		if (port_wish_anybody(port, queue))
+			port_move_left(queue, RP_PORT_OWNER_SOFTWARE);
+		queue->call_again.at_ms = 0;
+		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "software-lost",
+			   "the software backend went with the ring");
+	}
 }
 
 void
 port_move_software_proven(struct rp_port *port)
 {
-	(void)port;
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++) {
+		struct port_queue *queue = &port->queues[i];
+
+		if (!queue->software_served || queue->software == PORT_SOFTWARE_RING_SERVES ||
+		    queue->software == PORT_SOFTWARE_RING_UNPROVEN)
+			continue;
+		queue->software_served = false;
+		if (!queue->handed_back)
+			port_queue_released(port, queue);
+		queue->handed_back = false;
+	}
 }
 
 void
 port_move_software_config_changed(struct rp_port *port)
 {
-	(void)port;
+	port_net_tell(port);
+}
+
+/* What it used since then is interrupted for, whatever the new owner thinks; a ring that stands still needs nothing. */
+static void
+call_again(struct rp_port *port, struct port_queue *queue, uint64_t now_ms)
+{
+	struct port_call_again *again = &queue->call_again;
+	uint16_t used;
+
+	if (!port_position_used(port, queue, &used) || used != again->used) {
+		port_relay_call(port, queue);
+		again->at_ms = 0;
+		return;
+	}
+	again->delay_ms *= 2;
+	again->at_ms = again->delay_ms > CALL_AGAIN_LAST_MS ? 0 : now_ms + again->delay_ms;
+}
+
+void
+port_move_tick(struct rp_port *port, uint64_t now_ms)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++) {
+		struct port_queue *queue = &port->queues[i];
+
+		if (queue->call_again.at_ms != 0 && now_ms >= queue->call_again.at_ms)
+			call_again(port, queue, now_ms);
+	}
+}
+
+uint64_t
+port_move_deadline(const struct rp_port *port)
+{
+	uint64_t earliest_ms = 0;
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++) {
+		uint64_t at_ms = port->queues[i].call_again.at_ms;
+
+		if (at_ms != 0 && (earliest_ms == 0 || at_ms < earliest_ms))
+			earliest_ms = at_ms;
+	}
+	return earliest_ms;
 }

@@ -38,7 +38,7 @@ pairs_of(const struct rp_port *port, unsigned int index)
 
 		if (queue->accelerator != (int)index || queue->accelerator_queue % 2 != 0 || pair <= pairs)
 			continue;
-		if (queue->running && port_queue_should_run(port, queue))
+		if (queue->running && port_wish_target(port, queue) == RP_PORT_OWNER_HARDWARE)
 			pairs = (uint16_t)pair;
 	}
 	return pairs;
@@ -107,13 +107,14 @@ set(struct rp_port *port, struct port_accelerator *accelerator, const struct rp_
 void
 port_net_update(struct rp_port *port, unsigned int index)
 {
-	struct port_accelerator *accelerator = &port->accelerators[index];
+	struct port_accelerator *accelerator;
 	struct rp_accel_net net;
 	struct rp_wire_why why = {0};
 	int rc;
 
-	if (!port_accelerator_usable(port, (int)index) || !accelerator->features_set)
+	if (!port_accelerator_usable(port, (int)index) || !port->accelerators[index].features_set)
 		return;
+	accelerator = &port->accelerators[index];
 	net = wanted_of(port, index);
 	if (accelerator->net_valid && same(&net, &accelerator->net))
 		return;
@@ -149,8 +150,8 @@ read_link(const struct port_accelerator *accelerator)
 }
 
 /* A frontend that did not negotiate CONFIG is not told; it has a link state of its own. */
-static void
-tell(struct rp_port *port)
+void
+port_net_tell(struct rp_port *port)
 {
 	struct rp_wire_why why;
 	int rc = rp_vhu_backend_config_changed(port->backend, PORT_TOKEN_CONFIG, &why);
@@ -181,7 +182,7 @@ port_net_changed(struct rp_port *port, unsigned int index)
 			   accelerator->arguments);
 	else
 		port_event(port, RP_PORT_EVENT_DEBUG, -1, "config-changed", "%s", accelerator->arguments);
-	tell(port);
+	port_net_tell(port);
 }
 
 uint64_t
@@ -194,7 +195,7 @@ void
 port_net_tick(struct rp_port *port, uint64_t now_ms)
 {
 	if (port->config_at_ms != 0 && now_ms >= port->config_at_ms)
-		tell(port);
+		port_net_tell(port);
 }
 
 static void

@@ -14,6 +14,7 @@
 #define DOORBELL_DELAY_DEFAULT_MS 250
 #define DOORBELL_DELAY_MAX_DEFAULT_MS 10000
 #define RECONNECT_DEFAULT_MS 1000
+#define DRAIN_DEFAULT_MS 2
 #define EVENTS_PER_PROCESS 64
 #define CLOSE_REVOKE_LIMIT_MS 1000
 
@@ -39,6 +40,32 @@ port_source_remove(struct rp_port *port, struct port_source *source)
 	source->fd = -1;
 }
 
+/* Who may serve the queues. */
+static int
+check_sides(const struct rp_port_config *config, struct rp_wire_why *why)
+{
+	const char *path = config->software.socket_path;
+
+	if (path == NULL) {
+		if (config->wish == RP_PORT_WISH_SOFTWARE)
+			return rp_wire_why_set(why, -EINVAL, "wish: \"software\", expected a software backend with it");
+		if (config->device != RP_PORT_DEVICE_NET)
+			return rp_wire_why_set(why, -EINVAL, "device: \"other\", expected a software backend with it");
+		return 0;
+	}
+	if (path[0] == '\0' || strlen(path) >= sizeof(((struct rp_port_software_info *)0)->socket_path))
+		return rp_wire_why_set(why, -EINVAL, "software: expected a path of 1 to 107 bytes");
+	if (strcmp(path, config->socket_path) == 0)
+		return rp_wire_why_set(why, -EINVAL, "software: expected another path than the frontend's socket");
+	if (config->device != RP_PORT_DEVICE_NET && config->accelerators_count != 0)
+		return rp_wire_why_set(why, -EINVAL,
+				       "device: \"other\" with %u accelerators, expected none: they serve networks",
+				       config->accelerators_count);
+	if (config->wish == RP_PORT_WISH_HARDWARE && config->accelerators_count == 0)
+		return rp_wire_why_set(why, -EINVAL, "wish: \"hardware\", expected accelerators with it");
+	return 0;
+}
+
 static int
 check_config(const struct rp_port_config *config, struct rp_wire_why *why)
 {
@@ -59,10 +86,12 @@ check_config(const struct rp_port_config *config, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -EINVAL, "mac: expected the address of one card");
 	if (config->migratable && config->ring == RP_PORT_RING_DIRECT)
 		return rp_wire_why_set(why, -EINVAL, "migratable: expected ring \"auto\" or \"shadow\" with it");
-	if (config->accelerators_count == 0 || config->accelerators_count > RP_PORT_ACCELERATORS_MAX)
-		return rp_wire_why_set(why, -EINVAL, "accelerators: %u given, expected 1 to %d",
+	if (config->accelerators_count > RP_PORT_ACCELERATORS_MAX ||
+	    (config->accelerators_count == 0 && config->software.socket_path == NULL))
+		return rp_wire_why_set(why, -EINVAL,
+				       "accelerators: %u given, expected 1 to %d, or none with a software backend",
 				       config->accelerators_count, RP_PORT_ACCELERATORS_MAX);
-	return 0;
+	return check_sides(config, why);
 }
 
 static void
@@ -84,12 +113,17 @@ take_config(struct rp_port *port, const struct rp_port_config *config)
 	port->net = config->net;
 	port->migratable = config->migratable;
 	port->reconnect_ms = config->reconnect_ms ? config->reconnect_ms : RECONNECT_DEFAULT_MS;
+	port->device = config->device;
+	port->queue_pairs = config->queue_pairs;
+	port->doorbell = config->doorbell;
+	port->ring = config->ring;
+	port->wish = config->wish;
+	port->drain_ms = config->software.drain_ms ? config->software.drain_ms : DRAIN_DEFAULT_MS;
 }
 
 static int
 open_parts(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why)
 {
-	unsigned int i;
 	int rc;
 
 	port->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -104,17 +138,13 @@ open_parts(struct rp_port *port, const struct rp_port_config *config, struct rp_
 	rc = rp_dma_reader_create(port->memory, &port->reader);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "no memory");
-	rc = port_accelerators_open(port, config, why);
-	if (rc < 0)
-		return rc;
-	for (i = 0; i < port->queues_count; i++) {
-		port->queues[i].doorbell.policy = config->doorbell;
-		port->queues[i].ring_policy = config->ring;
+	if (config->software.socket_path != NULL) {
+		rc = port_software_open(port, &config->software, why);
+		if (rc < 0)
+			return rc;
 	}
-	rc = port_vhost_open(port, why);
-	if (rc < 0)
-		return rc;
-	return port_endpoint_open(port, why);
+	rc = port_accelerators_open(port, config, why);
+	return rc < 0 ? rc : port_offer_open(port, why);
 }
 
 int
@@ -193,9 +223,9 @@ rp_port_destroy(struct rp_port *port)
 		port_endpoint_close(port);
 		revoke_all(port);
 		rp_vhu_backend_detach(port->backend);
-		port_source_remove(port, &port->backend_source);
-		port->backend = rp_vhu_backend_destroy(port->backend);
+		port_vhost_close(port);
 	}
+	port_software_close(port);
 	port_accelerators_close(port);
 	port_queues_destroy(port);
 	port->reader = rp_dma_reader_destroy(port->reader);
@@ -227,6 +257,7 @@ rp_port_process(struct rp_port *port)
 		source = event.data.ptr;
 		source->ready(port, source);
 	}
+	port_moves_run(port);
 	port_timer_update(port);
 	return 0;
 }
@@ -236,7 +267,10 @@ find_queue(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 {
 	if (index < port->queues_count)
 		return &port->queues[index];
-	rp_wire_why_set(why, -EINVAL, "queue: %u, expected 0 to %u", index, port->queues_count - 1);
+	if (port->queues_count == 0)
+		rp_wire_why_set(why, -EINVAL, "queue: %u, there are none before the software backend was seen", index);
+	else
+		rp_wire_why_set(why, -EINVAL, "queue: %u, expected 0 to %u", index, port->queues_count - 1);
 	return NULL;
 }
 
@@ -248,7 +282,7 @@ set_user_enabled(struct rp_port *port, unsigned int index, bool enabled, struct 
 
 	if (queue == NULL)
 		return -EINVAL;
-	if (enabled && !port_accelerator_usable(port, queue->accelerator))
+	if (enabled && !port_software_configured(port) && !port_accelerator_usable(port, queue->accelerator))
 		return rp_wire_why_set(why, -ENOTCONN, "queue %u: %s", index,
 				       port->accelerators[queue->accelerator].reason);
 	queue->user_enabled = enabled;
@@ -302,6 +336,7 @@ rp_port_queue_ring(struct rp_port *port, unsigned int index, enum rp_port_ring_p
 				       "direct ring",
 				       index);
 	queue->ring_policy = policy;
+	queue->hardware_refused[0] = '\0';
 	if (queue->running && port_shadow_must_change(port, queue))
 		rc = port_queue_renew(port, queue, why);
 	else

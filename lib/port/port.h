@@ -20,10 +20,17 @@
  *   shadow.c        a private ring for the device, and when it has one
  *   private.c       where private rings lie
  *   event.c         one line per event
- *   move.c          who should serve a queue, and how it gets there
+ *   wish.c          who should serve a queue
+ *   move.c          how it gets there: pairs, proof, and back where it was
+ *   move_order.c    which ring of a pair first
+ *   blackout.c      how long nobody served a ring that moved
+ *   log.c           a migration begins or ends
+ *   offer.c         what the frontend is offered, once that is known
+ *   vhost_device.c  what of the frontend's words is the software backend's alone
  *   software.h      the software backend behind the port
  */
 
+#include "blackout.h"
 #include "files.h"
 #include "rp_dma.h"
 #include "rp_port.h"
@@ -81,6 +88,13 @@ struct port_shadow {
 	char reason[RP_PORT_REASON_MAX];
 };
 
+/* An interrupt that the new owner may have swallowed is made good for once it got on. */
+struct port_call_again {
+	uint64_t at_ms; /* 0: nothing is due */
+	uint32_t delay_ms;
+	uint16_t used; /* the used index then */
+};
+
 struct port_queue {
 	unsigned int index;
 	int accelerator; /* -1: none */
@@ -95,8 +109,14 @@ struct port_queue {
 
 	bool running; /* the accelerator serves the ring */
 	enum port_software_ring software; /* what the software backend has of it; written by software*.c alone */
+	bool software_served; /* it was given the ring, and has not said where it stands since */
 	enum rp_port_wish wish;
-	char wish_reason[RP_PORT_REASON_MAX];
+	/* Said at the last try; empty: nothing. Until the ring begins anew, the side came back, or the user speaks. */
+	char hardware_refused[RP_PORT_REASON_MAX];
+	char software_refused[RP_PORT_REASON_MAX];
+	enum rp_port_owner had; /* who served it until left_us, if not the frontend took it away */
+	uint64_t left_us;
+	struct port_call_again call_again;
 	bool unproven; /* the accelerator failed or hangs and may still touch the ring */
 	bool handed_back; /* while unproven: what the frontend starts now is another ring */
 	bool served_before; /* since the frontend's start: a later start is a move back */
@@ -117,6 +137,11 @@ struct port_queue {
 	uint64_t relayed_kicks_after_map;
 	uint64_t relayed_interrupts;
 	uint64_t moves;
+	uint64_t moves_to_hardware;
+	uint64_t moves_to_software;
+	struct port_blackouts blackouts;
+	enum rp_port_queue_mode mode_seen;
+	uint64_t mode_since_ms;
 	uint64_t redone;
 	uint64_t lost;
 	unsigned int redo_due; /* chains that the next owner does again, if the ring goes on */
@@ -143,6 +168,7 @@ struct port_accelerator {
 	struct port_source source;
 	struct port_private private;
 	bool moving; /* its private rings: none is served */
+	bool stops_whole; /* it was seen not to stop one queue while others run */
 	bool failed; /* open, but it left; waiting for proof and for doorbells to be taken back */
 	bool waiting_logged;
 	bool features_set;
@@ -187,12 +213,23 @@ struct rp_port {
 
 	struct port_software *software; /* NULL: none is configured */
 	enum rp_port_device device;
+	uint16_t queue_pairs; /* as configured */
+	enum rp_port_doorbell_policy doorbell; /* of a queue, to begin with; and so are these two */
+	enum rp_port_ring_policy ring;
+	enum rp_port_wish wish;
+	uint32_t drain_ms;
+	bool serving; /* the offer is fixed, and frontends are served */
+	uint64_t serve_at_ms; /* the next try to; 0: none is due */
+	bool memory_stale; /* the software backend was not told of the last change yet */
+	bool software_does_not_log; /* it was asked to */
+	bool in_moves; /* port_moves_run() is at work */
 	struct rp_vhu_backend *backend;
 	struct rp_dma_space *memory; /* the guest's, at guest-physical addresses */
 	struct rp_dma_reader *reader; /* of it, for rings; online only while one is served */
 	const struct rp_vhu_region *coming; /* is being added, and not in the backend's list yet; or NULL */
 	bool channel_up;
 	bool features_acked;
+	uint64_t features_common; /* of all accelerators */
 	uint64_t features_offered;
 	uint64_t features; /* acked by the frontend */
 	char refused[RP_PORT_REASON_MAX]; /* of this frontend's messages the first; empty: none */
@@ -211,6 +248,7 @@ void port_source_remove(struct rp_port *port, struct port_source *source);
 int port_endpoint_open(struct rp_port *port, struct rp_wire_why *why);
 void port_endpoint_close(struct rp_port *port);
 void port_endpoint_lost(struct rp_port *port);
+uint64_t port_endpoint_deadline(const struct rp_port *port); /* 0: none */
 void port_endpoint_tick(struct rp_port *port, uint64_t now_ms);
 
 /* timer.c */
@@ -221,8 +259,59 @@ void port_timer_update(struct rp_port *port);
 
 /* vhost.c */
 int port_vhost_open(struct rp_port *port, struct rp_wire_why *why);
-/* The bits that are ours to add to what accelerators offer, never theirs to see. */
-uint64_t port_vhost_own_features(const struct rp_port *port);
+void port_vhost_close(struct rp_port *port);
+
+/* vhost_device.c: callbacks of the vhost-user backend */
+int port_vhost_memory(void *ctx, struct rp_wire_why *why);
+int port_vhost_vring_err(void *ctx, unsigned int index, struct rp_wire_why *why);
+void port_vhost_log(void *ctx, struct rp_vhu_log *log);
+int port_vhost_inflight_get(void *ctx, uint16_t queues_count, uint16_t queue_num, int *ret_fd, uint64_t *ret_size_bytes,
+			    uint64_t *ret_offset_bytes, struct rp_wire_why *why);
+void port_vhost_inflight(void *ctx, struct rp_vhu_inflight *inflight);
+int port_vhost_config_get(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes,
+			  struct rp_wire_why *why);
+int port_vhost_config_set(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, const uint8_t *bytes, uint32_t flags,
+			  struct rp_wire_why *why);
+int port_vhost_mtu(void *ctx, uint16_t mtu_bytes, struct rp_wire_why *why);
+int port_vhost_rarp(void *ctx, const uint8_t mac[6], struct rp_wire_why *why);
+/* What a request that was passed on is answered: a backend that is not there costs the frontend nothing. */
+int port_vhost_answer(struct rp_port *port, const char *what, int rc, struct rp_wire_why *why);
+
+/* offer.c */
+/* Fix the offer and serve frontends; 0 also when that must wait for the software backend. */
+int port_offer_open(struct rp_port *port, struct rp_wire_why *why);
+void port_offer_tick(struct rp_port *port, uint64_t now_ms);
+/* The bits that are ours to add to what others offer, never theirs to see. */
+uint64_t port_offer_own_features(const struct rp_port *port);
+uint64_t port_offer_protocol_features(const struct rp_port *port, uint64_t profile_mask);
+
+/* wish.c */
+/* Whether anybody may serve it. */
+bool port_wish_anybody(const struct rp_port *port, const struct port_queue *queue);
+/* The one place that says who should serve a ring, now. */
+enum rp_port_owner port_wish_target(const struct rp_port *port, const struct port_queue *queue);
+/* Why this side does not. */
+const char *port_wish_why_not(const struct rp_port *port, const struct port_queue *queue, enum rp_port_owner side);
+void port_wish_reason(const struct rp_port *port, const struct port_queue *queue, char *ret_text, size_t size);
+void port_wish_begin(struct port_queue *queue); /* what was refused may be tried again */
+
+/* move.c */
+/* Nobody has it: give it to this side, or to the one that may stand in. */
+int port_move_give(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, struct rp_wire_why *why);
+/* Take it from whoever has it. 0, or why it cannot be, or there is no proof. */
+int port_move_release(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
+void port_move_left(struct port_queue *queue, enum rp_port_owner owner); /* not by the frontend's wish */
+void port_move_reached(struct port_queue *queue, enum rp_port_owner owner);
+/* Have every queue served by who should. Not inside a request, but for a migration that begins. */
+void port_moves_run(struct rp_port *port);
+void port_move_tick(struct rp_port *port, uint64_t now_ms);
+uint64_t port_move_deadline(const struct rp_port *port); /* 0: none */
+
+/* log.c */
+/* SET_FEATURES that differ by LOG_ALL alone, under running rings. */
+int port_log_set(struct rp_port *port, uint64_t features, struct rp_wire_why *why);
+/* The software backend logs what it writes, or would. */
+bool port_log_by_software(const struct rp_port *port);
 
 /* accelerators.c */
 int port_accelerators_open(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why);
@@ -236,6 +325,8 @@ uint64_t port_accelerators_deadline(const struct rp_port *port);
 void port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const struct rp_wire_why *why);
 /* Reset the device: every queue of it stops. 0, or why there is no proof of it. */
 int port_accelerator_stop_all(struct rp_port *port, unsigned int index, struct rp_wire_why *why);
+/* The same, and none is started again. */
+int port_accelerator_quiesce(struct rp_port *port, unsigned int index, struct rp_wire_why *why);
 bool port_accelerator_usable(const struct rp_port *port, int index);
 
 /* net.c */
@@ -246,6 +337,7 @@ void port_net_opened(struct rp_port *port, unsigned int accelerator);
 void port_net_changed(struct rp_port *port, unsigned int accelerator); /* its configuration */
 void port_net_tick(struct rp_port *port, uint64_t now_ms);
 uint64_t port_net_deadline(const struct rp_port *port); /* 0: none */
+void port_net_tell(struct rp_port *port); /* the frontend: configuration space changed */
 /* Configuration space as the guest should see it. */
 void port_net_config(struct rp_port *port, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes);
 
@@ -254,8 +346,13 @@ int port_queues_create(struct rp_port *port, unsigned int queues_count);
 void port_queues_destroy(struct rp_port *port);
 /* Make what is true of the queue what should be; 0, or why it could not be started or stopped. */
 int port_queue_update(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
-/* The one place that says whether an accelerator should serve a ring. */
-bool port_queue_should_run(const struct rp_port *port, const struct port_queue *queue);
+enum rp_port_owner port_queue_owner(const struct port_queue *queue);
+/* The accelerator is to serve a ring that nobody has; and to let go of one. */
+int port_queue_start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
+int port_queue_stop(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
+/* A later start goes on there: chains that are done again are counted. */
+void port_queue_resumed(const struct rp_port *port, struct port_queue *queue);
+void port_queue_note_mode(struct port_queue *queue, uint64_t now_ms);
 /* The accelerator let go of a ring that failed with it. */
 void port_queue_released(struct rp_port *port, struct port_queue *queue);
 /* Stop, and start with the ring that it should have now. */
@@ -277,6 +374,8 @@ void port_position_from_ring(struct rp_port *port, struct port_queue *queue);
 /* What GET_VRING_BASE is answered. */
 uint32_t port_position_to_frontend(const struct port_queue *queue);
 /* How many chains of a split ring were available and not used; 0 of a packed one. */
+/* The used index of a split ring. */
+bool port_position_used(const struct rp_port *port, const struct port_queue *queue, uint16_t *ret_used);
 unsigned int port_position_pending(const struct rp_port *port, const struct port_queue *queue);
 /* Stopping the queue would lose its position. 0, or -ENOTSUP. */
 int port_position_keep(const struct rp_port *port, const struct port_queue *queue, struct rp_wire_why *why);
@@ -314,7 +413,7 @@ void port_relay_stop(struct rp_port *port, struct port_queue *queue);
 /* The eventfd to give to the accelerator: the guest's own, or ours with relay_interrupts. */
 int port_relay_interrupt_fd(struct rp_port *port, struct port_queue *queue);
 void port_relay_drain(struct rp_port *port, struct port_queue *queue);
-/* Ring once, and call once: for what fell between two owners. */
+/* Ring the owner once, and call once: for what fell between two owners. */
 void port_relay_nudge(struct rp_port *port, struct port_queue *queue, bool call);
 
 /* Interrupt the guest. */

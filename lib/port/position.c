@@ -38,6 +38,12 @@ read_index(const struct rp_port *port, uint64_t gpa, uint16_t *ret_index)
 }
 
 bool
+port_position_used(const struct rp_port *port, const struct port_queue *queue, uint16_t *ret_used)
+{
+	return !port_position_is_packed(port) && read_index(port, queue->vring.used_gpa, ret_used);
+}
+
+bool
 port_position_is_packed(const struct rp_port *port)
 {
 	return (port->features >> RING_PACKED_BIT & 1) != 0;

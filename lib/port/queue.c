@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,9 @@ port_queues_create(struct rp_port *port, unsigned int queues_count)
 		queue->index = i;
 		queue->accelerator = -1;
 		queue->user_enabled = true;
+		queue->wish = port->wish;
+		queue->doorbell.policy = port->doorbell;
+		queue->ring_policy = port->ring;
 		queue->kick_fd = -1;
 		queue->call_fd = -1;
 		queue->interrupt_fd = -1;
@@ -46,14 +50,6 @@ port_queues_destroy(struct rp_port *port)
 	free(port->queues);
 	port->queues = NULL;
 	port->queues_count = 0;
-}
-
-bool
-port_queue_should_run(const struct rp_port *port, const struct port_queue *queue)
-{
-	return queue->user_enabled && queue->frontend_enabled && queue->frontend_started && port->features_acked &&
-	       !queue->position_lost && !queue->broken && port_accelerator_usable(port, queue->accelerator) &&
-	       !port->accelerators[queue->accelerator].moving;
 }
 
 static bool
@@ -109,13 +105,24 @@ tell_start(const struct rp_port *port, const struct port_queue *queue)
 		   text, queue->vring.num, shadow ? ", shadow: " : "", shadow ? queue->shadow.reason : "");
 }
 
-static int
-start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+void
+port_queue_resumed(const struct rp_port *port, struct port_queue *queue)
+{
+	/* A ring that begins anew has nothing left from before. */
+	if (queue->position != rp_vring_position_fresh(port->features))
+		queue->redone += queue->redo_due;
+	queue->redo_due = 0;
+}
+
+int
+port_queue_start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 {
 	const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
 	struct rp_accel_queue_config config;
-	int rc = prepare(port, queue, &config, why);
+	int rc;
 
+	assert(queue->software != PORT_SOFTWARE_RING_SERVES);
+	rc = prepare(port, queue, &config, why);
 	if (rc == 0)
 		rc = accel->ops->queue_start(accel->priv, queue->accelerator_queue, &config, why);
 	if (rc < 0)
@@ -124,10 +131,8 @@ start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 	queue->reason[0] = '\0';
 	if (queue->served_before)
 		queue->moves++;
-	/* A ring that begins anew has nothing left from before. */
-	if (queue->position != rp_vring_position_fresh(port->features))
-		queue->redone += queue->redo_due;
-	queue->redo_due = 0;
+	port_move_reached(queue, RP_PORT_OWNER_HARDWARE);
+	port_queue_resumed(port, queue);
 	tell_start(port, queue);
 	if (port_relay_start(port, queue) < 0)
 		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "relay-failed",
@@ -183,8 +188,8 @@ port_queue_released(struct rp_port *port, struct port_queue *queue)
 	settle(port, queue);
 }
 
-static int
-stop(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+int
+port_queue_stop(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 {
 	const struct port_accelerator *accelerator = &port->accelerators[queue->accelerator];
 	uint32_t position = 0;
@@ -199,6 +204,8 @@ stop(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 			return rc;
 		}
 	}
+	if (port_wish_anybody(port, queue))
+		port_move_left(queue, RP_PORT_OWNER_HARDWARE);
 	rc = accelerator->accel.ops->queue_stop(accelerator->accel.priv, queue->accelerator_queue, &position, why);
 	if (rc == 0) {
 		port_queue_stopped(port, queue, accelerator->info.class == RP_ACCEL_CLASS_A, position);
@@ -215,31 +222,36 @@ stop(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 	return port_accelerator_stop_all(port, (unsigned int)queue->accelerator, why);
 }
 
+/*
+ * A ring that is on the one side and should be on the other stays where it is: moves have an
+ * order (move.c).
+ */
 int
 port_queue_update(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 {
 	struct rp_wire_why unused = {0};
-	bool wanted = port_queue_should_run(port, queue);
-	int rc;
+	enum rp_port_owner target = port_wish_target(port, queue);
+	enum rp_port_owner owner = port_queue_owner(queue);
 
 	if (why == NULL)
 		why = &unused;
-	if (wanted == queue->running)
+	if (owner == target)
 		return 0;
-	if (wanted) {
-		rc = start(port, queue, why);
-		port_net_update(port, (unsigned int)queue->accelerator);
-		return rc;
-	}
+	if (owner == RP_PORT_OWNER_NONE)
+		return port_move_give(port, queue, target, why);
+	if (target != RP_PORT_OWNER_NONE)
+		return 0;
+	if (owner == RP_PORT_OWNER_SOFTWARE)
+		return port_move_release(port, queue, why);
 	/* A pair receives nothing any more before its ring goes. */
 	port_net_update(port, (unsigned int)queue->accelerator);
-	return queue->running ? stop(port, queue, why) : -ENOTCONN;
+	return queue->running ? port_queue_stop(port, queue, why) : -ENOTCONN;
 }
 
 int
 port_queue_renew(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 {
-	int rc = stop(port, queue, why);
+	int rc = port_queue_stop(port, queue, why);
 
 	/* The others of a device that stops only whole are as wrong, or start again as they were. */
 	if (rc == -ENOTSUP && port_position_keep(port, queue, why) == 0)
@@ -250,6 +262,8 @@ port_queue_renew(struct rp_port *port, struct port_queue *queue, struct rp_wire_
 enum rp_port_queue_mode
 port_queue_mode(const struct port_queue *queue)
 {
+	if (queue->software == PORT_SOFTWARE_RING_SERVES)
+		return RP_PORT_QUEUE_SOFTWARE;
 	if (!queue->running)
 		return RP_PORT_QUEUE_STOPPED;
 	if (queue->shadow.ring != NULL)
@@ -257,11 +271,23 @@ port_queue_mode(const struct port_queue *queue)
 	return queue->doorbell.state == RP_PORT_DOORBELL_MAPPED ? RP_PORT_QUEUE_DIRECT : RP_PORT_QUEUE_RELAYED;
 }
 
+void
+port_queue_note_mode(struct port_queue *queue, uint64_t now_ms)
+{
+	enum rp_port_queue_mode mode = port_queue_mode(queue);
+
+	if (queue->mode_since_ms == 0 || mode != queue->mode_seen)
+		queue->mode_since_ms = now_ms;
+	queue->mode_seen = mode;
+}
+
 static const char *
 stopped_reason(const struct rp_port *port, const struct port_queue *queue)
 {
 	if (queue->unproven)
 		return "the accelerator failed and nothing proves that it let go of the ring";
+	if (queue->software == PORT_SOFTWARE_RING_UNPROVEN)
+		return "the software backend is gone and nothing proves that it let go of the ring";
 	if (!queue->user_enabled)
 		return "disabled by the user";
 	if (!rp_vhu_backend_attached(port->backend))
@@ -272,9 +298,11 @@ stopped_reason(const struct rp_port *port, const struct port_queue *queue)
 		return PORT_POSITION_LOST;
 	if (!queue->frontend_enabled)
 		return "disabled by the frontend";
-	if (!port_accelerator_usable(port, queue->accelerator))
-		return port->accelerators[queue->accelerator].reason;
-	return queue->reason;
+	if (queue->broken)
+		return queue->reason;
+	if (queue->wish == RP_PORT_WISH_SOFTWARE || (queue->accelerator < 0 && port_software_configured(port)))
+		return port_wish_why_not(port, queue, RP_PORT_OWNER_SOFTWARE);
+	return port_wish_why_not(port, queue, RP_PORT_OWNER_HARDWARE);
 }
 
 void

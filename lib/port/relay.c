@@ -115,8 +115,14 @@ port_relay_drain(struct rp_port *port, struct port_queue *queue)
 void
 port_relay_nudge(struct rp_port *port, struct port_queue *queue, bool call)
 {
+	uint64_t one = 1;
+
 	if (queue->running)
 		ring(port, queue);
+	/* Nobody else reads it while the software backend has the ring. A full counter is a kick that waits. */
+	else if (queue->software == PORT_SOFTWARE_RING_SERVES && queue->kick_fd >= 0 &&
+		 write(queue->kick_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "kick-failed", "%s", strerror(errno));
 	if (call)
 		port_relay_call(port, queue);
 }

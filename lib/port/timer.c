@@ -16,9 +16,12 @@ timer_ready(struct rp_port *port, struct port_source *source)
 
 	if (read(source->fd, &expirations, sizeof(expirations)) < 0)
 		return;
+	port_software_tick(port, now_ms);
+	port_offer_tick(port, now_ms);
 	port_endpoint_tick(port, now_ms);
 	port_accelerators_tick(port, now_ms);
 	port_net_tick(port, now_ms);
+	port_move_tick(port, now_ms);
 	for (i = 0; i < port->queues_count; i++) {
 		port_vfio_file_tick(port, &port->queues[i], now_ms);
 		port_doorbell_tick(port, &port->queues[i], now_ms);
@@ -53,11 +56,16 @@ void
 port_timer_update(struct rp_port *port)
 {
 	struct itimerspec when = {0};
-	uint64_t deadline_ms = earlier(rp_vhu_endpoint_deadline_ms(port->endpoint), port_accelerators_deadline(port));
+	uint64_t deadline_ms = earlier(port_endpoint_deadline(port), port_accelerators_deadline(port));
+	uint64_t now_ms = rp_wire_clock_ms();
 	unsigned int i;
 
 	deadline_ms = earlier(deadline_ms, port_net_deadline(port));
+	deadline_ms = earlier(deadline_ms, port_software_deadline(port));
+	deadline_ms = earlier(deadline_ms, port_move_deadline(port));
+	deadline_ms = earlier(deadline_ms, port->serve_at_ms);
 	for (i = 0; i < port->queues_count; i++) {
+		port_queue_note_mode(&port->queues[i], now_ms);
 		deadline_ms = earlier(deadline_ms, port_vfio_file_deadline(port, &port->queues[i]));
 		deadline_ms = earlier(deadline_ms, port_doorbell_deadline(port, &port->queues[i]));
 	}

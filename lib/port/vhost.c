@@ -11,17 +11,6 @@
 #define BIT(n) (1ULL << (n))
 
 /*
- * MQ is ours because the control queue never leaves the VMM; GUEST_ANNOUNCE is
- * the VMM's own doing and only says that it need not send RARP through us.
- */
-uint64_t
-port_vhost_own_features(const struct rp_port *port)
-{
-	return BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT) |
-	       (port->queues_count > 2 ? BIT(VIRTIO_NET_F_MQ) : 0) | (port->migratable ? BIT(RP_VHU_F_LOG_ALL_BIT) : 0);
-}
-
-/*
  * A duplicate that is ours to poll and hand on. Non-blocking, because a peer could
  * fill its eventfd and have us wait for ever.
  */
@@ -43,47 +32,6 @@ adopt(int *held, int fd)
 	return 0;
 }
 
-/* Something that is not logged may still be written to the guest's memory. */
-static bool
-writes_unseen(const struct rp_port *port)
-{
-	unsigned int i;
-
-	for (i = 0; i < port->queues_count; i++)
-		if (port->queues[i].unproven || (port->queues[i].running && port->queues[i].shadow.ring == NULL))
-			return true;
-	return false;
-}
-
-/* A migration begins or ends, under running rings. */
-static int
-set_log(struct rp_port *port, uint64_t features, struct rp_wire_why *why)
-{
-	bool begins = (features & BIT(RP_VHU_F_LOG_ALL_BIT)) != 0;
-	uint64_t before = port->features;
-	unsigned int i;
-	int rc = begins ? port_shadow_may_log(port, why) : 0;
-
-	if (rc < 0)
-		return rc;
-	port->features = features;
-	for (i = 0; i < port->queues_count; i++) {
-		struct port_queue *queue = &port->queues[i];
-
-		if (queue->running && port_shadow_must_change(port, queue))
-			port_queue_renew(port, queue, why);
-		else
-			port_shadow_log(port, queue);
-	}
-	/* A queue that let go and did not start again writes nothing. */
-	if (!begins || !writes_unseen(port))
-		return 0;
-	port->features = before;
-	for (i = 0; i < port->queues_count; i++)
-		port_shadow_log(port, &port->queues[i]);
-	return rp_wire_why_set(why, -EIO, "LOG_ALL: a device may write to the guest's memory, and nobody sees what");
-}
-
 static int
 on_features(void *ctx, uint64_t features, struct rp_wire_why *why)
 {
@@ -94,14 +42,19 @@ on_features(void *ctx, uint64_t features, struct rp_wire_why *why)
 	if (port->features_acked && features == port->features)
 		return 0; /* VMMs send it once per queue pair */
 	if (port->features_acked && (features ^ port->features) == BIT(RP_VHU_F_LOG_ALL_BIT))
-		return set_log(port, features, why);
+		return port_log_set(port, features, why);
 	for (i = 0; i < port->queues_count; i++)
-		if (port->queues[i].running)
+		if (port_queue_owner(&port->queues[i]) != RP_PORT_OWNER_NONE)
 			return rp_wire_why_set(why, -EBUSY, "features: 0x%llx while ring %u runs with 0x%llx",
 					       (unsigned long long)features, i, (unsigned long long)port->features);
 	rc = port_accelerators_features(port, features, why);
 	if (rc < 0)
 		return rc;
+	if (port_software_configured(port)) {
+		rc = port_vhost_answer(port, "features", port_software_set_features(port, features, why), why);
+		if (rc < 0)
+			return rc;
+	}
 	port->features = features;
 	port->features_acked = true;
 	return 0;
@@ -125,6 +78,8 @@ on_region_add(void *ctx, const struct rp_vhu_region *region, struct rp_wire_why 
 	rc = port_accelerators_region_add(port, region, why);
 	if (rc < 0)
 		rp_dma_space_unmap(port->memory, region->gpa, region->size_bytes, NULL);
+	else
+		port->memory_stale = port_software_configured(port);
 	return rc;
 }
 
@@ -134,6 +89,7 @@ on_region_remove(void *ctx, const struct rp_vhu_region *region)
 	struct rp_port *port = ctx;
 
 	port_accelerators_region_remove(port, region);
+	port->memory_stale = port_software_configured(port);
 	rp_dma_space_unmap(port->memory, region->gpa, region->size_bytes, NULL);
 }
 
@@ -160,6 +116,10 @@ on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, 
 	queue->frontend_enabled = vring->enabled;
 	queue->served_before = false;
 	queue->broken = false;
+	queue->had = RP_PORT_OWNER_NONE;
+	port_wish_begin(queue);
+	if (port_software_configured(port) && queue->software == PORT_SOFTWARE_RING_NONE)
+		port_software_ring_started(port, queue);
 	/* A ring that no accelerator can serve now stays stopped and says why; it is not the frontend's mistake. */
 	port_queue_update(port, queue, NULL);
 	return 0;
@@ -187,11 +147,15 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 	else if (why_stopped != RP_VHU_STOP_MEMORY && why_stopped != RP_VHU_STOP_STATUS)
 		port_doorbell_dropped(port, queue);
 	queue->frontend_started = false;
+	queue->had = RP_PORT_OWNER_NONE;
 	port_queue_update(port, queue, NULL);
-	if (queue->unproven && !queue->handed_back) {
+	if ((queue->unproven || queue->software == PORT_SOFTWARE_RING_UNPROVEN) && !queue->handed_back) {
 		port_queue_released(port, queue);
 		queue->handed_back = true;
 	}
+	/* The same ring comes again, inside the same request. */
+	if (port_software_configured(port) && why_stopped != RP_VHU_STOP_MEMORY)
+		port_software_ring_stopped(port, queue);
 	*ret_base = port_position_to_frontend(queue);
 	rp_wire_fd_close(&queue->kick_fd);
 	rp_wire_fd_close(&queue->call_fd);
@@ -218,6 +182,11 @@ on_vring_call(void *ctx, unsigned int index, int call_fd, struct rp_wire_why *wh
 
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "ring %u: call descriptor: %s", index, strerror(-rc));
+	if (queue->software == PORT_SOFTWARE_RING_SERVES) {
+		rc = port_vhost_answer(port, "call descriptor", port_software_ring_call(port, queue, why), why);
+		port_relay_call(port, queue);
+		return rc;
+	}
 	if (!queue->running)
 		return 0;
 	if (queue->shadow.ring != NULL) {
@@ -246,6 +215,11 @@ on_vring_kick(void *ctx, unsigned int index, int kick_fd, struct rp_wire_why *wh
 	rc = adopt(&queue->kick_fd, kick_fd);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "ring %u: kick descriptor: %s", index, strerror(-rc));
+	if (queue->software == PORT_SOFTWARE_RING_SERVES) {
+		rc = port_vhost_answer(port, "kick descriptor", port_software_ring_kick(port, queue, why), why);
+		port_relay_nudge(port, queue, false);
+		return rc;
+	}
 	if (!queue->running)
 		return 0;
 	rc = port_relay_start(port, queue);
@@ -259,19 +233,13 @@ static int
 on_vring_log(void *ctx, unsigned int index, bool log_used, uint64_t log_gpa, struct rp_wire_why *why)
 {
 	struct rp_port *port = ctx;
+	struct port_queue *queue = &port->queues[index];
 
-	(void)why;
-	port->queues[index].vring.log_used = log_used;
-	port->queues[index].vring.log_gpa = log_gpa;
-	return 0;
-}
-
-static int
-on_config_get(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes, struct rp_wire_why *why)
-{
-	(void)why;
-	port_net_config(ctx, offset_bytes, size_bytes, ret_bytes);
-	return 0;
+	queue->vring.log_used = log_used;
+	queue->vring.log_gpa = log_gpa;
+	if (queue->software != PORT_SOFTWARE_RING_SERVES)
+		return 0;
+	return port_vhost_answer(port, "log", port_software_ring_log(port, queue, why), why);
 }
 
 static void
@@ -342,7 +310,10 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 	port->channel_up = false;
 	port->config_at_ms = 0;
 	port->features_acked = false;
+	port->memory_stale = false;
 	port->refused[0] = '\0';
+	if (port_software_configured(port))
+		port_software_frontend_gone(port);
 	port_event(port, RP_PORT_EVENT_NOTICE, -1, "frontend-disconnected", "%s", why->text);
 	port_endpoint_lost(port);
 }
@@ -357,7 +328,15 @@ static const struct rp_vhu_backend_ops backend_ops = {
 	.vring_call = on_vring_call,
 	.vring_kick = on_vring_kick,
 	.vring_log = on_vring_log,
-	.config_get = on_config_get,
+	.vring_err = port_vhost_vring_err,
+	.memory = port_vhost_memory,
+	.log = port_vhost_log,
+	.inflight_get = port_vhost_inflight_get, /* offered of the software backend's devices only */
+	.inflight = port_vhost_inflight,
+	.config_get = port_vhost_config_get,
+	.config_set = port_vhost_config_set,
+	.mtu = port_vhost_mtu,
+	.rarp = port_vhost_rarp,
 	.reset = on_reset,
 	.channel_up = on_channel_up,
 	.channel_reply = on_channel_reply,
@@ -372,41 +351,48 @@ backend_ready(struct rp_port *port, struct port_source *source)
 	rp_vhu_backend_process(port->backend);
 }
 
+static uint16_t
+largest_ring(const struct rp_port *port)
+{
+	uint16_t num = 0;
+	unsigned int i;
+
+	for (i = 0; i < port->accelerators_count; i++)
+		if (num == 0 || port->accelerators[i].info.queue_size_max < num)
+			num = port->accelerators[i].info.queue_size_max;
+	return num;
+}
+
 int
 port_vhost_open(struct rp_port *port, struct rp_wire_why *why)
 {
+	bool is_net = port->device == RP_PORT_DEVICE_NET;
+	unsigned int rings = port->queues_count == 0 ? 2 : port->queues_count; /* not known yet: nobody is served */
 	struct rp_vhu_dialect dialect;
 	struct rp_vhu_backend_config config = {
 		.profile = port->profile,
 		.numbers = port->numbers,
 		.features = port->features_offered,
-		.protocol_features = BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_REPLY_ACK_BIT) |
-				     BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_BACKEND_SEND_FD_BIT) |
-				     BIT(RP_VHU_PF_HOST_NOTIFIER_BIT) | BIT(RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT),
-		.queues_max = (uint16_t)port->queues_count,
-		.queues_told = (uint16_t)(port->queues_count / 2), /* QEMU compares it with pairs */
-		.vring_num_max = port->accelerators[0].info.queue_size_max,
+		.queues_max = (uint16_t)rings,
+		.queues_told = (uint16_t)(is_net ? rings / 2 : rings), /* QEMU compares it with pairs */
+		.vring_num_max = largest_ring(port),
 	};
-	unsigned int i;
 	int rc;
 
 	rc = rp_vhu_dialect_init(&dialect, port->profile, &port->numbers, why);
 	if (rc < 0)
 		return rc;
-	config.protocol_features &= dialect.protocol_features;
-	if (port->migratable)
-		config.protocol_features |= BIT(RP_VHU_PF_LOG_SHMFD_BIT);
-	/* QEMU takes it for a net device's mistake, and says so at each start. */
-	if (port->profile == RP_VHU_PROFILE_EXTENDED)
-		config.protocol_features |= BIT(RP_VHU_PF_CONFIG_BIT);
-	if (port->memory_kind == RP_PORT_MEMORY_TABLE)
-		config.protocol_features &= ~BIT(RP_VHU_PF_CONFIGURE_MEM_SLOTS_BIT);
-	for (i = 1; i < port->accelerators_count; i++)
-		if (port->accelerators[i].info.queue_size_max < config.vring_num_max)
-			config.vring_num_max = port->accelerators[i].info.queue_size_max;
+	config.protocol_features = port_offer_protocol_features(port, dialect.protocol_features);
 	port->vring_num_max = config.vring_num_max;
 	rc = rp_vhu_backend_create(&config, &backend_ops, port, &port->backend, why);
 	if (rc < 0)
 		return rc;
 	return port_source_add(port, &port->backend_source, rp_vhu_backend_fd(port->backend), backend_ready, 0);
+}
+
+void
+port_vhost_close(struct rp_port *port)
+{
+	port_source_remove(port, &port->backend_source);
+	port->backend = rp_vhu_backend_destroy(port->backend);
 }
