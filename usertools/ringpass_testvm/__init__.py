@@ -13,9 +13,9 @@ Ringpass; the programs of the product are started by the package ringpass_stack.
 from . import prepare
 from .agent import AgentError, GuestRebooted, GuestTimeout, Result
 from .errors import TestvmError
-from .qemu import Nic, UserNet, VfioUser, VhostUser
+from .qemu import Disk, Nic, UserNet, VfioUser, VhostUser
 from .supervise import Supervisor
 from .vm import CommandFailed, Job, Vm
 
-__all__ = ["AgentError", "CommandFailed", "GuestRebooted", "GuestTimeout", "Job", "Nic", "Result", "Supervisor",
+__all__ = ["AgentError", "CommandFailed", "Disk", "GuestRebooted", "GuestTimeout", "Job", "Nic", "Result", "Supervisor",
            "TestvmError", "UserNet", "VfioUser", "VhostUser", "Vm", "prepare"]

@@ -51,19 +51,33 @@ class VhostUser:
     server: bool = False  # QEMU listens, and waits for the backend before it starts the guest
     reconnect: int = 0  # QEMU connects again after so many seconds; 0: never
 
-    def arguments(self, index, queues, program):
-        chardev = f"socket,id=c{index},path={self.path}"
+    def chardev(self, name, program):
+        chardev = f"socket,id={name},path={self.path}"
         if self.server:
             chardev += ",server=on,wait=off"
         if self.reconnect:
             # Renamed in 9.2; the old name left in 10.0.
             chardev += (f",reconnect-ms={self.reconnect * 1000}" if major_version(program) >= 10
                         else f",reconnect={self.reconnect}")
-        return ["-chardev", chardev, "-netdev", f"vhost-user,id=n{index},chardev=c{index},queues={queues}"]
+        return ["-chardev", chardev]
+
+    def arguments(self, index, queues, program):
+        return [*self.chardev(f"c{index}", program), "-netdev", f"vhost-user,id=n{index},chardev=c{index},queues={queues}"]
+
+
+def _has_vectors(accel, program):
+    """QEMU 7.2 under TCG crashes when a driver starts a vhost-user device with MSI-X."""
+    return accel != "tcg" or major_version(program) >= 8
 
 
 def _option(value):
     return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else str(value)
+
+
+def _device(properties):
+    """As -device takes what QMP's device_add would."""
+    return ["-device", ",".join([properties["driver"], *(f"{name}={_option(value)}" for name, value in properties.items()
+                                                         if name != "driver")])]
 
 
 @dataclasses.dataclass
@@ -96,18 +110,36 @@ class Nic:
         return device
 
     def arguments(self, index, accel, program=PROGRAM):
-        properties = self.device(index, accel, program)
-        driver = properties.pop("driver")
-        options = ",".join([driver, *(f"{name}={_option(value)}" for name, value in properties.items())])
-        return [*self.net.arguments(index, self.queues, program), "-device", options]
+        return [*self.net.arguments(index, self.queues, program), *_device(self.device(index, accel, program))]
 
     def _vectors(self, accel, program):
         if self.vectors is not None:
             return self.vectors
-        # QEMU 7.2 under TCG crashes when a driver starts a vhost-user device with MSI-X.
-        if isinstance(self.net, VhostUser) and accel == "tcg" and major_version(program) < 8:
+        if isinstance(self.net, VhostUser) and not _has_vectors(accel, program):
             return 0
         return 2 * self.queues + 2
+
+
+@dataclasses.dataclass
+class Disk:
+    """A virtio-blk device of a vhost-user backend. The nth one is vd<letter n> in the guest, with module virtio_blk."""
+
+    backend: VhostUser
+    queues: int = 1
+    bus: str = ""  # as that of a Nic
+
+    def device(self, index, accel, program):
+        """The device's properties, as QMP's device_add takes them."""
+        device = {"driver": "vhost-user-blk-pci", "id": f"disk{index}", "chardev": f"d{index}",
+                  "num-queues": self.queues, "disable-legacy": "on", "page-per-vq": True}
+        if self.bus:
+            device["bus"] = self.bus
+        if not _has_vectors(accel, program):
+            device["vectors"] = 0
+        return device
+
+    def arguments(self, index, accel, program=PROGRAM):
+        return [*self.backend.chardev(f"d{index}", program), *_device(self.device(index, accel, program))]
 
 
 @dataclasses.dataclass
@@ -173,6 +205,7 @@ class Machine:
     initramfs: str
     accel: str
     nics: typing.Sequence[typing.Union[Nic, VfioUser]] = ()
+    disks: typing.Sequence[Disk] = ()
     memory_mib: int = 512
     memory: str = "shared"  # a key of MEMORY; a vhost-user backend must be able to map all
     cpus: int = 2
@@ -202,6 +235,8 @@ class Machine:
             command += ["-device", f"pcie-root-port,chassis={slot},slot={slot},id={root_port}"]
         for index, nic in enumerate(self.nics):
             command += nic.arguments(index, self.accel, self.program)
+        for index, disk in enumerate(self.disks):
+            command += disk.arguments(index, self.accel, self.program)
         return [*command, *self.extra]
 
     def _memory(self):
