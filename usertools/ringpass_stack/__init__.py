@@ -5,6 +5,7 @@
     scenario.py     guests on ports on functions of one softaccel, with an uplink or without
     passthrough.py  a guest whose card is a function of softaccel, passed through whole
     testpmd.py      DPDK's testpmd with virtio-user ports as a frontend without a guest
+    backend_*.py    software backends: testpmd's net_vhost, Open vSwitch with DPDK, qemu-storage-daemon
     ping.py         a stream of pings of which the fate of each is known
     transfer.py     bulk data with a checksum at both ends
     demo.py         what `make demo` shows

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""DPDK's testpmd, driven by its commands; its virtio-user ports are vhost-user frontends without a guest."""
+"""DPDK's testpmd, driven by its commands; its virtio-user ports are vhost-user frontends without a guest. Its other
+ports, of which it can be a backend, are in backend_testpmd.py."""
 
 import contextlib
 import dataclasses
@@ -92,7 +93,7 @@ class Testpmd:
     __test__ = False  # the name looks like a test class to pytest
 
     def __init__(self, supervisor, ports, name="testpmd"):
-        """ports: VirtioUser, all with the same number of queues."""
+        """ports: each a VirtioUser, or whatever has a device() and queues; all with the same number of queues."""
         self._supervisor = supervisor
         self._ports = ports
         self._name = name
@@ -108,7 +109,8 @@ class Testpmd:
         queues = self._ports[0].queues
         line += ["--", "-i", f"--total-num-mbufs={MBUFS}", f"--rxq={queues}", f"--txq={queues}", "--nb-cores=1",
                  "--txonly-multi-flow"]
-        return line + [f"--eth-peer={index},{port.peer_mac}" for index, port in enumerate(self._ports)]
+        return line + [f"--eth-peer={index},{port.peer_mac}" for index, port in enumerate(self._ports)
+                       if getattr(port, "peer_mac", None)]
 
     def begin(self):
         """Start it, and do not wait: a listening port holds it up until its backend has come."""

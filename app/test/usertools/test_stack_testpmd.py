@@ -7,6 +7,7 @@ import sys
 TOP = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(TOP / "usertools"))
 
+from ringpass_stack.backend_testpmd import NetVhost, Tap  # noqa: E402
 from ringpass_stack.testpmd import PortCounters, VirtioUser, parse_counters  # noqa: E402
 
 PRINTED = """
@@ -48,3 +49,9 @@ def test_device():
                               "mac=52:54:00:00:00:01")
     port.more = "in_order=0"
     assert port.device(3).endswith(",mac=52:54:00:00:00:01,in_order=0")
+
+
+def test_device_of_a_backend():
+    assert NetVhost("/s", 2).device(0) == "net_vhost0,iface=/s,queues=2,client=0"
+    assert NetVhost("/s", 1, listens=False, more="tso=1").device(2) == "net_vhost2,iface=/s,queues=1,client=1,tso=1"
+    assert Tap("t0", "52:54:00:00:02:00", 2).device(1) == "net_tap1,iface=t0,mac=52:54:00:00:02:00"
