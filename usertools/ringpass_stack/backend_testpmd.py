@@ -55,6 +55,7 @@ class TestpmdBackend:
         for index, (socket, uplink) in enumerate(zip(self.sockets, self.uplinks)):
             devices += [NetVhost(socket, queue_pairs, listens, more),
                         Tap(uplink, UPLINK_MAC.format(index), queue_pairs)]
+        self._addresses = ()
         self._testpmd = Testpmd(supervisor, devices, name)
 
     @property
@@ -62,7 +63,8 @@ class TestpmdBackend:
         return self._testpmd.process
 
     def start(self, addresses=()):
-        """addresses: of the TAPs, with prefix length."""
+        """addresses: of the TAPs, with prefix length; none: as at the last start."""
+        self._addresses = addresses or self._addresses
         if self.listens:
             for socket in self.sockets:
                 if os.path.exists(socket):  # of one that was killed: librte_vhost takes no other's place
@@ -71,7 +73,7 @@ class TestpmdBackend:
         # Ports 0 and 1 are one such pair, 2 and 3 the next: "io" hands over from one to the other.
         self._testpmd.command("set fwd io")
         self._testpmd.command("start")
-        for uplink, address in zip(self.uplinks, addresses):
+        for uplink, address in zip(self.uplinks, self._addresses):
             netns.set_address(uplink, address, UPLINK_SECONDS)
 
     def counters(self, index=0):

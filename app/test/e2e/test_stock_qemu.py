@@ -23,15 +23,7 @@ MQ_BIT, MEM_SLOTS_BIT = 22, 15
 # The receive buffers of two queue pairs.
 BUFFER_PAGES = 100
 ROOT_PORT = "rp0"  # with the device in it at boot, the firmware makes its window large enough
-LOAD = "insmod /modules/*-virtio_net.ko"
-ONLINE = """
-for block in /sys/devices/system/memory/memory*; do
-    grep -q offline $block/state && echo online_kernel >$block/state
-done
-:
-"""
-# Memory below 4 GiB is in another zone; Linux takes from this one first.
-FREE_ABOVE_4G = "awk '/zone +Normal/ { normal = 1 } normal && /pages free/ { print $3; exit }' /proc/zoneinfo"
+LOAD = hotplug.LOAD.format(module="virtio_net")
 
 
 class Life:
@@ -123,12 +115,10 @@ def gets_memory(life, monitor, name):
         hotplug.add_dimm(monitor, name, DIMM_MIB)
         wait_regions(life, regions + 1)
     assert life.show()["memory_bytes"] == size + (DIMM_MIB << 20)
-    life.vm.run(f"rmmod virtio_net; {ONLINE}")
-    free = int(life.vm.run(FREE_ABOVE_4G).output)
-    life.vm.run(LOAD)
+    free = hotplug.use_memory(life.vm)
     life.set_address()
     life.require_traffic()
-    return free - int(life.vm.run(FREE_ABOVE_4G).output)
+    return free - hotplug.free_pages(life.vm)
 
 
 def loses_memory(life, monitor, name):
