@@ -127,10 +127,24 @@ read_port_key(struct reader *reader, struct rpd_port_spec *spec, const config_se
 }
 
 static void
+check_not_rpc(struct reader *reader, const config_setting_t *setting, unsigned int index, const char *key,
+	      const char *path)
+{
+	char where[KEY_MAX];
+
+	if (path[0] == '\0' || strcmp(path, reader->config->rpc_path) != 0)
+		return;
+	snprintf(where, sizeof(where), "ports[%u].%s", index, key);
+	complain(reader, config_setting_get_member(setting, key), where,
+		 "found the RPC socket '%s', expected a socket of its own", path);
+}
+
+static void
 check_unique(struct reader *reader, const config_setting_t *setting, unsigned int index)
 {
 	const struct rpd_config *config = reader->config;
 	const struct rpd_port_spec *spec = &config->ports[index].spec;
+	const char *key;
 	char where[KEY_MAX];
 	unsigned int i;
 
@@ -142,17 +156,16 @@ check_unique(struct reader *reader, const config_setting_t *setting, unsigned in
 			complain(reader, config_setting_get_member(setting, "name"), where,
 				 "found '%s' again, expected a name other than that of line %u", spec->name,
 				 config->ports[i].line);
-		snprintf(where, sizeof(where), "ports[%u].socket", index);
-		if (spec->socket_path[0] != '\0' && strcmp(spec->socket_path, other->socket_path) == 0)
-			complain(reader, config_setting_get_member(setting, "socket"), where,
-				 "found '%s' again, expected a socket other than that of line %u", spec->socket_path,
-				 config->ports[i].line);
+		key = rpd_spec_clash(spec, other);
+		if (key == NULL)
+			continue;
+		snprintf(where, sizeof(where), "ports[%u].%s", index, key);
+		complain(reader, config_setting_get_member(setting, key), where,
+			 "found '%s' again, expected a socket other than that of line %u",
+			 strcmp(key, "socket") == 0 ? spec->socket_path : spec->software_path, config->ports[i].line);
 	}
-	if (spec->socket_path[0] != '\0' && strcmp(spec->socket_path, config->rpc_path) == 0) {
-		snprintf(where, sizeof(where), "ports[%u].socket", index);
-		complain(reader, config_setting_get_member(setting, "socket"), where,
-			 "found the RPC socket '%s', expected a socket of its own", spec->socket_path);
-	}
+	check_not_rpc(reader, setting, index, "socket", spec->socket_path);
+	check_not_rpc(reader, setting, index, "software", spec->software_path);
 }
 
 static void

@@ -5,8 +5,8 @@
 
 #include "rpc.h"
 
-static const char *
-text_param(const struct rpd_rpc_call *call, const char *name)
+const char *
+rpd_rpc_text(const struct rpd_rpc_call *call, const char *name)
 {
 	struct json_object *member;
 
@@ -19,7 +19,7 @@ text_param(const struct rpd_rpc_call *call, const char *name)
 static int
 find_port(struct rpd_rpc_call *call, struct rpd_port **ret_entry)
 {
-	const char *name = text_param(call, "port");
+	const char *name = rpd_rpc_text(call, "port");
 	struct rpd_port *entry = rpd_ports_find(call->rpc->ports, name);
 
 	if (entry == NULL) {
@@ -134,7 +134,7 @@ run_add(struct rpd_rpc_call *call)
 static int
 run_remove(struct rpd_rpc_call *call)
 {
-	const char *name = text_param(call, "port");
+	const char *name = rpd_rpc_text(call, "port");
 	int rc = rpd_ports_remove(call->rpc->ports, name, &call->why);
 
 	if (rc == 0)
@@ -147,22 +147,31 @@ struct target {
 	unsigned int queue;
 };
 
-/* The queue that a call names, on a port that is up. */
-static int
-find_queue(struct rpd_rpc_call *call, struct target *ret_target)
+int
+rpd_rpc_find_port(struct rpd_rpc_call *call, struct rp_port **ret_port)
 {
-	struct json_object *queue = NULL;
 	struct rpd_port *entry;
 	int rc = find_port(call, &entry);
 
 	if (rc < 0)
 		return rc;
-	if (entry->port == NULL) {
-		rp_wire_why_set(&call->why, -ENOTCONN, "port %s is waiting: %.160s", entry->spec.name, entry->reason);
-		return -ENOTCONN;
-	}
+	if (entry->port == NULL)
+		return rp_wire_why_set(&call->why, -ENOTCONN, "port %s is waiting: %.160s", entry->spec.name,
+				       entry->reason);
+	*ret_port = entry->port;
+	return 0;
+}
+
+/* The queue that a call names, on a port that is up. */
+static int
+find_queue(struct rpd_rpc_call *call, struct target *ret_target)
+{
+	struct json_object *queue = NULL;
+	int rc = rpd_rpc_find_port(call, &ret_target->port);
+
+	if (rc < 0)
+		return rc;
 	json_object_object_get_ex(call->params, "queue", &queue);
-	ret_target->port = entry->port;
 	ret_target->queue = (unsigned int)json_object_get_int64(queue);
 	return 0;
 }
@@ -173,7 +182,7 @@ answer_queue(struct rpd_rpc_call *call, const struct target *target)
 {
 	struct rp_port_queue_info info;
 
-	rpd_json_add_text(call->result, "port", text_param(call, "port"));
+	rpd_json_add_text(call->result, "port", rpd_rpc_text(call, "port"));
 	if (rp_port_get_queue_info(target->port, target->queue, &info) == 0)
 		rpd_show_queue(call->result, &info);
 	return 0;
@@ -204,7 +213,7 @@ run_disable(struct rpd_rpc_call *call)
 static int
 run_doorbell(struct rpd_rpc_call *call)
 {
-	const char *word = text_param(call, "policy");
+	const char *word = rpd_rpc_text(call, "policy");
 	enum rp_port_doorbell_policy policy;
 	struct target target;
 	int rc;
@@ -221,7 +230,7 @@ run_doorbell(struct rpd_rpc_call *call)
 static int
 run_ring(struct rpd_rpc_call *call)
 {
-	const char *word = text_param(call, "policy");
+	const char *word = rpd_rpc_text(call, "policy");
 	enum rp_port_ring_policy policy;
 	struct target target;
 	int rc;
@@ -238,7 +247,7 @@ run_ring(struct rpd_rpc_call *call)
 static int
 level_param(struct rpd_rpc_call *call, enum rp_port_event_level *level)
 {
-	const char *word = text_param(call, "level");
+	const char *word = rpd_rpc_text(call, "level");
 
 	if (word == NULL || rpd_log_level_parse(word, level) == 0)
 		return 0;
@@ -250,7 +259,7 @@ static int
 run_watch(struct rpd_rpc_call *call)
 {
 	enum rp_port_event_level level = RP_PORT_EVENT_NOTICE;
-	const char *port = text_param(call, "port");
+	const char *port = rpd_rpc_text(call, "port");
 	struct rpd_port *entry;
 	int rc = level_param(call, &level);
 
@@ -328,6 +337,10 @@ const struct rpd_rpc_method rpd_rpc_methods[] = {
 	{ .name = "queue.disable",  .run = run_disable,   .params = { PORT, QUEUE } },
 	{ .name = "queue.doorbell", .run = run_doorbell,  .params = { PORT, QUEUE, { "policy", RPD_RPC_TEXT, true } } },
 	{ .name = "queue.ring",     .run = run_ring,      .params = { PORT, QUEUE, { "policy", RPD_RPC_TEXT, true } } },
+	{ .name = "queue.move",     .run = rpd_rpc_run_move,
+	  .params = { PORT, { "wish", RPD_RPC_TEXT, true }, { "queue", RPD_RPC_QUEUE, false },
+		      { "count", RPD_RPC_COUNT, false }, { "queues", RPD_RPC_QUEUES, false },
+		      { "pairs", RPD_RPC_QUEUES, false } } },
 	{ .name = "watch",          .run = run_watch,
 	  .params = { { "port", RPD_RPC_TEXT, false }, { "level", RPD_RPC_TEXT, false } } },
 	{ .name = "log.level",      .run = run_log_level, .params = { { "level", RPD_RPC_TEXT, false } } },

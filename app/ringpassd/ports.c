@@ -92,20 +92,20 @@ port_ready(evutil_socket_t fd, short what, void *ctx)
 
 /* -ENOENT would read as an accelerator that is not there yet, and be tried for ever. */
 static int
-check_directory(const struct rpd_port_spec *spec, struct rp_wire_why *why)
+check_directory(const char *key, const char *path, struct rp_wire_why *why)
 {
 	char directory[RPD_SOCKET_PATH_MAX];
 	char *slash;
 	struct stat st;
 
-	snprintf(directory, sizeof(directory), "%s", spec->socket_path);
+	snprintf(directory, sizeof(directory), "%s", path);
 	slash = strrchr(directory, '/');
 	if (slash == NULL || slash == directory)
 		return 0;
 	*slash = '\0';
 	if (stat(directory, &st) == 0 && S_ISDIR(st.st_mode))
 		return 0;
-	return rp_wire_why_set(why, -ENOTDIR, "socket: found no directory %s, expected it to exist", directory);
+	return rp_wire_why_set(why, -ENOTDIR, "%s: found no directory %s, expected it to exist", key, directory);
 }
 
 static int
@@ -114,15 +114,16 @@ open_port(struct rpd_port *entry, struct rp_wire_why *why)
 	const struct rpd_ports_config *ports = &entry->ports->config;
 	const char *accelerators[RP_PORT_ACCELERATORS_MAX];
 	struct rp_port_config config;
-	int rc;
+	int rc = 0;
 
 	rpd_spec_port_config(&entry->spec, accelerators, &config);
 	config.files = entry->ports->files;
-	if (config.socket_mode == RP_PORT_SERVER) {
-		rc = check_directory(&entry->spec, why);
-		if (rc < 0)
-			return rc;
-	}
+	if (config.socket_mode == RP_PORT_SERVER)
+		rc = check_directory("socket", config.socket_path, why);
+	if (rc == 0 && config.software.socket_path != NULL && config.software.socket_mode == RP_PORT_SERVER)
+		rc = check_directory("software", config.software.socket_path, why);
+	if (rc < 0)
+		return rc;
 	rc = rp_port_create(&config, ports->registry, &entry->ports->port_ops, ports->ctx, &entry->port, why);
 	if (rc < 0)
 		return rc;
@@ -215,14 +216,17 @@ int
 rpd_ports_add(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rp_wire_why *why)
 {
 	struct rpd_port *entry;
+	const char *key;
 	int rc;
 
 	for (entry = TAILQ_FIRST(&ports->list); entry != NULL; entry = TAILQ_NEXT(entry, link)) {
 		if (strcmp(entry->spec.name, spec->name) == 0)
 			return rp_wire_why_set(why, -EEXIST, "name: found '%s', which is a port already", spec->name);
-		if (strcmp(entry->spec.socket_path, spec->socket_path) == 0)
-			return rp_wire_why_set(why, -EEXIST, "socket: found '%s', which is the socket of port %s",
-					       spec->socket_path, entry->spec.name);
+		key = rpd_spec_clash(spec, &entry->spec);
+		if (key != NULL)
+			return rp_wire_why_set(why, -EEXIST, "%s: found '%s', which is a socket of port %s", key,
+					       strcmp(key, "socket") == 0 ? spec->socket_path : spec->software_path,
+					       entry->spec.name);
 	}
 	if (ports->count == RPD_PORTS_MAX)
 		return rp_wire_why_set(why, -ENOSPC, "there are %u ports already, the limit", ports->count);

@@ -88,25 +88,48 @@ describe(struct json_object *value, bool present, char *ret_text, size_t size)
 	rpd_value_describe(&described, ret_text, size);
 }
 
+static bool
+is_legal(enum rpd_rpc_type type, struct json_object *member)
+{
+	struct rpd_value value;
+	size_t i;
+
+	rpd_rpc_value(member, &value);
+	switch (type) {
+	case RPD_RPC_TEXT:
+		return value.type == RPD_VALUE_TEXT;
+	case RPD_RPC_QUEUE:
+		return value.type == RPD_VALUE_NUMBER && value.number >= 0 && value.number < RP_VHU_QUEUES_MAX;
+	case RPD_RPC_COUNT:
+		return value.type == RPD_VALUE_NUMBER && value.number >= 1 && value.number <= RP_VHU_QUEUES_MAX;
+	case RPD_RPC_QUEUES:
+		if (value.type != RPD_VALUE_LIST || json_object_array_length(member) > RP_VHU_QUEUES_MAX)
+			return false;
+		for (i = 0; i < json_object_array_length(member); i++)
+			if (!is_legal(RPD_RPC_QUEUE, json_object_array_get_idx(member, i)))
+				return false;
+		return i > 0;
+	}
+	return false;
+}
+
 static int
 check_param(struct json_object *params, const struct rpd_rpc_param *param, struct rp_wire_why *why)
 {
-	const char *expected = param->type == RPD_RPC_TEXT ? "a string" : "a number from 0 to 255";
+	static const char *const expected[] = {
+		[RPD_RPC_TEXT] = "a string",
+		[RPD_RPC_QUEUE] = "a number from 0 to 255",
+		[RPD_RPC_COUNT] = "a number from 1 to 256",
+		[RPD_RPC_QUEUES] = "a list of 1 to 256 numbers from 0 to 255",
+	};
 	struct json_object *member = NULL;
 	bool present = params != NULL && json_object_object_get_ex(params, param->name, &member);
-	struct rpd_value value;
 	char found[80];
 
-	if (!present && !param->required)
-		return 0;
-	rpd_rpc_value(member, &value);
-	if (present && param->type == RPD_RPC_TEXT && value.type == RPD_VALUE_TEXT)
-		return 0;
-	if (present && param->type == RPD_RPC_QUEUE && value.type == RPD_VALUE_NUMBER && value.number >= 0 &&
-	    value.number < RP_VHU_QUEUES_MAX)
+	if (present ? is_legal(param->type, member) : !param->required)
 		return 0;
 	describe(member, present, found, sizeof(found));
-	return rp_wire_why_set(why, -EBADMSG, "%s: found %s, expected %s", param->name, found, expected);
+	return rp_wire_why_set(why, -EBADMSG, "%s: found %s, expected %s", param->name, found, expected[param->type]);
 }
 
 static int

@@ -20,7 +20,7 @@
  * Threads: the event loop's.
  */
 
-#define RPD_RPC_PARAMS_MAX 4
+#define RPD_RPC_PARAMS_MAX 6
 
 /* JSON-RPC 2.0, section 5.1. */
 #define RPD_RPC_PARSE_ERROR (-32700)
@@ -54,6 +54,8 @@ struct rpd_rpc_call {
 enum rpd_rpc_type {
 	RPD_RPC_TEXT,
 	RPD_RPC_QUEUE, /**< a number that can be a queue */
+	RPD_RPC_COUNT, /**< how many of them */
+	RPD_RPC_QUEUES, /**< a list of such numbers, not empty */
 };
 
 struct rpd_rpc_param {
@@ -72,6 +74,15 @@ struct rpd_rpc_method {
 
 /** Ends with a method without a name. */
 extern const struct rpd_rpc_method rpd_rpc_methods[];
+
+/** For handlers: a member that is a string, NULL when there is none. Borrowed. */
+const char *rpd_rpc_text(const struct rpd_rpc_call *call, const char *name);
+
+/** For handlers: the port that `port` names; it must be up. @return 0, -ENOENT or -ENOTCONN. */
+int rpd_rpc_find_port(struct rpd_rpc_call *call, struct rp_port **ret_port);
+
+/* move.c: queue.move */
+int rpd_rpc_run_move(struct rpd_rpc_call *call);
 
 /**
  * Serve one line.

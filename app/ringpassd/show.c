@@ -39,10 +39,35 @@ add_mask(struct json_object *object, const char *key, uint64_t mask)
 	json_object_object_add(object, key, json_object_new_string(text));
 }
 
-static const char *
-state_of(const struct rpd_port *entry, const struct rp_port_info *info)
+/* What is known of a port as a whole, up or waiting. */
+struct shown {
+	struct rp_port_info info;
+	struct rp_port_software_info software;
+};
+
+static void
+look_at(const struct rpd_port *entry, struct shown *ret_shown)
 {
+	memset(ret_shown, 0, sizeof(*ret_shown));
 	if (entry->port == NULL)
+		return;
+	rp_port_get_info(entry->port, &ret_shown->info);
+	rp_port_get_software_info(entry->port, &ret_shown->software);
+}
+
+/* It serves no frontend before it knows what the software backend can. */
+static bool
+waits_for_software(const struct shown *shown)
+{
+	return shown->software.configured && shown->software.features == 0;
+}
+
+static const char *
+state_of(const struct rpd_port *entry, const struct shown *shown)
+{
+	const struct rp_port_info *info = &shown->info;
+
+	if (entry->port == NULL || waits_for_software(shown))
 		return "waiting";
 	if (info->connected)
 		return "connected";
@@ -50,39 +75,40 @@ state_of(const struct rpd_port *entry, const struct rp_port_info *info)
 }
 
 static void
-add_identity(struct json_object *object, const struct rpd_port *entry, const struct rp_port_info *info)
+add_identity(struct json_object *object, const struct rpd_port *entry, const struct shown *shown)
 {
 	rpd_json_add_text(object, "port", entry->spec.name);
 	rpd_json_add_text(object, "socket", entry->spec.socket_path);
 	rpd_json_add_text(object, "mode", rpd_socket_mode_name((enum rp_port_socket_mode)entry->spec.socket_mode));
 	rpd_json_add_text(object, "profile", rpd_profile_name((enum rp_vhu_profile)entry->spec.profile));
-	rpd_json_add_text(object, "state", state_of(entry, info));
-	rpd_json_add_text(object, "reason", entry->reason);
-	rpd_json_add_number(object, "frontend_pid", (uint64_t)info->frontend_pid);
+	rpd_json_add_text(object, "state", state_of(entry, shown));
+	rpd_json_add_text(object, "reason",
+			  entry->port != NULL && waits_for_software(shown) ? shown->software.reason : entry->reason);
+	rpd_json_add_number(object, "frontend_pid", (uint64_t)shown->info.frontend_pid);
 }
 
 void
 rpd_show_port_summary(struct json_object *object, const struct rpd_port *entry)
 {
 	unsigned int modes[RP_PORT_QUEUE_SOFTWARE + 1] = {0};
-	struct rp_port_info info = {0};
+	struct shown shown;
 	unsigned int i;
 
-	if (entry->port != NULL)
-		rp_port_get_info(entry->port, &info);
-	for (i = 0; i < info.queues_count; i++) {
+	look_at(entry, &shown);
+	for (i = 0; i < shown.info.queues_count; i++) {
 		enum rp_port_queue_mode mode;
 
 		if (rp_port_get_queue_mode(entry->port, i, &mode) == 0)
 			modes[mode]++;
 	}
-	add_identity(object, entry, &info);
+	add_identity(object, entry, &shown);
 	rpd_json_add_number(object, "accelerators", entry->spec.accelerators_count);
-	rpd_json_add_number(object, "queues", info.queues_count);
+	rpd_json_add_number(object, "queues", shown.info.queues_count);
 	rpd_json_add_number(object, "queues_direct", modes[RP_PORT_QUEUE_DIRECT]);
 	rpd_json_add_number(object, "queues_relayed", modes[RP_PORT_QUEUE_RELAYED]);
 	rpd_json_add_number(object, "queues_stopped", modes[RP_PORT_QUEUE_STOPPED]);
 	rpd_json_add_number(object, "queues_shadow", modes[RP_PORT_QUEUE_SHADOW]);
+	rpd_json_add_number(object, "queues_software", modes[RP_PORT_QUEUE_SOFTWARE]);
 }
 
 static void
@@ -131,6 +157,40 @@ show_accelerator(const struct rpd_port *entry, unsigned int index)
 	return object;
 }
 
+static const char *
+software_state(const struct rpd_port *entry, const struct rp_port_software_info *software)
+{
+	if (entry->port == NULL)
+		return "waiting";
+	if (software->usable)
+		return "usable";
+	if (software->connected)
+		return "connected";
+	return software->socket_mode == RP_PORT_CLIENT ? "connecting" : "listening";
+}
+
+static struct json_object *
+show_software(const struct rpd_port *entry, const struct rp_port_software_info *software)
+{
+	struct json_object *object;
+
+	if (entry->spec.software_path[0] == '\0')
+		return NULL;
+	object = json_object_new_object();
+	rpd_json_add_text(object, "socket", entry->spec.software_path);
+	rpd_json_add_text(object, "mode", entry->spec.software_mode == RPD_SOFTWARE_SERVER ? "server" : "client");
+	rpd_json_add_text(object, "state", software_state(entry, software));
+	rpd_json_add_text(object, "reason", entry->port == NULL ? entry->reason : software->reason);
+	rpd_json_add_text(object, "kind", rp_port_software_kind_name(software->kind));
+	rpd_json_add_number(object, "pid", (uint64_t)software->pid);
+	add_mask(object, "features", software->features);
+	add_mask(object, "protocol_features", software->protocol_features);
+	rpd_json_add_number(object, "queues", software->queues_count);
+	rpd_json_add_number(object, "connections", software->connections);
+	rpd_json_add_number(object, "timeouts", software->timeouts);
+	return object;
+}
+
 static void
 add_counters(struct json_object *object, const struct rp_port_queue_info *info)
 {
@@ -148,6 +208,28 @@ add_counters(struct json_object *object, const struct rp_port_queue_info *info)
 	rpd_json_add_number(object, "bytes", counters->bytes);
 	rpd_json_add_number(object, "errors", counters->errors);
 	add_bool(object, "counters_valid", info->counters_valid);
+}
+
+/* How long nobody served the ring; null: it was never moved. */
+static void
+add_blackout(struct json_object *object, const char *key, const struct rp_port_queue_info *info, uint64_t us)
+{
+	json_object_object_add(object, key, info->blackouts_count == 0 ? NULL : json_object_new_uint64(us));
+}
+
+static void
+add_moves(struct json_object *object, const struct rp_port_queue_info *info)
+{
+	rpd_json_add_text(object, "owner", rp_port_owner_name(info->owner));
+	rpd_json_add_text(object, "wish", rp_port_wish_name(info->wish));
+	rpd_json_add_text(object, "wish_reason", info->wish_reason);
+	rpd_json_add_number(object, "since_ms", info->since_ms);
+	rpd_json_add_number(object, "moves_to_hardware", info->moves_to_hardware);
+	rpd_json_add_number(object, "moves_to_software", info->moves_to_software);
+	rpd_json_add_number(object, "blackouts", info->blackouts_count);
+	add_blackout(object, "blackout_min_us", info, info->blackout_min_us);
+	add_blackout(object, "blackout_median_us", info, info->blackout_median_us);
+	add_blackout(object, "blackout_max_us", info, info->blackout_max_us);
 }
 
 void
@@ -175,6 +257,7 @@ rpd_show_queue(struct json_object *object, const struct rp_port_queue_info *info
 	rpd_json_add_number(object, "redone", info->redone);
 	rpd_json_add_number(object, "lost", info->lost);
 	rpd_json_add_text(object, "vfio_file", rp_port_vfio_file_state_name(info->vfio_file));
+	add_moves(object, info);
 }
 
 void
@@ -182,20 +265,22 @@ rpd_show_port(struct json_object *object, const struct rpd_port *entry)
 {
 	struct json_object *accelerators = json_object_new_array();
 	struct json_object *queues = json_object_new_array();
-	struct rp_port_info info = {0};
+	const struct rp_port_info *info;
+	struct shown shown;
 	unsigned int i;
 
-	if (entry->port != NULL)
-		rp_port_get_info(entry->port, &info);
-	add_identity(object, entry, &info);
-	add_mask(object, "features_offered", info.features_offered);
-	add_mask(object, "features_acked", info.features_acked);
-	add_mask(object, "protocol_features", info.protocol_features);
-	rpd_json_add_number(object, "memory_bytes", info.memory_bytes);
-	rpd_json_add_number(object, "regions", info.regions_count);
+	look_at(entry, &shown);
+	info = &shown.info;
+	add_identity(object, entry, &shown);
+	add_mask(object, "features_offered", info->features_offered);
+	add_mask(object, "features_acked", info->features_acked);
+	add_mask(object, "protocol_features", info->protocol_features);
+	rpd_json_add_number(object, "memory_bytes", info->memory_bytes);
+	rpd_json_add_number(object, "regions", info->regions_count);
+	json_object_object_add(object, "software", show_software(entry, &shown.software));
 	for (i = 0; i < entry->spec.accelerators_count; i++)
 		json_object_array_add(accelerators, show_accelerator(entry, i));
-	for (i = 0; i < info.queues_count; i++) {
+	for (i = 0; i < info->queues_count; i++) {
 		struct json_object *queue = json_object_new_object();
 		struct rp_port_queue_info queue_info;
 

@@ -14,6 +14,7 @@ struct rpd_spec_key {
 	enum rpd_value_type type; /* of the value, or of an element */
 	bool required;
 	bool list;
+	bool of_software; /* says nothing without a software backend */
 	size_t offset;
 	size_t size; /* TEXT: room at offset */
 	uint32_t min; /* NUMBER */
@@ -145,7 +146,45 @@ static const struct rpd_spec_key keys[] = {
 		.words = { [RP_PORT_MULTICAST_ALL] = "all", [RP_PORT_MULTICAST_DEVICE] = "device" },
 		.expected = "\"all\" or \"device\"",
 	}, {
-		.name = "accelerators", .type = RPD_VALUE_TEXT, .required = true, .list = true,
+		.name = "software", .type = RPD_VALUE_TEXT,
+		.offset = offsetof(struct rpd_port_spec, software_path), .size = RPD_SOCKET_PATH_MAX,
+		.expected = "a path of 1 to 107 bytes",
+	}, {
+		.name = "software_mode", .type = RPD_VALUE_TEXT, .of_software = true,
+		.offset = offsetof(struct rpd_port_spec, software_mode),
+		.words = { [RPD_SOFTWARE_CLIENT] = "client", [RPD_SOFTWARE_SERVER] = "server" },
+		.expected = "\"client\" or \"server\"",
+	}, {
+		.name = "software_kind", .type = RPD_VALUE_TEXT, .of_software = true,
+		.offset = offsetof(struct rpd_port_spec, software_kind),
+		.words = { [RP_PORT_SOFTWARE_AUTO] = "auto", [RP_PORT_SOFTWARE_SPECIFICATION] = "specification",
+			   [RP_PORT_SOFTWARE_LIBRTE_VHOST] = "librte_vhost" },
+		.expected = "\"auto\", \"specification\" or \"librte_vhost\"",
+	}, {
+		.name = "software_timeout_ms", .type = RPD_VALUE_NUMBER, .of_software = true,
+		.offset = offsetof(struct rpd_port_spec, software_timeout_ms), .min = 10, .max = 60000,
+		.expected = "a number from 10 to 60000",
+	}, {
+		.name = "software_reconnect_ms", .type = RPD_VALUE_NUMBER, .of_software = true,
+		.offset = offsetof(struct rpd_port_spec, software_reconnect_ms), .min = 10, .max = 600000,
+		.expected = "a number from 10 to 600000",
+	}, {
+		.name = "drain_ms", .type = RPD_VALUE_NUMBER, .of_software = true,
+		.offset = offsetof(struct rpd_port_spec, drain_ms), .min = 1, .max = 1000,
+		.expected = "a number from 1 to 1000",
+	}, {
+		.name = "wish", .type = RPD_VALUE_TEXT,
+		.offset = offsetof(struct rpd_port_spec, wish),
+		.words = { [RP_PORT_WISH_AUTO] = "auto", [RP_PORT_WISH_HARDWARE] = "hardware",
+			   [RP_PORT_WISH_SOFTWARE] = "software" },
+		.expected = "\"auto\", \"hardware\" or \"software\"",
+	}, {
+		.name = "device", .type = RPD_VALUE_TEXT,
+		.offset = offsetof(struct rpd_port_spec, device),
+		.words = { [RP_PORT_DEVICE_NET] = "net", [RP_PORT_DEVICE_OTHER] = "other" },
+		.expected = "\"net\" or \"other\"",
+	}, {
+		.name = "accelerators", .type = RPD_VALUE_TEXT, .list = true,
 		.expected = "a list of 1 to 128 device argument strings of 1 to 255 bytes",
 	},
 };
@@ -177,7 +216,9 @@ rpd_spec_key_names(void)
 	static const char names[] =
 		"name, socket, mode, queue_pairs, doorbell, doorbell_delay_ms, "
 		"doorbell_delay_max_ms, memory, reconnect_ms, profile, vfio_bit, vfio_file_request, "
-		"notify_area_request, relay_interrupts, ring, migratable, mac, promiscuous, multicast or accelerators";
+		"notify_area_request, relay_interrupts, ring, migratable, mac, promiscuous, multicast, "
+		"software, software_mode, software_kind, software_timeout_ms, software_reconnect_ms, drain_ms, "
+		"wish, device or accelerators";
 
 	return names;
 }
@@ -316,10 +357,59 @@ check_numbers(const struct rpd_port_spec *spec, struct rp_wire_why *why)
 	return 0;
 }
 
+/* Somebody must serve the queues; and what is said must be of somebody who is there. */
+static int
+check_servers(const struct rpd_port_spec *spec, struct rp_wire_why *why)
+{
+	bool software = spec->software_path[0] != '\0';
+	unsigned int i;
+
+	if (spec->accelerators_count == 0 && !software)
+		return rp_wire_why_set(why, -EBADMSG, "accelerators: found nothing, expected %s, or software",
+				       rpd_spec_key_find("accelerators")->expected);
+	for (i = 0; i < KEYS_COUNT; i++)
+		if (keys[i].of_software && !software && (spec->given & 1u << i) != 0)
+			return rp_wire_why_set(why, -EBADMSG, "%s: found a value, expected none without software",
+					       keys[i].name);
+	if (software && strcmp(spec->software_path, spec->socket_path) == 0)
+		return rp_wire_why_set(why, -EBADMSG,
+				       "software: found '%s', expected a socket other than the port's own",
+				       spec->software_path);
+	if (spec->wish == RP_PORT_WISH_SOFTWARE && !software)
+		return rp_wire_why_set(why, -EBADMSG, "wish: found \"software\", expected another without software");
+	if (spec->wish == RP_PORT_WISH_HARDWARE && spec->accelerators_count == 0)
+		return rp_wire_why_set(why, -EBADMSG,
+				       "wish: found \"hardware\", expected another without accelerators");
+	if (spec->device == RP_PORT_DEVICE_OTHER && spec->accelerators_count > 0)
+		return rp_wire_why_set(why, -EBADMSG, "device: found \"other\", expected \"net\" with accelerators");
+	return 0;
+}
+
+static bool
+same_path(const char *a, const char *b)
+{
+	return a[0] != '\0' && strcmp(a, b) == 0;
+}
+
+const char *
+rpd_spec_clash(const struct rpd_port_spec *spec, const struct rpd_port_spec *other)
+{
+	bool listens = spec->software_mode == RPD_SOFTWARE_SERVER || other->software_mode == RPD_SOFTWARE_SERVER;
+
+	if (same_path(spec->socket_path, other->socket_path) || same_path(spec->socket_path, other->software_path))
+		return "socket";
+	/* A backend that listens may serve many. One of our own ports would wait for itself. */
+	if (same_path(spec->software_path, other->socket_path) ||
+	    (listens && same_path(spec->software_path, other->software_path)))
+		return "software";
+	return NULL;
+}
+
 int
 rpd_spec_check(const struct rpd_port_spec *spec, struct rp_wire_why *why)
 {
 	unsigned int i;
+	int rc;
 
 	for (i = 0; i < KEYS_COUNT; i++) {
 		if (keys[i].required && (spec->given & 1u << i) == 0)
@@ -330,7 +420,8 @@ rpd_spec_check(const struct rpd_port_spec *spec, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -EBADMSG,
 				       "migratable: found true with ring = \"direct\", expected \"auto\" or \"shadow\" "
 				       "with it");
-	return check_numbers(spec, why);
+	rc = check_servers(spec, why);
+	return rc < 0 ? rc : check_numbers(spec, why);
 }
 
 void
@@ -367,6 +458,18 @@ rpd_spec_port_config(const struct rpd_port_spec *spec, const char **accelerators
 				.promiscuous = (enum rp_port_promiscuous)spec->promiscuous,
 				.multicast = (enum rp_port_multicast)spec->multicast,
 			},
+		.software =
+			{
+				.socket_path = spec->software_path[0] == '\0' ? NULL : spec->software_path,
+				.socket_mode =
+					spec->software_mode == RPD_SOFTWARE_SERVER ? RP_PORT_SERVER : RP_PORT_CLIENT,
+				.kind = (enum rp_port_software_kind)spec->software_kind,
+				.timeout_ms = spec->software_timeout_ms,
+				.reconnect_ms = spec->software_reconnect_ms,
+				.drain_ms = spec->drain_ms,
+			},
+		.wish = (enum rp_port_wish)spec->wish,
+		.device = (enum rp_port_device)spec->device,
 	};
 	ret_config->net.has_mac = parse_mac(spec->mac, ret_config->net.mac);
 }
@@ -423,5 +526,16 @@ rpd_ring_policy_parse(const char *name, enum rp_port_ring_policy *ret_policy)
 
 	if (rc == 0)
 		*ret_policy = (enum rp_port_ring_policy)index;
+	return rc;
+}
+
+int
+rpd_wish_parse(const char *name, enum rp_port_wish *ret_wish)
+{
+	uint32_t index;
+	int rc = parse_word("wish", name, &index);
+
+	if (rc == 0)
+		*ret_wish = (enum rp_port_wish)index;
 	return rc;
 }

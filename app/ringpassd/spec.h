@@ -19,6 +19,12 @@
 #define RPD_ARGUMENTS_MAX 256
 #define RPD_MAC_MAX 18
 
+/** As enum rp_port_socket_mode, but what is usual comes first: most backends listen. */
+enum rpd_software_mode {
+	RPD_SOFTWARE_CLIENT,
+	RPD_SOFTWARE_SERVER,
+};
+
 struct rpd_port_spec {
 	uint32_t given; /**< keys that were set, one bit each; the table's order */
 	char name[RP_PORT_NAME_MAX];
@@ -40,6 +46,14 @@ struct rpd_port_spec {
 	char mac[RPD_MAC_MAX]; /**< empty: the device's own stays */
 	uint32_t promiscuous; /**< enum rp_port_promiscuous */
 	uint32_t multicast; /**< enum rp_port_multicast */
+	char software_path[RPD_SOCKET_PATH_MAX]; /**< empty: there is no software backend */
+	uint32_t software_mode; /**< enum rpd_software_mode */
+	uint32_t software_kind; /**< enum rp_port_software_kind */
+	uint32_t software_timeout_ms; /**< 0: the usual; so the two below */
+	uint32_t software_reconnect_ms;
+	uint32_t drain_ms;
+	uint32_t wish; /**< enum rp_port_wish */
+	uint32_t device; /**< enum rp_port_device */
 	unsigned int accelerators_count;
 	char accelerators[RP_PORT_ACCELERATORS_MAX][RPD_ARGUMENTS_MAX];
 };
@@ -86,6 +100,13 @@ int rpd_spec_set(struct rpd_port_spec *spec, const struct rpd_spec_key *key, con
 int rpd_spec_check(const struct rpd_port_spec *spec, struct rp_wire_why *why);
 
 /**
+ * Whether two ports would share a socket that only one can have.
+ *
+ * @return the key in `spec` that says so, "socket" or "software"; NULL: none.
+ */
+const char *rpd_spec_clash(const struct rpd_port_spec *spec, const struct rpd_port_spec *other);
+
+/**
  * What lib/port takes.
  *
  * @param accelerators room for RP_PORT_ACCELERATORS_MAX pointers into spec; both must outlive ret_config.
@@ -99,5 +120,6 @@ const char *rpd_profile_name(enum rp_vhu_profile profile);
 const char *rpd_doorbell_policy_name(enum rp_port_doorbell_policy policy);
 int rpd_doorbell_policy_parse(const char *name, enum rp_port_doorbell_policy *ret_policy);
 int rpd_ring_policy_parse(const char *name, enum rp_port_ring_policy *ret_policy);
+int rpd_wish_parse(const char *name, enum rp_port_wish *ret_wish);
 
 #endif

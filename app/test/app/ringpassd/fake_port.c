@@ -7,6 +7,7 @@
 
 #include "fake_port.h"
 #include "rp_wire_fd.h"
+#include "test_support.h"
 
 struct rp_port {
 	char name[RP_PORT_NAME_MAX];
@@ -18,6 +19,7 @@ struct rp_port {
 	bool user_enabled[FAKE_QUEUES_COUNT];
 	enum rp_port_doorbell_policy policies[FAKE_QUEUES_COUNT];
 	enum rp_port_ring_policy rings[FAKE_QUEUES_COUNT];
+	enum rp_port_wish wishes[FAKE_QUEUES_COUNT];
 };
 
 struct fake_ports fake_ports;
@@ -102,6 +104,7 @@ rp_port_create(const struct rp_port_config *config, const struct rp_accel_regist
 	for (i = 0; i < FAKE_QUEUES_COUNT; i++) {
 		port->user_enabled[i] = true;
 		port->policies[i] = config->doorbell;
+		port->wishes[i] = config->wish;
 	}
 	fake_ports.alive_count++;
 	*ret_port = port;
@@ -178,6 +181,46 @@ rp_port_queue_ring(struct rp_port *port, unsigned int queue, enum rp_port_ring_p
 	return 0;
 }
 
+int
+rp_port_move(struct rp_port *port, unsigned int queue, unsigned int queues_count, enum rp_port_wish wish,
+	     struct rp_wire_why *why)
+{
+	size_t used = strlen(fake_ports.moves);
+	unsigned int i;
+
+	snprintf(fake_ports.moves + used, sizeof(fake_ports.moves) - used, "%u+%u=%s ", queue, queues_count,
+		 rp_port_wish_name(wish));
+	assert_true(queues_count > 0 && queue + queues_count <= FAKE_QUEUES_COUNT);
+	for (i = queue; i < queue + queues_count; i++)
+		if (fake_ports.move_error < 0 && i == fake_ports.move_error_queue)
+			return rp_wire_why_set(why, fake_ports.move_error, "queue %u cannot move", i);
+	for (i = queue; i < queue + queues_count; i++)
+		port->wishes[i] = wish;
+	return 0;
+}
+
+void
+rp_port_get_software_info(const struct rp_port *port, struct rp_port_software_info *ret_info)
+{
+	memset(ret_info, 0, sizeof(*ret_info));
+	ret_info->configured = port->config.software.socket_path != NULL;
+	ret_info->socket_mode = port->config.software.socket_mode;
+	snprintf(ret_info->reason, sizeof(ret_info->reason), "the backend is not there yet");
+	if (!ret_info->configured || !fake_ports.software_known)
+		return;
+	ret_info->features = 0x140000000;
+	ret_info->protocol_features = 0x9;
+	ret_info->connections = 3;
+	ret_info->timeouts = 2;
+	if (!fake_ports.software_usable)
+		return;
+	ret_info->reason[0] = '\0';
+	ret_info->connected = ret_info->usable = true;
+	ret_info->kind = RP_PORT_SOFTWARE_LIBRTE_VHOST;
+	ret_info->pid = 77;
+	ret_info->queues_count = 2;
+}
+
 void
 rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info)
 {
@@ -201,10 +244,13 @@ rp_port_get_queue_mode(const struct rp_port *port, unsigned int queue, enum rp_p
 	if (queue >= FAKE_QUEUES_COUNT)
 		return -EINVAL;
 	*ret_mode = RP_PORT_QUEUE_STOPPED;
-	if (port->user_enabled[queue] && fake_ports.connected)
+	if (port->wishes[queue] == RP_PORT_WISH_SOFTWARE && fake_ports.connected)
+		*ret_mode = RP_PORT_QUEUE_SOFTWARE;
+	else if (port->user_enabled[queue] && fake_ports.connected)
 		*ret_mode =
 			port->policies[queue] == RP_PORT_DOORBELL_AUTO ? RP_PORT_QUEUE_DIRECT : RP_PORT_QUEUE_RELAYED;
-	if (*ret_mode != RP_PORT_QUEUE_STOPPED && port->rings[queue] == RP_PORT_RING_SHADOW)
+	if (*ret_mode != RP_PORT_QUEUE_STOPPED && *ret_mode != RP_PORT_QUEUE_SOFTWARE &&
+	    port->rings[queue] == RP_PORT_RING_SHADOW)
 		*ret_mode = RP_PORT_QUEUE_SHADOW;
 	return 0;
 }
@@ -221,6 +267,18 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_port_
 	ret_info->doorbell_policy = port->policies[queue];
 	ret_info->ring_policy = port->rings[queue];
 	ret_info->redone = 7;
+	ret_info->wish = port->wishes[queue];
+	ret_info->since_ms = 1500;
+	if (ret_info->wish == RP_PORT_WISH_SOFTWARE) {
+		ret_info->owner = RP_PORT_OWNER_SOFTWARE;
+		ret_info->moves = ret_info->moves_to_software = 1;
+		ret_info->blackouts_count = 1;
+		ret_info->blackout_min_us = ret_info->blackout_median_us = 310;
+		ret_info->blackout_max_us = 312;
+	} else {
+		ret_info->owner = fake_ports.connected ? RP_PORT_OWNER_HARDWARE : RP_PORT_OWNER_NONE;
+		snprintf(ret_info->wish_reason, sizeof(ret_info->wish_reason), "because");
+	}
 	ret_info->vfio_file = RP_PORT_VFIO_FILE_HELD;
 	rp_port_get_queue_mode(port, queue, &ret_info->mode);
 	if (ret_info->mode == RP_PORT_QUEUE_STOPPED)
@@ -253,7 +311,7 @@ rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index, str
 const char *
 rp_port_queue_mode_name(enum rp_port_queue_mode mode)
 {
-	static const char *const names[] = {"stopped", "direct", "relayed", "shadow"};
+	static const char *const names[] = {"stopped", "direct", "relayed", "shadow", "software"};
 
 	return names[mode];
 }
@@ -280,6 +338,30 @@ rp_port_ring_policy_name(enum rp_port_ring_policy policy)
 	static const char *const names[] = {"auto", "direct", "shadow"};
 
 	return names[policy];
+}
+
+const char *
+rp_port_owner_name(enum rp_port_owner owner)
+{
+	static const char *const names[] = {"none", "hardware", "software"};
+
+	return names[owner];
+}
+
+const char *
+rp_port_wish_name(enum rp_port_wish wish)
+{
+	static const char *const names[] = {"auto", "hardware", "software"};
+
+	return names[wish];
+}
+
+const char *
+rp_port_software_kind_name(enum rp_port_software_kind kind)
+{
+	static const char *const names[] = {"auto", "specification", "librte_vhost"};
+
+	return names[kind];
 }
 
 const char *

@@ -19,6 +19,11 @@ struct fake_ports {
 	unsigned int alive_count;
 	unsigned int process_count;
 	bool connected; /* what ports say of their frontend */
+	bool software_known; /* what they say of their software backend: it was there once */
+	bool software_usable;
+	int move_error; /* of the moves of queue move_error_queue */
+	unsigned int move_error_queue;
+	char moves[256]; /* "0+2=software " for each */
 };
 
 extern struct fake_ports fake_ports;

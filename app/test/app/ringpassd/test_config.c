@@ -63,7 +63,9 @@ test_whole_file(void **state)
 			"    doorbell_delay_max_ms = 700; memory = \"table\";\n"
 			"    profile = \"vfio2018\"; relay_interrupts = true;\n"
 			"    ring = \"shadow\"; migratable = true; mac = \"52:54:00:aB:cd:0f\"; promiscuous = \"on\";\n"
-			"    multicast = \"device\";\n"
+			"    multicast = \"device\"; software = \"/run/vm0-sw.sock\"; software_mode = \"server\";\n"
+			"    software_kind = \"librte_vhost\"; software_timeout_ms = 500; software_reconnect_ms = 50;\n"
+			"    drain_ms = 5; wish = \"software\"; device = \"net\";\n"
 			"    accelerators = ( \"fake,socket=/run/f0.sock\", \"fake,socket=/run/f1.sock\" ); },\n"
 			"  { name = \"vm1\"; socket = \"/run/vm1.sock\"; accelerators = [ \"fake\" ]; }\n"
 			");\n",
@@ -94,6 +96,14 @@ test_whole_file(void **state)
 	assert_int_equal(spec->accelerators_count, 2);
 	assert_string_equal(spec->accelerators[1], "fake,socket=/run/f1.sock");
 	assert_string_equal(config.ports[0].where + strlen(path), ":4: ports[0]");
+	assert_string_equal(port.software.socket_path, "/run/vm0-sw.sock");
+	assert_int_equal(port.software.socket_mode, RP_PORT_SERVER);
+	assert_int_equal(port.software.kind, RP_PORT_SOFTWARE_LIBRTE_VHOST);
+	assert_int_equal(port.software.timeout_ms, 500);
+	assert_int_equal(port.software.reconnect_ms, 50);
+	assert_int_equal(port.software.drain_ms, 5);
+	assert_int_equal(port.wish, RP_PORT_WISH_SOFTWARE);
+	assert_int_equal(port.device, RP_PORT_DEVICE_NET);
 
 	spec = &config.ports[1].spec;
 	assert_int_equal(spec->socket_mode, RP_PORT_SERVER);
@@ -106,6 +116,34 @@ test_whole_file(void **state)
 	assert_int_equal(port.ring, RP_PORT_RING_AUTO);
 	assert_false(port.migratable);
 	assert_false(port.net.has_mac);
+	assert_null(port.software.socket_path);
+	assert_int_equal(port.wish, RP_PORT_WISH_AUTO);
+	rpd_config_free(&config);
+}
+
+/* A disk, and a card that no accelerator serves: the software backend listens, as most do. */
+static void
+test_only_a_software_backend(void **state)
+{
+	struct reported reported;
+	struct rpd_config config;
+	const char *accelerators[RP_PORT_ACCELERATORS_MAX];
+	struct rp_port_config port;
+
+	(void)state;
+	assert_int_equal(
+		read_text("ports = ( { name = \"disk\"; socket = \"/d\"; software = \"/b\"; device = \"other\"; },"
+			  "{ name = \"card\"; socket = \"/c\"; software = \"/b\"; accelerators = (); } );\n",
+			  &config, &reported),
+		0);
+	rpd_spec_port_config(&config.ports[0].spec, accelerators, &port);
+	assert_int_equal(port.device, RP_PORT_DEVICE_OTHER);
+	assert_int_equal(port.accelerators_count, 0);
+	assert_string_equal(port.software.socket_path, "/b");
+	assert_int_equal(port.software.socket_mode, RP_PORT_CLIENT);
+	assert_int_equal(port.software.kind, RP_PORT_SOFTWARE_AUTO);
+	rpd_spec_port_config(&config.ports[1].spec, accelerators, &port);
+	assert_int_equal(port.device, RP_PORT_DEVICE_NET);
 	rpd_config_free(&config);
 }
 
@@ -140,13 +178,44 @@ static const struct {
 	{ "rpc 7;\n", ":1: syntax: found syntax error, expected key = value; as libconfig has it" },
 	{ "ports = ( { } );\n", ":1: ports[0]: name: found nothing, expected 1 to 31 characters of A-Z a-z 0-9 _ . -" },
 	{ "ports = ( { name = \"a\"; } );\n", ":1: ports[0]: socket: found nothing, expected a path of 1 to 107 bytes" },
-	{ "ports = ( { name = \"a\"; socket = \"/s\"; } );\n",
-	  ":1: ports[0]: accelerators: found nothing, expected a list of 1 to 128 device argument strings of 1 to 255 bytes" },
-	{ "ports = ( { name = \"a\"; socket = \"/s\"; accelerators = (); } );\n",
-	  ":1: ports[0]: accelerators: found nothing, expected a list of 1 to 128 device argument strings of 1 to 255 bytes" },
+	{ "ports = ( { name = \"a\"; socket = \"/s\"; } );\n", ":1: ports[0]: accelerators: found nothing, "
+	  "expected a list of 1 to 128 device argument strings of 1 to 255 bytes, or software" },
+	{ "ports = ( { name = \"a\"; socket = \"/s\"; accelerators = (); } );\n", ":1: ports[0]: accelerators: found nothing, "
+	  "expected a list of 1 to 128 device argument strings of 1 to 255 bytes, or software" },
+	{ "ports = ( { name = \"a\"; socket = \"/s\"; software = \"/s\"; } );\n",
+	  ":1: ports[0]: software: found '/s', expected a socket other than the port's own" },
+	{ "ports = ( { name = \"a\"; socket = \"/s\"; software = \"/w\"; wish = \"hardware\"; } );\n",
+	  ":1: ports[0]: wish: found \"hardware\", expected another without accelerators" },
+	{ PORT("software = \"\";"), ":2: ports[0].software: found '', expected a path of 1 to 107 bytes" },
+	{ PORT("software_mode = \"both\";"), ":2: ports[0].software_mode: found 'both', expected \"client\" or \"server\"" },
+	{ PORT("software_mode = \"client\";"), ":1: ports[0]: software_mode: found a value, expected none without software" },
+	{ PORT("software_kind = \"dpdk\";"),
+	  ":2: ports[0].software_kind: found 'dpdk', expected \"auto\", \"specification\" or \"librte_vhost\"" },
+	{ PORT("software_kind = \"auto\";"), ":1: ports[0]: software_kind: found a value, expected none without software" },
+	{ PORT("software_timeout_ms = 9;"), ":2: ports[0].software_timeout_ms: found 9, expected a number from 10 to 60000" },
+	{ PORT("software_timeout_ms = 60001;"),
+	  ":2: ports[0].software_timeout_ms: found 60001, expected a number from 10 to 60000" },
+	{ PORT("software_reconnect_ms = 9;"),
+	  ":2: ports[0].software_reconnect_ms: found 9, expected a number from 10 to 600000" },
+	{ PORT("drain_ms = 1001;"), ":2: ports[0].drain_ms: found 1001, expected a number from 1 to 1000" },
+	{ PORT("drain_ms = 2;"), ":1: ports[0]: drain_ms: found a value, expected none without software" },
+	{ PORT("wish = \"fast\";"), ":2: ports[0].wish: found 'fast', expected \"auto\", \"hardware\" or \"software\"" },
+	{ PORT("wish = \"software\";"), ":1: ports[0]: wish: found \"software\", expected another without software" },
+	{ PORT("device = \"disk\";"), ":2: ports[0].device: found 'disk', expected \"net\" or \"other\"" },
+	{ PORT("device = \"other\"; software = \"/w\";"),
+	  ":1: ports[0]: device: found \"other\", expected \"net\" with accelerators" },
+	{ "rpc = \"/w\";\n" PORT("software = \"/w\";"),
+	  ":3: ports[0].software: found the RPC socket '/w', expected a socket of its own" },
+	{ PORT("}, { name = \"vm1\"; socket = \"/t\"; accelerators = ( \"fake\" );\n software = \"/s\";"),
+	  ":3: ports[1].software: found '/s' again, expected a socket other than that of line 1" },
+	{ PORT("software = \"/w\"; }, { name = \"vm1\"; accelerators = ( \"fake\" );\n socket = \"/w\";"),
+	  ":3: ports[1].socket: found '/w' again, expected a socket other than that of line 1" },
+	{ PORT("software = \"/w\"; }, { name = \"vm1\"; socket = \"/t\"; software_mode = \"server\";\n software = \"/w\";"),
+	  ":3: ports[1].software: found '/w' again, expected a socket other than that of line 1" },
 	{ PORT("color = 1;"), ":2: ports[0].color: found an unknown key, expected name, socket, mode, queue_pairs, "
 	  "doorbell, doorbell_delay_ms, doorbell_delay_max_ms, memory, reconnect_ms, profile, vfio_bit, "
-	  "vfio_file_request, notify_area_request, relay_interrupts, ring, migratable, mac, promiscuous, multicast or "
+	  "vfio_file_request, notify_area_request, relay_interrupts, ring, migratable, mac, promiscuous, multicast, "
+	  "software, software_mode, software_kind, software_timeout_ms, software_reconnect_ms, drain_ms, wish, device or "
 	  "accelerators" },
 	{ PORT("mode = \"peer\";"), ":2: ports[0].mode: found 'peer', expected \"server\" or \"client\"" },
 	{ PORT("mode = 1;"), ":2: ports[0].mode: found 1, expected \"server\" or \"client\"" },
@@ -310,6 +379,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole_file),
+		cmocka_unit_test(test_only_a_software_backend),
 		cmocka_unit_test(test_nothing_is_legal),
 		cmocka_unit_test(test_mistakes_are_named),
 		cmocka_unit_test(test_device_arguments_are_checked),

@@ -194,6 +194,7 @@ test_what_waiting_cannot_mend(void **state)
 {
 	static const int errors[] = {-EBADMSG, -EINVAL, -EADDRINUSE, -EACCES, -ENOMEM, -ENOTSUP, -EEXIST};
 	struct fixture *fixture = *state;
+	struct rpd_port_spec spec;
 	struct rp_wire_why why;
 	unsigned int i;
 
@@ -206,6 +207,13 @@ test_what_waiting_cannot_mend(void **state)
 	fail_next(0, NULL);
 	assert_int_equal(add(fixture, "a", "/nonexistent/a", &why), -ENOTDIR);
 	assert_string_equal(why.text, "socket: found no directory /nonexistent, expected it to exist");
+	spec = spec_of("a", "/tmp/a");
+	snprintf(spec.software_path, sizeof(spec.software_path), "/nonexistent/b");
+	spec.software_mode = RPD_SOFTWARE_SERVER;
+	assert_int_equal(rpd_ports_add(fixture->ports, &spec, &why), -ENOTDIR);
+	assert_string_equal(why.text, "software: found no directory /nonexistent, expected it to exist");
+	spec.software_mode = RPD_SOFTWARE_CLIENT; /* whoever listens there makes it */
+	assert_int_equal(rpd_ports_add(fixture->ports, &spec, &why), 0);
 }
 
 static void
@@ -218,7 +226,7 @@ test_duplicates(void **state)
 	assert_int_equal(add(fixture, "a", "/tmp/b", &why), -EEXIST);
 	assert_string_equal(why.text, "name: found 'a', which is a port already");
 	assert_int_equal(add(fixture, "b", "/tmp/a", &why), -EEXIST);
-	assert_string_equal(why.text, "socket: found '/tmp/a', which is the socket of port a");
+	assert_string_equal(why.text, "socket: found '/tmp/a', which is a socket of port a");
 	assert_int_equal(fake_ports.create_count, 1);
 }
 

@@ -140,6 +140,17 @@ static const struct {
 	  "policy: found 'relay', expected \\\"auto\\\", \\\"direct\\\" or \\\"shadow\\\"", "EBADMSG") },
 	{ CALL("log.level", "{\"level\":\"loud\"}"), ERROR("1", "-32602", "level: found 'loud', expected \\\"error\\\", "
 	  "\\\"warning\\\", \\\"notice\\\" or \\\"debug\\\"", "EBADMSG") },
+	{ CALL("queue.move", "{\"port\":\"vm0\"}"), ERROR("1", "-32602", "wish: found nothing, expected a string", "EBADMSG") },
+	{ CALL("queue.move", "{\"port\":\"vm0\",\"wish\":\"software\",\"count\":0}"),
+	  ERROR("1", "-32602", "count: found 0, expected a number from 1 to 256", "EBADMSG") },
+	{ CALL("queue.move", "{\"port\":\"vm0\",\"wish\":\"software\",\"count\":257}"),
+	  ERROR("1", "-32602", "count: found 257, expected a number from 1 to 256", "EBADMSG") },
+	{ CALL("queue.move", "{\"port\":\"vm0\",\"wish\":\"software\",\"queues\":1}"),
+	  ERROR("1", "-32602", "queues: found 1, expected a list of 1 to 256 numbers from 0 to 255", "EBADMSG") },
+	{ CALL("queue.move", "{\"port\":\"vm0\",\"wish\":\"software\",\"queues\":[]}"),
+	  ERROR("1", "-32602", "queues: found a list, expected a list of 1 to 256 numbers from 0 to 255", "EBADMSG") },
+	{ CALL("queue.move", "{\"port\":\"vm0\",\"wish\":\"software\",\"pairs\":[0,\"1\"]}"),
+	  ERROR("1", "-32602", "pairs: found a list, expected a list of 1 to 256 numbers from 0 to 255", "EBADMSG") },
 	{ CALL("port.add", "{\"name\":\"x\"}"),
 	  ERROR("1", "-32602", "socket: found nothing, expected a path of 1 to 107 bytes", "EBADMSG") },
 	{ "{\"id\":1,\"jsonrpc\":\"2.0\",\"method\":\"port.add\"}",
@@ -288,26 +299,73 @@ test_list_and_show(void **state)
 		       "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"ports\":[{\"port\":\"vm0\",\"socket\":\"/tmp/vm0\","
 		       "\"mode\":\"server\",\"profile\":\"standard\",\"state\":\"listening\",\"reason\":\"\","
 		       "\"frontend_pid\":0,\"accelerators\":1,\"queues\":4,\"queues_direct\":0,\"queues_relayed\":0,"
-		       "\"queues_stopped\":4,\"queues_shadow\":0}]}}");
+		       "\"queues_stopped\":4,\"queues_shadow\":0,\"queues_software\":0}]}}");
 	fake_ports.connected = true;
 	assert_answer_has(fixture, CALL("port.list", "{}"), "\"state\":\"connected\"");
 	assert_answer_has(fixture, CALL("port.list", "{}"), "\"queues_direct\":4");
 	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
 			  "\"frontend_pid\":4242,\"features_offered\":\"0x130000000\",\"features_acked\":\"0x0\","
-			  "\"protocol_features\":\"0x0\",\"memory_bytes\":1073741824,\"regions\":2,\"accelerators\":["
+			  "\"protocol_features\":\"0x0\",\"memory_bytes\":1073741824,\"regions\":2,\"software\":null,"
+			  "\"accelerators\":["
 			  "{\"arguments\":\"fake,socket=/f\",\"open\":true,\"reason\":\"\",\"driver\":\"fake\",");
 	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"), "\"class\":\"A\"");
 	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
 			  "\"vfio_file\":false,\"link\":\"up\",\"mac\":\"52:54:00:01:02:03\",\"promiscuous\":false,"
 			  "\"all_multicast\":false,\"receiving_pairs\":1,\"net_reason\":\"\"");
 	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
-			  "\"ring_policy\":\"auto\",\"redone\":7,\"lost\":0,\"vfio_file\":\"held\"");
+			  "\"ring_policy\":\"auto\",\"redone\":7,\"lost\":0,\"vfio_file\":\"held\","
+			  "\"owner\":\"hardware\",\"wish\":\"auto\",\"wish_reason\":\"because\",\"since_ms\":1500,"
+			  "\"moves_to_hardware\":0,\"moves_to_software\":0,\"blackouts\":0,\"blackout_min_us\":null,"
+			  "\"blackout_median_us\":null,\"blackout_max_us\":null}");
 	assert_answer_has(
 		fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
 		"{\"queue\":1,\"direction\":\"tx\",\"mode\":\"direct\",\"doorbell\":\"mapped\","
 		"\"doorbell_policy\":\"auto\",\"reason\":\"\",\"user_enabled\":true,\"frontend_enabled\":true,"
 		"\"frontend_started\":true,\"accelerator\":0,\"accelerator_queue\":1,"
 		"\"direct_kicks\":18446744073709551615,");
+}
+
+/* Nobody is served before it is known what the backend can: the port waits, and says for what. */
+static void
+test_software(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_answer_has(fixture,
+			  CALL("port.add", "{\"name\":\"vm1\",\"socket\":\"/tmp/vm1\",\"software\":\"/tmp/sw\"}"),
+			  "\"state\":\"waiting\",\"reason\":\"the backend is not there yet\",\"frontend_pid\":0,"
+			  "\"accelerators\":0");
+	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm1\"}"),
+			  "\"software\":{\"socket\":\"/tmp/sw\",\"mode\":\"client\",\"state\":\"connecting\","
+			  "\"reason\":\"the backend is not there yet\",\"kind\":\"auto\",\"pid\":0,"
+			  "\"features\":\"0x0\",\"protocol_features\":\"0x0\",\"queues\":0,\"connections\":0,"
+			  "\"timeouts\":0},\"accelerators\":[],");
+	fake_ports.software_known = true;
+	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm1\"}"), "\"state\":\"listening\",\"reason\":\"\"");
+	fake_ports.software_usable = true;
+	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm1\"}"),
+			  "\"state\":\"usable\",\"reason\":\"\",\"kind\":\"librte_vhost\",\"pid\":77,"
+			  "\"features\":\"0x140000000\",\"protocol_features\":\"0x9\",\"queues\":2,"
+			  "\"connections\":3,\"timeouts\":2}");
+	assert_answer_has(fixture,
+			  CALL("port.add", "{\"name\":\"vm2\",\"socket\":\"/tmp/vm2\",\"software\":\"/tmp/sw2\","
+					   "\"software_mode\":\"server\",\"wish\":\"software\"}"),
+			  "\"state\":\"listening\"");
+	fake_ports.software_usable = false;
+	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm2\"}"),
+			  "\"software\":{\"socket\":\"/tmp/sw2\",\"mode\":\"server\",\"state\":\"listening\"");
+	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm2\"}"), "\"wish\":\"software\"");
+	fake_ports.create_error = -ENOENT;
+	fake_ports.create_text = "no accelerator";
+	assert_answer_has(fixture,
+			  CALL("port.add", "{\"name\":\"vm3\",\"socket\":\"/tmp/vm3\",\"software\":\"/tmp/sw3\"}"),
+			  "\"state\":\"waiting\",\"reason\":\"no accelerator\"");
+	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm3\"}"),
+			  "\"software\":{\"socket\":\"/tmp/sw3\",\"mode\":\"client\",\"state\":\"waiting\","
+			  "\"reason\":\"no accelerator\"");
+	assert_answers(fixture,
+		       CALL("port.add", "{\"name\":\"vm4\",\"socket\":\"/tmp/vm4\",\"software\":\"/tmp/vm0\"}"),
+		       ERROR("1", "-32000", "software: found '/tmp/vm0', which is a socket of port vm0", "EEXIST"));
 }
 
 static void
@@ -419,6 +477,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_changed_bytes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_envelope, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_list_and_show, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_software, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_queues, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_add_and_remove, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_waiting_port, set_up, tear_down),
