@@ -24,15 +24,18 @@ def queue(number, **changes):
             "frontend_started": True, "accelerator": 0, "accelerator_queue": number, "direct_kicks": 1000 + number,
             "eventfd_kicks": 3, "relayed_kicks": 2, "relayed_kicks_after_map": 0, "device_interrupts": 44,
             "relayed_interrupts": 0, "moves": 1, "doorbell_maps": 1, "packets": 5, "bytes": 6, "errors": 0,
-            "counters_valid": True, "ring_policy": "auto", "redone": 0, "lost": 0, "vfio_file": "none", **changes}
+            "counters_valid": True, "ring_policy": "auto", "redone": 0, "lost": 0, "vfio_file": "none",
+            "owner": "hardware", "wish": "auto", "wish_reason": "", "since_ms": 12345, "moves_to_hardware": 0,
+            "moves_to_software": 0, "blackouts": 0, "blackout_min_us": None, "blackout_median_us": None,
+            "blackout_max_us": None, **changes}
 
 
 SUMMARY = {"port": "vm0", "socket": "/run/vm0.sock", "mode": "server", "profile": "standard", "state": "connected",
            "reason": "", "frontend_pid": 4242, "accelerators": 1, "queues": 4, "queues_direct": 3,
-           "queues_relayed": 1, "queues_stopped": 0, "queues_shadow": 0}
+           "queues_relayed": 1, "queues_stopped": 0, "queues_shadow": 0, "queues_software": 0}
 PORT = {**{key: SUMMARY[key] for key in ("port", "socket", "mode", "profile", "state", "reason", "frontend_pid")},
         "features_offered": "0x130000000", "features_acked": "0x100000000", "protocol_features": "0x802",
-        "memory_bytes": 1 << 30, "regions": 2,
+        "memory_bytes": 1 << 30, "regions": 2, "software": None,
         "accelerators": [
             {"arguments": "vfio-user,socket=/f0", "open": True, "reason": "", "driver": "virtio",
              "transport": "vfio-user", "device": "/f0", "class": "A", "queues": 4, "notify_by_address": True,
@@ -124,15 +127,17 @@ def test_list_is_a_table(server):
     result = run(server.path, "list")
     assert result.returncode == 0 and result.stderr == ""
     assert result.stdout == (
-        "PORT                STATE      QUEUES  DIRECT  RELAYED  SHADOW  STOPPED  SOCKET         REASON\n"
-        "vm0                 connected       4       3        1       0        0  /run/vm0.sock  -\n"
-        "a-much-longer-name  waiting         0       3        1       0        0  /run/vm0.sock  no such socket\n")
+        "PORT                STATE      QUEUES  DIRECT  RELAYED  SHADOW  SOFTWARE  STOPPED  SOCKET         REASON\n"
+        "vm0                 connected       4       3        1       0         0        0  /run/vm0.sock  -\n"
+        "a-much-longer-name  waiting         0       3        1       0         0        0  /run/vm0.sock  "
+        "no such socket\n")
     assert server.requests == [("port.list", {})]
 
 
 def test_list_without_ports(server):
     server.answers["port.list"] = {"ports": []}
-    assert run(server.path, "list").stdout == "PORT  STATE  QUEUES  DIRECT  RELAYED  SHADOW  STOPPED  SOCKET  REASON\n"
+    assert run(server.path, "list").stdout == "PORT  STATE  QUEUES  DIRECT  RELAYED  SHADOW  SOFTWARE  " \
+        "STOPPED  SOCKET  REASON\n"
 
 
 @pytest.mark.parametrize("arguments", [("--json", "show", "vm0"), ("show", "--json", "vm0"), ("show", "vm0", "--json")])
@@ -162,6 +167,73 @@ def test_show(server):
                                  "7", "0", "5", "0", "-"]
     assert lines[14].endswith("the frontend refused the doorbell")
     assert len(lines) == 15
+
+
+SOFTWARE = {"socket": "/run/sw.sock", "mode": "client", "state": "usable", "reason": "", "kind": "librte_vhost",
+            "pid": 77, "features": "0x140000000", "protocol_features": "0x9", "queues": 2, "connections": 1,
+            "timeouts": 0}
+MOVED = {"owner": "software", "mode": "software", "wish": "software", "since_ms": 350, "moves_to_software": 2,
+         "moves_to_hardware": 1, "blackouts": 3, "blackout_min_us": 310, "blackout_median_us": 322,
+         "blackout_max_us": 1500}
+
+
+def test_show_with_a_software_backend(server):
+    server.answers["port.show"] = {**PORT, "software": SOFTWARE, "queues": [
+        queue(0, **MOVED), queue(1, wish="software", wish_reason="a migration is under way", since_ms=187000, redone=3)]}
+    lines = run(server.path, "show", "vm0").stdout.splitlines()
+    assert lines[4:6] == [
+        "  software  usable to pid 77",
+        "    /run/sw.sock (client), kind librte_vhost, serves 2 queues, connected 1 times, 0 timeouts"]
+    assert lines[17].split() == ["QUEUE", "DIR", "OWNER", "MODE", "SINCE", "WISH", "TO-HARDWARE", "TO-SOFTWARE",
+                                 "BLACKOUT-MIN-US", "MEDIAN", "MAX", "REDONE", "REASON"]
+    assert lines[18].split() == ["0", "rx", "software", "software", "350ms", "software", "1", "2", "310", "322", "1500",
+                                 "0", "-"]
+    assert lines[19].split(None, 12) == ["1", "tx", "hardware", "direct", "3m07s", "software", "0", "0", "-", "-", "-",
+                                         "3", "a migration is under way"]
+
+
+def test_show_says_why_the_software_backend_is_not_used(server):
+    server.answers["port.show"] = {**PORT, "software": {**SOFTWARE, "state": "connecting", "pid": 0, "queues": 0,
+                                                        "reason": "connect: Connection refused", "timeouts": 4}}
+    output = run(server.path, "show", "vm0").stdout
+    assert "  software  connecting: connect: Connection refused\n" in output
+    assert "4 timeouts\n" in output
+
+
+@pytest.mark.parametrize("since_ms, text", [(0, "0ms"), (999, "999ms"), (1000, "1.0s"), (59900, "59.9s"),
+                                            (60000, "1m00s"), (3599000, "59m59s"), (3600000, "1h00m"),
+                                            (86399000, "23h59m"), (86400000, "1d00h")])
+def test_durations_are_short(server, since_ms, text):
+    server.answers["queue.move"] = {"port": "vm0", "wish": "auto", "queues": [queue(0, since_ms=since_ms)]}
+    assert run(server.path, "move", "vm0", "auto").stdout.splitlines()[1].split()[4] == text
+
+
+@pytest.mark.parametrize("arguments, named", [
+    ((), {}), (("--all",), {}), (("1",), {"queues": [1]}), (("3", "0"), {"queues": [3, 0]}),
+    (("--pair", "1"), {"pairs": [1]}), (("--pair", "0", "--pair", "2"), {"pairs": [0, 2]})])
+@pytest.mark.parametrize("wish", ["hardware", "software", "auto"])
+def test_move(server, arguments, named, wish):
+    answer = {"port": "vm0", "wish": wish, "queues": [queue(0, **MOVED), queue(1)]}
+    server.answers["queue.move"] = answer
+    result = run(server.path, "move", "vm0", *arguments, wish)
+    assert result.returncode == 0, result
+    assert server.requests == [("queue.move", {"port": "vm0", "wish": wish, **named})]
+    assert result.stdout == (
+        "QUEUE  DIR  OWNER     MODE      SINCE  WISH      TO-HARDWARE  TO-SOFTWARE  BLACKOUT-MIN-US  MEDIAN  MAX   "
+        "REDONE  REASON\n"
+        "    0  rx   software  software  350ms  software            1            2  310              322     1500  "
+        "     0  -\n"
+        "    1  tx   hardware  direct    12.3s  auto                0            0  -                -       -     "
+        "     0  -\n")
+    assert json.loads(run(server.path, "--json", "move", "vm0", *arguments, wish).stdout) == answer
+
+
+def test_move_refused(server):
+    server.answers["queue.move"] = refusal(-32000, "queue 1: the software backend is not there", "ENOTCONN")
+    assert_fails(run(server.path, "move", "vm0", "software"), 1, "queue 1: the software backend is not there (ENOTCONN)")
+    assert_fails(run(server.path, "move", "vm0", "--pair", "1", "--all", "software"), 2, "one of the three")
+    assert_fails(run(server.path, "move", "vm0", "sideways"), 2, "invalid choice: 'sideways'")
+    assert_fails(run(server.path, "move", "vm0"), 2, "wish")
 
 
 def test_show_says_when_counters_are_old(server):
@@ -257,6 +329,15 @@ def test_add(server):
         "name": "vm0", "socket": "/run/vm0.sock", "queue_pairs": 2, "relay_interrupts": True, "doorbell": "relay",
         "accelerators": ["vfio-user,socket=/f0", "vfio-user,socket=/f1"]})]
     assert result.stdout.splitlines()[1].startswith("vm0 ")
+
+
+def test_add_with_a_software_backend(server):
+    server.answers["port.add"] = SUMMARY
+    settings = {"socket": "/run/vm0.sock", "software": "/run/sw.sock", "software_mode": "server",
+                "software_kind": "auto", "software_timeout_ms": 500, "software_reconnect_ms": 100, "drain_ms": 3,
+                "wish": "software", "device": "net"}
+    assert run(server.path, "add", "vm0", *(f"{key}={value}" for key, value in settings.items())).returncode == 0
+    assert server.requests == [("port.add", {"name": "vm0", **settings})]
 
 
 def test_what_add_cannot_read_is_left_to_the_daemon(server):
