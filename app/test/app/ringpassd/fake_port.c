@@ -192,7 +192,7 @@ rp_port_move(struct rp_port *port, unsigned int queue, unsigned int queues_count
 		 rp_port_wish_name(wish));
 	assert_true(queues_count > 0 && queue + queues_count <= FAKE_QUEUES_COUNT);
 	for (i = queue; i < queue + queues_count; i++)
-		if (fake_ports.move_error < 0 && i == fake_ports.move_error_queue)
+		if (fake_ports.move_error < 0 && i >= fake_ports.move_error_queue)
 			return rp_wire_why_set(why, fake_ports.move_error, "queue %u cannot move", i);
 	for (i = queue; i < queue + queues_count; i++)
 		port->wishes[i] = wish;
