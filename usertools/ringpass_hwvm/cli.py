@@ -10,7 +10,7 @@ from ringpass_testvm import Nic, Supervisor, TestvmError, VhostUser, stopping
 from ringpass_testvm.cache import Cache
 
 from .function import FUNCTIONS_MAX, Function
-from .vm import HardwareVm
+from .vm import CPUS, HardwareVm
 
 PORT_SOCKET = "/run/hwvm.sock"
 # A command that begins with it is the nested guest's.
@@ -34,7 +34,7 @@ def _add_hardware(run):
     run.add_argument("--no-queue-reset", action="store_true", help="no queue can be stopped alone")
     run.add_argument("--no-iommu", action="store_true", help="a machine without an IOMMU")
     run.add_argument("--memory", type=int, default=1024, metavar="MIB")
-    run.add_argument("--cpus", type=int, default=2)
+    run.add_argument("--cpus", type=int, default=CPUS, help="QEMU before 8.2 may lose an interrupt with more than one")
 
 
 def _parser():

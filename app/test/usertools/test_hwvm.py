@@ -281,6 +281,12 @@ def test_too_many_functions_are_refused_before_anything_is_made(tmp_path):
         HardwareVm(Supervisor("x", str(tmp_path)), [Function()] * 9, Cache(str(tmp_path / "cache")))
 
 
+def test_the_emulated_machine_has_one_cpu(tmp_path):
+    """With two, QEMU 7.2 loses interrupts, or dies, when one of them switches a PCI device on or off."""
+    command = HardwareVm(Supervisor("x", str(tmp_path)), [Function()], Cache(str(tmp_path))).vm.machine.command("", "", "")
+    assert _values(command, "-smp") == ["1"]
+
+
 def test_a_run_directory_with_too_long_a_name(tmp_path):
     directory = tmp_path / ("d" * 100)
     directory.mkdir()
