@@ -15,7 +15,7 @@ from .agent import AgentError, GuestRebooted, GuestTimeout, Result
 from .errors import TestvmError
 from .qemu import Disk, Nic, UserNet, VfioUser, VhostUser
 from .supervise import Supervisor
-from .vm import CommandFailed, Job, Vm
+from .vm import CommandFailed, GuestEnded, Job, Vm
 
-__all__ = ["AgentError", "CommandFailed", "Disk", "GuestRebooted", "GuestTimeout", "Job", "Nic", "Result", "Supervisor",
-           "TestvmError", "UserNet", "VfioUser", "VhostUser", "Vm", "prepare"]
+__all__ = ["AgentError", "CommandFailed", "Disk", "GuestEnded", "GuestRebooted", "GuestTimeout", "Job", "Nic", "Result",
+           "Supervisor", "TestvmError", "UserNet", "VfioUser", "VhostUser", "Vm", "prepare"]

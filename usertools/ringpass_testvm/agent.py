@@ -12,6 +12,7 @@ from .errors import TestvmError
 
 # A loaded machine with an emulated guest: the guest's own limit is what counts, this only catches a dead one.
 ANSWER_SECONDS = 30
+END_SECONDS = 10
 LINE_BYTES_MAX = 4096
 OUTPUT_BYTES_MAX = 64 << 20
 # Status of a script that busybox' timeout ended, by SIGTERM or by SIGKILL.
@@ -85,8 +86,11 @@ class Agent:
         self._buffer += data
 
     def _fail_closed(self, what):
-        time.sleep(0.1)  # let the process be reaped, so that the next line can say how it ended
-        self._require_alive()
+        # QEMU closes first, and ends when it has given all its memory back: how it ended says more.
+        end = time.monotonic() + END_SECONDS
+        while time.monotonic() < end:
+            self._require_alive()
+            time.sleep(0.1)
         raise AgentError(f"{what}: connection closed")
 
     def _line(self, end, what):

@@ -215,6 +215,7 @@ class Machine:
     memory_slots: int = 0  # so many DIMMs can be plugged
     program: str = PROGRAM
     kernel_arguments: str = ""  # more of them
+    starts_again: bool = True  # after a reset; False: QEMU ends
 
     def command(self, console_log, agent_socket, qmp_socket):
         return self.command_on_lines(console_log, f"socket,path={agent_socket}",
@@ -237,6 +238,8 @@ class Machine:
             command += nic.arguments(index, self.accel, self.program)
         for index, disk in enumerate(self.disks):
             command += disk.arguments(index, self.accel, self.program)
+        if not self.starts_again:
+            command += ["-no-reboot"]
         return [*command, *self.extra]
 
     def _memory(self):

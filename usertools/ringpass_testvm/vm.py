@@ -6,7 +6,7 @@ import itertools
 import os
 
 from . import supervise
-from .agent import Agent, AgentError
+from .agent import Agent, AgentError, GuestRebooted
 from .errors import TestvmError
 from .qmp import Qmp
 
@@ -15,6 +15,10 @@ BOOT_SECONDS = 60
 COMMAND_SECONDS = 30
 # The first thing that guest/init prints.
 INIT_LINE = "init: loading"
+# The first thing that the kernel prints.
+KERNEL_LINE = "] Linux version "
+# A panic has its reason first, and then a page of registers and callers.
+CONSOLE_LINES = 60
 UNIX_PATH_MAX = 107
 
 
@@ -24,6 +28,10 @@ class CommandFailed(TestvmError):
     def __init__(self, command, result):
         super().__init__(f"in the guest: {command}: status {result.status}: {result.output.strip()[-2000:]}")
         self.result = result
+
+
+class GuestEnded(TestvmError):
+    """The guest's QEMU has ended, and nobody had asked for it."""
 
 
 class Job:
@@ -62,6 +70,7 @@ class Vm:
         self._console_log = supervisor.path(f"{name}-console.log")
         self._process = None
         self._agent = None
+        self._boot = None  # the one that was waited for
         self._job_numbers = itertools.count(1)
         supervisor.on_close(self._forget)
 
@@ -88,8 +97,15 @@ class Vm:
         return path
 
     def require_alive(self):
-        if self._process:
+        """@raises GuestEnded"""
+        if not self._process:
+            return
+        try:
             self._process.require_alive()
+        except TestvmError as error:
+            why = ("" if self.machine.starts_again or self._process.poll() else
+                   " (its kernel has panicked or reset the machine, or it was powered off)")
+            raise GuestEnded(f"{error}{why}; end of the console:{self._console_end()}") from error
 
     def log(self):
         """What QEMU has printed since it was started, also when it has ended."""
@@ -99,9 +115,22 @@ class Vm:
         """Start QEMU and return at once: several guests can boot at the same time."""
         agent_socket = self._socket_path("agent")
         self._process = None
+        self._boot = None
         self._agent = Agent(agent_socket, self.require_alive)
         command = self.machine.command(self._console_log, agent_socket, self._socket_path("qmp"))
         self._process = self._supervisor.start(self.name, command)
+
+    def _console_end(self):
+        """For a message. Of a guest that has started again by itself: where the console of its former boot ended."""
+        try:
+            with open(self._console_log, encoding="utf-8", errors="replace") as log:
+                lines = log.read().splitlines()
+        except OSError:
+            return ""
+        starts = [number for number, line in enumerate(lines) if KERNEL_LINE in line]
+        if self._boot and len(starts) > 1 and self._agent and self._agent.boot_id != self._boot:
+            lines = lines[:starts[-1]]
+        return "".join(f"\n    {line}" for line in lines[-CONSOLE_LINES:])
 
     def _reached_init(self):
         with open(self._console_log, encoding="utf-8", errors="replace") as log:
@@ -112,6 +141,7 @@ class Vm:
         hundred boots on a loaded machine. No driver was loaded by then, so this hides nothing of what is tested."""
         try:
             self._agent.wait_boot(boots, timeout)
+            self._boot = self._agent.boot_id
         except AgentError as error:
             if again and boots == 1 and not self._reached_init():
                 print(f"{self.name}: the kernel stopped before its first process; starting it once more", flush=True)
@@ -119,7 +149,7 @@ class Vm:
                 self.launch()
                 self.wait_boot(timeout, boots, again=False)
                 return
-            raise AgentError(f"{self.name}: {error}; end of the console:{supervise.tail(self._console_log)}") from error
+            raise AgentError(f"{self.name}: {error}; end of the console:{self._console_end()}") from error
 
     def start(self, timeout=BOOT_SECONDS):
         self.launch()
@@ -127,10 +157,21 @@ class Vm:
 
     def run(self, command, timeout=COMMAND_SECONDS, check=True):
         """Run a shell script in the guest. @return Result. @raises CommandFailed, GuestTimeout, GuestRebooted."""
-        result = self._agent.run(command, timeout)
+        self._require_same_boot(command)
+        try:
+            result = self._agent.run(command, timeout)
+        except GuestRebooted:
+            self._require_same_boot(command)
+            raise
         if check and result.status:
             raise CommandFailed(command, result)
         return result
+
+    def _require_same_boot(self, command):
+        """Whoever goes on after a boot that nobody asked for finds nothing of what was there before."""
+        if self._boot and self._agent.boot_id != self._boot:
+            raise GuestRebooted(f"{self.name}: {command}: the guest has booted again, unasked; end of its former console:"
+                                f"{self._console_end()}")
 
     @staticmethod
     def run_together(vms, command, timeout=COMMAND_SECONDS):

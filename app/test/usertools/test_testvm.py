@@ -18,15 +18,15 @@ import pytest
 TOP = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(TOP / "usertools"))
 
-from ringpass_testvm import initramfs, qemu  # noqa: E402
-from ringpass_testvm.agent import Agent, AgentError, GuestRebooted, GuestTimeout  # noqa: E402
+from ringpass_testvm import agent, initramfs, qemu  # noqa: E402
+from ringpass_testvm.agent import Agent, AgentError, GuestRebooted, GuestTimeout, Result  # noqa: E402
 from ringpass_testvm.cache import Cache, content_hash  # noqa: E402
 from ringpass_testvm.cli import parse_nic  # noqa: E402
 from ringpass_testvm.errors import TestvmError  # noqa: E402
 from ringpass_testvm.kernel import newest  # noqa: E402
 from ringpass_testvm.qmp import Qmp  # noqa: E402
 from ringpass_testvm.supervise import Supervisor  # noqa: E402
-from ringpass_testvm.vm import Vm  # noqa: E402
+from ringpass_testvm.vm import GuestEnded, Vm  # noqa: E402
 
 SECONDS = 30
 
@@ -262,7 +262,23 @@ def test_agent_timeout(guest):
         guest(answer).agent.run("sleep 9", 1)
 
 
-def test_agent_of_a_dead_guest(guest):
+def test_agent_of_a_guest_that_takes_its_time_to_end(guest):
+    """Its line is closed some time before it can be said how it has ended."""
+    one = guest(lambda token: [])
+    asked = []
+
+    def require_alive():
+        asked.append(1)
+        if len(asked) > 3:
+            raise TestvmError("ended with status 0")
+    one.agent._require_alive = require_alive
+    one.socket.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(TestvmError, match="ended with status 0"):
+        one.agent.run("true", SECONDS)
+
+
+def test_agent_of_a_dead_guest(guest, monkeypatch):
+    monkeypatch.setattr(agent, "END_SECONDS", 0.2)
     one = guest(lambda token: [])
     one.alive = False
     with pytest.raises(TestvmError, match="dead"):
@@ -356,6 +372,7 @@ class StuckVm(Vm):
         self.name = "guest0"
         self._console_log = console
         self._agent = None
+        self._boot = None
         self.failures = failures
         self.launches = 0
         self.launch()
@@ -369,6 +386,8 @@ class StuckVm(Vm):
 
 
 class StuckAgent:
+    boot_id = "first"
+
     def __init__(self, vm):
         self.vm = vm
 
@@ -393,3 +412,63 @@ def test_only_a_kernel_that_never_came_up_is_started_again(tmp_path, console, fa
     else:
         vm.wait_boot(1)
     assert vm.launches == launches
+
+
+class OtherBootAgent:
+    """Says hello again while the second command runs, and serves the new boot as if nothing had happened."""
+
+    def __init__(self):
+        self.boot_id = "first"
+        self.commands = 0
+
+    def wait_boot(self, _boots, _timeout):
+        pass
+
+    def run(self, _command, _timeout):
+        self.commands += 1
+        if self.commands == 2:
+            self.boot_id = "second"
+            raise GuestRebooted("the guest has booted again meanwhile")
+        return Result(0, "")
+
+
+def test_a_boot_that_nobody_asked_for_is_said_until_somebody_waits_for_it(tmp_path):
+    """Else each later command finds another thing missing."""
+    log = tmp_path / "console.log"
+    log.write_text("[ 0] Linux version 6.1\nKernel panic - not syncing\n[ 0] Linux version 6.1\nwelcome\n")
+    vm = StuckVm(str(log), 0)
+    vm._agent = agent = OtherBootAgent()
+    vm.wait_boot(1)
+    vm.run("true")
+    for _ in range(2):
+        with pytest.raises(GuestRebooted, match="guest0: cat x: .* unasked") as raised:
+            vm.run("cat x")
+        assert "Kernel panic" in str(raised.value) and "welcome" not in str(raised.value)
+    assert agent.commands == 2
+    vm.wait_boot(2)
+    assert vm.run("true").status == 0
+
+
+class EndedProcess:
+    def __init__(self, status):
+        self.status = status
+
+    def poll(self):
+        return self.status
+
+    def require_alive(self):
+        raise TestvmError(f"guest0: ended with status {self.status}")
+
+
+@pytest.mark.parametrize("starts_again, status, panicked", [(False, 0, True), (False, -11, False), (True, 0, False)])
+def test_a_guest_that_has_ended_shows_its_console(tmp_path, starts_again, status, panicked):
+    log = tmp_path / "console.log"
+    log.write_text("[ 0] Linux version 6.1\nKernel panic - not syncing\n")
+    vm = StuckVm(str(log), 0)
+    vm.machine = qemu.Machine("k", "i", "tcg", starts_again=starts_again)
+    assert ("-no-reboot" in vm.machine.command("c", "a", "q")) == (not starts_again)
+    vm._process = EndedProcess(status)
+    with pytest.raises(GuestEnded, match=f"ended with status {status}") as raised:
+        vm.require_alive()
+    assert "Kernel panic - not syncing" in str(raised.value)
+    assert ("its kernel has panicked" in str(raised.value)) == panicked
