@@ -37,7 +37,12 @@ class NestedGuest(Vm):
             self._process.require_alive()
             self._alive_at = time.monotonic()
 
+    def _console_end(self):
+        text = self._host.run(f"tail -n 20 {self._console}", check=False).output
+        return "".join(f"\n    {line}" for line in text.splitlines())
+
     def launch(self):
+        self._boot = None
         self._monitor.forget()
         self._agent = self._line_agent
         self._host.users[self._number] = self
@@ -52,9 +57,9 @@ class NestedGuest(Vm):
     def wait_boot(self, timeout=NESTED_BOOT_SECONDS, boots=1, again=False):
         try:
             self._line_agent.wait_boot(boots, timeout)
+            self._boot = self._line_agent.boot_id
         except TestvmError as error:
-            console = self._host.run(f"tail -n 20 {self._console}", check=False).output
-            raise TestvmError(f"{self.name}: {error}; end of the console:\n{console}") from error
+            raise TestvmError(f"{self.name}: {error}; end of the console:{self._console_end()}") from error
 
     def qmp(self):
         return self._monitor.qmp()

@@ -6,6 +6,7 @@ import shlex
 from ringpass_testvm import supervise
 from ringpass_testvm.errors import TestvmError
 
+START_SECONDS = 60
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -23,7 +24,9 @@ class Inside:
         self._vm = vm
         pid_file = f"/run/{name}.pid"
         self._job = vm.spawn(f"echo $$ >{pid_file}\n{in_machine(command)}")
-        self.pid = int(supervise.wait_until(lambda: vm.run(f"cat {pid_file}", check=False).output.strip(), 30, name))
+        # What cat says of a file that is not there yet is no number.
+        self.pid = int(supervise.wait_until(lambda: vm.run(f"cat {pid_file} 2>/dev/null", check=False).output.strip(),
+                                            START_SECONDS, name))
 
     def poll(self):
         """Exit status as a shell has it, or None while it runs."""

@@ -33,10 +33,24 @@ def arguments(sockets):
 class _LineQmp(Qmp):
     """QMP on a line. Its end closes nothing: the next QEMU will use the line."""
 
-    def __init__(self, connection, file):
+    def __init__(self, connection):
         self._socket = connection
-        self._file = file
+        self._file = connection.makefile("r", encoding="utf-8", errors="replace")
         self._events = []
+
+    def greet(self):
+        """What the line still carries of an earlier QEMU comes before the greeting."""
+        try:
+            while True:
+                line = self._file.readline()
+                if not line:
+                    raise TestvmError("QMP: the line into the VM is closed")
+                with contextlib.suppress(ValueError):
+                    if "QMP" in json.loads(line):
+                        break
+        except OSError as error:
+            raise TestvmError(f"QMP: {error}") from error
+        self.execute("qmp_capabilities")
 
     def close(self):
         pass
@@ -79,18 +93,14 @@ class MonitorLine:
             if not self._connection:
                 self._accept()
             self._connection.settimeout(ANSWER_SECONDS)
-            file = self._connection.makefile("r", encoding="utf-8", errors="replace")
-            while True:
-                line = file.readline()
-                if not line:
-                    raise TestvmError("QMP: the line into the VM is closed")
-                with contextlib.suppress(ValueError):
-                    if "QMP" in json.loads(line):
-                        break
+            qmp = _LineQmp(self._connection)
         except OSError as error:
             raise TestvmError(f"QMP: {error}") from error
-        qmp = _LineQmp(self._connection, file)
-        qmp.execute("qmp_capabilities")
+        try:
+            qmp.greet()
+        except TestvmError:
+            qmp.forget()
+            raise
         self._qmp = qmp
         return qmp
 

@@ -97,7 +97,7 @@ class HardwareVm:
         if self._trace:
             extra += self._trace.arguments()
         ours = [place for place, one in zip(self._places, self.functions) if one.driver == "vfio-pci"]
-        return qemu.Machine(found.image, archive, "tcg", memory_mib=memory_mib, cpus=cpus, extra=extra,
+        return qemu.Machine(found.image, archive, "tcg", memory_mib=memory_mib, cpus=cpus, extra=extra, starts_again=False,
                             kernel_arguments=f"ringpass.vfio={','.join(ours)}" if ours else "")
 
     def _before_launch(self):
@@ -212,7 +212,7 @@ class HardwareVm:
     @property
     def control(self):
         """@return ringpass_stack's Control, of the ringpassd in there."""
-        return Control(self.build, self._remote.path)
+        return Control(self.build, self._remote.path, self.require_alive)
 
     def ctl(self, *arguments):
         """ringpass-ctl. @return what it prints, read as JSON."""

@@ -158,11 +158,18 @@ class Ringpassd(_Program):
 class Control:
     """ringpass-ctl, as a user runs it."""
 
-    def __init__(self, build, rpc):
+    def __init__(self, build, rpc, alive=None):
+        """alive() raises when what it talks to is no longer there: that says more than a command that failed."""
         self._command = [build.tool("ringpass-ctl"), "--rpc", rpc]
+        self._alive = alive
 
     def _run(self, *arguments):
-        return supervise.run([*self._command, *arguments], COMMAND_SECONDS)
+        try:
+            return supervise.run([*self._command, *arguments], COMMAND_SECONDS)
+        except TestvmError:
+            if self._alive:
+                self._alive()
+            raise
 
     def ask(self, *arguments):
         """@return what ringpass-ctl prints for a program, read."""

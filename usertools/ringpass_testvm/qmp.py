@@ -28,14 +28,17 @@ class Qmp:
     def execute(self, command, **arguments):
         """@return what the command returns. Events in between are kept for wait_event()."""
         text = json.dumps({"execute": command, "arguments": arguments})
-        self._socket.sendall(text.encode() + b"\n")
-        for line in self._file:
-            answer = json.loads(line)
-            if "error" in answer:
-                raise TestvmError(f"QMP {command}: {answer['error']['desc']}")
-            if "return" in answer:
-                return answer["return"]
-            self._events.append(answer)
+        try:
+            self._socket.sendall(text.encode() + b"\n")
+            for line in self._file:
+                answer = json.loads(line)
+                if "error" in answer:
+                    raise TestvmError(f"QMP {command}: {answer['error']['desc']}")
+                if "return" in answer:
+                    return answer["return"]
+                self._events.append(answer)
+        except OSError as error:
+            raise TestvmError(f"QMP {command}: {error}") from error
         raise TestvmError(f"QMP {command}: connection closed")
 
     def wait_event(self, name, **data):

@@ -21,7 +21,7 @@ from ringpass_hwvm.function import Function  # noqa: E402
 from ringpass_hwvm.kicks import Trace  # noqa: E402
 from ringpass_hwvm.remote import RemoteSocket  # noqa: E402
 from ringpass_hwvm.vm import HardwareVm  # noqa: E402
-from ringpass_testvm import Supervisor, TestvmError  # noqa: E402
+from ringpass_testvm import Result, Supervisor, TestvmError  # noqa: E402
 from ringpass_testvm.cache import Cache  # noqa: E402
 
 COMMAND = str(TOP / "usertools" / "ringpass-hwvm")
@@ -110,6 +110,35 @@ def test_a_command_for_the_machines_shell_is_one_word(tmp_path):
     assert done.stdout == "it's 2\na  b\n"
 
 
+class _SlowVm:
+    """Runs commands here. What a program writes of itself is there only after some of them."""
+
+    def __init__(self, place):
+        self._place = place
+        self._until_there = 3
+        self._script = None
+
+    def spawn(self, command):
+        self._script = command.splitlines()[0]
+
+    def run(self, command, check=True):
+        assert not check
+        if self._until_there == 0:
+            self._run(self._script)
+        self._until_there -= 1
+        return self._run(command)
+
+    def _run(self, command):
+        done = subprocess.run(["sh", "-c", command.replace("/run/", f"{self._place}/")], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False)
+        return Result(done.returncode, done.stdout)
+
+
+def test_a_program_that_is_slow_to_say_its_number(tmp_path):
+    """What cat says of a file that is not there is no answer."""
+    assert inside.Inside(_SlowVm(tmp_path), "slow", "true").pid > 0
+
+
 class _Monitor:
     """The VM's end of a line: a QEMU that says hello, and answers each command."""
 
@@ -173,6 +202,20 @@ def test_what_an_earlier_guest_has_said_is_not_for_the_next_one(monitor_line):
         assert qmp.execute("query") == {"mine": True}
         assert qmp._events == []
     thread.join(SECONDS)
+
+
+def test_a_monitor_that_does_not_answer(monitor_line, monkeypatch):
+    """It is said in words, and nothing keeps the line open (the fixture looks)."""
+    line, monitor = monitor_line
+    monkeypatch.setattr(lines, "ANSWER_SECONDS", 0.2)
+    with pytest.raises(TestvmError, match="QMP: timed out"):
+        line.qmp()
+    monitor.say('{"QMP": {}}\n')
+    with pytest.raises(TestvmError, match="QMP qmp_capabilities: timed out"):
+        line.qmp()
+    line.close()
+    with pytest.raises(BrokenPipeError):
+        monitor.say("anyone?")
 
 
 def test_lines_have_names_that_the_vm_finds(tmp_path):
@@ -285,6 +328,12 @@ def test_the_emulated_machine_has_one_cpu(tmp_path):
     """With two, QEMU 7.2 loses interrupts, or dies, when one of them switches a PCI device on or off."""
     command = HardwareVm(Supervisor("x", str(tmp_path)), [Function()], Cache(str(tmp_path))).vm.machine.command("", "", "")
     assert _values(command, "-smp") == ["1"]
+
+
+def test_the_emulated_machine_ends_instead_of_starting_again(tmp_path):
+    """Nothing of what the tests have started would be there."""
+    command = HardwareVm(Supervisor("x", str(tmp_path)), [Function()], Cache(str(tmp_path))).vm.machine.command("", "", "")
+    assert "-no-reboot" in command
 
 
 def test_a_run_directory_with_too_long_a_name(tmp_path):
