@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One hardware VM with every shape of hardware, a ringpassd over it, and a nested guest with a card on each port."""
 
+import contextlib
 import dataclasses
 import os
 
 from ringpass_hwvm import Function, HardwareVm, wire
 from ringpass_stack.programs import Port
-from ringpass_testvm import Nic, VhostUser
+from ringpass_testvm import Nic, TestvmError, VhostUser
 
 MODE_SECONDS = 300
 PINGS = 5
@@ -133,3 +134,48 @@ class Rig:
 
     def log_size(self):
         return len(self.ringpassd.log())
+
+
+class Shared:
+    """One rig for several tests. A rig that is lost is the failure of one test; the next one gets another."""
+
+    def __init__(self, make):
+        """make: a context manager without arguments, whose value is a rig that was started."""
+        self._make = make
+        self._rig = None
+        self._stack = contextlib.ExitStack()
+        self._hopeless = None
+
+    def _lost(self):
+        try:
+            self._rig.host.vm.run("true")
+        except TestvmError as error:
+            print(f"the machine is lost, and made anew: {error}", flush=True)
+            return True
+        return False
+
+    def get(self):
+        """@return a rig whose rings are fresh."""
+        if self._rig and self._lost():
+            self.close()
+        if not self._rig:
+            self._start()
+        try:
+            self._rig.make_fresh()
+        except TestvmError:
+            self.close()  # what is the matter with it is said once
+            raise
+        return self._rig
+
+    def _start(self):
+        if self._hopeless:
+            raise self._hopeless
+        try:
+            self._rig = self._stack.enter_context(self._make())
+        except TestvmError as error:
+            self._hopeless = error
+            raise
+
+    def close(self):
+        self._rig = None
+        self._stack.close()

@@ -2,9 +2,11 @@
 """Real kernel VFIO under a guest's rings, in the hardware VM: virtio-net functions behind an IOMMU, each of another
 shape, a port of one ringpassd over each, and one nested guest with a card on every port.
 
-The tests share this machine: it takes longer to make than any of them. Each begins with fresh rings.
+The tests share this machine: it takes longer to make than any of them. Each begins with fresh rings, and after a test
+that has lost the machine, with another one.
 """
 
+import contextlib
 import glob
 import os
 import time
@@ -12,7 +14,7 @@ import time
 import leaks
 import pytest
 from conftest import LOG_LINES
-from hardware import FEW_VECTORS, LEGACY, RELAYED, SHAPES, Rig
+from hardware import FEW_VECTORS, LEGACY, RELAYED, SHAPES, Rig, Shared
 
 from ringpass_hwvm import wire
 from ringpass_stack import ping, transfer
@@ -47,27 +49,38 @@ print(struct.unpack("=IIQQ", answer)[3])
 
 @pytest.fixture(scope="module")
 def shared_rig(request, build, store):
-    before, failed = netns.interfaces(), request.session.testsfailed
-    with Supervisor("hardware") as supervisor:
-        directory = supervisor.directory
-        rig = Rig(supervisor, build, store)
-        try:
-            rig.start()
-            yield rig
-        finally:
-            if request.session.testsfailed > failed or not rig.guest:
-                for log in sorted(glob.glob(supervisor.path("*.log"))):
-                    print(f"--- {os.path.basename(log)}{tail(log, LOG_LINES)}")
-    assert leaks.remains(supervisor.mark, directory) == []
-    assert netns.interfaces() == before
+    @contextlib.contextmanager
+    def make():
+        before, failed = netns.interfaces(), request.session.testsfailed
+        with Supervisor("hardware") as supervisor:
+            directory = supervisor.directory
+            rig = Rig(supervisor, build, store)
+            try:
+                rig.start()
+                yield rig
+            finally:
+                if request.session.testsfailed > failed or not rig.guest:
+                    for log in sorted(glob.glob(supervisor.path("*.log"))):
+                        print(f"--- {os.path.basename(log)}{tail(log, LOG_LINES)}")
+        assert leaks.remains(supervisor.mark, directory) == []
+        assert netns.interfaces() == before
+    shared = Shared(make)
+    yield shared
+    shared.close()
 
 
 @pytest.fixture
-def rig(shared_rig):
-    shared_rig.make_fresh()
-    mark = shared_rig.log_size()
-    yield shared_rig
-    print(f"ringpassd said:\n{shared_rig.log_since(mark)}")
+def rig(request, shared_rig):
+    one = shared_rig.get()
+    mark = one.log_size()
+    yield one
+    try:
+        print(f"ringpassd said:\n{one.log_since(mark)}")
+    except TestvmError as error:
+        # The test that lost the machine has failed already, and says more.
+        if not getattr(request.node, "has_failed", False):
+            raise
+        print(f"ringpassd's log is lost: {error}")
 
 
 def _kicks(rig, name):
