@@ -467,7 +467,17 @@ port_software_close(struct rp_port *port)
 	port->software = NULL;
 }
 
-/* A ring that nobody has told it of, and that it is not given now. */
+/* The frontend started it, and nobody has told the backend of it. */
+static bool
+is_new(const struct rp_port *port, unsigned int index)
+{
+	const struct port_queue *queue = &port->queues[index];
+
+	return index < port->software->queues_max && queue->frontend_started &&
+	       queue->software == PORT_SOFTWARE_RING_NONE;
+}
+
+/* Rings that it is not given now are told of all the same. */
 static void
 park_new(struct rp_port *port)
 {
@@ -477,12 +487,14 @@ park_new(struct rp_port *port)
 	int rc = 0;
 
 	software->rings_due = false;
-	if (!port_software_memory_is_told(port))
-		rc = port_software_memory_tell(port, &why);
-	for (i = 0; i < port->queues_count && i < software->queues_max && rc == 0; i++)
-		if (port->queues[i].frontend_started && port->queues[i].software == PORT_SOFTWARE_RING_NONE &&
-		    software->frontend != NULL)
+	for (i = 0; i < port->queues_count && rc == 0 && software->frontend != NULL; i++) {
+		if (!is_new(port, i))
+			continue;
+		if (!port_software_memory_is_told(port))
+			rc = port_software_memory_tell(port, &why);
+		if (rc == 0)
 			rc = port_software_park(port, &port->queues[i], &why);
+	}
 	if (rc == 0 && software->frontend != NULL)
 		rc = port_software_make_ready(port, &why);
 	if (rc < 0)

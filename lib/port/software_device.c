@@ -189,6 +189,9 @@ port_software_replay(struct rp_port *port, struct rp_wire_why *why)
 {
 	int rc = 0;
 
+	/* The first time ever there is nobody who could have said anything. */
+	if (port->backend == NULL)
+		return 0;
 	if (port->features_acked)
 		rc = tell_features(port, port->features, why);
 	if (rc == 0 && port->features_acked)
