@@ -152,17 +152,24 @@ take(struct rp_port *port, struct port_queue *const *queues, unsigned int count,
 	return rc;
 }
 
-/* Whether the side is as it was, and would only say the same again. */
+static bool
+is_there(const struct rp_port *port, const struct port_queue *queue, enum rp_port_owner side)
+{
+	return side == RP_PORT_OWNER_SOFTWARE ? port_software_usable(port) :
+						port_accelerator_usable(port, queue->accelerator);
+}
+
+/*
+ * `by` did not do its part, so the ring does not get to `side`. One that is gone, or hangs,
+ * refused nothing; any other would only say the same again.
+ */
 static void
-note_refusal(struct rp_port *port, struct port_queue *queue, enum rp_port_owner side, int error,
+note_refusal(struct rp_port *port, struct port_queue *queue, enum rp_port_owner side, enum rp_port_owner by, int error,
 	     const struct rp_wire_why *why)
 {
-	if (!port_software_configured(port))
+	if (!port_software_configured(port) || (is_lost(error) && !is_there(port, queue, by)))
 		return;
-	if (side == RP_PORT_OWNER_SOFTWARE && (!is_lost(error) || port_software_usable(port)))
-		refuse(queue->software_refused, why, error);
-	if (side == RP_PORT_OWNER_HARDWARE && (!is_lost(error) || port_accelerator_usable(port, queue->accelerator)))
-		refuse(queue->hardware_refused, why, error);
+	refuse(side == RP_PORT_OWNER_SOFTWARE ? queue->software_refused : queue->hardware_refused, why, error);
 }
 
 static int
@@ -173,7 +180,7 @@ give(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, stru
 	if (to == RP_PORT_OWNER_HARDWARE)
 		port_net_update(port, (unsigned int)queue->accelerator);
 	if (rc < 0)
-		note_refusal(port, queue, to, rc, why);
+		note_refusal(port, queue, to, to, rc, why);
 	return rc;
 }
 
@@ -365,16 +372,18 @@ static int
 move(struct rp_port *port, struct group *group, struct rp_wire_why *why)
 {
 	unsigned int i;
+	bool held;
 	int rc;
 
 	rc = release(port, group, why);
+	held = rc < 0;
 	if (rc == 0)
 		rc = give_all(port, group, why);
 	if (rc < 0) {
 		port_event(port, RP_PORT_EVENT_WARNING, (int)group->queues[0]->index, "move-failed", "to %s: %s",
 			   rp_port_owner_name(group->to), why->text);
 		for (i = 0; i < group->count; i++)
-			note_refusal(port, group->queues[i], group->to, rc, why);
+			note_refusal(port, group->queues[i], group->to, held ? group->from[i] : group->to, rc, why);
 		put_back(port, group);
 	}
 	for (i = 0; i < group->count; i++) {

@@ -175,6 +175,14 @@ serve_pair(struct fake_accel *fake, unsigned int device, struct fake_accel_queue
 	}
 }
 
+void
+fake_rings_loop(struct fake_accel_queue *rx, struct fake_accel_queue *tx)
+{
+	struct fake_accel plain = {0};
+
+	serve_pair(&plain, 0, rx, tx);
+}
+
 static bool
 was_kicked(struct fake_accel_queue *queue, uint16_t *doorbell)
 {

@@ -21,6 +21,11 @@ struct fake_ring *fake_ring_close(struct fake_ring *ring);
 uint32_t fake_ring_position(const struct fake_ring *ring);
 void fake_ring_kick(struct fake_ring *ring);
 
+struct fake_accel_queue;
+
+/* Once over a pair, by somebody else's hand and under his lock: what is sent is received. */
+void fake_rings_loop(struct fake_accel_queue *rx, struct fake_accel_queue *tx);
+
 /* The device's thread. */
 void fake_rings_run(void);
 void fake_rings_end(void);

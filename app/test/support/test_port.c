@@ -21,7 +21,7 @@ on_event(void *ctx, const struct rp_port_event *event)
 		fprintf(stderr, "queue %d %s: %s\n", event->queue, event->name, event->text);
 	if (event->level <= RP_PORT_EVENT_WARNING)
 		snprintf(test->last_words, sizeof(test->last_words), "%s", event->text);
-	wrote = snprintf(test->log + test->log_used, room, "\n%s ", event->name);
+	wrote = snprintf(test->log + test->log_used, room, "\n%s %d", event->name, event->queue);
 	if (wrote > 0 && (size_t)wrote < room)
 		test->log_used += (size_t)wrote;
 }
@@ -69,6 +69,19 @@ test_port_close(struct test_port *test)
 	pthread_join(test->thread, NULL);
 	test->port = rp_port_destroy(test->port);
 	pthread_mutex_destroy(&test->lock);
+}
+
+int
+test_port_move(struct test_port *test, unsigned int first, unsigned int count, enum rp_port_wish wish,
+	       struct rp_wire_why *why)
+{
+	struct rp_wire_why unused = {0};
+	int rc;
+
+	pthread_mutex_lock(&test->lock);
+	rc = rp_port_move(test->port, first, count, wish, why != NULL ? why : &unused);
+	pthread_mutex_unlock(&test->lock);
+	return rc;
 }
 
 static int

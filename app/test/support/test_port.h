@@ -16,7 +16,7 @@ struct test_port {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	bool stop; /* under lock */
-	char log[16384]; /* under lock: names of events, one a line */
+	char log[16384]; /* under lock: names of events and their queues, one a line */
 	size_t log_used;
 	char last_words[400]; /* under lock: of the last warning or error */
 };
@@ -29,6 +29,8 @@ int test_port_enable(struct test_port *test, unsigned int queue);
 int test_port_disable(struct test_port *test, unsigned int queue);
 void test_port_doorbell(struct test_port *test, unsigned int queue, enum rp_port_doorbell_policy policy);
 int test_port_ring(struct test_port *test, unsigned int queue, enum rp_port_ring_policy policy);
+int test_port_move(struct test_port *test, unsigned int first, unsigned int count, enum rp_port_wish wish,
+		   struct rp_wire_why *why);
 struct rp_port_queue_info test_port_queue(struct test_port *test, unsigned int queue);
 struct rp_port_info test_port_info(struct test_port *test);
 bool test_port_wait_mode(struct test_port *test, unsigned int queue, enum rp_port_queue_mode mode,

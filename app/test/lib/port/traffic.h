@@ -33,6 +33,8 @@ struct setting {
 	bool migratable;
 	bool indirect;
 	int peer_pid;
+	const char *software; /* path of a software backend; NULL: none */
+	enum rp_port_wish wish;
 };
 
 static inline void
@@ -44,6 +46,8 @@ open_traffic(struct traffic *t, const struct setting *setting)
 	memset(t, 0, sizeof(*t));
 	config.ring = setting->ring;
 	config.migratable = setting->migratable;
+	config.software.socket_path = setting->software;
+	config.wish = setting->wish;
 	fixture_begin(&t->f);
 	FAKE_SET(class, setting->class);
 	FAKE_SET(peer_pid, setting->peer_pid);
