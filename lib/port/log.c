@@ -20,13 +20,6 @@ port_log_by_software(const struct rp_port *port)
 	       (port_software_protocol_features(port) & 1ull << RP_VHU_PF_LOG_SHMFD_BIT) != 0;
 }
 
-static bool
-software_may_write(const struct rp_port *port, const struct port_queue *queue)
-{
-	return queue->software == PORT_SOFTWARE_RING_UNPROVEN ||
-	       (queue->software == PORT_SOFTWARE_RING_SERVES && !port_log_by_software(port));
-}
-
 /* Something that is not logged may still be written to the guest's memory. */
 static bool
 writes_unseen(const struct rp_port *port)
@@ -36,8 +29,8 @@ writes_unseen(const struct rp_port *port)
 	for (i = 0; i < port->queues_count; i++) {
 		const struct port_queue *queue = &port->queues[i];
 
-		if (queue->unproven || (queue->running && queue->shadow.ring == NULL) ||
-		    software_may_write(port, queue))
+		if (port_wish_is_unproven(queue) || (queue->running && queue->shadow.ring == NULL) ||
+		    (queue->software == PORT_SOFTWARE_RING_SERVES && !port_log_by_software(port)))
 			return true;
 	}
 	return false;

@@ -99,6 +99,8 @@ serve(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 	assert(!queue->running);
 	rc = port_software_serve(port, queue, why);
 	if (rc < 0) {
+		/* It may have begun. */
+		queue->software_served = queue->software == PORT_SOFTWARE_RING_UNPROVEN;
 		port_event(port, RP_PORT_EVENT_ERROR, (int)queue->index, "software-start-failed", "%s", why->text);
 		return rc;
 	}
@@ -333,7 +335,7 @@ give_all(struct rp_port *port, const struct group *group, struct rp_wire_why *wh
 			struct port_queue *queue = group->queues[i];
 
 			if (!is_kind(queue, port_move_order.given_first, turn) || !port_wish_anybody(port, queue) ||
-			    port_queue_owner(queue) != RP_PORT_OWNER_NONE || queue->unproven)
+			    port_queue_owner(queue) != RP_PORT_OWNER_NONE || port_wish_is_unproven(queue))
 				continue;
 			rc = give(port, queue, group->to, why);
 			if (rc < 0)
@@ -357,8 +359,7 @@ put_back(struct rp_port *port, const struct group *group)
 			struct port_queue *queue = group->queues[i];
 
 			if (!is_kind(queue, port_move_order.given_first, turn) || !port_wish_anybody(port, queue) ||
-			    port_queue_owner(queue) != RP_PORT_OWNER_NONE || queue->unproven ||
-			    queue->software == PORT_SOFTWARE_RING_UNPROVEN)
+			    port_queue_owner(queue) != RP_PORT_OWNER_NONE || port_wish_is_unproven(queue))
 				continue;
 			if (group->from[i] == RP_PORT_OWNER_HARDWARE &&
 			    !port_accelerator_usable(port, queue->accelerator))
@@ -533,8 +534,11 @@ verdict(const struct rp_port *port, const struct port_queue *queue, int error, s
 		return rp_wire_why_set(why, -ENOTSUP, "queue %u: %s", queue->index, PORT_POSITION_LOST);
 	if (!port_wish_anybody(port, queue))
 		return 0;
-	if (error < 0)
+	if (error < 0) {
+		if (strncmp(why->text, "queue ", 6) != 0)
+			rp_wire_why_prefix(why, "queue %u: ", queue->index);
 		return error;
+	}
 	return rp_wire_why_set(why, -ENOTSUP, "queue %u: %s", queue->index, reason);
 }
 

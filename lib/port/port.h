@@ -288,6 +288,8 @@ uint64_t port_offer_protocol_features(const struct rp_port *port, uint64_t profi
 /* wish.c */
 /* Whether anybody may serve it. */
 bool port_wish_anybody(const struct rp_port *port, const struct port_queue *queue);
+/* Nobody may have it: there is no proof that who had it let go. */
+bool port_wish_is_unproven(const struct port_queue *queue);
 /* The one place that says who should serve a ring, now. */
 enum rp_port_owner port_wish_target(const struct rp_port *port, const struct port_queue *queue);
 /* Why this side does not. */

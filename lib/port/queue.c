@@ -286,7 +286,7 @@ stopped_reason(const struct rp_port *port, const struct port_queue *queue)
 {
 	if (queue->unproven)
 		return "the accelerator failed and nothing proves that it let go of the ring";
-	if (queue->software == PORT_SOFTWARE_RING_UNPROVEN)
+	if (port_wish_is_unproven(queue))
 		return "the software backend is gone and nothing proves that it let go of the ring";
 	if (!queue->user_enabled)
 		return "disabled by the user";

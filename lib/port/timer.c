@@ -16,12 +16,14 @@ timer_ready(struct rp_port *port, struct port_source *source)
 
 	if (read(source->fd, &expirations, sizeof(expirations)) < 0)
 		return;
-	port_software_tick(port, now_ms);
 	port_offer_tick(port, now_ms);
 	port_endpoint_tick(port, now_ms);
 	port_accelerators_tick(port, now_ms);
 	port_net_tick(port, now_ms);
 	port_move_tick(port, now_ms);
+	/* What is given to it now need not be parked first. */
+	port_moves_run(port);
+	port_software_tick(port, now_ms);
 	for (i = 0; i < port->queues_count; i++) {
 		port_vfio_file_tick(port, &port->queues[i], now_ms);
 		port_doorbell_tick(port, &port->queues[i], now_ms);

@@ -149,7 +149,7 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 	queue->frontend_started = false;
 	queue->had = RP_PORT_OWNER_NONE;
 	port_queue_update(port, queue, NULL);
-	if ((queue->unproven || queue->software == PORT_SOFTWARE_RING_UNPROVEN) && !queue->handed_back) {
+	if (port_wish_is_unproven(queue) && !queue->handed_back) {
 		port_queue_released(port, queue);
 		queue->handed_back = true;
 	}
@@ -165,10 +165,14 @@ static int
 on_vring_enable(void *ctx, unsigned int index, bool enabled, struct rp_wire_why *why)
 {
 	struct rp_port *port = ctx;
+	struct port_queue *queue = &port->queues[index];
 
 	(void)why;
-	port->queues[index].frontend_enabled = enabled;
-	port_queue_update(port, &port->queues[index], NULL);
+	queue->frontend_enabled = enabled;
+	port_queue_update(port, queue, NULL);
+	if (enabled && queue->frontend_started && port_software_configured(port) &&
+	    queue->software != PORT_SOFTWARE_RING_SERVES)
+		port_software_ring_started(port, queue);
 	return 0;
 }
 

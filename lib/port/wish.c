@@ -35,6 +35,14 @@ port_wish_anybody(const struct rp_port *port, const struct port_queue *queue)
 	       !queue->position_lost && !queue->broken;
 }
 
+/* It may be touched still, or nobody looked yet at where it stands. */
+bool
+port_wish_is_unproven(const struct port_queue *queue)
+{
+	return queue->unproven || queue->software == PORT_SOFTWARE_RING_UNPROVEN ||
+	       (queue->software_served && queue->software != PORT_SOFTWARE_RING_SERVES);
+}
+
 /* Software had it, so it is in mid-life by now. */
 static bool
 must_be_fresh(const struct rp_port *port, const struct port_queue *queue)
@@ -50,8 +58,7 @@ hardware_can(const struct rp_port *port, const struct port_queue *queue)
 		return false;
 	if (queue->running)
 		return true;
-	return queue->software != PORT_SOFTWARE_RING_UNPROVEN && queue->hardware_refused[0] == '\0' &&
-	       !must_be_fresh(port, queue);
+	return !port_wish_is_unproven(queue) && queue->hardware_refused[0] == '\0' && !must_be_fresh(port, queue);
 }
 
 static bool
@@ -59,9 +66,8 @@ software_can(const struct rp_port *port, const struct port_queue *queue)
 {
 	if (queue->software == PORT_SOFTWARE_RING_SERVES)
 		return true;
-	return !queue->unproven && queue->software != PORT_SOFTWARE_RING_UNPROVEN &&
-	       queue->software_refused[0] == '\0' && port_software_configured(port) && port_software_usable(port) &&
-	       !port->memory_stale && queue->index < port_software_queues_max(port) &&
+	return !port_wish_is_unproven(queue) && queue->software_refused[0] == '\0' && port_software_configured(port) &&
+	       port_software_usable(port) && !port->memory_stale && queue->index < port_software_queues_max(port) &&
 	       (!port_shadow_logging(port) || port_log_by_software(port));
 }
 

@@ -445,7 +445,7 @@ the_frontend_speaks_to_who_serves(void **state)
 	assert_true(fake_software_now().memory_tellings >= 1);
 	assert_int_equal(fake_software_now().features_told & ~(1ull << 30), t.f.vm.features & ~(1ull << 30));
 	start_pair(&t);
-	assert_int_equal(fake_software_now().started, 2);
+	assert_true(fake_software_now().started >= 2);
 	assert_int_equal(rp_vhu_frontend_ring_call(t.f.vm.frontend, RX, t.f.vm.queues[RX].call_fd, &why), 0);
 	assert_int_equal(rp_vhu_frontend_ring_err(t.f.vm.frontend, RX, t.f.vm.queues[RX].call_fd, &why), 0);
 	test_port_queue(&t.f.port, RX);
