@@ -105,6 +105,9 @@ port_log_set(struct rp_port *port, uint64_t features, struct rp_wire_why *why)
 		return rc;
 	}
 	port->features = features;
+	/* What was refused before was something else. */
+	for (i = 0; i < port->queues_count; i++)
+		port_wish_begin(&port->queues[i]);
 	if (begins)
 		port_moves_run(port);
 	change_rings(port, why);
