@@ -177,12 +177,12 @@ prove(struct rp_port *port)
 {
 	unsigned int i;
 
-	for (i = 0; i < FAKE_SOFTWARE_QUEUES; i++)
-		if (server.queues[i].ring != NULL)
-			let_go(i);
-	for (i = 0; i < port->queues_count; i++)
-		if (port->queues[i].software == PORT_SOFTWARE_RING_UNPROVEN)
-			port->queues[i].software = PORT_SOFTWARE_RING_NONE;
+	for (i = 0; i < port->queues_count; i++) {
+		if (port->queues[i].software != PORT_SOFTWARE_RING_UNPROVEN)
+			continue;
+		let_go(i);
+		port->queues[i].software = PORT_SOFTWARE_RING_NONE;
+	}
 	port_move_software_proven(port);
 }
 
