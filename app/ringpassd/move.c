@@ -69,7 +69,7 @@ read_queues(struct rpd_rpc_call *call, struct chosen *chosen)
 	if (queue != NULL)
 		return choose(call, chosen, (uint64_t)json_object_get_int64(queue),
 			      count == NULL ? 1 : (uint64_t)json_object_get_int64(count));
-	return choose(call, chosen, 0, chosen->limit > 0 ? chosen->limit : 1);
+	return choose(call, chosen, 0, chosen->limit);
 }
 
 /* One that is refused does not keep the others where they are. @return 0, or what the first refusal said. */
@@ -116,6 +116,17 @@ answer_queues(struct rpd_rpc_call *call, struct rp_port *port, const struct chos
 	json_object_object_add(call->result, "queues", list);
 }
 
+/* How many queues a port has may depend on the software backend, which was never seen. */
+static int
+refuse_waiting(struct rpd_rpc_call *call, const struct rp_port *port)
+{
+	struct rp_port_software_info info;
+
+	rp_port_get_software_info(port, &info);
+	return rp_wire_why_set(&call->why, -ENOTCONN, "port %s is waiting: %s", rpd_rpc_text(call, "port"),
+			       info.reason);
+}
+
 int
 rpd_rpc_run_move(struct rpd_rpc_call *call)
 {
@@ -134,7 +145,7 @@ rpd_rpc_run_move(struct rpd_rpc_call *call)
 		return rc;
 	rp_port_get_info(port, &info);
 	chosen.limit = info.queues_count;
-	rc = read_queues(call, &chosen);
+	rc = chosen.limit == 0 ? refuse_waiting(call, port) : read_queues(call, &chosen);
 	if (rc == 0)
 		rc = move_runs(call, port, &chosen, wish);
 	if (rc < 0)

@@ -183,7 +183,7 @@ def test_show_with_a_software_backend(server):
     lines = run(server.path, "show", "vm0").stdout.splitlines()
     assert lines[4:6] == [
         "  software  usable to pid 77",
-        "    /run/sw.sock (client), kind librte_vhost, serves 2 queues, connected 1 times, 0 timeouts"]
+        "    /run/sw.sock (client), kind librte_vhost, serves 2 queues; connections 1, timeouts 0"]
     assert lines[17].split() == ["QUEUE", "DIR", "OWNER", "MODE", "SINCE", "WISH", "TO-HARDWARE", "TO-SOFTWARE",
                                  "BLACKOUT-MIN-US", "MEDIAN", "MAX", "REDONE", "REASON"]
     assert lines[18].split() == ["0", "rx", "software", "software", "350ms", "software", "1", "2", "310", "322", "1500",
@@ -197,7 +197,7 @@ def test_show_says_why_the_software_backend_is_not_used(server):
                                                         "reason": "connect: Connection refused", "timeouts": 4}}
     output = run(server.path, "show", "vm0").stdout
     assert "  software  connecting: connect: Connection refused\n" in output
-    assert "4 timeouts\n" in output
+    assert "timeouts 4\n" in output
 
 
 @pytest.mark.parametrize("since_ms, text", [(0, "0ms"), (999, "999ms"), (1000, "1.0s"), (59900, "59.9s"),

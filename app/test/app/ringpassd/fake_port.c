@@ -232,7 +232,7 @@ rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info)
 	ret_info->connected = fake_ports.connected;
 	ret_info->frontend_pid = fake_ports.connected ? 4242 : 0;
 	ret_info->features_offered = 0x130000000;
-	ret_info->queues_count = FAKE_QUEUES_COUNT;
+	ret_info->queues_count = fake_ports.no_queues ? 0 : FAKE_QUEUES_COUNT;
 	ret_info->accelerators_count = port->config.accelerators_count;
 	ret_info->regions_count = fake_ports.connected ? 2 : 0;
 	ret_info->memory_bytes = fake_ports.connected ? 1 << 30 : 0;

@@ -21,6 +21,7 @@ struct fake_ports {
 	bool connected; /* what ports say of their frontend */
 	bool software_known; /* what they say of their software backend: it was there once */
 	bool software_usable;
+	bool no_queues;
 	int move_error; /* of the moves of move_error_queue and of those behind it */
 	unsigned int move_error_queue;
 	char moves[256]; /* "0+2=software " for each */

@@ -191,6 +191,9 @@ test_a_port_that_waits(void **state)
 	assert_int_equal(rpd_ports_add(fixture->rpc.ports, &spec, &why), 0);
 	assert_refused(fixture, "\"port\":\"vm1\",\"wish\":\"software\"",
 		       REFUSED("-32000", "port vm1 is waiting: no such socket", "ENOTCONN"), "");
+	fake_ports.no_queues = true;
+	assert_refused(fixture, "\"port\":\"vm0\",\"wish\":\"software\"",
+		       REFUSED("-32000", "port vm0 is waiting: the backend is not there yet", "ENOTCONN"), "");
 }
 
 int
