@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <rte_mbuf.h>
+
+#include "guest.h"
+#include "out.h"
+
+static unsigned int
+deliver(struct vs_port *port, struct rte_mbuf **frames, unsigned int count)
+{
+	unsigned int sent;
+
+	if (port->guest != NULL)
+		return vs_guest_deliver(port->guest, frames, count);
+	sent = port->ethdev == VS_NO_ETHDEV ? 0 : rte_eth_tx_burst(port->ethdev, 0, frames, (uint16_t)count);
+	vs_count(&port->counters.out[VS_PATH_ETHDEV], sent);
+	return sent;
+}
+
+static bool
+drain(struct vs_port *port)
+{
+	struct vs_egress *egress = &port->egress;
+	uint32_t first = egress->head;
+
+	while (egress->head != egress->tail) {
+		uint32_t at = egress->head % VS_EGRESS_FRAMES;
+		uint32_t count = RTE_MIN(egress->tail - egress->head, RTE_MIN(VS_EGRESS_FRAMES - at, VS_BURST));
+		unsigned int done = deliver(port, &egress->frames[at], count);
+
+		egress->head += done;
+		if (done == 0)
+			break;
+	}
+	return egress->head != first;
+}
+
+void
+vs_out_send(struct vs_port *port, struct rte_mbuf **frames, unsigned int count)
+{
+	struct vs_egress *egress = &port->egress;
+	unsigned int i, room;
+
+	rte_spinlock_lock(&egress->lock);
+	/* What goes now makes room. */
+	drain(port);
+	room = VS_EGRESS_FRAMES - (egress->tail - egress->head);
+	for (i = 0; i < count && i < room; i++)
+		egress->frames[egress->tail++ % VS_EGRESS_FRAMES] = frames[i];
+	drain(port);
+	vs_count(&port->counters.drops[VS_DROP_QUEUE_FULL], count - i);
+	rte_spinlock_unlock(&egress->lock);
+	rte_pktmbuf_free_bulk(frames + i, count - i);
+}
+
+bool
+vs_out_flush(struct vs_port *port)
+{
+	struct vs_egress *egress = &port->egress;
+	bool moved;
+
+	if (__atomic_load_n(&egress->head, __ATOMIC_RELAXED) == __atomic_load_n(&egress->tail, __ATOMIC_RELAXED))
+		return false;
+	rte_spinlock_lock(&egress->lock);
+	moved = drain(port);
+	rte_spinlock_unlock(&egress->lock);
+	return moved;
+}
