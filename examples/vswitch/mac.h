@@ -33,7 +33,10 @@ void vs_mac_learn(struct vs_mac_table *table, const struct rte_ether_addr *sourc
 /** @return the port, or -1: unknown, or a group. */
 int vs_mac_find(struct vs_mac_table *table, const struct rte_ether_addr *destination, uint32_t now_s);
 
-/** Forget what is too old. Walks through all of the table. */
+/**
+ * Forget what is too old. Walks through all of the table. To delete moves neighbours, and one that is moved
+ * past the walk waits for the next: vs_mac_find() gives it to nobody meanwhile.
+ */
 void vs_mac_age(struct vs_mac_table *table, uint32_t now_s);
 
 /** How many addresses a port has. */
