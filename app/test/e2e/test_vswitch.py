@@ -2,14 +2,15 @@
 """examples/vswitch: guests on librte_vhost and on an accelerator, in one network, in turns."""
 
 import os
+import time
 
 import pytest
 
 from ringpass_stack import transfer
-from ringpass_stack.ping import ping
+from ringpass_stack.ping import PingStream, ping
 from ringpass_stack.programs import Control, Function, Port, Ringpassd
 from ringpass_stack.scenario import PREFIX_LENGTH, UPLINK_ADDRESS, require_all
-from ringpass_testvm import Nic, VhostUser, Vm, prepare
+from ringpass_testvm import Nic, TestvmError, VhostUser, Vm, prepare, supervise
 from vswitch import WIRE, Vswitch, WiredSoftaccel
 
 PINGS = 30
@@ -17,6 +18,8 @@ BYTES = 4 << 20
 MAC = "52:54:00:00:00:01"
 ADDRESS = "10.77.0.2"
 MODE_SECONDS = 60
+ROUNDS = 5
+PAUSE_SECONDS = 0.3  # between moves, for pings on either side
 
 
 class Bench:
@@ -29,10 +32,26 @@ class Bench:
         self.tap = f"rp{os.getpid()}"
         self.wire = supervisor.path("wire.sock")
         self.switch = None
+        self._softaccel = None
+        self.dropped = {}  # before the first move
 
     def start_switch(self, *guests, **options):
         self.switch = Vswitch(self.supervisor, self.build, guests, self.tap, **options)
         self.switch.start(f"{UPLINK_ADDRESS}/{PREFIX_LENGTH}")
+
+    def start_with_accelerator(self, *more_guests, queue_pairs=1):
+        """Guest 0 has one, behind the wire. @return it."""
+        function = Function(self.supervisor.path("f0.sock"), MAC, queue_pairs)
+        self._softaccel = WiredSoftaccel(self.supervisor, self.build, [function], self.wire)
+        # It serves the function before it has the wire, and the switch needs both.
+        self._softaccel.start()
+        first = self.guest(more=f",queue_pairs={queue_pairs},wire={WIRE}")
+        self.start_switch([first, f"vfio-user,socket={function.socket}"], *([one] for one in more_guests),
+                          wire=self.wire)
+        return self._softaccel
+
+    def end_accelerator(self):
+        assert self._softaccel.stop() == 0
 
     def boot(self, number=0, queue_pairs=1):
         nic = Nic(VhostUser(self.supervisor.path(f"vm{number}.sock"), reconnect=1), f"{MAC[:-1]}{number + 1}", queue_pairs)
@@ -44,6 +63,20 @@ class Bench:
     def guest(self, number=0, more=""):
         """Argument of --guest."""
         return f"name=vm{number},socket={self.supervisor.path(f'vm{number}.sock')}{more}"
+
+    def owners(self, port):
+        return {number: queue["owner"] for number, queue in enumerate(self.switch.queues(port))}
+
+    def wait_owner(self, port, owner):
+        supervise.wait_until(lambda: set(self.owners(port).values()) == {owner}, MODE_SECONDS, f"{port}: all {owner}",
+                             self.switch.process.require_alive)
+
+    def move(self, command, owners):
+        self.dropped = self.dropped or self.switch.stats("vm0")
+        self.switch.command(command)
+        supervise.wait_until(lambda: self.owners("vm0") == owners, MODE_SECONDS, f"{command}: {owners}",
+                             self.switch.process.require_alive)
+        time.sleep(PAUSE_SECONDS)
 
     def finish(self, sockets=()):
         assert self.switch.stop() == 0
@@ -94,4 +127,68 @@ def test_the_wire_of_an_accelerator(bench):
     vm.stop()
     assert ringpassd.stop() == 0
     assert softaccel.stop() == 0
+    bench.finish([bench.wire])
+
+
+def test_software_behind_ringpass(bench):
+    """No accelerator at all: librte_vhost serves every queue of the port, two pairs of them, as it does without."""
+    bench.start_switch([bench.guest(more=",queue_pairs=2")])
+    vm = bench.boot(queue_pairs=2)
+    exercise(vm)
+    assert {queue["owner"] for queue in bench.switch.queues("vm0")} == {"software"}
+    with pytest.raises(TestvmError, match="error: "):
+        bench.switch.command("offload vm0 9")
+    exercise(vm)
+    vm.reboot()
+    vm.set_address(0, f"{ADDRESS}/{PREFIX_LENGTH}")
+    exercise(vm)
+    vm.stop()
+    bench.finish()
+
+
+def test_guests_reach_each_other(bench):
+    """One on librte_vhost, one on its accelerator: through the switch, and the wire."""
+    function = bench.start_with_accelerator(bench.guest(1))
+    one, other = bench.boot(0), bench.boot(1)
+    bench.switch.command("offload vm0")
+    bench.wait_owner("vm0", "hardware")
+    bench.wait_owner("vm1", "software")
+    require_all(ping(one, "10.77.0.3", PINGS), "from the accelerator")
+    require_all(ping(other, ADDRESS, PINGS), "to the accelerator")
+    assert function.queues(0)[1]["packets"] > PINGS
+    for vm in (one, other):
+        vm.stop()
+    bench.end_accelerator()
+    bench.finish([bench.wire])
+
+
+def test_offload_and_take_back(bench):
+    """Pings go on while the queues go to the accelerator and back, all at once and by the queue; none is lost."""
+    softaccel = bench.start_with_accelerator(queue_pairs=2)
+    vm = bench.boot(queue_pairs=2)
+    exercise(vm)
+    assert {queue["owner"] for queue in bench.switch.queues("vm0")} == {"software"}
+    pings = PingStream(vm, UPLINK_ADDRESS)
+    for round in range(ROUNDS):
+        bench.move("offload vm0", {0: "hardware", 1: "hardware", 2: "hardware", 3: "hardware"})
+        bench.move("take-back vm0 2 3", {0: "hardware", 1: "hardware", 2: "software", 3: "software"})
+        bench.move("take-back vm0", {0: "software", 1: "software", 2: "software", 3: "software"})
+        bench.move("offload vm0 0 1", {0: "hardware", 1: "hardware", 2: "software", 3: "software"})
+        bench.move("take-back vm0 0 1", {0: "software", 1: "software", 2: "software", 3: "software"})
+    report = require_all(pings.finish(), "pings while queues move")
+    queues = bench.switch.queues("vm0")
+    print(f"{report.received} of {report.sent} pings answered in {ROUNDS} rounds; "
+          f"blackout of queue 0: median {queues[0]['blackout_median_us']} us, most {queues[0]['blackout_max_us']} us")
+    assert queues[0]["moves"] >= 4 * ROUNDS
+    stats = bench.switch.stats("vm0")
+    assert stats["in_hardware"] > 0 and stats["in_software"] > 0
+    assert (stats["drop_queue_full"], stats["drop_no_queue"]) == (bench.dropped["drop_queue_full"],
+                                                                  bench.dropped["drop_no_queue"])
+    bench.switch.command("offload vm0")
+    bench.wait_owner("vm0", "hardware")
+    packets = sum(queue["packets"] for queue in softaccel.queues(0))
+    exercise(vm)
+    assert sum(queue["packets"] for queue in softaccel.queues(0)) > packets + 2 * PINGS
+    vm.stop()
+    bench.end_accelerator()
     bench.finish([bench.wire])
