@@ -117,6 +117,11 @@ class Softaccel(_Program):
             except (OSError, ValueError, KeyError) as error:
                 raise TestvmError(f"softaccel: {command}: {error}") from error
 
+    def functions(self):
+        """@return [{counter: value}] of the functions' switch ports, in their order."""
+        answer = self._ask("/softaccel/functions")
+        return [answer[str(number)] for number in range(len(answer))]
+
     def queues(self, function):
         """@return [{counter: value}] of the queues of a function, by its number; at most 64."""
         answer = self._ask(f"/softaccel/queues,{function}")

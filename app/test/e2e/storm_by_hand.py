@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A run of app/test/e2e/moves.py by hand, as long as one wants: storm_by_hand.py --moves 10000 --pairs 2 [--packed] ..."""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+
+TOP = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(TOP / "usertools"))
+
+from moves import Options, Rig  # noqa: E402
+from ringpass_stack.programs import Build  # noqa: E402
+from ringpass_testvm import Supervisor  # noqa: E402
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for field in dataclasses.fields(Options):
+        name = f"--{field.name.replace('_', '-')}"
+        if field.type is bool:
+            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=field.default)
+        elif field.type in (int, str):
+            parser.add_argument(name, type=field.type, default=field.default)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--keep", help="copy logs there")
+    arguments = vars(parser.parse_args())
+    as_json, keep = arguments.pop("json"), arguments.pop("keep")
+    build = Build(os.environ.get("RINGPASS_BUILD_DIR") or TOP / "build")
+    with Supervisor("storm") as supervisor:
+        rig = Rig(supervisor, build, Options(**arguments))
+        rig.start()
+        try:
+            books = rig.run()
+        finally:
+            if keep:
+                os.system(f"mkdir -p {keep}; cp {supervisor.directory}/*.log {keep}")
+            rig.stop()
+    if as_json:
+        print(json.dumps(books.storm, indent=1), books.accelerator, books.switch)
+    print(books.line())
+    faults = books.faults()
+    print("\n".join(faults) or "the books balance")
+    return bool(faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "rp_vring_position.h"
+#include "rp_wire_clock.h"
+#include "rp_wire_fd.h"
+#include "storm.h"
+
+/*
+ * What a VMM does to a running device, by the thread that speaks vhost-user. While it
+ * has a ring stopped, it looks that nobody touches it.
+ */
+
+#define LOG_PAGE_BYTES 4096u /* of the specification, whatever the host's is */
+#define LOG_BYTES ((STATION_PLUGGED_GPA + 0x1000000ull) / LOG_PAGE_BYTES / 8)
+#define HOLD_MS 2u
+
+struct log {
+	int fd;
+	uint8_t *bits;
+};
+
+static struct log log_now = {.fd = -1};
+
+static void
+serve_station(struct station *station)
+{
+	if (station->frontend != NULL)
+		rp_vhu_frontend_process(station->frontend);
+}
+
+static void
+learn_route(struct storm *storm, unsigned int pair)
+{
+	enum rp_port_queue_mode modes[2];
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		if (rp_port_get_queue_mode(storm->guest_port.port, 2 * pair + i, &modes[i]) < 0)
+			storm_die("pair %u: no mode", pair);
+		if (modes[i] == RP_PORT_QUEUE_STOPPED)
+			return;
+	}
+	atomic_store(&storm->route[pair],
+		     modes[0] == RP_PORT_QUEUE_SOFTWARE ? STORM_SOFTWARE : STORM_HARDWARE);
+	atomic_store(&storm->split[pair],
+		     (modes[0] == RP_PORT_QUEUE_SOFTWARE) != (modes[1] == RP_PORT_QUEUE_SOFTWARE));
+}
+
+void
+vmm_serve(struct storm *storm, unsigned int ms)
+{
+	uint64_t end_ms = rp_wire_clock_ms() + ms;
+	unsigned int pair;
+
+	do {
+		struct pollfd wait = {.fd = rp_vhu_frontend_fd(storm->guest.frontend), .events = POLLIN};
+
+		poll(&wait, 1, 1);
+		serve_station(&storm->guest);
+		serve_station(&storm->peers[STORM_HARDWARE]);
+		serve_station(&storm->peers[STORM_SOFTWARE]);
+		if (storm->guest_port.port == NULL)
+			continue;
+		served_lock(&storm->guest_port);
+		for (pair = 0; pair < storm->options.pairs_count; pair++)
+			learn_route(storm, pair);
+		served_unlock(&storm->guest_port);
+	} while (rp_wire_clock_ms() < end_ms);
+}
+
+static void
+begin(struct storm *storm)
+{
+	atomic_fetch_add(&storm->still, 1);
+	atomic_fetch_add(&storm->epoch, 1);
+}
+
+static void
+end(struct storm *storm)
+{
+	atomic_fetch_add(&storm->epoch, 1);
+	atomic_fetch_sub(&storm->still, 1);
+}
+
+/* The driver takes what is used; a turn that began before may have missed some. */
+static void
+wait_turns(struct storm *storm)
+{
+	unsigned int until = atomic_load(&storm->guest_turns) + 2;
+
+	while ((int)(atomic_load(&storm->guest_turns) - until) < 0) {
+		eventfd_write(storm->guest.queues[0].call_fd, 1);
+		usleep(50);
+	}
+}
+
+/* The ring stands where its backend said. Under the guest's lock. */
+static void
+check_stopped(struct storm *storm, unsigned int queue, uint32_t base)
+{
+	uint32_t position = station_position(&storm->guest, queue);
+
+	/* Some say the lower half only; a drained ring has one position. */
+	if (rp_vring_position_drained(storm->guest.features, (uint16_t)base) == position)
+		return;
+	storm->counts.positions_wrong++;
+	fprintf(stderr, "storm: queue %u: stopped at 0x%x, the ring stands at 0x%x\n", queue, base, position);
+}
+
+static void
+stop_and_start(struct storm *storm, unsigned int first, unsigned int count)
+{
+	uint32_t bases[STATION_QUEUES_MAX];
+	unsigned int i;
+
+	begin(storm);
+	for (i = first; i < first + count; i++)
+		bases[i] = station_stop(&storm->guest, i);
+	wait_turns(storm);
+	vmm_serve(storm, HOLD_MS);
+	wait_turns(storm);
+	pthread_mutex_lock(&storm->guest.lock);
+	for (i = first; i < first + count; i++)
+		check_stopped(storm, i, bases[i]);
+	pthread_mutex_unlock(&storm->guest.lock);
+	for (i = first; i < first + count; i++)
+		station_start(&storm->guest, i, bases[i]);
+	for (i = first; i < first + count; i++)
+		station_enable(&storm->guest, i, true);
+	end(storm);
+	storm->counts.stops++;
+}
+
+static void
+disable_and_enable(struct storm *storm, unsigned int pair)
+{
+	begin(storm);
+	station_enable(&storm->guest, 2 * pair, false);
+	station_enable(&storm->guest, 2 * pair + 1, false);
+	vmm_serve(storm, HOLD_MS);
+	station_enable(&storm->guest, 2 * pair, true);
+	station_enable(&storm->guest, 2 * pair + 1, true);
+	end(storm);
+	storm->counts.disables++;
+}
+
+/* Asks that no device has taken are asked again by the machine that comes up. Under the guest's lock. */
+static void
+keep_asks(struct storm *storm, unsigned int pair)
+{
+	const struct station_queue *queue = &storm->guest.queues[2 * pair + 1];
+	struct storm_lane *lane = &storm->lanes[pair];
+	uint32_t kept[STATION_RING_NUM];
+	unsigned int i, count = 0;
+
+	for (i = 0; i < queue->out_count; i++)
+		kept[count++] = lane->sequences[queue->out_fifo[(queue->out_head + i) % STATION_RING_NUM]];
+	while (lane->again_at < lane->again_count && count < STATION_RING_NUM)
+		kept[count++] = lane->again[lane->again_at++];
+	for (i = 0; i < count; i++)
+		lane->again[i] = kept[i];
+	lane->again_count = count;
+	lane->again_at = 0;
+}
+
+static void
+reboot(struct storm *storm)
+{
+	uint32_t bases[STATION_QUEUES_MAX];
+	struct station *guest = &storm->guest;
+	unsigned int i;
+
+	begin(storm);
+	for (i = 0; i < guest->queues_count; i++)
+		station_enable(guest, i, false);
+	for (i = 0; i < guest->queues_count; i++)
+		bases[i] = station_stop(guest, i);
+	wait_turns(storm);
+	pthread_mutex_lock(&guest->lock);
+	for (i = 0; i < guest->queues_count; i++)
+		check_stopped(storm, i, bases[i]);
+	for (i = 0; i < storm->options.pairs_count; i++)
+		keep_asks(storm, i);
+	station_renew(guest);
+	station_start_all(guest);
+	pthread_mutex_unlock(&guest->lock);
+	end(storm);
+	storm->counts.reboots++;
+}
+
+static void
+hotplug(struct storm *storm)
+{
+	station_plug(&storm->guest, storm->guest.plugged == NULL);
+	storm->counts.hotplugs++;
+}
+
+static void
+set_log_flags(struct station *guest, bool logging)
+{
+	uint64_t features = guest->features | (logging ? 1ull << RP_VHU_F_LOG_ALL_BIT : 0);
+	struct rp_wire_why why = {0};
+	unsigned int i;
+	int rc = 0;
+
+	guest->logging = logging;
+	/* For each pair, as QEMU does. */
+	for (i = 0; rc == 0 && i < guest->queues_count; i += 2)
+		rc = rp_vhu_frontend_set_features(guest->frontend, features, &why);
+	for (i = 0; rc == 0 && i < guest->queues_count; i++) {
+		struct rp_vhu_frontend_ring ring = station_ring(guest, i, 0);
+
+		rc = rp_vhu_frontend_ring_addr(guest->frontend, i, &ring, &why);
+	}
+	/* SET_VRING_ADDR is not answered; this is, behind it. */
+	if (rc == 0)
+		rc = rp_vhu_frontend_set_features(guest->frontend, features, &why);
+	if (rc < 0)
+		storm_die("the log is not %s: %d: %s", logging ? "begun" : "ended", rc, why.text);
+}
+
+static bool
+can_log(const struct storm *storm)
+{
+	return (rp_vhu_frontend_features_offered(storm->guest.frontend) >> RP_VHU_F_LOG_ALL_BIT & 1) != 0 &&
+	       (rp_vhu_frontend_protocol_features(storm->guest.frontend) >> RP_VHU_PF_LOG_SHMFD_BIT & 1) != 0;
+}
+
+static void
+log_begin(struct storm *storm)
+{
+	struct rp_wire_why why = {0};
+	int rc;
+
+	atomic_store(&storm->log_state, STORM_LOG_CHANGES);
+	log_now.fd = memfd_create("log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (log_now.fd < 0 || ftruncate(log_now.fd, (off_t)LOG_BYTES) < 0)
+		storm_die("memfd");
+	log_now.bits = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, log_now.fd, 0);
+	if (log_now.bits == MAP_FAILED)
+		storm_die("mmap");
+	rc = rp_vhu_frontend_set_log_base(storm->guest.frontend, log_now.fd, LOG_BYTES, 0, &why);
+	if (rc < 0)
+		storm_die("SET_LOG_BASE: %d: %s", rc, why.text);
+	set_log_flags(&storm->guest, true);
+	atomic_store(&storm->log_state, STORM_LOG_SET);
+	eventfd_write(storm->guest.queues[0].call_fd, 1);
+}
+
+static void
+check_logged(struct storm *storm, uint64_t gpa, const char *what, unsigned int queue)
+{
+	uint64_t page = gpa / LOG_PAGE_BYTES;
+
+	storm->counts.log_pages++;
+	if ((__atomic_load_n(&log_now.bits[page / 8], __ATOMIC_ACQUIRE) >> (page % 8) & 1) != 0)
+		return;
+	if (storm->counts.log_missing++ < 10)
+		fprintf(stderr, "storm: queue %u: its %s at 0x%llx was written and is not in the log\n", queue, what,
+			(unsigned long long)gpa);
+}
+
+static void
+check_log(struct storm *storm)
+{
+	struct station *guest = &storm->guest;
+	bool packed = (guest->features >> RP_VHU_F_RING_PACKED_BIT & 1) != 0;
+	struct rp_vhu_frontend_ring ring;
+	unsigned int queue;
+	uint16_t i;
+
+	for (queue = 0; queue < guest->queues_count; queue++) {
+		for (i = 0; queue % 2 == 0 && i < STATION_RING_NUM; i++)
+			if (guest->queues[queue].written[i] != 0)
+				check_logged(storm, station_buffer_gpa(guest, queue, i), "buffer", queue);
+		ring = station_ring(guest, queue, 0);
+		if (!packed && guest->queues[queue].used_total != storm->log_used_total[queue])
+			check_logged(storm, ring.used_uva - (uint64_t)(uintptr_t)guest->memory + STATION_GPA,
+				     "used index", queue);
+	}
+}
+
+static void
+log_end(struct storm *storm)
+{
+	if (atomic_load(&storm->log_state) == STORM_LOG_OFF)
+		return;
+	pthread_mutex_lock(&storm->guest.lock);
+	if (atomic_load(&storm->log_state) == STORM_LOG_WATCHED)
+		check_log(storm);
+	atomic_store(&storm->log_state, STORM_LOG_CHANGES);
+	pthread_mutex_unlock(&storm->guest.lock);
+	set_log_flags(&storm->guest, false);
+	munmap(log_now.bits, LOG_BYTES);
+	rp_wire_fd_close(&log_now.fd);
+	atomic_store(&storm->log_state, STORM_LOG_OFF);
+	storm->counts.logs++;
+}
+
+static void
+toggle_log(struct storm *storm)
+{
+	if (!can_log(storm))
+		return;
+	begin(storm);
+	if (atomic_load(&storm->log_state) == STORM_LOG_OFF)
+		log_begin(storm);
+	else
+		log_end(storm);
+	end(storm);
+}
+
+void
+chaos_do(struct storm *storm, unsigned int *seed)
+{
+	unsigned int what = (unsigned int)rand_r(seed) % 12, pairs = storm->options.pairs_count;
+	unsigned int pair = (unsigned int)rand_r(seed) % pairs;
+
+	if (storm->options.verbose)
+		fprintf(stderr, "storm: chaos %u\n", what);
+	if (what < 3) {
+		stop_and_start(storm, 0, storm->guest.queues_count);
+	} else if (what < 5) {
+		stop_and_start(storm, 2 * pair, 2);
+	} else if (what < 7) {
+		disable_and_enable(storm, pair);
+	} else if (what < 9) {
+		hotplug(storm);
+	} else if (what < 11) {
+		toggle_log(storm);
+	} else {
+		log_end(storm);
+		reboot(storm);
+	}
+}
+
+void
+chaos_end(struct storm *storm)
+{
+	log_end(storm);
+	if (storm->guest.plugged != NULL)
+		station_plug(&storm->guest, false);
+}

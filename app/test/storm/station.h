@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef STATION_H
+#define STATION_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "rp_vhu_frontend.h"
+#include "rp_vring_drv.h"
+
+/*
+ * A VMM and its guest without a machine. Two threads share it: the VMM's, which speaks
+ * vhost-user, and the driver's, which fills and empties rings. What both touch is
+ * under `lock` (rings), or under a queue's `doorbell_lock`.
+ */
+
+#define STATION_QUEUES_MAX 8u
+#define STATION_RING_NUM 256u
+#define STATION_HEADER_BYTES 12u /* struct virtio_net_hdr_v1 */
+#define STATION_BUFFER_BYTES 2048u
+#define STATION_GPA 0x40000000ull
+#define STATION_PLUGGED_GPA 0x4000000000ull /* where a region is plugged in */
+
+struct station_queue {
+	struct rp_vring_drv *ring;
+	int kick_fd;
+	int call_fd;
+	pthread_mutex_t doorbell_lock;
+	volatile uint16_t *doorbell; /* under doorbell_lock; NULL: the eventfd */
+	uint64_t doorbell_kicks;
+	uint64_t eventfd_kicks;
+	bool started;
+	uint64_t used_total; /* chains that came back, since the ring was laid out */
+	uint16_t free_buffers[STATION_RING_NUM];
+	uint16_t free_count;
+	uint16_t out_fifo[STATION_RING_NUM]; /* buffers that are out, in the order of availability */
+	uint16_t out_head, out_count;
+	uint8_t written[STATION_RING_NUM]; /* receive: the buffer was written since the flag was cleared */
+};
+
+struct station {
+	const char *name;
+	struct rp_vhu_frontend *frontend;
+	pthread_mutex_t lock;
+	unsigned int queues_count;
+	uint64_t features;
+	int memory_fd;
+	uint8_t *memory;
+	uint64_t memory_bytes;
+	uint8_t *plugged; /* a further region; NULL: none */
+	int plugged_fd;
+	struct station_queue queues[STATION_QUEUES_MAX];
+	bool logging; /* rings are started with the log's flag */
+	uint64_t interrupts;
+};
+
+/* Connect, negotiate, memory, rings (not started). @param wanted features to take of what is offered. */
+void station_open(struct station *station, const char *name, const char *socket_path, unsigned int queues_count,
+		  uint64_t wanted);
+void station_close(struct station *station);
+
+/* Every waiting call of this file ends the program when it fails. */
+void station_start(struct station *station, unsigned int queue, uint32_t base);
+uint32_t station_stop(struct station *station, unsigned int queue);
+void station_enable(struct station *station, unsigned int queue, bool enabled);
+void station_start_all(struct station *station);
+void station_set_memory(struct station *station);
+/* New memory and rings at their beginning; the old ones are gone. All queues are stopped. */
+void station_renew(struct station *station);
+void station_plug(struct station *station, bool plugged);
+/* Where a queue's ring begins and how it is told to a backend. */
+struct rp_vhu_frontend_ring station_ring(struct station *station, unsigned int queue, uint32_t base);
+/* Where a drained ring stands, as the driver's side has it. Under lock, with nothing used left to take. */
+uint32_t station_position(const struct station *station, unsigned int queue);
+
+/* The driver's side, under lock. */
+uint8_t *station_buffer(struct station *station, unsigned int queue, uint16_t buffer);
+uint64_t station_buffer_gpa(const struct station *station, unsigned int queue, uint16_t buffer);
+void station_fill(struct station *station, unsigned int queue); /* all free buffers, to receive */
+/* A buffer for a frame to send, or NULL; then send it. */
+uint8_t *station_frame(struct station *station, unsigned int queue);
+void station_send(struct station *station, unsigned int queue, uint32_t size_bytes);
+/* The next frame, or NULL; it is valid until station_give(). */
+const uint8_t *station_take(struct station *station, unsigned int queue, uint16_t *ret_buffer, uint32_t *ret_bytes);
+void station_give(struct station *station, unsigned int queue, uint16_t buffer);
+/* Buffers of sent frames come back; how many. */
+unsigned int station_reap(struct station *station, unsigned int queue);
+void station_kick_if_wanted(struct station *station, unsigned int queue);
+void station_kick(struct station *station, unsigned int queue);
+
+#endif
