@@ -64,8 +64,8 @@ class _Program:
         self._build = build
         self.process = None
 
-    def _start(self, name, command, environment=None):
-        self.process = self._supervisor.start(name, command, environment)
+    def _start(self, name, command, environment=None, log_name=None):
+        self.process = self._supervisor.start(log_name or name, command, environment)
         self.process.wait_for_line(f"{name}: ready", READY_SECONDS)
 
     def _take(self):
@@ -82,16 +82,19 @@ class _Program:
 
 
 class Softaccel(_Program):
-    def __init__(self, supervisor, build, functions, uplink=None):
-        """uplink: name of the TAP interface to make, or None."""
+    def __init__(self, supervisor, build, functions, uplink=None, name="softaccel", uplink_mac=UPLINK_MAC):
+        """uplink: name of the TAP interface to make, or None. name: of its log and of DPDK's files."""
         super().__init__(supervisor, build)
         self._functions = functions
         self._uplink = uplink
+        self._name = name
+        self._uplink_mac = uplink_mac
+        self._prefix = f"rp{os.getpid()}{name.removeprefix('softaccel')}"
 
     def command(self):
-        command = [self._build.program("softaccel"), *EAL_ARGUMENTS, f"--file-prefix=rp{os.getpid()}"]
+        command = [self._build.program("softaccel"), *EAL_ARGUMENTS, f"--file-prefix={self._prefix}"]
         if self._uplink:
-            command.append(f"--vdev={UPLINK_DEVICE},iface={self._uplink},mac={UPLINK_MAC}")
+            command.append(f"--vdev={UPLINK_DEVICE},iface={self._uplink},mac={self._uplink_mac}")
         command.append("--")
         for function in self._functions:
             command += ["--function", function.argument()]
@@ -102,11 +105,11 @@ class Softaccel(_Program):
     def start(self):
         # DPDK's own files, too, go into the directory that is removed at the end
         environment = {"RUNTIME_DIRECTORY": self._supervisor.directory}
-        self._start("softaccel", self.command(), environment)
+        self._start("softaccel", self.command(), environment, self._name)
 
     def _ask(self, command):
         """By DPDK's telemetry. @return the answer's dictionary."""
-        path = self._supervisor.path(f"dpdk/rp{os.getpid()}/dpdk_telemetry.v2")
+        path = self._supervisor.path(f"dpdk/{self._prefix}/dpdk_telemetry.v2")
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
             connection.settimeout(COMMAND_SECONDS)
             try:
@@ -147,17 +150,21 @@ class Port:
 
 
 class Ringpassd(_Program):
-    def __init__(self, supervisor, build, ports):
+    def __init__(self, supervisor, build, ports, name="ringpassd", environment=None):
+        """environment: variables to add."""
         super().__init__(supervisor, build)
         self._ports = ports
-        self.rpc = supervisor.path("rpc.sock")
+        self._name = name
+        self._environment = environment
+        self.rpc = supervisor.path(f"{name.replace('ringpassd', 'rpc')}.sock")
 
     def start(self):
-        config = self._supervisor.path("ringpassd.conf")
+        config = self._supervisor.path(f"{self._name}.conf")
         with open(config, "w", encoding="utf-8") as file:
             ports = ",\n  ".join(port.text() for port in self._ports)
             file.write(f"ports = (\n  {ports}\n);\n")
-        self._start("ringpassd", [self._build.program("ringpassd"), "--config", config, "--rpc", self.rpc])
+        self._start("ringpassd", [self._build.program("ringpassd"), "--config", config, "--rpc", self.rpc],
+                    self._environment, self._name)
 
 
 class Control:
@@ -198,6 +205,10 @@ class Control:
 
     def disable(self, port, pair):
         self._run("disable", port, "--pair", str(pair))
+
+    def move(self, port, wish, *queues):
+        """wish: "auto", "hardware" or "software"; for all queues, or those named."""
+        self._run("move", port, *map(str, queues), wish)
 
     def mode(self, port, policy):
         """policy: "auto" or "relay", for all queues."""

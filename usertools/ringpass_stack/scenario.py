@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The usual arrangement: guest i on port vm<i>, served by function i of one softaccel; an uplink or none."""
+"""The usual arrangement: guest i on port vm<i>, served by function i of one softaccel; an uplink or none; a software
+backend for each guest, or none."""
 
 import os
 import time
@@ -8,7 +9,9 @@ from ringpass_testvm import Nic, VhostUser, Vm, netns, prepare
 from ringpass_testvm.errors import TestvmError
 
 from . import ping
-from .programs import Control, Function, Port, Ringpassd, Softaccel
+from .backend_testpmd import TestpmdBackend
+from .bridge import Bridge
+from .programs import UPLINK_MAC, Control, Function, Port, Ringpassd, Softaccel
 
 PREFIX_LENGTH = 24
 UPLINK_ADDRESS = "10.77.0.1"
@@ -24,7 +27,8 @@ class Guest:
     def __init__(self, stack, index, machine):
         self.port = f"vm{index}"
         self.address = f"10.77.0.{index + 2}"
-        self.vm = Vm(stack.supervisor, f"guest{index}", machine)
+        self.backend = stack.backends[index] if stack.backends else None
+        self.vm = Vm(stack.supervisor, f"guest{stack.host}{index}", machine)
         self._control = stack.control
         self._alive = stack.require_alive
 
@@ -41,6 +45,10 @@ class Guest:
 
     def wait_modes(self, expected="direct", timeout=DIRECT_SECONDS):
         return self._control.wait_modes(self.port, expected, timeout, self._alive)
+
+    def move(self, wish, *queues):
+        """All queues, or those named: to "hardware" or "software", or as it comes ("auto")."""
+        self._control.move(self.port, wish, *queues)
 
     def toggle(self, pair, hold_seconds):
         """Disable a queue pair, and enable it again until it is direct. @return the ping.Window that it took."""
@@ -61,33 +69,49 @@ class Stack:
     """Creates nothing until start_host()."""
 
     def __init__(self, supervisor, build, store, guests=1, queue_pairs=2, functions_per_guest=1, uplink=False,
-                 qemu_listens=False, doorbell="page", port_options=None, machine_options=None, **nic_options):
+                 qemu_listens=False, doorbell="page", port_options=None, machine_options=None, software=False,
+                 bridge=None, host="", software_environment=None, **nic_options):
         """store: a testvm Cache. functions_per_guest: share the queue pairs of each guest, as one switch port.
         qemu_listens: QEMU is the server of the vhost-user socket. doorbell: softaccel's. port_options: more keys of
         the ports. machine_options: of prepare.machine(). Both may be a list with one for each guest. nic_options: of
-        Nic."""
+        Nic. software: a testpmd behind each port; it and the uplink are ports of a bridge. bridge: of another stack
+        that has started it, whose hosts this one shall reach. host: a digit that sets this stack apart from others in
+        the same directory and namespace. software_environment: variables for the software backends."""
         self.supervisor = supervisor
+        self.host = host
+        self.software_environment = software_environment
         # The namespace is ours alone; the pid makes logs of several runs easier to tell apart.
-        self.uplink = f"rp{os.getpid()}" if uplink else None
-        functions, ports, machines = [], [], []
+        self.uplink = f"rp{os.getpid()}{host and 'h'}{host}" if uplink or software else None
+        self.bridge = bridge or (Bridge("rpbridge", UPLINK_MAC, f"{UPLINK_ADDRESS}/{PREFIX_LENGTH}") if software else None)
+        self._own_bridge = bridge is None and self.bridge
+        functions, ports, machines, self.backends = [], [], [], []
         for index in range(guests):
-            mac, socket = f"52:54:00:00:00:{index + 1:02x}", supervisor.path(f"vm{index}.sock")
+            mac, socket = f"52:54:00:00:00:{index + 1:02x}", supervisor.path(f"vm{host}{index}.sock")
             group = f"guest{index}" if functions_per_guest > 1 else ""
-            own = [Function(supervisor.path(f"f{index}-{number}.sock"), mac, queue_pairs // functions_per_guest,
+            own = [Function(supervisor.path(f"f{host}{index}-{number}.sock"), mac, queue_pairs // functions_per_guest,
                             group, doorbell) for number in range(functions_per_guest)]
             functions += own
+            more = dict(_of_guest(port_options, index))
+            if software:
+                self.backends.append(self._backend(index, queue_pairs))
+                more = {"software": f'"{self.backends[-1].sockets[0]}"', **more}
             ports.append(Port(f"vm{index}", socket, [f"vfio-user,socket={one.socket}" for one in own],
-                              "client" if qemu_listens else "server", queue_pairs, _of_guest(port_options, index)))
+                              "client" if qemu_listens else "server", queue_pairs, more))
             nic = Nic(VhostUser(socket, qemu_listens, 0 if qemu_listens else RECONNECT_SECONDS), mac, queue_pairs,
                       **nic_options)
             machines.append(prepare.machine([nic], store, **_of_guest(machine_options, index)))
-        self.softaccel = Softaccel(supervisor, build, functions, self.uplink)
-        self.ringpassd = Ringpassd(supervisor, build, ports)
+        self.softaccel = Softaccel(supervisor, build, functions, self.uplink, f"softaccel{host}",
+                                   f"52:54:00:00:04:{int(host or 0):02x}" if software else UPLINK_MAC)
+        self.ringpassd = Ringpassd(supervisor, build, ports, f"ringpassd{host}")
         self.control = Control(build, self.ringpassd.rpc)
         self.guests = [Guest(self, index, machine) for index, machine in enumerate(machines)]
 
+    def _backend(self, index, queue_pairs):
+        return TestpmdBackend(self.supervisor, queue_pairs=queue_pairs, name=f"sw{self.host or 0}{index}",
+                              mac=f"52:54:00:00:03:{index:x}{self.host or 0}", environment=self.software_environment)
+
     def require_alive(self):
-        for program in (self.softaccel, self.ringpassd):
+        for program in (self.softaccel, self.ringpassd, *self.backends):
             if program.process:
                 program.process.require_alive()
         for guest in self.guests:
@@ -95,11 +119,22 @@ class Stack:
 
     def start_softaccel(self):
         self.softaccel.start()
-        if self.uplink:
+        if self.bridge:
+            self.bridge.attach(self.uplink)
+        elif self.uplink:
             netns.set_address(self.uplink, f"{UPLINK_ADDRESS}/{PREFIX_LENGTH}", UPLINK_SECONDS)
 
+    def start_backend(self, backend):
+        backend.start()
+        self.bridge.attach(backend.uplinks[0])
+
     def start_host(self):
+        if self._own_bridge:
+            self.supervisor.on_close(self.bridge.stop)
+            self.bridge.start()
         self.start_softaccel()
+        for backend in self.backends:
+            self.start_backend(backend)
         self.ringpassd.start()
 
     def start_guests(self):

@@ -122,6 +122,13 @@ class Agent:
             if words and words[0] == "@hello":
                 self._note_hello(words)
 
+    def take_over(self, source):
+        """The guest that source has talked to, migrated to the QEMU at this end. It says no hello again."""
+        self.boot_id, self.boot_count, self.release = source.boot_id, source.boot_count, source.release
+        if not self._connection:
+            self._wait_readable(self._listener, time.monotonic() + ANSWER_SECONDS, "QEMU's end")
+            self._connection, _ = self._listener.accept()
+
     def send(self, script, timeout):
         """Hand over a script. @return the token of its answer."""
         token = secrets.token_hex(16)

@@ -39,23 +39,23 @@ class Job:
 
     def __init__(self, vm, directory):
         self._vm = vm
-        self._directory = directory
+        self.directory = directory
 
     def status(self):
         """Exit status, or None while it runs."""
-        text = self._vm.run(f"cat {self._directory}/status 2>/dev/null", check=False).output
+        text = self._vm.run(f"cat {self.directory}/status 2>/dev/null", check=False).output
         return int(text) if text.strip() else None
 
     def output(self):
-        return self._vm.run(f"cat {self._directory}/output").output
+        return self._vm.run(f"cat {self.directory}/output").output
 
     def signal(self, name):
         """To the script and all that it has started."""
-        self._vm.run(f"kill -{name} -$(cat {self._directory}/pid)", check=False)
+        self._vm.run(f"kill -{name} -$(cat {self.directory}/pid)", check=False)
 
     def wait(self, timeout):
         """@return status."""
-        supervise.wait_until(lambda: self.status() is not None, timeout, f"{self._vm.name}: job {self._directory}")
+        supervise.wait_until(lambda: self.status() is not None, timeout, f"{self._vm.name}: job {self.directory}")
         return self.status()
 
 
@@ -202,6 +202,10 @@ class Vm:
         boots = self._agent.boot_count + 1
         self._agent.send("reboot -f", timeout)
         self.wait_boot(timeout, boots)
+
+    def take_over(self, source):
+        """Talk to the guest of another Vm, which has migrated to this one's QEMU (launched with -incoming)."""
+        self._agent.take_over(source._agent)
 
     def qmp(self):
         """@return Qmp, to be closed by the caller."""
