@@ -49,6 +49,7 @@ class Agent:
         """require_alive() raises when the guest can no longer answer."""
         self._require_alive = require_alive
         self._buffer = b""
+        self._sent = 0
         self._connection = None
         self._listener = socket.socket(socket.AF_UNIX)
         self._path = path
@@ -131,6 +132,7 @@ class Agent:
 
     def send(self, script, timeout):
         """Hand over a script. @return the token of its answer."""
+        self._sent = time.monotonic()
         token = secrets.token_hex(16)
         text = base64.b64encode(script.encode()).decode()
         try:
@@ -145,8 +147,7 @@ class Agent:
 
     def finish(self, token, script, timeout):
         """Wait for the answer to what was sent. @return Result."""
-        started = time.monotonic()
-        end = started + timeout + ANSWER_SECONDS
+        end = time.monotonic() + timeout + ANSWER_SECONDS
         while True:
             words = self._line(end, script).split()
             if words and words[0] == "@hello" and self._note_hello(words):
@@ -157,6 +158,6 @@ class Agent:
         if count > OUTPUT_BYTES_MAX:
             raise AgentError(f"{script}: {count} bytes of output")
         result = Result(status, self._bytes(count, end, script))
-        if status in ENDED_BY_TIMEOUT and time.monotonic() - started >= timeout:
+        if status in ENDED_BY_TIMEOUT and time.monotonic() - self._sent >= timeout:
             raise GuestTimeout(f"{script}: still running after {timeout} s; so far: {result.output[-500:]}")
         return result

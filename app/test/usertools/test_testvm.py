@@ -255,11 +255,17 @@ def test_agent_sees_a_reboot(guest):
 
 
 def test_agent_timeout(guest):
+    """What counts is the time since the command was sent, not since somebody has looked for its answer."""
     def answer(token):
         time.sleep(1)
         yield f"@end {token} 143 4\nhalf".encode()
+    one = guest(answer).agent
     with pytest.raises(GuestTimeout, match="half"):
-        guest(answer).agent.run("sleep 9", 1)
+        one.run("sleep 9", 1)
+    token = one.send("sleep 9", 1)
+    time.sleep(2)
+    with pytest.raises(GuestTimeout, match="half"):
+        one.finish(token, "sleep 9", 1)
 
 
 def test_agent_of_a_guest_that_takes_its_time_to_end(guest):
