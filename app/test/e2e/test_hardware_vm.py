@@ -17,6 +17,7 @@ from conftest import LOG_LINES
 from hardware import FEW_VECTORS, LEGACY, RELAYED, SHAPES, Rig, Shared
 
 from ringpass_hwvm import wire
+from ringpass_hwvm.guest import NESTED_BOOT_SECONDS
 from ringpass_stack import ping, transfer
 from ringpass_testvm import Supervisor, TestvmError, hotplug, netns
 from ringpass_testvm.supervise import tail, wait_until
@@ -232,7 +233,7 @@ def test_memory_plugged_does_not_stop_rings(rig):
 
 def test_guest_reboot(rig):
     boots = rig.guest.boot_count
-    rig.guest.reboot(180)
+    rig.guest.reboot(NESTED_BOOT_SECONDS)
     assert rig.guest.boot_count == boots + 1
     rig.set_addresses()
     rig.wait_fresh()
