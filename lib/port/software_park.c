@@ -26,10 +26,14 @@ port_software_park(struct rp_port *port, struct port_queue *queue, struct rp_wir
 		.kick_fd = software->park_kick_fd,
 		.call_fd = software->park_call_fd,
 	};
-	int rc;
+	int rc = 0;
 
 	if (software->park_bytes == 0 || software->regions_count == 0)
 		return 0;
+	if (software->rings[queue->index].enabled)
+		rc = port_software_enable(port, queue->index, false, false, why);
+	if (rc < 0)
+		return rc;
 	if (software->kind->half_position)
 		setup.base &= 0xffff;
 	setup.num = port_software_park_place(port, queue->index, &setup.desc_uva, &setup.avail_uva, &setup.used_uva);

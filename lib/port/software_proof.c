@@ -206,8 +206,6 @@ release(struct rp_port *port, const struct port_software_suspect *suspect)
 			continue;
 		queue->software = PORT_SOFTWARE_RING_NONE;
 		port->software->rings[i].suspect = NULL;
-		if (queue->frontend_started)
-			port_position_from_ring(port, queue);
 	}
 	port_event(port, RP_PORT_EVENT_NOTICE, -1, "software-let-go",
 		   "process %d has let go of the rings that it served", (int)suspect->pid);

@@ -4,10 +4,14 @@
  * How a ring is given to the software backend, and taken from it with proof.
  *
  *   kind            given by                               taken by
- *   specification   NUM BASE ADDR KICK CALL ENABLE(1)      GET_VRING_BASE: where it stands is the answer
- *   librte_vhost    the same; the ring was disabled        split: ENABLE(0), acknowledged; where it stands is
- *                                                          the used index. Then a parked ring takes its place
+ *   specification   ENABLE(1) NUM BASE ADDR KICK CALL      GET_VRING_BASE: where it stands is the answer
+ *   librte_vhost    NUM BASE ADDR KICK CALL ENABLE(1);     split: ENABLE(0), acknowledged; where it stands is
+ *                   the ring was disabled                  the used index. Then a parked ring takes its place
  *                                                          packed: GET_VRING_BASE of all; those that stay start again
+ *
+ * The text has a backend discard what is sent on a ring that is started (KICK) and not enabled
+ * yet: so it is enabled first. librte_vhost may touch a ring as soon as it is enabled, with
+ * whatever it knows of it by then: so it is enabled last.
  */
 
 #include <endian.h>
@@ -233,10 +237,13 @@ port_software_give(struct rp_port *port, struct port_queue *queue, struct rp_wir
 	/* From here on it may touch the ring, whatever it answers. */
 	queue->software = PORT_SOFTWARE_RING_SERVES;
 	restore_flags(port, queue);
-	rc = port_software_describe(port, queue->index, &setup, true, why);
+	if (!port_software_parks(port))
+		rc = port_software_enable(port, queue->index, true, true, why);
+	if (rc == 0)
+		rc = port_software_describe(port, queue->index, &setup, true, why);
 	if (rc == 0 && rp_vhu_backend_vring(port->backend, queue->index, &vring) == 0 && vring.err_fd >= 0)
 		rc = port_software_checked(port, rp_vhu_frontend_ring_err(frontend, queue->index, vring.err_fd, why));
-	if (rc == 0)
+	if (rc == 0 && port_software_parks(port))
 		rc = port_software_enable(port, queue->index, true, true, why);
 	return rc < 0 ? give_up(port, queue, rc) : 0;
 }

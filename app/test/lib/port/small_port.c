@@ -66,6 +66,8 @@ note(struct small_port *small, int rc, const struct rp_wire_why *why)
 	small->request_error = rc;
 	if (rc < 0)
 		small->why = *why;
+	if (rc < 0 && getenv("TEST_PORT_LOG") != NULL)
+		fprintf(stderr, "%d: %s\n", rc, why->text);
 }
 
 static bool
@@ -102,7 +104,12 @@ port_move_software_gone(struct rp_port *port)
 void
 port_move_software_proven(struct rp_port *port)
 {
+	unsigned int i;
+
 	small_of(port)->provens++;
+	for (i = 0; i < port->queues_count; i++)
+		if (port->queues[i].frontend_started && port->queues[i].software == PORT_SOFTWARE_RING_NONE)
+			port_position_from_ring(port, &port->queues[i]);
 	serve_what_should(small_of(port));
 }
 
@@ -403,8 +410,8 @@ small_port_close(struct small_port *small)
 	small->stop = true;
 	pthread_mutex_unlock(&small->lock);
 	pthread_join(small->thread, NULL);
-	small->endpoint = rp_vhu_endpoint_destroy(small->endpoint);
 	small->port.backend = rp_vhu_backend_destroy(small->port.backend);
+	small->endpoint = rp_vhu_endpoint_destroy(small->endpoint);
 	port_software_close(&small->port);
 	rp_dma_space_destroy(small->port.memory);
 	free(small->port.queues);
