@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "rp_vring_position.h"
 #include "software_parts.h"
@@ -372,6 +373,29 @@ is_among(const struct port_queue *queue, struct port_queue *const *queues, unsig
 	return i < queues_count;
 }
 
+/*
+ * What the application took from a transmit ring may be on its way into a receive ring: those
+ * are the odd ones (virtio 1.2, 5.1.2), and they stop a while before the device does.
+ */
+static int
+stop_transmitting(struct rp_port *port, struct rp_wire_why *why)
+{
+	struct timespec wait = {.tv_sec = port->drain_ms / 1000, .tv_nsec = (port->drain_ms % 1000) * 1000000L};
+	bool any = false;
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 1; i < port->queues_count && rc == 0; i += 2) {
+		if (port->queues[i].software != PORT_SOFTWARE_RING_SERVES)
+			continue;
+		rc = port_software_enable(port, i, false, true, why);
+		any = true;
+	}
+	if (any && rc == 0)
+		nanosleep(&wait, NULL);
+	return rc;
+}
+
 /* Only the stop of the whole device tells where a packed ring stands. Those that are not meant go on. */
 static int
 take_by_restart(struct rp_port *port, struct port_queue *const *queues, unsigned int queues_count,
@@ -385,7 +409,9 @@ take_by_restart(struct rp_port *port, struct port_queue *const *queues, unsigned
 	for (i = 0; i < port->queues_count; i++)
 		goes_on[i] = port->queues[i].software == PORT_SOFTWARE_RING_SERVES &&
 			     !is_among(&port->queues[i], queues, queues_count);
-	rc = port_software_stop_device(port, why);
+	rc = stop_transmitting(port, why);
+	if (rc == 0)
+		rc = port_software_stop_device(port, why);
 	if (rc < 0)
 		return not_taken(port, rc, why);
 	for (i = 0; i < port->queues_count && port->software->frontend != NULL; i++)
