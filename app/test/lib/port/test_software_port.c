@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <errno.h>
-#include <stdlib.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "fake_backend.h"
+#include "port.h"
 #include "traffic.h"
 
 /*
@@ -16,11 +17,35 @@
 static char backend_path[108];
 static struct test_leaks leaks;
 
+/* It does when it has seen the backend. */
+static bool
+listens(struct fixture *f)
+{
+	bool is;
+
+	pthread_mutex_lock(&f->port.lock);
+	is = f->port.port->endpoint != NULL;
+	pthread_mutex_unlock(&f->port.lock);
+	return is;
+}
+
+static void
+wait_until_it_listens(struct fixture *f)
+{
+	unsigned int i;
+
+	for (i = 0; i < LIMIT_MS && !listens(f); i++)
+		usleep(1000);
+	assert_true(listens(f));
+}
+
 static void
 open_both(struct traffic *t, enum fake_backend_kind kind, uint64_t format, bool process)
 {
-	struct setting setting = {.format = format, .class = RP_ACCEL_CLASS_A, .software = backend_path};
+	struct rp_port_config config = fixture_config();
+	const struct test_vm_options options = {.ring_features = format};
 
+	memset(t, 0, sizeof(*t));
 	snprintf(backend_path, sizeof(backend_path), "%.90s.backend", test_socket_path());
 	fake_backend_setup(kind, backend_path);
 	FAKE_BACKEND_SET(features, fake_backend_now().features | TEST_VM_IN_ORDER);
@@ -29,7 +54,15 @@ open_both(struct traffic *t, enum fake_backend_kind kind, uint64_t format, bool 
 		fake_backend_fork();
 	else
 		fake_backend_start();
-	open_traffic(t, &setting);
+	config.software = (struct rp_port_software_config){
+		.socket_path = backend_path, .socket_mode = RP_PORT_CLIENT, .timeout_ms = 5000, .reconnect_ms = 5};
+	fixture_begin(&t->f);
+	FAKE_SET(class, RP_ACCEL_CLASS_A);
+	FAKE_SET(features, fake_now().features | 1ull << 28 | TEST_VM_PACKED | TEST_VM_IN_ORDER);
+	fake_accel_serve();
+	test_port_open(&t->f.port, &config, &fake_accel_registry);
+	wait_until_it_listens(&t->f);
+	test_vm_open(&t->f.vm, config.socket_path, 4, 64, &options);
 	start_pair(t);
 }
 
