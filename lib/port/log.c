@@ -13,11 +13,16 @@
 #define LOG_ALL_MASK (1ull << RP_VHU_F_LOG_ALL_BIT)
 
 bool
+port_log_is_offered(const struct rp_port *port)
+{
+	return port_software_configured(port) && (port_software_features(port) & LOG_ALL_MASK) != 0 &&
+	       (port_software_protocol_features(port) & 1ull << RP_VHU_PF_LOG_SHMFD_BIT) != 0;
+}
+
+bool
 port_log_by_software(const struct rp_port *port)
 {
-	return port_software_configured(port) && !port->software_does_not_log &&
-	       (port_software_features(port) & LOG_ALL_MASK) != 0 &&
-	       (port_software_protocol_features(port) & 1ull << RP_VHU_PF_LOG_SHMFD_BIT) != 0;
+	return port_log_is_offered(port) && !port->software_does_not_log;
 }
 
 /* Something that is not logged may still be written to the guest's memory. */
@@ -109,7 +114,7 @@ port_log_set(struct rp_port *port, uint64_t features, struct rp_wire_why *why)
 	for (i = 0; i < port->queues_count; i++)
 		port_wish_begin(&port->queues[i]);
 	if (begins)
-		port_moves_run(port);
+		port_moves_run(port, true);
 	change_rings(port, why);
 	/* A queue that let go and did not start again writes nothing. */
 	if (!begins || !writes_unseen(port))

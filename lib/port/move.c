@@ -11,8 +11,7 @@
  *
  * The doorbell is taken back without waiting (doorbell.c); on its answer the new owner is
  * kicked once, for stores that fell on the page while nobody watched it. The guest is
- * called at once, and once more after the new owner got on: a software backend that was
- * away from the ring may think that it has interrupted for what it has not.
+ * called at once, and once more after the new owner got on (survive.c).
  */
 
 #include <assert.h>
@@ -23,11 +22,6 @@
 
 #include "move_order.h"
 #include "port.h"
-#include "rp_vring_position.h"
-#include "rp_wire_clock.h"
-
-#define CALL_AGAIN_FIRST_MS 10
-#define CALL_AGAIN_LAST_MS 640
 
 struct group {
 	struct port_queue *queues[RP_VHU_QUEUES_MAX];
@@ -74,17 +68,6 @@ port_move_reached(struct port_queue *queue, enum rp_port_owner owner)
 }
 
 static void
-call_again_later(const struct rp_port *port, struct port_queue *queue)
-{
-	struct port_call_again *again = &queue->call_again;
-
-	if (!port_position_used(port, queue, &again->used))
-		again->used = 0;
-	again->delay_ms = CALL_AGAIN_FIRST_MS;
-	again->at_ms = rp_wire_clock_ms() + again->delay_ms;
-}
-
-static void
 refuse(char *held, const struct rp_wire_why *why, int error)
 {
 	snprintf(held, RP_PORT_REASON_MAX, "refused: %.140s", why->text[0] != '\0' ? why->text : strerror(-error));
@@ -114,7 +97,7 @@ serve(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "software-started", "from %s, %u entries", text,
 		   queue->vring.num);
 	if (queue->served_before)
-		call_again_later(port, queue);
+		port_move_call_again(port, queue);
 	port_relay_nudge(port, queue, queue->served_before);
 	queue->served_before = true;
 	return 0;
@@ -204,6 +187,20 @@ port_move_release(struct rp_port *port, struct port_queue *queue, struct rp_wire
 	if (queue->software == PORT_SOFTWARE_RING_SERVES)
 		return take(port, &queue, 1, why);
 	return queue->running ? port_queue_stop(port, queue, why) : 0;
+}
+
+void
+port_move_release_all(struct rp_port *port)
+{
+	struct port_queue *queues[RP_VHU_QUEUES_MAX];
+	struct rp_wire_why why = {0};
+	unsigned int count = 0, i;
+
+	for (i = 0; i < port->queues_count; i++)
+		if (port->queues[i].software == PORT_SOFTWARE_RING_SERVES)
+			queues[count++] = &port->queues[i];
+	if (count > 0)
+		take(port, queues, count, &why);
 }
 
 static bool
@@ -468,15 +465,17 @@ run_together(struct rp_port *port, unsigned int first, unsigned int count, struc
 	return worst;
 }
 
+/* Pair by pair, so that no ring is without an owner while others move; or all of them together. */
 static int
-run(struct rp_port *port, unsigned int first, unsigned int count, struct rp_wire_why *why)
+run(struct rp_port *port, unsigned int first, unsigned int count, bool together, struct rp_wire_why *why)
 {
 	unsigned int at = first, end = first + count, part;
 	int rc, worst;
 
 	worst = settle(port, first, count, why);
+	together |= stops_whole(port);
 	while (at < end) {
-		bool whole = stops_whole(port) || one_stops_whole(port, at, end - at);
+		bool whole = together || one_stops_whole(port, at, end - at);
 
 		part = port->device == RP_PORT_DEVICE_NET ? 2 - (at & 1) : 1;
 		if (whole || part > end - at)
@@ -498,7 +497,7 @@ run(struct rp_port *port, unsigned int first, unsigned int count, struct rp_wire
 }
 
 void
-port_moves_run(struct rp_port *port)
+port_moves_run(struct rp_port *port, bool together)
 {
 	struct rp_wire_why why = {0};
 
@@ -510,7 +509,7 @@ port_moves_run(struct rp_port *port)
 		port->memory_stale = false;
 		port_software_set_memory(port, &why);
 	}
-	run(port, 0, port->queues_count, &why);
+	run(port, 0, port->queues_count, together, &why);
 	port->in_moves = false;
 }
 
@@ -563,109 +562,11 @@ rp_port_move(struct rp_port *port, unsigned int first, unsigned int queues_count
 		port->queues[i].wish = wish;
 		port_wish_begin(&port->queues[i]);
 	}
-	rc = run(port, first, queues_count, &said);
+	rc = run(port, first, queues_count, false, &said);
 	for (i = first; i < first + queues_count && worst == 0; i++) {
 		*why = said;
 		worst = verdict(port, &port->queues[i], rc, why);
 	}
 	port_timer_update(port);
 	return worst;
-}
-
-void
-port_move_software_usable(struct rp_port *port)
-{
-	unsigned int i;
-
-	port->software_does_not_log = false;
-	for (i = 0; i < port->queues_count; i++)
-		port->queues[i].software_refused[0] = '\0';
-	if (!port->serving)
-		port->serve_at_ms = rp_wire_clock_ms();
-}
-
-void
-port_move_software_gone(struct rp_port *port)
-{
-	unsigned int i;
-
-	for (i = 0; i < port->queues_count; i++) {
-		struct port_queue *queue = &port->queues[i];
-
-		if (!queue->software_served || queue->software == PORT_SOFTWARE_RING_SERVES)
-			continue;
-		if (port_wish_anybody(port, queue))
-			port_move_left(queue, RP_PORT_OWNER_SOFTWARE);
-		queue->call_again.at_ms = 0;
-		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "software-lost",
-			   "the software backend went with the ring");
-	}
-}
-
-void
-port_move_software_proven(struct rp_port *port)
-{
-	unsigned int i;
-
-	for (i = 0; i < port->queues_count; i++) {
-		struct port_queue *queue = &port->queues[i];
-
-		if (!queue->software_served || queue->software == PORT_SOFTWARE_RING_SERVES ||
-		    queue->software == PORT_SOFTWARE_RING_UNPROVEN)
-			continue;
-		queue->software_served = false;
-		if (!queue->handed_back)
-			port_queue_released(port, queue);
-		queue->handed_back = false;
-	}
-}
-
-void
-port_move_software_config_changed(struct rp_port *port)
-{
-	port_net_tell(port);
-}
-
-/* What it used since then is interrupted for, whatever the new owner thinks; a ring that stands still needs nothing. */
-static void
-call_again(struct rp_port *port, struct port_queue *queue, uint64_t now_ms)
-{
-	struct port_call_again *again = &queue->call_again;
-	uint16_t used;
-
-	if (!port_position_used(port, queue, &used) || used != again->used) {
-		port_relay_call(port, queue);
-		again->at_ms = 0;
-		return;
-	}
-	again->delay_ms *= 2;
-	again->at_ms = again->delay_ms > CALL_AGAIN_LAST_MS ? 0 : now_ms + again->delay_ms;
-}
-
-void
-port_move_tick(struct rp_port *port, uint64_t now_ms)
-{
-	unsigned int i;
-
-	for (i = 0; i < port->queues_count; i++) {
-		struct port_queue *queue = &port->queues[i];
-
-		if (queue->call_again.at_ms != 0 && now_ms >= queue->call_again.at_ms)
-			call_again(port, queue, now_ms);
-	}
-}
-
-uint64_t
-port_move_deadline(const struct rp_port *port)
-{
-	uint64_t earliest_ms = 0;
-	unsigned int i;
-
-	for (i = 0; i < port->queues_count; i++) {
-		uint64_t at_ms = port->queues[i].call_again.at_ms;
-
-		if (at_ms != 0 && (earliest_ms == 0 || at_ms < earliest_ms))
-			earliest_ms = at_ms;
-	}
-	return earliest_ms;
 }

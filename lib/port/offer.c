@@ -27,7 +27,7 @@ port_offer_own_features(const struct rp_port *port)
 {
 	uint64_t features = BIT(RP_VHU_F_PROTOCOL_FEATURES_BIT);
 
-	if (port->migratable || (port_software_configured(port) && port_log_by_software(port)))
+	if (port->migratable || port_log_is_offered(port))
 		features |= BIT(RP_VHU_F_LOG_ALL_BIT);
 	if (port->device == RP_PORT_DEVICE_NET)
 		features |= BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | (port->queues_count > 2 ? BIT(VIRTIO_NET_F_MQ) : 0);

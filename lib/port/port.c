@@ -242,9 +242,19 @@ rp_port_fd(const struct rp_port *port)
 	return port->epoll_fd;
 }
 
+/* A kick or an interrupt changes nothing about who should serve what. */
+static bool
+is_of_ring(const struct rp_port *port, const struct port_source *source)
+{
+	uintptr_t at = (uintptr_t)source, first = (uintptr_t)port->queues;
+
+	return at - first < port->queues_count * sizeof(*port->queues);
+}
+
 int
 rp_port_process(struct rp_port *port)
 {
+	bool may_move = false;
 	unsigned int handled;
 
 	/* One event at a time: a handler may remove any other source. */
@@ -255,9 +265,11 @@ rp_port_process(struct rp_port *port)
 		if (epoll_wait(port->epoll_fd, &event, 1, 0) != 1)
 			break;
 		source = event.data.ptr;
+		may_move |= !is_of_ring(port, source);
 		source->ready(port, source);
 	}
-	port_moves_run(port);
+	if (may_move)
+		port_moves_run(port, false);
 	port_timer_update(port);
 	return 0;
 }

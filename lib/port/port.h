@@ -22,6 +22,7 @@
  *   event.c         one line per event
  *   wish.c          who should serve a queue
  *   move.c          how it gets there: pairs, proof, and back where it was
+ *   survive.c       the software backend comes, goes, and lets go
  *   move_order.c    which ring of a pair first
  *   blackout.c      how long nobody served a ring that moved
  *   log.c           a migration begins or ends
@@ -304,15 +305,21 @@ int port_move_give(struct rp_port *port, struct port_queue *queue, enum rp_port_
 int port_move_release(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
 void port_move_left(struct port_queue *queue, enum rp_port_owner owner); /* not by the frontend's wish */
 void port_move_reached(struct port_queue *queue, enum rp_port_owner owner);
-/* Have every queue served by who should. Not inside a request, but for a migration that begins. */
-void port_moves_run(struct rp_port *port);
+/* Have every queue served by who should. Not inside a request, but for a migration that begins, all of them together. */
+void port_moves_run(struct rp_port *port, bool together);
+/* All that the software backend serves is taken from it, for good. */
+void port_move_release_all(struct rp_port *port);
+
+/* survive.c */
+void port_move_call_again(const struct rp_port *port, struct port_queue *queue); /* when the ring got on */
 void port_move_tick(struct rp_port *port, uint64_t now_ms);
 uint64_t port_move_deadline(const struct rp_port *port); /* 0: none */
 
 /* log.c */
 /* SET_FEATURES that differ by LOG_ALL alone, under running rings. */
 int port_log_set(struct rp_port *port, uint64_t features, struct rp_wire_why *why);
-/* The software backend logs what it writes, or would. */
+/* The software backend can log what it writes; and does, or would. */
+bool port_log_is_offered(const struct rp_port *port);
 bool port_log_by_software(const struct rp_port *port);
 
 /* accelerators.c */

@@ -148,6 +148,9 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 		port_doorbell_dropped(port, queue);
 	queue->frontend_started = false;
 	queue->had = RP_PORT_OWNER_NONE;
+	/* All of them end, and such a backend may have to stop for each. */
+	if (why_stopped == RP_VHU_STOP_END)
+		port_move_release_all(port);
 	port_queue_update(port, queue, NULL);
 	if (port_wish_is_unproven(queue) && !queue->handed_back) {
 		port_queue_released(port, queue);
