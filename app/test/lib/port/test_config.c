@@ -52,6 +52,49 @@ every_field_is_named(void **state)
 	fake_accel_teardown();
 }
 
+/* Who may serve the queues: what does not go together is said before anything is opened. */
+static void
+sides_go_together(void **state)
+{
+	struct rp_port_config config;
+	char long_path[109];
+
+	(void)state;
+	fake_accel_setup();
+	memset(long_path, 'x', sizeof(long_path) - 1), long_path[sizeof(long_path) - 1] = '\0';
+	config = fixture_config(), config.wish = RP_PORT_WISH_SOFTWARE;
+	refused(&config, -EINVAL, "wish: \"software\", expected a software backend with it");
+	config = fixture_config(), config.device = RP_PORT_DEVICE_OTHER;
+	refused(&config, -EINVAL, "device: \"other\", expected a software backend with it");
+	config = fixture_config(), config.software.socket_path = "";
+	refused(&config, -EINVAL, "software: expected a path of 1 to 107 bytes");
+	config.software.socket_path = long_path;
+	refused(&config, -EINVAL, "software: expected a path of 1 to 107 bytes");
+	config.software.socket_path = config.socket_path;
+	refused(&config, -EINVAL, "software: expected another path than the frontend's socket");
+	config.software.socket_path = "/nowhere/software.sock", config.device = RP_PORT_DEVICE_OTHER;
+	refused(&config, -EINVAL, "device: \"other\" with 1 accelerators, expected none");
+	config.device = RP_PORT_DEVICE_NET, config.wish = RP_PORT_WISH_HARDWARE, config.accelerators_count = 0;
+	refused(&config, -EINVAL, "wish: \"hardware\", expected accelerators with it");
+	fake_accel_teardown();
+}
+
+static void
+words_for_people(void **state)
+{
+	(void)state;
+	assert_string_equal(rp_port_queue_mode_name(RP_PORT_QUEUE_SOFTWARE), "software");
+	assert_string_equal(rp_port_owner_name(RP_PORT_OWNER_NONE), "none");
+	assert_string_equal(rp_port_owner_name(RP_PORT_OWNER_HARDWARE), "hardware");
+	assert_string_equal(rp_port_owner_name(RP_PORT_OWNER_SOFTWARE), "software");
+	assert_string_equal(rp_port_wish_name(RP_PORT_WISH_AUTO), "auto");
+	assert_string_equal(rp_port_wish_name(RP_PORT_WISH_HARDWARE), "hardware");
+	assert_string_equal(rp_port_wish_name(RP_PORT_WISH_SOFTWARE), "software");
+	assert_string_equal(rp_port_software_kind_name(RP_PORT_SOFTWARE_AUTO), "auto");
+	assert_string_equal(rp_port_software_kind_name(RP_PORT_SOFTWARE_SPECIFICATION), "specification");
+	assert_string_equal(rp_port_software_kind_name(RP_PORT_SOFTWARE_LIBRTE_VHOST), "librte_vhost");
+}
+
 static void
 a_file_that_is_no_socket_stays(void **state)
 {
@@ -114,6 +157,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_field_is_named),
+		cmocka_unit_test(sides_go_together),
+		cmocka_unit_test(words_for_people),
 		cmocka_unit_test(a_file_that_is_no_socket_stays),
 		cmocka_unit_test(second_frontend_is_turned_away),
 		cmocka_unit_test(memory_by_table_only),

@@ -497,64 +497,6 @@ told_of_memory_before_it_serves(void **state)
 	close_traffic(&t);
 }
 
-static void
-nobody_is_served_before_it_was_seen(void **state)
-{
-	static struct traffic t;
-	struct rp_port_config config = fixture_config();
-
-	(void)state;
-	memset(&t, 0, sizeof(t));
-	config.software.socket_path = "/nowhere/software.sock";
-	fixture_begin(&t.f);
-	fake_software_setup();
-	SOFTWARE_SET(known, false);
-	SOFTWARE_SET(usable, false);
-	SOFTWARE_SET(features, fake_software_now().features & ~(1ull << 15));
-	test_port_open(&t.f.port, &config, &fake_accel_registry);
-	usleep(20000);
-	assert_int_equal(access(config.socket_path, F_OK), -1);
-	assert_int_equal(test_port_events(&t.f.port, "software-awaited"), 1);
-	SOFTWARE_SET(come, true);
-	while (access(config.socket_path, F_OK) != 0)
-		usleep(1000);
-	test_vm_open(&t.f.vm, config.socket_path, 4, 64, NULL);
-	/* What both can do: MRG_RXBUF is the accelerator's alone. */
-	assert_int_equal(test_port_info(&t.f.port).features_offered & 1ull << 15, 0);
-	assert_int_not_equal(test_port_info(&t.f.port).features_offered & 1ull << 29, 0);
-	assert_int_not_equal(test_port_info(&t.f.port).features_offered & TEST_VM_LOG_ALL, 0);
-	fixture_close(&t.f);
-}
-
-static void
-without_accelerators(void **state)
-{
-	static struct traffic t;
-	struct rp_port_config config = fixture_config();
-
-	(void)state;
-	memset(&t, 0, sizeof(t));
-	config.software.socket_path = "/nowhere/software.sock";
-	config.accelerators_count = 0;
-	config.queue_pairs = 0;
-	fixture_begin(&t.f);
-	fake_software_setup();
-	fixture_open_with(&t.f, &config, NULL);
-	assert_int_equal(test_port_info(&t.f.port).queues_count, 4);
-	start_pair(&t);
-	expect_owner(&t, RP_PORT_OWNER_SOFTWARE);
-	assert_string_equal(test_port_queue(&t.f.port, RX).wish_reason, "");
-	assert_int_equal(test_port_queue(&t.f.port, RX).accelerator, -1);
-	assert_int_equal(move_pair(&t, RP_PORT_WISH_HARDWARE), -ENOTSUP);
-	expect_owner(&t, RP_PORT_OWNER_SOFTWARE);
-	assert_int_equal(test_port_disable(&t.f.port, RX), 0);
-	assert_int_equal(owner_of(&t, RX), RP_PORT_OWNER_NONE);
-	assert_int_equal(test_port_enable(&t.f.port, RX), 0);
-	send_frames(&t, 20);
-	all_arrive_once(&t);
-	close_traffic(&t);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -578,8 +520,6 @@ main(int argc, char **argv)
 		cmocka_unit_test(the_guest_is_called_twice),
 		cmocka_unit_test(the_frontend_speaks_to_who_serves),
 		cmocka_unit_test(told_of_memory_before_it_serves),
-		cmocka_unit_test(nobody_is_served_before_it_was_seen),
-		cmocka_unit_test(without_accelerators),
 	};
 
 	if (argc > 1)
