@@ -9,6 +9,7 @@
     backend_*.py    software backends: testpmd's net_vhost, Open vSwitch with DPDK, qemu-storage-daemon
     ping.py         a stream of pings of which the fate of each is known
     migration.py    a guest's way from one QEMU to another, and what shows that no write was missed
+    bulk.py         data that flow both ways in the background, and are compared at the end
     transfer.py     bulk data with a checksum at both ends
     demo.py         what `make demo` shows
     summary.py      its figures, table and verdict

@@ -46,17 +46,19 @@ class TestpmdBackend:
     __test__ = False  # the name looks like a test class to pytest
     kind = "librte_vhost"
 
-    def __init__(self, supervisor, ports=1, queue_pairs=1, listens=True, name="backend", more=""):
-        """listens: the sockets are testpmd's; else it connects to them, again and again. more: of each NetVhost."""
+    def __init__(self, supervisor, ports=1, queue_pairs=1, listens=True, name="backend", more="",
+                 mac=UPLINK_MAC, environment=None):
+        """listens: the sockets are testpmd's; else it connects to them, again and again. more: of each NetVhost.
+        mac: of the TAPs, with a place for the number. environment: variables to add."""
         self.listens = listens
         self.sockets = [supervisor.path(f"{name}{index}.sock") for index in range(ports)]
         self.uplinks = [f"{name[:4]}{os.getpid()}t{index}" for index in range(ports)]
         devices = []
         for index, (socket, uplink) in enumerate(zip(self.sockets, self.uplinks)):
             devices += [NetVhost(socket, queue_pairs, listens, more),
-                        Tap(uplink, UPLINK_MAC.format(index), queue_pairs)]
+                        Tap(uplink, mac.format(index), queue_pairs)]
         self._addresses = ()
-        self._testpmd = Testpmd(supervisor, devices, name)
+        self._testpmd = Testpmd(supervisor, devices, name, environment)
 
     @property
     def process(self):

@@ -149,8 +149,9 @@ class Backlog:
         """Have the guest's program go on, and compare. vm: where the guest is now."""
         self._connection.shutdown(socket.SHUT_WR)
         vm.run(f"kill -CONT -$(cat {self._job.directory}/pid)")
-        supervise.wait_until(lambda: vm.run(f"cat {self._job.directory}/status 2>/dev/null", check=False).output.strip(),
-                             SECONDS, "the guest's program reads what came")
+        status = f"cat {self._job.directory}/status 2>/dev/null"
+        supervise.wait_until(lambda: vm.run(status, check=False).output.strip(), SECONDS,
+                             "the guest's program reads what came")
         words = vm.run(f"sha256sum <{GUEST_FILE}; wc -c <{GUEST_FILE}; rm {GUEST_FILE}", SECONDS).output.split()
         got = words[0], int(words[2])
         if got != (self._digest.hexdigest(), self._size):

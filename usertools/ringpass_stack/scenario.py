@@ -2,10 +2,11 @@
 """The usual arrangement: guest i on port vm<i>, served by function i of one softaccel; an uplink or none; a software
 backend for each guest, or none."""
 
+import dataclasses
 import os
 import time
 
-from ringpass_testvm import Nic, VhostUser, Vm, netns, prepare
+from ringpass_testvm import Nic, VhostUser, Vm, netns, prepare, supervise
 from ringpass_testvm.errors import TestvmError
 
 from . import ping
@@ -19,6 +20,7 @@ UPLINK_SECONDS = 30
 # The doorbell is offered 250 ms after a ring's start, and again later when the guest's driver is restless.
 DIRECT_SECONDS = 60
 RECONNECT_SECONDS = 1
+READY_SECONDS = 30
 
 
 class Guest:
@@ -70,20 +72,26 @@ class Stack:
 
     def __init__(self, supervisor, build, store, guests=1, queue_pairs=2, functions_per_guest=1, uplink=False,
                  qemu_listens=False, doorbell="page", port_options=None, machine_options=None, software=False,
-                 bridge=None, host="", software_environment=None, **nic_options):
+                 bridged=False, bridge=None, host="", software_environment=None, ringpassd_environment=None,
+                 accelerator_options="", **nic_options):
         """store: a testvm Cache. functions_per_guest: share the queue pairs of each guest, as one switch port.
         qemu_listens: QEMU is the server of the vhost-user socket. doorbell: softaccel's. port_options: more keys of
         the ports. machine_options: of prepare.machine(). Both may be a list with one for each guest. nic_options: of
-        Nic. software: a testpmd behind each port; it and the uplink are ports of a bridge. bridge: of another stack
-        that has started it, whose hosts this one shall reach. host: a digit that sets this stack apart from others in
-        the same directory and namespace. software_environment: variables for the software backends."""
+        Nic. software: a testpmd behind each port; it and the uplink are ports of a bridge. bridged: the uplink is, also
+        without testpmd. bridge: of another stack that has started it, whose hosts this one shall reach. host: a digit
+        that sets this stack apart from others in the same directory and namespace. software_environment,
+        ringpassd_environment: variables for the software backends, and for ringpassd. accelerator_options: more of each
+        accelerator's arguments."""
         self.supervisor = supervisor
         self.host = host
         self.software_environment = software_environment
         # The namespace is ours alone; the pid makes logs of several runs easier to tell apart.
-        self.uplink = f"rp{os.getpid()}{host and 'h'}{host}" if uplink or software else None
-        self.bridge = bridge or (Bridge("rpbridge", UPLINK_MAC, f"{UPLINK_ADDRESS}/{PREFIX_LENGTH}") if software else None)
-        self._own_bridge = bridge is None and self.bridge
+        bridged = bridged or software
+        self.uplink = f"rp{os.getpid()}{host and 'h'}{host}" if uplink or bridged else None
+        self._own_bridge = bridged and bridge is None
+        self.bridge = bridge
+        if self._own_bridge:
+            self.bridge = Bridge("rpbridge", UPLINK_MAC, f"{UPLINK_ADDRESS}/{PREFIX_LENGTH}")
         functions, ports, machines, self.backends = [], [], [], []
         for index in range(guests):
             mac, socket = f"52:54:00:00:00:{index + 1:02x}", supervisor.path(f"vm{host}{index}.sock")
@@ -95,14 +103,15 @@ class Stack:
             if software:
                 self.backends.append(self._backend(index, queue_pairs))
                 more = {"software": f'"{self.backends[-1].sockets[0]}"', **more}
-            ports.append(Port(f"vm{index}", socket, [f"vfio-user,socket={one.socket}" for one in own],
+            arguments = [",".join(filter(None, [f"vfio-user,socket={one.socket}", accelerator_options])) for one in own]
+            ports.append(Port(f"vm{index}", socket, arguments,
                               "client" if qemu_listens else "server", queue_pairs, more))
             nic = Nic(VhostUser(socket, qemu_listens, 0 if qemu_listens else RECONNECT_SECONDS), mac, queue_pairs,
                       **nic_options)
             machines.append(prepare.machine([nic], store, **_of_guest(machine_options, index)))
         self.softaccel = Softaccel(supervisor, build, functions, self.uplink, f"softaccel{host}",
-                                   f"52:54:00:00:04:{int(host or 0):02x}" if software else UPLINK_MAC)
-        self.ringpassd = Ringpassd(supervisor, build, ports, f"ringpassd{host}")
+                                   f"52:54:00:00:04:{int(host or 0):02x}" if bridged else UPLINK_MAC)
+        self.ringpassd = Ringpassd(supervisor, build, ports, f"ringpassd{host}", ringpassd_environment)
         self.control = Control(build, self.ringpassd.rpc)
         self.guests = [Guest(self, index, machine) for index, machine in enumerate(machines)]
 
@@ -116,6 +125,11 @@ class Stack:
                 program.process.require_alive()
         for guest in self.guests:
             guest.vm.require_alive()
+
+    def restored(self, guest, more):
+        """@return a Vm in place of a guest's, which has ended: the same machine, with more arguments."""
+        old = guest.vm.machine
+        return Vm(self.supervisor, f"{guest.vm.name}r", dataclasses.replace(old, extra=[*old.extra, *more]))
 
     def start_softaccel(self):
         self.softaccel.start()
@@ -135,7 +149,14 @@ class Stack:
         self.start_softaccel()
         for backend in self.backends:
             self.start_backend(backend)
+        self.start_ringpassd()
+
+    def start_ringpassd(self):
+        """Until frontends can connect: a port waits for its software backend."""
         self.ringpassd.start()
+        for guest in self.guests:
+            supervise.wait_until(lambda: guest.show()["state"] != "waiting", READY_SECONDS,
+                                 f"port {guest.port} knows its software backend", self.ringpassd.process.require_alive)
 
     def start_guests(self):
         for guest in self.guests:

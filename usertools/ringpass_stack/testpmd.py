@@ -92,11 +92,13 @@ class Testpmd:
 
     __test__ = False  # the name looks like a test class to pytest
 
-    def __init__(self, supervisor, ports, name="testpmd"):
-        """ports: each a VirtioUser, or whatever has a device() and queues; all with the same number of queues."""
+    def __init__(self, supervisor, ports, name="testpmd", environment=None):
+        """ports: each a VirtioUser, or whatever has a device() and queues; all with the same number of queues.
+        environment: variables to add."""
         self._supervisor = supervisor
         self._ports = ports
         self._name = name
+        self._environment = dict(environment or {})
         self._commands = None
         self.process = None
 
@@ -118,8 +120,8 @@ class Testpmd:
         self._commands = open(writer, "w", encoding="utf-8")
         try:
             # SIGPIPE stays ignored: virtio-user writes to its backend's socket also when nobody is there any more
-            self.process = self._supervisor.start(self._name, self.command_line(),
-                                                  {"RUNTIME_DIRECTORY": self._supervisor.directory}, stdin=reader,
+            environment = {"RUNTIME_DIRECTORY": self._supervisor.directory, **self._environment}
+            self.process = self._supervisor.start(self._name, self.command_line(), environment, stdin=reader,
                                                   restore_signals=False)
         finally:
             os.close(reader)

@@ -123,9 +123,14 @@ class Agent:
             if words and words[0] == "@hello":
                 self._note_hello(words)
 
-    def take_over(self, source):
-        """The guest that source has talked to, migrated to the QEMU at this end. It says no hello again."""
-        self.boot_id, self.boot_count, self.release = source.boot_id, source.boot_count, source.release
+    @property
+    def identity(self):
+        """Of the guest, for take_over()."""
+        return self.boot_id, self.boot_count, self.release
+
+    def take_over(self, identity):
+        """A guest that another agent has talked to came to this end, and says no hello again."""
+        self.boot_id, self.boot_count, self.release = identity
         if not self._connection:
             self._wait_readable(self._listener, time.monotonic() + ANSWER_SECONDS, "QEMU's end")
             self._connection, _ = self._listener.accept()

@@ -203,9 +203,14 @@ class Vm:
         self._agent.send("reboot -f", timeout)
         self.wait_boot(timeout, boots)
 
-    def take_over(self, source):
-        """Talk to the guest of another Vm, which has migrated to this one's QEMU (launched with -incoming)."""
-        self._agent.take_over(source._agent)
+    @property
+    def identity(self):
+        """Of the guest, for take_over()."""
+        return self._agent.identity
+
+    def take_over(self, identity):
+        """Talk to the guest of another Vm, which came to this one's QEMU (launched with -incoming)."""
+        self._agent.take_over(identity)
 
     def qmp(self):
         """@return Qmp, to be closed by the caller."""
