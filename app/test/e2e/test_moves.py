@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The queues of a real guest move between an accelerator and testpmd, again and again, under its traffic.
+
+RINGPASS_MOVES: how many; three of five wait until the doorbell is mapped again, the others move on at once. The count
+of a release is 500 (what was measured then is in doc/guides/software-backend.md).
+"""
+
+import os
+import random
+import statistics
+import time
+
+import pytest
+
+from ringpass_stack.bulk import Bulk
+from ringpass_stack.ping import PingStream
+from ringpass_stack.scenario import UPLINK_ADDRESS, require_all
+
+MOVES = int(os.environ.get("RINGPASS_MOVES") or 30)
+SEED = int(os.environ.get("RINGPASS_SEED") or random.randrange(1 << 32))
+MODE_SECONDS = 60
+MAPPED_SHARE = 0.6
+PING_SECONDS = 0.05
+
+
+class Mover:
+    """Moves a guest's queues, and keeps the times."""
+
+    def __init__(self, guest):
+        self._guest = guest
+        self.moves = 0
+        self.mapped_ms = []
+
+    def to_software(self):
+        self._guest.move("software")
+        self._guest.wait_modes("software", MODE_SECONDS)
+        self.moves += 1
+
+    def to_hardware(self, mapped):
+        start = time.monotonic()
+        self._guest.move("hardware")
+        self.moves += 1
+        if mapped:
+            self._guest.wait_modes("direct", MODE_SECONDS)
+            self.mapped_ms.append((time.monotonic() - start) * 1000)
+        else:
+            shown = self._guest.show()["queues"]
+            assert {queue["owner"] for queue in shown} == {"hardware"}
+
+
+def describe(queue):
+    return (f"queue {queue['queue']}: {queue['moves_to_hardware']} to hardware, {queue['moves_to_software']} to software, "
+            f"nobody's for {queue['blackout_min_us']} / {queue['blackout_median_us']} / {queue['blackout_max_us']} us, "
+            f"redone {queue['redone']}, mapped {queue['doorbell_maps']} times")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
+def test_moves_of_a_guest(make_stack, packed):
+    """Nothing of what is asked and answered is lost, and nothing of what is sent is changed."""
+    print(f"RINGPASS_SEED={SEED}")
+    chance = random.Random(SEED)
+    count = MOVES if not packed else max(MOVES // 5, 4)
+    stack = make_stack(software=True, queue_pairs=1, packed=packed, machine_options={"memory_mib": 256})
+    stack.start()
+    guest = stack.guests[0]
+    stream, bulk = PingStream(guest.vm, UPLINK_ADDRESS, PING_SECONDS), Bulk(guest.vm, UPLINK_ADDRESS)
+    mover = Mover(guest)
+    while mover.moves < count:
+        mover.to_software()
+        mover.to_hardware(chance.random() < MAPPED_SHARE)
+    guest.wait_modes()
+    received = bulk.finish()
+    report = stream.finish()
+    stack.require_alive()
+    queues = guest.show()["queues"]
+    print(f"{mover.moves} moves, {len(mover.mapped_ms)} until the doorbells were mapped: "
+          f"{min(mover.mapped_ms):.0f} / {statistics.median(mover.mapped_ms):.0f} / {max(mover.mapped_ms):.0f} ms; "
+          f"{received} bytes from the guest; {report.sent} pings, {len(report.lost)} lost")
+    for queue in queues:
+        print(describe(queue))
+        assert queue["moves_to_hardware"] >= mover.moves // 2
+        assert queue["moves_to_software"] == queue["moves_to_hardware"]
+        assert queue["redone"] == queue["lost"] == 0
+    require_all(report, "pings while queues move")
+    assert guest.vm.boot_count == 1
