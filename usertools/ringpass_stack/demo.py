@@ -15,7 +15,7 @@ from ringpass_testvm.cache import Cache
 from ringpass_testvm.supervise import tail
 
 from . import demo_command, transfer
-from .ping import PingStream, ping
+from .ping import PingStream, Window, clock, ping
 from .programs import Build, describe_modes
 from .scenario import UPLINK_ADDRESS, Stack
 from .summary import Figures
@@ -23,13 +23,38 @@ from .summary import Figures
 PINGS = 50
 TOGGLED_PAIRS = (1, 0, 1, 0)
 HOLD_SECONDS = 0.3
+MOVES = (("software", "software"), ("hardware", "direct")) * 3  # what is wished for, and the mode to wait for
 PAUSE_SECONDS = 1.0
 RING_PACKED_BIT = 34
 
 
+class DemoFigures(Figures):
+    def __init__(self):
+        super().__init__()
+        self.moves = 0
+        self.pings_in_moves = 0
+        self.pings_lost_in_moves = 0
+
+    def add_moves(self, count, report):
+        """The pings of a stream, and which of them fell into the time of a move."""
+        self.moves += count
+        self.pings_sent += report.sent
+        self.pings_received += report.received
+        self.pings_in_moves += report.sent_in_windows
+        self.pings_lost_in_moves += report.lost_in_windows
+
+    def problems(self):
+        lost = self.pings_lost_in_moves
+        return super().problems() + ([f"{lost} pings lost while queues moved"] if lost else [])
+
+    def more(self):
+        return {"moves": self.moves, "pings_in_moves": self.pings_in_moves,
+                "pings_lost_in_moves": self.pings_lost_in_moves}
+
+
 class Demo:
     def __init__(self, supervisor, options):
-        self.figures = Figures()
+        self.figures = DemoFigures()
         self._supervisor = supervisor
         self._options = options
         self._start = time.monotonic()
@@ -44,7 +69,7 @@ class Demo:
         try:
             self._show()
         except TestvmError:
-            for program in ("softaccel", "ringpassd"):
+            for program in ("softaccel", "sw00", "ringpassd"):
                 print(f"end of the log of {program}:{tail(self._supervisor.path(program + '.log'))}", file=sys.stderr)
             raise
 
@@ -53,6 +78,7 @@ class Demo:
         self._ping("pings from the guest to the uplink")
         self._transfer()
         self._toggle()
+        self._move()
         self._reboot()
         self._ping("pings after the reboot")
         self.figures.queues = self._guest.show()["queues"]
@@ -62,9 +88,10 @@ class Demo:
         store = Cache(self._options.cache_dir or os.path.join(build.directory, "testvm-cache"))
         self.say("preparing the guest: kernel, initramfs, KVM probe")
         netns.enter_private()
-        self._stack = Stack(self._supervisor, build, store, uplink=True, packed=self._options.packed)
+        self._stack = Stack(self._supervisor, build, store, software=True, packed=self._options.packed)
         self._guest = self._stack.guests[0]
-        self.say(f"starting softaccel with a TAP uplink {self._stack.uplink} ({UPLINK_ADDRESS}), and ringpassd")
+        self.say(f"starting softaccel and testpmd (the software backend), each with a TAP in a bridge ({UPLINK_ADDRESS}), "
+                 "and ringpassd")
         self._stack.start_host()
         self.say(f"booting a guest under {self._guest.vm.machine.accel.upper()}")
         self._stack.start_guests()
@@ -111,6 +138,25 @@ class Demo:
         self.figures.add_pings(report)
         self.say(f"pings outside of the toggles: {report.received} of {report.sent} answered; "
                  f"inside: {report.lost_in_windows} of {report.sent_in_windows} lost")
+
+    def _move(self):
+        self.say("pings go on while the queues move: hardware, software, hardware")
+        stream = PingStream(self._guest.vm, UPLINK_ADDRESS)
+        windows = []
+        for wish, mode in MOVES:
+            time.sleep(PAUSE_SECONDS)
+            start = clock(self._guest.vm)
+            self._guest.move(wish)
+            self._guest.wait_modes(mode)
+            windows.append(Window(start, clock(self._guest.vm)))
+        queues = self._guest.show()["queues"]
+        self.say(f"{len(MOVES)} moves; nobody had a queue for {min(queue['blackout_min_us'] for queue in queues)} to "
+                 f"{max(queue['blackout_max_us'] for queue in queues)} us")
+        time.sleep(PAUSE_SECONDS)
+        report = stream.finish(windows)
+        self.figures.add_moves(len(MOVES), report)
+        self.say(f"pings between moves: {report.received} of {report.sent} answered; "
+                 f"during moves: {report.lost_in_windows} of {report.sent_in_windows} lost")
 
     def _reboot(self):
         vm = self._guest.vm
