@@ -129,11 +129,10 @@ keep_kick(struct rp_vhu_frontend *frontend, unsigned int queue, int kick_fd, str
 	return 0;
 }
 
-static int
-send_addr(struct rp_vhu_frontend *frontend, unsigned int queue, const struct rp_vhu_frontend_ring *ring,
-	  struct rp_wire_why *why)
+static struct rp_vhu_wire_vring_addr
+addr_to_wire(unsigned int queue, const struct rp_vhu_frontend_ring *ring)
 {
-	struct rp_vhu_wire_vring_addr addr = {
+	return (struct rp_vhu_wire_vring_addr){
 		.index = queue,
 		.flags = ring->flags,
 		.desc_uva = ring->desc_uva,
@@ -141,8 +140,6 @@ send_addr(struct rp_vhu_frontend *frontend, unsigned int queue, const struct rp_
 		.avail_uva = ring->avail_uva,
 		.log_gpa = ring->log_gpa,
 	};
-
-	return vhu_frontend_mention(frontend, RP_VHU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0, why);
 }
 
 /* How the ring looks: nothing that makes it run. */
@@ -152,11 +149,14 @@ describe(struct rp_vhu_frontend *frontend, unsigned int queue, const struct rp_v
 {
 	struct rp_vhu_wire_vring_state num = {.index = queue, .num = ring->num};
 	struct rp_vhu_wire_vring_state base = {.index = queue, .num = ring->base};
+	struct rp_vhu_wire_vring_addr addr = addr_to_wire(queue, ring);
 	int rc = vhu_frontend_mention(frontend, RP_VHU_SET_VRING_NUM, &num, sizeof(num), NULL, 0, why);
 
 	if (rc == 0)
 		rc = vhu_frontend_mention(frontend, RP_VHU_SET_VRING_BASE, &base, sizeof(base), NULL, 0, why);
-	return rc < 0 ? rc : send_addr(frontend, queue, ring, why);
+	if (rc == 0)
+		rc = vhu_frontend_mention(frontend, RP_VHU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0, why);
+	return rc;
 }
 
 /* Sight of the doorbell ends with the ring; what is kept of it is the profile's affair. */
@@ -199,11 +199,15 @@ int
 rp_vhu_frontend_ring_addr(struct rp_vhu_frontend *frontend, unsigned int queue, const struct rp_vhu_frontend_ring *ring,
 			  struct rp_wire_why *why)
 {
+	struct rp_vhu_wire_vring_addr addr = addr_to_wire(queue, ring);
 	int rc = check_queue(frontend, queue, why);
 
 	if (rc == 0)
 		rc = check_addresses(frontend, ring, why);
-	return rc < 0 ? rc : send_addr(frontend, queue, ring, why);
+	if (rc < 0)
+		return rc;
+	/* Until it has it, the backend may write to the used ring and log nothing. */
+	return vhu_frontend_tell(frontend, RP_VHU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0, why);
 }
 
 int

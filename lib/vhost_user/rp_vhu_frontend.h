@@ -178,8 +178,8 @@ int rp_vhu_frontend_submit(struct rp_vhu_frontend *frontend, uint32_t request, c
  *   -ENOSPC      the backend does not read
  *   -EBUSY       called from a callback; nothing was sent
  *
- * Messages that are acknowledged only with need_reply_always (SET_VRING_NUM,
- * BASE, ADDR, SET_PROTOCOL_FEATURES) are otherwise sent and not waited for.
+ * Messages that are acknowledged only with need_reply_always (SET_VRING_NUM, BASE and
+ * ADDR of a start, SET_PROTOCOL_FEATURES) are otherwise sent and not waited for.
  */
 
 /**
