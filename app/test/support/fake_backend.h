@@ -61,7 +61,7 @@ struct fake_backend {
 	uint32_t lie_base; /* valid with lies: what GET_VRING_BASE answers */
 	bool lies;
 	uint32_t lie_index; /* added to the index in that answer */
-	bool polls; /* wants no kicks: says so in the rings it serves */
+	bool polls; /* wants no kicks: says so in the rings it serves. Else it looks at a ring only after one */
 	bool paused; /* takes nothing from its rings */
 	uint8_t config[64]; /* with CONFIG */
 

@@ -23,6 +23,7 @@ struct fake_backend_run_ring {
 	uint32_t at; /* where it goes on, while it is not served */
 	int kick_fd, call_fd, err_fd;
 	bool discarding;
+	bool look; /* there may be something in it: it was kicked, or is new */
 };
 
 struct fake_backend_run {

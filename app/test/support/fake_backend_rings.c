@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <endian.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -111,6 +112,7 @@ begin(struct fake_backend_run *run, unsigned int index)
 	if (rc == 0)
 		rp_vring_dev_set_notify(&ring->dev, !run->fake->polls);
 	rp_dma_reader_offline(run->reader);
+	ring->look = true;
 	return rc == 0;
 }
 
@@ -219,10 +221,26 @@ used(struct fake_backend_run *run, unsigned int index)
 		eventfd_write(run->rings[index].call_fd, 1);
 }
 
+/* A chain that waits, or none, in which case the driver is asked for a kick. */
 static bool
 peek(struct fake_backend_run *run, unsigned int index, struct rp_vring_chain *ret_chain)
 {
-	return rp_vring_dev_peek(&run->rings[index].dev, 0, ret_chain) == 1;
+	struct rp_vring_dev *dev = &run->rings[index].dev;
+
+	if (rp_vring_dev_peek(dev, 0, ret_chain) == 1)
+		return true;
+	rp_vring_dev_set_notify(dev, !run->fake->polls);
+	return rp_vring_dev_peek(dev, 0, ret_chain) == 1;
+}
+
+static bool
+was_kicked(const struct fake_backend_run_ring *ring)
+{
+	struct pollfd kicked = {.fd = ring->kick_fd, .events = POLLIN};
+	eventfd_t count;
+
+	/* Without a descriptor nobody will say so. */
+	return ring->kick_fd < 0 || (poll(&kicked, 1, 0) == 1 && eventfd_read(ring->kick_fd, &count) == 0);
 }
 
 static uint32_t
@@ -279,6 +297,7 @@ serve_pair(struct fake_backend_run *run, unsigned int rx)
 
 	if (!run->fake->rings[tx].serving && !discarding)
 		return;
+	run->rings[rx].look = run->rings[tx].look = false;
 	while (peek(run, tx, &sent)) {
 		if (!discarding && !loop_one(run, rx, &sent))
 			return;
@@ -292,6 +311,18 @@ serve_pair(struct fake_backend_run *run, unsigned int rx)
 	}
 }
 
+static bool
+should_look(struct fake_backend_run *run, unsigned int index)
+{
+	struct fake_backend_run_ring *ring = &run->rings[index];
+
+	/* What is read from the eventfd of a ring that is not served would be lost. */
+	if (!run->fake->rings[index].serving && !ring->discarding)
+		return false;
+	ring->look |= was_kicked(ring) || run->fake->polls;
+	return ring->look;
+}
+
 void
 fake_backend_rings_serve(struct fake_backend_run *run)
 {
@@ -299,7 +330,8 @@ fake_backend_rings_serve(struct fake_backend_run *run)
 
 	rp_dma_reader_online(run->reader);
 	for (i = 0; i < FAKE_BACKEND_RINGS && !run->fake->paused; i += 2)
-		serve_pair(run, i);
+		if (should_look(run, i) | should_look(run, i + 1))
+			serve_pair(run, i);
 	for (i = 0; i < FAKE_BACKEND_RINGS; i++)
 		if (run->fake->rings[i].serving)
 			run->fake->rings[i].position = rp_vring_dev_position(&run->rings[i].dev);
