@@ -10,8 +10,8 @@ from ringpass_stack import transfer
 from ringpass_stack.ping import PingStream, ping
 from ringpass_stack.programs import Control, Function, Port, Ringpassd
 from ringpass_stack.scenario import PREFIX_LENGTH, UPLINK_ADDRESS, require_all
-from ringpass_testvm import Nic, TestvmError, VhostUser, Vm, prepare, supervise
-from vswitch import WIRE, Vswitch, WiredSoftaccel
+from ringpass_stack.vswitch import WIRE, Vswitch, WiredSoftaccel
+from ringpass_testvm import Nic, TestvmError, VhostUser, Vm, prepare
 
 PINGS = 30
 BYTES = 4 << 20
@@ -43,7 +43,6 @@ class Bench:
         """Guest 0 has one, behind the wire. @return it."""
         function = Function(self.supervisor.path("f0.sock"), MAC, queue_pairs)
         self._softaccel = WiredSoftaccel(self.supervisor, self.build, [function], self.wire)
-        # It serves the function before it has the wire, and the switch needs both.
         self._softaccel.start()
         first = self.guest(more=f",queue_pairs={queue_pairs},wire={WIRE}")
         self.start_switch([first, f"vfio-user,socket={function.socket}"], *([one] for one in more_guests),
@@ -64,18 +63,10 @@ class Bench:
         """Argument of --guest."""
         return f"name=vm{number},socket={self.supervisor.path(f'vm{number}.sock')}{more}"
 
-    def owners(self, port):
-        return {number: queue["owner"] for number, queue in enumerate(self.switch.queues(port))}
-
-    def wait_owner(self, port, owner):
-        supervise.wait_until(lambda: set(self.owners(port).values()) == {owner}, MODE_SECONDS, f"{port}: all {owner}",
-                             self.switch.process.require_alive)
-
     def move(self, command, owners):
         self.dropped = self.dropped or self.switch.stats("vm0")
         self.switch.command(command)
-        supervise.wait_until(lambda: self.owners("vm0") == owners, MODE_SECONDS, f"{command}: {owners}",
-                             self.switch.process.require_alive)
+        self.switch.wait_owners("vm0", owners)
         time.sleep(PAUSE_SECONDS)
 
     def finish(self, sockets=()):
@@ -113,10 +104,10 @@ def test_librte_vhost_alone(bench):
 
 def test_the_wire_of_an_accelerator(bench):
     """softaccel's uplink and a port of the switch are one memif: what is behind them is one network."""
-    bench.start_switch(wire=bench.wire, ethdevs=[WIRE])
     function = Function(bench.supervisor.path("f0.sock"), MAC, 1)
     softaccel = WiredSoftaccel(bench.supervisor, bench.build, [function], bench.wire)
     softaccel.start()
+    bench.start_switch(wire=bench.wire, ethdevs=[WIRE])
     ringpassd = Ringpassd(bench.supervisor, bench.build, [
         Port("vm0", bench.supervisor.path("vm0.sock"), [f"vfio-user,socket={function.socket}"], queue_pairs=1)])
     ringpassd.start()
@@ -135,7 +126,7 @@ def test_software_behind_ringpass(bench):
     bench.start_switch([bench.guest(more=",queue_pairs=2")])
     vm = bench.boot(queue_pairs=2)
     exercise(vm)
-    assert {queue["owner"] for queue in bench.switch.queues("vm0")} == {"software"}
+    bench.switch.wait_owners("vm0", "software")
     with pytest.raises(TestvmError, match="error: "):
         bench.switch.command("offload vm0 9")
     exercise(vm)
@@ -151,8 +142,8 @@ def test_guests_reach_each_other(bench):
     function = bench.start_with_accelerator(bench.guest(1))
     one, other = bench.boot(0), bench.boot(1)
     bench.switch.command("offload vm0")
-    bench.wait_owner("vm0", "hardware")
-    bench.wait_owner("vm1", "software")
+    bench.switch.wait_owners("vm0", "hardware")
+    bench.switch.wait_owners("vm1", "software")
     require_all(ping(one, "10.77.0.3", PINGS), "from the accelerator")
     require_all(ping(other, ADDRESS, PINGS), "to the accelerator")
     assert function.queues(0)[1]["packets"] > PINGS
@@ -167,9 +158,9 @@ def test_offload_and_take_back(bench):
     softaccel = bench.start_with_accelerator(queue_pairs=2)
     vm = bench.boot(queue_pairs=2)
     exercise(vm)
-    assert {queue["owner"] for queue in bench.switch.queues("vm0")} == {"software"}
+    bench.switch.wait_owners("vm0", "software")
     pings = PingStream(vm, UPLINK_ADDRESS)
-    for round in range(ROUNDS):
+    for _ in range(ROUNDS):
         bench.move("offload vm0", {0: "hardware", 1: "hardware", 2: "hardware", 3: "hardware"})
         bench.move("take-back vm0 2 3", {0: "hardware", 1: "hardware", 2: "software", 3: "software"})
         bench.move("take-back vm0", {0: "software", 1: "software", 2: "software", 3: "software"})
@@ -185,7 +176,7 @@ def test_offload_and_take_back(bench):
     assert (stats["drop_queue_full"], stats["drop_no_queue"]) == (bench.dropped["drop_queue_full"],
                                                                   bench.dropped["drop_no_queue"])
     bench.switch.command("offload vm0")
-    bench.wait_owner("vm0", "hardware")
+    bench.switch.wait_owners("vm0", "hardware")
     packets = sum(queue["packets"] for queue in softaccel.queues(0))
     exercise(vm)
     assert sum(queue["packets"] for queue in softaccel.queues(0)) > packets + 2 * PINGS

@@ -6,9 +6,10 @@ import os
 import re
 import socket
 
-from ringpass_stack.programs import EAL_ARGUMENTS, UPLINK_MAC, Softaccel
-from ringpass_testvm import netns
+from ringpass_testvm import netns, supervise
 from ringpass_testvm.errors import TestvmError
+
+from .programs import EAL_ARGUMENTS, UPLINK_MAC, Softaccel
 
 READY_SECONDS = 60
 COMMAND_SECONDS = 60
@@ -16,6 +17,7 @@ ANSWER_BYTES = 1 << 16
 UPLINK_SECONDS = 30
 TAP, WIRE = "net_tap0", "net_memif0"
 MEMORY_MIB = "256"
+MODE_SECONDS = 60
 
 
 class WiredSoftaccel(Softaccel):
@@ -28,22 +30,23 @@ class WiredSoftaccel(Softaccel):
     def command(self):
         command = super().command()
         at = command.index("--")
-        command.insert(at, f"--vdev={WIRE},role=client,socket={self._wire},socket-abstract=no")
+        command.insert(at, f"--vdev={WIRE},role=server,socket={self._wire},socket-abstract=no")
         return [*command, "--uplink", WIRE]
 
 
 class Vswitch:
     """The program, its commands and its telemetry."""
 
-    def __init__(self, supervisor, build, guests, tap=None, wire=None, ethdevs=()):
+    def __init__(self, supervisor, build, guests, tap=None, wire=None, ethdevs=(), vdevs=()):
         """guests: arguments of --guest, each followed by those of its --accelerator. tap: an interface to make, which
-        is a port. wire: socket of a memif. ethdevs: more ports."""
+        is a port. wire: socket of a memif. ethdevs: more ports. vdevs: devices to make for them."""
         self._supervisor = supervisor
         self._build = build
         self._guests = guests
         self._tap = tap
         self._wire = wire
         self._ethdevs = ([TAP] if tap else []) + list(ethdevs)
+        self._vdevs = list(vdevs)
         self._control = supervisor.path("control.sock")
         self.process = None
 
@@ -57,7 +60,8 @@ class Vswitch:
         if self._tap:
             command.append(f"--vdev={TAP},iface={self._tap},mac={UPLINK_MAC}")
         if self._wire:
-            command.append(f"--vdev={WIRE},role=server,socket={self._wire},socket-abstract=no")
+            command.append(f"--vdev={WIRE},role=client,socket={self._wire},socket-abstract=no")
+        command += [f"--vdev={one}" for one in self._vdevs]
         command += ["--", "--control", self._control]
         for name in self._ethdevs:
             command += ["--ethdev", name]
@@ -74,6 +78,20 @@ class Vswitch:
         self.process.wait_for_line("vswitch: ready", READY_SECONDS)
         if address:
             netns.set_address(self._tap, address, UPLINK_SECONDS)
+
+    def log(self):
+        return self.process.log()
+
+    def wait_listening(self):
+        """Until every guest's port has its software backend, and so a socket."""
+        for guest, *_ in self._guests:
+            path = re.search(r"socket=([^,]+)", guest)[1]
+            supervise.wait_until(lambda: os.path.exists(path), READY_SECONDS, path, self.process.require_alive)
+
+    def wait(self, timeout):
+        """Until it has ended by itself. @return exit status."""
+        process, self.process = self.process, None
+        return process.wait(timeout)
 
     def stop(self):
         """@return exit status."""
@@ -116,3 +134,14 @@ class Vswitch:
         """[{key: value}] of a guest's queues."""
         answer = self.telemetry(f"/vswitch/queues,{port}")
         return [answer[str(number)] for number in range(len(answer))]
+
+    def owners(self, port):
+        """{queue: "software", "hardware" or "none"}"""
+        return {number: queue["owner"] for number, queue in enumerate(self.queues(port))}
+
+    def wait_owners(self, port, expected):
+        """expected: an owner for all, or as owners() has it."""
+        def reached():
+            owners = self.owners(port)
+            return owners == (expected if isinstance(expected, dict) else dict.fromkeys(owners, expected))
+        supervise.wait_until(reached, MODE_SECONDS, f"{port}: owners {expected}", self.process.require_alive)

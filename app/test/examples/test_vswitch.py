@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""examples/vswitch without a guest: its arguments, its end, and testpmd's packets while queues move."""
+
+import os
+import pathlib
+import random
+import subprocess
+import sys
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(TOP / "usertools"))
+
+from ringpass_stack.programs import Build, Function  # noqa: E402
+from ringpass_stack.testpmd import Testpmd, VirtioUser, is_installed  # noqa: E402
+from ringpass_stack.vswitch import WIRE, Vswitch, WiredSoftaccel  # noqa: E402
+from ringpass_testvm import Supervisor, TestvmError  # noqa: E402
+from ringpass_testvm.supervise import tail  # noqa: E402
+
+SECONDS = 120
+LOG_LINES = 40
+QUEUES = 2
+PACKETS = 2000  # of each queue, between two moves
+MOVES = 40
+MACS = ("52:54:00:00:00:01", "52:54:00:00:00:02")
+
+
+@pytest.fixture(scope="module")
+def build():
+    return Build(os.environ.get("RINGPASS_BUILD_DIR") or TOP / "build")
+
+
+@pytest.fixture
+def supervisor():
+    with Supervisor("vswitch") as one:
+        yield one
+
+
+def require_no_sockets(supervisor):
+    assert [name for name in os.listdir(supervisor.directory) if name.endswith(".sock")] == []
+
+
+def run(build, *arguments):
+    program = os.path.join(build.directory, "examples", "vswitch", "vswitch")
+    return subprocess.run([program, "--", *arguments], capture_output=True, text=True, timeout=SECONDS, check=False,
+                          stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ([], "no port, expected --guest or --ethdev after --"),
+    (["--guest", "socket=/s"], "--guest: name: missing, expected name=..."),
+    (["--guest", "name=a"], "--guest: socket: missing, expected socket=..."),
+    (["--guest", "name=a,socket=/s,queue_pairs=65"], "--guest: queue_pairs: '65', expected a number from 1 to 64"),
+    (["--guest", "name=a,socket=/s,queue_pairs=0"], "--guest: queue_pairs: '0', expected a number from 1 to 64"),
+    (["--guest", "name=a,socket=/s,wish=none"], "--guest: wish: 'none', expected software, hardware or auto"),
+    (["--guest", "name=a,socket=/s,mode=x"], "--guest: mode: 'x', expected server or client"),
+    (["--guest", "name=a,socket=/s,ringpass=off,mode=client"],
+     "--guest: ringpass: 'off', expected no wire and mode=server"),
+    (["--guest", "name=a,socket=/s,colour=red"], "--guest: unknown key 'colour', expected one of name, socket, mode, "
+     "queue_pairs, wish, wire, ringpass"),
+    (["--guest", "name=a,socket=/s", "--guest", "name=a,socket=/t"], "--guest: name: 'a' is another guest's"),
+    (["--guest", "name=a,socket=/s", "--guest", "name=b,socket=/s"], "--guest: socket: '/s' is another guest's"),
+    (["--accelerator", "vfio-user,socket=/f"], "--accelerator: expected after a --guest with ringpass=on"),
+    (["--idle-us", "x", "--ethdev", "e"], "--idle-us: 'x', expected a number from 0 to 100000"),
+    (["--control"], "--control: has no value, expected one"),
+    (["--colour"], "--colour: unknown argument, expected one that --help names"),
+    (["extra"], "extra: unknown argument, expected one that --help names"),
+])
+def test_bad_arguments(build, arguments, words):
+    done = run(build, *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"vswitch: {words}\n")
+
+
+def test_help(build):
+    done = run(build, "--help")
+    assert done.returncode == 0 and done.stdout.startswith("usage: vswitch ")
+
+
+def test_an_ethdev_that_is_not_there(build, supervisor):
+    switch = Vswitch(supervisor, build, [], ethdevs=["net_ring7"])
+    with pytest.raises(TestvmError):
+        switch.start()
+    assert "--ethdev: 'net_ring7', expected the name of an ethdev" in switch.log()
+
+
+def test_commands_and_the_end(build, supervisor):
+    switch = Vswitch(supervisor, build, [[f"name=vm0,socket={supervisor.path('vm0.sock')},queue_pairs=2"]],
+                     ethdevs=["net_ring0"], vdevs=["net_ring0"])
+    switch.start()
+    assert [line.split()[:2] for line in switch.command("ports")] == [["net_ring0", "ethdev"], ["vm0", "guest"]]
+    assert switch.command("# nothing") == []
+    assert any(line.startswith("offload ") for line in switch.command("help"))
+    for line, words in (("show vm1", "port: 'vm1'"), ("offload net_ring0", "port: 'net_ring0'"), ("jump", "'jump'")):
+        with pytest.raises(TestvmError, match=words):
+            switch.command(line)
+    switch.wait_listening()
+    ports = switch.telemetry("/vswitch/ports")
+    assert [(port["name"], port["kind"]) for port in ports.values()] == [("net_ring0", "ethdev"), ("vm0", "guest")]
+    assert len(switch.queues("vm0")) == 4
+    assert switch.telemetry("/vswitch/stats,vm0")["drop_no_queue"] == 0
+    assert switch.telemetry("/vswitch/stats,vm1") is None
+    assert switch.stop() == 0
+    require_no_sockets(supervisor)
+
+
+def test_quit(build, supervisor):
+    switch = Vswitch(supervisor, build, [], ethdevs=["net_ring0"], vdevs=["net_ring0"])
+    switch.start()
+    switch.command("quit")
+    assert switch.wait(SECONDS) == 0
+    require_no_sockets(supervisor)
+
+
+class Bench:
+    """vm0 has an accelerator, vm1 has not; both are ports of one testpmd."""
+
+    def __init__(self, supervisor, build, packed):
+        sockets = [supervisor.path(f"vm{index}.sock") for index in range(2)]
+        function = Function(supervisor.path("f0.sock"), MACS[0], QUEUES)
+        wire = supervisor.path("wire.sock")
+        self.softaccel = WiredSoftaccel(supervisor, build, [function], wire)
+        self.switch = Vswitch(supervisor, build, [
+            [f"name=vm0,socket={sockets[0]},queue_pairs={QUEUES},wire={WIRE}", f"vfio-user,socket={function.socket}"],
+            [f"name=vm1,socket={sockets[1]},queue_pairs={QUEUES}"]], wire=wire)
+        self.testpmd = Testpmd(supervisor, [VirtioUser(socket, mac, peer, QUEUES, packed=packed)
+                                            for socket, mac, peer in zip(sockets, MACS, reversed(MACS))])
+
+    def start(self):
+        self.softaccel.start()
+        self.switch.start()
+        self.switch.wait_listening()
+        self.testpmd.start()
+        self.switch.wait_owners("vm0", "software")
+
+    def end(self, supervisor):
+        assert self.testpmd.quit() == 0
+        assert self.switch.stop() == 0
+        assert self.softaccel.stop() == 0
+        require_no_sockets(supervisor)
+
+
+@pytest.fixture
+def make_bench(request, supervisor, build):
+    def make(packed=False):
+        bench = Bench(supervisor, build, packed)
+        bench.start()
+        return bench
+    yield make
+    for name in ("softaccel", "vswitch", "testpmd"):
+        if os.path.exists(supervisor.path(f"{name}.log")):
+            print(f"--- {name}{tail(supervisor.path(f'{name}.log'), LOG_LINES)}")
+
+
+@pytest.mark.skipif(not is_installed(), reason="dpdk-testpmd is not there (package dpdk-dev)")
+def test_packets_while_queues_move(make_bench, supervisor):
+    """What is under way when a queue moves arrives: the burst of each queue goes round and round, and is whole at the
+    end."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    bench = make_bench()
+    testpmd = bench.testpmd
+    testpmd.command("set fwd io")
+    testpmd.command("start tx_first 1")
+    testpmd.wait_carried(PACKETS, SECONDS)
+    owners = {queue: "software" for queue in range(2 * QUEUES)}
+    for _ in range(MOVES):
+        pairs = dice.sample(range(QUEUES), dice.randint(1, QUEUES))
+        queues = [queue for pair in pairs for queue in (2 * pair, 2 * pair + 1)]
+        verb, owner = dice.choice((("offload", "hardware"), ("take-back", "software")))
+        owners.update(dict.fromkeys(queues, owner))
+        bench.switch.command(" ".join([verb, "vm0", *map(str, queues)]))
+        bench.switch.wait_owners("vm0", owners)
+        testpmd.wait_carried(1, SECONDS)
+    testpmd.command("stop")
+    try:
+        counters = testpmd.drain(SECONDS)
+    finally:
+        print(bench.switch.command("stats"), bench.switch.command("show vm0"))
+    assert [one.errors for one in counters] == [{}, {}]
+    stats = bench.switch.stats("vm0")
+    assert stats["in_hardware"] > 0 and stats["out_hardware"] > 0
+    assert {name: value for name, value in stats.items() if name.startswith("drop_") and value} == {}
+    bench.end(supervisor)
