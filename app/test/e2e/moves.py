@@ -145,7 +145,7 @@ class Rig:
         """@return [{reason: frames}] of the guest's functions, then the peer's."""
         if not self.softaccel:
             return []
-        return [{drop: function[drop] for drop in DROPS} for function in self.softaccel.functions()]
+        return [{drop: function[f"drop_{drop}"] for drop in DROPS} for function in self.softaccel.functions()]
 
 
 class Books:
@@ -180,7 +180,11 @@ class Books:
         for number, drops in enumerate(self.accelerator):
             missing = sum(flow["missing_hardware"] for flow in self.storm["flows"]
                           if flow["pair"] == number and flow["flow"] != "ask") if number < pairs else 0
-            expect(f"function {number}: dropped", drops, dict.fromkeys(DROPS, 0) | {EXPECTED_DROP: missing})
+            # A ring that was started, and whose buffers no kick has announced yet, has an owner that has none.
+            unkicked = drops["rx_no_buffer"] if self.storm["stops"] + self.storm["reboots"] + self.storm["disables"] \
+                and number < pairs else 0
+            expect(f"function {number}: dropped", drops, dict.fromkeys(DROPS, 0) |
+                   {EXPECTED_DROP: missing - unkicked, "rx_no_buffer": unkicked})
         expect("dropped toward the guest by the switch", self.switch[0],
                self.total("missing_software", ["answer", "news"]))
         expect("dropped toward the peer by the switch", self.switch[1], 0)
@@ -199,4 +203,4 @@ class Books:
                 f"overtaken {self.total('overtaken')}, counted apart {self.apart} "
                 f"(answers {self.total('missing_hardware', ['answer']) + self.total('missing_software', ['answer'])}), "
                 f"redone {sum(queue['redone'] for queue in storm['queues'])}, "
-                f"late interrupts {storm['lost_interrupts']}, blackout medians {blackouts} us")
+                f"unkicked {sum(drops['rx_no_buffer'] for drops in self.accelerator)}, blackout medians {blackouts} us")

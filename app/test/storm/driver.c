@@ -94,7 +94,8 @@ guest_receives(struct storm *storm, unsigned int pair)
 		station_give(&storm->guest, rx(pair), buffer);
 		any = true;
 	}
-	station_fill(&storm->guest, rx(pair));
+	if (any)
+		station_fill(&storm->guest, rx(pair));
 	return any;
 }
 
@@ -123,15 +124,11 @@ may_ask(struct storm *storm, unsigned int pair)
 }
 
 static bool
-guest_turn(struct storm *storm, unsigned int pair)
+guest_asks(struct storm *storm, unsigned int pair)
 {
 	struct storm_lane *lane = &storm->lanes[pair];
-	bool any = station_reap(&storm->guest, tx(pair)) > 0;
 	bool sent = false;
 
-	any |= guest_receives(storm, pair);
-	write_off(storm, pair, BOOKS_ANSWER);
-	write_off(storm, pair, BOOKS_NEWS);
 	while (lane->again_at < lane->again_count && ask(storm, pair, lane->again[lane->again_at])) {
 		lane->again_at++;
 		sent = true;
@@ -141,7 +138,23 @@ guest_turn(struct storm *storm, unsigned int pair)
 		sent = true;
 	if (sent)
 		station_kick_if_wanted(&storm->guest, tx(pair));
-	return any || sent;
+	return sent;
+}
+
+/* As a driver does: a ring is looked at when an interrupt said so, and until it is empty. */
+static bool
+guest_turn(struct storm *storm, unsigned int pair)
+{
+	struct station *guest = &storm->guest;
+	bool any = false;
+
+	if (guest->queues[tx(pair)].awake)
+		any |= guest->queues[tx(pair)].awake = station_reap(guest, tx(pair)) > 0;
+	if (guest->queues[rx(pair)].awake)
+		any |= guest->queues[rx(pair)].awake = guest_receives(storm, pair);
+	write_off(storm, pair, BOOKS_ANSWER);
+	write_off(storm, pair, BOOKS_NEWS);
+	return guest_asks(storm, pair) || any;
 }
 
 /* What was written before may be from before the log. */
@@ -278,42 +291,37 @@ add_calls(const struct station *station, struct pollfd *wait, unsigned int count
 }
 
 /* Until an interrupt comes; or a while, because credits are written off by the clock. */
-static bool
+static void
 sleep_a_while(struct storm *storm)
 {
 	struct pollfd wait[STATION_QUEUES_MAX * (STORM_LEGS + 1)];
 	unsigned int leg, i, count = add_calls(&storm->guest, wait, 0);
 	eventfd_t told;
 	bool busy = false;
-	int ready;
 
 	for (leg = 0; leg < STORM_LEGS; leg++)
 		if (exists(storm, leg))
 			count = add_calls(&storm->peers[leg], wait, count);
 	for (i = 0; i < storm->options.pairs_count; i++)
 		busy |= under_way(storm, i, BOOKS_ANSWER) + under_way(storm, i, BOOKS_NEWS) > 0;
-	ready = poll(wait, count, busy ? (int)WRITE_OFF_MS : IDLE_MS);
-	for (i = 0; i < count; i++)
-		if (wait[i].revents != 0)
-			eventfd_read(wait[i].fd, &told);
-	return ready > 0;
+	poll(wait, count, busy ? (int)WRITE_OFF_MS : IDLE_MS);
+	for (i = 0; i < count; i++) {
+		if (wait[i].revents == 0)
+			continue;
+		eventfd_read(wait[i].fd, &told);
+		/* Those of the guest come first. */
+		if (i < storm->guest.queues_count)
+			storm->guest.queues[i].awake = true;
+	}
 }
 
 void *
 driver_main(void *ctx)
 {
 	struct storm *storm = ctx;
-	bool told = true;
 
-	while (!atomic_load(&storm->stop)) {
-		bool any = turn(storm);
-
-		/* What came while nobody said so; a frame in that very instant is counted, too. */
-		if (any && !told)
-			atomic_fetch_add(&storm->lost_interrupts, 1);
-		told = true;
-		if (!any)
-			told = sleep_a_while(storm);
-	}
+	while (!atomic_load(&storm->stop))
+		if (!turn(storm))
+			sleep_a_while(storm);
 	return NULL;
 }

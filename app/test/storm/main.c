@@ -394,10 +394,10 @@ print(struct storm *storm, uint64_t took_ms)
 		print_queue(storm, i);
 	printf("],\"corrupted\":%" PRIu64 ",\"strayed\":%" PRIu64 ",\"moves_done\":%u,\"moves_refused\":%u,\"stops\":%u,"
 	       "\"disables\":%u,\"reboots\":%u,\"hotplugs\":%u,\"logs\":%u,\"positions_wrong\":%u,\"log_pages\":%u,"
-	       "\"log_missing\":%u,\"lost_interrupts\":%" PRIu64 "}\n",
+	       "\"log_missing\":%u}\n",
 	       storm->books.corrupted, storm->books.strayed, counts->moves_done, counts->moves_refused, counts->stops,
 	       counts->disables, counts->reboots, counts->hotplugs, counts->logs, counts->positions_wrong,
-	       counts->log_pages, counts->log_missing, (uint64_t)atomic_load(&storm->lost_interrupts));
+	       counts->log_pages, counts->log_missing);
 }
 
 int

@@ -39,7 +39,10 @@ choose(struct storm *storm, unsigned int *seed)
 		move = (struct move){0};
 	is_hardware = owner_of(storm, move.queue) == RP_PORT_OWNER_HARDWARE;
 	/* A move to where it is already does nothing, now and then. */
-	move.wish = is_hardware != (same == 0) ? RP_PORT_WISH_SOFTWARE : RP_PORT_WISH_HARDWARE;
+	if (is_hardware != (same == 0))
+		move.wish = RP_PORT_WISH_SOFTWARE;
+	else
+		move.wish = same < 3 ? RP_PORT_WISH_AUTO : RP_PORT_WISH_HARDWARE;
 	return move;
 }
 
@@ -89,7 +92,7 @@ check_owner(struct storm *storm, const struct move *move)
 {
 	unsigned int end = move->queues_count == 0 ? 2 * storm->options.pairs_count : move->queue + move->queues_count;
 	enum rp_port_owner wanted =
-		move->wish == RP_PORT_WISH_HARDWARE ? RP_PORT_OWNER_HARDWARE : RP_PORT_OWNER_SOFTWARE;
+		move->wish == RP_PORT_WISH_SOFTWARE ? RP_PORT_OWNER_SOFTWARE : RP_PORT_OWNER_HARDWARE;
 	unsigned int i;
 
 	for (i = move->queue; i < end; i++)
@@ -138,7 +141,7 @@ mover_main(void *ctx)
 	struct storm *storm = ctx;
 	unsigned int seed = storm->options.seed * 2654435761u + 1, i;
 
-	for (i = 0; i < storm->options.moves_count; i++) {
+	for (i = 0; storm->counts.moves_done < storm->options.moves_count; i++) {
 		move_once(storm, &seed, i);
 		wait_progress(storm, i);
 	}

@@ -71,6 +71,7 @@ ring_open(struct station *station, unsigned int index)
 				&queue->ring) < 0)
 		storm_die("rp_vring_drv_create");
 	queue->used_total = 0;
+	queue->awake = true;
 	queue->free_count = STATION_RING_NUM;
 	queue->out_head = queue->out_count = 0;
 	memset(queue->written, 0, sizeof(queue->written));

@@ -31,6 +31,7 @@ struct station_queue {
 	uint64_t doorbell_kicks;
 	uint64_t eventfd_kicks;
 	bool started;
+	bool awake; /* told, and not yet found empty: a driver looks at no other ring */
 	uint64_t used_total; /* chains that came back, since the ring was laid out */
 	uint16_t free_buffers[STATION_RING_NUM];
 	uint16_t free_count;

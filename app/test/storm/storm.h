@@ -123,7 +123,6 @@ struct storm {
 	atomic_int route[STORM_PAIRS_MAX]; /* leg that has the receive ring */
 	atomic_bool split[STORM_PAIRS_MAX]; /* the legs of the two rings differ */
 	atomic_uint_fast64_t progress[STORM_PAIRS_MAX][BOOKS_FLOWS]; /* frames received */
-	atomic_uint_fast64_t lost_interrupts; /* frames were there, and nobody had said so */
 };
 
 /* "storm: ..." on standard error, and the end of the program. */
