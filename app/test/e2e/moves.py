@@ -201,6 +201,6 @@ class Books:
                 f"{self.total('sent')} frames in {storm['took_ms'] / 1000:.1f} s: "
                 f"duplicated {self.total('duplicated')}, reordered {self.total('reordered')}, "
                 f"overtaken {self.total('overtaken')}, counted apart {self.apart} "
-                f"(answers {self.total('missing_hardware', ['answer']) + self.total('missing_software', ['answer'])}), "
+                f"(answers, in {self.total('gaps', ['answer'])} places: {self.total('missing_hardware', ['answer']) + self.total('missing_software', ['answer'])}), "
                 f"redone {sum(queue['redone'] for queue in storm['queues'])}, "
                 f"unkicked {sum(drops['rx_no_buffer'] for drops in self.accelerator)}, blackout medians {blackouts} us")

@@ -173,6 +173,22 @@ books_missing(const struct books *books, unsigned int pair, enum books_flow flow
 	return missing;
 }
 
+uint32_t
+books_gaps(const struct books *books, unsigned int pair, enum books_flow flow)
+{
+	const struct books_page *page = &books->pages[pair][flow];
+	bool arrived = true;
+	uint32_t i, gaps = 0;
+
+	for (i = 0; i < page->sent; i++) {
+		bool before = arrived;
+
+		arrived = (page->entries[i] & ARRIVED) != 0;
+		gaps += before && !arrived;
+	}
+	return gaps;
+}
+
 void
 books_close(struct books *books)
 {

@@ -60,6 +60,8 @@ int books_arrived(struct books *books, unsigned int pair, unsigned int leg, bool
 		  uint32_t size_bytes, uint32_t *ret_sequence);
 /* Sent that way and not there. */
 uint32_t books_missing(const struct books *books, unsigned int pair, enum books_flow flow, unsigned int leg);
+/* How many times in a row of its numbers some are missing: frames that were lost together count as one. */
+uint32_t books_gaps(const struct books *books, unsigned int pair, enum books_flow flow);
 void books_close(struct books *books);
 
 #endif

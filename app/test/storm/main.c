@@ -351,10 +351,12 @@ print_flow(struct storm *storm, unsigned int pair, enum books_flow flow)
 	const struct books_page *page = &storm->books.pages[pair][flow];
 
 	printf("%s{\"pair\":%u,\"flow\":\"%s\",\"sent\":%u,\"received\":%u,\"by_hardware\":%u,\"by_software\":%u,"
-	       "\"duplicated\":%u,\"reordered\":%u,\"overtaken\":%u,\"missing_hardware\":%u,\"missing_software\":%u}",
+	       "\"duplicated\":%u,\"reordered\":%u,\"overtaken\":%u,\"gaps\":%u,\"missing_hardware\":%u,"
+	       "\"missing_software\":%u}",
 	       pair == 0 && flow == 0 ? "" : ",", pair, names[flow], page->sent, page->received,
 	       page->received_by[STORM_HARDWARE], page->received_by[STORM_SOFTWARE], page->duplicated, page->reordered,
-	       page->overtaken, books_missing(&storm->books, pair, flow, STORM_HARDWARE),
+	       page->overtaken, books_gaps(&storm->books, pair, flow),
+	       books_missing(&storm->books, pair, flow, STORM_HARDWARE),
 	       books_missing(&storm->books, pair, flow, STORM_SOFTWARE));
 }
 
