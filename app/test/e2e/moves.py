@@ -20,16 +20,43 @@ import os
 import random
 import re
 
+from ringpass_stack.backend_ovs import OvsBackend
 from ringpass_stack.backend_testpmd import NetVhost
 from ringpass_stack.programs import Function, Softaccel
 from ringpass_stack.testpmd import Testpmd
+from ringpass_testvm import supervise
 
 RUN_SECONDS = 3600
+COMMAND_SECONDS = 30
+STOP_SECONDS = 60
+OFCTL_PACKETS = re.compile(r"port\s+(\w+): rx pkts=(\d+), [^\n]*\n\s+tx pkts=(\d+), ")
 TX_DROPPED = re.compile(r"Forward statistics for port (\d+) .*?RX-packets: (\d+).*?TX-packets: (\d+)\s+TX-dropped: (\d+)",
                         re.DOTALL)
 # Why softaccel may drop a frame at a guest's function: a receive ring that nobody there has.
 EXPECTED_DROP = "rx_no_queue"
 DROPS = ("rx_no_queue", "rx_no_buffer", "rx_bad_chain", "tx_length", "tx_bad_header", "same_port")
+
+
+class OvsPatch(OvsBackend):
+    """Two vhost-user ports of an Open vSwitch, of which each gets what the other takes in. It connects to us."""
+
+    def __init__(self, supervisor, pairs):
+        super().__init__(supervisor, ports=2, queue_pairs=pairs)
+
+    def start(self, addresses=()):
+        super().start(addresses)
+        for one, other in ((0, 1), (1, 0)):
+            self._ofctl("add-flow", f"in_port={self._ports[one]},actions=output:{self._ports[other]}")
+
+    def _ofctl(self, command, *arguments):
+        return supervise.run(["ovs-ofctl", command, f"unix:{self._path(self.uplink)}.mgmt", *arguments], COMMAND_SECONDS)
+
+    def drops(self):
+        """@return what was to go out of each port, and could not."""
+        text = self._ofctl("dump-ports")
+        found = {port: (int(taken), int(given)) for port, taken, given in OFCTL_PACKETS.findall(text)}
+        # Not its "drop": what is for a port whose link is down it drops earlier, and counts nowhere.
+        return [found[other][0] - found[one][1] for one, other in (("1", "2"), ("2", "1"))]
 
 
 class TestpmdPatch:
@@ -78,6 +105,7 @@ class Options:
     progress: int = 8
     hardware: bool = True
     software: bool = True
+    ovs: bool = False  # Open vSwitch is the switch, else testpmd
     direct: bool = False  # the guest is the switch's own frontend: without Ringpass
     program: str = "ringpass-storm"
     more: tuple = ()
@@ -103,7 +131,8 @@ class Rig:
                             for pair in range(options.pairs)] for number, who in ((1, "g"), (2, "p"))]
         self.softaccel = Softaccel(supervisor, build, self._functions[0] + self._functions[1]) \
             if options.hardware else None
-        self.patch = TestpmdPatch(supervisor, options.pairs) if options.software else None
+        patch = OvsPatch if options.ovs else TestpmdPatch
+        self.patch = patch(supervisor, options.pairs) if options.software else None
 
     def _command(self):
         options = self._options
@@ -118,6 +147,7 @@ class Rig:
         if options.software:
             line += ["--software-peer", self.patch.sockets[1]]
             line += [] if options.direct else ["--software", self.patch.sockets[0]]
+            line += ["--software-listens"] if options.ovs else []
         return line + options.arguments()
 
     def start(self):
@@ -132,14 +162,19 @@ class Rig:
 
     def run(self, timeout=RUN_SECONDS):
         """@return Books of a run that came to its end."""
-        storm = self._supervisor.start("storm", self._command())
-        status = storm.wait(timeout)
-        lines = storm.log().splitlines()
-        assert status == 0, "\n".join(lines[-40:])
+        reader, writer = os.pipe()
+        try:
+            storm = self._supervisor.start("storm", self._command(), stdin=reader)
+            line = storm.wait_for_line('"flows"', timeout)
+            books = Books(json.loads(line), self._accelerator_drops(), self.patch.drops() if self.patch else [0, 0])
+        finally:
+            os.close(reader)
+            os.close(writer)  # it waits for that
+        assert storm.wait(STOP_SECONDS) == 0
         for one in (self.softaccel, self.patch):
             if one:
                 one.process.require_alive()
-        return Books(json.loads(lines[-1]), self._accelerator_drops(), self.patch.drops() if self.patch else [0, 0])
+        return books
 
     def _accelerator_drops(self):
         """@return [{reason: frames}] of the guest's functions, then the peer's."""

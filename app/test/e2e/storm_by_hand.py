@@ -13,7 +13,7 @@ sys.path.insert(0, str(TOP / "usertools"))
 
 from moves import Options, Rig  # noqa: E402
 from ringpass_stack.programs import Build  # noqa: E402
-from ringpass_testvm import Supervisor  # noqa: E402
+from ringpass_testvm import Supervisor, netns  # noqa: E402
 
 
 def main():
@@ -28,6 +28,7 @@ def main():
     parser.add_argument("--keep", help="copy logs there")
     arguments = vars(parser.parse_args())
     as_json, keep = arguments.pop("json"), arguments.pop("keep")
+    netns.enter_private()
     build = Build(os.environ.get("RINGPASS_BUILD_DIR") or TOP / "build")
     with Supervisor("storm") as supervisor:
         rig = Rig(supervisor, build, Options(**arguments))

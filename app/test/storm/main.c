@@ -202,7 +202,7 @@ ports_open(struct storm *storm)
 }
 
 static void
-station_ready(struct storm *storm, struct station *station, const char *name, const char *path)
+station_ready(struct storm *storm, struct station *station, const char *name, const char *path, bool listens)
 {
 	uint64_t wanted = 1ull << VERSION_1_BIT | 1ull << MRG_RXBUF_BIT | 1ull << MQ_BIT | 1ull << EVENT_IDX_BIT |
 			  1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT;
@@ -210,12 +210,12 @@ station_ready(struct storm *storm, struct station *station, const char *name, co
 	unsigned int i;
 
 	/* A port listens once it knows what its software backend offers. */
-	while (access(path, F_OK) != 0) {
+	while (!listens && access(path, F_OK) != 0) {
 		if (rp_wire_clock_ms() > deadline_ms)
 			storm_die("%s: nobody listens on %s", name, path);
 		usleep(10000);
 	}
-	station_open(station, name, path, 2 * storm->options.pairs_count,
+	station_open(station, name, path, listens, 2 * storm->options.pairs_count,
 		     wanted | (storm->options.packed ? packed : 0));
 	if (storm->options.packed && (station->features & packed) == 0)
 		storm_die("%s: packed rings are not offered", name);
@@ -278,10 +278,12 @@ open_all(struct storm *storm)
 	ports_open(storm);
 	if (options->software_peer_path != NULL)
 		station_ready(storm, &storm->peers[STORM_SOFTWARE], "peer behind the switch",
-			      options->software_peer_path);
+			      options->software_peer_path, options->software_listens);
 	if (options->peer_path != NULL)
-		station_ready(storm, &storm->peers[STORM_HARDWARE], "peer behind the accelerator", options->peer_path);
-	station_ready(storm, &storm->guest, "guest", options->guest_path);
+		station_ready(storm, &storm->peers[STORM_HARDWARE], "peer behind the accelerator", options->peer_path,
+			      false);
+	station_ready(storm, &storm->guest, "guest", options->guest_path,
+		      options->software_listens && options->software_path == NULL);
 	warm_up(storm);
 }
 
@@ -415,6 +417,10 @@ main(int argc, char **argv)
 	run(&storm);
 	settle(&storm);
 	print(&storm, rp_wire_clock_ms() - begin_ms);
+	/* A switch that sees its frontends go may forget what it has counted. */
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
 	station_close(&storm.guest);
 	if (storm.peers[STORM_SOFTWARE].frontend != NULL)
 		station_close(&storm.peers[STORM_SOFTWARE]);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -12,6 +13,7 @@
 #define QUEUE_BYTES 0x100000ull
 #define RING_ROOM_BYTES 0x10000u
 #define PLUGGED_BYTES 0x200000u
+#define LIMIT_MS 60000
 #define OK(station, call) require(station, call, &why, #call)
 
 static void
@@ -131,9 +133,27 @@ station_plug(struct station *station, bool plugged)
 	station_set_memory(station);
 }
 
+static void
+await_backend(const struct station *station, const char *socket_path, int *ret_fd)
+{
+	struct rp_wire_why why = {0};
+	int listen_fd = -1, rc;
+
+	OK(station, rp_wire_socket_listen(socket_path, &listen_fd, &why));
+	do {
+		struct pollfd wait = {.fd = listen_fd, .events = POLLIN};
+
+		if (poll(&wait, 1, LIMIT_MS) <= 0)
+			storm_die("%s: nobody connects to %s", station->name, socket_path);
+		rc = rp_wire_socket_accept(listen_fd, ret_fd);
+	} while (rc < 0);
+	rp_wire_fd_close(&listen_fd);
+	unlink(socket_path);
+}
+
 void
-station_open(struct station *station, const char *name, const char *socket_path, unsigned int queues_count,
-	     uint64_t wanted)
+station_open(struct station *station, const char *name, const char *socket_path, bool listens,
+	     unsigned int queues_count, uint64_t wanted)
 {
 	struct rp_vhu_frontend_config config = {
 		/* Who acks STATUS has to use it: librte_vhost waits for DRIVER_OK then. */
@@ -151,7 +171,10 @@ station_open(struct station *station, const char *name, const char *socket_path,
 	station->queues_count = queues_count;
 	station->plugged_fd = -1;
 	pthread_mutex_init(&station->lock, NULL);
-	OK(station, rp_wire_socket_connect(socket_path, &fd, &why));
+	if (listens)
+		await_backend(station, socket_path, &fd);
+	else
+		OK(station, rp_wire_socket_connect(socket_path, &fd, &why));
 	OK(station, rp_vhu_frontend_create(&fd, &config, &frontend_ops, station, &station->frontend));
 	OK(station, rp_vhu_frontend_negotiate(station->frontend, &why));
 	station->features = rp_vhu_frontend_features_offered(station->frontend) & wanted;

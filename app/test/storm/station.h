@@ -56,9 +56,12 @@ struct station {
 	uint64_t interrupts;
 };
 
-/* Connect, negotiate, memory, rings (not started). @param wanted features to take of what is offered. */
-void station_open(struct station *station, const char *name, const char *socket_path, unsigned int queues_count,
-		  uint64_t wanted);
+/*
+ * Connect, or be connected to, negotiate, memory, rings (not started).
+ * @param wanted features to take of what is offered.
+ */
+void station_open(struct station *station, const char *name, const char *socket_path, bool listens,
+		  unsigned int queues_count, uint64_t wanted);
 void station_close(struct station *station);
 
 /* Every waiting call of this file ends the program when it fails. */
