@@ -11,6 +11,8 @@ from ringpass_testvm import Nic, TestvmError, VhostUser
 
 MODE_SECONDS = 300
 PINGS = 5
+# A rig that cannot be made fails the tests of a file soon, but not for one bad moment of a loaded machine.
+STARTS = 2
 # The shapes of a ring that a guest's driver has just made.
 DIRECT, RELAYED = "direct", "relayed"
 REBIND = """
@@ -144,7 +146,7 @@ class Shared:
         self._make = make
         self._rig = None
         self._stack = contextlib.ExitStack()
-        self._hopeless = None
+        self._failures = []
 
     def _lost(self):
         try:
@@ -168,12 +170,12 @@ class Shared:
         return self._rig
 
     def _start(self):
-        if self._hopeless:
-            raise self._hopeless
+        if len(self._failures) == STARTS:
+            raise TestvmError(f"not tried again after {STARTS} failures: {self._failures[-1]}")
         try:
             self._rig = self._stack.enter_context(self._make())
         except TestvmError as error:
-            self._hopeless = error
+            self._failures.append(error)
             raise
 
     def close(self):
