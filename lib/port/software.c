@@ -22,14 +22,6 @@
 #define BIT(n) (1ull << (n))
 #define NOW 1 /* a deadline long ago */
 
-/* What is asked of it, whatever is offered to the frontend. */
-#define WANTED                                                                                                         \
-	(BIT(RP_VHU_PF_MQ_BIT) | BIT(RP_VHU_PF_LOG_SHMFD_BIT) | BIT(RP_VHU_PF_RARP_BIT) |                              \
-	 BIT(RP_VHU_PF_REPLY_ACK_BIT) | BIT(RP_VHU_PF_MTU_BIT))
-/* And of another device than a network card, whose configuration and requests are its affair alone. */
-#define WANTED_OF_OTHERS                                                                                               \
-	(BIT(RP_VHU_PF_BACKEND_REQ_BIT) | BIT(RP_VHU_PF_CONFIG_BIT) | BIT(RP_VHU_PF_INFLIGHT_SHMFD_BIT))
-
 bool
 port_software_configured(const struct rp_port *port)
 {
@@ -62,30 +54,6 @@ port_software_not_there(const struct rp_port *port, struct rp_wire_why *why)
 	if (port_software_usable(port))
 		return 0;
 	return rp_wire_why_set(why, -ENOTCONN, "%s", port_software_reason(port));
-}
-
-bool
-port_software_known(const struct rp_port *port)
-{
-	return port->software != NULL && port->software->known;
-}
-
-uint64_t
-port_software_features(const struct rp_port *port)
-{
-	return port_software_known(port) ? port->software->features : 0;
-}
-
-uint64_t
-port_software_protocol_features(const struct rp_port *port)
-{
-	return port_software_known(port) ? port->software->protocol_features : 0;
-}
-
-unsigned int
-port_software_queues_max(const struct rp_port *port)
-{
-	return port_software_known(port) ? port->software->queues_max : 0;
 }
 
 static void
@@ -216,19 +184,13 @@ frontend_ready(struct rp_port *port, struct port_source *source)
 	port_software_checked(port, 0);
 }
 
-static uint64_t
-wanted_protocol_features(const struct rp_port *port)
-{
-	return WANTED | (port->device == RP_PORT_DEVICE_NET ? 0 : WANTED_OF_OTHERS);
-}
-
 static int
 open_frontend(struct rp_port *port, int *fd, struct rp_wire_why *why)
 {
 	struct port_software *software = port->software;
 	const struct rp_vhu_frontend_config config = {
 		.profile = RP_VHU_PROFILE_STANDARD,
-		.protocol_features = wanted_protocol_features(port),
+		.protocol_features = port_software_wanted(port),
 		.queues_max = RP_VHU_QUEUES_MAX,
 		.timeout_ms = software->timeout_ms,
 	};
@@ -292,59 +254,6 @@ listen_ready(struct rp_port *port, struct port_source *source)
 	connect_now(port, rp_wire_clock_ms());
 }
 
-/* A network card's queues are pairs of rings: vhost-user.rst, "Multiple queue support". */
-static unsigned int
-its_rings(const struct rp_port *port)
-{
-	unsigned int queues = rp_vhu_frontend_queues_offered(port->software->frontend);
-	bool net = port->device == RP_PORT_DEVICE_NET;
-
-	/* Without MQ nobody says how many rings another device has. */
-	if (!net && (rp_vhu_frontend_protocol_features(port->software->frontend) & BIT(RP_VHU_PF_MQ_BIT)) == 0)
-		return RP_VHU_QUEUES_MAX;
-	queues *= net ? 2 : 1;
-	return queues < RP_VHU_QUEUES_MAX ? queues : RP_VHU_QUEUES_MAX;
-}
-
-/* Of what was agreed, what is the frontend's affair. */
-static uint64_t
-for_the_frontend(const struct rp_port *port, uint64_t protocol_features)
-{
-	uint64_t mask = BIT(RP_VHU_PF_LOG_SHMFD_BIT) | BIT(RP_VHU_PF_RARP_BIT) | BIT(RP_VHU_PF_MTU_BIT);
-
-	if (port->device != RP_PORT_DEVICE_NET)
-		mask |= BIT(RP_VHU_PF_CONFIG_BIT) | BIT(RP_VHU_PF_INFLIGHT_SHMFD_BIT);
-	return protocol_features & mask;
-}
-
-static int
-compare(struct rp_port *port, struct rp_wire_why *why)
-{
-	struct port_software *software = port->software;
-	uint64_t features = rp_vhu_frontend_features_offered(software->frontend);
-	uint64_t protocol_features = for_the_frontend(port, rp_vhu_frontend_protocol_features(software->frontend));
-	unsigned int queues_max = its_rings(port);
-
-	if (!software->known) {
-		software->features = features;
-		software->protocol_features = protocol_features;
-		software->queues_max = queues_max;
-		software->known = true;
-		return 0;
-	}
-	if ((software->features & ~features) != 0)
-		return rp_wire_why_set(why, -ENOTSUP, "it came back without features 0x%llx that it offered before",
-				       (unsigned long long)(software->features & ~features));
-	if ((software->protocol_features & ~protocol_features) != 0)
-		return rp_wire_why_set(why, -ENOTSUP,
-				       "it came back without protocol features 0x%llx that it offered before",
-				       (unsigned long long)(software->protocol_features & ~protocol_features));
-	if (queues_max < software->queues_max)
-		return rp_wire_why_set(why, -ENOTSUP, "it came back with %u rings, and had %u before", queues_max,
-				       software->queues_max);
-	return 0;
-}
-
 /* It answers: agree on what is there, and say what the frontend said. */
 static void
 come_to_terms(struct rp_port *port)
@@ -357,7 +266,7 @@ come_to_terms(struct rp_port *port)
 	software->kind = port_software_kind_find(port);
 	rc = port_software_checked(port, rp_vhu_frontend_negotiate(software->frontend, &why));
 	if (rc == 0)
-		rc = compare(port, &why);
+		rc = port_software_compare(port, &why);
 	if (rc == 0) {
 		software->state = PORT_SOFTWARE_THERE;
 		rc = port_software_replay(port, &why);

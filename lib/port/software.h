@@ -6,9 +6,13 @@
  * The software backend behind a port, as the rest of lib/port sees it: two verbs for a
  * ring (it serves, it is taken), and what the frontend said, passed on. Inside:
  *
- *   software.c         the connection: made, negotiated, lost, made again, all said anew
- *   software_ring.c    how a ring is given to it, and taken from it with proof
+ *   software.c         the connection: made, asked, lost, made again
+ *   software_terms.c   what it offers, the same ever after
+ *   software_device.c  what the frontend says of the device, passed on, and said anew
  *   software_memory.c  the guest's memory, and ours where parked rings lie
+ *   software_ring.c    how a ring is given to it, and taken from it
+ *   software_park.c    rings that it is told of and does not serve
+ *   software_proof.c   how it is known that it let go after its connection ended
  *   software_kind.c    which kinds of backend there are, and what is peculiar to them
  *
  * Every call waits for the backend's answer, at most the configured time: a backend that

@@ -130,6 +130,12 @@ int port_software_checked(struct rp_port *port, int rc);
 void port_software_drop(struct rp_port *port, const struct rp_wire_why *why);
 int port_software_not_there(const struct rp_port *port, struct rp_wire_why *why);
 
+/* software_terms.c */
+/* Protocol features to ask for, if it has them. */
+uint64_t port_software_wanted(const struct rp_port *port);
+/* Note what it offers, or compare it with what it offered first. 0 or -ENOTSUP. */
+int port_software_compare(struct rp_port *port, struct rp_wire_why *why);
+
 /* software_device.c */
 /* Everything that the frontend said, and the rings not. */
 int port_software_replay(struct rp_port *port, struct rp_wire_why *why);
