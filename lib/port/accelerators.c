@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/virtio_net.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +14,6 @@ bool
 port_accelerator_usable(const struct rp_port *port, int index)
 {
 	return index >= 0 && port->accelerators[index].accel.ops != NULL && !port->accelerators[index].failed;
-}
-
-static bool
-queue_is_on(const struct port_queue *queue, unsigned int accelerator)
-{
-	return queue->accelerator == (int)accelerator;
 }
 
 static void
@@ -43,29 +36,6 @@ device_features(const struct rp_port *port, const struct port_accelerator *accel
 	return (features & ~port_offer_own_features(port)) | (accelerator->info.features & 1ull << VIRTIO_NET_F_STATUS);
 }
 
-/* What its IOMMU cannot do is said in words before the device says it in numbers. */
-static int
-map_region(const struct rp_port *port, const struct port_accelerator *accelerator, const struct rp_vhu_region *region,
-	   struct rp_wire_why *why)
-{
-	const struct rp_accel_info *info = &accelerator->info;
-	uint64_t page_mask = info->iova_page_bytes == 0 ? 0 : info->iova_page_bytes - 1;
-
-	if (!rp_dma_iova_allowed(info->iova_ranges, info->iova_ranges_count, region->gpa, region->size_bytes))
-		return rp_wire_why_set(why, -ENOTSUP,
-				       "region at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: not in the addresses that the "
-				       "IOMMU of %s has",
-				       region->gpa, region->size_bytes, info->device);
-	if (((region->gpa | region->size_bytes) & page_mask) != 0)
-		return rp_wire_why_set(why, -ENOTSUP,
-				       "region at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: expected multiples of 0x%" PRIx64
-				       ", the pages of the IOMMU of %s",
-				       region->gpa, region->size_bytes, info->iova_page_bytes, info->device);
-	return accelerator->accel.ops->dma_map(accelerator->accel.priv, region->gpa, region->size_bytes, region->fd,
-					       region->offset_bytes,
-					       rp_dma_space_translate(port->memory, region->gpa, 1, RP_DMA_READ), why);
-}
-
 /* Everything a fresh device must know before a queue can start. */
 static int
 bring_up_to_date(struct rp_port *port, struct port_accelerator *accelerator, struct rp_wire_why *why)
@@ -79,7 +49,7 @@ bring_up_to_date(struct rp_port *port, struct port_accelerator *accelerator, str
 
 		if (rp_vhu_backend_region(port->backend, i, &region) < 0)
 			continue;
-		rc = map_region(port, accelerator, &region, why);
+		rc = port_accelerator_map(port, accelerator, &region, why);
 		if (rc < 0)
 			return rc;
 	}
@@ -222,112 +192,6 @@ port_accelerators_features(struct rp_port *port, uint64_t features, struct rp_wi
 	return 0;
 }
 
-/*
- * Private rings that lie where guest memory comes stop, and their place is free. A
- * device that cannot stop one ring alone stops them all.
- */
-static void
-make_way(struct rp_port *port, unsigned int index)
-{
-	struct port_accelerator *accelerator = &port->accelerators[index];
-	struct rp_wire_why why = {0};
-	unsigned int i;
-	int rc = 0;
-
-	port_event(port, RP_PORT_EVENT_NOTICE, -1, "private-rings-move",
-		   "%s: the guest has memory at 0x%" PRIx64 " now", accelerator->arguments, port->coming->gpa);
-	accelerator->moving = true;
-	for (i = 0; i < port->queues_count && rc == 0; i++)
-		if (queue_is_on(&port->queues[i], index) && port->queues[i].running &&
-		    port->queues[i].shadow.ring != NULL)
-			rc = port_queue_update(port, &port->queues[i], &why);
-	if (rc == -ENOTSUP)
-		rc = port_accelerator_stop_all(port, index, &why);
-	if (rc == 0)
-		rc = port_private_unmap(accelerator, &why);
-	if (rc < 0)
-		port_accelerator_fail(port, index, rc, &why);
-}
-
-static void
-go_on(struct rp_port *port)
-{
-	unsigned int i;
-
-	for (i = 0; i < port->accelerators_count; i++)
-		port->accelerators[i].moving = false;
-	for (i = 0; i < port->queues_count; i++)
-		port_queue_update(port, &port->queues[i], NULL);
-}
-
-static int
-map_for_all(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why)
-{
-	unsigned int i;
-	int rc = 0;
-
-	for (i = 0; i < port->accelerators_count; i++) {
-		if (!port_accelerator_usable(port, (int)i))
-			continue;
-		rc = map_region(port, &port->accelerators[i], region, why);
-		if (rc == -ENOTCONN || rc == -ETIMEDOUT || rc == -EIO) {
-			port_accelerator_fail(port, i, rc, why);
-			rc = 0;
-		}
-		if (rc < 0)
-			break;
-	}
-	if (rc == 0)
-		return 0;
-	while (i-- > 0) {
-		const struct rp_accel *accel = &port->accelerators[i].accel;
-
-		if (port_accelerator_usable(port, (int)i))
-			accel->ops->dma_unmap(accel->priv, region->gpa, region->size_bytes, NULL);
-	}
-	return rc;
-}
-
-int
-port_accelerators_region_add(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why)
-{
-	bool moved = false;
-	unsigned int i;
-	int rc;
-
-	port->coming = region;
-	/* All of them first: devices may share their address space. */
-	for (i = 0; i < port->accelerators_count; i++) {
-		if (!port_accelerator_usable(port, (int)i) || !port_private_in_the_way(&port->accelerators[i], region))
-			continue;
-		make_way(port, i);
-		moved = true;
-	}
-	rc = map_for_all(port, region, why);
-	if (moved)
-		go_on(port);
-	port->coming = NULL;
-	return rc;
-}
-
-void
-port_accelerators_region_remove(struct rp_port *port, const struct rp_vhu_region *region)
-{
-	struct rp_wire_why why = {0};
-	unsigned int i;
-
-	for (i = 0; i < port->accelerators_count; i++) {
-		const struct rp_accel *accel = &port->accelerators[i].accel;
-		int rc;
-
-		if (!port_accelerator_usable(port, (int)i))
-			continue;
-		rc = accel->ops->dma_unmap(accel->priv, region->gpa, region->size_bytes, &why);
-		if (rc < 0)
-			port_accelerator_fail(port, i, rc, &why);
-	}
-}
-
 void
 port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const struct rp_wire_why *why)
 {
@@ -347,7 +211,7 @@ port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const
 	for (i = 0; i < port->queues_count; i++) {
 		struct port_queue *queue = &port->queues[i];
 
-		if (!queue_is_on(queue, index) || !queue->running)
+		if (!port_queue_is_on(queue, index) || !queue->running)
 			continue;
 		if (port_wish_anybody(port, queue))
 			port_move_left(queue, RP_PORT_OWNER_HARDWARE);
@@ -358,7 +222,7 @@ port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const
 		port_doorbell_stopped(port, queue);
 	}
 	for (i = 0; i < port->queues_count; i++)
-		if (queue_is_on(&port->queues[i], index))
+		if (port_queue_is_on(&port->queues[i], index))
 			port_vfio_file_update(port, &port->queues[i]);
 }
 
@@ -370,7 +234,7 @@ port_accelerator_quiesce(struct rp_port *port, unsigned int index, struct rp_wir
 	int rc;
 
 	for (i = 0; i < port->queues_count; i++)
-		if (queue_is_on(&port->queues[i], index) && port->queues[i].running &&
+		if (port_queue_is_on(&port->queues[i], index) && port->queues[i].running &&
 		    port_wish_anybody(port, &port->queues[i]))
 			port_move_left(&port->queues[i], RP_PORT_OWNER_HARDWARE);
 	rc = accelerator->accel.ops->reset(accelerator->accel.priv, why);
@@ -382,7 +246,7 @@ port_accelerator_quiesce(struct rp_port *port, unsigned int index, struct rp_wir
 		return rc;
 	}
 	for (i = 0; i < port->queues_count; i++)
-		if (queue_is_on(&port->queues[i], index) && port->queues[i].running)
+		if (port_queue_is_on(&port->queues[i], index) && port->queues[i].running)
 			port_queue_stopped(port, &port->queues[i], false, 0);
 	return 0;
 }
@@ -397,7 +261,7 @@ port_accelerator_stop_all(struct rp_port *port, unsigned int index, struct rp_wi
 		return rc;
 	/* Those that should run start again, where the device can start at their index; else they say why not. */
 	for (i = 0; i < port->queues_count; i++)
-		if (queue_is_on(&port->queues[i], index))
+		if (port_queue_is_on(&port->queues[i], index))
 			port_queue_update(port, &port->queues[i], NULL);
 	return 0;
 }
@@ -411,7 +275,7 @@ release_queues(struct rp_port *port, unsigned int index)
 	for (i = 0; i < port->queues_count; i++) {
 		struct port_queue *queue = &port->queues[i];
 
-		if (!queue_is_on(queue, index) || !queue->unproven)
+		if (!port_queue_is_on(queue, index) || !queue->unproven)
 			continue;
 		queue->unproven = false;
 		if (!queue->handed_back)
@@ -429,7 +293,7 @@ anything_out(const struct rp_port *port, unsigned int index)
 	for (i = 0; i < port->queues_count; i++) {
 		const struct port_queue *queue = &port->queues[i];
 
-		if (queue_is_on(queue, index) &&
+		if (port_queue_is_on(queue, index) &&
 		    (port_doorbell_outstanding(queue) || port_vfio_file_outstanding(queue)))
 			return true;
 	}
@@ -544,7 +408,7 @@ welcome_back(struct rp_port *port, unsigned int index)
 	accelerator->reason[0] = '\0';
 	port_event(port, RP_PORT_EVENT_NOTICE, -1, "accelerator-back", "%s", accelerator->arguments);
 	for (i = 0; i < port->queues_count; i++) {
-		if (!queue_is_on(&port->queues[i], index))
+		if (!port_queue_is_on(&port->queues[i], index))
 			continue;
 		port_queue_counters_end(&port->queues[i]);
 		port_queue_counters_begin(port, &port->queues[i]);

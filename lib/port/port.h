@@ -9,7 +9,7 @@
  *   endpoint.c      the frontend's connections: served, turned away, lost
  *   timer.c         one timerfd for all deadlines
  *   vhost.c         what the frontend says (callbacks of the vhost-user backend)
- *   accelerators.c  open, lose and regain accelerators; their memory
+ *   accelerators.c  open, lose and regain accelerators; accelerators_memory.c: their memory
  *   queue.c         who serves a queue: start and stop
  *   position.c      where a ring goes on
  *   net.c           addresses, filters and pairs of a network device, and its link
@@ -328,6 +328,9 @@ void port_accelerators_close(struct rp_port *port);
 int port_accelerators_features(struct rp_port *port, uint64_t features, struct rp_wire_why *why);
 int port_accelerators_region_add(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why);
 void port_accelerators_region_remove(struct rp_port *port, const struct rp_vhu_region *region);
+/* 0; -ENOTSUP: not in the addresses that its IOMMU has; what its dma_map says. */
+int port_accelerator_map(const struct rp_port *port, const struct port_accelerator *accelerator,
+			 const struct rp_vhu_region *region, struct rp_wire_why *why);
 void port_accelerators_tick(struct rp_port *port, uint64_t now_ms);
 uint64_t port_accelerators_deadline(const struct rp_port *port);
 /* The accelerator does not answer any more. */
@@ -355,6 +358,12 @@ int port_queues_create(struct rp_port *port, unsigned int queues_count);
 void port_queues_destroy(struct rp_port *port);
 /* Make what is true of the queue what should be; 0, or why it could not be started or stopped. */
 int port_queue_update(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
+static inline bool
+port_queue_is_on(const struct port_queue *queue, unsigned int accelerator)
+{
+	return queue->accelerator == (int)accelerator;
+}
+
 enum rp_port_owner port_queue_owner(const struct port_queue *queue);
 /* The accelerator is to serve a ring that nobody has; and to let go of one. */
 int port_queue_start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);

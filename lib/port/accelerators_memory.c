@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Guest memory that comes and goes, in the address spaces of accelerators, and private
+ * rings that must make way for it.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "port.h"
+
+/* What its IOMMU cannot do is said in words before the device says it in numbers. */
+int
+port_accelerator_map(const struct rp_port *port, const struct port_accelerator *accelerator,
+		     const struct rp_vhu_region *region, struct rp_wire_why *why)
+{
+	const struct rp_accel_info *info = &accelerator->info;
+	uint64_t page_mask = info->iova_page_bytes == 0 ? 0 : info->iova_page_bytes - 1;
+
+	if (!rp_dma_iova_allowed(info->iova_ranges, info->iova_ranges_count, region->gpa, region->size_bytes))
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "region at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: not in the addresses that the "
+				       "IOMMU of %s has",
+				       region->gpa, region->size_bytes, info->device);
+	if (((region->gpa | region->size_bytes) & page_mask) != 0)
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "region at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: expected multiples of 0x%" PRIx64
+				       ", the pages of the IOMMU of %s",
+				       region->gpa, region->size_bytes, info->iova_page_bytes, info->device);
+	return accelerator->accel.ops->dma_map(accelerator->accel.priv, region->gpa, region->size_bytes, region->fd,
+					       region->offset_bytes,
+					       rp_dma_space_translate(port->memory, region->gpa, 1, RP_DMA_READ), why);
+}
+
+/*
+ * Private rings that lie where guest memory comes stop, and their place is free. A
+ * device that cannot stop one ring alone stops them all.
+ */
+static void
+make_way(struct rp_port *port, unsigned int index)
+{
+	struct port_accelerator *accelerator = &port->accelerators[index];
+	struct rp_wire_why why = {0};
+	unsigned int i;
+	int rc = 0;
+
+	port_event(port, RP_PORT_EVENT_NOTICE, -1, "private-rings-move",
+		   "%s: the guest has memory at 0x%" PRIx64 " now", accelerator->arguments, port->coming->gpa);
+	accelerator->moving = true;
+	for (i = 0; i < port->queues_count && rc == 0; i++)
+		if (port_queue_is_on(&port->queues[i], index) && port->queues[i].running &&
+		    port->queues[i].shadow.ring != NULL)
+			rc = port_queue_update(port, &port->queues[i], &why);
+	if (rc == -ENOTSUP)
+		rc = port_accelerator_stop_all(port, index, &why);
+	if (rc == 0)
+		rc = port_private_unmap(accelerator, &why);
+	if (rc < 0)
+		port_accelerator_fail(port, index, rc, &why);
+}
+
+static void
+go_on(struct rp_port *port)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->accelerators_count; i++)
+		port->accelerators[i].moving = false;
+	for (i = 0; i < port->queues_count; i++)
+		port_queue_update(port, &port->queues[i], NULL);
+}
+
+static int
+map_for_all(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why)
+{
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 0; i < port->accelerators_count; i++) {
+		if (!port_accelerator_usable(port, (int)i))
+			continue;
+		rc = port_accelerator_map(port, &port->accelerators[i], region, why);
+		if (rc == -ENOTCONN || rc == -ETIMEDOUT || rc == -EIO) {
+			port_accelerator_fail(port, i, rc, why);
+			rc = 0;
+		}
+		if (rc < 0)
+			break;
+	}
+	if (rc == 0)
+		return 0;
+	while (i-- > 0) {
+		const struct rp_accel *accel = &port->accelerators[i].accel;
+
+		if (port_accelerator_usable(port, (int)i))
+			accel->ops->dma_unmap(accel->priv, region->gpa, region->size_bytes, NULL);
+	}
+	return rc;
+}
+
+int
+port_accelerators_region_add(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why)
+{
+	bool moved = false;
+	unsigned int i;
+	int rc;
+
+	port->coming = region;
+	/* All of them first: devices may share their address space. */
+	for (i = 0; i < port->accelerators_count; i++) {
+		if (!port_accelerator_usable(port, (int)i) || !port_private_in_the_way(&port->accelerators[i], region))
+			continue;
+		make_way(port, i);
+		moved = true;
+	}
+	rc = map_for_all(port, region, why);
+	if (moved)
+		go_on(port);
+	port->coming = NULL;
+	return rc;
+}
+
+void
+port_accelerators_region_remove(struct rp_port *port, const struct rp_vhu_region *region)
+{
+	struct rp_wire_why why = {0};
+	unsigned int i;
+
+	for (i = 0; i < port->accelerators_count; i++) {
+		const struct rp_accel *accel = &port->accelerators[i].accel;
+		int rc;
+
+		if (!port_accelerator_usable(port, (int)i))
+			continue;
+		rc = accel->ops->dma_unmap(accel->priv, region->gpa, region->size_bytes, &why);
+		if (rc < 0)
+			port_accelerator_fail(port, i, rc, &why);
+	}
+}
