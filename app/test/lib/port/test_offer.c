@@ -255,8 +255,9 @@ a_socket_that_is_taken(void **state)
 	for (i = 0; i < LIMIT_MS && test_port_events(&t.f.port, "frontend-not-served") == 0; i++)
 		usleep(1000);
 	assert_true(test_port_warned(&t.f.port, "another process listens there"));
-	rp_wire_fd_close(&other);
+	/* In this order: what the port makes there stays. */
 	unlink(config.socket_path);
+	rp_wire_fd_close(&other);
 	wait_for_socket(&config);
 	test_vm_open(&t.f.vm, config.socket_path, 4, 64, NULL);
 	fixture_close(&t.f);
