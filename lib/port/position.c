@@ -123,7 +123,8 @@ port_position_from_frontend(struct rp_port *port, struct port_queue *queue, stru
 	}
 	queue->position = position;
 	queue->position_lost = lost;
-	if (!packed)
+	/* Of another device's ring, which is not used in order, the software backend knows better what that means. */
+	if (!packed && port->device == RP_PORT_DEVICE_NET)
 		correct(port, queue);
 	return 0;
 }

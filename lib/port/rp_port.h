@@ -24,6 +24,12 @@
  * A queue is enabled by the user (rp_port_queue_enable) and by the frontend; it
  * runs when both say so and the frontend has started its ring.
  *
+ * With a software backend (rp_port_software_config) a queue is served by that or by its
+ * accelerator, as wished (rp_port_move) and as far as they can. It moves while the guest
+ * runs; who has its ring lets go of it, with proof, before the other is given it. Until
+ * the software backend was seen once, no frontend is served: what the port may offer is
+ * not known before.
+ *
  * Threads: one thread. Callbacks run inside rp_port_process() and the calls below.
  */
 
@@ -58,8 +64,10 @@ enum rp_port_owner {
 /** Who should. */
 enum rp_port_wish {
 	RP_PORT_WISH_AUTO, /**< the accelerator while it can, else the software backend */
-	RP_PORT_WISH_HARDWARE, /**< the accelerator; a queue that cannot stays where it is, and says why */
-	RP_PORT_WISH_SOFTWARE, /**< the software backend */
+	/** The accelerator; a queue that cannot stays where it is, and says why. One whose accelerator is gone is served by
+	 * the software backend until it is back. */
+	RP_PORT_WISH_HARDWARE,
+	RP_PORT_WISH_SOFTWARE, /**< the software backend; a queue stays where it is, or waits, while that is not there */
 };
 
 /** What a software backend does beside, or instead of, what the specification says (doc/prog_guide/port.md). */
@@ -234,7 +242,7 @@ struct rp_port_queue_info {
 	 * round; empty when it is. */
 	char wish_reason[RP_PORT_REASON_MAX];
 	uint64_t since_ms; /**< how long the mode has been what it is */
-	uint64_t moves; /**< changes of who serves the queue, by user or failure */
+	uint64_t moves; /**< changes of who serves the queue, by user or failure; to the other side counts once */
 	uint64_t moves_to_hardware; /**< of these, from the software backend to an accelerator */
 	uint64_t moves_to_software; /**< and back */
 	/** How long nobody served the ring in such a move, of the last RP_PORT_BLACKOUTS_KEPT; count 0: none. */
@@ -312,10 +320,10 @@ int rp_port_fd(const struct rp_port *port);
 int rp_port_process(struct rp_port *port);
 
 /**
- * Let the accelerator serve a queue. Idempotent.
+ * Let a queue be served. Idempotent.
  *
  * @return 0 (done, or will be once the frontend starts the ring), -EINVAL (no such
- *         queue), -ENOTCONN (the accelerator is gone), -ENOTSUP (where its packed ring
+ *         queue), -ENOTCONN (the accelerator is gone, and there is no software backend), -ENOTSUP (where its packed ring
  *         stopped is unknown: only the guest's driver can start it anew), or what the
  *         accelerator's queue_start says.
  */
