@@ -157,7 +157,7 @@ guest_turn(struct storm *storm, unsigned int pair)
 	return guest_asks(storm, pair) || any;
 }
 
-/* What was written before may be from before the log. */
+/* What was written before may be from before the log: every ring was looked at just now. */
 static void
 watch_log(struct storm *storm)
 {
@@ -174,11 +174,13 @@ static bool
 guest_turns(struct storm *storm)
 {
 	bool any = false, log_set;
-	unsigned int pair;
+	unsigned int pair, i;
 
 	if (pthread_mutex_trylock(&storm->guest.lock) != 0)
 		return false;
 	log_set = atomic_load(&storm->log_state) == STORM_LOG_SET;
+	for (i = 0; log_set && i < storm->guest.queues_count; i++)
+		storm->guest.queues[i].awake = true;
 	for (pair = 0; pair < storm->options.pairs_count; pair++)
 		any |= guest_turn(storm, pair);
 	if (log_set)
