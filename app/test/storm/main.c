@@ -11,7 +11,7 @@
 #include "storm.h"
 
 /*
- * ringpass-storm: see storm.h. It is started by moves.py, which starts the switch and the
+ * ringpass-storm: see storm.h. It is started by app/test/e2e/storm.py, which starts the switch and the
  * accelerator, and compares their counters with the books that this prints.
  */
 

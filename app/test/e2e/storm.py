@@ -11,7 +11,7 @@ each plane:
 Each queue pair has a softaccel function of its own at either end, so that what is sent to it waits for no other pair.
 What the switch ports had to drop, because no receive ring was theirs, must be what the books miss, to the frame.
 
-By hand: app/test/e2e/moves.py --moves 10000 --pairs 2 [--packed] [--shadow] ...
+By hand: app/test/e2e/run_storm.py --moves 10000 --pairs 2 [--packed] [--shadow] ...
 """
 
 import dataclasses

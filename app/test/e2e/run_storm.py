@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A run of app/test/e2e/moves.py by hand, as long as one wants: storm_by_hand.py --moves 10000 --pairs 2 [--packed] ..."""
+"""A run of app/test/e2e/storm.py by hand, as long as one wants: run_storm.py --moves 10000 --pairs 2 [--packed] ..."""
 
 import argparse
 import dataclasses
@@ -11,7 +11,7 @@ import sys
 TOP = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(TOP / "usertools"))
 
-from moves import Options, Rig  # noqa: E402
+from storm import Options, Rig  # noqa: E402
 from ringpass_stack.programs import Build  # noqa: E402
 from ringpass_testvm import Supervisor, netns  # noqa: E402
 
