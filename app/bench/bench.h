@@ -88,6 +88,7 @@ void report_table(const struct bench_rows *rows);
 
 /* Scenarios: 0 or a negative errno, after one line on stderr. */
 int bench_kick(const struct bench_options *options, struct bench_rows *rows);
+int bench_software_request(const struct bench_options *options, struct bench_rows *rows);
 int bench_vfio_user_access(const struct bench_options *options, struct bench_rows *rows);
 int bench_vfio_user_dma(const struct bench_options *options, struct bench_rows *rows);
 int bench_vfio_user_map(const struct bench_options *options, struct bench_rows *rows);

@@ -30,6 +30,7 @@ static const struct scenario {
 	int (*run)(const struct bench_options *options, struct bench_rows *rows);
 } scenarios[] = {
 	{"kick", bench_kick},
+	{"software_request", bench_software_request},
 	{"vfio_user_access", bench_vfio_user_access},
 	{"vfio_user_dma", bench_vfio_user_dma},
 	{"vfio_user_map", bench_vfio_user_map},

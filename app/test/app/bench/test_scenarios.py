@@ -14,6 +14,7 @@ KEYS = {"bench", "value", "unit", "peer", "peer_value", "ratio", "runs", "spread
 
 @pytest.mark.parametrize("name, benches", [
     ("kick", {"kick_p50", "kick_p99"}),
+    ("software_request", {"request_features", "request_enable", "request_restart"}),
     ("vfio_user_access", {"region_read_asleep", "region_read_waiting", "region_read_spinning"}),
     ("vfio_user_map", {"dma_map", "dma_unmap", "dma_map_file", "dma_unmap_file"}),
 ])

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <linux/virtio_config.h>
+#include <rte_vhost.h>
+
+#include "rp_wire_fd.h"
+#include "rp_wire_socket.h"
+#include "software_rig.h"
+
+#define GPA 0x40000000ull
+#define RING_NUM 256u
+#define RING_BYTES 0x10000u
+#define MEMORY_BYTES (SOFTWARE_RIG_QUEUES * RING_BYTES)
+#define CONNECT_LIMIT_NS 30000000000ull
+#define CONNECT_PAUSE_US 10000u
+#define ANSWER_LIMIT_MS 20000u
+
+static int
+on_new_device(int vid)
+{
+	(void)vid;
+	return 0;
+}
+
+static void
+on_destroy_device(int vid)
+{
+	(void)vid;
+}
+
+static int
+backend_open(struct software_rig *rig)
+{
+	static const struct rte_vhost_device_ops ops = {
+		.new_device = on_new_device,
+		.destroy_device = on_destroy_device,
+	};
+
+	if (rte_vhost_driver_register(rig->socket_backend, 0) < 0)
+		return vfu_rig_complain("librte_vhost", -EIO, NULL);
+	rig->backend_runs = true;
+	if (rte_vhost_driver_callback_register(rig->socket_backend, &ops) < 0 ||
+	    rte_vhost_driver_start(rig->socket_backend) < 0)
+		return vfu_rig_complain("librte_vhost", -EIO, NULL);
+	return 0;
+}
+
+static void *
+port_main(void *ctx)
+{
+	struct software_rig *rig = ctx;
+	struct pollfd wait[2] = {
+		{.fd = rp_port_fd(rig->port), .events = POLLIN},
+		{.fd = rig->port_stop_fd, .events = POLLIN},
+	};
+
+	do {
+		rp_port_process(rig->port);
+		poll(wait, 2, -1);
+	} while (wait[1].revents == 0);
+	return NULL;
+}
+
+static int
+port_open(struct software_rig *rig)
+{
+	static const struct rp_accel_driver *const drivers[] = {NULL};
+	static const struct rp_accel_registry registry = {.drivers = drivers};
+	static const struct rp_port_ops ops;
+	const struct rp_port_config config = {
+		.name = "bench",
+		.socket_path = rig->socket_port,
+		.queue_pairs = 1,
+		.software = {.socket_path = rig->socket_backend,
+			     .socket_mode = RP_PORT_CLIENT,
+			     .timeout_ms = ANSWER_LIMIT_MS},
+	};
+	struct rp_wire_why why = {0};
+	int rc = rp_port_create(&config, &registry, &ops, NULL, &rig->port, &why);
+
+	if (rc == 0)
+		rc = -pthread_create(&rig->port_thread, NULL, port_main, rig);
+	rig->port_runs = rc == 0;
+	return vfu_rig_complain("port", rc, &why);
+}
+
+/* The port listens when it knows what its backend offers. */
+static int
+connect_patiently(const char *path, int *ret_fd, struct rp_wire_why *why)
+{
+	uint64_t deadline_ns = bench_now_ns() + CONNECT_LIMIT_NS;
+	int rc;
+
+	while ((rc = rp_wire_socket_connect(path, ret_fd, why)) < 0 && bench_now_ns() < deadline_ns)
+		usleep(CONNECT_PAUSE_US);
+	return rc;
+}
+
+int
+software_side_start(struct software_side *side, unsigned int queue, uint32_t base, struct rp_wire_why *why)
+{
+	const uint64_t uva = (uint64_t)(uintptr_t)side->memory - GPA;
+	struct rp_vhu_frontend_ring ring;
+	struct rp_vring_layout layout;
+	int rc;
+
+	rp_vring_drv_layout(side->rings[queue], &layout);
+	ring = (struct rp_vhu_frontend_ring){
+		.num = layout.num,
+		.base = base,
+		.desc_uva = layout.desc_iova + uva,
+		.avail_uva = layout.avail_iova + uva,
+		.used_uva = layout.used_iova + uva,
+		.kick_fd = side->kick_fds[queue],
+		.call_fd = side->call_fds[queue],
+	};
+	rc = rp_vhu_frontend_ring_start(side->frontend, queue, &ring, why);
+	return rc < 0 ? rc : rp_vhu_frontend_ring_enable(side->frontend, queue, true, why);
+}
+
+static int
+rings_open(struct software_side *side, uint64_t features, struct rp_wire_why *why)
+{
+	unsigned int queue;
+	int rc = 0;
+
+	for (queue = 0; rc == 0 && queue < SOFTWARE_RIG_QUEUES; queue++) {
+		uint64_t offset = (uint64_t)queue * RING_BYTES;
+
+		side->kick_fds[queue] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		side->call_fds[queue] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		rc = rp_vring_drv_create(RING_NUM, side->memory + offset, GPA + offset, features, &side->rings[queue]);
+		if (rc == 0)
+			rc = software_side_start(side, queue, rp_vring_position_fresh(features), why);
+	}
+	return rc;
+}
+
+static int
+negotiate(struct software_side *side, const char *path, uint64_t *ret_features, struct rp_wire_why *why)
+{
+	const struct rp_vhu_frontend_config config = {
+		.protocol_features = 1ull << RP_VHU_PF_REPLY_ACK_BIT | 1ull << RP_VHU_PF_MQ_BIT,
+		.queues_max = SOFTWARE_RIG_QUEUES,
+		.timeout_ms = ANSWER_LIMIT_MS,
+		.need_reply_always = true,
+	};
+	static const struct rp_vhu_frontend_ops ops;
+	int fd = -1, rc = connect_patiently(path, &fd, why);
+
+	if (rc == 0)
+		rc = rp_vhu_frontend_create(&fd, &config, &ops, side, &side->frontend);
+	rp_wire_fd_close(&fd);
+	if (rc == 0)
+		rc = rp_vhu_frontend_negotiate(side->frontend, why);
+	if (rc < 0)
+		return rc;
+	/* Split: the kind that moves alone, and what most guests have. */
+	*ret_features = rp_vhu_frontend_features_offered(side->frontend) & ~(1ull << VIRTIO_F_RING_PACKED);
+	return rp_vhu_frontend_set_features(side->frontend, *ret_features, why);
+}
+
+static int
+side_open(struct software_side *side, const char *path)
+{
+	struct rp_vhu_region region = {.gpa = GPA, .size_bytes = MEMORY_BYTES};
+	struct rp_wire_why why = {0};
+	uint64_t features = 0;
+	int rc;
+
+	side->memory_fd = memfd_create("bench-guest", MFD_CLOEXEC);
+	if (side->memory_fd < 0 || ftruncate(side->memory_fd, MEMORY_BYTES) < 0)
+		return vfu_rig_complain("guest memory", -errno, NULL);
+	side->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, side->memory_fd, 0);
+	if (side->memory == MAP_FAILED)
+		return vfu_rig_complain("guest memory", -errno, NULL);
+	region.uva = (uint64_t)(uintptr_t)side->memory;
+	region.fd = side->memory_fd;
+	rc = negotiate(side, path, &features, &why);
+	if (rc == 0)
+		rc = rp_vhu_frontend_set_mem_table(side->frontend, &region, 1, &why);
+	if (rc == 0)
+		rc = rings_open(side, features, &why);
+	return vfu_rig_complain(path, rc, &why);
+}
+
+static void
+side_close(struct software_side *side)
+{
+	unsigned int queue;
+
+	side->frontend = rp_vhu_frontend_destroy(side->frontend);
+	for (queue = 0; queue < SOFTWARE_RIG_QUEUES; queue++) {
+		side->rings[queue] = rp_vring_drv_destroy(side->rings[queue]);
+		rp_wire_fd_close(&side->kick_fds[queue]);
+		rp_wire_fd_close(&side->call_fds[queue]);
+	}
+	if (side->memory != MAP_FAILED)
+		munmap(side->memory, MEMORY_BYTES);
+	rp_wire_fd_close(&side->memory_fd);
+}
+
+static void
+side_empty(struct software_side *side)
+{
+	unsigned int queue;
+
+	side->memory = MAP_FAILED;
+	side->memory_fd = -1;
+	for (queue = 0; queue < SOFTWARE_RIG_QUEUES; queue++)
+		side->kick_fds[queue] = side->call_fds[queue] = -1;
+}
+
+int
+software_rig_open(struct software_rig *rig, const struct bench_options *options)
+{
+	int rc;
+
+	memset(rig, 0, sizeof(*rig));
+	side_empty(&rig->direct);
+	side_empty(&rig->through);
+	rig->port_stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = vfu_rig_open(&rig->base, options);
+	if (rc < 0)
+		return rc;
+	snprintf(rig->socket_backend, sizeof(rig->socket_backend), "%s/backend", rig->base.directory);
+	snprintf(rig->socket_port, sizeof(rig->socket_port), "%s/port", rig->base.directory);
+	rc = backend_open(rig);
+	if (rc == 0)
+		rc = port_open(rig);
+	if (rc == 0)
+		rc = side_open(&rig->direct, rig->socket_backend);
+	if (rc == 0)
+		rc = side_open(&rig->through, rig->socket_port);
+	return rc;
+}
+
+void
+software_rig_close(struct software_rig *rig)
+{
+	side_close(&rig->direct);
+	side_close(&rig->through);
+	if (rig->port_runs) {
+		eventfd_write(rig->port_stop_fd, 1);
+		pthread_join(rig->port_thread, NULL);
+	}
+	rig->port = rp_port_destroy(rig->port);
+	rp_wire_fd_close(&rig->port_stop_fd);
+	if (rig->backend_runs)
+		rte_vhost_driver_unregister(rig->socket_backend);
+	vfu_rig_close(&rig->base);
+}

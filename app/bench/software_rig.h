@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SOFTWARE_RIG_H
+#define SOFTWARE_RIG_H
+
+#include <pthread.h>
+
+#include "rp_port.h"
+#include "rp_vhu_frontend.h"
+#include "rp_vring_drv.h"
+#include "vfu_rig.h"
+
+/*
+ * A backend of librte_vhost, which nobody asks for packets, and two frontends: one is connected to it,
+ * the other one to a port of which it is the software backend. Each is a device of its own to it.
+ */
+
+#define SOFTWARE_RIG_QUEUES 2u
+
+struct software_side {
+	struct rp_vhu_frontend *frontend;
+	int memory_fd;
+	uint8_t *memory;
+	struct rp_vring_drv *rings[SOFTWARE_RIG_QUEUES];
+	int kick_fds[SOFTWARE_RIG_QUEUES], call_fds[SOFTWARE_RIG_QUEUES];
+};
+
+struct software_rig {
+	struct vfu_rig base; /* where the CPUs are, and how pairs are measured; its device sleeps */
+	char socket_backend[64], socket_port[64];
+	bool backend_runs, port_runs;
+	struct rp_port *port; /* of its thread while that runs */
+	pthread_t port_thread;
+	int port_stop_fd;
+	struct software_side direct, through;
+};
+
+/* 0 or a negative errno, after one line on stderr. Ended by software_rig_close(), also when it failed. */
+int software_rig_open(struct software_rig *rig, const struct bench_options *options);
+void software_rig_close(struct software_rig *rig);
+
+/* Whatever is acknowledged only when that is asked for is acknowledged here. */
+int software_side_start(struct software_side *side, unsigned int queue, uint32_t base, struct rp_wire_why *why);
+
+#endif
