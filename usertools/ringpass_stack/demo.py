@@ -90,8 +90,8 @@ class Demo:
         netns.enter_private()
         self._stack = Stack(self._supervisor, build, store, software=True, packed=self._options.packed)
         self._guest = self._stack.guests[0]
-        self.say(f"starting softaccel and testpmd (the software backend), each with a TAP in a bridge ({UPLINK_ADDRESS}), "
-                 "and ringpassd")
+        self.say("starting softaccel and testpmd (the software backend), each with a TAP in a bridge "
+                 f"({UPLINK_ADDRESS}), and ringpassd")
         self._stack.start_host()
         self.say(f"booting a guest under {self._guest.vm.machine.accel.upper()}")
         self._stack.start_guests()

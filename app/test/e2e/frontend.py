@@ -17,10 +17,11 @@ class Refused(TestvmError):
 
 
 class Frontend:
-    def __init__(self, supervisor, build, socket, pairs, mac, address, peer_mac, peer_address, name="frontend"):
+    def __init__(self, supervisor, build, socket, pairs, mac, address, peer_mac, peer_address, packed=False,
+                 name="frontend"):
         self._supervisor = supervisor
         self._command = [os.path.join(build.directory, "app", "test", "support", "frontend"), socket, str(pairs), mac,
-                         address, peer_mac, peer_address]
+                         address, peer_mac, peer_address, *(["packed"] if packed else [])]
         self._name = name
         self._commands = None
         self._said = 0

@@ -13,7 +13,7 @@ from ringpass_testvm.supervise import MARK_VARIABLE, TestvmError, wait_until
 DEMO_SECONDS = 600
 END_SECONDS = 60
 KEYS = {"demo", "pings_sent", "pings_received", "pings_lost_in_toggles", "bytes_checked", "direct_kicks",
-        "relayed_kicks", "relayed_interrupts", "queue_toggles", "guest_reboots"}
+        "relayed_kicks", "relayed_interrupts", "queue_toggles", "guest_reboots", "moves", "pings_lost_in_moves"}
 
 
 def start(supervisor, build, temporary, name="demo"):
@@ -48,6 +48,8 @@ def test_twice(supervisor, build, temporary):
         assert figures["direct_kicks"] > 0
         assert figures["relayed_interrupts"] == 0
         assert figures["queue_toggles"] > 0
+        assert figures["moves"] > 0
+        assert figures["pings_lost_in_moves"] == 0
         assert figures["guest_reboots"] == 1
         assert left(supervisor, temporary, name) == []
 

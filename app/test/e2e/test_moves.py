@@ -11,14 +11,22 @@ import statistics
 import time
 
 import pytest
+from frontend import Frontend
 
 from ringpass_stack.bulk import Bulk
 from ringpass_stack.ping import PingStream
+from ringpass_stack.programs import UPLINK_MAC
 from ringpass_stack.scenario import UPLINK_ADDRESS, require_all
+from ringpass_testvm import supervise
 
 MOVES = int(os.environ.get("RINGPASS_MOVES") or 30)
 SEED = int(os.environ.get("RINGPASS_SEED") or random.randrange(1 << 32))
 MODE_SECONDS = 60
+LOSS_SECONDS = 5  # a ping without an answer is lost after one
+MAC, ADDRESS = "52:54:00:00:00:01", "10.77.0.2"
+# Long enough for a busy machine to bring back what was sent.
+DRAIN_MS = 100
+ROUNDS = 15
 MAPPED_SHARE = 0.6
 PING_SECONDS = 0.05
 
@@ -49,7 +57,8 @@ class Mover:
 
 
 def describe(queue):
-    return (f"queue {queue['queue']}: {queue['moves_to_hardware']} to hardware, {queue['moves_to_software']} to software, "
+    return (f"queue {queue['queue']}: {queue['moves_to_hardware']} to hardware, "
+            f"{queue['moves_to_software']} to software, "
             f"nobody's for {queue['blackout_min_us']} / {queue['blackout_median_us']} / {queue['blackout_max_us']} us, "
             f"redone {queue['redone']}, mapped {queue['doorbell_maps']} times")
 
@@ -83,3 +92,29 @@ def test_moves_of_a_guest(make_stack, packed):
         assert queue["redone"] == queue["lost"] == 0
     require_all(report, "pings while queues move")
     assert guest.vm.boot_count == 1
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
+def test_moves_lose_nothing(make_stack, build, packed):
+    """Without a VM, at the full rate: what was sent before a move comes back before the receive ring changes hands."""
+    stack = make_stack(software=True, queue_pairs=1, port_options={"drain_ms": DRAIN_MS, "doorbell_delay_ms": 5})
+    stack.start_host()
+    stack.bridge.expect(ADDRESS, MAC)
+    frontend = Frontend(stack.supervisor, build, stack.supervisor.path("vm0.sock"), 1, MAC, ADDRESS, UPLINK_MAC,
+                        UPLINK_ADDRESS, packed)
+    frontend.start()
+    frontend.connect()
+    frontend.do("traffic on")
+    frontend.wait_traffic()
+    for _ in range(ROUNDS):
+        for wish in ("software", "hardware"):
+            stack.control.move("vm0", wish)
+            frontend.wait_traffic()
+    frontend.do("traffic off")
+    supervise.wait_until(lambda: frontend.counts()["out"] == 0, LOSS_SECONDS, "every ping is answered, or lost")
+    counts = frontend.counts()
+    print(counts)
+    frontend.require_sane(counts)
+    assert counts["lost"] == counts["late"] == 0
+    for queue in stack.control.show("vm0")["queues"]:
+        assert queue["moves_to_hardware"] == queue["moves_to_software"] == ROUNDS

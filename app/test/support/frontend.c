@@ -64,6 +64,7 @@ struct frontend {
 	struct test_vm vm;
 	const char *socket_path;
 	unsigned int queues_count;
+	struct test_vm_options options;
 	uint8_t mac[6], peer_mac[6];
 	struct in_addr address, peer_address;
 	bool opened, connected, traffic;
@@ -239,7 +240,7 @@ do_connect(struct frontend *f)
 	unsigned int i;
 
 	if (!f->opened) {
-		test_vm_open(&f->vm, f->socket_path, f->queues_count, RING_ENTRIES, NULL);
+		test_vm_open(&f->vm, f->socket_path, f->queues_count, RING_ENTRIES, &f->options);
 		test_vm_start_all(&f->vm);
 	} else {
 		test_vm_connect(&f->vm, f->socket_path, NULL);
@@ -433,13 +434,14 @@ main(int argc, char **argv)
 {
 	static struct frontend f;
 
-	if (argc != 7 || !read_mac(argv[3], f.mac) || !inet_aton(argv[4], &f.address) ||
+	if (argc < 7 || argc > 8 || !read_mac(argv[3], f.mac) || !inet_aton(argv[4], &f.address) ||
 	    !read_mac(argv[5], f.peer_mac) || !inet_aton(argv[6], &f.peer_address)) {
-		fprintf(stderr, "usage: %s SOCKET PAIRS MAC ADDRESS PEER-MAC PEER-ADDRESS\n", argv[0]);
+		fprintf(stderr, "usage: %s SOCKET PAIRS MAC ADDRESS PEER-MAC PEER-ADDRESS [packed]\n", argv[0]);
 		return 2;
 	}
 	f.socket_path = argv[1];
 	f.queues_count = 2 * (unsigned int)strtoul(argv[2], NULL, 10);
+	f.options.ring_features = argc == 8 ? TEST_VM_PACKED : 0;
 	f.pings = calloc(PINGS_MAX, sizeof(*f.pings));
 	f.log_fd = test_memfd(LOG_BYTES, false);
 	f.plugged_fd = test_memfd(PLUGGED_BYTES, false);
