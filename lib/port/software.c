@@ -20,6 +20,9 @@
 #define TIMEOUT_DEFAULT_MS 2000
 #define RECONNECT_DEFAULT_MS 1000
 #define BIT(n) (1ull << (n))
+#define BACK_OFF_MAX_MS 60000
+#define BACK_OFF_DOUBLINGS_MAX 6
+#define WELL_FOR_MS 1000
 #define NOW 1 /* a deadline long ago */
 
 bool
@@ -92,6 +95,37 @@ port_software_drop(struct rp_port *port, const struct rp_wire_why *why)
 	rp_vhu_endpoint_lost(software->endpoint, rp_wire_clock_ms());
 }
 
+/*
+ * Who answers the first question and hangs right afterwards, again and again, would cost the
+ * port's thread a time-out each time: it is asked less and less often.
+ */
+static void
+back_off(struct port_software *software)
+{
+	uint64_t now_ms = rp_wire_clock_ms();
+	uint64_t delay_ms;
+
+	/* One that was well for a while is as good as new. */
+	if (software->state == PORT_SOFTWARE_THERE &&
+	    now_ms - software->there_ms > software->timeout_ms + WELL_FOR_MS) {
+		software->hangs_count = 0;
+		return;
+	}
+	delay_ms = (uint64_t)software->timeout_ms << software->hangs_count;
+	if (software->hangs_count < BACK_OFF_DOUBLINGS_MAX)
+		software->hangs_count++;
+	software->not_before_ms = now_ms + (delay_ms < BACK_OFF_MAX_MS ? delay_ms : BACK_OFF_MAX_MS);
+}
+
+/* The endpoint tries again one interval after that. */
+static uint64_t
+retry_from_ms(const struct port_software *software)
+{
+	uint64_t now_ms = rp_wire_clock_ms(), from_ms = software->not_before_ms;
+
+	return from_ms > now_ms + software->reconnect_ms ? from_ms - software->reconnect_ms : now_ms;
+}
+
 int
 port_software_checked(struct rp_port *port, int rc)
 {
@@ -101,6 +135,7 @@ port_software_checked(struct rp_port *port, int rc)
 		return rc;
 	if (rc == -ETIMEDOUT) {
 		software->timeouts++;
+		back_off(software);
 		set_reason(software, "the software backend hangs: ", software->lost_why.text);
 		port_event(port, RP_PORT_EVENT_ERROR, -1, "software-hangs", "process %d: %s", (int)software->pid,
 			   software->lost_why.text);
@@ -110,7 +145,7 @@ port_software_checked(struct rp_port *port, int rc)
 			   software->lost_why.text);
 	}
 	end(port);
-	rp_vhu_endpoint_lost(software->endpoint, rp_wire_clock_ms());
+	rp_vhu_endpoint_lost(software->endpoint, retry_from_ms(software));
 	return rc == 0 ? -ENOTCONN : rc;
 }
 
@@ -197,6 +232,9 @@ open_frontend(struct rp_port *port, int *fd, struct rp_wire_why *why)
 	int rc;
 
 	port_software_peer_open(software, *fd);
+	/* Without it a backend that hangs could not be told from one that has hung up. */
+	if (software->proof_fd < 0)
+		return rp_wire_why_set(why, -EMFILE, "no descriptor left to watch its connection with");
 	rc = rp_vhu_frontend_create(fd, &config, &frontend_ops, port, &software->frontend);
 	if (rc == 0)
 		rc = port_source_add(port, &software->source, rp_vhu_frontend_fd(software->frontend), frontend_ready,
@@ -213,8 +251,9 @@ connected(struct rp_port *port, int *fd)
 	struct port_software *software = port->software;
 	struct rp_wire_why why = {0};
 
-	if (software->frontend != NULL)
-		return; /* a second one: turned away */
+	/* A second one, or one that hung a moment ago: turned away. */
+	if (software->frontend != NULL || rp_wire_clock_ms() < software->not_before_ms)
+		return;
 	software->connections++;
 	software->connect_logged = false;
 	if (open_frontend(port, fd, &why) < 0) {
@@ -269,6 +308,7 @@ come_to_terms(struct rp_port *port)
 		rc = port_software_compare(port, &why);
 	if (rc == 0) {
 		software->state = PORT_SOFTWARE_THERE;
+		software->there_ms = rp_wire_clock_ms();
 		rc = port_software_replay(port, &why);
 	}
 	if (rc < 0) {
@@ -280,7 +320,7 @@ come_to_terms(struct rp_port *port)
 			port_event(port, RP_PORT_EVENT_ERROR, -1, "software-refused", "%s", why.text);
 		if (software->frontend != NULL) {
 			end(port);
-			rp_vhu_endpoint_lost(software->endpoint, rp_wire_clock_ms());
+			rp_vhu_endpoint_lost(software->endpoint, retry_from_ms(software));
 		}
 		return;
 	}

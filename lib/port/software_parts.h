@@ -115,6 +115,10 @@ struct port_software {
 	bool config_due;
 	bool rings_due; /* a ring was started, and the backend has not heard of it */
 
+	uint64_t there_ms; /* since when it was there last */
+	uint64_t not_before_ms; /* no connection before: it hangs again and again */
+	unsigned int hangs_count;
+
 	uint64_t connections;
 	uint64_t timeouts;
 };

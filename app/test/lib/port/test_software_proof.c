@@ -166,13 +166,43 @@ test_hangs_at_each(void **state)
 	hangs_at_each(FAKE_BACKEND_SPECIFICATION);
 }
 
+/* One that hangs as soon as it is there, each time, is asked less and less often. */
+static void
+test_hangs_again_and_again(void **state)
+{
+	struct rp_port_software_config config;
+	struct software_fixture f;
+	uint64_t began_ms;
+	unsigned int i;
+
+	(void)state;
+	software_begin(&f, FAKE_BACKEND_SPECIFICATION);
+	fake_backend_start();
+	config = software_config(&f);
+	config.timeout_ms = HANGS_MS;
+	began_ms = rp_wire_clock_ms();
+	FAKE_BACKEND_SET(hang_at, (uint32_t)RP_VHU_GET_QUEUE_NUM);
+	small_port_open(&f.small, &config);
+	for (i = 1; i <= 4; i++) {
+		while (small_port_info(&f.small).timeouts < i && rp_wire_clock_ms() - began_ms < LIMIT_MS)
+			usleep(1000);
+		assert_int_equal(small_port_info(&f.small).timeouts, i);
+		FAKE_BACKEND_SET(hang_at, i < 4 ? (uint32_t)RP_VHU_GET_QUEUE_NUM : 0);
+		FAKE_BACKEND_SET(deaf, false);
+	}
+	/* It waited one, two and four time-outs between. */
+	assert_true(rp_wire_clock_ms() - began_ms >= 7 * HANGS_MS);
+	assert_true(small_port_wait_usable(&f.small, true, LIMIT_MS));
+	software_close_port(&f);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_killed),	      cmocka_unit_test(test_stopped_and_continued),
 		cmocka_unit_test(test_replaced),      cmocka_unit_test(test_own_process),
-		cmocka_unit_test(test_hangs_at_each),
+		cmocka_unit_test(test_hangs_at_each), cmocka_unit_test(test_hangs_again_and_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
