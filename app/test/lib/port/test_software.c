@@ -32,7 +32,7 @@ hangs(const struct fake_backend *fake)
 
 /* Nothing is known before it was seen; then all of it is. */
 static void
-test_known(void **state)
+known_when_seen(void **state)
 {
 	struct rp_port_software_config config;
 	struct rp_port_software_info info;
@@ -68,7 +68,7 @@ test_known(void **state)
 
 /* The backend connects, and the port listens; a second one is turned away. */
 static void
-test_server(void **state)
+the_backend_connects(void **state)
 {
 	struct rp_port_software_config config;
 	struct software_fixture f;
@@ -90,7 +90,7 @@ test_server(void **state)
 
 /* It goes in the middle of traffic, and comes back: told everything, and asked to go on where the ring stands. */
 static void
-comes_back(enum fake_backend_kind kind)
+come_back_as(enum fake_backend_kind kind)
 {
 	struct software_fixture f;
 	struct fake_backend fake;
@@ -114,16 +114,16 @@ comes_back(enum fake_backend_kind kind)
 }
 
 static void
-test_comes_back(void **state)
+comes_back(void **state)
 {
 	(void)state;
-	comes_back(FAKE_BACKEND_LIBRTE_VHOST);
-	comes_back(FAKE_BACKEND_SPECIFICATION);
+	come_back_as(FAKE_BACKEND_LIBRTE_VHOST);
+	come_back_as(FAKE_BACKEND_SPECIFICATION);
 }
 
 /* Dies in the middle of each request that a start and a stop make; each time it is whole again afterwards. */
 static void
-dies_at_each(enum fake_backend_kind kind, bool answers_first)
+die_at_each(enum fake_backend_kind kind, bool answers_first)
 {
 	static const uint32_t requests[] = {
 		RP_VHU_SET_MEM_TABLE,  RP_VHU_SET_VRING_NUM,  RP_VHU_SET_VRING_BASE,   RP_VHU_SET_VRING_ADDR,
@@ -156,13 +156,13 @@ dies_at_each(enum fake_backend_kind kind, bool answers_first)
 }
 
 static void
-test_dies_at_each(void **state)
+dies_at_each(void **state)
 {
 	(void)state;
-	dies_at_each(FAKE_BACKEND_LIBRTE_VHOST, false);
-	dies_at_each(FAKE_BACKEND_LIBRTE_VHOST, true);
-	dies_at_each(FAKE_BACKEND_SPECIFICATION, false);
-	dies_at_each(FAKE_BACKEND_SPECIFICATION, true);
+	die_at_each(FAKE_BACKEND_LIBRTE_VHOST, false);
+	die_at_each(FAKE_BACKEND_LIBRTE_VHOST, true);
+	die_at_each(FAKE_BACKEND_SPECIFICATION, false);
+	die_at_each(FAKE_BACKEND_SPECIFICATION, true);
 }
 
 /* With less than before it is refused in words, until it has all of it again. */
@@ -232,7 +232,7 @@ more_rings(struct fake_backend *fake)
 }
 
 static void
-test_fewer_when_it_comes_back(void **state)
+fewer_when_it_comes_back(void **state)
 {
 	(void)state;
 	fewer(less_features, more_features, "without features 0x8000");
@@ -242,7 +242,7 @@ test_fewer_when_it_comes_back(void **state)
 
 /* A new frontend finds a backend that knows nothing of the one before. */
 static void
-test_frontend_gone(void **state)
+the_frontend_goes(void **state)
 {
 	struct software_fixture f;
 	unsigned int connections;
@@ -267,7 +267,7 @@ test_frontend_gone(void **state)
 
 /* The guest's driver is loaded again, with other features: the device that stopped takes them. */
 static void
-test_other_features(void **state)
+another_driver_with_other_features(void **state)
 {
 	struct software_fixture f;
 	struct rp_wire_why why;
@@ -288,7 +288,7 @@ test_other_features(void **state)
 
 /* Somebody who accepts and says nothing costs nobody any time, and is taken when it speaks. */
 static void
-test_accepts_and_says_nothing(void **state)
+accepts_and_says_nothing(void **state)
 {
 	struct rp_port_software_config config;
 	struct software_fixture f;
@@ -316,7 +316,7 @@ test_accepts_and_says_nothing(void **state)
 
 /* Slow is not hung. */
 static void
-test_slow(void **state)
+slow_is_not_hung(void **state)
 {
 	struct software_fixture f;
 
@@ -334,7 +334,7 @@ test_slow(void **state)
 
 /* What is passed on, and what a backend without it is not asked. */
 static void
-test_passed_on(void **state)
+passed_on(void **state)
 {
 	static const uint8_t mac[6] = {0x52, 0x54, 0, 1, 2, 3};
 	struct software_fixture f;
@@ -355,14 +355,26 @@ test_passed_on(void **state)
 	software_close(&f);
 }
 
+static unsigned int
+config_changes(struct software_fixture *f)
+{
+	unsigned int count;
+
+	pthread_mutex_lock(&f->small.lock);
+	count = f->small.config_changes;
+	pthread_mutex_unlock(&f->small.lock);
+	return count;
+}
+
 /* A disk: its configuration and its requests in flight are the backend's. */
 static void
-test_other_device(void **state)
+another_device(void **state)
 {
 	struct rp_port_software_config config;
 	struct software_fixture f;
 	struct rp_wire_why why;
 	uint64_t size_bytes, offset_bytes;
+	unsigned int i;
 	uint8_t bytes[8];
 	int fd = -1;
 
@@ -391,14 +403,15 @@ test_other_device(void **state)
 	close(fd);
 	assert_int_equal(fake_backend_now().config[3], 9);
 	fake_backend_change_config();
-	while (f.small.config_changes == 0)
-		usleep(500);
+	for (i = 0; config_changes(&f) == 0 && i < LIMIT_MS; i++)
+		usleep(1000);
+	assert_int_equal(config_changes(&f), 1);
 	software_close_port(&f);
 }
 
 /* A path that cannot be one, a time-out that cannot be one. */
 static void
-test_config(void **state)
+settings_that_cannot_be(void **state)
 {
 	static const char long_path[] = "/tmp/"
 					"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
@@ -429,7 +442,7 @@ test_config(void **state)
 
 /* The connection is dropped when the port goes; nothing else waits for anybody. */
 static void
-test_close_while_it_hangs(void **state)
+the_port_closes_while_it_hangs(void **state)
 {
 	struct rp_port_software_config config;
 	struct software_fixture f;
@@ -457,19 +470,19 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_known),
-		cmocka_unit_test(test_server),
-		cmocka_unit_test(test_comes_back),
-		cmocka_unit_test(test_dies_at_each),
-		cmocka_unit_test(test_fewer_when_it_comes_back),
-		cmocka_unit_test(test_frontend_gone),
-		cmocka_unit_test(test_other_features),
-		cmocka_unit_test(test_accepts_and_says_nothing),
-		cmocka_unit_test(test_slow),
-		cmocka_unit_test(test_passed_on),
-		cmocka_unit_test(test_other_device),
-		cmocka_unit_test(test_config),
-		cmocka_unit_test(test_close_while_it_hangs),
+		cmocka_unit_test(known_when_seen),
+		cmocka_unit_test(the_backend_connects),
+		cmocka_unit_test(comes_back),
+		cmocka_unit_test(dies_at_each),
+		cmocka_unit_test(fewer_when_it_comes_back),
+		cmocka_unit_test(the_frontend_goes),
+		cmocka_unit_test(another_driver_with_other_features),
+		cmocka_unit_test(accepts_and_says_nothing),
+		cmocka_unit_test(slow_is_not_hung),
+		cmocka_unit_test(passed_on),
+		cmocka_unit_test(another_device),
+		cmocka_unit_test(settings_that_cannot_be),
+		cmocka_unit_test(the_port_closes_while_it_hangs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

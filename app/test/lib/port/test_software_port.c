@@ -116,7 +116,7 @@ move(struct traffic *t, enum rp_port_wish wish)
 
 /* Frames are under way in each move. */
 static void
-there_and_back(enum fake_backend_kind kind, uint64_t format)
+move_there_and_back(enum fake_backend_kind kind, uint64_t format)
 {
 	static struct traffic t;
 	unsigned int i;
@@ -137,20 +137,20 @@ there_and_back(enum fake_backend_kind kind, uint64_t format)
 }
 
 static void
-test_there_and_back(void **state)
+there_and_back(void **state)
 {
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < FORMATS_COUNT; i++) {
-		there_and_back(FAKE_BACKEND_LIBRTE_VHOST, formats[i]);
-		there_and_back(FAKE_BACKEND_SPECIFICATION, formats[i]);
+		move_there_and_back(FAKE_BACKEND_LIBRTE_VHOST, formats[i]);
+		move_there_and_back(FAKE_BACKEND_SPECIFICATION, formats[i]);
 	}
 }
 
 /* The backend is killed while it serves: its end is the proof, and the hardware goes on where the ring stands. */
 static void
-test_backend_killed(void **state)
+the_backend_is_killed(void **state)
 {
 	static struct traffic t;
 	unsigned int i;
@@ -178,7 +178,7 @@ test_backend_killed(void **state)
 
 /* The accelerator dies: what it served is a slow queue, not a dead one. */
 static void
-test_accelerator_dies(void **state)
+the_accelerator_dies(void **state)
 {
 	static struct traffic t;
 
@@ -203,7 +203,7 @@ software_is_ready(struct fixture *f)
 
 /* Other memory comes where the parked rings were: they move, and nothing else does. */
 static void
-test_memory_where_parked_rings_are(void **state)
+memory_where_parked_rings_are(void **state)
 {
 	struct rp_vhu_region regions[2];
 	struct rp_wire_why why = {0};
@@ -245,7 +245,7 @@ test_memory_where_parked_rings_are(void **state)
 
 /* One region more than the backend can take beside ours is refused in words. */
 static void
-test_too_many_regions(void **state)
+too_many_regions(void **state)
 {
 	struct rp_vhu_region regions[RP_VHU_REGIONS_MAX];
 	struct rp_wire_why why = {0};
@@ -270,9 +270,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_there_and_back),	 cmocka_unit_test(test_backend_killed),
-		cmocka_unit_test(test_accelerator_dies), cmocka_unit_test(test_memory_where_parked_rings_are),
-		cmocka_unit_test(test_too_many_regions),
+		cmocka_unit_test(there_and_back),	cmocka_unit_test(the_backend_is_killed),
+		cmocka_unit_test(the_accelerator_dies), cmocka_unit_test(memory_where_parked_rings_are),
+		cmocka_unit_test(too_many_regions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

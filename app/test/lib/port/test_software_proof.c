@@ -22,7 +22,7 @@ open_served(struct software_fixture *f, enum fake_backend_kind kind, uint64_t ri
 
 /* Its end is the proof: where a split ring stands is in the ring. */
 static void
-killed(enum fake_backend_kind kind, uint64_t ring_features)
+kill_one(enum fake_backend_kind kind, uint64_t ring_features)
 {
 	struct software_fixture f;
 
@@ -46,17 +46,17 @@ killed(enum fake_backend_kind kind, uint64_t ring_features)
 }
 
 static void
-test_killed(void **state)
+killed(void **state)
 {
 	(void)state;
-	killed(FAKE_BACKEND_LIBRTE_VHOST, 0);
-	killed(FAKE_BACKEND_SPECIFICATION, 0);
-	killed(FAKE_BACKEND_LIBRTE_VHOST, TEST_VM_PACKED);
+	kill_one(FAKE_BACKEND_LIBRTE_VHOST, 0);
+	kill_one(FAKE_BACKEND_SPECIFICATION, 0);
+	kill_one(FAKE_BACKEND_LIBRTE_VHOST, TEST_VM_PACKED);
 }
 
 /* A process that is stopped keeps its rings, however long; nobody waits for it twice. */
 static void
-test_stopped_and_continued(void **state)
+stopped_and_continued(void **state)
 {
 	struct software_fixture f;
 	uint64_t before_ms;
@@ -83,7 +83,7 @@ test_stopped_and_continued(void **state)
 
 /* One that hangs is replaced by another: that one is used, but not for rings that the first may still touch. */
 static void
-test_replaced(void **state)
+one_that_hangs_keeps_its_rings(void **state)
 {
 	struct software_fixture f;
 	(void)state;
@@ -102,7 +102,7 @@ test_replaced(void **state)
 
 /* In our own process its end cannot be seen; that it hung up is the proof. */
 static void
-test_own_process(void **state)
+in_our_own_process(void **state)
 {
 	struct software_fixture f;
 
@@ -121,7 +121,7 @@ test_own_process(void **state)
 
 /* Hung at each request of a take and a start, in our own process; continued, it comes back. */
 static void
-hangs_at_each(enum fake_backend_kind kind)
+hang_at_each(enum fake_backend_kind kind)
 {
 	static const uint32_t requests[] = {RP_VHU_SET_VRING_NUM, RP_VHU_SET_VRING_ADDR, RP_VHU_SET_VRING_CALL,
 					    RP_VHU_SET_VRING_ENABLE, RP_VHU_GET_VRING_BASE};
@@ -159,16 +159,16 @@ hangs_at_each(enum fake_backend_kind kind)
 }
 
 static void
-test_hangs_at_each(void **state)
+hangs_at_each(void **state)
 {
 	(void)state;
-	hangs_at_each(FAKE_BACKEND_LIBRTE_VHOST);
-	hangs_at_each(FAKE_BACKEND_SPECIFICATION);
+	hang_at_each(FAKE_BACKEND_LIBRTE_VHOST);
+	hang_at_each(FAKE_BACKEND_SPECIFICATION);
 }
 
 /* One that hangs as soon as it is there, each time, is asked less and less often. */
 static void
-test_hangs_again_and_again(void **state)
+hangs_again_and_again(void **state)
 {
 	struct rp_port_software_config config;
 	struct software_fixture f;
@@ -200,9 +200,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_killed),	      cmocka_unit_test(test_stopped_and_continued),
-		cmocka_unit_test(test_replaced),      cmocka_unit_test(test_own_process),
-		cmocka_unit_test(test_hangs_at_each), cmocka_unit_test(test_hangs_again_and_again),
+		cmocka_unit_test(killed),
+		cmocka_unit_test(stopped_and_continued),
+		cmocka_unit_test(one_that_hangs_keeps_its_rings),
+		cmocka_unit_test(in_our_own_process),
+		cmocka_unit_test(hangs_at_each),
+		cmocka_unit_test(hangs_again_and_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

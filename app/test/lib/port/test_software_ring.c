@@ -65,28 +65,28 @@ move_both_ways(enum fake_backend_kind kind, uint64_t ring_features)
 }
 
 static void
-test_moves_split_librte(void **state)
+moves_split_librte(void **state)
 {
 	(void)state;
 	move_both_ways(FAKE_BACKEND_LIBRTE_VHOST, 0);
 }
 
 static void
-test_moves_packed_librte(void **state)
+moves_packed_librte(void **state)
 {
 	(void)state;
 	move_both_ways(FAKE_BACKEND_LIBRTE_VHOST, TEST_VM_PACKED);
 }
 
 static void
-test_moves_split_specification(void **state)
+moves_split_specification(void **state)
 {
 	(void)state;
 	move_both_ways(FAKE_BACKEND_SPECIFICATION, 0);
 }
 
 static void
-test_moves_packed_specification(void **state)
+moves_packed_specification(void **state)
 {
 	(void)state;
 	move_both_ways(FAKE_BACKEND_SPECIFICATION, TEST_VM_PACKED);
@@ -94,7 +94,7 @@ test_moves_packed_specification(void **state)
 
 /* What is sent while nobody has the ring waits there: it is not the backend's to discard, or to read. */
 static void
-left_alone(enum fake_backend_kind kind, uint64_t ring_features)
+leave_alone(enum fake_backend_kind kind, uint64_t ring_features)
 {
 	struct software_fixture f;
 	uint64_t kicks = 0;
@@ -120,18 +120,18 @@ left_alone(enum fake_backend_kind kind, uint64_t ring_features)
 }
 
 static void
-test_left_alone(void **state)
+left_alone(void **state)
 {
 	(void)state;
-	left_alone(FAKE_BACKEND_LIBRTE_VHOST, 0);
-	left_alone(FAKE_BACKEND_LIBRTE_VHOST, TEST_VM_PACKED);
-	left_alone(FAKE_BACKEND_SPECIFICATION, 0);
-	left_alone(FAKE_BACKEND_SPECIFICATION, TEST_VM_PACKED);
+	leave_alone(FAKE_BACKEND_LIBRTE_VHOST, 0);
+	leave_alone(FAKE_BACKEND_LIBRTE_VHOST, TEST_VM_PACKED);
+	leave_alone(FAKE_BACKEND_SPECIFICATION, 0);
+	leave_alone(FAKE_BACKEND_SPECIFICATION, TEST_VM_PACKED);
 }
 
 /* Hardware first: the device is ready all the same, and each ring can be given alone. */
 static void
-test_ready_before_it_serves(void **state)
+ready_before_it_serves(void **state)
 {
 	struct software_fixture f;
 	struct fake_backend fake;
@@ -165,7 +165,7 @@ test_ready_before_it_serves(void **state)
 
 /* A ring of the first pair that the guest has not enabled is not made to look so. */
 static void
-test_not_ready_without_the_guest(void **state)
+not_ready_without_the_guest(void **state)
 {
 	struct software_fixture f;
 	struct rp_wire_why why;
@@ -185,7 +185,7 @@ test_not_ready_without_the_guest(void **state)
 
 /* One that keeps to the text hears nothing of a ring that it does not serve. */
 static void
-test_told_nothing(void **state)
+told_nothing(void **state)
 {
 	struct software_fixture f;
 	unsigned int i;
@@ -206,7 +206,7 @@ test_told_nothing(void **state)
 
 /* The order matters: BASE before the ring may be touched, ENABLE last. */
 static void
-test_order(void **state)
+in_this_order(void **state)
 {
 	struct software_fixture f;
 	int from, base, addr, kick, call, enable;
@@ -233,7 +233,7 @@ test_order(void **state)
 
 /* Of several packed rings those that are not meant go on. */
 static void
-test_packed_others_go_on(void **state)
+packed_others_go_on(void **state)
 {
 	struct software_fixture f;
 
@@ -256,7 +256,7 @@ test_packed_others_go_on(void **state)
 
 /* Both verbs are idempotent. */
 static void
-test_twice(void **state)
+asked_twice(void **state)
 {
 	struct software_fixture f;
 
@@ -274,7 +274,7 @@ test_twice(void **state)
 }
 
 static void
-test_no_such_ring(void **state)
+no_such_ring(void **state)
 {
 	struct software_fixture f;
 	struct rp_port_software_config config;
@@ -295,7 +295,7 @@ test_no_such_ring(void **state)
 
 /* An answer that is no place in the ring: the used index holds. */
 static void
-test_hostile_position_split(void **state)
+hostile_position_split(void **state)
 {
 	static const uint32_t lies[] = {7000, 0x10000, UINT32_MAX};
 	struct software_fixture f;
@@ -319,7 +319,7 @@ test_hostile_position_split(void **state)
 
 /* A packed ring shows it nowhere: then nobody knows. */
 static void
-test_hostile_position_packed(void **state)
+hostile_position_packed(void **state)
 {
 	struct software_fixture f;
 
@@ -339,7 +339,7 @@ test_hostile_position_packed(void **state)
 
 /* An answer about another ring proves nothing: the ring stays with it, until it comes back. */
 static void
-test_hostile_index(void **state)
+hostile_index(void **state)
 {
 	struct software_fixture f;
 
@@ -398,7 +398,7 @@ refuse_each(enum fake_backend_kind kind)
 }
 
 static void
-test_refused(void **state)
+refused_at_each(void **state)
 {
 	(void)state;
 	refuse_each(FAKE_BACKEND_LIBRTE_VHOST);
@@ -407,7 +407,7 @@ test_refused(void **state)
 
 /* A poller's "no kicks" is not left in the ring for the next owner, and is there again when it comes back. */
 static void
-test_used_flags(void **state)
+used_flags(void **state)
 {
 	const struct test_vm_options options = {.features_mask = ~(1ull << 29)};
 	struct rp_port_software_config config;
@@ -438,7 +438,7 @@ test_used_flags(void **state)
 
 /* The guest's eventfds are swapped while it serves. */
 static void
-test_swapped_eventfds(void **state)
+swapped_eventfds(void **state)
 {
 	struct software_fixture f;
 	struct rp_wire_why why;
@@ -464,24 +464,24 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_moves_split_librte),
-		cmocka_unit_test(test_moves_packed_librte),
-		cmocka_unit_test(test_moves_split_specification),
-		cmocka_unit_test(test_moves_packed_specification),
-		cmocka_unit_test(test_left_alone),
-		cmocka_unit_test(test_ready_before_it_serves),
-		cmocka_unit_test(test_not_ready_without_the_guest),
-		cmocka_unit_test(test_told_nothing),
-		cmocka_unit_test(test_order),
-		cmocka_unit_test(test_packed_others_go_on),
-		cmocka_unit_test(test_twice),
-		cmocka_unit_test(test_no_such_ring),
-		cmocka_unit_test(test_hostile_position_split),
-		cmocka_unit_test(test_hostile_position_packed),
-		cmocka_unit_test(test_hostile_index),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_used_flags),
-		cmocka_unit_test(test_swapped_eventfds),
+		cmocka_unit_test(moves_split_librte),
+		cmocka_unit_test(moves_packed_librte),
+		cmocka_unit_test(moves_split_specification),
+		cmocka_unit_test(moves_packed_specification),
+		cmocka_unit_test(left_alone),
+		cmocka_unit_test(ready_before_it_serves),
+		cmocka_unit_test(not_ready_without_the_guest),
+		cmocka_unit_test(told_nothing),
+		cmocka_unit_test(in_this_order),
+		cmocka_unit_test(packed_others_go_on),
+		cmocka_unit_test(asked_twice),
+		cmocka_unit_test(no_such_ring),
+		cmocka_unit_test(hostile_position_split),
+		cmocka_unit_test(hostile_position_packed),
+		cmocka_unit_test(hostile_index),
+		cmocka_unit_test(refused_at_each),
+		cmocka_unit_test(used_flags),
+		cmocka_unit_test(swapped_eventfds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
