@@ -22,7 +22,7 @@ port_log_is_offered(const struct rp_port *port)
 bool
 port_log_by_software(const struct rp_port *port)
 {
-	return port_log_is_offered(port) && !port->software_does_not_log;
+	return port_log_is_offered(port) && !port->software_refused_log && !port->software_refused_logging;
 }
 
 /* Something that is not logged may still be written to the guest's memory. */
@@ -71,10 +71,9 @@ tell_software(struct rp_port *port, uint64_t features)
 	if (!port_software_configured(port))
 		return;
 	rc = port_software_set_features(port, features, &why);
-	if (rc < 0 && rc != -ENOTCONN) {
-		port->software_does_not_log = (features & LOG_ALL_MASK) != 0;
+	port->software_refused_logging = rc < 0 && rc != -ENOTCONN && (features & LOG_ALL_MASK) != 0;
+	if (rc < 0 && rc != -ENOTCONN)
 		port_event(port, RP_PORT_EVENT_WARNING, -1, "software-features-refused", "%s", why.text);
-	}
 }
 
 static void

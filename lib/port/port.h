@@ -222,7 +222,8 @@ struct rp_port {
 	bool serving; /* the offer is fixed, and frontends are served */
 	uint64_t serve_at_ms; /* the next try to; 0: none is due */
 	bool memory_stale; /* the software backend was not told of the last change yet */
-	bool software_does_not_log; /* it was asked to */
+	bool software_refused_log; /* the file, and the feature */
+	bool software_refused_logging;
 	bool in_moves; /* port_moves_run() is at work */
 	struct rp_vhu_backend *backend;
 	struct rp_dma_space *memory; /* the guest's, at guest-physical addresses */

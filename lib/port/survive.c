@@ -17,7 +17,7 @@ port_move_software_usable(struct rp_port *port)
 {
 	unsigned int i;
 
-	port->software_does_not_log = false;
+	port->software_refused_log = port->software_refused_logging = false;
 	for (i = 0; i < port->queues_count; i++)
 		port->queues[i].software_refused[0] = '\0';
 	if (!port->serving)

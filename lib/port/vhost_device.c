@@ -57,7 +57,7 @@ port_vhost_log(void *ctx, struct rp_vhu_log *log)
 	if (!port_software_configured(port))
 		return;
 	rc = port_software_set_log(port, &why);
-	port->software_does_not_log = log != NULL && rc < 0 && rc != -ENOTCONN;
+	port->software_refused_log = log != NULL && rc < 0 && rc != -ENOTCONN;
 	port_vhost_answer(port, "log", rc, &why);
 }
 

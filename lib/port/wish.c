@@ -13,7 +13,8 @@
  *   software  -             yes            software
  *             yes           no             hardware where it is there already; else nobody
  *
- * While a migration logs what is written, software serves whatever is wished, if it logs.
+ * While a migration logs what is written, software serves whatever is wished, if it logs,
+ * and hardware, with a private ring, if it does not.
  */
 
 #include <stdio.h>
@@ -75,20 +76,21 @@ enum rp_port_owner
 port_wish_target(const struct rp_port *port, const struct port_queue *queue)
 {
 	bool hardware = hardware_can(port, queue), software = software_can(port, queue);
-	bool logging = port_shadow_logging(port) && queue->shadow.ring == NULL;
+	bool logging = port_shadow_logging(port), by_software = logging && port_log_by_software(port);
+	enum rp_port_wish wish = logging && !by_software ? RP_PORT_WISH_AUTO : queue->wish;
 
 	if (!port_wish_anybody(port, queue))
 		return RP_PORT_OWNER_NONE;
-	if (software && logging)
+	if (software && by_software && queue->shadow.ring == NULL)
 		return RP_PORT_OWNER_SOFTWARE;
-	if (queue->wish == RP_PORT_WISH_SOFTWARE) {
+	if (wish == RP_PORT_WISH_SOFTWARE) {
 		if (software)
 			return RP_PORT_OWNER_SOFTWARE;
 		return hardware && queue->running ? RP_PORT_OWNER_HARDWARE : RP_PORT_OWNER_NONE;
 	}
 	if (hardware)
 		return RP_PORT_OWNER_HARDWARE;
-	if (software && (queue->wish == RP_PORT_WISH_AUTO || queue->software == PORT_SOFTWARE_RING_SERVES ||
+	if (software && (wish == RP_PORT_WISH_AUTO || queue->software == PORT_SOFTWARE_RING_SERVES ||
 			 !port_accelerator_usable(port, queue->accelerator)))
 		return RP_PORT_OWNER_SOFTWARE;
 	return RP_PORT_OWNER_NONE;

@@ -161,6 +161,9 @@ in_shadow_when_software_does_not_log(void **state)
 	assert_int_equal(set_log(&t, false, &why), 0);
 	becomes_owner(&t, RP_PORT_OWNER_HARDWARE);
 	send_frames(&t, 50);
+	/* Asked again, it agrees. */
+	assert_int_equal(set_log(&t, true, &why), 0);
+	expect_owner(&t, RP_PORT_OWNER_SOFTWARE);
 	all_arrive_once(&t);
 	close_traffic(&t);
 }
@@ -185,6 +188,39 @@ in_shadow_when_software_is_away(void **state)
 	SOFTWARE_SET(come, true);
 	usleep(20000);
 	expect_mode(&t, RP_PORT_QUEUE_SHADOW, "migration");
+	all_arrive_once(&t);
+	close_traffic(&t);
+}
+
+/* The port can log, but the software backend cannot: what is there goes to hardware for as long as that takes. */
+static void
+from_software_that_cannot_log(void **state)
+{
+	static struct traffic t;
+	struct rp_wire_why why = {0};
+
+	(void)state;
+	fake_software_setup();
+	SOFTWARE_SET(protocol_features, 0);
+	open_moves_with(&t,
+			(struct setting){.class = RP_ACCEL_CLASS_B, .wish = RP_PORT_WISH_SOFTWARE, .migratable = true});
+	start_pair(&t);
+	send_frames(&t, 50);
+	expect_owner(&t, RP_PORT_OWNER_SOFTWARE);
+	assert_int_equal(set_log(&t, true, &why), 0);
+	expect_mode(&t, RP_PORT_QUEUE_SHADOW, "migration");
+	stop_and_cont(&t, 2);
+	expect_mode(&t, RP_PORT_QUEUE_SHADOW, "migration");
+	assert_int_equal(set_log(&t, false, &why), 0);
+	becomes_owner(&t, RP_PORT_OWNER_SOFTWARE);
+	send_frames(&t, 50);
+	all_arrive_once(&t);
+	/* Neither can: refused, and it stays where it is. */
+	FAKE_SET(start_error, -ENOSPC);
+	assert_int_equal(set_log(&t, true, &why), -EREMOTEIO);
+	expect_owner(&t, RP_PORT_OWNER_SOFTWARE);
+	FAKE_SET(start_error, 0);
+	send_frames(&t, 50);
 	all_arrive_once(&t);
 	close_traffic(&t);
 }
@@ -258,6 +294,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(a_device_that_stops_only_whole),
 		cmocka_unit_test(in_shadow_when_software_does_not_log),
 		cmocka_unit_test(in_shadow_when_software_is_away),
+		cmocka_unit_test(from_software_that_cannot_log),
 		cmocka_unit_test(refused_rather_than_lost),
 		cmocka_unit_test(refused_while_somebody_writes_unseen),
 		cmocka_unit_test(rings_that_start_meanwhile),
