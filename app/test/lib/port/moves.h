@@ -89,6 +89,18 @@ expect_one_owner(struct test_port *test)
 	pthread_mutex_unlock(&test->lock);
 }
 
+/* Where the log ends now. */
+static inline size_t
+log_end(struct test_port *test)
+{
+	size_t end;
+
+	pthread_mutex_lock(&test->lock);
+	end = test->log_used;
+	pthread_mutex_unlock(&test->lock);
+	return end;
+}
+
 /* The log has these lines, in this order, after `from`. @return where it ends. */
 static inline size_t
 expect_in_order(struct test_port *test, size_t from, const char *const *lines, unsigned int count)

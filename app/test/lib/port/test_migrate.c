@@ -78,7 +78,7 @@ in_the_order_of_moves(void **state)
 	(void)state;
 	open_moves(&t, 0, RP_ACCEL_CLASS_A, RP_PORT_WISH_AUTO);
 	start_pair(&t);
-	at = t.f.port.log_used;
+	at = log_end(&t.f.port);
 	assert_int_equal(set_log(&t, true, &why), 0);
 	expect_in_order(&t.f.port, at, order, 4);
 	close_traffic(&t);

@@ -66,7 +66,7 @@ transmit_leaves_first_and_comes_last(void **state)
 	(void)state;
 	open_moves(&t, 0, RP_ACCEL_CLASS_A, RP_PORT_WISH_AUTO);
 	start_pair(&t);
-	at = t.f.port.log_used;
+	at = log_end(&t.f.port);
 	assert_int_equal(move_pair(&t, RP_PORT_WISH_SOFTWARE), 0);
 	at = expect_in_order(&t.f.port, at, to_software, 4);
 	assert_int_equal(move_pair(&t, RP_PORT_WISH_AUTO), 0);

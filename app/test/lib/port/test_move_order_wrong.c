@@ -23,7 +23,7 @@ receive_leaves_first(void **state)
 	(void)state;
 	open_moves(&t, 0, RP_ACCEL_CLASS_A, RP_PORT_WISH_AUTO);
 	start_pair(&t);
-	at = t.f.port.log_used;
+	at = log_end(&t.f.port);
 	assert_int_equal(move_pair(&t, RP_PORT_WISH_SOFTWARE), 0);
 	assert_int_equal(move_pair(&t, RP_PORT_WISH_AUTO), 0);
 	expect_in_order(&t.f.port, at, wrong, 8);
