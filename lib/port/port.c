@@ -353,6 +353,8 @@ rp_port_queue_ring(struct rp_port *port, unsigned int index, enum rp_port_ring_p
 		rc = port_queue_renew(port, queue, why);
 	else
 		rc = port_queue_update(port, queue, why);
+	/* With another ring the accelerator may be able to. */
+	port_moves_run(port, false);
 	port_timer_update(port);
 	return rc;
 }

@@ -375,11 +375,18 @@ direct_in_mid_life_is_not_tried(void **state)
 					     .ring = RP_PORT_RING_DIRECT,
 					     .wish = RP_PORT_WISH_SOFTWARE});
 	start_pair(&t);
+	send_frames(&t, 50);
 	assert_int_equal(test_port_move(&t.f.port, RX, 2, RP_PORT_WISH_HARDWARE, &why), -ENOTSUP);
 	assert_string_equal(why.text,
 			    "queue 0: direct is the user's choice, but the device starts fresh rings only (class B)");
 	expect_owner(&t, RP_PORT_OWNER_SOFTWARE);
 	assert_int_equal(fake_now().queues[RX].starts, 0);
+	assert_string_equal(test_port_queue(&t.f.port, RX).wish_reason,
+			    "direct is the user's choice, but the device starts fresh rings only (class B)");
+	/* The wish stayed, and with another choice it comes true. */
+	assert_int_equal(test_port_ring(&t.f.port, RX, RP_PORT_RING_AUTO), 0);
+	assert_int_equal(test_port_ring(&t.f.port, TX, RP_PORT_RING_AUTO), 0);
+	expect_mode(&t, RP_PORT_QUEUE_SHADOW, "fresh rings only");
 	close_traffic(&t);
 }
 
