@@ -338,7 +338,7 @@ heal(struct model *m)
 }
 
 static void
-wander(uint64_t format, uint32_t seed)
+wander(uint64_t format, enum rp_accel_class class, uint32_t seed)
 {
 	static struct model m;
 	uint64_t moves = 0;
@@ -348,8 +348,10 @@ wander(uint64_t format, uint32_t seed)
 	m.seed = seed;
 	m.packed = (format & TEST_VM_PACKED) != 0;
 	m.plugged_fd = test_memfd(PLUGGED_BYTES, false);
-	printf("format 0x%llx, seed %u\n", (unsigned long long)format, seed);
-	open_moves(&m.t, format, RP_ACCEL_CLASS_A, RP_PORT_WISH_AUTO);
+	printf("format 0x%llx, class %s, seed %u\n", (unsigned long long)format, rp_accel_class_name(class), seed);
+	fake_software_setup();
+	open_moves_with(&m.t,
+			(struct setting){.format = format, .class = class, .migratable = class != RP_ACCEL_CLASS_A});
 	test_vm_start_all(&m.t.f.vm);
 	for (m.step = 0; m.step < STEPS; m.step++) {
 		something(&m);
@@ -380,14 +382,29 @@ static void
 split(void **state)
 {
 	(void)state;
-	wander(0, seed_now());
+	wander(0, RP_ACCEL_CLASS_A, seed_now());
 }
 
 static void
 packed(void **state)
 {
 	(void)state;
-	wander(TEST_VM_PACKED, seed_now());
+	wander(TEST_VM_PACKED, RP_ACCEL_CLASS_A, seed_now());
+}
+
+/* In mid-life its rings are private ones, and so are packed ones from the start. */
+static void
+split_class_b(void **state)
+{
+	(void)state;
+	wander(0, RP_ACCEL_CLASS_B, seed_now());
+}
+
+static void
+packed_class_b(void **state)
+{
+	(void)state;
+	wander(TEST_VM_PACKED, RP_ACCEL_CLASS_B, seed_now());
 }
 
 int
@@ -396,6 +413,8 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(split),
 		cmocka_unit_test(packed),
+		cmocka_unit_test(split_class_b),
+		cmocka_unit_test(packed_class_b),
 	};
 
 	if (argc > 1)
