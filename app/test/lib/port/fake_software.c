@@ -183,7 +183,7 @@ prove(struct rp_port *port)
 		let_go(i);
 		port->queues[i].software = PORT_SOFTWARE_RING_NONE;
 	}
-	port_move_software_proven(port);
+	fake.proven = true; /* said at the next tick: until then nobody may have them */
 }
 
 void
@@ -195,6 +195,10 @@ port_software_tick(struct rp_port *port, uint64_t now_ms)
 	if (fake.go) {
 		fake.go = fake.usable = false;
 		go(port);
+	}
+	if (fake.proven) {
+		fake.proven = false;
+		port_move_software_proven(port);
 	}
 	if (fake.prove) {
 		fake.prove = false;
@@ -213,7 +217,7 @@ port_software_deadline(const struct rp_port *port)
 	LOCKED;
 
 	(void)port;
-	return fake.configured && (fake.come || fake.go || fake.prove) ? 1 : 0;
+	return fake.configured && (fake.come || fake.go || fake.prove || fake.proven) ? 1 : 0;
 }
 
 bool

@@ -34,6 +34,7 @@ struct fake_software {
 
 	/* What happened. */
 	bool configured;
+	bool proven;
 	bool has[FAKE_SOFTWARE_QUEUES];
 	uint64_t features_told;
 	unsigned int features_tellings;

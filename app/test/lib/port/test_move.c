@@ -427,6 +427,9 @@ the_guest_is_called_twice(void **state)
 
 	(void)state;
 	open_moves(&t, 0, RP_ACCEL_CLASS_A, RP_PORT_WISH_AUTO);
+	/* Its answer would call as well. */
+	test_port_doorbell(&t.f.port, RX, RP_PORT_DOORBELL_RELAY);
+	test_port_doorbell(&t.f.port, TX, RP_PORT_DOORBELL_RELAY);
 	start_pair(&t);
 	test_vm_interrupts(&t.f.vm, RX);
 	assert_int_equal(move_pair(&t, RP_PORT_WISH_SOFTWARE), 0);
