@@ -197,4 +197,6 @@ def test_a_wish_comes_true_later(bench):
     before = bench.carried_by_software()
     bench.circulate()
     assert bench.carried_by_software() >= before + 2 * PACKETS
-    assert bench.control.show(PORTS[0])["software"]["connections"] == 2
+    software = bench.control.show(PORTS[0])["software"]
+    # One that dies may have accepted another before.
+    assert software["connections"] >= 2 and software["pid"] == bench.backend.process.pid
