@@ -431,3 +431,23 @@ def test_with_the_real_daemon(daemon, tmp_path):
     assert_fails(run(daemon, "add", "vm1", "colour=red"), 2, "colour")
     assert run(daemon, "remove", "vm0").returncode == 0
     assert json.loads(run(daemon, "--json", "list").stdout) == {"ports": []}
+
+
+def test_a_software_backend_with_the_real_daemon(daemon, tmp_path):
+    """It is not there: no frontend is served before it is known what it can, and everything says so."""
+    backend = tmp_path / "backend.sock"
+    result = run(daemon, "add", "vm0", f"socket={tmp_path}/vm0.sock", f"software={backend}")
+    assert result.returncode == 0, result
+    assert not (tmp_path / "vm0.sock").exists()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(backend))
+        silent.listen()
+        silent.settimeout(LIMIT_S)
+        with silent.accept()[0]:
+            shown = json.loads(run(daemon, "show", "vm0", "--json").stdout)
+            assert shown["state"] == "waiting" and "software backend" in shown["reason"]
+            assert shown["software"]["socket"] == str(backend) and shown["software"]["state"] != "usable"
+            assert_fails(run(daemon, "move", "vm0", "software"), 1, "port vm0 is waiting", "ENOTCONN")
+    assert_fails(run(daemon, "add", "vm1", f"socket={tmp_path}/vm1.sock", f"software={tmp_path}/vm0.sock"), 1, "EEXIST")
+    assert_fails(run(daemon, "add", "vm1", f"socket={tmp_path}/vm1.sock", "wish=software"), 2, "accelerators")
+    assert run(daemon, "remove", "vm0").returncode == 0
