@@ -41,7 +41,7 @@ vhu_on_get_inflight_fd(struct rp_vhu_backend *backend, struct vhu_request *reque
 	if (rc < 0)
 		return rc;
 	if (backend->ops->inflight_get != NULL) {
-		rc = backend->ops->inflight_get(backend->ctx, layout.queues_count, layout.queue_num, &request->reply_fd,
+		rc = backend->ops->inflight_get(backend->ctx, wire.queues_count, wire.queue_num, &request->reply_fd,
 						&size_bytes, &offset_bytes, why);
 	} else {
 		size_bytes = rp_vhu_inflight_bytes(&layout);
