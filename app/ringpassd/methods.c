@@ -155,9 +155,10 @@ rpd_rpc_find_port(struct rpd_rpc_call *call, struct rp_port **ret_port)
 
 	if (rc < 0)
 		return rc;
-	if (entry->port == NULL)
-		return rp_wire_why_set(&call->why, -ENOTCONN, "port %s is waiting: %.160s", entry->spec.name,
-				       entry->reason);
+	if (entry->port == NULL) {
+		rp_wire_why_set(&call->why, -ENOTCONN, "port %s is waiting: %.160s", entry->spec.name, entry->reason);
+		return -ENOTCONN;
+	}
 	*ret_port = entry->port;
 	return 0;
 }
