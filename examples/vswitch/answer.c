@@ -13,6 +13,8 @@ say_port(const struct vs_switch *sw, const struct vs_port *port, FILE *out)
 
 	fprintf(out, "%s %s macs=%u waiting=%u", port->name, guest == NULL ? "ethdev" : "guest",
 		vs_mac_count(sw->mac, port->number), port->egress.tail - port->egress.head);
+	if (port->ethdev != VS_NO_ETHDEV)
+		fprintf(out, " link=%s", port->is_up ? "up" : "down");
 	if (guest != NULL)
 		fprintf(out, " socket=%s ringpass=%s wire=%s", guest->config.socket_path,
 			guest->config.ringpass ? "on" : "off",

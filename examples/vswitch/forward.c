@@ -98,7 +98,7 @@ receive_ethdev(struct worker *worker, struct vs_port *port)
 	struct rte_mbuf *frames[VS_BURST];
 	unsigned int count;
 
-	if (port->ethdev == VS_NO_ETHDEV)
+	if (!vs_port_has_ethdev(port))
 		return 0;
 	count = rte_eth_rx_burst(port->ethdev, 0, frames, VS_BURST);
 	if (count > 0)

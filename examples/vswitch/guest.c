@@ -80,6 +80,8 @@ vs_guest_create(struct vs_switch *sw, const struct vs_guest_config *config, cons
 	if (rc == 0 && config->wire[0] != '\0')
 		rc = vs_ethdev_start(config->wire, sw->pool, &guest->switch_port->ethdev, why);
 	if (rc == 0)
+		guest->switch_port->is_started = config->wire[0] != '\0';
+	if (rc == 0)
 		rc = vs_vhost_start(guest, why);
 	if (rc == 0 && config->ringpass)
 		rc = create_port(guest, registry, files, why);
@@ -235,7 +237,7 @@ vs_guest_deliver(struct vs_guest *guest, struct rte_mbuf **frames, unsigned int 
 		vs_count(&port->counters.out[VS_PATH_SOFTWARE], done);
 		return done;
 	}
-	done = port->ethdev == VS_NO_ETHDEV ? 0 : rte_eth_tx_burst(port->ethdev, 0, frames, (uint16_t)run);
+	done = vs_port_has_ethdev(port) ? rte_eth_tx_burst(port->ethdev, 0, frames, (uint16_t)run) : 0;
 	vs_count(&port->counters.out[VS_PATH_HARDWARE], done);
 	return done;
 }

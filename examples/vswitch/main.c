@@ -23,6 +23,7 @@
 #include "ethdev.h"
 #include "forward.h"
 #include "guest.h"
+#include "links.h"
 #include "log.h"
 #include "loop.h"
 #include "mailbox.h"
@@ -78,6 +79,7 @@ on_tick(void *ctx)
 		return;
 	app->aged_s = now_s;
 	vs_mac_age(app->sw->mac, now_s);
+	vs_links_look(app->sw);
 }
 
 /* Before any thread is made: all inherit that these are blocked, so they come by the descriptor alone. */
@@ -126,6 +128,7 @@ add_ethdev(struct app *app, const char *name, struct rp_wire_why *why)
 	rc = vs_ethdev_start(name, app->sw->pool, &port->ethdev, why);
 	if (rc < 0)
 		rp_wire_why_prefix(why, "--ethdev: ");
+	port->is_started = rc == 0;
 	return rc;
 }
 

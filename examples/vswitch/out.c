@@ -11,7 +11,7 @@ deliver(struct vs_port *port, struct rte_mbuf **frames, unsigned int count)
 
 	if (port->guest != NULL)
 		return vs_guest_deliver(port->guest, frames, count);
-	sent = port->ethdev == VS_NO_ETHDEV ? 0 : rte_eth_tx_burst(port->ethdev, 0, frames, (uint16_t)count);
+	sent = vs_port_has_ethdev(port) ? rte_eth_tx_burst(port->ethdev, 0, frames, (uint16_t)count) : 0;
 	vs_count(&port->counters.out[VS_PATH_ETHDEV], sent);
 	return sent;
 }

@@ -65,6 +65,9 @@ struct vs_port {
 	char name[RP_PORT_NAME_MAX];
 	unsigned int number;
 	uint16_t ethdev; /**< a guest's is its wire; VS_NO_ETHDEV: it has none */
+	bool is_started; /**< the ethdev; workers read it */
+	bool is_up; /**< its link, as the main lcore saw it last */
+	unsigned int looks_down; /**< so often was it down since it was up, or started anew */
 	struct vs_guest *guest; /**< NULL: an ethdev is all that it is */
 	struct vs_counters counters;
 	struct vs_egress egress;
@@ -92,6 +95,13 @@ struct vs_port *vs_switch_add(struct vs_switch *sw, const char *name);
 
 /** @return NULL: there is none. */
 struct vs_port *vs_switch_find(const struct vs_switch *sw, const char *name);
+
+/** For a worker, until its next quiescent state. @return whether the port's ethdev may be used. */
+static inline bool
+vs_port_has_ethdev(const struct vs_port *port)
+{
+	return __atomic_load_n(&port->is_started, __ATOMIC_ACQUIRE);
+}
 
 /** One writer at a time; readers see whole numbers. */
 static inline void

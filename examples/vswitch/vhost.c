@@ -61,6 +61,19 @@ on_no_device(int vid)
 	rte_rcu_qsbr_synchronize(guest->sw->readers, RTE_QSBR_THRID_INVALID);
 }
 
+/* The next connection begins with no ring: what the last one had enabled is not taken back ring by ring. */
+static void
+on_no_connection(int vid)
+{
+	struct vs_guest *guest = find(vid);
+
+	if (guest == NULL)
+		return;
+	__atomic_store_n(&guest->transmit_mask, 0, __ATOMIC_RELAXED);
+	if (!guest->config.ringpass)
+		__atomic_store_n(&guest->owners.software_mask, 0, __ATOMIC_RELAXED);
+}
+
 static void
 set_bit(uint64_t *mask, uint64_t bit, int is_set)
 {
@@ -92,6 +105,7 @@ set_up(struct vs_guest *guest)
 	static const struct rte_vhost_device_ops ops = {
 		.new_device = on_device,
 		.destroy_device = on_no_device,
+		.destroy_connection = on_no_connection,
 		.vring_state_changed = on_ring,
 	};
 	const char *path = guest->vhost_path;

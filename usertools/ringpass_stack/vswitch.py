@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """examples/vswitch, and a softaccel whose uplink is a wire to it."""
 
+import contextlib
 import json
 import os
 import re
@@ -32,6 +33,12 @@ class WiredSoftaccel(Softaccel):
         at = command.index("--")
         command.insert(at, f"--vdev={WIRE},role=server,socket={self._wire},socket-abstract=no")
         return [*command, "--uplink", WIRE]
+
+    def start(self):
+        # One that was killed has left it, and the next one's memif does not take it over.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._wire)
+        super().start()
 
 
 class Vswitch:
@@ -87,6 +94,12 @@ class Vswitch:
         for guest, *_ in self._guests:
             path = re.search(r"socket=([^,]+)", guest)[1]
             supervise.wait_until(lambda: os.path.exists(path), READY_SECONDS, path, self.process.require_alive)
+
+    def wait_link(self, port):
+        """Until a port's ethdev, a guest's wire, has the other end."""
+        def is_up():
+            return any(line.startswith(f"{port} ") and " link=up" in line for line in self.command("ports"))
+        supervise.wait_until(is_up, READY_SECONDS, f"{port}: link", self.process.require_alive)
 
     def wait(self, timeout):
         """Until it has ended by itself. @return exit status."""

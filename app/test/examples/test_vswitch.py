@@ -132,6 +132,7 @@ class Bench:
         self.switch.wait_listening()
         self.testpmd.start()
         self.switch.wait_owners("vm0", "software")
+        self.switch.wait_link("vm0")
 
     def end(self, supervisor):
         assert self.testpmd.quit() == 0
@@ -152,32 +153,38 @@ def make_bench(request, supervisor, build):
             print(f"--- {name}{tail(supervisor.path(f'{name}.log'), LOG_LINES)}")
 
 
-@pytest.mark.skipif(not is_installed(), reason="dpdk-testpmd is not there (package dpdk-dev)")
-def test_packets_while_queues_move(make_bench, supervisor):
-    """What is under way when a queue moves arrives: the burst of each queue goes round and round, and is whole at the
-    end."""
+needs_testpmd = pytest.mark.skipif(not is_installed(), reason="dpdk-testpmd is not there (package dpdk-dev)")
+
+
+def move_at_random(bench, pairs_at_once):
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     dice = random.Random(seed)
-    bench = make_bench()
-    testpmd = bench.testpmd
-    testpmd.command("set fwd io")
-    testpmd.command("start tx_first 1")
-    testpmd.wait_carried(PACKETS, SECONDS)
     owners = {queue: "software" for queue in range(2 * QUEUES)}
     for _ in range(MOVES):
-        pairs = dice.sample(range(QUEUES), dice.randint(1, QUEUES))
+        pairs = dice.sample(range(QUEUES), dice.choice(pairs_at_once))
         queues = [queue for pair in pairs for queue in (2 * pair, 2 * pair + 1)]
         verb, owner = dice.choice((("offload", "hardware"), ("take-back", "software")))
         owners.update(dict.fromkeys(queues, owner))
         bench.switch.command(" ".join([verb, "vm0", *map(str, queues)]))
         bench.switch.wait_owners("vm0", owners)
-        testpmd.wait_carried(1, SECONDS)
+        bench.testpmd.wait_carried(1, SECONDS)
+
+
+@needs_testpmd
+@pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
+def test_packets_while_queues_move(make_bench, supervisor, packed):
+    """What is under way when a queue moves arrives: the burst of each queue goes round and round, and is whole at the
+    end."""
+    bench = make_bench(packed)
+    testpmd = bench.testpmd
+    testpmd.command("set fwd io")
+    testpmd.command("start tx_first 1")
+    testpmd.wait_carried(PACKETS, SECONDS)
+    move_at_random(bench, range(1, QUEUES + 1))
     testpmd.command("stop")
-    try:
-        counters = testpmd.drain(SECONDS)
-    finally:
-        print(bench.switch.command("stats"), bench.switch.command("show vm0"))
+    counters = testpmd.drain(SECONDS)
+    print("\n".join(bench.switch.command("stats") + bench.switch.command("show vm0")))
     assert [one.errors for one in counters] == [{}, {}]
     stats, other = bench.switch.stats("vm0"), bench.switch.stats("vm1")
     assert stats["in_hardware"] > 0 and stats["out_hardware"] > 0
@@ -186,4 +193,24 @@ def test_packets_while_queues_move(make_bench, supervisor):
     # The books balance to the frame.
     assert stats["in_software"] + stats["in_hardware"] == other["out_software"]
     assert stats["out_software"] + stats["out_hardware"] == other["in_software"]
+    bench.end(supervisor)
+
+
+@needs_testpmd
+def test_an_accelerator_that_dies(make_bench, supervisor):
+    """Its queues are librte_vhost's then, and the accelerator's again when it is back; so is the wire."""
+    bench = make_bench()
+    bench.switch.command("auto vm0")
+    bench.switch.wait_owners("vm0", "hardware")
+    bench.testpmd.circulate(PACKETS, SECONDS)
+    bench.softaccel.kill()
+    bench.switch.wait_owners("vm0", "software")
+    bench.testpmd.circulate(PACKETS, SECONDS)
+    bench.softaccel.start()
+    bench.switch.wait_owners("vm0", "hardware")
+    bench.switch.wait_link("vm0")
+    before = bench.switch.stats("vm0")
+    bench.testpmd.circulate(PACKETS, SECONDS)
+    after = bench.switch.stats("vm0")
+    assert after["in_hardware"] > before["in_hardware"] and after["out_hardware"] > before["out_hardware"]
     bench.end(supervisor)
