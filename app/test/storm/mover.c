@@ -8,6 +8,7 @@
 #include "storm.h"
 
 #define LOOK_US 200u
+#define TELL_EVERY 1000u
 
 struct move {
 	unsigned int queue, queues_count;
@@ -126,9 +127,11 @@ move_once(struct storm *storm, unsigned int *seed, unsigned int number)
 	if (rc == 0 && still == 0 && !logged && epoch == atomic_load(&storm->epoch))
 		check_owner(storm, &move);
 	served_unlock(served);
+	if (rc == 0 && ++storm->counts.moves_done % TELL_EVERY == 0)
+		fprintf(stderr, "storm: %u moves\n", storm->counts.moves_done);
 	if (rc == 0)
-		storm->counts.moves_done++;
-	else if (rc == -ENOTSUP && (logged || epoch != atomic_load(&storm->epoch)))
+		return;
+	if (rc == -ENOTSUP && (logged || epoch != atomic_load(&storm->epoch)))
 		storm->counts.moves_refused++;
 	else
 		storm_die("move %u: queue %u, %u of them, to %s: %d: %s", number, move.queue, move.queues_count,
