@@ -100,6 +100,7 @@ class Options:
     class_b: bool = False
     pairs_only: bool = False
     calm: bool = False
+    no_event_idx: bool = False
     verbose: bool = False
     drain_ms: int = 2
     progress: int = 8
@@ -112,7 +113,7 @@ class Options:
 
     def arguments(self):
         line = []
-        for name in ("packed", "shadow", "class_b", "pairs_only", "calm", "verbose"):
+        for name in ("packed", "shadow", "class_b", "pairs_only", "calm", "no_event_idx", "verbose"):
             line += [f"--{name.replace('_', '-')}"] if getattr(self, name) else []
         for name in ("moves", "pairs", "seed", "drain_ms", "progress"):
             line += [f"--{name.replace('_', '-')}", str(getattr(self, name))]

@@ -56,6 +56,7 @@ enum storm_option {
 	CLASS_B,
 	PAIRS_ONLY,
 	CALM,
+	NO_EVENT_IDX,
 	VERBOSE,
 };
 
@@ -78,6 +79,7 @@ static const struct option long_options[] = {
 	{"class-b", no_argument, NULL, CLASS_B},
 	{"pairs-only", no_argument, NULL, PAIRS_ONLY},
 	{"calm", no_argument, NULL, CALM},
+	{"no-event-idx", no_argument, NULL, NO_EVENT_IDX},
 	{"verbose", no_argument, NULL, VERBOSE},
 	{0},
 };
@@ -115,6 +117,9 @@ parse_more(struct storm_options *options, int option)
 		break;
 	case CALM:
 		options->calm = true;
+		break;
+	case NO_EVENT_IDX:
+		options->no_event_idx = true;
 		break;
 	case VERBOSE:
 		options->verbose = true;
@@ -204,8 +209,9 @@ ports_open(struct storm *storm)
 static void
 station_ready(struct storm *storm, struct station *station, const char *name, const char *path, bool listens)
 {
-	uint64_t wanted = 1ull << VERSION_1_BIT | 1ull << MRG_RXBUF_BIT | 1ull << MQ_BIT | 1ull << EVENT_IDX_BIT |
-			  1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT;
+	uint64_t wanted = 1ull << VERSION_1_BIT | 1ull << MRG_RXBUF_BIT | 1ull << MQ_BIT |
+			  1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT |
+			  (storm->options.no_event_idx ? 0 : 1ull << EVENT_IDX_BIT);
 	uint64_t packed = 1ull << RP_VHU_F_RING_PACKED_BIT, deadline_ms = rp_wire_clock_ms() + LIMIT_MS;
 	unsigned int i;
 

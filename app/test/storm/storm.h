@@ -56,6 +56,7 @@ struct storm_options {
 	bool class_b; /* the device's capability is hidden */
 	bool pairs_only; /* no move of a single queue */
 	bool calm; /* nothing but moves */
+	bool no_event_idx; /* whether kicks and interrupts are wanted stands in flags */
 	bool verbose;
 };
 
