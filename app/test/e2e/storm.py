@@ -34,6 +34,7 @@ TX_DROPPED = re.compile(r"Forward statistics for port (\d+) .*?RX-packets: (\d+)
                         re.DOTALL)
 # Why softaccel may drop a frame at a guest's function: a receive ring that nobody there has.
 EXPECTED_DROP = "rx_no_queue"
+RESTARTS = ("stops", "disables", "reboots", "reconnects", "policies")
 DROPS = ("rx_no_queue", "rx_no_buffer", "rx_bad_chain", "tx_length", "tx_bad_header", "same_port")
 
 
@@ -100,6 +101,7 @@ class Options:
     class_b: bool = False
     pairs_only: bool = False
     calm: bool = False
+    policies: bool = False  # doorbell and ring policies change, queues are disabled and enabled, too
     no_event_idx: bool = False
     verbose: bool = False
     drain_ms: int = 2
@@ -113,7 +115,7 @@ class Options:
 
     def arguments(self):
         line = []
-        for name in ("packed", "shadow", "class_b", "pairs_only", "calm", "no_event_idx", "verbose"):
+        for name in ("packed", "shadow", "class_b", "pairs_only", "calm", "no_event_idx", "policies", "verbose"):
             line += [f"--{name.replace('_', '-')}"] if getattr(self, name) else []
         for name in ("moves", "pairs", "seed", "drain_ms", "progress"):
             line += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
@@ -149,6 +151,8 @@ class Rig:
             line += ["--software-peer", self.patch.sockets[1]]
             line += [] if options.direct else ["--software", self.patch.sockets[0]]
             line += ["--software-listens"] if options.ovs else []
+        # What reconnects is a port: the switch itself forgets its counters with its frontend.
+        line += ["--stay"] if options.ovs or options.direct else []
         return line + options.arguments()
 
     def start(self):
@@ -217,7 +221,7 @@ class Books:
             missing = sum(flow["missing_hardware"] for flow in self.storm["flows"]
                           if flow["pair"] == number and flow["flow"] != "ask") if number < pairs else 0
             # A ring that was started, and whose buffers no kick has announced yet, has an owner that has none.
-            unkicked = drops["rx_no_buffer"] if self.storm["stops"] + self.storm["reboots"] + self.storm["disables"] \
+            unkicked = drops["rx_no_buffer"] if sum(self.storm[what] for what in RESTARTS) \
                 and number < pairs else 0
             expect(f"function {number}: dropped", drops, dict.fromkeys(DROPS, 0) |
                    {EXPECTED_DROP: missing - unkicked, "rx_no_buffer": unkicked})
@@ -233,6 +237,7 @@ class Books:
         return (f"seed {storm['seed']}: {storm['moves_done']} moves ({storm['moves_refused']} refused), "
                 f"{sum(queue['to_hardware'] + queue['to_software'] for queue in storm['queues'])} rings moved, "
                 f"{storm['stops']} stops, {storm['disables']} disables, {storm['reboots']} reboots, "
+                f"{storm['reconnects']} reconnects, {storm['swaps']} swaps, "
                 f"{storm['hotplugs']} hotplugs, {storm['logs']} logs ({storm['log_pages']} pages looked at), "
                 f"{self.total('sent')} frames in {storm['took_ms'] / 1000:.1f} s: "
                 f"duplicated {self.total('duplicated')}, reordered {self.total('reordered')}, "

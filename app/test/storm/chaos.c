@@ -99,7 +99,7 @@ wait_turns(struct storm *storm)
 		unsigned int i;
 
 		for (i = 0; i < storm->guest.queues_count; i++)
-			eventfd_write(storm->guest.queues[i].call_fd, 1);
+			eventfd_write(storm->guest.queues[i].call_fds[0], 1);
 		usleep(50);
 	}
 }
@@ -173,6 +173,37 @@ keep_asks(struct storm *storm, unsigned int pair)
 	lane->again_at = 0;
 }
 
+/* Memory anew, rings from their beginning. What was under way in a ring that ended stays in the books. */
+static void
+boot(struct storm *storm)
+{
+	struct station *guest = &storm->guest;
+	unsigned int i;
+
+	for (i = 0; i < storm->options.pairs_count; i++)
+		keep_asks(storm, i);
+	station_renew(guest);
+	/* Buffers, and the kick for them, are there before the rings start. */
+	for (i = 0; i < guest->queues_count; i += 2)
+		station_fill(guest, i);
+	station_start_all(guest);
+}
+
+/* A VMM that is killed, and another with the same guest's memory, whose driver begins anew. */
+static void
+reconnect(struct storm *storm)
+{
+	begin(storm);
+	station_reconnect(&storm->guest, storm->options.guest_path);
+	/* Who answers this one has let go of what the other one had: so nothing is used any more. */
+	wait_turns(storm);
+	pthread_mutex_lock(&storm->guest.lock);
+	boot(storm);
+	pthread_mutex_unlock(&storm->guest.lock);
+	end(storm);
+	storm->counts.reconnects++;
+}
+
 static void
 reboot(struct storm *storm)
 {
@@ -189,23 +220,66 @@ reboot(struct storm *storm)
 	pthread_mutex_lock(&guest->lock);
 	for (i = 0; i < guest->queues_count; i++)
 		check_stopped(storm, i, bases[i]);
-	for (i = 0; i < storm->options.pairs_count; i++)
-		keep_asks(storm, i);
-	station_renew(guest);
-	/* Buffers, and the kick for them, are there before the rings start. */
-	for (i = 0; i < guest->queues_count; i += 2)
-		station_fill(guest, i);
-	station_start_all(guest);
+	boot(storm);
 	pthread_mutex_unlock(&guest->lock);
 	end(storm);
 	storm->counts.reboots++;
 }
 
+/* No frame is to be sent from memory that goes: a guest's driver lets go of it first. */
+static void
+await_home(struct storm *storm)
+{
+	struct station *guest = &storm->guest;
+	uint64_t deadline_ms = rp_wire_clock_ms() + storm->options.answer_limit_s * 1000u;
+	unsigned int i, away;
+
+	pthread_mutex_lock(&guest->lock);
+	guest->plugged_used = false;
+	pthread_mutex_unlock(&guest->lock);
+	do {
+		vmm_serve(storm, 1);
+		pthread_mutex_lock(&guest->lock);
+		for (i = 1, away = 0; i < guest->queues_count; i += 2)
+			away += guest->queues[i].away_count;
+		pthread_mutex_unlock(&guest->lock);
+		/* A buffer is the driver's again once it was told: nothing else wakes a driver that waits for nothing. */
+		eventfd_write(guest->queues[1].call_fds[0], 1);
+		eventfd_write(guest->queues[guest->queues_count - 1].call_fds[0], 1);
+		if (rp_wire_clock_ms() > deadline_ms)
+			storm_die("memory that is to go is still sent from");
+	} while (away > 0);
+}
+
+static void
+plug(struct storm *storm, bool plugged)
+{
+	struct station *guest = &storm->guest;
+
+	if (!plugged)
+		await_home(storm);
+	station_plug(guest, plugged);
+	pthread_mutex_lock(&guest->lock);
+	guest->plugged_used = plugged;
+	pthread_mutex_unlock(&guest->lock);
+}
+
 static void
 hotplug(struct storm *storm)
 {
-	station_plug(&storm->guest, storm->guest.plugged == NULL);
+	plug(storm, storm->guest.plugged == NULL);
 	storm->counts.hotplugs++;
+}
+
+/* As QEMU does when a guest masks a vector, and when it unmasks it. */
+static void
+swap_calls(struct storm *storm)
+{
+	unsigned int i;
+
+	for (i = 0; i < storm->guest.queues_count; i++)
+		station_swap_call(&storm->guest, i);
+	storm->counts.swaps++;
 }
 
 static void
@@ -239,12 +313,34 @@ can_log(const struct storm *storm)
 	       (rp_vhu_frontend_protocol_features(storm->guest.frontend) >> RP_VHU_PF_LOG_SHMFD_BIT & 1) != 0;
 }
 
+/* A migration of hardware that cannot log waits for somebody who can. */
+static void
+await_software(struct storm *storm)
+{
+	uint64_t deadline_ms = rp_wire_clock_ms() + storm->options.answer_limit_s * 1000u;
+	struct rp_port_software_info info;
+
+	if (storm->guest_port.port == NULL || storm->options.software_path == NULL)
+		return;
+	for (;;) {
+		served_lock(&storm->guest_port);
+		rp_port_get_software_info(storm->guest_port.port, &info);
+		served_unlock(&storm->guest_port);
+		if (info.usable)
+			return;
+		if (rp_wire_clock_ms() > deadline_ms)
+			storm_die("the switch does not come back: %s", info.reason);
+		vmm_serve(storm, 1);
+	}
+}
+
 static void
 log_begin(struct storm *storm)
 {
 	struct rp_wire_why why = {0};
 	int rc;
 
+	await_software(storm);
 	atomic_store(&storm->log_state, STORM_LOG_CHANGES);
 	log_now.fd = memfd_create("log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (log_now.fd < 0 || ftruncate(log_now.fd, (off_t)LOG_BYTES) < 0)
@@ -325,7 +421,7 @@ toggle_log(struct storm *storm)
 void
 chaos_do(struct storm *storm, unsigned int *seed)
 {
-	unsigned int what = (unsigned int)rand_r(seed) % 12, pairs = storm->options.pairs_count;
+	unsigned int what = (unsigned int)rand_r(seed) % 16, pairs = storm->options.pairs_count;
 	unsigned int pair = (unsigned int)rand_r(seed) % pairs;
 
 	if (storm->options.verbose)
@@ -343,9 +439,14 @@ chaos_do(struct storm *storm, unsigned int *seed)
 		/* Mostly a short migration; some see what comes next. */
 		if (pair == 0)
 			log_end(storm);
-	} else {
+	} else if (what < 13) {
+		swap_calls(storm);
+	} else if (what < 15 || storm->options.stay) {
 		log_end(storm);
 		reboot(storm);
+	} else {
+		log_end(storm);
+		reconnect(storm);
 	}
 }
 
@@ -354,5 +455,5 @@ chaos_end(struct storm *storm)
 {
 	log_end(storm);
 	if (storm->guest.plugged != NULL)
-		station_plug(&storm->guest, false);
+		plug(storm, false);
 }

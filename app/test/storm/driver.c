@@ -285,10 +285,11 @@ turn(struct storm *storm)
 static unsigned int
 add_calls(const struct station *station, struct pollfd *wait, unsigned int count)
 {
-	unsigned int i;
+	unsigned int i, call;
 
 	for (i = 0; i < station->queues_count; i++)
-		wait[count++] = (struct pollfd){.fd = station->queues[i].call_fd, .events = POLLIN};
+		for (call = 0; call < 2; call++)
+			wait[count++] = (struct pollfd){.fd = station->queues[i].call_fds[call], .events = POLLIN};
 	return count;
 }
 
@@ -296,7 +297,7 @@ add_calls(const struct station *station, struct pollfd *wait, unsigned int count
 static void
 sleep_a_while(struct storm *storm)
 {
-	struct pollfd wait[STATION_QUEUES_MAX * (STORM_LEGS + 1)];
+	struct pollfd wait[2 * STATION_QUEUES_MAX * (STORM_LEGS + 1)];
 	unsigned int leg, i, count = add_calls(&storm->guest, wait, 0);
 	eventfd_t told;
 	bool busy = false;
@@ -312,8 +313,8 @@ sleep_a_while(struct storm *storm)
 			continue;
 		eventfd_read(wait[i].fd, &told);
 		/* Those of the guest come first. */
-		if (i < storm->guest.queues_count)
-			storm->guest.queues[i].awake = true;
+		if (i / 2 < storm->guest.queues_count)
+			storm->guest.queues[i / 2].awake = true;
 	}
 }
 

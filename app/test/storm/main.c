@@ -57,6 +57,8 @@ enum storm_option {
 	PAIRS_ONLY,
 	CALM,
 	NO_EVENT_IDX,
+	POLICIES,
+	STAY,
 	VERBOSE,
 };
 
@@ -80,6 +82,8 @@ static const struct option long_options[] = {
 	{"pairs-only", no_argument, NULL, PAIRS_ONLY},
 	{"calm", no_argument, NULL, CALM},
 	{"no-event-idx", no_argument, NULL, NO_EVENT_IDX},
+	{"policies", no_argument, NULL, POLICIES},
+	{"stay", no_argument, NULL, STAY},
 	{"verbose", no_argument, NULL, VERBOSE},
 	{0},
 };
@@ -120,6 +124,12 @@ parse_more(struct storm_options *options, int option)
 		break;
 	case NO_EVENT_IDX:
 		options->no_event_idx = true;
+		break;
+	case POLICIES:
+		options->policies = true;
+		break;
+	case STAY:
+		options->stay = true;
 		break;
 	case VERBOSE:
 		options->verbose = true;
@@ -222,7 +232,7 @@ station_ready(struct storm *storm, struct station *station, const char *name, co
 		usleep(10000);
 	}
 	station_open(station, name, path, listens, 2 * storm->options.pairs_count,
-		     wanted | (storm->options.packed ? packed : 0));
+		     wanted | (storm->options.packed ? packed : 0), storm->options.seed % 2 == 0);
 	if (storm->options.packed && (station->features & packed) == 0)
 		storm_die("%s: packed rings are not offered", name);
 	station_start_all(station);
@@ -395,7 +405,7 @@ print(struct storm *storm, uint64_t took_ms)
 	const struct storm_counts *counts = &storm->counts;
 	unsigned int i, flow;
 
-	printf("{\"seed\":%u,\"took_ms\":%" PRIu64 ",\"flows\":[", storm->options.seed, took_ms);
+	printf("{\"seed\":%u,\"policies\":%d,\"took_ms\":%" PRIu64 ",\"flows\":[", storm->options.seed, storm->options.policies, took_ms);
 	for (i = 0; i < storm->options.pairs_count; i++)
 		for (flow = 0; flow < BOOKS_FLOWS; flow++)
 			print_flow(storm, i, flow);
@@ -403,10 +413,10 @@ print(struct storm *storm, uint64_t took_ms)
 	for (i = 0; storm->guest_port.port != NULL && i < 2 * storm->options.pairs_count; i++)
 		print_queue(storm, i);
 	printf("],\"corrupted\":%" PRIu64 ",\"strayed\":%" PRIu64 ",\"moves_done\":%u,\"moves_refused\":%u,\"stops\":%u,"
-	       "\"disables\":%u,\"reboots\":%u,\"hotplugs\":%u,\"logs\":%u,\"positions_wrong\":%u,\"log_pages\":%u,"
+	       "\"disables\":%u,\"swaps\":%u,\"reconnects\":%u,\"reboots\":%u,\"hotplugs\":%u,\"logs\":%u,\"positions_wrong\":%u,\"log_pages\":%u,"
 	       "\"log_missing\":%u}\n",
 	       storm->books.corrupted, storm->books.strayed, counts->moves_done, counts->moves_refused, counts->stops,
-	       counts->disables, counts->reboots, counts->hotplugs, counts->logs, counts->positions_wrong,
+	       counts->disables, counts->swaps, counts->reconnects, counts->reboots, counts->hotplugs, counts->logs, counts->positions_wrong,
 	       counts->log_pages, counts->log_missing);
 }
 

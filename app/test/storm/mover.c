@@ -131,11 +131,38 @@ move_once(struct storm *storm, unsigned int *seed, unsigned int number)
 		fprintf(stderr, "storm: %u moves\n", storm->counts.moves_done);
 	if (rc == 0)
 		return;
-	if (rc == -ENOTSUP && (logged || epoch != atomic_load(&storm->epoch)))
+	/* A port whose frontend went has told the switch to forget it, and waits until it answers anew. */
+	if ((rc == -ENOTSUP && (logged || epoch != atomic_load(&storm->epoch))) ||
+	    (rc == -ENOTCONN && storm->counts.reconnects > 0))
 		storm->counts.moves_refused++;
 	else
 		storm_die("move %u: queue %u, %u of them, to %s: %d: %s", number, move.queue, move.queues_count,
 			  rp_port_wish_name(move.wish), rc, why.text);
+}
+
+/* What an operator may do at any time, and what changes who serves a ring. */
+static void
+interfere(struct storm *storm, unsigned int *seed)
+{
+	unsigned int what = (unsigned int)rand_r(seed) % 4, two = (unsigned int)rand_r(seed) % 2;
+	unsigned int queue = (unsigned int)rand_r(seed) % (2 * storm->options.pairs_count);
+	struct rp_port *port = storm->guest_port.port;
+	struct rp_wire_why why = {0};
+	int rc;
+
+	served_lock(&storm->guest_port);
+	if (what == 0) {
+		rc = rp_port_queue_doorbell(port, queue, two ? RP_PORT_DOORBELL_RELAY : RP_PORT_DOORBELL_AUTO, &why);
+	} else if (what < 3) {
+		rc = rp_port_queue_ring(port, queue, two ? RP_PORT_RING_SHADOW : RP_PORT_RING_AUTO, &why);
+	} else {
+		rc = rp_port_queue_disable(port, queue, &why);
+		if (rc == 0)
+			rc = rp_port_queue_enable(port, queue, &why);
+	}
+	served_unlock(&storm->guest_port);
+	if (rc < 0)
+		storm_die("interference %u with queue %u: %d: %s", what, queue, rc, why.text);
 }
 
 void *
@@ -146,6 +173,8 @@ mover_main(void *ctx)
 
 	for (i = 0; storm->counts.moves_done < storm->options.moves_count; i++) {
 		move_once(storm, &seed, i);
+		if (storm->options.policies)
+			interfere(storm, &seed);
 		wait_progress(storm, i);
 	}
 	atomic_store(&storm->moved, true);

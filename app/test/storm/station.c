@@ -74,9 +74,11 @@ ring_open(struct station *station, unsigned int index)
 		storm_die("rp_vring_drv_create");
 	queue->used_total = 0;
 	queue->awake = true;
+	queue->away_count = 0;
 	queue->free_count = STATION_RING_NUM;
 	queue->out_head = queue->out_count = 0;
 	memset(queue->written, 0, sizeof(queue->written));
+	memset(queue->away, 0, sizeof(queue->away));
 	for (i = 0; i < STATION_RING_NUM; i++)
 		queue->free_buffers[i] = i;
 }
@@ -86,8 +88,9 @@ eventfds_open(struct station_queue *queue)
 {
 	pthread_mutex_init(&queue->doorbell_lock, NULL);
 	queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	queue->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (queue->kick_fd < 0 || queue->call_fd < 0)
+	queue->call_fds[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	queue->call_fds[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (queue->kick_fd < 0 || queue->call_fds[0] < 0 || queue->call_fds[1] < 0)
 		storm_die("eventfd");
 }
 
@@ -151,17 +154,38 @@ await_backend(const struct station *station, const char *socket_path, int *ret_f
 	unlink(socket_path);
 }
 
-void
-station_open(struct station *station, const char *name, const char *socket_path, bool listens,
-	     unsigned int queues_count, uint64_t wanted)
+static void
+negotiate(struct station *station, int *fd)
 {
 	struct rp_vhu_frontend_config config = {
 		/* Who acks STATUS has to use it: librte_vhost waits for DRIVER_OK then. */
 		.protocol_features = ~(1ull << RP_VHU_PF_STATUS_BIT),
-		.queues_max = (uint16_t)queues_count,
+		.queues_max = (uint16_t)station->queues_count,
 		.timeout_ms = 30000,
 		.deaf_while_waiting = true,
+		.need_reply_always = station->replies,
 	};
+	struct rp_wire_why why = {0};
+
+	OK(station, rp_vhu_frontend_create(fd, &config, &frontend_ops, station, &station->frontend));
+	OK(station, rp_vhu_frontend_negotiate(station->frontend, &why));
+}
+
+void
+station_reconnect(struct station *station, const char *socket_path)
+{
+	struct rp_wire_why why = {0};
+	int fd = -1;
+
+	station->frontend = rp_vhu_frontend_destroy(station->frontend);
+	OK(station, rp_wire_socket_connect(socket_path, &fd, &why));
+	negotiate(station, &fd);
+}
+
+void
+station_open(struct station *station, const char *name, const char *socket_path, bool listens,
+	     unsigned int queues_count, uint64_t wanted, bool replies)
+{
 	struct rp_wire_why why = {0};
 	unsigned int i;
 	int fd = -1;
@@ -170,13 +194,13 @@ station_open(struct station *station, const char *name, const char *socket_path,
 	station->name = name;
 	station->queues_count = queues_count;
 	station->plugged_fd = -1;
+	station->replies = replies;
 	pthread_mutex_init(&station->lock, NULL);
 	if (listens)
 		await_backend(station, socket_path, &fd);
 	else
 		OK(station, rp_wire_socket_connect(socket_path, &fd, &why));
-	OK(station, rp_vhu_frontend_create(&fd, &config, &frontend_ops, station, &station->frontend));
-	OK(station, rp_vhu_frontend_negotiate(station->frontend, &why));
+	negotiate(station, &fd);
 	station->features = rp_vhu_frontend_features_offered(station->frontend) & wanted;
 	OK(station, rp_vhu_frontend_set_features(station->frontend, station->features, &why));
 	memory_open(station);
@@ -196,7 +220,8 @@ station_close(struct station *station)
 	for (i = 0; i < station->queues_count; i++) {
 		station->queues[i].ring = rp_vring_drv_destroy(station->queues[i].ring);
 		rp_wire_fd_close(&station->queues[i].kick_fd);
-		rp_wire_fd_close(&station->queues[i].call_fd);
+		rp_wire_fd_close(&station->queues[i].call_fds[0]);
+		rp_wire_fd_close(&station->queues[i].call_fds[1]);
 	}
 	if (station->plugged != NULL)
 		munmap(station->plugged, PLUGGED_BYTES);
@@ -220,7 +245,7 @@ station_ring(struct station *station, unsigned int index, uint32_t base)
 		.avail_uva = layout.avail_iova + uva,
 		.used_uva = layout.used_iova + uva,
 		.kick_fd = queue->kick_fd,
-		.call_fd = queue->call_fd,
+		.call_fd = queue->call_fds[queue->call_now],
 		.flags = station->logging ? RP_VHU_VRING_ADDR_LOG_MASK : 0,
 		.log_gpa = station->logging ? layout.used_iova : 0,
 	};
@@ -242,6 +267,17 @@ station_enable(struct station *station, unsigned int index, bool enabled)
 	struct rp_wire_why why = {0};
 
 	OK(station, rp_vhu_frontend_ring_enable(station->frontend, index, enabled, &why));
+}
+
+void
+station_swap_call(struct station *station, unsigned int index)
+{
+	struct station_queue *queue = &station->queues[index];
+	struct rp_wire_why why = {0};
+
+	/* The driver listens to both. */
+	queue->call_now = 1 - queue->call_now;
+	OK(station, rp_vhu_frontend_ring_call(station->frontend, index, queue->call_fds[queue->call_now], &why));
 }
 
 uint32_t

@@ -25,7 +25,8 @@
 struct station_queue {
 	struct rp_vring_drv *ring;
 	int kick_fd;
-	int call_fd;
+	int call_fds[2];
+	unsigned int call_now; /* which of them the backend has */
 	pthread_mutex_t doorbell_lock;
 	volatile uint16_t *doorbell; /* under doorbell_lock; NULL: the eventfd */
 	uint64_t doorbell_kicks;
@@ -38,6 +39,8 @@ struct station_queue {
 	uint16_t out_fifo[STATION_RING_NUM]; /* buffers that are out, in the order of availability */
 	uint16_t out_head, out_count;
 	uint8_t written[STATION_RING_NUM]; /* receive: the buffer was written since the flag was cleared */
+	uint8_t away[STATION_RING_NUM]; /* transmit: the buffer is in the plugged region */
+	unsigned int away_count; /* of those that are out */
 };
 
 struct station {
@@ -50,8 +53,10 @@ struct station {
 	uint8_t *memory;
 	uint64_t memory_bytes;
 	uint8_t *plugged; /* a further region; NULL: none */
+	bool plugged_used; /* what is sent is sent from there */
 	int plugged_fd;
 	struct station_queue queues[STATION_QUEUES_MAX];
+	bool replies; /* every request is to be answered, as QEMU 11 wants it */
 	bool logging; /* rings are started with the log's flag */
 	uint64_t interrupts;
 };
@@ -59,9 +64,10 @@ struct station {
 /*
  * Connect, or be connected to, negotiate, memory, rings (not started).
  * @param wanted features to take of what is offered.
+ * @param replies ask for an answer to everything.
  */
 void station_open(struct station *station, const char *name, const char *socket_path, bool listens,
-		  unsigned int queues_count, uint64_t wanted);
+		  unsigned int queues_count, uint64_t wanted, bool replies);
 void station_close(struct station *station);
 
 /* Every waiting call of this file ends the program when it fails. */
@@ -73,6 +79,10 @@ void station_set_memory(struct station *station);
 /* New memory and rings at their beginning; the old ones are gone. All queues are stopped. */
 void station_renew(struct station *station);
 void station_plug(struct station *station, bool plugged);
+/* Another eventfd for interrupts. */
+void station_swap_call(struct station *station, unsigned int queue);
+/* The VMM is gone without a word, and another one comes; memory and rings are as they were, and none is started. */
+void station_reconnect(struct station *station, const char *socket_path);
 /* Where a queue's ring begins and how it is told to a backend. */
 struct rp_vhu_frontend_ring station_ring(struct station *station, unsigned int queue, uint32_t base);
 /* Where a drained ring stands, as the driver's side has it. Under lock, with nothing used left to take. */

@@ -13,16 +13,25 @@ buffer_offset(unsigned int queue, uint16_t buffer)
 	return queue * QUEUE_BYTES + RING_ROOM_BYTES + (uint64_t)buffer * STATION_BUFFER_BYTES;
 }
 
+static uint64_t
+away_offset(unsigned int queue, uint16_t buffer)
+{
+	return (queue / 2 * STATION_RING_NUM + buffer) * (uint64_t)STATION_BUFFER_BYTES;
+}
+
 uint8_t *
 station_buffer(struct station *station, unsigned int queue, uint16_t buffer)
 {
+	if (station->queues[queue].away[buffer])
+		return station->plugged + away_offset(queue, buffer);
 	return station->memory + buffer_offset(queue, buffer);
 }
 
 uint64_t
 station_buffer_gpa(const struct station *station, unsigned int queue, uint16_t buffer)
 {
-	(void)station;
+	if (station->queues[queue].away[buffer])
+		return STATION_PLUGGED_GPA + away_offset(queue, buffer);
 	return STATION_GPA + buffer_offset(queue, buffer);
 }
 
@@ -83,6 +92,7 @@ station_frame(struct station *station, unsigned int index)
 
 	if (queue->free_count == 0)
 		return NULL;
+	queue->away[queue->free_buffers[queue->free_count - 1]] = station->plugged_used;
 	at = station_buffer(station, index, queue->free_buffers[queue->free_count - 1]);
 	memset(at, 0, STATION_HEADER_BYTES);
 	return at + STATION_HEADER_BYTES;
@@ -93,6 +103,7 @@ station_send(struct station *station, unsigned int index, uint32_t size_bytes)
 {
 	struct station_queue *queue = &station->queues[index];
 
+	queue->away_count += queue->away[queue->free_buffers[queue->free_count - 1]];
 	add(station, index, queue->free_buffers[--queue->free_count], STATION_HEADER_BYTES + size_bytes, false);
 }
 
@@ -138,6 +149,8 @@ station_give(struct station *station, unsigned int index, uint16_t buffer)
 {
 	struct station_queue *queue = &station->queues[index];
 
+	queue->away_count -= queue->away[buffer];
+	queue->away[buffer] = 0;
 	queue->free_buffers[queue->free_count++] = buffer;
 }
 

@@ -56,6 +56,8 @@ struct storm_options {
 	bool class_b; /* the device's capability is hidden */
 	bool pairs_only; /* no move of a single queue */
 	bool calm; /* nothing but moves */
+	bool stay; /* the VMM keeps its connection: the switch forgets its counters with it */
+	bool policies; /* an operator tries what there is, too */
 	bool no_event_idx; /* whether kicks and interrupts are wanted stands in flags */
 	bool verbose;
 };
@@ -82,6 +84,8 @@ struct storm_counts {
 	unsigned int stops; /* of all rings or one pair, and a start where they stood */
 	unsigned int reboots;
 	unsigned int hotplugs;
+	unsigned int swaps; /* of the eventfds for interrupts */
+	unsigned int reconnects;
 	unsigned int logs; /* LOG_ALL set and cleared */
 	unsigned int disables; /* a pair, and enabled again */
 	unsigned int positions_wrong; /* GET_VRING_BASE told another one than the ring has */
