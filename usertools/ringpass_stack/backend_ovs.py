@@ -42,7 +42,8 @@ class OvsBackend:
         self.listens = listens
         self.process = None  # ovs-vswitchd
         self._ports = [f"{name}{index}" for index in range(ports)]
-        self.sockets = [os.path.join(self._directory, f"{port}.sock" if not listens else port) for port in self._ports]
+        # Its own are named as their ports, in its run directory.
+        self.sockets = [self._path(port) if listens else supervisor.path(f"{port}.sock") for port in self._ports]
         self.uplink = f"{name[:4]}{os.getpid()}"  # the bridge, and the interface of its own
         self.uplinks = [self.uplink]
         supervisor.on_close(self._remove_uplink)

@@ -40,6 +40,14 @@ class Line:
             self.ringpassd = Ringpassd(supervisor, build, ports)
             self.control = Control(build, self.ringpassd.rpc)
 
+    @property
+    def listens(self):
+        """Whoever a guest is connected to; else it connects to the guest's QEMU."""
+        return not self._qemu_listens
+
+    def socket(self, index=0):
+        return self._sockets[index]
+
     def end(self, index=0):
         """@return VhostUser: for the guest of that number."""
         return VhostUser(self._sockets[index], self._qemu_listens, 0 if self._qemu_listens else RECONNECT_SECONDS)
