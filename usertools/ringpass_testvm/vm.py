@@ -184,7 +184,7 @@ class Vm:
 
     def spawn(self, command):
         """Start a shell script in the guest that goes on by itself. @return Job."""
-        directory = f"/run/job-{next(self._job_numbers)}"
+        directory = f"/run/job-{self.name}-{next(self._job_numbers)}"  # a guest may have been another Vm's before
         script = base64.b64encode(command.encode()).decode()
         body = f"echo $$ >{directory}/pid; sh {directory}/script >{directory}/output 2>&1; echo $? >{directory}/status"
         # a session of its own, so that signal() reaches all of it and no terminal signal does

@@ -184,6 +184,10 @@ def test_paused_saved_and_restored(make_stack, make_backlog):
     restored = stack.restored(guest, ["-incoming", f"exec:cat {saved}"])
     restored.launch()
     restored.take_over(identity)
+    with monitor_of(restored) as monitor:  # it was saved while it stood still
+        supervise.wait_until(lambda: monitor.execute("query-status")["status"] == "paused", QMP_SECONDS,
+                             "the guest is restored")
+        monitor.execute("cont")
     guest.vm = restored
     guest.wait_modes()
     backlog.read(restored)
