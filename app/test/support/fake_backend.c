@@ -14,6 +14,7 @@
 
 #include "fake_backend_parts.h"
 #include "rp_vhu_msg.h"
+#include "rp_wire_clock.h"
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
 
@@ -102,18 +103,29 @@ fake_backend_teardown(void)
 }
 
 static void
+forget(struct fake_backend_run *run)
+{
+	run->lingers_until_ms = 0;
+	fake_backend_rings_forget(run);
+	rp_dma_space_clear(run->space);
+	run->log = rp_vhu_log_destroy(run->log);
+	run->fake->device_ready = false;
+	run->fake->regions_count = 0;
+	run->fake->features_acked = run->fake->protocol_features_acked = 0;
+	run->fake->has_log = run->fake->has_log_fd = run->fake->has_inflight = false;
+}
+
+static void
 hang_up(struct fake_backend_run *run)
 {
 	run->conn = rp_wire_conn_destroy(run->conn);
 	run->pending = NULL;
 	rp_wire_fd_close(&run->channel_fd);
-	fake_backend_rings_forget(run);
-	rp_dma_space_clear(run->space);
-	run->log = rp_vhu_log_destroy(run->log);
-	run->fake->connected = run->fake->device_ready = false;
-	run->fake->regions_count = 0;
-	run->fake->features_acked = run->fake->protocol_features_acked = 0;
-	run->fake->has_log = run->fake->has_log_fd = run->fake->has_inflight = false;
+	run->fake->connected = false;
+	if (run->fake->lingers_ms > 0)
+		run->lingers_until_ms = rp_wire_clock_ms() + run->fake->lingers_ms;
+	else
+		forget(run);
 }
 
 static void
@@ -201,7 +213,9 @@ tell_config(struct fake_backend_run *run)
 static void
 step(struct fake_backend_run *run)
 {
-	if (!run->fake->deaf) {
+	if (run->lingers_until_ms != 0 && rp_wire_clock_ms() >= run->lingers_until_ms)
+		forget(run);
+	if (!run->fake->deaf && run->lingers_until_ms == 0) {
 		find_connection(run);
 		converse(run);
 		tell_config(run);
@@ -234,6 +248,7 @@ run_it(void *ctx)
 	}
 	fake_backend_take();
 	hang_up(run);
+	forget(run);
 	rp_wire_fd_close(&run->listen_fd);
 	fake_backend_give();
 	rp_dma_reader_destroy(run->reader);

@@ -61,6 +61,7 @@ struct fake_backend {
 	uint32_t lie_base; /* valid with lies: what GET_VRING_BASE answers */
 	bool lies;
 	uint32_t lie_index; /* added to the index in that answer */
+	uint32_t lingers_ms; /* when it has closed a connection it serves on for so long, and answers nobody */
 	bool polls; /* wants no kicks: says so in the rings it serves. Else it looks at a ring only after one */
 	bool paused; /* takes nothing from its rings */
 	uint8_t config[64]; /* with CONFIG */

@@ -31,6 +31,7 @@ struct fake_backend_run {
 	int listen_fd;
 	struct rp_wire_conn *conn;
 	struct rp_wire_msg *pending; /* it hangs over that */
+	uint64_t lingers_until_ms; /* 0: it does not */
 	int channel_fd;
 	struct rp_dma_space *space;
 	struct rp_dma_reader *reader;

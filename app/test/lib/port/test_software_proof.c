@@ -100,6 +100,25 @@ one_that_hangs_keeps_its_rings(void **state)
 	software_close(&f);
 }
 
+/* librte_vhost closes the connection right before it stops the device: that it hung up is no proof yet. */
+static void
+hung_up_and_not_stopped(void **state)
+{
+	struct software_fixture f;
+	struct fake_backend fake;
+
+	(void)state;
+	open_served(&f, FAKE_BACKEND_LIBRTE_VHOST, 0);
+	software_set_serves(&f, false);
+	FAKE_BACKEND_SET(lingers_ms, (uint32_t)HANGS_MS * 5);
+	FAKE_BACKEND_SET(die_at, (uint32_t)RP_VHU_SET_VRING_ENABLE);
+	assert_int_equal(small_port_take(&f.small, 1, 1), -ENOTCONN);
+	assert_true(small_port_wait_ring(&f.small, 1, PORT_SOFTWARE_RING_NONE, LIMIT_MS));
+	fake = fake_backend_now();
+	assert_false(fake.rings[0].serving || fake.rings[1].serving);
+	software_close(&f);
+}
+
 /* In our own process its end cannot be seen; that it hung up is the proof. */
 static void
 in_our_own_process(void **state)
@@ -203,6 +222,7 @@ main(void)
 		cmocka_unit_test(killed),
 		cmocka_unit_test(stopped_and_continued),
 		cmocka_unit_test(one_that_hangs_keeps_its_rings),
+		cmocka_unit_test(hung_up_and_not_stopped),
 		cmocka_unit_test(in_our_own_process),
 		cmocka_unit_test(hangs_at_each),
 		cmocka_unit_test(hangs_again_and_again),
