@@ -95,13 +95,16 @@ serve_all(void)
 	if (fake.dead)
 		return;
 	for (i = 0; i < FAKE_SOFTWARE_QUEUES; i += 2) {
+		struct fake_accel_queue rx = server.queues[i], tx = server.queues[i + 1];
 		bool kicked = was_kicked(i);
 
 		kicked |= was_kicked(i + 1);
-		if (!kicked || server.queues[i + 1].ring == NULL)
+		if (!kicked || tx.ring == NULL)
 			continue;
+		if (fake.mute)
+			rx.call_fd = tx.call_fd = -1;
 		rp_dma_reader_online(server.reader);
-		fake_rings_loop(&server.queues[i], &server.queues[i + 1]);
+		fake_rings_loop(&rx, &tx);
 		rp_dma_reader_offline(server.reader);
 	}
 }

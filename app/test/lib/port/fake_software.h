@@ -25,6 +25,7 @@ struct fake_software {
 	int serve_error_queue; /* -1: all */
 	int take_error;
 	int take_error_queue; /* -1: all */
+	bool mute; /* it interrupts nobody */
 	bool dead; /* it serves nothing any more, whatever it was told */
 	bool come;
 	bool go;

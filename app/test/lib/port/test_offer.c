@@ -35,14 +35,25 @@ unseen(void)
 	SOFTWARE_SET(usable, false);
 }
 
+static bool
+is_serving(struct traffic *t)
+{
+	bool serving;
+
+	pthread_mutex_lock(&t->f.port.lock);
+	serving = t->f.port.port->serving;
+	pthread_mutex_unlock(&t->f.port.lock);
+	return serving;
+}
+
 static void
-wait_for_socket(const struct rp_port_config *config)
+wait_for_service(struct traffic *t)
 {
 	int i;
 
-	for (i = 0; i < LIMIT_MS && access(config->socket_path, F_OK) != 0; i++)
+	for (i = 0; i < LIMIT_MS && !is_serving(t); i++)
 		usleep(1000);
-	assert_int_equal(access(config->socket_path, F_OK), 0);
+	assert_true(is_serving(t));
 }
 
 static void
@@ -61,7 +72,7 @@ nobody_is_served_before_it_was_seen(void **state)
 	assert_int_equal(test_port_events(&t.f.port, "software-awaited"), 1);
 	assert_int_equal(test_port_queue(&t.f.port, RX).mode, RP_PORT_QUEUE_STOPPED);
 	SOFTWARE_SET(come, true);
-	wait_for_socket(&config);
+	wait_for_service(&t);
 	test_vm_open(&t.f.vm, config.socket_path, 4, 64, NULL);
 	start_pair(&t);
 	expect_owner(&t, RP_PORT_OWNER_HARDWARE);
@@ -129,7 +140,7 @@ without_accelerators(void **state)
 	assert_int_equal(test_port_info(&t.f.port).queues_count, 0);
 	assert_int_equal(test_port_move(&t.f.port, 0, 0, RP_PORT_WISH_AUTO, &why), -EINVAL);
 	SOFTWARE_SET(come, true);
-	wait_for_socket(&config);
+	wait_for_service(&t);
 	test_vm_open(&t.f.vm, config.socket_path, 4, 64, NULL);
 	assert_int_equal(test_port_info(&t.f.port).queues_count, 4);
 	start_pair(&t);
@@ -258,7 +269,7 @@ a_socket_that_is_taken(void **state)
 	/* In this order: what the port makes there stays. */
 	unlink(config.socket_path);
 	rp_wire_fd_close(&other);
-	wait_for_socket(&config);
+	wait_for_service(&t);
 	test_vm_open(&t.f.vm, config.socket_path, 4, 64, NULL);
 	fixture_close(&t.f);
 }
