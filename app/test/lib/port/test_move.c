@@ -233,10 +233,16 @@ a_dead_accelerator_is_a_slow_queue(void **state)
 	start_pair(&t);
 	send_frames(&t, 50);
 	all_arrive_once(&t);
+	FAKE_SET(hold, 3u);
+	send_frames(&t, 3);
+	while (fake_now().hold > 0)
+		usleep(500);
 	FAKE_SET(open_error, -ENOENT);
 	fake_accel_die(true);
 	becomes_owner(&t, RP_PORT_OWNER_SOFTWARE);
 	expect_one_owner(&t.f.port);
+	/* What it had taken and kept. */
+	assert_int_equal(test_port_queue(&t.f.port, TX).redone, 3);
 	assert_non_null(strstr(test_port_queue(&t.f.port, RX).wish_reason, "accelerator"));
 	send_frames(&t, 50);
 	assert_int_equal(test_port_queue(&t.f.port, RX).moves_to_software, 1);
@@ -376,6 +382,7 @@ direct_in_mid_life_is_not_tried(void **state)
 					     .wish = RP_PORT_WISH_SOFTWARE});
 	start_pair(&t);
 	send_frames(&t, 50);
+	all_arrive_once(&t);
 	assert_int_equal(test_port_move(&t.f.port, RX, 2, RP_PORT_WISH_HARDWARE, &why), -ENOTSUP);
 	assert_string_equal(why.text,
 			    "queue 0: direct is the user's choice, but the device starts fresh rings only (class B)");
