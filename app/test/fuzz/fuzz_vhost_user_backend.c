@@ -141,6 +141,59 @@ on_vring_fd(void *ctx, unsigned int queue, int fd, struct rp_wire_why *why)
 }
 
 static int
+on_memory(void *ctx, struct rp_wire_why *why)
+{
+	struct owner *owner = ctx;
+	unsigned int i;
+
+	fuzz_require(rp_vhu_backend_regions_count(owner->backend) == owner->regions_count,
+		     "both know how much memory there is");
+	for (i = 0; i < FUZZ_QUEUES; i++) {
+		struct rp_vhu_vring vring;
+
+		if (rp_vhu_backend_vring(owner->backend, i, &vring) == 0 && vring.started && !vring.iova)
+			fuzz_require(inside_a_region(owner, vring.desc_gpa), "a ring runs in memory that there is");
+	}
+	return answer(owner, why);
+}
+
+static int
+on_vring_err(void *ctx, unsigned int queue, struct rp_wire_why *why)
+{
+	struct owner *owner = ctx;
+	struct rp_vhu_vring vring;
+
+	fuzz_require(rp_vhu_backend_vring(owner->backend, queue, &vring) == 0, "a ring's index");
+	fuzz_require(vring.err_fd == -1 || fcntl(vring.err_fd, F_GETFD) >= 0, "a ring's descriptor is open");
+	return answer(owner, why);
+}
+
+static void
+on_log(void *ctx, struct rp_vhu_log *log)
+{
+	struct owner *owner = ctx;
+	struct rp_vhu_shared_file file = {.fd = -1};
+	int rc = rp_vhu_backend_log_file(owner->backend, &file);
+
+	fuzz_require(rc == (log != NULL ? 0 : -ENOENT) && log == rp_vhu_backend_log(owner->backend),
+		     "a log and its file come and go together");
+	fuzz_require(log == NULL || fcntl(file.fd, F_GETFD) >= 0, "a log's file is open");
+}
+
+static void
+on_inflight(void *ctx, struct rp_vhu_inflight *inflight)
+{
+	struct owner *owner = ctx;
+	struct rp_vhu_shared_file file = {.fd = -1};
+	uint16_t queues_count, queue_num;
+	int rc = rp_vhu_backend_inflight_file(owner->backend, &file, &queues_count, &queue_num);
+
+	fuzz_require(rc == (inflight != NULL ? 0 : -ENOENT), "a region and its file come and go together");
+	fuzz_require(inflight == NULL || (fcntl(file.fd, F_GETFD) >= 0 && queues_count > 0 && queue_num > 0),
+		     "a region's file is open");
+}
+
+static int
 on_config_get(void *ctx, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes, struct rp_wire_why *why)
 {
 	fuzz_require(size_bytes > 0 && size_bytes <= RP_VHU_CONFIG_MAX &&
@@ -194,11 +247,15 @@ static const struct rp_vhu_backend_ops ops = {
 	.features = on_features,
 	.region_add = on_region_add,
 	.region_remove = on_region_remove,
+	.memory = on_memory,
 	.vring_start = on_vring_start,
 	.vring_stop = on_vring_stop,
 	.vring_enable = on_vring_enable,
 	.vring_call = on_vring_fd,
 	.vring_kick = on_vring_fd,
+	.vring_err = on_vring_err,
+	.log = on_log,
+	.inflight = on_inflight,
 	.config_get = on_config_get,
 	.config_set = on_config_set,
 	.status = on_status,
