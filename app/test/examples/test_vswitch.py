@@ -214,3 +214,17 @@ def test_an_accelerator_that_dies(make_bench, supervisor):
     after = bench.switch.stats("vm0")
     assert after["in_hardware"] > before["in_hardware"] and after["out_hardware"] > before["out_hardware"]
     bench.end(supervisor)
+
+
+@needs_testpmd
+def test_its_end_under_traffic(make_bench, supervisor):
+    """SIGTERM while frontends are connected, queues are with the accelerator and packets flow."""
+    bench = make_bench()
+    bench.switch.command("offload vm0 2 3")
+    bench.testpmd.command("set fwd io")
+    bench.testpmd.command("start tx_first 1")
+    bench.testpmd.wait_carried(PACKETS, SECONDS)
+    assert bench.switch.stop() == 0
+    assert bench.softaccel.stop() == 0
+    bench.testpmd.kill()
+    require_no_sockets(supervisor)
