@@ -91,7 +91,7 @@ on_ring(int vid, uint16_t ring, int enable)
 
 	if (guest == NULL || ring / 2 >= VS_PAIRS_MAX)
 		return 0;
-	/* Behind Ringpass a receive ring that is enabled may be a parked one: the port knows who has the guest's. */
+	/* Behind Ringpass the port knows who has a receive ring; this one may be parked. */
 	if (ring % 2 == 1)
 		set_bit(&guest->transmit_mask, bit, enable);
 	else if (!guest->config.ringpass)
