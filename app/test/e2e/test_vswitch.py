@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """examples/vswitch: guests on librte_vhost and on an accelerator, in one network, in turns."""
 
+import concurrent.futures
 import os
+import threading
 import time
 
 import pytest
@@ -81,10 +83,15 @@ def bench(supervisor, build, store):
     return Bench(supervisor, build, store)
 
 
-def exercise(vm):
-    require_all(ping(vm, UPLINK_ADDRESS, PINGS), "pings")
+def carry_over(vm):
+    """Random bytes there and back; the checksums agree."""
     sent = transfer.to_guest(vm, UPLINK_ADDRESS, BYTES)
     transfer.from_guest(vm, UPLINK_ADDRESS, sent)
+
+
+def exercise(vm):
+    require_all(ping(vm, UPLINK_ADDRESS, PINGS), "pings")
+    carry_over(vm)
 
 
 def test_librte_vhost_alone(bench):
@@ -153,19 +160,48 @@ def test_guests_reach_each_other(bench):
     bench.finish([bench.wire])
 
 
+HARDWARE = dict.fromkeys(range(4), "hardware")
+SOFTWARE = dict.fromkeys(range(4), "software")
+FIRST_PAIR = {0: "hardware", 1: "hardware", 2: "software", 3: "software"}
+
+
+def move_round(bench):
+    """The queues of two pairs, all at once and by the pair."""
+    bench.move("offload vm0", HARDWARE)
+    bench.move("take-back vm0 2 3", FIRST_PAIR)
+    bench.move("take-back vm0", SOFTWARE)
+    bench.move("offload vm0 0 1", FIRST_PAIR)
+    bench.move("take-back vm0 0 1", SOFTWARE)
+
+
+def move_while(bench, work):
+    """@return how many rounds of moves there were meanwhile."""
+    done = threading.Event()
+
+    def keep_moving():
+        rounds = 0
+        while not done.is_set():
+            move_round(bench)
+            rounds += 1
+        return rounds
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        rounds = pool.submit(keep_moving)
+        try:
+            work()
+        finally:
+            done.set()
+        return rounds.result()
+
+
 def test_offload_and_take_back(bench):
-    """Pings go on while the queues go to the accelerator and back, all at once and by the queue; none is lost."""
+    """Pings, and then a transfer, go on while the queues go to the accelerator and back; no ping is lost."""
     softaccel = bench.start_with_accelerator(queue_pairs=2)
     vm = bench.boot(queue_pairs=2)
     exercise(vm)
     bench.switch.wait_owners("vm0", "software")
     pings = PingStream(vm, UPLINK_ADDRESS)
     for _ in range(ROUNDS):
-        bench.move("offload vm0", {0: "hardware", 1: "hardware", 2: "hardware", 3: "hardware"})
-        bench.move("take-back vm0 2 3", {0: "hardware", 1: "hardware", 2: "software", 3: "software"})
-        bench.move("take-back vm0", {0: "software", 1: "software", 2: "software", 3: "software"})
-        bench.move("offload vm0 0 1", {0: "hardware", 1: "hardware", 2: "software", 3: "software"})
-        bench.move("take-back vm0 0 1", {0: "software", 1: "software", 2: "software", 3: "software"})
+        move_round(bench)
     report = require_all(pings.finish(), "pings while queues move")
     queues = bench.switch.queues("vm0")
     print(f"{report.received} of {report.sent} pings answered in {ROUNDS} rounds; "
@@ -175,6 +211,8 @@ def test_offload_and_take_back(bench):
     assert stats["in_hardware"] > 0 and stats["in_software"] > 0
     assert (stats["drop_queue_full"], stats["drop_no_queue"]) == (bench.dropped["drop_queue_full"],
                                                                   bench.dropped["drop_no_queue"])
+    rounds = move_while(bench, lambda: carry_over(vm))
+    print(f"{rounds} rounds while {2 * BYTES} bytes were carried over")
     bench.switch.command("offload vm0")
     bench.switch.wait_owners("vm0", "hardware")
     packets = sum(queue["packets"] for queue in softaccel.queues(0))
