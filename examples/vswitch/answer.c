@@ -5,6 +5,7 @@
 #include "answer.h"
 #include "command.h"
 #include "guest.h"
+#include "out.h"
 
 static void
 say_port(const struct vs_switch *sw, const struct vs_port *port, FILE *out)
@@ -12,7 +13,7 @@ say_port(const struct vs_switch *sw, const struct vs_port *port, FILE *out)
 	const struct vs_guest *guest = port->guest;
 
 	fprintf(out, "%s %s macs=%u waiting=%u", port->name, guest == NULL ? "ethdev" : "guest",
-		vs_mac_count(sw->mac, port->number), port->egress.tail - port->egress.head);
+		vs_mac_count(sw->mac, port->number), vs_out_waiting(port));
 	if (port->ethdev != VS_NO_ETHDEV)
 		fprintf(out, " link=%s", port->is_up ? "up" : "down");
 	if (guest != NULL)

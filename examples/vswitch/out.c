@@ -27,7 +27,7 @@ drain(struct vs_port *port)
 		uint32_t count = RTE_MIN(egress->tail - egress->head, RTE_MIN(VS_EGRESS_FRAMES - at, VS_BURST));
 		unsigned int done = deliver(port, &egress->frames[at], count);
 
-		egress->head += done;
+		__atomic_store_n(&egress->head, egress->head + done, __ATOMIC_RELAXED);
 		if (done == 0)
 			break;
 	}
@@ -45,11 +45,20 @@ vs_out_send(struct vs_port *port, struct rte_mbuf **frames, unsigned int count)
 	drain(port);
 	room = VS_EGRESS_FRAMES - (egress->tail - egress->head);
 	for (i = 0; i < count && i < room; i++)
-		egress->frames[egress->tail++ % VS_EGRESS_FRAMES] = frames[i];
+		egress->frames[(egress->tail + i) % VS_EGRESS_FRAMES] = frames[i];
+	__atomic_store_n(&egress->tail, egress->tail + i, __ATOMIC_RELAXED);
 	drain(port);
 	vs_count(&port->counters.drops[VS_DROP_QUEUE_FULL], count - i);
 	rte_spinlock_unlock(&egress->lock);
 	rte_pktmbuf_free_bulk(frames + i, count - i);
+}
+
+unsigned int
+vs_out_waiting(const struct vs_port *port)
+{
+	const struct vs_egress *egress = &port->egress;
+
+	return __atomic_load_n(&egress->tail, __ATOMIC_RELAXED) - __atomic_load_n(&egress->head, __ATOMIC_RELAXED);
 }
 
 bool
@@ -58,7 +67,7 @@ vs_out_flush(struct vs_port *port)
 	struct vs_egress *egress = &port->egress;
 	bool moved;
 
-	if (__atomic_load_n(&egress->head, __ATOMIC_RELAXED) == __atomic_load_n(&egress->tail, __ATOMIC_RELAXED))
+	if (vs_out_waiting(port) == 0)
 		return false;
 	rte_spinlock_lock(&egress->lock);
 	moved = drain(port);

@@ -18,4 +18,7 @@ void vs_out_send(struct vs_port *port, struct rte_mbuf **frames, unsigned int co
 /** Try again what waits. @return whether anything went. */
 bool vs_out_flush(struct vs_port *port);
 
+/** How many frames wait, about. Any thread. */
+unsigned int vs_out_waiting(const struct vs_port *port);
+
 #endif

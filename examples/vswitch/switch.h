@@ -55,7 +55,7 @@ struct vs_counters {
 
 struct vs_egress {
 	rte_spinlock_t lock;
-	uint32_t head, tail; /**< both only grow */
+	uint32_t head, tail; /**< both only grow; written under the lock */
 	struct rte_mbuf *frames[VS_EGRESS_FRAMES];
 };
 

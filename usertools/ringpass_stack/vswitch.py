@@ -111,11 +111,16 @@ class Vswitch:
         process, self.process = self.process, None
         return process.stop()
 
+    def connect(self):
+        """To its control socket. @return a socket."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(COMMAND_SECONDS)
+        connection.connect(self._control)
+        return connection
+
     def command(self, line):
         """@return the lines before the last one. @raises TestvmError when that is not ok."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(COMMAND_SECONDS)
-            connection.connect(self._control)
+        with self.connect() as connection:
             connection.sendall(f"{line}\n".encode())
             with connection.makefile(encoding="utf-8") as answers:
                 lines = []

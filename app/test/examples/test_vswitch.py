@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """examples/vswitch without a guest: its arguments, its end, and testpmd's packets while queues move."""
 
+import contextlib
 import os
 import pathlib
 import random
@@ -109,6 +110,41 @@ def test_quit(build, supervisor):
     switch.start()
     switch.command("quit")
     assert switch.wait(SECONDS) == 0
+    require_no_sockets(supervisor)
+
+
+def test_standard_input(build, supervisor):
+    switch = Vswitch(supervisor, build, [], ethdevs=["net_ring0"], vdevs=["net_ring0"])
+    done = subprocess.run(switch.command_line(), input="ports\njump\nquit\n", capture_output=True, text=True,
+                          timeout=SECONDS, check=False, env={**os.environ, "RUNTIME_DIRECTORY": supervisor.directory})
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert lines[lines.index("vswitch: ready") + 1].startswith("net_ring0 ethdev ")
+    assert lines[-3:] == ["ok", "error: command: 'jump', expected one that 'help' names", "ok"]
+    require_no_sockets(supervisor)
+
+
+def hung_up(connection):
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_who_talks_too_much(build, supervisor):
+    """Too long a line, too many at once, one that never reads: they are hung up on, and the switch goes on."""
+    switch = Vswitch(supervisor, build, [], ethdevs=["net_ring0"], vdevs=["net_ring0"])
+    switch.start()
+    with contextlib.ExitStack() as stack:
+        talkers = [stack.enter_context(switch.connect()) for _ in range(5)]
+        assert hung_up(talkers[4])
+        talkers[0].sendall(b"x" * 2000)
+        assert hung_up(talkers[0])
+        with pytest.raises(OSError):
+            while True:
+                talkers[1].send(b"help\n" * 1000)
+    assert switch.command("ports")
+    assert switch.stop() == 0
     require_no_sockets(supervisor)
 
 
