@@ -102,7 +102,6 @@ class Options:
     pairs_only: bool = False
     calm: bool = False
     policies: bool = False  # doorbell and ring policies change, queues are disabled and enabled, too
-    no_event_idx: bool = False
     verbose: bool = False
     drain_ms: int = 2
     progress: int = 8
@@ -115,7 +114,7 @@ class Options:
 
     def arguments(self):
         line = []
-        for name in ("packed", "shadow", "class_b", "pairs_only", "calm", "no_event_idx", "policies", "verbose"):
+        for name in ("packed", "shadow", "class_b", "pairs_only", "calm", "policies", "verbose"):
             line += [f"--{name.replace('_', '-')}"] if getattr(self, name) else []
         for name in ("moves", "pairs", "seed", "drain_ms", "progress"):
             line += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
@@ -234,7 +233,8 @@ class Books:
         """One line for a reader."""
         storm = self.storm
         blackouts = [queue["blackout_median_us"] for queue in storm["queues"]]
-        return (f"seed {storm['seed']}: {storm['moves_done']} moves ({storm['moves_refused']} refused), "
+        return (f"seed {storm['seed']} (features {storm['features']}, replies {storm['replies']}, small buffers "
+                f"{storm['small_buffers']}): {storm['moves_done']} moves ({storm['moves_refused']} refused), "
                 f"{sum(queue['to_hardware'] + queue['to_software'] for queue in storm['queues'])} rings moved, "
                 f"{storm['stops']} stops, {storm['disables']} disables, {storm['reboots']} reboots, "
                 f"{storm['reconnects']} reconnects, {storm['swaps']} swaps, "

@@ -110,6 +110,8 @@ check_stopped(struct storm *storm, unsigned int queue, uint32_t base)
 {
 	uint32_t position = station_position(&storm->guest, queue);
 
+	if (storm->guest.queues[queue].parts_due > 0)
+		storm_die("queue %u: stopped in the middle of a frame", queue);
 	/* Some say the lower half only; a drained ring has one position. */
 	if (rp_vring_position_drained(storm->guest.features, (uint16_t)base) == position)
 		return;

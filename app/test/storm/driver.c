@@ -83,15 +83,13 @@ guest_receives(struct storm *storm, unsigned int pair)
 {
 	const uint8_t *frame;
 	uint32_t size_bytes, sequence;
-	uint16_t buffer;
 	bool any = false;
 
-	while ((frame = station_take(&storm->guest, rx(pair), &buffer, &size_bytes)) != NULL) {
+	while ((frame = station_take(&storm->guest, rx(pair), &size_bytes)) != NULL) {
 		int flow = books_arrived(&storm->books, pair, 0, true, frame, size_bytes, &sequence);
 
 		if (flow >= 0)
 			arrived(storm, pair, (enum books_flow)flow);
-		station_give(&storm->guest, rx(pair), buffer);
 		any = true;
 	}
 	if (any)
@@ -211,16 +209,14 @@ hear_leg(struct storm *storm, unsigned int pair, enum storm_leg leg, bool other_
 	struct station *peer = &storm->peers[leg];
 	const uint8_t *frame;
 	uint32_t size_bytes;
-	uint16_t buffer;
 	bool any = false;
 
 	if (!exists(storm, leg))
 		return false;
-	while ((frame = station_take(peer, rx(pair), &buffer, &size_bytes)) != NULL) {
+	while ((frame = station_take(peer, rx(pair), &size_bytes)) != NULL) {
 		if (other_first)
 			hear_leg(storm, pair, 1 - leg, false);
 		hear(storm, pair, leg, frame, size_bytes);
-		station_give(peer, rx(pair), buffer);
 		any = true;
 	}
 	if (any)

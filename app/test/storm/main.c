@@ -23,6 +23,8 @@
 #define MRG_RXBUF_BIT 15
 #define MQ_BIT 22
 #define EVENT_IDX_BIT 29
+#define INDIRECT_BIT 28
+#define IN_ORDER_BIT 35
 
 void
 storm_die(const char *format, ...)
@@ -56,7 +58,6 @@ enum storm_option {
 	CLASS_B,
 	PAIRS_ONLY,
 	CALM,
-	NO_EVENT_IDX,
 	POLICIES,
 	STAY,
 	VERBOSE,
@@ -81,7 +82,6 @@ static const struct option long_options[] = {
 	{"class-b", no_argument, NULL, CLASS_B},
 	{"pairs-only", no_argument, NULL, PAIRS_ONLY},
 	{"calm", no_argument, NULL, CALM},
-	{"no-event-idx", no_argument, NULL, NO_EVENT_IDX},
 	{"policies", no_argument, NULL, POLICIES},
 	{"stay", no_argument, NULL, STAY},
 	{"verbose", no_argument, NULL, VERBOSE},
@@ -121,9 +121,6 @@ parse_more(struct storm_options *options, int option)
 		break;
 	case CALM:
 		options->calm = true;
-		break;
-	case NO_EVENT_IDX:
-		options->no_event_idx = true;
 		break;
 	case POLICIES:
 		options->policies = true;
@@ -216,25 +213,47 @@ ports_open(struct storm *storm)
 	served_open(&storm->peer_port, &config, &storm_registry, options->verbose);
 }
 
+/* What the guest's VMM and driver do is chosen by the seed's bits, so that a run can be had again. */
+static struct station_options
+freedoms(const struct storm_options *options)
+{
+	unsigned int seed = options->seed;
+	struct station_options chosen = {
+		.features = 1ull << VERSION_1_BIT | 1ull << MRG_RXBUF_BIT |
+			    1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT | (options->pairs_count > 1 ? 1ull << MQ_BIT : 0),
+		.replies = (seed & 1) != 0,
+		.indirect = (seed & 2) != 0,
+		.small_buffers = (seed & 4) != 0,
+	};
+
+	if (options->packed)
+		chosen.features |= 1ull << RP_VHU_F_RING_PACKED_BIT;
+	if (chosen.indirect)
+		chosen.features |= 1ull << INDIRECT_BIT;
+	if ((seed & 8) != 0)
+		chosen.features |= 1ull << IN_ORDER_BIT;
+	if ((seed & 48) != 0)
+		chosen.features |= 1ull << EVENT_IDX_BIT;
+	return chosen;
+}
+
 static void
 station_ready(struct storm *storm, struct station *station, const char *name, const char *path, bool listens)
 {
-	uint64_t wanted = 1ull << VERSION_1_BIT | 1ull << MRG_RXBUF_BIT | 1ull << MQ_BIT |
-			  1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT |
-			  (storm->options.no_event_idx ? 0 : 1ull << EVENT_IDX_BIT);
-	uint64_t packed = 1ull << RP_VHU_F_RING_PACKED_BIT, deadline_ms = rp_wire_clock_ms() + LIMIT_MS;
+	uint64_t deadline_ms = rp_wire_clock_ms() + LIMIT_MS;
+	struct station_options options = freedoms(&storm->options);
 	unsigned int i;
 
+	options.listens = listens;
 	/* A port listens once it knows what its software backend offers. */
 	while (!listens && access(path, F_OK) != 0) {
 		if (rp_wire_clock_ms() > deadline_ms)
 			storm_die("%s: nobody listens on %s", name, path);
 		usleep(10000);
 	}
-	station_open(station, name, path, listens, 2 * storm->options.pairs_count,
-		     wanted | (storm->options.packed ? packed : 0), storm->options.seed % 2 == 0);
-	if (storm->options.packed && (station->features & packed) == 0)
-		storm_die("%s: packed rings are not offered", name);
+	station_open(station, name, path, 2 * storm->options.pairs_count, &options);
+	if (station->features != options.features)
+		storm_die("%s: features 0x%" PRIx64 " are not offered", name, options.features & ~station->features);
 	station_start_all(station);
 	for (i = 0; i < station->queues_count; i += 2)
 		station_fill(station, i);
@@ -405,7 +424,8 @@ print(struct storm *storm, uint64_t took_ms)
 	const struct storm_counts *counts = &storm->counts;
 	unsigned int i, flow;
 
-	printf("{\"seed\":%u,\"policies\":%d,\"took_ms\":%" PRIu64 ",\"flows\":[", storm->options.seed, storm->options.policies, took_ms);
+	printf("{\"seed\":%u,\"features\":\"0x%" PRIx64 "\",\"replies\":%d,\"small_buffers\":%d,\"policies\":%d,\"took_ms\":%" PRIu64 ",\"flows\":[", storm->options.seed, storm->guest.features, storm->guest.options.replies,
+	       storm->guest.options.small_buffers, storm->options.policies, took_ms);
 	for (i = 0; i < storm->options.pairs_count; i++)
 		for (flow = 0; flow < BOOKS_FLOWS; flow++)
 			print_flow(storm, i, flow);

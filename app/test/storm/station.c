@@ -75,6 +75,7 @@ ring_open(struct station *station, unsigned int index)
 	queue->used_total = 0;
 	queue->awake = true;
 	queue->away_count = 0;
+	queue->parts_due = 0;
 	queue->free_count = STATION_RING_NUM;
 	queue->out_head = queue->out_count = 0;
 	memset(queue->written, 0, sizeof(queue->written));
@@ -163,7 +164,7 @@ negotiate(struct station *station, int *fd)
 		.queues_max = (uint16_t)station->queues_count,
 		.timeout_ms = 30000,
 		.deaf_while_waiting = true,
-		.need_reply_always = station->replies,
+		.need_reply_always = station->options.replies,
 	};
 	struct rp_wire_why why = {0};
 
@@ -183,8 +184,8 @@ station_reconnect(struct station *station, const char *socket_path)
 }
 
 void
-station_open(struct station *station, const char *name, const char *socket_path, bool listens,
-	     unsigned int queues_count, uint64_t wanted, bool replies)
+station_open(struct station *station, const char *name, const char *socket_path, unsigned int queues_count,
+	     const struct station_options *options)
 {
 	struct rp_wire_why why = {0};
 	unsigned int i;
@@ -194,14 +195,14 @@ station_open(struct station *station, const char *name, const char *socket_path,
 	station->name = name;
 	station->queues_count = queues_count;
 	station->plugged_fd = -1;
-	station->replies = replies;
+	station->options = *options;
 	pthread_mutex_init(&station->lock, NULL);
-	if (listens)
+	if (options->listens)
 		await_backend(station, socket_path, &fd);
 	else
 		OK(station, rp_wire_socket_connect(socket_path, &fd, &why));
 	negotiate(station, &fd);
-	station->features = rp_vhu_frontend_features_offered(station->frontend) & wanted;
+	station->features = rp_vhu_frontend_features_offered(station->frontend) & options->features;
 	OK(station, rp_vhu_frontend_set_features(station->frontend, station->features, &why));
 	memory_open(station);
 	station_set_memory(station);

@@ -18,6 +18,8 @@
 #define STATION_QUEUES_MAX 8u
 #define STATION_RING_NUM 256u
 #define STATION_HEADER_BYTES 12u /* struct virtio_net_hdr_v1 */
+#define STATION_COUNT_AT 10u /* in it: how many buffers the frame is in */
+#define STATION_SMALL_BYTES 600u /* of a buffer that takes a part of a frame only */
 #define STATION_BUFFER_BYTES 2048u
 #define STATION_GPA 0x40000000ull
 #define STATION_PLUGGED_GPA 0x4000000000ull /* where a region is plugged in */
@@ -41,6 +43,18 @@ struct station_queue {
 	uint8_t written[STATION_RING_NUM]; /* receive: the buffer was written since the flag was cleared */
 	uint8_t away[STATION_RING_NUM]; /* transmit: the buffer is in the plugged region */
 	unsigned int away_count; /* of those that are out */
+	uint8_t frame[STATION_HEADER_BYTES + STATION_BUFFER_BYTES]; /* receive: as far as it came */
+	uint32_t frame_bytes;
+	unsigned int parts_due; /* of it, 0: the next buffer begins another */
+};
+
+/* What a VMM and a driver are free in. */
+struct station_options {
+	uint64_t features; /* to take of what is offered */
+	bool replies; /* every request is to be answered, as QEMU 11 wants it */
+	bool indirect; /* what is sent is in a table */
+	bool small_buffers; /* a large frame takes several (VIRTIO_NET_F_MRG_RXBUF) */
+	bool listens; /* the backend connects */
 };
 
 struct station {
@@ -56,18 +70,14 @@ struct station {
 	bool plugged_used; /* what is sent is sent from there */
 	int plugged_fd;
 	struct station_queue queues[STATION_QUEUES_MAX];
-	bool replies; /* every request is to be answered, as QEMU 11 wants it */
+	struct station_options options;
 	bool logging; /* rings are started with the log's flag */
 	uint64_t interrupts;
 };
 
-/*
- * Connect, or be connected to, negotiate, memory, rings (not started).
- * @param wanted features to take of what is offered.
- * @param replies ask for an answer to everything.
- */
-void station_open(struct station *station, const char *name, const char *socket_path, bool listens,
-		  unsigned int queues_count, uint64_t wanted, bool replies);
+/* Connect, or be connected to, negotiate, memory, rings (not started). */
+void station_open(struct station *station, const char *name, const char *socket_path, unsigned int queues_count,
+		  const struct station_options *options);
 void station_close(struct station *station);
 
 /* Every waiting call of this file ends the program when it fails. */
@@ -95,9 +105,8 @@ void station_fill(struct station *station, unsigned int queue); /* all free buff
 /* A buffer for a frame to send, or NULL; then send it. */
 uint8_t *station_frame(struct station *station, unsigned int queue);
 void station_send(struct station *station, unsigned int queue, uint32_t size_bytes);
-/* The next frame, or NULL; it is valid until station_give(). */
-const uint8_t *station_take(struct station *station, unsigned int queue, uint16_t *ret_buffer, uint32_t *ret_bytes);
-void station_give(struct station *station, unsigned int queue, uint16_t buffer);
+/* The next frame, or NULL; it is valid until the next call. Its buffers are free. */
+const uint8_t *station_take(struct station *station, unsigned int queue, uint32_t *ret_bytes);
 /* Buffers of sent frames come back; how many. */
 unsigned int station_reap(struct station *station, unsigned int queue);
 void station_kick_if_wanted(struct station *station, unsigned int queue);

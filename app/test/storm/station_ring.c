@@ -6,6 +6,7 @@
 
 #define QUEUE_BYTES 0x100000ull
 #define RING_ROOM_BYTES 0x10000u
+#define TABLES_AT 0xc000u /* in the room of a ring */
 
 static uint64_t
 buffer_offset(unsigned int queue, uint16_t buffer)
@@ -58,6 +59,19 @@ station_kick_if_wanted(struct station *station, unsigned int queue)
 		station_kick(station, queue);
 }
 
+static int
+add_table(struct station *station, unsigned int index, uint16_t buffer, const struct rp_vring_part *whole)
+{
+	uint64_t table = index * QUEUE_BYTES + TABLES_AT + buffer * RP_VRING_TABLE_BYTES(2);
+	const struct rp_vring_part parts[2] = {
+		{.iova = whole->iova, .size_bytes = STATION_HEADER_BYTES},
+		{.iova = whole->iova + STATION_HEADER_BYTES, .size_bytes = whole->size_bytes - STATION_HEADER_BYTES},
+	};
+
+	return rp_vring_drv_add_indirect(station->queues[index].ring, parts, 2, station->memory + table,
+					 STATION_GPA + table, (void *)(uintptr_t)(buffer + 1u));
+}
+
 static void
 add(struct station *station, unsigned int index, uint16_t buffer, uint32_t size_bytes, bool device_writes)
 {
@@ -67,9 +81,14 @@ add(struct station *station, unsigned int index, uint16_t buffer, uint32_t size_
 		.size_bytes = size_bytes,
 		.device_writes = device_writes,
 	};
+	int rc;
 
+	if (station->options.indirect && !device_writes)
+		rc = add_table(station, index, buffer, &part);
+	else
+		rc = rp_vring_drv_add(queue->ring, &part, 1, (void *)(uintptr_t)(buffer + 1u));
 	/* As many buffers as descriptors. */
-	if (rp_vring_drv_add(queue->ring, &part, 1, (void *)(uintptr_t)(buffer + 1u)) < 0)
+	if (rc < 0)
 		storm_die("%s: queue %u: a ring without room for its buffers", station->name, index);
 	queue->out_fifo[(queue->out_head + queue->out_count++) % STATION_RING_NUM] = buffer;
 }
@@ -80,7 +99,8 @@ station_fill(struct station *station, unsigned int index)
 	struct station_queue *queue = &station->queues[index];
 
 	while (queue->free_count > 0)
-		add(station, index, queue->free_buffers[--queue->free_count], STATION_BUFFER_BYTES, true);
+		add(station, index, queue->free_buffers[--queue->free_count],
+		    station->options.small_buffers ? STATION_SMALL_BYTES : STATION_BUFFER_BYTES, true);
 	station_kick_if_wanted(station, index);
 }
 
@@ -132,20 +152,47 @@ get(struct station *station, unsigned int index, uint16_t *ret_buffer, uint32_t 
 	return true;
 }
 
-const uint8_t *
-station_take(struct station *station, unsigned int index, uint16_t *ret_buffer, uint32_t *ret_bytes)
+static void
+begin_frame(struct station_queue *queue, const uint8_t *bytes, uint32_t written)
 {
-	uint32_t written;
+	uint16_t parts;
 
-	if (!get(station, index, ret_buffer, &written))
-		return NULL;
-	station->queues[index].written[*ret_buffer] = 1;
-	*ret_bytes = written > STATION_HEADER_BYTES ? written - STATION_HEADER_BYTES : 0;
-	return station_buffer(station, index, *ret_buffer) + STATION_HEADER_BYTES;
+	memcpy(&parts, bytes + STATION_COUNT_AT, sizeof(parts));
+	queue->parts_due = written >= STATION_HEADER_BYTES && parts > 0 ? parts : 1;
+	queue->frame_bytes = 0;
 }
 
-void
-station_give(struct station *station, unsigned int index, uint16_t buffer)
+static void give(struct station *station, unsigned int index, uint16_t buffer);
+
+/* A frame may be in several buffers; all of them were used when its first one was, whoever did it. */
+const uint8_t *
+station_take(struct station *station, unsigned int index, uint32_t *ret_bytes)
+{
+	struct station_queue *queue = &station->queues[index];
+	uint32_t written;
+	uint16_t buffer;
+
+	while (get(station, index, &buffer, &written)) {
+		const uint8_t *bytes = station_buffer(station, index, buffer);
+
+		if (queue->parts_due == 0)
+			begin_frame(queue, bytes, written);
+		if (written > sizeof(queue->frame) - queue->frame_bytes)
+			written = (uint32_t)sizeof(queue->frame) - queue->frame_bytes;
+		memcpy(queue->frame + queue->frame_bytes, bytes, written);
+		queue->frame_bytes += written;
+		queue->written[buffer] = 1;
+		give(station, index, buffer);
+		if (--queue->parts_due > 0)
+			continue;
+		*ret_bytes = queue->frame_bytes > STATION_HEADER_BYTES ? queue->frame_bytes - STATION_HEADER_BYTES : 0;
+		return queue->frame + STATION_HEADER_BYTES;
+	}
+	return NULL;
+}
+
+static void
+give(struct station *station, unsigned int index, uint16_t buffer)
 {
 	struct station_queue *queue = &station->queues[index];
 
@@ -162,7 +209,7 @@ station_reap(struct station *station, unsigned int index)
 	uint32_t written;
 
 	while (get(station, index, &buffer, &written)) {
-		station_give(station, index, buffer);
+		give(station, index, buffer);
 		reaped++;
 	}
 	return reaped;

@@ -58,7 +58,6 @@ struct storm_options {
 	bool calm; /* nothing but moves */
 	bool stay; /* the VMM keeps its connection: the switch forgets its counters with it */
 	bool policies; /* an operator tries what there is, too */
-	bool no_event_idx; /* whether kicks and interrupts are wanted stands in flags */
 	bool verbose;
 };
 
