@@ -16,8 +16,8 @@ from storm import Options, Rig
 
 MOVES = int(os.environ.get("RINGPASS_STORM_MOVES") or 150)
 # A drain that is long beside what the kernel may do to the threads of a switch on a busy machine.
-LONG_DRAIN_MS = 30
-ORDER_MOVES = 60
+LONG_DRAIN_MS = 100
+ORDER_MOVES = 40
 
 needs_testpmd = pytest.mark.skipif(not testpmd.is_installed(), reason="dpdk-testpmd is not there (package dpdk-dev)")
 needs_ovs = pytest.mark.skipif(not backend_ovs.is_installed(),

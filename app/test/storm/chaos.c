@@ -47,10 +47,8 @@ learn_route(struct storm *storm, unsigned int pair)
 		if (modes[i] == RP_PORT_QUEUE_STOPPED)
 			return;
 	}
-	atomic_store(&storm->route[pair],
-		     modes[0] == RP_PORT_QUEUE_SOFTWARE ? STORM_SOFTWARE : STORM_HARDWARE);
-	atomic_store(&storm->split[pair],
-		     (modes[0] == RP_PORT_QUEUE_SOFTWARE) != (modes[1] == RP_PORT_QUEUE_SOFTWARE));
+	atomic_store(&storm->route[pair], modes[0] == RP_PORT_QUEUE_SOFTWARE ? STORM_SOFTWARE : STORM_HARDWARE);
+	atomic_store(&storm->split[pair], (modes[0] == RP_PORT_QUEUE_SOFTWARE) != (modes[1] == RP_PORT_QUEUE_SOFTWARE));
 }
 
 void

@@ -57,7 +57,8 @@ queue_start(void *priv, unsigned int queue, const struct rp_accel_queue_config *
 	struct hidden *hidden = priv;
 
 	if (config->position != rp_vring_position_fresh(hidden->features))
-		return rp_wire_why_set(why, -ENOTSUP, "class B: position 0x%x, expected a fresh ring", config->position);
+		return rp_wire_why_set(why, -ENOTSUP, "class B: position 0x%x, expected a fresh ring",
+				       config->position);
 	return hidden->below.ops->queue_start(hidden->below.priv, queue, config, why);
 }
 

@@ -142,8 +142,8 @@ parse(int argc, char **argv, struct storm_options *options)
 	unsigned int peers = 0;
 	int option;
 
-	*options = (struct storm_options){
-		.pairs_count = 1, .seed = 1, .drain_ms = 2, .progress = 8, .answer_limit_s = 60};
+	*options =
+		(struct storm_options){.pairs_count = 1, .seed = 1, .drain_ms = 2, .progress = 8, .answer_limit_s = 60};
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		if (option == GUEST)
 			options->guest_path = optarg;
@@ -189,13 +189,14 @@ ports_open(struct storm *storm)
 		.doorbell_delay_max_ms = 1,
 		.reconnect_ms = 5,
 		.ring = options->shadow ? RP_PORT_RING_SHADOW : RP_PORT_RING_AUTO,
-		.software = {
-			.socket_path = options->software_path,
-			.socket_mode = options->software_listens ? RP_PORT_SERVER : RP_PORT_CLIENT,
-			.timeout_ms = 20000,
-			.reconnect_ms = 10,
-			.drain_ms = options->drain_ms,
-		},
+		.software =
+			{
+				.socket_path = options->software_path,
+				.socket_mode = options->software_listens ? RP_PORT_SERVER : RP_PORT_CLIENT,
+				.timeout_ms = 20000,
+				.reconnect_ms = 10,
+				.drain_ms = options->drain_ms,
+			},
 		.wish = options->accelerators_count > 0 ? RP_PORT_WISH_HARDWARE : RP_PORT_WISH_SOFTWARE,
 	};
 
@@ -219,8 +220,8 @@ freedoms(const struct storm_options *options)
 {
 	unsigned int seed = options->seed;
 	struct station_options chosen = {
-		.features = 1ull << VERSION_1_BIT | 1ull << MRG_RXBUF_BIT |
-			    1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT | (options->pairs_count > 1 ? 1ull << MQ_BIT : 0),
+		.features = 1ull << VERSION_1_BIT | 1ull << MRG_RXBUF_BIT | 1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT |
+			    (options->pairs_count > 1 ? 1ull << MQ_BIT : 0),
 		.replies = (seed & 1) != 0,
 		.indirect = (seed & 2) != 0,
 		.small_buffers = (seed & 4) != 0,
@@ -424,7 +425,9 @@ print(struct storm *storm, uint64_t took_ms)
 	const struct storm_counts *counts = &storm->counts;
 	unsigned int i, flow;
 
-	printf("{\"seed\":%u,\"features\":\"0x%" PRIx64 "\",\"replies\":%d,\"small_buffers\":%d,\"policies\":%d,\"took_ms\":%" PRIu64 ",\"flows\":[", storm->options.seed, storm->guest.features, storm->guest.options.replies,
+	printf("{\"seed\":%u,\"features\":\"0x%" PRIx64
+	       "\",\"replies\":%d,\"small_buffers\":%d,\"policies\":%d,\"took_ms\":%" PRIu64 ",\"flows\":[",
+	       storm->options.seed, storm->guest.features, storm->guest.options.replies,
 	       storm->guest.options.small_buffers, storm->options.policies, took_ms);
 	for (i = 0; i < storm->options.pairs_count; i++)
 		for (flow = 0; flow < BOOKS_FLOWS; flow++)
@@ -432,12 +435,14 @@ print(struct storm *storm, uint64_t took_ms)
 	printf("],\"queues\":[");
 	for (i = 0; storm->guest_port.port != NULL && i < 2 * storm->options.pairs_count; i++)
 		print_queue(storm, i);
-	printf("],\"corrupted\":%" PRIu64 ",\"strayed\":%" PRIu64 ",\"moves_done\":%u,\"moves_refused\":%u,\"stops\":%u,"
-	       "\"disables\":%u,\"swaps\":%u,\"reconnects\":%u,\"reboots\":%u,\"hotplugs\":%u,\"logs\":%u,\"positions_wrong\":%u,\"log_pages\":%u,"
+	printf("],\"corrupted\":%" PRIu64 ",\"strayed\":%" PRIu64
+	       ",\"moves_done\":%u,\"moves_refused\":%u,\"stops\":%u,"
+	       "\"disables\":%u,\"swaps\":%u,\"reconnects\":%u,\"reboots\":%u,\"hotplugs\":%u,\"logs\":%u,\"positions_"
+	       "wrong\":%u,\"log_pages\":%u,"
 	       "\"log_missing\":%u}\n",
 	       storm->books.corrupted, storm->books.strayed, counts->moves_done, counts->moves_refused, counts->stops,
-	       counts->disables, counts->swaps, counts->reconnects, counts->reboots, counts->hotplugs, counts->logs, counts->positions_wrong,
-	       counts->log_pages, counts->log_missing);
+	       counts->disables, counts->swaps, counts->reconnects, counts->reboots, counts->hotplugs, counts->logs,
+	       counts->positions_wrong, counts->log_pages, counts->log_missing);
 }
 
 int

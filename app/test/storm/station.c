@@ -56,8 +56,7 @@ memory_open(struct station *station)
 	station->memory_fd = memfd_create(station->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (station->memory_fd < 0 || ftruncate(station->memory_fd, (off_t)station->memory_bytes) < 0)
 		storm_die("memfd");
-	station->memory =
-		mmap(NULL, station->memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, station->memory_fd, 0);
+	station->memory = mmap(NULL, station->memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, station->memory_fd, 0);
 	if (station->memory == MAP_FAILED)
 		storm_die("mmap");
 }
