@@ -31,13 +31,14 @@ class OvsBackend:
 
     kind = "librte_vhost"
 
-    def __init__(self, supervisor, ports=1, queue_pairs=1, listens=False, name="ovs"):
+    def __init__(self, supervisor, ports=1, queue_pairs=1, listens=False, name="ovs", environment=None):
         """queue_pairs: it takes as many as the guest has; here for the likeness with other backends. listens: the
-        sockets are Open vSwitch's (which its authors advise against); else it connects to them, again and again."""
+        sockets are Open vSwitch's (which its authors advise against); else it connects to them, again and again. environment: variables to add."""
         self._supervisor = supervisor
         self._name = name
         self._directory = supervisor.path(name)
         self._database = None
+        self._more_environment = environment or {}
         self.queue_pairs = queue_pairs
         self.listens = listens
         self.process = None  # ovs-vswitchd
@@ -97,7 +98,7 @@ class OvsBackend:
             self._start_database()
         self.process = self._supervisor.start(
             self._name, [VSWITCHD, f"unix:{self._path('db.sock')}", f"--unixctl={self._path('vswitchd.ctl')}"],
-            self._environment())
+            {**self._environment(), **self._more_environment})
         self.process.wait_for_line("DPDK Enabled - initialized", START_SECONDS)
         # A change is waited for until it is in force, and all that was there before with it.
         self.vsctl("set", "Open_vSwitch", ".", f"external-ids:pid={self.process.pid}")
