@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "moves.h"
+#include "rp_wire_clock.h"
 
 #define MOVES 20u
 
@@ -112,6 +113,24 @@ a_wish_is_idempotent_and_stays(void **state)
 	test_vm_queue_start(&t.f.vm, RX, 0);
 	assert_int_equal(owner_of(&t, RX), RP_PORT_OWNER_SOFTWARE);
 	assert_int_equal(test_port_queue(&t.f.port, RX).moves, 0);
+	close_traffic(&t);
+}
+
+static void
+since_when_is_told(void **state)
+{
+	static struct traffic t;
+	uint64_t before, moved_ms;
+
+	(void)state;
+	open_moves(&t, 0, RP_ACCEL_CLASS_A, RP_PORT_WISH_SOFTWARE);
+	start_pair(&t);
+	before = test_port_queue(&t.f.port, RX).since_ms;
+	usleep(30000);
+	assert_true(test_port_queue(&t.f.port, RX).since_ms >= before + 30);
+	moved_ms = rp_wire_clock_ms();
+	assert_int_equal(move_pair(&t, RP_PORT_WISH_HARDWARE), 0);
+	assert_true(test_port_queue(&t.f.port, RX).since_ms <= rp_wire_clock_ms() - moved_ms);
 	close_traffic(&t);
 }
 
@@ -522,6 +541,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(transmit_leaves_first_and_comes_last),
 		cmocka_unit_test(packed_rings_leave_librte_together),
 		cmocka_unit_test(a_wish_is_idempotent_and_stays),
+		cmocka_unit_test(since_when_is_told),
 		cmocka_unit_test(said_in_words_what_cannot_be),
 		cmocka_unit_test(back_to_hardware_when_software_refuses),
 		cmocka_unit_test(back_to_software_when_hardware_refuses),
