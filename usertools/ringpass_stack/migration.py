@@ -26,6 +26,7 @@ MEMORY_NAME = "memfd:memory-backend-memfd"
 # Bytes per second. One in which the first pass takes a second or two, one that is next to nothing, and all there is.
 FIRST_PASS_SPEED, HELD_SPEED, FAST = 48 << 20, 1 << 12, 1 << 40
 DOWNTIME_MS = 10000
+DESCRIBED_PAGES = 8
 ENDED = ("completed", "failed", "cancelled")
 CHURN = "while :; do dd if=/dev/zero of=/tmp/churn bs=256k count=4 conv=notrunc; done 2>/dev/null"
 # Of each way; a window that is larger makes the guest's kernel keep all that is sent.
@@ -114,6 +115,20 @@ def different_pages(source_pid, destination_pid):
                 found += [at for at in range(start, min(start + chunk, len(source)), page)
                           if source[at:at + page] != destination[at:at + page]]
     return found
+
+
+def describe_pages(source_pid, destination_pid, pages):
+    """For people: of each, the bytes that differ."""
+    size = os.sysconf("SC_PAGESIZE")
+    lines = []
+    with _memory(source_pid) as source, _memory(destination_pid) as destination:
+        for page in pages[:DESCRIBED_PAGES]:
+            bytes_at = [at for at in range(page, page + size) if source[at] != destination[at]]
+            start, end = bytes_at[0] & ~15, (bytes_at[0] & ~15) + 64
+            lines.append(f"page 0x{page:x}: {len(bytes_at)} bytes from +0x{bytes_at[0] - page:x} to "
+                         f"+0x{bytes_at[-1] - page:x}; from +0x{start - page:x} the source has "
+                         f"{source[start:end].hex()}, the destination {destination[start:end].hex()}")
+    return "\n".join(lines)
 
 
 class Backlog:

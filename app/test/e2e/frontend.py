@@ -86,6 +86,14 @@ class Frontend:
         self.require_sane(last)
         return last
 
+    def missed(self):
+        """What the port wrote since this was asked last. @return {name: number}: changed (pages), and of these missed:
+        they are not in the log."""
+        self.do("stop")
+        text = self.do("missed")
+        self.do("cont")
+        return {name: int(value) for name, value in (word.split("=") for word in text.split())}
+
     @staticmethod
     def require_sane(counts):
         if counts["twice"] or counts["bad"]:

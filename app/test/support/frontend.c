@@ -10,6 +10,7 @@
  *   traffic on|off
  *   stat
  *   log on|off       a migration begins; it ends
+ *   missed           while the rings stand: what the port wrote since it was last asked and did not log
  *   plug, unplug     a region of memory more; without it
  *   stop, cont       the rings, as a VMM does with its guest
  *   direct           wait until every queue has its doorbell
@@ -47,6 +48,8 @@
 #define PLUGGED_GPA (TEST_VM_GPA + TEST_VM_QUEUES_MAX * TEST_VM_QUEUE_BYTES)
 #define PLUGGED_BYTES TEST_VM_QUEUE_BYTES
 #define DIRECT_MS 20000u
+#define RING_ROOM_BYTES 0x10000u /* of a queue's memory, before its buffers: as test_vm.c has it */
+#define USED_BYTES (6u + 8u * RING_ENTRIES)
 
 enum ping_state {
 	PING_UNSENT,
@@ -69,6 +72,7 @@ struct frontend {
 	struct in_addr address, peer_address;
 	bool opened, connected, traffic;
 	int log_fd, plugged_fd;
+	uint8_t *log, *before; /* the log; and the memory when it was last compared */
 	void *plugged;
 	struct one_ping *pings;
 	uint32_t sent, oldest; /* oldest: all before it are answered or lost */
@@ -304,7 +308,54 @@ set_log(struct frontend *f, bool on, struct rp_wire_why *why)
 		rc = rp_vhu_frontend_set_features(f->vm.frontend, f->vm.features | (on ? TEST_VM_LOG_ALL : 0), why);
 	for (i = 0; rc == 0 && i < f->queues_count; i++)
 		rc = ring_log(f, i, on, why);
+	f->vm.log_used = rc == 0 && on;
 	return rc;
+}
+
+/* What only a device writes: buffers of receive queues, and the used rings. */
+static bool
+is_devices(const struct frontend *f, uint64_t offset)
+{
+	unsigned int queue = (unsigned int)(offset / TEST_VM_QUEUE_BYTES);
+	struct rp_vring_layout layout;
+
+	if (queue % 2 == RX && offset % TEST_VM_QUEUE_BYTES >= RING_ROOM_BYTES)
+		return true;
+	rp_vring_drv_layout(f->vm.queues[queue].ring, &layout);
+	return layout.used_iova - TEST_VM_GPA <= offset && offset < layout.used_iova - TEST_VM_GPA + USED_BYTES;
+}
+
+static bool
+take_mark(struct frontend *f, uint64_t offset)
+{
+	uint64_t page = (TEST_VM_GPA + offset) / RP_VHU_LOG_PAGE_BYTES;
+	uint8_t bit = (uint8_t)(1u << page % 8);
+
+	return (__atomic_fetch_and(&f->log[page / 8], (uint8_t)~bit, __ATOMIC_SEQ_CST) & bit) != 0;
+}
+
+static void
+do_missed(struct frontend *f)
+{
+	uint64_t page, at, first = 0, first_was = 0;
+	unsigned int changed = 0, missed = 0;
+	char text[160];
+
+	for (page = 0; page < f->vm.memory_bytes; page += RP_VHU_LOG_PAGE_BYTES) {
+		bool marked = take_mark(f, page), differs = false;
+
+		for (at = page; at < page + RP_VHU_LOG_PAGE_BYTES && !differs; at++)
+			differs = f->vm.memory[at] != f->before[at] && is_devices(f, at);
+		changed += differs;
+		if (differs && !marked && missed++ == 0) {
+			first = at - 1;
+			first_was = f->before[at - 1];
+		}
+	}
+	memcpy(f->before, f->vm.memory, f->vm.memory_bytes);
+	snprintf(text, sizeof(text), "changed=%u missed=%u first=%" PRIu64 " was=%" PRIu64 " is=%u", changed, missed,
+		 first, first_was, f->vm.memory[first]);
+	say("ok", text);
 }
 
 static void
@@ -363,6 +414,8 @@ do_request(struct frontend *f, const char *command)
 		say("refused", "not connected");
 	else if (strcmp(command, "log on") == 0 || strcmp(command, "log off") == 0)
 		said(set_log(f, command[5] == 'n', &why), &why);
+	else if (strcmp(command, "missed") == 0)
+		do_missed(f);
 	else if (strcmp(command, "plug") == 0 || strcmp(command, "unplug") == 0)
 		said(set_memory(f, command[0] == 'p', &why), &why);
 	else if (strcmp(command, "stop") == 0 || strcmp(command, "cont") == 0)
@@ -443,10 +496,14 @@ main(int argc, char **argv)
 	f.queues_count = 2 * (unsigned int)strtoul(argv[2], NULL, 10);
 	f.options.ring_features = argc == 8 ? TEST_VM_PACKED : 0;
 	f.pings = calloc(PINGS_MAX, sizeof(*f.pings));
-	f.log_fd = test_memfd(LOG_BYTES, false);
+	f.log_fd = memfd_create("vhost-log", MFD_CLOEXEC); /* as QEMU calls it */
+	if (f.log_fd < 0 || ftruncate(f.log_fd, LOG_BYTES) < 0)
+		return 1;
+	f.log = mmap(NULL, LOG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, f.log_fd, 0);
+	f.before = calloc(f.queues_count, TEST_VM_QUEUE_BYTES);
 	f.plugged_fd = test_memfd(PLUGGED_BYTES, false);
 	f.plugged = mmap(NULL, PLUGGED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, f.plugged_fd, 0);
-	if (f.pings == NULL || f.plugged == MAP_FAILED)
+	if (f.pings == NULL || f.before == NULL || f.log == MAP_FAILED || f.plugged == MAP_FAILED)
 		return 1;
 	say("ok", "ready");
 	while (serve_commands(&f))

@@ -196,6 +196,8 @@ test_vm_queue_try_start(struct test_vm *vm, unsigned int index, uint32_t base, s
 		.desc_uva = layout.desc_iova + uva,
 		.avail_uva = layout.avail_iova + uva,
 		.used_uva = layout.used_iova + uva,
+		.flags = vm->log_used ? RP_VHU_VRING_ADDR_LOG_MASK : 0,
+		.log_gpa = vm->log_used ? layout.used_iova : 0,
 		.kick_fd = queue->kick_fd,
 		.call_fd = queue->call_fd,
 	};

@@ -42,6 +42,7 @@ struct test_vm {
 	uint64_t features;
 	uint64_t ring_features; /* as asked for */
 	bool indirect;
+	bool log_used; /* rings that start from now on are told to log the used ring, as while a guest migrates */
 	unsigned int queues_count;
 	struct test_vm_queue queues[TEST_VM_QUEUES_MAX];
 	unsigned int maps; /* notify areas that the backend handed over */
