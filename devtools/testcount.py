@@ -20,10 +20,11 @@ class Counts:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    failures: tuple = ()  # a line for each that has a name
 
     def __add__(self, other):
         return Counts(self.passed + other.passed, self.failed + other.failed,
-                      self.skipped + other.skipped)
+                      self.skipped + other.skipped, self.failures + other.failures)
 
     def __str__(self):
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
@@ -31,6 +32,12 @@ class Counts:
 
 def _cmocka(output, word):
     return sum(int(n) for n in re.findall(rf"\[  {word} +\] (\d+) test\(s\)", output))
+
+
+def _of_program(record, output):
+    """What failed in it, by its own words; itself, if it has none."""
+    names = sorted(set(re.findall(r"\[  FAILED  \] (?!\d+ test)([\w.]+)", output)))
+    return tuple(f"{record['name']}: {name}" for name in names) or (f"{record['name']}: {record['result']}",)
 
 
 def from_program(record):
@@ -43,6 +50,8 @@ def from_program(record):
         counts.failed = 1
     if not counts.passed and not counts.failed and not counts.skipped:
         counts.passed = 1
+    if counts.failed:
+        counts.failures = _of_program(record, output)
     return counts
 
 
@@ -66,13 +75,20 @@ def from_summary(output, returncode):
     return total
 
 
+def _of_suite(suite):
+    for case in suite.iter("testcase"):
+        for found in (*case.findall("failure"), *case.findall("error")):
+            said = (found.get("message") or "").splitlines() or [""]
+            yield f"{case.get('classname')}::{case.get('name')}: {said[0][:200]}"
+
+
 def from_junit(report, returncode):
     total = Counts()
     if report.exists():
         for suite in xml.etree.ElementTree.parse(report).getroot().iter("testsuite"):
             failed = int(suite.get("failures")) + int(suite.get("errors"))
             skipped = int(suite.get("skipped"))
-            total += Counts(int(suite.get("tests")) - failed - skipped, failed, skipped)
+            total += Counts(int(suite.get("tests")) - failed - skipped, failed, skipped, tuple(_of_suite(suite)))
     if returncode and not total.failed:
         total.failed = 1
     return total
