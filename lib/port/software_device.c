@@ -115,7 +115,7 @@ int
 port_software_get_inflight(struct rp_port *port, uint16_t queues_count, uint16_t queue_num, int *ret_fd,
 			   uint64_t *ret_size_bytes, uint64_t *ret_offset_bytes, struct rp_wire_why *why)
 {
-	struct rp_vhu_frontend_inflight inflight;
+	struct rp_vhu_frontend_inflight inflight = {.fd = -1};
 	int rc = port_software_not_there(port, why);
 
 	if (rc == 0)
@@ -167,8 +167,9 @@ port_software_set_mtu(struct rp_port *port, uint16_t mtu_bytes, struct rp_wire_w
 {
 	int rc = port_software_not_there(port, why);
 
-	if (port->software != NULL)
-		port->software->mtu_bytes = mtu_bytes;
+	if (port->software == NULL)
+		return rc;
+	port->software->mtu_bytes = mtu_bytes;
 	return rc < 0 ? rc : tell_mtu(port, why);
 }
 
