@@ -44,7 +44,8 @@ port_of(uint64_t entry)
 static bool
 is_old(uint64_t entry, uint32_t now_s)
 {
-	return now_s - (uint32_t)entry > VS_MAC_AGE_S;
+	/* Another lcore's clock may be a moment ahead of this one's. */
+	return (int32_t)(now_s - (uint32_t)entry) > (int32_t)VS_MAC_AGE_S;
 }
 
 int

@@ -79,8 +79,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(supervisor, build, store):
-    return Bench(supervisor, build, store)
+def bench(request, supervisor, build, store):
+    one = Bench(supervisor, build, store)
+    yield one
+    if getattr(request.node, "has_failed", False) and one.switch and one.switch.process:
+        print("\n".join(one.switch.command("ports") + one.switch.command("stats") + one.switch.command("show")))
 
 
 def carry_over(vm):

@@ -60,10 +60,14 @@ learns_moves_and_forgets(void **state)
 	assert_int_equal(vs_mac_count(table, 1), 1);
 	assert_int_equal(find(table, 1, 11 + VS_MAC_AGE_S), 1);
 	assert_int_equal(find(table, 1, 12 + VS_MAC_AGE_S), -1);
+	/* Seen by an lcore whose clock is a second ahead. */
+	learn(table, 3, 0, 21);
+	vs_mac_age(table, 20);
+	assert_int_equal(find(table, 3, 20), 0);
 	/* Seen again in time: not forgotten with what it was first. */
 	learn(table, 2, 0, 11);
 	learn(table, 2, 0, 200);
-	vs_mac_age(table, 12 + VS_MAC_AGE_S);
+	vs_mac_age(table, 22 + VS_MAC_AGE_S);
 	assert_int_equal(vs_mac_count(table, 1), 0);
 	assert_int_equal(vs_mac_count(table, 0), 1);
 	assert_int_equal(find(table, 2, 12 + VS_MAC_AGE_S), 0);
