@@ -79,6 +79,13 @@ def test_open_vswitch(storm, packed, shadow):
 
 
 @needs_testpmd
+@formats
+def test_an_operator_joins_in(storm, packed):
+    """Doorbells are relayed and handed out again, rings become private and are given back, queues are disabled."""
+    check(storm(moves=MOVES, pairs=2, packed=packed, policies=True), MOVES)
+
+
+@needs_testpmd
 def test_class_b(storm):
     """What was available and not used is done again, and counted; a ring in mid-life is served through a private one."""
     books = storm(moves=MOVES, pairs=2, class_b=True)
