@@ -123,6 +123,7 @@ struct port_queue {
 	bool served_before; /* since the frontend's start: a later start is a move back */
 	uint32_t position; /* where to go on, while not running (rp_vring_position.h) */
 	bool broken; /* the guest's driver broke a rule: not served until the next start */
+	bool fresh_told; /* it stopped where a fresh ring begins, and the frontend was told */
 	bool position_lost; /* a packed ring's owner went without saying it: nobody may go on */
 	char reason[RP_PORT_REASON_MAX]; /* of the last failure to start or stop */
 

@@ -85,6 +85,9 @@ is_lost(const struct rp_port *port, const struct port_queue *queue, uint32_t pos
 		return true;
 	if (position != rp_vring_position_fresh(port->features) || !was_used(port, queue, &descriptor))
 		return false;
+	/* Every second time round a ring comes by there, and a chain's later descriptors keep what they were. */
+	if (queue->fresh_told)
+		return false;
 	port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "position-lost",
 		   "the frontend starts the ring as a fresh one, but its descriptor %u was used already", descriptor);
 	return true;
@@ -123,6 +126,7 @@ port_position_from_frontend(struct rp_port *port, struct port_queue *queue, stru
 	}
 	queue->position = position;
 	queue->position_lost = lost;
+	queue->fresh_told = false;
 	/* Of another device's ring, which is not used in order, the software backend knows better what that means. */
 	if (!packed && port->device == RP_PORT_DEVICE_NET)
 		correct(port, queue);

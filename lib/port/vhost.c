@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "port.h"
+#include "rp_vring_position.h"
 #include "rp_wire_fd.h"
 
 #define BIT(n) (1ULL << (n))
@@ -160,6 +161,7 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 	if (port_software_configured(port) && why_stopped != RP_VHU_STOP_MEMORY)
 		port_software_ring_stopped(port, queue);
 	*ret_base = port_position_to_frontend(queue);
+	queue->fresh_told = why_stopped != RP_VHU_STOP_END && *ret_base == rp_vring_position_fresh(port->features);
 	rp_wire_fd_close(&queue->kick_fd);
 	rp_wire_fd_close(&queue->call_fd);
 }

@@ -198,6 +198,33 @@ fresh_is_not_believed_of_a_used_ring(void **state)
 	fixture_close(&f);
 }
 
+/* A ring that stops where a fresh one begins, after any even number of rounds. */
+static void
+fresh_is_believed_of_a_ring_that_stopped_there(void **state)
+{
+	struct rp_vring_layout layout;
+	struct fixture f;
+	uint16_t *flags;
+
+	(void)state;
+	open_packed(&f, RP_ACCEL_CLASS_A);
+	rp_vring_drv_layout(f.vm.queues[1].ring, &layout);
+	/* The second descriptor of a chain of the second round: the device writes the first one alone. */
+	flags = (uint16_t *)(f.vm.memory + (layout.desc_iova - TEST_VM_GPA) + 63 * 16 + 14);
+	test_vm_queue_start(&f.vm, 1, FRESH);
+	*flags = htole16(0x8000);
+	FAKE_SET(queues[1].position, FRESH);
+	assert_int_equal(test_vm_queue_stop(&f.vm, 1), FRESH);
+	test_vm_queue_start(&f.vm, 1, FRESH);
+	assert_true(fake_now().queues[1].running);
+	/* Once: what a frontend says that was told nothing since is doubted as before. */
+	test_vm_disconnect(&f.vm);
+	test_vm_connect(&f.vm, fixture_config().socket_path, NULL);
+	test_vm_queue_start(&f.vm, 1, FRESH);
+	assert_lost(&f, 1);
+	fixture_close(&f);
+}
+
 int
 main(void)
 {
@@ -209,6 +236,7 @@ main(void)
 		cmocka_unit_test(a_device_that_stops_only_whole),
 		cmocka_unit_test(an_accelerator_that_died),
 		cmocka_unit_test(fresh_is_not_believed_of_a_used_ring),
+		cmocka_unit_test(fresh_is_believed_of_a_ring_that_stopped_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
