@@ -41,6 +41,8 @@ class OvsPatch(OvsBackend):
     """Two vhost-user ports of an Open vSwitch, of which each gets what the other takes in. It connects to us."""
 
     def __init__(self, supervisor, pairs):
+        # Its thread sends all through one queue of a port, so a second pair would receive nothing.
+        assert pairs == 1, "Open vSwitch: one pair"
         super().__init__(supervisor, ports=2, queue_pairs=pairs)
 
     def start(self, addresses=()):
