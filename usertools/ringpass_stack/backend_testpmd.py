@@ -2,6 +2,7 @@
 """testpmd as a software backend: net_vhost ports (librte_vhost), each joined to a TAP interface of this machine."""
 
 import dataclasses
+import glob
 import os
 
 from ringpass_testvm import netns
@@ -47,9 +48,10 @@ class TestpmdBackend:
     kind = "librte_vhost"
 
     def __init__(self, supervisor, ports=1, queue_pairs=1, listens=True, name="backend", more="",
-                 mac=UPLINK_MAC, environment=None):
+                 mac=UPLINK_MAC, environment=None, nice=0):
         """listens: the sockets are testpmd's; else it connects to them, again and again. more: of each NetVhost.
-        mac: of the TAPs, with a place for the number. environment: variables to add."""
+        mac: of the TAPs, with a place for the number. environment: variables to add. nice: of the thread that forwards,
+        which never sleeps: on a small machine a guest should not have to wait for it."""
         self.listens = listens
         self.sockets = [supervisor.path(f"{name}{index}.sock") for index in range(ports)]
         self.uplinks = [f"{name[:4]}{os.getpid()}t{index}" for index in range(ports)]
@@ -58,6 +60,7 @@ class TestpmdBackend:
             devices += [NetVhost(socket, queue_pairs, listens, more),
                         Tap(uplink, mac.format(index), queue_pairs)]
         self._addresses = ()
+        self._nice = nice
         self._testpmd = Testpmd(supervisor, devices, name, environment)
 
     @property
@@ -75,8 +78,16 @@ class TestpmdBackend:
         # Ports 0 and 1 are one such pair, 2 and 3 the next: "io" hands over from one to the other.
         self._testpmd.command("set fwd io")
         self._testpmd.command("start")
+        self._yield()
         for uplink, address in zip(self.uplinks, self._addresses):
             netns.set_address(uplink, address, UPLINK_SECONDS)
+
+    def _yield(self):
+        """A niceness is a thread's own in Linux."""
+        for task in glob.glob(f"/proc/{self.process.pid}/task/*"):
+            with open(f"{task}/comm", encoding="utf-8") as file:
+                if "worker" in file.read():
+                    os.setpriority(os.PRIO_PROCESS, int(os.path.basename(task)), self._nice)
 
     def counters(self, index=0):
         """@return PortCounters of the port behind the socket of that number."""

@@ -21,6 +21,8 @@ UPLINK_SECONDS = 30
 DIRECT_SECONDS = 60
 RECONNECT_SECONDS = 1
 READY_SECONDS = 30
+# Of a software backend's busy thread, and how long answers of what it has sent may then take.
+BACKEND_NICE, DRAIN_MS = 10, 10
 
 
 class Guest:
@@ -102,7 +104,7 @@ class Stack:
             more = dict(_of_guest(port_options, index))
             if software:
                 self.backends.append(self._backend(index, queue_pairs))
-                more = {"software": f'"{self.backends[-1].sockets[0]}"', **more}
+                more = {"software": f'"{self.backends[-1].sockets[0]}"', "drain_ms": DRAIN_MS, **more}
             arguments = [",".join(filter(None, [f"vfio-user,socket={one.socket}", accelerator_options])) for one in own]
             ports.append(Port(f"vm{index}", socket, arguments,
                               "client" if qemu_listens else "server", queue_pairs, more))
@@ -117,7 +119,8 @@ class Stack:
 
     def _backend(self, index, queue_pairs):
         return TestpmdBackend(self.supervisor, queue_pairs=queue_pairs, name=f"sw{self.host or 0}{index}",
-                              mac=f"52:54:00:00:03:{index:x}{self.host or 0}", environment=self.software_environment)
+                              mac=f"52:54:00:00:03:{index:x}{self.host or 0}",
+                              environment=self.software_environment, nice=BACKEND_NICE)
 
     def require_alive(self):
         for program in (self.softaccel, self.ringpassd, *self.backends):
