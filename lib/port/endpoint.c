@@ -51,14 +51,31 @@ listen_ready(struct rp_port *port, struct port_source *source)
 }
 
 int
+port_endpoint_make(struct rp_port *port, const char *path, enum rp_port_socket_mode mode, uint32_t retry_ms,
+		   struct rp_vhu_endpoint **ret_endpoint, struct rp_wire_why *why)
+{
+	RP_WIRE_FD_SCOPED int listen_fd = -1;
+	struct rp_vhu_endpoint_config config = {
+		.path = path,
+		.mode = mode == RP_PORT_CLIENT ? RP_VHU_ENDPOINT_CLIENT : RP_VHU_ENDPOINT_SERVER,
+		.retry_ms = retry_ms,
+	};
+	int rc = 0;
+
+	if (mode == RP_PORT_SERVER && port->ops != NULL && port->ops->listen != NULL)
+		rc = port->ops->listen(port->ctx, path, &listen_fd, why);
+	if (rc < 0)
+		return rc;
+	if (listen_fd >= 0)
+		config.listen_fd = &listen_fd;
+	return rp_vhu_endpoint_create(&config, ret_endpoint, why);
+}
+
+int
 port_endpoint_open(struct rp_port *port, struct rp_wire_why *why)
 {
-	const struct rp_vhu_endpoint_config config = {
-		.path = port->socket_path,
-		.mode = port->socket_mode == RP_PORT_CLIENT ? RP_VHU_ENDPOINT_CLIENT : RP_VHU_ENDPOINT_SERVER,
-		.retry_ms = port->reconnect_ms,
-	};
-	int rc = rp_vhu_endpoint_create(&config, &port->endpoint, why);
+	int rc = port_endpoint_make(port, port->socket_path, port->socket_mode, port->reconnect_ms, &port->endpoint,
+				    why);
 
 	if (rc < 0 || rp_vhu_endpoint_fd(port->endpoint) < 0)
 		return rc;

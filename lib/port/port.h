@@ -248,6 +248,9 @@ int port_source_add(struct rp_port *port, struct port_source *source, int fd, po
 void port_source_remove(struct rp_port *port, struct port_source *source);
 
 /* endpoint.c */
+/* With a listening socket of the user's, when he has one. As rp_vhu_endpoint_create(), and what ops.listen says. */
+int port_endpoint_make(struct rp_port *port, const char *path, enum rp_port_socket_mode mode, uint32_t retry_ms,
+		       struct rp_vhu_endpoint **ret_endpoint, struct rp_wire_why *why);
 int port_endpoint_open(struct rp_port *port, struct rp_wire_why *why);
 void port_endpoint_close(struct rp_port *port);
 void port_endpoint_lost(struct rp_port *port);

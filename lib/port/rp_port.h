@@ -218,6 +218,13 @@ struct rp_port_event {
 
 struct rp_port_ops {
 	void (*event)(void *ctx, const struct rp_port_event *event);
+	/**
+	 * Optional: asked before the port listens on its socket_path or the software backend's, each time
+	 * it does. Set *ret_fd to a socket that listens there, which the port takes, and whose file it never
+	 * removes; leave it -1 and the port makes one of its own.
+	 * @return 0, or a negative errno with why, which is what listening ends with.
+	 */
+	int (*listen)(void *ctx, const char *path, int *ret_fd, struct rp_wire_why *why);
 };
 
 struct rp_port_queue_info {

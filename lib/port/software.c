@@ -354,12 +354,8 @@ static int
 open_endpoint(struct rp_port *port, struct rp_wire_why *why)
 {
 	struct port_software *software = port->software;
-	const struct rp_vhu_endpoint_config config = {
-		.path = software->socket_path,
-		.mode = software->socket_mode == RP_PORT_CLIENT ? RP_VHU_ENDPOINT_CLIENT : RP_VHU_ENDPOINT_SERVER,
-		.retry_ms = software->reconnect_ms,
-	};
-	int rc = rp_vhu_endpoint_create(&config, &software->endpoint, why);
+	int rc = port_endpoint_make(port, software->socket_path, software->socket_mode, software->reconnect_ms,
+				    &software->endpoint, why);
 
 	if (rc < 0) {
 		rp_wire_why_prefix(why, "software: ");

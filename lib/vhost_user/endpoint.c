@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@ struct rp_vhu_endpoint {
 	enum rp_vhu_endpoint_mode mode;
 	uint32_t retry_ms;
 	int listen_fd;
+	bool given; /* the listening socket: its file is not ours */
 	dev_t device; /* of the socket file, with inode: whether it is still ours */
 	ino_t inode;
 	uint64_t connect_at_ms; /* 0: connected, or a server */
@@ -35,6 +37,8 @@ check_config(const struct rp_vhu_endpoint_config *config, struct rp_wire_why *wh
 				       PATH_ROOM - 1);
 	if ((unsigned int)config->mode > RP_VHU_ENDPOINT_CLIENT)
 		return rp_wire_why_set(why, -EINVAL, "mode: %u, expected 0 or 1", (unsigned int)config->mode);
+	if (config->listen_fd != NULL && config->mode != RP_VHU_ENDPOINT_SERVER)
+		return rp_wire_why_set(why, -EINVAL, "listen_fd: found one, expected none for a client");
 	if ((config->file_mode & ~PERMISSIONS_MASK) != 0)
 		return rp_wire_why_set(why, -EINVAL, "file_mode: 0%o, expected permissions",
 				       (unsigned int)config->file_mode);
@@ -52,6 +56,24 @@ listen_here(struct rp_vhu_endpoint *endpoint, mode_t file_mode, struct rp_wire_w
 		endpoint->inode = st.st_ino;
 	}
 	return rc;
+}
+
+static int
+adopt(struct rp_vhu_endpoint *endpoint, int *fd, struct rp_wire_why *why)
+{
+	char path[RP_WIRE_SOCKET_PATH_ROOM];
+	int rc = rp_wire_socket_check_listening(*fd, path, why);
+
+	if (rc < 0) {
+		rp_wire_why_prefix(why, "listen_fd: ");
+		return rc;
+	}
+	if (strcmp(path, endpoint->path) != 0)
+		return rp_wire_why_set(why, -EINVAL, "listen_fd: found one that listens on %s, expected %s", path,
+				       endpoint->path);
+	endpoint->given = true;
+	endpoint->listen_fd = rp_wire_fd_take(fd);
+	return 0;
 }
 
 int
@@ -72,6 +94,8 @@ rp_vhu_endpoint_create(const struct rp_vhu_endpoint_config *config, struct rp_vh
 	endpoint->listen_fd = -1;
 	if (config->mode == RP_VHU_ENDPOINT_CLIENT)
 		endpoint->connect_at_ms = 1; /* long ago */
+	else if (config->listen_fd != NULL)
+		rc = adopt(endpoint, config->listen_fd, why);
 	else
 		rc = listen_here(endpoint, config->file_mode, why);
 	if (rc < 0) {
@@ -97,7 +121,7 @@ rp_vhu_endpoint_destroy(struct rp_vhu_endpoint *endpoint)
 {
 	if (endpoint == NULL)
 		return NULL;
-	if (endpoint->listen_fd >= 0)
+	if (endpoint->listen_fd >= 0 && !endpoint->given)
 		remove_file(endpoint);
 	rp_wire_fd_close(&endpoint->listen_fd);
 	free(endpoint);

@@ -37,6 +37,11 @@ struct rp_vhu_endpoint_config {
 	enum rp_vhu_endpoint_mode mode;
 	/** Server: permissions of the socket file, set before anybody can connect; 0: as the umask leaves them. */
 	mode_t file_mode;
+	/**
+	 * Server: NULL, or a socket that listens on path already, inherited from a predecessor or a service
+	 * manager; taken on success. Its file stays the giver's: it is never removed here.
+	 */
+	int *listen_fd;
 	uint32_t retry_ms; /**< client: from a failed attempt, or a lost connection, to the next attempt; 0: 1000 */
 };
 
@@ -44,13 +49,14 @@ struct rp_vhu_endpoint_config {
  * Make an endpoint. A server listens at once: a stale socket file is replaced, a live one
  * and any other file are left alone. A client's first attempt is due at once.
  *
- * @return 0, -EINVAL (path, mode, file_mode), -ENAMETOOLONG, -EADDRINUSE (somebody listens
- *         there), -EEXIST (not a socket), -ENOMEM, or what the socket calls say.
+ * @return 0, -EINVAL (path, mode, file_mode; listen_fd is no Unix stream socket that listens
+ *         on path), -ENAMETOOLONG, -EADDRINUSE (somebody listens there), -EEXIST (not a
+ *         socket), -ENOMEM, or what the socket calls say.
  */
 int rp_vhu_endpoint_create(const struct rp_vhu_endpoint_config *config, struct rp_vhu_endpoint **ret_endpoint,
 			   struct rp_wire_why *why);
 
-/** Stop listening and remove the socket file, if it is still this endpoint's. NULL is allowed. @return NULL. */
+/** Stop listening and remove the socket file, if this endpoint made it and it is still there. NULL is allowed. @return NULL. */
 struct rp_vhu_endpoint *rp_vhu_endpoint_destroy(struct rp_vhu_endpoint *endpoint);
 
 /** @return the descriptor to poll for POLLIN, -1 in client mode. Borrowed. */

@@ -14,6 +14,8 @@
  * Threads: no state; any thread.
  */
 
+#define RP_WIRE_SOCKET_PATH_ROOM 108 /**< bytes of a path, with its zero byte */
+
 /**
  * Listen on a path. A stale socket file (nobody accepts on it) is replaced; a
  * live one, and any file that is not a socket, is left alone. Two processes
@@ -35,6 +37,17 @@ int rp_wire_socket_listen(const char *path, int *ret_fd, struct rp_wire_why *why
  * @return as above, and what chmod(2) says.
  */
 int rp_wire_socket_listen_mode(const char *path, mode_t file_mode, int *ret_fd, struct rp_wire_why *why);
+
+/**
+ * Judge a descriptor that somebody else made, and get it ready: a Unix stream socket
+ * that listens on a path. It becomes close-on-exec and non-blocking. Whether the file of
+ * that path is still this socket's cannot be told from here.
+ *
+ * @param fd borrowed.
+ * @param ret_path set on success: what it was bound to, at most 107 bytes and a zero byte.
+ * @return 0, -EINVAL (it is something else: why says what), or what fcntl(2) says.
+ */
+int rp_wire_socket_check_listening(int fd, char ret_path[RP_WIRE_SOCKET_PATH_ROOM], struct rp_wire_why *why);
 
 /**
  * Accept one connection.

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -103,6 +105,39 @@ rp_wire_socket_listen_mode(const char *path, mode_t file_mode, int *ret_fd, stru
 		return rc;
 	}
 	*ret_fd = rp_wire_fd_take(&fd);
+	return 0;
+}
+
+static bool
+socket_has(int fd, int option, int wanted)
+{
+	socklen_t length = sizeof(int);
+	int value = -1;
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 && value == wanted;
+}
+
+int
+rp_wire_socket_check_listening(int fd, char ret_path[RP_WIRE_SOCKET_PATH_ROOM], struct rp_wire_why *why)
+{
+	struct sockaddr_un address = {0};
+	socklen_t length = sizeof(address);
+	int flags;
+
+	if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+		return rp_wire_why_set(why, -EINVAL, "found no socket (%s), expected one that listens",
+				       strerror(errno));
+	if (address.sun_family != AF_UNIX || !socket_has(fd, SO_TYPE, SOCK_STREAM))
+		return rp_wire_why_set(why, -EINVAL, "found another socket, expected a Unix stream socket");
+	if (!socket_has(fd, SO_ACCEPTCONN, 1))
+		return rp_wire_why_set(why, -EINVAL, "found a socket that does not listen");
+	/* One without a zero byte at its end is legal, and 108 bytes long; abstract names begin with one. */
+	if (address.sun_path[0] == '\0' || address.sun_path[sizeof(address.sun_path) - 1] != '\0')
+		return rp_wire_why_set(why, -EINVAL, "found a socket without a path of 1 to 107 bytes");
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return rp_wire_why_set(why, -errno, "fcntl: %s", strerror(errno));
+	memcpy(ret_path, address.sun_path, sizeof(address.sun_path));
 	return 0;
 }
 

@@ -221,6 +221,70 @@ permissions_whatever_the_umask(void **state)
 	umask(before);
 }
 
+static void
+refused_and_kept(struct rp_vhu_endpoint_config config, int fd, const char *words)
+{
+	int given = fd;
+
+	config.listen_fd = &given;
+	refused(&config, -EINVAL, words);
+	assert_int_equal(given, fd);
+}
+
+/* A successor's: whoever waits since before is served, and the file outlives the endpoint. */
+static void
+a_given_socket(void **state)
+{
+	struct rp_vhu_endpoint_config config = server();
+	int listener = -1, given, ours = -1, theirs = -1;
+	struct rp_vhu_endpoint *endpoint;
+	struct test_leaks before;
+
+	(void)state;
+	test_leaks_read(&before);
+	assert_int_equal(rp_wire_socket_listen(config.path, &listener, NULL), 0);
+	assert_int_equal(rp_wire_socket_connect(config.path, &theirs, NULL), 0);
+	given = rp_wire_fd_dup(listener);
+	config.listen_fd = &given;
+	endpoint = make(&config);
+	assert_int_equal(given, -1);
+	assert_int_equal(rp_vhu_endpoint_process(endpoint, 1, &ours, NULL), 0);
+	rp_wire_fd_close(&ours);
+	rp_wire_fd_close(&theirs);
+	rp_vhu_endpoint_destroy(endpoint);
+	assert_int_equal(rp_wire_socket_connect(config.path, &theirs, NULL), 0);
+	rp_wire_fd_close(&theirs);
+	unlink(config.path);
+	rp_wire_fd_close(&listener);
+	test_leaks_assert_none(&before);
+}
+
+static void
+a_given_descriptor_that_is_no_such_socket(void **state)
+{
+	struct rp_vhu_endpoint_config config = server();
+	int listener = -1, connected = -1, file;
+	struct test_leaks before;
+
+	(void)state;
+	test_leaks_read(&before);
+	assert_int_equal(rp_wire_socket_listen(config.path, &listener, NULL), 0);
+	assert_int_equal(rp_wire_socket_connect(config.path, &connected, NULL), 0);
+	file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	refused_and_kept(config, file, "listen_fd: found no socket");
+	refused_and_kept(config, connected, "listen_fd: found a socket that does not listen");
+	config.mode = RP_VHU_ENDPOINT_CLIENT;
+	refused_and_kept(config, listener, "listen_fd: found one, expected none for a client");
+	config.mode = RP_VHU_ENDPOINT_SERVER;
+	config.path = "/tmp/elsewhere";
+	refused_and_kept(config, listener, "expected /tmp/elsewhere");
+	unlink(test_socket_path());
+	rp_wire_fd_close(&listener);
+	rp_wire_fd_close(&connected);
+	rp_wire_fd_close(&file);
+	test_leaks_assert_none(&before);
+}
+
 int
 main(void)
 {
@@ -232,6 +296,8 @@ main(void)
 		cmocka_unit_test(only_a_stale_file_is_replaced),
 		cmocka_unit_test(only_our_own_file_is_removed),
 		cmocka_unit_test(permissions_whatever_the_umask),
+		cmocka_unit_test(a_given_socket),
+		cmocka_unit_test(a_given_descriptor_that_is_no_such_socket),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -249,10 +249,56 @@ sending_gets_more_room(void **state)
 	rp_wire_socket_widen(-1, 1 << 20);
 }
 
+static void
+judged(int fd, const char *words)
+{
+	char path[RP_WIRE_SOCKET_PATH_ROOM] = "untouched";
+	struct rp_wire_why why = {0};
+
+	assert_int_equal(rp_wire_socket_check_listening(fd, path, &why), -EINVAL);
+	assert_non_null(strstr(why.text, words));
+	assert_string_equal(path, "untouched");
+	close(fd);
+}
+
+static void
+test_check_listening(void **state)
+{
+	const struct sockaddr_un abstract = {.sun_family = AF_UNIX, .sun_path = "\0ringpass-test"};
+	char path[RP_WIRE_SOCKET_PATH_ROOM];
+	struct rp_wire_why why = {0};
+	struct test_leaks before;
+	int fd = -1, pair[2];
+
+	(void)state;
+	test_leaks_read(&before);
+	assert_int_equal(rp_wire_socket_listen(test_socket_path(), &fd, NULL), 0);
+	assert_int_equal(fcntl(fd, F_SETFD, 0), 0);
+	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+	assert_int_equal(rp_wire_socket_check_listening(fd, path, &why), 0);
+	assert_string_equal(path, test_socket_path());
+	assert_nonblocking_cloexec(fd);
+	close(fd);
+	unlink(test_socket_path());
+
+	judged(open("/dev/null", O_RDONLY | O_CLOEXEC), "found no socket");
+	judged(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "expected a Unix stream socket");
+	judged(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), "expected a Unix stream socket");
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	close(pair[1]);
+	judged(pair[0], "found a socket that does not listen");
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&abstract, sizeof(abstract)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	judged(fd, "without a path");
+	test_leaks_assert_none(&before);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_check_listening),
 		cmocka_unit_test(peers_meet),
 		cmocka_unit_test(stale_socket_is_replaced),
 		cmocka_unit_test(live_socket_is_left_alone),
