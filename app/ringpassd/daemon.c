@@ -10,6 +10,7 @@
 #include "config.h"
 #include "daemon.h"
 #include "rp_wire_clock.h"
+#include "rp_wire_fd.h"
 #include "server.h"
 
 #define EXIT_FAILED 1
@@ -20,10 +21,12 @@ struct daemon {
 	struct rpd_log *log;
 	struct rpd_ports *ports;
 	struct rpd_server *server;
+	struct rpd_service *service;
 	struct rpd_rpc rpc;
 	struct event *terminated;
 	struct event *interrupted;
 	struct event *log_due;
+	struct event *status_due;
 	char rpc_directory[RPD_SOCKET_PATH_MAX]; /* made by us; empty: it was there */
 };
 
@@ -42,6 +45,29 @@ daemon_event(void *ctx, const struct rp_port_event *event)
 		event_add(self->log_due, &delay);
 	}
 	rpd_server_event(self->server, event);
+	/* Later: an event comes from within what changes. */
+	if (strncmp(event->name, "port-", 5) == 0)
+		event_active(self->status_due, EV_TIMEOUT, 0);
+}
+
+static void
+tell_status(evutil_socket_t fd, short what, void *ctx)
+{
+	const struct daemon *self = ctx;
+	const struct rpd_port *port = NULL;
+	unsigned int up = 0, waiting = 0;
+	char text[64];
+
+	(void)fd;
+	(void)what;
+	while ((port = rpd_ports_next(self->ports, port)) != NULL) {
+		if (port->port != NULL)
+			up++;
+		else
+			waiting++;
+	}
+	snprintf(text, sizeof(text), "%u ports up, %u waiting", up, waiting);
+	rpd_service_status(self->service, text);
 }
 
 static void
@@ -89,7 +115,8 @@ open_loop(struct daemon *self, enum rp_port_event_level level)
 	self->terminated = evsignal_new(self->base, SIGTERM, stop, self);
 	self->interrupted = evsignal_new(self->base, SIGINT, stop, self);
 	self->log_due = evtimer_new(self->base, log_due, self);
-	if (self->terminated == NULL || self->interrupted == NULL || self->log_due == NULL)
+	self->status_due = evtimer_new(self->base, tell_status, self);
+	if (self->terminated == NULL || self->interrupted == NULL || self->log_due == NULL || self->status_due == NULL)
 		return -ENOMEM;
 	if (event_add(self->terminated, NULL) < 0 || event_add(self->interrupted, NULL) < 0)
 		return -ENOMEM;
@@ -99,11 +126,12 @@ open_loop(struct daemon *self, enum rp_port_event_level level)
 static void
 close_all(struct daemon *self)
 {
-	struct event *events[] = {self->terminated, self->interrupted, self->log_due};
+	struct event *events[] = {self->terminated, self->interrupted, self->log_due, self->status_due};
 	unsigned int i;
 
 	self->server = rpd_server_destroy(self->server);
 	self->ports = rpd_ports_destroy(self->ports);
+	self->service = rpd_service_destroy(self->service);
 	for (i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
 		if (events[i] != NULL)
 			event_free(events[i]);
@@ -140,16 +168,39 @@ open_rpc(struct daemon *self, const char *path)
 		.event = daemon_event,
 		.ctx = self,
 	};
+	RP_WIRE_FD_SCOPED int listen_fd = -1;
 	struct rp_wire_why why = {0};
+	int rc;
 
 	self->rpc = (struct rpd_rpc){self->ports, self->log};
 	make_rpc_directory(self, path);
-	if (rpd_server_create(&config, &self->server, &why) < 0) {
+	rc = rpd_service_listen(self->service, RPD_SERVICE_RPC, path, RPD_SERVER_FILE_MODE, &listen_fd, &why);
+	if (listen_fd >= 0)
+		config.listen_fd = &listen_fd;
+	if (rc < 0 || rpd_server_create(&config, &self->server, &why) < 0) {
 		fprintf(stderr, "ringpassd: RPC socket: %s\n", why.text);
 		return EXIT_FAILED;
 	}
 	tell(self, RP_PORT_EVENT_NOTICE, "rpc-listening", path);
 	return 0;
+}
+
+static int
+open_service(struct daemon *self, bool keep)
+{
+	const struct rpd_service_config config = {
+		.base = self->base,
+		.keep = keep,
+		.event = daemon_event,
+		.ctx = self,
+	};
+	struct rp_wire_why why = {0};
+	int rc = rpd_service_create(&config, &self->service, &why);
+
+	if (rc == 0)
+		return 0;
+	fprintf(stderr, "ringpassd: %s%s\n", keep ? "--keep-sockets: " : "", why.text);
+	return rc == -ENOTCONN ? EXIT_CONFIG : EXIT_FAILED;
 }
 
 static int
@@ -182,7 +233,11 @@ start(struct daemon *self, const struct rpd_options *options, const struct rpd_c
 		fprintf(stderr, "ringpassd: the event loop cannot be set up\n");
 		return EXIT_FAILED;
 	}
+	status = open_service(self, options->keep_sockets);
+	if (status != 0)
+		return status;
 	ports_config.base = self->base;
+	ports_config.service = self->service;
 	if (rpd_ports_create(&ports_config, &self->ports) < 0) {
 		fprintf(stderr, "ringpassd: no memory\n");
 		return EXIT_FAILED;
@@ -219,6 +274,7 @@ rpd_daemon_run(const struct rpd_options *options, const struct rp_accel_registry
 	if (status == 0) {
 		printf("ringpassd: ready\n");
 		fflush(stdout);
+		rpd_service_ready(self.service);
 		if (event_base_dispatch(self.base) < 0)
 			status = EXIT_FAILED;
 	}

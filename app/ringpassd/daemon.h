@@ -17,6 +17,7 @@ struct rpd_options {
 	const char *config_path; /**< NULL: no configuration, RPC only */
 	const char *rpc_path; /**< NULL: from the configuration, or the default */
 	enum rp_port_event_level level;
+	bool keep_sockets; /**< in the service manager's descriptor store, for a successor */
 	bool check; /**< only check the configuration */
 };
 

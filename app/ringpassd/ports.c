@@ -22,6 +22,24 @@ struct rpd_ports {
 	unsigned int count;
 };
 
+static void
+port_event(void *ctx, const struct rp_port_event *event)
+{
+	const struct rpd_port *entry = ctx;
+
+	entry->ports->config.event(entry->ports->config.ctx, event);
+}
+
+static int
+port_listen(void *ctx, const char *path, int *ret_fd, struct rp_wire_why *why)
+{
+	const struct rpd_port *entry = ctx;
+	char name[RPD_SERVICE_NAME_MAX];
+
+	rpd_service_name(entry->spec.name, strcmp(path, entry->spec.socket_path) != 0, name);
+	return rpd_service_listen(entry->ports->config.service, name, path, 0, ret_fd, why);
+}
+
 int
 rpd_ports_create(const struct rpd_ports_config *config, struct rpd_ports **ret_ports)
 {
@@ -32,7 +50,9 @@ rpd_ports_create(const struct rpd_ports_config *config, struct rpd_ports **ret_p
 		return -ENOMEM;
 	}
 	ports->config = *config;
-	ports->port_ops.event = config->event;
+	ports->port_ops.event = port_event;
+	if (config->service != NULL)
+		ports->port_ops.listen = port_listen;
 	TAILQ_INIT(&ports->list);
 	*ret_ports = ports;
 	return 0;
@@ -124,7 +144,7 @@ open_port(struct rpd_port *entry, struct rp_wire_why *why)
 		rc = check_directory("software", config.software.socket_path, why);
 	if (rc < 0)
 		return rc;
-	rc = rp_port_create(&config, ports->registry, &entry->ports->port_ops, ports->ctx, &entry->port, why);
+	rc = rp_port_create(&config, ports->registry, &entry->ports->port_ops, entry, &entry->port, why);
 	if (rc < 0)
 		return rc;
 	entry->ready = event_new(ports->base, rp_port_fd(entry->port), EV_READ | EV_PERSIST, port_ready, entry);
@@ -212,6 +232,19 @@ open_or_wait(struct rpd_port *entry, struct rp_wire_why *why)
 	return 0;
 }
 
+/* Before the port waits for its frontend's last answers: nobody new comes meanwhile. */
+static void
+forget_sockets(const struct rpd_port *entry)
+{
+	char name[RPD_SERVICE_NAME_MAX];
+	unsigned int software;
+
+	for (software = 0; software < 2; software++) {
+		rpd_service_name(entry->spec.name, software != 0, name);
+		rpd_service_forget(entry->ports->config.service, name);
+	}
+}
+
 int
 rpd_ports_add(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rp_wire_why *why)
 {
@@ -237,6 +270,7 @@ rpd_ports_add(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct 
 	entry->spec = *spec;
 	rc = open_or_wait(entry, why);
 	if (rc < 0) {
+		forget_sockets(entry);
 		free_port(entry);
 		return rc;
 	}
@@ -255,6 +289,7 @@ rpd_ports_remove(struct rpd_ports *ports, const char *name, struct rp_wire_why *
 	TAILQ_REMOVE(&ports->list, entry, link);
 	ports->count--;
 	tell(entry, RP_PORT_EVENT_NOTICE, "port-removed", entry->spec.socket_path);
+	forget_sockets(entry);
 	free_port(entry);
 	return 0;
 }

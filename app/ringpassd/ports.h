@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "rp_port.h"
+#include "service.h"
 #include "spec.h"
 
 /**
@@ -35,6 +36,7 @@ struct rpd_port {
 struct rpd_ports_config {
 	struct event_base *base;
 	const struct rp_accel_registry *registry;
+	struct rpd_service *service; /**< where listening sockets come from; NULL: ports make their own */
 	void (*event)(void *ctx, const struct rp_port_event *event);
 	void *ctx;
 };

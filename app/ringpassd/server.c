@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "rp_wire_fd.h"
@@ -30,6 +29,7 @@ struct rpd_server {
 	struct rpd_server_config config;
 	char path[PATH_BYTES];
 	int listen_fd;
+	bool given; /* the listening socket: its file is not ours */
 	struct event *listen;
 	struct event *listen_again;
 	struct event *reap;
@@ -279,21 +279,27 @@ listen_again(evutil_socket_t fd, short what, void *ctx)
 	event_add(server->listen, NULL);
 }
 
+static int
+get_listener(struct rpd_server *server, struct rp_wire_why *why)
+{
+	server->given = server->config.listen_fd != NULL;
+	if (!server->given)
+		return rp_wire_socket_listen_mode(server->config.path, RPD_SERVER_FILE_MODE, &server->listen_fd, why);
+	server->listen_fd = rp_wire_fd_take(server->config.listen_fd);
+	return 0;
+}
+
 int
 rpd_server_create(const struct rpd_server_config *config, struct rpd_server **ret_server, struct rp_wire_why *why)
 {
 	struct rpd_server *server = calloc(1, sizeof(*server));
-	mode_t mask;
 	int rc;
 
 	if (server == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
 	server->config = *config;
 	server->listen_fd = -1;
-	/* With chmod(2) afterwards there would be a moment when others can connect. */
-	mask = umask(0177);
-	rc = rp_wire_socket_listen(config->path, &server->listen_fd, why);
-	umask(mask);
+	rc = get_listener(server, why);
 	if (rc < 0) {
 		free(server);
 		return rc;
@@ -329,7 +335,8 @@ rpd_server_destroy(struct rpd_server *server)
 	if (server->reap != NULL)
 		event_free(server->reap);
 	rp_wire_fd_close(&server->listen_fd);
-	unlink(server->path);
+	if (!server->given)
+		unlink(server->path);
 	free(server);
 	return NULL;
 }

@@ -27,6 +27,7 @@
 #define RPD_CLIENT_OUTPUT_PAUSE 65536u
 #define RPD_CLIENT_OUTPUT_MAX 1048576u
 #define RPD_CLIENT_STALL_MS 10000u
+#define RPD_SERVER_FILE_MODE 0600
 
 struct rpd_server;
 
@@ -34,6 +35,8 @@ struct rpd_server_config {
 	struct event_base *base;
 	const char *path;
 	const struct rpd_rpc *rpc;
+	/** NULL, or a socket that listens on path already; taken on success, and its file is left alone. */
+	int *listen_fd;
 	uint32_t stall_ms; /**< 0: RPD_CLIENT_STALL_MS */
 	/** What happens to clients, for the log. */
 	void (*event)(void *ctx, const struct rp_port_event *event);
@@ -41,14 +44,14 @@ struct rpd_server_config {
 };
 
 /**
- * Listen; only the owner of the process may connect (mode 0600).
+ * Listen; only the owner of the process may connect (mode 0600), or whom the giver of listen_fd lets.
  *
  * @param config copied; rpc must outlive the server.
  * @return 0, -ENOMEM, or what rp_wire_socket_listen() says.
  */
 int rpd_server_create(const struct rpd_server_config *config, struct rpd_server **ret_server, struct rp_wire_why *why);
 
-/** Drop the clients, unlink the socket. NULL is allowed. @return NULL. */
+/** Drop the clients, unlink the socket that it made. NULL is allowed. @return NULL. */
 struct rpd_server *rpd_server_destroy(struct rpd_server *server);
 
 /** Pass an event on to the clients that watch. NULL is allowed. */

@@ -16,6 +16,8 @@ struct rp_port {
 	struct rp_port_ops ops;
 	void *ctx;
 	int fd;
+	int listen_fd;
+	int software_listen_fd;
 	bool user_enabled[FAKE_QUEUES_COUNT];
 	enum rp_port_doorbell_policy policies[FAKE_QUEUES_COUNT];
 	enum rp_port_ring_policy rings[FAKE_QUEUES_COUNT];
@@ -81,12 +83,29 @@ fake_port_tell(struct rp_port *port, enum rp_port_event_level level, int queue, 
 	port->ops.event(port->ctx, &event);
 }
 
+/* It listens on what it is given, and on nothing of its own. */
+static int
+get_listeners(struct rp_port *port, struct rp_wire_why *why)
+{
+	const struct rp_port_software_config *software = &port->config.software;
+	int rc = 0;
+
+	if (port->ops.listen == NULL)
+		return 0;
+	if (port->config.socket_mode == RP_PORT_SERVER)
+		rc = port->ops.listen(port->ctx, port->socket_path, &port->listen_fd, why);
+	if (rc == 0 && software->socket_path != NULL && software->socket_mode == RP_PORT_SERVER)
+		rc = port->ops.listen(port->ctx, software->socket_path, &port->software_listen_fd, why);
+	return rc;
+}
+
 int
 rp_port_create(const struct rp_port_config *config, const struct rp_accel_registry *registry,
 	       const struct rp_port_ops *ops, void *ctx, struct rp_port **ret_port, struct rp_wire_why *why)
 {
 	struct rp_port *port;
 	unsigned int i;
+	int rc;
 
 	(void)registry;
 	fake_ports.create_count++;
@@ -101,6 +120,14 @@ rp_port_create(const struct rp_port_config *config, const struct rp_accel_regist
 	port->ops = *ops;
 	port->ctx = ctx;
 	port->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	port->listen_fd = port->software_listen_fd = -1;
+	rc = get_listeners(port, why);
+	if (rc < 0) {
+		rp_wire_fd_close(&port->listen_fd);
+		rp_wire_fd_close(&port->fd);
+		free(port);
+		return rc;
+	}
 	for (i = 0; i < FAKE_QUEUES_COUNT; i++) {
 		port->user_enabled[i] = true;
 		port->policies[i] = config->doorbell;
@@ -117,6 +144,8 @@ rp_port_destroy(struct rp_port *port)
 	if (port == NULL)
 		return NULL;
 	fake_port_tell(port, RP_PORT_EVENT_NOTICE, -1, "closing", "the fake port closes");
+	rp_wire_fd_close(&port->listen_fd);
+	rp_wire_fd_close(&port->software_listen_fd);
 	rp_wire_fd_close(&port->fd);
 	fake_ports.alive_count--;
 	free(port);

@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "fake_port.h"
 #include "ports.h"
@@ -248,6 +251,66 @@ test_limit(void **state)
 	assert_int_equal(add(fixture, "more", "/tmp/more", &why), 0);
 }
 
+static unsigned int
+announced(int notify_fd, const char *text)
+{
+	char message[512];
+	unsigned int found = 0;
+	ssize_t bytes;
+
+	while ((bytes = recv(notify_fd, message, sizeof(message) - 1, MSG_DONTWAIT)) > 0) {
+		message[bytes] = '\0';
+		if (strcmp(message, text) == 0)
+			found++;
+	}
+	return found;
+}
+
+/* Both of a port's sockets are given to the store, and leave it with the port. */
+static void
+test_sockets_of_the_store(void **state)
+{
+	struct fixture *fixture = *state;
+	struct rpd_service_config service_config = {
+		.base = fixture->base, .keep = true, .event = remember, .ctx = fixture};
+	struct rpd_ports_config config = {
+		.base = fixture->base, .registry = &fake_registry, .event = remember, .ctx = fixture};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char directory[] = "/tmp/ringpass-test-ports.XXXXXX", path[64], software_path[64];
+	struct rpd_port_spec spec;
+	struct rpd_ports *ports;
+	struct rp_wire_why why;
+
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/a", directory);
+	snprintf(software_path, sizeof(software_path), "%s/b", directory);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", directory);
+	assert_int_equal(bind(notify_fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+	setenv("NOTIFY_SOCKET", address.sun_path, 1);
+	assert_int_equal(rpd_service_create(&service_config, &config.service, &why), 0);
+	assert_int_equal(rpd_ports_create(&config, &ports), 0);
+	spec = spec_of("a", path);
+	snprintf(spec.software_path, sizeof(spec.software_path), "%s", software_path);
+	spec.software_mode = RPD_SOFTWARE_SERVER;
+	assert_int_equal(rpd_ports_add(ports, &spec, &why), 0);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(access(software_path, F_OK), 0);
+	assert_int_equal(rpd_service_sockets_count(config.service), 2);
+	assert_int_equal(announced(notify_fd, "FDSTORE=1\nFDNAME=kept-software-a"), 1);
+	assert_int_equal(rpd_ports_remove(ports, "a", &why), 0);
+	assert_int_equal(announced(notify_fd, "FDSTOREREMOVE=1\nFDNAME=kept-port-a"), 1);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(access(software_path, F_OK), -1);
+	assert_int_equal(rpd_service_sockets_count(config.service), 0);
+	unsetenv("NOTIFY_SOCKET");
+	rpd_ports_destroy(ports);
+	rpd_service_destroy(config.service);
+	close(notify_fd);
+	unlink(address.sun_path);
+	assert_int_equal(rmdir(directory), 0);
+}
+
 int
 main(void)
 {
@@ -259,6 +322,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_what_waiting_cannot_mend, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_duplicates, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_limit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_sockets_of_the_store, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
