@@ -124,13 +124,16 @@ open_loop(struct daemon *self, enum rp_port_event_level level)
 }
 
 static void
-close_all(struct daemon *self)
+close_all(struct daemon *self, const struct rpd_options *options)
 {
 	struct event *events[] = {self->terminated, self->interrupted, self->log_due, self->status_due};
 	unsigned int i;
 
 	self->server = rpd_server_destroy(self->server);
+	rpd_service_leave(self->service);
 	self->ports = rpd_ports_destroy(self->ports);
+	if (options->set_vfio_keeper != NULL)
+		options->set_vfio_keeper(NULL, NULL);
 	self->service = rpd_service_destroy(self->service);
 	for (i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
 		if (events[i] != NULL)
@@ -186,20 +189,22 @@ open_rpc(struct daemon *self, const char *path)
 }
 
 static int
-open_service(struct daemon *self, bool keep)
+open_service(struct daemon *self, const struct rpd_options *options)
 {
 	const struct rpd_service_config config = {
 		.base = self->base,
-		.keep = keep,
+		.keep = options->hand_over,
 		.event = daemon_event,
 		.ctx = self,
 	};
 	struct rp_wire_why why = {0};
 	int rc = rpd_service_create(&config, &self->service, &why);
 
+	if (rc == 0 && options->set_vfio_keeper != NULL)
+		options->set_vfio_keeper(&rpd_groups_keeper, rpd_service_groups(self->service));
 	if (rc == 0)
 		return 0;
-	fprintf(stderr, "ringpassd: %s%s\n", keep ? "--keep-sockets: " : "", why.text);
+	fprintf(stderr, "ringpassd: %s%s\n", options->hand_over ? "--hand-over: " : "", why.text);
 	return rc == -ENOTCONN ? EXIT_CONFIG : EXIT_FAILED;
 }
 
@@ -233,7 +238,7 @@ start(struct daemon *self, const struct rpd_options *options, const struct rpd_c
 		fprintf(stderr, "ringpassd: the event loop cannot be set up\n");
 		return EXIT_FAILED;
 	}
-	status = open_service(self, options->keep_sockets);
+	status = open_service(self, options);
 	if (status != 0)
 		return status;
 	ports_config.base = self->base;
@@ -278,6 +283,6 @@ rpd_daemon_run(const struct rpd_options *options, const struct rp_accel_registry
 		if (event_base_dispatch(self.base) < 0)
 			status = EXIT_FAILED;
 	}
-	close_all(&self);
+	close_all(&self, options);
 	return status;
 }

@@ -3,6 +3,7 @@
 #define DAEMON_H
 
 #include "rp_port.h"
+#include "rp_vfio.h"
 
 /**
  * @file
@@ -17,7 +18,9 @@ struct rpd_options {
 	const char *config_path; /**< NULL: no configuration, RPC only */
 	const char *rpc_path; /**< NULL: from the configuration, or the default */
 	enum rp_port_event_level level;
-	bool keep_sockets; /**< in the service manager's descriptor store, for a successor */
+	bool hand_over; /**< descriptors to a successor, through the service manager's store */
+	/** rp_vfio_set_keeper(), where there are such devices, or NULL. */
+	void (*set_vfio_keeper)(const struct rp_vfio_keeper *keeper, void *ctx);
 	bool check; /**< only check the configuration */
 };
 

@@ -13,7 +13,7 @@ enum {
 	OPTION_RPC = 'r',
 	OPTION_LOG_LEVEL = 'l',
 	OPTION_CHECK = 256,
-	OPTION_KEEP_SOCKETS,
+	OPTION_HAND_OVER,
 };
 
 /* clang-format off */
@@ -21,7 +21,7 @@ static const struct argp_option option_table[] = {
 	{ "config", OPTION_CONFIG, "FILE", 0, "the ports to make; without it, ports come by RPC", 0 },
 	{ "rpc", OPTION_RPC, "SOCKET", 0, "the RPC socket, instead of the configuration's or " RPD_RPC_PATH_DEFAULT, 0 },
 	{ "log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, notice (the default) or debug", 0 },
-	{ "keep-sockets", OPTION_KEEP_SOCKETS, NULL, 0, "leave listening sockets to a successor, through the service manager", 0 },
+	{ "hand-over", OPTION_HAND_OVER, NULL, 0, "leave sockets and VFIO groups to a successor, through the service manager", 0 },
 	{ "check", OPTION_CHECK, NULL, 0, "check the configuration and exit", 0 },
 	{ 0 },
 };
@@ -47,8 +47,8 @@ parse_option(int key, char *argument, struct argp_state *state)
 	case OPTION_CHECK:
 		options->check = true;
 		return 0;
-	case OPTION_KEEP_SOCKETS:
-		options->keep_sockets = true;
+	case OPTION_HAND_OVER:
+		options->hand_over = true;
 		return 0;
 	case ARGP_KEY_ARG:
 		argp_error(state, "found '%s', expected options only", argument);
@@ -73,7 +73,7 @@ main(int argc, char **argv)
 		.parser = parse_option,
 		.doc = "Ports between virtual machines (vhost-user) and accelerators, queue by queue.",
 	};
-	struct rpd_options options = {.level = RP_PORT_EVENT_NOTICE};
+	struct rpd_options options = {.level = RP_PORT_EVENT_NOTICE, .set_vfio_keeper = rp_vfio_set_keeper};
 
 	argp_program_version = "ringpassd " RPD_VERSION;
 	argp_err_exit_status = EXIT_USAGE;

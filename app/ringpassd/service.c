@@ -32,6 +32,7 @@ struct rpd_service {
 	struct listener_list list;
 	unsigned int count;
 	struct event *claim;
+	struct rpd_groups *groups;
 };
 
 static void
@@ -42,6 +43,18 @@ tell(const struct rpd_service *service, enum rp_port_event_level level, const ch
 	service->config.event(service->config.ctx, &event);
 }
 
+static int
+put_into_store(const char *name, int fd)
+{
+	char text[128];
+	int rc;
+
+	snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=" KEPT "%s", name);
+	rc = sd_pid_notify_with_fds(0, 0, text, &fd, 1);
+	return rc < 0 ? rc : 0;
+}
+
+/* The whole name: it may be one that somebody else gave. */
 static void
 remove_from_store(const char *name)
 {
@@ -49,6 +62,29 @@ remove_from_store(const char *name)
 
 	snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
 	sd_notify(0, text);
+}
+
+static int
+put_group(void *ctx, const char *name, int fd)
+{
+	(void)ctx;
+	return put_into_store(name, fd);
+}
+
+static void
+remove_group(void *ctx, const char *name)
+{
+	char full_name[RPD_SERVICE_NAME_MAX + sizeof(KEPT)];
+
+	(void)ctx;
+	snprintf(full_name, sizeof(full_name), KEPT "%s", name);
+	remove_from_store(full_name);
+}
+
+static void
+group_event(void *ctx, enum rp_port_event_level level, const char *name, const char *text)
+{
+	tell(ctx, level, name, text);
 }
 
 static struct listener *
@@ -142,31 +178,43 @@ add(struct rpd_service *service, const char *name, const char *path, bool ours, 
 	return listener;
 }
 
+static int
+inherit_listener(struct rpd_service *service, const char *name, bool ours, int *fd, struct rp_wire_why *why)
+{
+	char path[RP_WIRE_SOCKET_PATH_ROOM];
+	int rc = judge(service, name, *fd, path, why);
+
+	if (rc == 0 && add(service, name, path, ours, fd) == NULL)
+		rc = rp_wire_why_set(why, -ENOMEM, "no memory");
+	return rc;
+}
+
 /* The descriptor is taken, whatever it is. */
 static void
 inherit(struct rpd_service *service, const char *full_name, int fd)
 {
 	bool ours = strncmp(full_name, KEPT, sizeof(KEPT) - 1) == 0;
 	const char *name = ours ? full_name + sizeof(KEPT) - 1 : full_name;
+	bool is_group = ours && strncmp(name, RPD_GROUPS_PREFIX, sizeof(RPD_GROUPS_PREFIX) - 1) == 0;
 	RP_WIRE_FD_SCOPED int taken = fd;
 	const struct listener *same;
-	char path[RP_WIRE_SOCKET_PATH_ROOM];
 	struct rp_wire_why why = {0};
 	char text[RP_WIRE_WHY_MAX + 128];
-	int rc = judge(service, name, fd, path, &why);
+	int rc;
 
-	if (rc == 0 && add(service, name, path, ours, &taken) == NULL)
-		rc = rp_wire_why_set(&why, -ENOMEM, "no memory");
+	if (is_group)
+		rc = rpd_groups_inherit(service->groups, name, &taken, &why);
+	else
+		rc = inherit_listener(service, name, ours, &taken, &why);
 	if (rc == 0) {
-		snprintf(text, sizeof(text), "%s on %s", full_name, path);
-		tell(service, RP_PORT_EVENT_NOTICE, "socket-inherited", text);
+		tell(service, RP_PORT_EVENT_NOTICE, "descriptor-inherited", full_name);
 		return;
 	}
 	snprintf(text, sizeof(text), "descriptor %d (%.64s) of the service manager: %s", fd, full_name, why.text);
-	tell(service, RP_PORT_EVENT_WARNING, "socket-refused", text);
+	tell(service, RP_PORT_EVENT_WARNING, "descriptor-refused", text);
 	/* The store removes by name, and of two with one name the first is wanted. */
 	same = find(service, name, NULL);
-	if (same == NULL || same->ours != ours)
+	if (rc != -EEXIST || (!is_group && (same == NULL || same->ours != ours)))
 		remove_from_store(full_name);
 }
 
@@ -205,6 +253,32 @@ claim_over(evutil_socket_t fd, short what, void *ctx)
 		tell(service, RP_PORT_EVENT_WARNING, "socket-dropped", listener->path);
 		forget(service, listener);
 	}
+	rpd_groups_drop_unclaimed(service->groups);
+}
+
+static int
+open_parts(struct rpd_service *service)
+{
+	const struct rpd_groups_store store = {
+		.put = put_group,
+		.remove = remove_group,
+		.event = group_event,
+		.ctx = service,
+	};
+
+	service->claim = evtimer_new(service->config.base, claim_over, service);
+	if (service->claim == NULL)
+		return -ENOMEM;
+	return rpd_groups_create(&store, service->config.keep, &service->groups);
+}
+
+static void
+close_parts(struct rpd_service *service)
+{
+	if (service->claim != NULL)
+		event_free(service->claim);
+	rpd_groups_destroy(service->groups);
+	free(service);
 }
 
 int
@@ -221,16 +295,15 @@ rpd_service_create(const struct rpd_service_config *config, struct rpd_service *
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
 	service->config = *config;
 	TAILQ_INIT(&service->list);
-	service->claim = evtimer_new(config->base, claim_over, service);
-	if (service->claim == NULL) {
-		free(service);
+	if (open_parts(service) < 0) {
+		close_parts(service);
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
 	}
 	count = sd_listen_fds_with_names(1, &names);
 	if (count > 0)
 		inherit_all(service, names, count);
 	else if (count < 0)
-		tell(service, RP_PORT_EVENT_WARNING, "socket-refused",
+		tell(service, RP_PORT_EVENT_WARNING, "descriptor-refused",
 		     "LISTEN_FDS, LISTEN_FDNAMES: found what breaks their rules, nothing is inherited");
 	*ret_service = service;
 	return 0;
@@ -252,9 +325,21 @@ rpd_service_destroy(struct rpd_service *service)
 	}
 	/* The manager asks who sent a message, and of a process that is gone it cannot. */
 	sd_notify_barrier(0, BARRIER_US);
-	event_free(service->claim);
-	free(service);
+	close_parts(service);
 	return NULL;
+}
+
+struct rpd_groups *
+rpd_service_groups(struct rpd_service *service)
+{
+	return service->groups;
+}
+
+void
+rpd_service_leave(struct rpd_service *service)
+{
+	if (service != NULL && service->config.keep)
+		rpd_groups_leave(service->groups);
 }
 
 void
@@ -289,7 +374,6 @@ make(struct rpd_service *service, const char *name, const char *path, mode_t fil
      struct rp_wire_why *why)
 {
 	RP_WIRE_FD_SCOPED int fd = -1;
-	char text[128];
 	int rc = rp_wire_socket_listen_mode(path, file_mode, &fd, why);
 
 	if (rc < 0)
@@ -299,8 +383,7 @@ make(struct rpd_service *service, const char *name, const char *path, mode_t fil
 		unlink(path);
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
 	}
-	snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=" KEPT "%s", name);
-	rc = sd_pid_notify_with_fds(0, 0, text, &(*ret_listener)->fd, 1);
+	rc = put_into_store(name, (*ret_listener)->fd);
 	/* It listens all the same; a successor will have to make its own. */
 	if (rc < 0)
 		tell(service, RP_PORT_EVENT_WARNING, "socket-not-kept", strerror(-rc));

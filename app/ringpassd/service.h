@@ -5,11 +5,12 @@
 #include <event2/event.h>
 #include <stdbool.h>
 
-#include "rp_port.h"
+#include "groups.h"
 
 /**
  * @file
- * The service manager: what it is told, and the listening sockets that it gives.
+ * The service manager: what it is told, and the descriptors that it keeps: listening sockets
+ * here, VFIO groups in groups.h.
  *
  * Theory of operation: a listening socket comes from one of two places, told apart by
  * its name. From a *socket unit* (FileDescriptorName=) it is called `rpc`, `port-NAME`
@@ -40,7 +41,7 @@ struct rpd_service;
 
 struct rpd_service_config {
 	struct event_base *base;
-	bool keep; /**< give listening sockets to the store, and leave their files at the end */
+	bool keep; /**< give descriptors to the store, and leave socket files at the end */
 	uint32_t claim_ms; /**< 0: RPD_SERVICE_CLAIM_MS */
 	void (*event)(void *ctx, const struct rp_port_event *event);
 	void *ctx;
@@ -62,6 +63,12 @@ int rpd_service_create(const struct rpd_service_config *config, struct rpd_servi
  * @return NULL.
  */
 struct rpd_service *rpd_service_destroy(struct rpd_service *service);
+
+/** The VFIO groups, for as long as the service lives. */
+struct rpd_groups *rpd_service_groups(struct rpd_service *service);
+
+/** Before devices are closed at the end: with keep their groups stay in the store. NULL is allowed. */
+void rpd_service_leave(struct rpd_service *service);
 
 /** The name of a port's socket: `port-NAME`, or `software-NAME`. */
 void rpd_service_name(const char *port, bool software, char ret_name[RPD_SERVICE_NAME_MAX]);

@@ -163,10 +163,18 @@ attach(const struct kvfio_kernel *kernel, struct kvfio_container *container, con
 	return rc;
 }
 
+static void
+close_group(struct kvfio_host *host, struct kvfio_group *group)
+{
+	if (!group->borrowed)
+		kvfio_keep_close(host, group->number, &group->fd);
+}
+
 static int
-open_group(const struct kvfio_kernel *kernel, const struct rp_vfio_config *config, const struct kvfio_place *place,
+open_group(struct kvfio_host *host, const struct rp_vfio_config *config, const struct kvfio_place *place,
 	   struct kvfio_group *group, struct rp_wire_why *why)
 {
+	const struct kvfio_kernel *kernel = host->kernel;
 	int rc = 0;
 
 	group->number = place->group;
@@ -174,17 +182,17 @@ open_group(const struct kvfio_kernel *kernel, const struct rp_vfio_config *confi
 	if (group->borrowed)
 		group->fd = config->group_fd;
 	else
-		rc = kvfio_group_open(kernel, place->group,
-				      config->busy_wait_ms != 0 ? config->busy_wait_ms : RP_VFIO_BUSY_WAIT_MS,
-				      &group->fd, why);
+		rc = kvfio_keep_open(host, place->group,
+				     config->busy_wait_ms != 0 ? config->busy_wait_ms : RP_VFIO_BUSY_WAIT_MS,
+				     &group->fd, why);
 	if (rc < 0)
 		return rc;
 	rc = kvfio_group_check(kernel, place->group, group->fd, &group->was_attached, why);
 	/* A group of our own that is in a container is one that we do not know. */
 	if (rc == 0 && group->was_attached && !group->borrowed)
 		rc = rp_wire_why_set(why, -EBUSY, "group %u is in a container of another user", place->group);
-	if (rc < 0 && !group->borrowed)
-		rp_wire_fd_close(&group->fd);
+	if (rc < 0)
+		close_group(host, group);
 	return rc;
 }
 
@@ -256,15 +264,14 @@ kvfio_container_join(struct kvfio_host *host, const struct rp_vfio_config *confi
 	group = calloc(1, sizeof(*group));
 	if (group == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
-	rc = open_group(host->kernel, config, place, group, why);
+	rc = open_group(host, config, place, group, why);
 	if (rc < 0) {
 		free(group);
 		return rc;
 	}
 	rc = enter(host, config, group, why);
 	if (rc < 0) {
-		if (!group->borrowed)
-			rp_wire_fd_close(&group->fd);
+		close_group(host, group);
 		free(group);
 		return rc;
 	}
@@ -286,8 +293,7 @@ kvfio_container_leave(struct kvfio_host *host, struct kvfio_group *group)
 	/* Others may hold the group's file open; then closing ours alone would leave it in the container. */
 	if (!group->was_attached)
 		host->kernel->ioctl(host->kernel->ctx, group->fd, VFIO_GROUP_UNSET_CONTAINER, NULL);
-	if (!group->borrowed)
-		rp_wire_fd_close(&group->fd);
+	close_group(host, group);
 	free(group);
 	drop_container(host, container);
 }

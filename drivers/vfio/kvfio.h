@@ -9,6 +9,7 @@
  *   sysfs.c      what the device is, its group, who else is in it
  *   info.c       answers of variable size and their chains of capabilities
  *   group.c      opening a group
+ *   keep.c       groups that outlive a process
  *   container.c  opening an address space, and who is in it
  *   iommu.c      what an address space allows
  *   books.c      what is mapped, and by whom
@@ -50,6 +51,8 @@ struct kvfio_host {
 	const struct kvfio_kernel *kernel;
 	pthread_mutex_t lock; /* over all that transports share: containers, groups, books */
 	struct kvfio_container *containers;
+	const struct rp_vfio_keeper *keeper; /* NULL: nobody keeps groups */
+	void *keeper_ctx;
 };
 
 #define VFIO_HOLDERS_MAX 64u
@@ -167,6 +170,15 @@ int kvfio_group_open(const struct kvfio_kernel *kernel, unsigned int number, uin
 /* @return 0, -EBUSY (not viable; why names who is in the way), -EIO. */
 int kvfio_group_check(const struct kvfio_kernel *kernel, unsigned int number, int fd, bool *ret_in_container,
 		      struct rp_wire_why *why);
+
+/* keep.c; the host's lock is held */
+/*
+ * A group that a predecessor left, in no container any more; else opened as by kvfio_group_open().
+ * @return as kvfio_group_open().
+ */
+int kvfio_keep_open(struct kvfio_host *host, unsigned int number, uint32_t busy_wait_ms, int *ret_fd,
+		    struct rp_wire_why *why);
+void kvfio_keep_close(struct kvfio_host *host, unsigned int number, int *fd);
 
 /* container.c; the host's lock is held */
 int kvfio_container_join(struct kvfio_host *host, const struct rp_vfio_config *config, const struct kvfio_place *place,

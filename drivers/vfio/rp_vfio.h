@@ -55,6 +55,31 @@ struct rp_vfio_config {
 };
 
 /**
+ * Who keeps groups open while one process follows another, so that nobody else opens one in
+ * between: a service manager's store. What is kept is the group alone, never a device:
+ * of a process that died its device is closed and reset by the kernel, for its rings have
+ * no owner any more.
+ *
+ * Calls come with the lock held that all transports share: they must not open or close one.
+ */
+struct rp_vfio_keeper {
+	/** What a predecessor left of this group: set *ret_fd, which the driver owns then; or leave it -1. */
+	void (*take)(void *ctx, unsigned int group, int *ret_fd);
+	/** This process has opened it. fd is borrowed: duplicate it. */
+	void (*opened)(void *ctx, unsigned int group, int fd);
+	/** It is not used any more, or what was taken is of no use: then why says so, else it is NULL. */
+	void (*closed)(void *ctx, unsigned int group, const struct rp_wire_why *why);
+};
+
+/**
+ * Set it for the process, before any device is opened; or NULL after all are closed.
+ * Groups of a host application are not its business.
+ *
+ * @param keeper must outlive its use.
+ */
+void rp_vfio_set_keeper(const struct rp_vfio_keeper *keeper, void *ctx);
+
+/**
  * Judge a configuration without touching anything.
  *
  * @return 0, -EBADMSG (why names the field and what was expected).

@@ -339,6 +339,15 @@ rp_vfio_check(const struct rp_vfio_config *config, struct rp_wire_why *why)
 	return kvfio_address_parse(config->device, address, why);
 }
 
+void
+rp_vfio_set_keeper(const struct rp_vfio_keeper *keeper, void *ctx)
+{
+	pthread_mutex_lock(&process_host.lock);
+	process_host.keeper = keeper;
+	process_host.keeper_ctx = ctx;
+	pthread_mutex_unlock(&process_host.lock);
+}
+
 int
 rp_vfio_open(const struct rp_vfio_config *config, struct rp_accel_transport *ret_transport, struct rp_wire_why *why)
 {

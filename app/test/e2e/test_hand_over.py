@@ -30,7 +30,7 @@ class Rig:
         config = pathlib.Path(path("ringpassd.conf"))
         config.write_text(f"ports = ( {port.text()} );\n", encoding="utf-8")
         self.manager = ServiceManager(supervisor, [build.program("ringpassd"), "--config", str(config), "--rpc",
-                                                   self.rpc, "--keep-sockets"])
+                                                   self.rpc, "--hand-over"])
         supervisor.on_close(self.manager.close)
         self.frontend = Frontend(supervisor, build, self.socket, 1, MAC, ADDRESS, PEER_MAC, PEER_ADDRESS)
         self.control = Control(build, self.rpc)
@@ -112,7 +112,7 @@ def test_what_breaks_a_rule_is_refused_in_words(rig):
         rig.manager.start()
         rig.manager.wait_ready()
     log = rig.manager.process.log()
-    assert "event=socket-refused" in log
+    assert "event=descriptor-refused" in log
     for words in ("found no socket", "found a socket that does not listen", "found the name"):
         assert words in log
     supervise.wait_until(lambda: rig.manager.stored() == ["kept-port-vm0", "kept-rpc"], SECONDS, "the rest is removed")

@@ -1,50 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "fake_manager.h"
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
 #include "service.h"
 #include "test_support.h"
 
 #define FIRST_FD 3
-#define HIGH_FD 700 /* ours, out of the way of those that are handed over */
-#define STORE_MAX 8
-#define LOG_BYTES 16384
-
-/* A service manager: keeps what it is told and given. */
-struct manager {
-	int fd;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	char text[LOG_BYTES]; /* "[message]" each, line ends as spaces */
-	int store[STORE_MAX];
-	unsigned int store_count;
-};
-
-static int
-high(int fd)
-{
-	int moved = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
-
-	assert_true(moved >= 0);
-	close(fd);
-	return moved;
-}
 
 struct fixture {
-	struct manager manager;
+	struct fake_manager manager;
 	struct event_base *base;
 	struct rpd_service *service;
-	char log[LOG_BYTES];
+	char log[FAKE_MANAGER_LOG_BYTES];
 	unsigned int unnamed; /* descriptors that are announced beside those that have names */
 	struct test_leaks leaks;
 };
@@ -52,113 +28,17 @@ struct fixture {
 static char directory[] = "/tmp/ringpass-test-service.XXXXXX";
 static char vm0[64], vm1[64], notify[64];
 
-static void
-append(char *log, const char *before, const char *text, const char *after)
-{
-	size_t used = strlen(log);
-
-	snprintf(log + used, LOG_BYTES - used, "%s%s%s", before, text, after);
-}
-
-static void
-take_message(struct manager *manager, char *text, int fd)
-{
-	char *at;
-
-	for (at = text; *at != '\0'; at++) {
-		if (*at == '\n')
-			*at = ' ';
-	}
-	pthread_mutex_lock(&manager->lock);
-	append(manager->text, "[", text, "]");
-	if (fd >= 0 && strstr(text, "FDSTORE=1") != NULL && manager->store_count < STORE_MAX)
-		manager->store[manager->store_count++] = high(rp_wire_fd_take(&fd));
-	pthread_mutex_unlock(&manager->lock);
-	/* That of a barrier: who waits sees its end. */
-	rp_wire_fd_close(&fd);
-}
-
-static void *
-manage(void *ctx)
-{
-	struct manager *manager = ctx;
-
-	for (;;) {
-		union {
-			struct cmsghdr header;
-			char bytes[CMSG_SPACE(sizeof(int))];
-		} control;
-		char text[1024];
-		struct iovec vector = {text, sizeof(text) - 1};
-		struct msghdr message = {.msg_iov = &vector,
-					 .msg_iovlen = 1,
-					 .msg_control = control.bytes,
-					 .msg_controllen = sizeof(control.bytes)};
-		ssize_t bytes = recvmsg(manager->fd, &message, MSG_CMSG_CLOEXEC);
-		int fd = -1;
-
-		if (bytes <= 0)
-			return NULL;
-		text[bytes] = '\0';
-		if (CMSG_FIRSTHDR(&message) != NULL && control.header.cmsg_type == SCM_RIGHTS)
-			memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
-		take_message(manager, text, fd);
-	}
-}
-
-static bool
-was_told(void *ctx, const char *message)
-{
-	struct manager *manager = ctx;
-	bool found;
-
-	pthread_mutex_lock(&manager->lock);
-	found = strstr(manager->text, message) != NULL;
-	pthread_mutex_unlock(&manager->lock);
-	return found;
-}
-
 /* What is sent arrives in order, and the last that a service sends waits for its answer: only after its end. */
-#define assert_told(f, message) assert_true(was_told(&(f)->manager, message))
-#define assert_not_told(f, message) assert_false(was_told(&(f)->manager, message))
-
-static void
-manager_open(struct manager *manager)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-	memcpy(address.sun_path, notify, sizeof(notify));
-	manager->fd = high(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-	assert_int_equal(bind(manager->fd, (const struct sockaddr *)&address, sizeof(address)), 0);
-	pthread_mutex_init(&manager->lock, NULL);
-	assert_int_equal(pthread_create(&manager->thread, NULL, manage, manager), 0);
-	setenv("NOTIFY_SOCKET", notify, 1);
-}
-
-static void
-manager_close(struct manager *manager)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	memcpy(address.sun_path, notify, sizeof(notify));
-	assert_int_equal(sendto(fd, "", 0, 0, (const struct sockaddr *)&address, sizeof(address)), 0);
-	close(fd);
-	pthread_join(manager->thread, NULL);
-	rp_wire_fd_close_all(manager->store, manager->store_count);
-	rp_wire_fd_close(&manager->fd);
-	pthread_mutex_destroy(&manager->lock);
-	unlink(notify);
-	unsetenv("NOTIFY_SOCKET");
-}
+#define assert_told(f, message) assert_true(fake_manager_was_told(&(f)->manager, message))
+#define assert_not_told(f, message) assert_false(fake_manager_was_told(&(f)->manager, message))
 
 static void
 remember(void *ctx, const struct rp_port_event *event)
 {
 	struct fixture *f = ctx;
 
-	append(f->log, event->name, ": ", "");
-	append(f->log, event->text, "\n", "");
+	fake_manager_append(f->log, event->name, ": ", "");
+	fake_manager_append(f->log, event->text, "\n", "");
 }
 
 static int
@@ -167,7 +47,7 @@ set_up(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	test_leaks_read(&f->leaks);
-	manager_open(&f->manager);
+	fake_manager_open(&f->manager, notify);
 	*state = f;
 	return 0;
 }
@@ -177,7 +57,7 @@ tear_down(void **state)
 {
 	struct fixture *f = *state;
 
-	manager_close(&f->manager);
+	fake_manager_close(&f->manager);
 	test_leaks_assert_none(&f->leaks);
 	assert_int_equal(access(vm0, F_OK), -1);
 	assert_int_equal(access(vm1, F_OK), -1);
@@ -317,7 +197,7 @@ a_successor_goes_on(void **state)
 	assert_int_equal(f->manager.store_count, 1);
 
 	assert_int_equal(rp_wire_socket_connect(vm0, &client, NULL), 0);
-	client = high(client);
+	client = fake_manager_high(client);
 	place(0, rp_wire_fd_dup(f->manager.store[0]));
 	started(f, true, "kept-port-vm0");
 	fd = listen_for(f, "port-vm0", vm0);
@@ -449,12 +329,46 @@ what_breaks_a_rule(void **state)
 	place_listener(0, vm0);
 	refused(f, "port-", "found the name 'port-'");
 	unlink(vm0);
+	place(0, rp_wire_fd_dup(f->manager.fd));
+	refused(f, "kept-vfio-7", "(kept-vfio-7) of the service manager: found no device file");
+	assert_told(f, "[FDSTOREREMOVE=1 FDNAME=kept-vfio-7]");
 	place_listener(0, vm0);
 	memset(name, 'n', sizeof(name) - 1);
 	memcpy(name, "port-", 5);
 	name[sizeof(name) - 1] = '\0';
 	refused(f, name, "found the name 'port-nnn");
 	unlink(vm0);
+}
+
+/* A group that came, one that is opened, and what is left at the end. */
+static void
+groups(void **state)
+{
+	struct fixture *f = *state;
+	int fd = -1;
+
+	place(0, open("/dev/null", O_RDWR | O_CLOEXEC));
+	started(f, true, "kept-vfio-7");
+	rpd_groups_keeper.take(rpd_service_groups(f->service), 7, &fd);
+	assert_true(fd >= 0);
+	rpd_groups_keeper.opened(rpd_service_groups(f->service), 8, fd);
+	rp_wire_fd_close(&fd);
+	rpd_service_leave(f->service);
+	rpd_service_leave(NULL);
+	rpd_groups_keeper.closed(rpd_service_groups(f->service), 7, NULL);
+	end(f);
+	assert_told(f, "[FDSTORE=1 FDNAME=kept-vfio-8]");
+	assert_not_told(f, "FDSTOREREMOVE");
+
+	/* The last one leaves nothing. */
+	place(0, open("/dev/null", O_RDWR | O_CLOEXEC));
+	started(f, false, "kept-vfio-7");
+	rpd_groups_keeper.take(rpd_service_groups(f->service), 7, &fd);
+	rpd_service_leave(f->service);
+	rp_wire_fd_close(&fd);
+	rpd_groups_keeper.closed(rpd_service_groups(f->service), 7, NULL);
+	end(f);
+	assert_told(f, "[FDSTOREREMOVE=1 FDNAME=kept-vfio-7]");
 }
 
 static void
@@ -482,7 +396,7 @@ a_second_one(void **state)
 	/* The unit's is the one that stays, whatever the order. */
 	started(f, true, "kept-port-vm0:port-vm0");
 	assert_int_equal(rpd_service_sockets_count(f->service), 1);
-	assert_non_null(strstr(f->log, "socket-inherited: port-vm0 on "));
+	assert_non_null(strstr(f->log, "descriptor-inherited: port-vm0"));
 	assert_non_null(strstr(f->log, "descriptor 3 (kept-port-vm0) of the service manager: found a second socket"));
 	fd = listen_for(f, "port-vm0", vm0);
 	rp_wire_fd_close(&fd);
@@ -532,7 +446,7 @@ make_directory(void **state)
 {
 	(void)state;
 	/* What whoever runs this left open would be overwritten, and counted. */
-	if (close_range(FIRST_FD, HIGH_FD - 1, 0) < 0 || mkdtemp(directory) == NULL)
+	if (close_range(FIRST_FD, FAKE_MANAGER_FD - 1, 0) < 0 || mkdtemp(directory) == NULL)
 		return -1;
 	snprintf(vm0, sizeof(vm0), "%s/vm0", directory);
 	snprintf(vm1, sizeof(vm1), "%s/vm1", directory);
@@ -564,6 +478,7 @@ main(void)
 		service_test(names_that_do_not_fit),
 		service_test(a_second_one),
 		service_test(more_than_a_daemon_needs),
+		service_test(groups),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -182,6 +182,10 @@ unset_container(struct fake_kernel *fake, struct fake_group *group)
 {
 	if (group->container == NULL)
 		return -EINVAL;
+	if (fake->unset_busy > 0) {
+		fake->unset_busy--;
+		return -EBUSY;
+	}
 	if (--group->container->groups_count == 0) {
 		group->container->has_iommu = false;
 		group->container->mappings_count = 0;

@@ -95,6 +95,7 @@ struct fake_kernel {
 	int set_container_error, set_iommu_error, device_fd_error, map_error, unmap_error, irqs_error;
 	uint64_t unmap_short_bytes;
 	int irqs_room; /* positive: so many vectors can be had */
+	unsigned int unset_busy; /* taking a group out of its container: -EBUSY so many times */
 	unsigned int reset_again; /* -EAGAIN so many times */
 	ssize_t access_result; /* of pread and pwrite, unless 0 */
 	bool all_ones; /* reads */
