@@ -116,3 +116,33 @@ fake_manager_close(struct fake_manager *manager)
 	unlink(manager->path);
 	unsetenv("NOTIFY_SOCKET");
 }
+
+void
+fake_manager_forget(struct fake_manager *manager)
+{
+	pthread_mutex_lock(&manager->lock);
+	manager->text[0] = '\0';
+	pthread_mutex_unlock(&manager->lock);
+}
+
+unsigned int
+fake_manager_store_count(struct fake_manager *manager)
+{
+	unsigned int count;
+
+	pthread_mutex_lock(&manager->lock);
+	count = manager->store_count;
+	pthread_mutex_unlock(&manager->lock);
+	return count;
+}
+
+int
+fake_manager_give(struct fake_manager *manager, unsigned int index)
+{
+	int fd;
+
+	pthread_mutex_lock(&manager->lock);
+	fd = index < manager->store_count ? rp_wire_fd_dup(manager->store[index]) : -1;
+	pthread_mutex_unlock(&manager->lock);
+	return fd;
+}

@@ -24,6 +24,10 @@ struct fake_manager {
 void fake_manager_open(struct fake_manager *manager, const char *path);
 void fake_manager_close(struct fake_manager *manager);
 bool fake_manager_was_told(struct fake_manager *manager, const char *message);
+void fake_manager_forget(struct fake_manager *manager); /* what it was told */
+unsigned int fake_manager_store_count(struct fake_manager *manager);
+/* @return a duplicate of what is in the store, -1: nothing. */
+int fake_manager_give(struct fake_manager *manager, unsigned int index);
 /* Move a descriptor out of the way. */
 int fake_manager_high(int fd);
 /* Three pieces, to the end of a log of FAKE_MANAGER_LOG_BYTES. */

@@ -178,7 +178,7 @@ what_the_manager_is_told(void **state)
 	rpd_service_status(f->service, "3 ports up, 1 waiting");
 	rpd_service_ready(f->service);
 	end(f);
-	assert_string_equal(f->manager.text, "[STATUS=3 ports up, 1 waiting][READY=1][STOPPING=1][BARRIER=1]");
+	assert_told(f, "[STATUS=3 ports up, 1 waiting][READY=1][STOPPING=1][BARRIER=1]");
 }
 
 /* Somebody connects while nobody is there, and is served by the successor. */
@@ -194,11 +194,11 @@ a_successor_goes_on(void **state)
 	end(f);
 	assert_told(f, "[FDSTORE=1 FDNAME=kept-port-vm0]");
 	assert_not_told(f, "FDSTOREREMOVE");
-	assert_int_equal(f->manager.store_count, 1);
+	assert_int_equal(fake_manager_store_count(&f->manager), 1);
 
 	assert_int_equal(rp_wire_socket_connect(vm0, &client, NULL), 0);
 	client = fake_manager_high(client);
-	place(0, rp_wire_fd_dup(f->manager.store[0]));
+	place(0, fake_manager_give(&f->manager, 0));
 	started(f, true, "kept-port-vm0");
 	fd = listen_for(f, "port-vm0", vm0);
 	assert_int_equal(rp_wire_socket_accept(fd, &served), 0);
@@ -207,7 +207,7 @@ a_successor_goes_on(void **state)
 	/* Again, as after an accelerator that came late: the same socket. */
 	fd = listen_for(f, "port-vm0", vm0);
 	assert_int_equal(rpd_service_sockets_count(f->service), 1);
-	assert_int_equal(f->manager.store_count, 1);
+	assert_int_equal(fake_manager_store_count(&f->manager), 1);
 	rp_wire_fd_close(&fd);
 	rp_wire_fd_close(&client);
 	rpd_service_forget(f->service, "port-vm0");
@@ -404,7 +404,7 @@ a_second_one(void **state)
 	assert_told(f, "[FDSTOREREMOVE=1 FDNAME=kept-port-vm0]");
 
 	/* With one name the store could only remove both. */
-	memset(f->manager.text, 0, sizeof(f->manager.text));
+	fake_manager_forget(&f->manager);
 	assert_int_equal(unlink(vm0), 0);
 	place_listener(0, vm0);
 	place(1, rp_wire_fd_dup(FIRST_FD));
