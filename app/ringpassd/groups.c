@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/stat.h>
 
 #include "groups.h"
@@ -14,16 +13,14 @@
 
 /* One that came, until it is asked for. */
 struct group {
-	TAILQ_ENTRY(group) link;
+	struct group *next;
 	unsigned int number;
 	int fd;
 };
 
-TAILQ_HEAD(group_list, group);
-
 struct rpd_groups {
 	struct rpd_groups_store store;
-	struct group_list list;
+	struct group *first;
 	unsigned int count;
 	bool keep;
 	bool leaving;
@@ -38,7 +35,6 @@ rpd_groups_create(const struct rpd_groups_store *store, bool keep, struct rpd_gr
 		return -ENOMEM;
 	groups->store = *store;
 	groups->keep = keep;
-	TAILQ_INIT(&groups->list);
 	*ret_groups = groups;
 	return 0;
 }
@@ -46,7 +42,11 @@ rpd_groups_create(const struct rpd_groups_store *store, bool keep, struct rpd_gr
 static void
 free_group(struct rpd_groups *groups, struct group *group)
 {
-	TAILQ_REMOVE(&groups->list, group, link);
+	struct group **link = &groups->first;
+
+	while (*link != group)
+		link = &(*link)->next;
+	*link = group->next;
 	groups->count--;
 	rp_wire_fd_close(&group->fd);
 	free(group);
@@ -59,7 +59,7 @@ rpd_groups_destroy(struct rpd_groups *groups)
 
 	if (groups == NULL)
 		return NULL;
-	while ((group = TAILQ_FIRST(&groups->list)) != NULL)
+	while ((group = groups->first) != NULL)
 		free_group(groups, group);
 	free(groups);
 	return NULL;
@@ -70,7 +70,7 @@ find(const struct rpd_groups *groups, unsigned int number)
 {
 	struct group *group;
 
-	TAILQ_FOREACH (group, &groups->list, link) {
+	for (group = groups->first; group != NULL; group = group->next) {
 		if (group->number == number)
 			return group;
 	}
@@ -120,7 +120,8 @@ rpd_groups_inherit(struct rpd_groups *groups, const char *name, int *fd, struct 
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
 	group->number = number;
 	group->fd = rp_wire_fd_take(fd);
-	TAILQ_INSERT_TAIL(&groups->list, group, link);
+	group->next = groups->first;
+	groups->first = group;
 	groups->count++;
 	return 0;
 }
@@ -131,7 +132,7 @@ rpd_groups_drop_unclaimed(struct rpd_groups *groups)
 	char name[NAME_BYTES];
 	struct group *group;
 
-	while ((group = TAILQ_FIRST(&groups->list)) != NULL) {
+	while ((group = groups->first) != NULL) {
 		name_of(group->number, name);
 		groups->store.event(groups->store.ctx, RP_PORT_EVENT_NOTICE, "group-dropped", name);
 		groups->store.remove(groups->store.ctx, name);

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -17,7 +16,7 @@
 #define FIRST_FD 3 /* SD_LISTEN_FDS_START, as an int */
 
 struct listener {
-	TAILQ_ENTRY(listener) link;
+	struct listener *next;
 	char name[RPD_SERVICE_NAME_MAX]; /* without KEPT */
 	char path[RP_WIRE_SOCKET_PATH_ROOM];
 	bool ours; /* in the store, or meant to be; else of a socket unit */
@@ -25,11 +24,9 @@ struct listener {
 	int fd;
 };
 
-TAILQ_HEAD(listener_list, listener);
-
 struct rpd_service {
 	struct rpd_service_config config;
-	struct listener_list list;
+	struct listener *first;
 	unsigned int count;
 	struct event *claim;
 	struct rpd_groups *groups;
@@ -92,7 +89,7 @@ find(const struct rpd_service *service, const char *name, const char *path)
 {
 	struct listener *listener;
 
-	TAILQ_FOREACH (listener, &service->list, link) {
+	for (listener = service->first; listener != NULL; listener = listener->next) {
 		if ((name != NULL && strcmp(listener->name, name) == 0) ||
 		    (path != NULL && strcmp(listener->path, path) == 0))
 			return listener;
@@ -103,7 +100,11 @@ find(const struct rpd_service *service, const char *name, const char *path)
 static void
 free_listener(struct rpd_service *service, struct listener *listener)
 {
-	TAILQ_REMOVE(&service->list, listener, link);
+	struct listener **link = &service->first;
+
+	while (*link != listener)
+		link = &(*link)->next;
+	*link = listener->next;
 	service->count--;
 	rp_wire_fd_close(&listener->fd);
 	free(listener);
@@ -173,7 +174,8 @@ add(struct rpd_service *service, const char *name, const char *path, bool ours, 
 	snprintf(listener->path, sizeof(listener->path), "%s", path);
 	listener->ours = ours;
 	listener->fd = rp_wire_fd_take(fd);
-	TAILQ_INSERT_TAIL(&service->list, listener, link);
+	listener->next = service->first;
+	service->first = listener;
 	service->count++;
 	return listener;
 }
@@ -246,8 +248,8 @@ claim_over(evutil_socket_t fd, short what, void *ctx)
 
 	(void)fd;
 	(void)what;
-	for (listener = TAILQ_FIRST(&service->list); listener != NULL; listener = next) {
-		next = TAILQ_NEXT(listener, link);
+	for (listener = service->first; listener != NULL; listener = next) {
+		next = listener->next;
 		if (!listener->ours || listener->claimed)
 			continue;
 		tell(service, RP_PORT_EVENT_WARNING, "socket-dropped", listener->path);
@@ -294,7 +296,6 @@ rpd_service_create(const struct rpd_service_config *config, struct rpd_service *
 	if (service == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
 	service->config = *config;
-	TAILQ_INIT(&service->list);
 	if (open_parts(service) < 0) {
 		close_parts(service);
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
@@ -317,7 +318,7 @@ rpd_service_destroy(struct rpd_service *service)
 	if (service == NULL)
 		return NULL;
 	sd_notify(0, "STOPPING=1");
-	while ((listener = TAILQ_FIRST(&service->list)) != NULL) {
+	while ((listener = service->first) != NULL) {
 		if (service->config.keep)
 			free_listener(service, listener);
 		else
@@ -354,12 +355,12 @@ forget_others(struct rpd_service *service, const char *name, const char *path)
 {
 	struct listener *listener, *next;
 
-	for (listener = TAILQ_FIRST(&service->list); listener != NULL; listener = next) {
+	for (listener = service->first; listener != NULL; listener = next) {
 		bool same_name = strcmp(listener->name, name) == 0;
 		bool same_path = strcmp(listener->path, path) == 0;
 		char text[384];
 
-		next = TAILQ_NEXT(listener, link);
+		next = listener->next;
 		if (same_name == same_path)
 			continue;
 		snprintf(text, sizeof(text), "found %s on %s, expected %s on %s", listener->name, listener->path, name,

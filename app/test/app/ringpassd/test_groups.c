@@ -154,7 +154,7 @@ nobody_wants_it(void **state)
 	assert_int_equal(inherit(f, "vfio-7", "/dev/null", &why), 0);
 	assert_int_equal(inherit(f, "vfio-0", "/dev/null", &why), 0);
 	rpd_groups_drop_unclaimed(f->groups);
-	assert_string_equal(f->log, "[group-dropped vfio-7][remove vfio-7][group-dropped vfio-0][remove vfio-0]");
+	assert_string_equal(f->log, "[group-dropped vfio-0][remove vfio-0][group-dropped vfio-7][remove vfio-7]");
 }
 
 static void
