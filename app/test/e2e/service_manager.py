@@ -23,6 +23,8 @@ HIGH_FD = 500
 LAUNCH = f"""
 import fcntl, os, sys
 fds = [fcntl.fcntl(int(fd), fcntl.F_DUPFD_CLOEXEC, {HIGH_FD}) for fd in sys.argv[1].split(",") if fd]
+for fd in filter(None, sys.argv[1].split(",")):
+    os.close(int(fd))
 for number, fd in enumerate(fds):
     os.dup2(fd, {FIRST_FD} + number)
 if fds:
