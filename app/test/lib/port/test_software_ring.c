@@ -10,6 +10,12 @@ is_ready(const struct fake_backend *fake)
 	return fake->device_ready;
 }
 
+static bool
+first_pair_is_disabled(const struct fake_backend *fake)
+{
+	return !fake->rings[0].enabled && !fake->rings[1].enabled;
+}
+
 static void
 serve_pair(struct software_fixture *f, unsigned int rx)
 {
@@ -129,7 +135,7 @@ left_alone(void **state)
 	leave_alone(FAKE_BACKEND_SPECIFICATION, TEST_VM_PACKED);
 }
 
-/* Hardware first: the device is ready all the same, and each ring can be given alone. */
+/* Hardware first: the device is ready all the same, nothing is sent into what it does not serve, and each ring can be given alone. */
 static void
 ready_before_it_serves(void **state)
 {
@@ -149,6 +155,9 @@ ready_before_it_serves(void **state)
 	fake = fake_backend_now();
 	assert_int_equal(fake.ready_count, 1);
 	assert_int_equal(fake.rings_at_ready, RINGS);
+	/* The application goes round rings that are disabled. */
+	assert_true(software_wait(first_pair_is_disabled));
+	assert_true(fake_backend_now().device_ready);
 	software_send(&f, 0, 5);
 	assert_int_equal(small_port_serve(&f.small, 1), 0);
 	usleep(QUIET_MS * 1000);
@@ -159,6 +168,9 @@ ready_before_it_serves(void **state)
 	f.received = 5;
 	assert_int_equal(small_port_serve(&f.small, 0), 0);
 	assert_true(software_traffic(&f, 0, 5));
+	take_pair(&f, 0);
+	assert_true(software_wait(first_pair_is_disabled));
+	serve_pair(&f, 0);
 	assert_int_equal(fake_backend_now().ready_count, 1);
 	software_close(&f);
 }
