@@ -84,10 +84,10 @@ class OvsBackend:
                    f'other_config:dpdk-extra="{EAL_ARGUMENTS} --file-prefix=rp{os.getpid()}{self._name}"',
                    "other_config:per-port-memory=true",  # else it wants buffers for a large switch at once
                    f"other_config:pmd-maxsleep={PMD_SLEEP_US}")
-        add = ["add-br", self.uplink, "--", "set", "bridge", self.uplink, "datapath_type=netdev",
+        add = ["--", "--may-exist", "add-br", self.uplink, "--", "set", "bridge", self.uplink, "datapath_type=netdev",
                f'other_config:hwaddr="{UPLINK_MAC}"']
         for port, socket in zip(self._ports, self.sockets):
-            add += ["--", "add-port", self.uplink, port, "--", "set", "Interface", port]
+            add += ["--", "--may-exist", "add-port", self.uplink, port, "--", "set", "Interface", port]
             add += ["type=dpdkvhostuser"] if self.listens else ["type=dpdkvhostuserclient",
                                                                 f"options:vhost-server-path={socket}"]
         self.vsctl(*add)
