@@ -69,7 +69,8 @@ def test_moves_of_a_guest(make_stack, packed):
     print(f"RINGPASS_SEED={SEED}")
     chance = random.Random(SEED)
     count = MOVES if not packed else max(MOVES // 5, 4)
-    stack = make_stack(software=True, queue_pairs=1, packed=packed, machine_options={"memory_mib": 256})
+    stack = make_stack(software=True, queue_pairs=1, packed=packed, port_options={"drain_ms": DRAIN_MS},
+                       machine_options={"memory_mib": 256})
     stack.start()
     guest = stack.guests[0]
     stream, bulk = PingStream(guest.vm, UPLINK_ADDRESS, PING_SECONDS), Bulk(guest.vm, UPLINK_ADDRESS)
