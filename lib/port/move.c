@@ -341,6 +341,13 @@ give_all(struct rp_port *port, const struct group *group, struct rp_wire_why *wh
 	return 0;
 }
 
+/* Asking it would only say so once more. */
+static bool
+is_gone(const struct rp_port *port, const struct port_queue *queue, enum rp_port_owner side)
+{
+	return side == RP_PORT_OWNER_HARDWARE && !port_accelerator_usable(port, queue->accelerator);
+}
+
 /* Those that arrived return, and all that nobody has go to whom they came from, else to who may stand in. */
 static void
 put_back(struct rp_port *port, const struct group *group)
@@ -358,10 +365,7 @@ put_back(struct rp_port *port, const struct group *group)
 			if (!is_kind(queue, port_move_order.given_first, turn) || !port_wish_anybody(port, queue) ||
 			    port_queue_owner(queue) != RP_PORT_OWNER_NONE || port_wish_is_unproven(queue))
 				continue;
-			if (group->from[i] == RP_PORT_OWNER_HARDWARE &&
-			    !port_accelerator_usable(port, queue->accelerator))
-				port_queue_update(port, queue, &why);
-			else if (give(port, queue, group->from[i], &why) < 0)
+			if (is_gone(port, queue, group->from[i]) || give(port, queue, group->from[i], &why) < 0)
 				port_queue_update(port, queue, &why);
 		}
 }
