@@ -113,7 +113,7 @@ port_log_set(struct rp_port *port, uint64_t features, struct rp_wire_why *why)
 	for (i = 0; i < port->queues_count; i++)
 		port_wish_begin(&port->queues[i]);
 	if (begins)
-		port_moves_run(port, true);
+		port_moves_run(port);
 	change_rings(port, why);
 	/* A queue that let go and did not start again writes nothing. */
 	if (!begins || !writes_unseen(port))

@@ -23,6 +23,8 @@
 #include "move_order.h"
 #include "port.h"
 
+#define PAIR 2u
+
 struct group {
 	struct port_queue *queues[RP_VHU_QUEUES_MAX];
 	enum rp_port_owner from[RP_VHU_QUEUES_MAX];
@@ -469,17 +471,15 @@ run_together(struct rp_port *port, unsigned int first, unsigned int count, struc
 	return worst;
 }
 
-/* Pair by pair, so that no ring is without an owner while others move; or all of them together. */
+/* Pair by pair: what one refuses need not hold up another. */
 static int
-run(struct rp_port *port, unsigned int first, unsigned int count, bool together, struct rp_wire_why *why)
+run_apart(struct rp_port *port, unsigned int first, unsigned int count, struct rp_wire_why *why)
 {
 	unsigned int at = first, end = first + count, part;
-	int rc, worst;
+	int rc, worst = 0;
 
-	worst = settle(port, first, count, why);
-	together |= stops_whole(port);
 	while (at < end) {
-		bool whole = together || one_stops_whole(port, at, end - at);
+		bool whole = stops_whole(port) || one_stops_whole(port, at, end - at);
 
 		part = port->device == RP_PORT_DEVICE_NET ? 2 - (at & 1) : 1;
 		if (whole || part > end - at)
@@ -500,8 +500,27 @@ run(struct rp_port *port, unsigned int first, unsigned int count, bool together,
 	return worst;
 }
 
+/*
+ * All of it together, first: while one pair of a network card is here and another there, an answer may come back
+ * to the side that no longer has, or does not have yet, the ring that it is steered to.
+ */
+static int
+run(struct rp_port *port, unsigned int first, unsigned int count, struct rp_wire_why *why)
+{
+	int settled = settle(port, first, count, why);
+	int rc = run_together(port, first, count, why);
+	unsigned int i;
+
+	if (rc < 0 && count > PAIR) {
+		for (i = first; i < first + count; i++)
+			port_wish_begin(&port->queues[i]);
+		rc = run_apart(port, first, count, why);
+	}
+	return settled < 0 ? settled : rc;
+}
+
 void
-port_moves_run(struct rp_port *port, bool together)
+port_moves_run(struct rp_port *port)
 {
 	struct rp_wire_why why = {0};
 
@@ -513,7 +532,7 @@ port_moves_run(struct rp_port *port, bool together)
 		port->memory_stale = false;
 		port_software_set_memory(port, &why);
 	}
-	run(port, 0, port->queues_count, together, &why);
+	run(port, 0, port->queues_count, &why);
 	port->in_moves = false;
 }
 
@@ -566,7 +585,7 @@ rp_port_move(struct rp_port *port, unsigned int first, unsigned int queues_count
 		port->queues[i].wish = wish;
 		port_wish_begin(&port->queues[i]);
 	}
-	rc = run(port, first, queues_count, false, &said);
+	rc = run(port, first, queues_count, &said);
 	for (i = first; i < first + queues_count && worst == 0; i++) {
 		*why = said;
 		worst = verdict(port, &port->queues[i], rc, why);

@@ -269,7 +269,7 @@ rp_port_process(struct rp_port *port)
 		source->ready(port, source);
 	}
 	if (may_move)
-		port_moves_run(port, false);
+		port_moves_run(port);
 	port_timer_update(port);
 	return 0;
 }
@@ -354,7 +354,7 @@ rp_port_queue_ring(struct rp_port *port, unsigned int index, enum rp_port_ring_p
 	else
 		rc = port_queue_update(port, queue, why);
 	/* With another ring the accelerator may be able to. */
-	port_moves_run(port, false);
+	port_moves_run(port);
 	port_timer_update(port);
 	return rc;
 }

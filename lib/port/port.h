@@ -310,8 +310,8 @@ int port_move_give(struct rp_port *port, struct port_queue *queue, enum rp_port_
 int port_move_release(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
 void port_move_left(struct port_queue *queue, enum rp_port_owner owner); /* not by the frontend's wish */
 void port_move_reached(struct port_queue *queue, enum rp_port_owner owner);
-/* Have every queue served by who should. Not inside a request, but for a migration that begins, all of them together. */
-void port_moves_run(struct rp_port *port, bool together);
+/* Have every queue served by who should. Not inside a request, but for a migration that begins. */
+void port_moves_run(struct rp_port *port);
 /* All that the software backend serves is taken from it, for good. */
 void port_move_release_all(struct rp_port *port);
 

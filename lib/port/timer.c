@@ -22,7 +22,7 @@ timer_ready(struct rp_port *port, struct port_source *source)
 	port_net_tick(port, now_ms);
 	port_move_tick(port, now_ms);
 	/* What is given to it now need not be parked first. */
-	port_moves_run(port, false);
+	port_moves_run(port);
 	port_software_tick(port, now_ms);
 	for (i = 0; i < port->queues_count; i++) {
 		port_vfio_file_tick(port, &port->queues[i], now_ms);

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include "moves.h"
+
+/* Never one pair here and another there, where an answer may be steered to the wrong one. */
+static void
+pairs_move_together(void **state)
+{
+	static const char *const to_software[] = {
+		"\nqueue-stopped 1",	"\nqueue-stopped 3",	"\nqueue-stopped 0",	"\nqueue-stopped 2",
+		"\nsoftware-started 0", "\nsoftware-started 2", "\nsoftware-started 1", "\nsoftware-started 3"};
+	static struct traffic t;
+	size_t at;
+
+	(void)state;
+	open_moves(&t, 0, RP_ACCEL_CLASS_A, RP_PORT_WISH_AUTO);
+	test_vm_start_all(&t.f.vm);
+	at = log_end(&t.f.port);
+	assert_int_equal(test_port_move(&t.f.port, 0, 0, RP_PORT_WISH_SOFTWARE, NULL), 0);
+	expect_in_order(&t.f.port, at, to_software, 8);
+	close_traffic(&t);
+}
+
+/* The second is put back, and the first is moved all the same. */
+static void
+one_pair_refuses_for_itself(void **state)
+{
+	static struct traffic t;
+
+	(void)state;
+	open_moves(&t, 0, RP_ACCEL_CLASS_A, RP_PORT_WISH_AUTO);
+	test_vm_start_all(&t.f.vm);
+	SOFTWARE_SET(serve_error_queue, 2);
+	SOFTWARE_SET(serve_error, -EREMOTEIO);
+	assert_int_equal(test_port_move(&t.f.port, 0, 0, RP_PORT_WISH_SOFTWARE, NULL), -EREMOTEIO);
+	assert_int_equal(test_port_queue(&t.f.port, 0).owner, RP_PORT_OWNER_SOFTWARE);
+	assert_int_equal(test_port_queue(&t.f.port, 1).owner, RP_PORT_OWNER_SOFTWARE);
+	assert_int_equal(test_port_queue(&t.f.port, 2).owner, RP_PORT_OWNER_HARDWARE);
+	assert_int_equal(test_port_queue(&t.f.port, 3).owner, RP_PORT_OWNER_HARDWARE);
+	close_traffic(&t);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pairs_move_together),
+		cmocka_unit_test(one_pair_refuses_for_itself),
+	};
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
