@@ -46,9 +46,19 @@ def features_of(path, listens):
             os.unlink(path)
 
 
+def receive(connection, size):
+    """All of it: a backend may write the header first, and MSG_WAITALL does not wait on a socket with a time limit."""
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        assert part, f"the backend hung up after {len(data)} of {size} bytes"
+        data += part
+    return data
+
+
 def ask(connection):
     connection.sendall(REQUEST.pack(GET_FEATURES, VERSION_FLAG, 0))
-    request, _, size, features = ANSWER.unpack(connection.recv(ANSWER.size, socket.MSG_WAITALL))
+    request, _, size, features = ANSWER.unpack(receive(connection, ANSWER.size))
     assert (request, size) == (GET_FEATURES, ANSWER.size - REQUEST.size)
     return features
 
