@@ -20,8 +20,7 @@ from ringpass_testvm import Nic, prepare
 PAIRS = 1
 MEMORY_MIB = 256
 MIB = 1 << 20
-# With 7.2 as the source the guest, or its agent, sometimes stands still while the migration is held: not explained yet.
-QUICK = (("current", "through"),)
+QUICK = (("distribution", "through"),)
 
 
 def arrangements():
