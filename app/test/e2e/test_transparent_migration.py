@@ -20,7 +20,7 @@ from ringpass_testvm import Nic, prepare
 PAIRS = 1
 MEMORY_MIB = 256
 MIB = 1 << 20
-QUICK = (("distribution", "through"),)
+QUICK = (("distribution", "through"), ("current", "through"))
 
 
 def arrangements():
