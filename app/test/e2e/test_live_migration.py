@@ -8,6 +8,7 @@ shown with a log that nobody sees.
 
 import contextlib
 import os
+import time
 
 import pytest
 from frontend import Frontend
@@ -33,6 +34,7 @@ WAYS = {
 FAULTY = {"software": "software_environment", "shadow": "ringpassd_environment"}
 MAC, ADDRESS = "52:54:00:00:00:01", "10.77.0.2"
 ROUNDS, LOG_ROUNDS = 20, 7
+STILL_LOOKS, LOOK_SECONDS = 10, 0.05
 
 
 def log_off(build):
@@ -74,16 +76,15 @@ class Pair:
         self.next.vm.launch()
         with monitor_of(self.guest.vm) as monitor, monitor_of(self.next.vm) as incoming:
             uri = f"unix:{self.source.supervisor.path('migration.sock')}"
-            incoming.execute("migrate-incoming", uri=uri)
-            migration = Migration(self.guest.vm, monitor, uri)
+            migration = Migration(monitor, incoming, uri)
             self.guest.wait_modes(self.way, MODE_SECONDS)
             migration.hold()
             yield migration, monitor, incoming
 
-    def cancel(self, during=lambda: None):
-        """Once there and not gone; during() is what happens meanwhile."""
-        with self.migrating() as (migration, _, _):
-            during()
+    def cancel(self, during=lambda monitor: None):
+        """Once there and not gone; during() is what happens meanwhile. Its argument is the source's monitor."""
+        with self.migrating() as (migration, monitor, _):
+            during(monitor)
             migration.cancel()
         self.next.vm.kill()
 
@@ -186,6 +187,15 @@ def test_a_write_that_is_not_in_the_log_is_noticed(make_logging, build, way):
     assert counts["missed"] == counts["changed"] > 0
 
 
+def writes_nothing(monitor):
+    """What is held is held for any guest, one that stands still too."""
+    monitor.execute("stop")
+    for _ in range(STILL_LOOKS):
+        time.sleep(LOOK_SECONDS)
+        assert monitor.execute("query-migrate")["status"] == "active"
+    monitor.execute("cont")
+
+
 def test_cancelled_and_again(make_pair, make_backlog):
     """Back on hardware at the source each time; also when the accelerator dies in between."""
     pair = make_pair("software")
@@ -193,11 +203,11 @@ def test_cancelled_and_again(make_pair, make_backlog):
     stream = PingStream(pair.guest.vm, UPLINK_ADDRESS)
     pair.cancel()
     pair.guest.wait_modes()
-    pair.cancel()
+    pair.cancel(writes_nothing)
     pair.guest.wait_modes()
     require_all(stream.finish(), "pings while a migration is cancelled twice")
 
-    def accelerator_dies():
+    def accelerator_dies(_):
         pair.source.softaccel.kill()
         require_all(ping(pair.guest.vm, UPLINK_ADDRESS, 10), "pings while the guest migrates without an accelerator")
         assert {queue["mode"] for queue in pair.guest.show()["queues"]} == {"software"}

@@ -12,7 +12,7 @@ from transparent import Line, wait_answer
 
 from ringpass_stack import backend_ovs
 from ringpass_stack.backend_ovs import OvsBackend
-from ringpass_stack.migration import Backlog, Migration, different_pages
+from ringpass_stack.migration import Backlog, Migration, describe_pages, different_pages
 from ringpass_stack.ping import ping
 from ringpass_stack.scenario import require_all
 from ringpass_testvm import Nic, prepare
@@ -57,13 +57,13 @@ class Journey:
         uri = f"unix:{self.supervisor.path('migration.sock')}"
         self.destination.launch()
         with monitor_of(self.source) as monitor, monitor_of(self.destination) as incoming:
-            incoming.execute("migrate-incoming", uri=uri)
-            migration = Migration(self.source, monitor, uri)
+            migration = Migration(monitor, incoming, uri)
             migration.hold()
             require_all(ping(self.source, ADDRESS, 10, 0.05), "pings while the guest migrates")
             backlog.send(4 * MIB)
             migration.finish()
             pages = different_pages(self.source.pid, self.destination.pid)
+            print(f"{len(pages)} pages differ\n{describe_pages(self.source.pid, self.destination.pid, pages)}")
             self.destination.take_over(self.source.identity)
             incoming.execute("cont")
         self.source.kill()
