@@ -94,9 +94,10 @@ struct rp_accel_queue_counters {
 };
 
 struct rp_accel;
+struct rp_wire_parcel;
 
 /**
- * What an accelerator does. Every member is set.
+ * What an accelerator does. Every member is set but those of a hand-over, which may be NULL.
  *
  * Errors: -ENOTSUP, -EINVAL, -EBUSY, -EEXIST and -ENOSPC refuse one request, and
  * the device goes on. -ENOTCONN (it left), -ETIMEDOUT (no answer in time) and -EIO
@@ -202,6 +203,10 @@ struct rp_accel_ops {
 	bool (*is_quiet)(void *priv);
 	/** Stops what runs, as far as the device still answers; bounded in time. */
 	void (*close)(void *priv);
+	/** As rp_accel_give(). NULL: it cannot be given away. */
+	int (*give)(void *priv, struct rp_wire_parcel *parcel, struct rp_wire_why *why);
+	/** As rp_accel_leave(). Set when give is. */
+	void (*leave)(void *priv);
 };
 
 /** An open accelerator. */
@@ -211,6 +216,7 @@ struct rp_accel {
 };
 
 struct rp_accel_devargs;
+struct rp_accel_memory;
 
 /**
  * How one kind of accelerator is opened. Static data of a driver.
@@ -227,6 +233,10 @@ struct rp_accel_driver {
 	int (*check)(const struct rp_accel_devargs *args, struct rp_wire_why *why);
 	/** @return 0, what check says, or what opening says (-ENOENT, -ECONNREFUSED: try later). */
 	int (*open)(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, struct rp_wire_why *why);
+	/** As rp_accel_adopt() (rp_accel_hand_over.h). NULL: it cannot. */
+	int (*adopt)(const struct rp_accel_devargs *args, struct rp_wire_parcel *parcel,
+		     const struct rp_accel_memory *memories, unsigned int memories_count, struct rp_accel *ret_accel,
+		     struct rp_wire_why *why);
 };
 
 /** The drivers that an application offers. Belongs to the application. */

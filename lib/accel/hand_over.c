@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stddef.h>
+
+#include "devargs.h"
+#include "rp_accel_hand_over.h"
+
+int
+rp_accel_give(const struct rp_accel *accel, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
+{
+	if (accel->ops->give == NULL)
+		return rp_wire_why_set(why, -ENOTSUP, "its driver cannot give it away");
+	return accel->ops->give(accel->priv, parcel, why);
+}
+
+void
+rp_accel_leave(struct rp_accel *accel)
+{
+	if (accel->ops == NULL || accel->ops->leave == NULL) {
+		rp_accel_close(accel);
+		return;
+	}
+	accel->ops->leave(accel->priv);
+	accel->ops = NULL;
+	accel->priv = NULL;
+}
+
+int
+rp_accel_adopt(const struct rp_accel_registry *registry, const char *device_arguments, struct rp_wire_parcel *parcel,
+	       const struct rp_accel_memory *memories, unsigned int memories_count, struct rp_accel *ret_accel,
+	       struct rp_wire_why *why)
+{
+	struct rp_accel_devargs args;
+	int rc = accel_devargs_parse(registry, device_arguments, &args, why);
+
+	if (rc < 0)
+		return rc;
+	if (args.driver->adopt == NULL)
+		rc = rp_wire_why_set(why, -ENOTSUP, "cannot adopt a device");
+	else
+		rc = args.driver->adopt(&args, parcel, memories, memories_count, ret_accel, why);
+	if (rc < 0)
+		rp_wire_why_prefix(why, "%s: ", args.driver->name);
+	accel_devargs_release(&args);
+	return rc;
+}
