@@ -78,6 +78,15 @@ rp_wire_conn_poll_events(const struct rp_wire_conn *conn)
 	return STAILQ_EMPTY(&conn->outputs) ? POLLIN : POLLIN | POLLOUT;
 }
 
+bool
+rp_wire_conn_is_idle(const struct rp_wire_conn *conn)
+{
+	bool reading = !conn->msg_handed_out && conn->have_bytes > 0;
+
+	return !reading && conn->ahead_bytes == 0 && conn->later_fds_count == 0 && conn->failed == 0 &&
+	       STAILQ_EMPTY(&conn->outputs) && conn->gathered_bytes == 0;
+}
+
 void
 rp_wire_msg_drop(struct rp_wire_msg *msg)
 {

@@ -164,6 +164,12 @@ int rp_wire_conn_receive_wait(struct rp_wire_conn *conn, size_t payload_bytes, s
 bool rp_wire_conn_has_ahead(const struct rp_wire_conn *conn);
 
 /**
+ * Whether nothing of a message is in our hands: none half read, read ahead, gathered or queued,
+ * and the connection has not failed. Then another process may go on with its socket.
+ */
+bool rp_wire_conn_is_idle(const struct rp_wire_conn *conn);
+
+/**
  * Send one message: at once as far as the socket takes it, the rest queued.
  *
  * @param iov the whole message, header included, in at most 8 parts; borrowed.

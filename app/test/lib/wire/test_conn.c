@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -440,11 +441,42 @@ payload_is_placed_no_more(void **state)
 	}
 }
 
+/* Between two messages somebody else may go on with the socket. */
+static void
+idle_between_messages(void **state)
+{
+	struct conn_pair *pair = *state;
+	uint8_t bytes[HEADER_BYTES + 20];
+	size_t size_bytes = conn_make_message(bytes, 20, 0x5a), i;
+	struct iovec iov = {.iov_base = bytes, .iov_len = size_bytes};
+	struct rp_wire_msg *msg;
+
+	assert_true(rp_wire_conn_is_idle(pair->conn));
+	for (i = 0; i < size_bytes; i++) {
+		conn_peer_write(pair->peer, &bytes[i], 1, NULL, 0);
+		if (i == size_bytes - 1)
+			break;
+		assert_int_equal(rp_wire_conn_receive(pair->conn, &msg, NULL), -EAGAIN);
+		assert_false(rp_wire_conn_is_idle(pair->conn));
+	}
+	conn_receive(pair->conn);
+	assert_true(rp_wire_conn_is_idle(pair->conn));
+	assert_int_equal(rp_wire_conn_receive(pair->conn, &msg, NULL), -EAGAIN);
+	assert_true(rp_wire_conn_is_idle(pair->conn));
+	while (rp_wire_conn_poll_events(pair->conn) == POLLIN)
+		assert_int_equal(rp_wire_conn_send(pair->conn, &iov, 1, NULL, 0), 0);
+	assert_false(rp_wire_conn_is_idle(pair->conn));
+	rp_wire_fd_close(&pair->peer);
+	assert_int_equal(rp_wire_conn_receive(pair->conn, &msg, NULL), -ENOTCONN);
+	assert_false(rp_wire_conn_is_idle(pair->conn));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(create_refuses_nonsense),
+		WITH_PAIR(idle_between_messages),
 		WITH_PAIR(bytes_may_come_one_by_one),
 		WITH_PAIR(descriptors_may_come_on_any_byte),
 		WITH_PAIR(empty_payload_is_a_message),
