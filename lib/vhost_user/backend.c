@@ -133,6 +133,36 @@ rp_vhu_backend_attach(struct rp_vhu_backend *backend, int *fd)
 	return 0;
 }
 
+static void
+forget_words(struct rp_vhu_backend *backend)
+{
+	backend->peer = 0;
+	backend->features_asked = false;
+	backend->features_acked = false;
+	backend->features = 0;
+	backend->protocol_features = 0;
+	backend->status = 0;
+	backend->detach_wanted = false;
+}
+
+void
+vhu_backend_forget(struct rp_vhu_backend *backend)
+{
+	vhu_vrings_forget(backend);
+	backend->channel = vhu_backend_drop(backend, backend->channel);
+	backend->pending_head = backend->pending_count = 0;
+	backend->log = rp_vhu_log_destroy(backend->log);
+	rp_wire_fd_close(&backend->log_file.fd);
+	rp_wire_fd_close(&backend->log_fd);
+	rp_vhu_inflight_destroy(backend->inflight);
+	backend->inflight = NULL;
+	rp_wire_fd_close(&backend->inflight_file.fd);
+	while (backend->regions_count > 0)
+		rp_wire_fd_close(&backend->regions[--backend->regions_count].fd);
+	backend->conn = vhu_backend_drop(backend, backend->conn);
+	forget_words(backend);
+}
+
 void
 vhu_backend_close(struct rp_vhu_backend *backend, const struct rp_wire_why *why)
 {
@@ -146,13 +176,7 @@ vhu_backend_close(struct rp_vhu_backend *backend, const struct rp_wire_why *why)
 	vhu_memory_clear(backend);
 	backend->conn = vhu_backend_drop(backend, backend->conn);
 	backend->closing = false;
-	backend->peer = 0;
-	backend->features_asked = false;
-	backend->features_acked = false;
-	backend->features = 0;
-	backend->protocol_features = 0;
-	backend->status = 0;
-	backend->detach_wanted = false;
+	forget_words(backend);
 	if (backend->ops->disconnected != NULL)
 		backend->ops->disconnected(backend->ctx, why);
 }

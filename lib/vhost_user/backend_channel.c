@@ -29,8 +29,8 @@ vhu_channel_close(struct rp_vhu_backend *backend)
 	}
 }
 
-static int
-check_socket(int fd, struct rp_wire_why *why)
+int
+vhu_channel_check_socket(int fd, struct rp_wire_why *why)
 {
 	int domain = -1, type = -1;
 	socklen_t domain_bytes = sizeof(domain), type_bytes = sizeof(type);
@@ -45,7 +45,7 @@ int
 vhu_on_set_backend_req_fd(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why)
 {
 	struct rp_wire_conn *channel = NULL;
-	int rc = check_socket(request->msg->fds[0], why);
+	int rc = vhu_channel_check_socket(request->msg->fds[0], why);
 
 	if (rc < 0)
 		return rc;

@@ -379,12 +379,19 @@ vhu_vrings_stop(struct rp_vhu_backend *backend, enum rp_vhu_stop why_stopped)
 void
 vhu_vrings_clear(struct rp_vhu_backend *backend, enum rp_vhu_stop why_stopped)
 {
+	vhu_vrings_stop(backend, why_stopped);
+	vhu_vrings_forget(backend);
+}
+
+void
+vhu_vrings_forget(struct rp_vhu_backend *backend)
+{
 	unsigned int i;
 
-	vhu_vrings_stop(backend, why_stopped);
 	for (i = 0; i < backend->config.queues_max; i++) {
 		struct vhu_vring *vring = &backend->vrings[i];
 
+		rp_wire_fd_close(&vring->state.kick_fd);
 		rp_wire_fd_close(&vring->state.call_fd);
 		rp_wire_fd_close(&vring->state.err_fd);
 		memset(vring, 0, sizeof(*vring));

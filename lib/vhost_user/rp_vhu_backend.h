@@ -10,6 +10,7 @@
 #include "rp_vhu_log.h"
 #include "rp_vhu_profile.h"
 #include "rp_vhu_proto.h"
+#include "rp_wire_parcel.h"
 #include "rp_wire_why.h"
 
 /**
@@ -246,6 +247,38 @@ int rp_vhu_backend_attach(struct rp_vhu_backend *backend, int *fd);
 
 /** Drop the connection as if the frontend had left. Nothing happens without one. */
 void rp_vhu_backend_detach(struct rp_vhu_backend *backend);
+
+/**
+ * Pack what a successor needs to go on with the connection that is served: sockets, memory,
+ * rings, and which requests wait for the frontend's answer. Nothing changes here, and
+ * nothing may be processed between this and rp_vhu_backend_leave(): what the frontend
+ * sends meanwhile waits in the socket.
+ *
+ * @param parcel in a scope of the caller's.
+ * @return 0, -ENOTCONN (none is served), -EBUSY (inside a callback), -EAGAIN (a message is half
+ *         read or half sent: process, and try again), -ENOTSUP (VIRTIO_F_ACCESS_PLATFORM
+ *         is negotiated), or what rp_wire_parcel_result() says.
+ */
+int rp_vhu_backend_give(const struct rp_vhu_backend *backend, struct rp_wire_parcel *parcel, struct rp_wire_why *why);
+
+/**
+ * Forget the connection, without a callback and without a word to the frontend: somebody
+ * else has its sockets, and goes on. Not from a callback.
+ */
+void rp_vhu_backend_leave(struct rp_vhu_backend *backend);
+
+/**
+ * Go on with a connection that rp_vhu_backend_give() packed, in another process or backend. No
+ * callback is called for what is true already: ask rp_vhu_backend_region(), _vring() and so
+ * on. Answers to requests that the predecessor sent come with the tokens that it gave.
+ *
+ * @return 0, -EBUSY (one is served), -EBADMSG (the parcel breaks a rule that the
+ *         frontend's messages must keep, too), -ENOTSUP (another version; or what the frontend was
+ *         told does not hold here: profile, numbers, queues, features that are not offered any
+ *         more), -ENOSPC, -EEXIST (regions overlap), -ENOMEM. After a failure there is no
+ *         connection, as before; the frontend's own end is untouched as long as the parcel lives.
+ */
+int rp_vhu_backend_adopt(struct rp_vhu_backend *backend, struct rp_wire_parcel *parcel, struct rp_wire_why *why);
 
 /** @return whether a connection is being served. */
 bool rp_vhu_backend_attached(const struct rp_vhu_backend *backend);

@@ -18,6 +18,7 @@
  *   backend_iotlb.c     translations, told and asked for
  *   backend_channel.c   requests of ours and their answers
  *   backend_vfio.c      requests of ours: notify areas and VFIO files
+ *   backend_give.c      what a successor must know; backend_adopt.c: going on with it
  */
 
 #include "rp_vhu_backend.h"
@@ -99,6 +100,8 @@ typedef int (*vhu_handler)(struct rp_vhu_backend *backend, struct vhu_request *r
 
 /* backend.c */
 void vhu_backend_close(struct rp_vhu_backend *backend, const struct rp_wire_why *why);
+/* Everything of the connection, without a word to anybody: who holds its sockets besides goes on. */
+void vhu_backend_forget(struct rp_vhu_backend *backend);
 
 /* backend_dispatch.c: 0, or -EPROTO / -ENOTCONN when the connection must end. */
 int vhu_backend_dispatch(struct rp_vhu_backend *backend, struct rp_wire_msg *msg, struct rp_wire_why *why);
@@ -167,6 +170,8 @@ void vhu_vrings_stop(struct rp_vhu_backend *backend, enum rp_vhu_stop why_stoppe
 int vhu_vrings_disable(struct rp_vhu_backend *backend, struct rp_wire_why *why);
 /* Stop every started ring and forget what the frontend said. */
 void vhu_vrings_clear(struct rp_vhu_backend *backend, enum rp_vhu_stop why_stopped);
+/* Close their descriptors and forget what the frontend said; nobody is told. */
+void vhu_vrings_forget(struct rp_vhu_backend *backend);
 /* -1: no ring is started, else the index of the first that is. */
 int vhu_vrings_any_started(const struct rp_vhu_backend *backend);
 /* Whether a started ring has a part in a region. */
@@ -195,6 +200,7 @@ int vhu_vring_judge_base(const struct rp_vhu_backend *backend, const struct vhu_
 
 /* backend_channel.c */
 int vhu_on_set_backend_req_fd(struct rp_vhu_backend *backend, struct vhu_request *request, struct rp_wire_why *why);
+int vhu_channel_check_socket(int fd, struct rp_wire_why *why); /* @return 0 or -EBADMSG. */
 void vhu_channel_process(struct rp_vhu_backend *backend);
 void vhu_channel_close(struct rp_vhu_backend *backend);
 /*
