@@ -12,12 +12,12 @@
 
 struct item {
 	struct rp_wire_parcel_item public; /* first: what is given out is converted back */
-	STAILQ_ENTRY(item) link;
+	TAILQ_ENTRY(item) link;
 	char bytes[]; /* the path, then the text, each with its zero byte */
 };
 
 struct rp_wire_parcel {
-	STAILQ_HEAD(items, item) items; /* in the order of packing */
+	TAILQ_HEAD(items, item) items; /* in the order of packing */
 	void *by_path; /* of tsearch(3) */
 	unsigned int items_count;
 	int *fds;
@@ -36,7 +36,7 @@ rp_wire_parcel_create(struct rp_wire_parcel **ret_parcel)
 
 	if (parcel == NULL)
 		return -ENOMEM;
-	STAILQ_INIT(&parcel->items);
+	TAILQ_INIT(&parcel->items);
 	*ret_parcel = parcel;
 	return 0;
 }
@@ -55,8 +55,8 @@ rp_wire_parcel_destroy(struct rp_wire_parcel *parcel)
 	if (parcel == NULL)
 		return NULL;
 	tdestroy(parcel->by_path, keep_item);
-	while ((item = STAILQ_FIRST(&parcel->items)) != NULL) {
-		STAILQ_REMOVE_HEAD(&parcel->items, link);
+	while ((item = TAILQ_FIRST(&parcel->items)) != NULL) {
+		TAILQ_REMOVE(&parcel->items, item, link);
 		free(item);
 	}
 	rp_wire_fd_close_all(parcel->fds, parcel->fds_count);
@@ -186,7 +186,7 @@ put(struct rp_wire_parcel *parcel, const char *name, enum rp_wire_parcel_kind ki
 		return;
 	}
 	item->public.number = number;
-	STAILQ_INSERT_TAIL(&parcel->items, item, link);
+	TAILQ_INSERT_TAIL(&parcel->items, item, link);
 	parcel->items_count++;
 }
 
@@ -280,6 +280,30 @@ rp_wire_parcel_put_fd_index(struct rp_wire_parcel *parcel, const char *name, uin
 		put(parcel, name, RP_WIRE_PARCEL_FD, index, NULL);
 }
 
+struct rp_wire_parcel_mark
+rp_wire_parcel_mark(const struct rp_wire_parcel *parcel)
+{
+	return (struct rp_wire_parcel_mark){parcel->items_count, parcel->fds_count, parcel->depth};
+}
+
+void
+rp_wire_parcel_rewind(struct rp_wire_parcel *parcel, const struct rp_wire_parcel_mark *mark)
+{
+	while (parcel->items_count > mark->items_count) {
+		struct item *item = TAILQ_LAST(&parcel->items, items);
+
+		tdelete(item, &parcel->by_path, compare);
+		TAILQ_REMOVE(&parcel->items, item, link);
+		free(item);
+		parcel->items_count--;
+	}
+	while (parcel->fds_count > mark->fds_count)
+		rp_wire_fd_close(&parcel->fds[--parcel->fds_count]);
+	while (parcel->depth > mark->depth)
+		rp_wire_parcel_leave(parcel);
+	parcel->error.error = 0;
+}
+
 bool
 rp_wire_parcel_has(const struct rp_wire_parcel *parcel, const char *name)
 {
@@ -369,7 +393,7 @@ const struct rp_wire_parcel_item *
 rp_wire_parcel_next(const struct rp_wire_parcel *parcel, const struct rp_wire_parcel_item *after)
 {
 	const struct item *item =
-		after == NULL ? STAILQ_FIRST(&parcel->items) : STAILQ_NEXT((const struct item *)after, link);
+		after == NULL ? TAILQ_FIRST(&parcel->items) : TAILQ_NEXT((const struct item *)after, link);
 
 	return item == NULL ? NULL : &item->public;
 }

@@ -75,6 +75,22 @@ void rp_wire_parcel_put_text(struct rp_wire_parcel *parcel, const char *name, co
 /** Pack a descriptor. @param fd borrowed, duplicated; -1: nothing is put. */
 void rp_wire_parcel_put_fd(struct rp_wire_parcel *parcel, const char *name, int fd);
 
+/** How much there is in it. */
+struct rp_wire_parcel_mark {
+	unsigned int items_count;
+	unsigned int fds_count;
+	unsigned int depth;
+};
+
+/** @return what rp_wire_parcel_rewind() goes back to. */
+struct rp_wire_parcel_mark rp_wire_parcel_mark(const struct rp_wire_parcel *parcel);
+
+/**
+ * Take out all that was packed since, and leave the parts that were entered since; the error
+ * is forgotten. For a part that could not be packed whole: none of its descriptors travels.
+ */
+void rp_wire_parcel_rewind(struct rp_wire_parcel *parcel, const struct rp_wire_parcel_mark *mark);
+
 /** @return whether there is something of this name. */
 bool rp_wire_parcel_has(const struct rp_wire_parcel *parcel, const char *name);
 

@@ -167,6 +167,34 @@ one_open_file_is_carried_once(void **state)
 	assert_error(-EINVAL, "closed: ");
 }
 
+/* A part that could not be packed whole leaves nothing behind, descriptors least of all. */
+static void
+a_part_is_taken_out(void **state)
+{
+	int kept = eventfd(0, EFD_CLOEXEC), fd = eventfd(0, EFD_CLOEXEC);
+	struct rp_wire_parcel_mark mark;
+	unsigned int i;
+
+	(void)state;
+	rp_wire_parcel_put_fd(parcel, "kept", kept);
+	mark = rp_wire_parcel_mark(parcel);
+	for (i = 0; i < 2; i++) {
+		rp_wire_parcel_enter(parcel, "port", 1);
+		rp_wire_parcel_enter(parcel, "ring", 0);
+		rp_wire_parcel_put_fd(parcel, "call", fd);
+		rp_wire_parcel_put_fd(parcel, "again", kept);
+		rp_wire_parcel_put_number(parcel, "num", 3);
+		rp_wire_parcel_put_number(parcel, "num", 3);
+		rp_wire_parcel_rewind(parcel, &mark);
+		assert_int_equal(rp_wire_parcel_fds_count(parcel), 1);
+		assert_false(rp_wire_parcel_has(parcel, "port[1].ring[0].num"));
+		assert_true(rp_wire_parcel_has(parcel, "kept"));
+		assert_int_equal(rp_wire_parcel_result(parcel, NULL), 0);
+	}
+	rp_wire_fd_close(&fd);
+	rp_wire_fd_close(&kept);
+}
+
 /* As somebody does who carries it. */
 static void
 carried(void **state)
@@ -233,6 +261,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(the_first_error_is_the_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_packed, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_open_file_is_carried_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_part_is_taken_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(carried, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_allowed, setup, teardown),
 	};
