@@ -48,7 +48,7 @@ lay_out(struct rp_vring_drv *ring, uint16_t num, uint8_t *memory, uint64_t memor
 }
 
 int
-rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64_t features, struct rp_vring_drv **ret_ring)
+rp_vring_drv_new(uint16_t num, void *memory, uint64_t memory_iova, uint64_t features, struct rp_vring_drv **ret_ring)
 {
 	struct rp_vring_drv *ring;
 	uint16_t i;
@@ -59,7 +59,6 @@ rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64_t f
 	ring = calloc(1, sizeof(*ring) + num * sizeof(ring->slots[0]));
 	if (ring == NULL)
 		return -ENOMEM;
-	memset(memory, 0, rp_vring_drv_bytes(num, features));
 	lay_out(ring, num, memory, memory_iova, features);
 	ring->packed = vring_is_packed(features);
 	ring->in_order = vring_is_in_order(features);
@@ -71,8 +70,19 @@ rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64_t f
 		ring->slots[i].next = (uint16_t)(i + 1);
 	ring->free_tail = (uint16_t)(num - 1);
 	ring->free_count = num;
-	rp_vring_drv_set_interrupt(ring, true);
 	*ret_ring = ring;
+	return 0;
+}
+
+int
+rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64_t features, struct rp_vring_drv **ret_ring)
+{
+	int rc = rp_vring_drv_new(num, memory, memory_iova, features, ret_ring);
+
+	if (rc < 0)
+		return rc;
+	memset(memory, 0, rp_vring_drv_bytes(num, features));
+	rp_vring_drv_set_interrupt(*ret_ring, true);
 	return 0;
 }
 

@@ -69,6 +69,10 @@ struct drv_chain {
 	void *cookie;
 };
 
+/** A ring that nobody used, all free; nothing of the memory is touched. @return 0, -EINVAL, -ENOMEM. */
+int rp_vring_drv_new(uint16_t num, void *memory, uint64_t memory_iova, uint64_t features,
+		     struct rp_vring_drv **ret_ring);
+
 /** Make a judged chain available. @return 0 or -ENOSPC. */
 int rp_vring_drv_put(struct rp_vring_drv *ring, const struct drv_chain *chain);
 

@@ -49,6 +49,28 @@ size_t rp_vring_drv_bytes(uint16_t num, uint64_t features);
 int rp_vring_drv_create(uint16_t num, void *memory, uint64_t memory_iova, uint64_t features,
 			struct rp_vring_drv **ret_ring);
 
+/** What of a ring with nothing out is not in its memory. Plain numbers, for another process. */
+struct rp_vring_drv_state {
+	uint32_t position; /**< as rp_vring_position.h encodes it */
+	uint16_t first_free; /**< the descriptor (split) or id (packed) that the next chain begins with */
+	bool interrupt_wanted;
+};
+
+/** Where another can go on. @return 0, -EBUSY (chains are out). */
+int rp_vring_drv_save(const struct rp_vring_drv *ring, struct rp_vring_drv_state *ret_state);
+
+/**
+ * Go on with a ring where rp_vring_drv_save() left it, in this process or another.
+ * Nothing is written to the memory.
+ *
+ * @param memory that of the ring, at any place; otherwise as rp_vring_drv_create().
+ * @param state input: judged.
+ * @return 0, -EINVAL (as rp_vring_drv_create()), -EBADMSG (a position or descriptor that cannot be, or
+ *         a split ring's memory that says another position), -ENOMEM.
+ */
+int rp_vring_drv_resume(uint16_t num, void *memory, uint64_t memory_iova, uint64_t features,
+			const struct rp_vring_drv_state *state, struct rp_vring_drv **ret_ring);
+
 /** Free the bookkeeping; the memory is the caller's. NULL is allowed. @return NULL. */
 struct rp_vring_drv *rp_vring_drv_destroy(struct rp_vring_drv *ring);
 
