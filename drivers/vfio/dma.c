@@ -3,9 +3,9 @@
 #include <inttypes.h>
 #include <linux/vfio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "rp_dma_section.h"
 #include "kvfio.h"
 
 static uint64_t
@@ -17,23 +17,14 @@ holder(const struct kvfio_device *device)
 static int
 check_place(const struct kvfio_iommu *iommu, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
 {
-	if (size_bytes == 0 || size_bytes - 1 > UINT64_MAX - iova)
-		return rp_wire_why_set(why, -EINVAL, "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": expected a range of addresses",
-				       iova, size_bytes);
-	if ((iova | size_bytes) % iommu->page_bytes != 0)
-		return rp_wire_why_set(why, -ENOSPC,
-				       "DMA 0x%" PRIx64 " + 0x%" PRIx64
-				       ": expected multiples of the IOMMU's page, 0x%" PRIx64,
-				       iova, size_bytes, iommu->page_bytes);
-	if (!rp_dma_iova_allowed(iommu->ranges, iommu->ranges_count, iova, size_bytes))
-		return rp_wire_why_set(
-			why, -ENOSPC,
-			"DMA 0x%" PRIx64 " + 0x%" PRIx64
-			": beyond what the IOMMU can address, or in a range that it reserves (%u ranges, "
-			"0x%" PRIx64 " to 0x%" PRIx64 ")",
-			iova, size_bytes, iommu->ranges_count, iommu->ranges[0].first,
-			iommu->ranges[iommu->ranges_count - 1].last);
-	return 0;
+	const struct rp_dma_section section = {.kind = RP_DMA_SECTION_RAM, .iova = iova, .size_bytes = size_bytes};
+	const struct rp_dma_section_iommu rule = {
+		.ranges = iommu->ranges,
+		.ranges_count = iommu->ranges_count,
+		.page_bytes = iommu->page_bytes,
+	};
+
+	return rp_dma_section_check(&section, &rule, NULL, why);
 }
 
 static int
@@ -142,21 +133,31 @@ unmap_iommu(const struct kvfio_device *device, const struct kvfio_mapping *mappi
 	return 0;
 }
 
+/* The caller's mapping of a file, or, where an IOMMU with larger pages than this machine's wants another, our own. */
 static int
-map_new(struct kvfio_device *device, struct kvfio_mapping *wanted, int fd, void *hva, struct rp_wire_why *why)
+find_memory(const struct kvfio_iommu *iommu, struct kvfio_mapping *wanted, int fd, void **hva, struct rp_wire_why *why)
 {
 	int rc;
 
-	if (hva == NULL) {
-		if (wanted->offset_bytes > INT64_MAX)
-			return rp_wire_why_set(why, -EINVAL, "DMA: file offset 0x%" PRIx64, wanted->offset_bytes);
-		hva = mmap(NULL, wanted->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-			   (off_t)wanted->offset_bytes);
-		if (hva == MAP_FAILED)
-			return rp_wire_why_set(why, -errno, "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": mmap: %s", wanted->iova,
-					       wanted->size_bytes, strerror(errno));
-		wanted->own_hva = hva;
-	}
+	if (*hva != NULL && (fd < 0 || (uintptr_t)*hva % iommu->page_bytes == 0))
+		return 0;
+	if (wanted->offset_bytes > INT64_MAX)
+		return rp_wire_why_set(why, -EINVAL, "DMA: file offset 0x%" PRIx64, wanted->offset_bytes);
+	rc = rp_dma_section_memory(fd, wanted->offset_bytes, wanted->size_bytes, iommu->page_bytes, hva);
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": mmap: %s", wanted->iova,
+				       wanted->size_bytes, strerror(-rc));
+	wanted->own_hva = *hva;
+	return 0;
+}
+
+static int
+map_new(struct kvfio_device *device, struct kvfio_mapping *wanted, int fd, void *hva, struct rp_wire_why *why)
+{
+	int rc = find_memory(&device->group->container->iommu, wanted, fd, &hva, why);
+
+	if (rc < 0)
+		return rc;
 	rc = map_iommu(device, wanted, hva);
 	if (rc < 0) {
 		kvfio_mapping_forget(wanted);

@@ -235,6 +235,16 @@ group_ioctl(struct fake_kernel *fake, struct fake_group *group, unsigned long re
 	}
 }
 
+/* The smallest page of the IOMMU, or this machine's if that is larger. */
+static uint64_t
+page_bytes(const struct fake_kernel *fake)
+{
+	uint64_t own_bytes = (uint64_t)sysconf(_SC_PAGESIZE), sizes;
+
+	memcpy(&sizes, fake->iommu.bytes + offsetof(struct vfio_iommu_type1_info, iova_pgsizes), sizeof(sizes));
+	return (sizes & -sizes) > own_bytes ? sizes & -sizes : own_bytes;
+}
+
 static int
 map_dma(struct fake_kernel *fake, struct fake_container *container, const struct vfio_iommu_type1_dma_map *map)
 {
@@ -246,6 +256,8 @@ map_dma(struct fake_kernel *fake, struct fake_container *container, const struct
 	assert_int_not_equal(map->vaddr, 0);
 	if (fake->map_error != 0)
 		return fake->map_error;
+	if ((map->iova | map->size | map->vaddr) % page_bytes(fake) != 0)
+		return -EINVAL;
 	/* The books are to see an overlap first; looking for one here costs, so only where it is cheap. */
 	for (i = 0; container->mappings_count < 64 && i < container->mappings_count; i++) {
 		mapping = &container->mappings[i];

@@ -160,6 +160,37 @@ places_that_cannot_be(void **state)
 	assert_int_equal(map(fixture, 0, 0x7fffff0000, 0x10000, fd, 0), 0);
 }
 
+/* The smallest page is sixteen of this machine's: addresses, sizes, and where in this process the memory is. */
+static void
+an_iommu_with_larger_pages(void **state)
+{
+	enum { PAGE = 0x10000 };
+	struct fixture *fixture = *state;
+	size_t own_bytes = (size_t)sysconf(_SC_PAGESIZE), room_bytes = 4 * PAGE;
+	RP_WIRE_FD_SCOPED int fd = test_memfd(room_bytes, true);
+	struct rp_accel_transport *transport;
+	struct rp_accel_transport_info info;
+	uint8_t *room, *odd;
+
+	fake_answer_iommu(&fixture->fake->iommu, 0x20010000);
+	transport = fixture_open(fixture, 0, FAKE_ALONE, NULL);
+	transport->ops->get_info(transport->priv, &info);
+	assert_int_equal(info.iova_page_bytes, own_bytes > PAGE ? own_bytes : PAGE);
+	assert_int_equal(map(fixture, 0, info.iova_page_bytes / 2, info.iova_page_bytes, fd, 0), -ENOSPC);
+	fixture_said(fixture, -ENOSPC, "expected multiples of the IOMMU's page, 0x");
+	assert_int_equal(map(fixture, 0, 0, info.iova_page_bytes, fd, 0), 0);
+	/* A mapping of the caller's that no page of the IOMMU's begins at. */
+	room = mmap(NULL, room_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(room != MAP_FAILED);
+	odd = (uintptr_t)room % PAGE == 0 ? room + own_bytes % PAGE : room;
+	assert_int_equal(
+		transport->ops->dma_map(transport->priv, 0x40000000, info.iova_page_bytes, fd, 0, odd, &fixture->why),
+		0);
+	assert_int_equal(fake_mapped(fixture->fake), 2);
+	assert_int_equal(unmap(fixture, 0, 0x40000000, info.iova_page_bytes), 0);
+	munmap(room, room_bytes);
+}
+
 static void
 what_the_kernel_refuses(void **state)
 {
@@ -313,6 +344,7 @@ main(void)
 		FIXTURE_TEST(two_devices_of_one_guest),
 		FIXTURE_TEST(what_overlaps),
 		FIXTURE_TEST(places_that_cannot_be),
+		FIXTURE_TEST(an_iommu_with_larger_pages),
 		FIXTURE_TEST(what_the_kernel_refuses),
 		FIXTURE_TEST(files_that_cannot_be_mapped),
 		FIXTURE_TEST(unmapping_what_is_not_mapped),
