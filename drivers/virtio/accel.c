@@ -72,13 +72,52 @@ static int
 accel_dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
 	      struct rp_wire_why *why)
 {
-	const struct virtio_memory memory = {iova, size_bytes, fd, offset_bytes, hva};
+	const struct virtio_memory memory = {iova, size_bytes, fd, offset_bytes, hva, false};
 	struct virtio_device *device = priv;
 	struct rp_wire_why *words = WORDS(why);
 	int rc = vdrv_usable(device, words);
 
 	if (rc == 0)
 		rc = vdrv_dma_map(device, &memory, words);
+	return vdrv_judge(device, rc, words);
+}
+
+static int
+accel_peer_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
+	       struct rp_wire_why *why)
+{
+	const struct virtio_memory memory = {iova, size_bytes, fd, offset_bytes, hva, true};
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = vdrv_usable(device, words);
+
+	if (rc == 0)
+		rc = vdrv_dma_map(device, &memory, words);
+	return vdrv_judge(device, rc, words);
+}
+
+static int
+accel_region_info(void *priv, uint32_t region, struct rp_accel_region *ret_region, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = vdrv_usable(device, words);
+
+	if (rc == 0)
+		rc = vdrv_region_info(device, region, ret_region, words);
+	return vdrv_judge(device, rc, words);
+}
+
+static int
+accel_region_window(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
+		    struct rp_accel_window *ret_window, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = vdrv_usable(device, words);
+
+	if (rc == 0)
+		rc = vdrv_region_window(device, region, offset_bytes, size_bytes, ret_window, words);
 	return vdrv_judge(device, rc, words);
 }
 
@@ -241,6 +280,9 @@ const struct rp_accel_ops vdrv_accel_ops = {
 	.set_features = accel_set_features,
 	.dma_map = accel_dma_map,
 	.dma_unmap = accel_dma_unmap,
+	.peer_map = accel_peer_map,
+	.region_info = accel_region_info,
+	.region_window = accel_region_window,
 	.queue_start = accel_queue_start,
 	.queue_stop = accel_queue_stop,
 	.queue_call = accel_queue_call,

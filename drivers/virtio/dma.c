@@ -11,9 +11,9 @@
 
 /* A refusal that is neither an overlap nor a limit leaves the device without the guest's memory: it is of no use. */
 static int
-map_error(int error, struct rp_wire_why *why)
+map_error(const struct virtio_memory *memory, int error, struct rp_wire_why *why)
 {
-	if (error == 0 || error == -EEXIST || error == -ENOSPC)
+	if (error == 0 || error == -EEXIST || error == -ENOSPC || memory->is_peers)
 		return error;
 	if (error != -ENOMEM)
 		return vdrv_error_from_transport(error, why);
@@ -25,7 +25,8 @@ static int
 map(struct virtio_device *device, const struct virtio_memory *memory, struct rp_wire_why *why)
 {
 	const struct rp_accel_transport *transport = &device->transport;
-	int rc = map_error(transport->ops->dma_map(transport->priv, memory->iova, memory->size_bytes, memory->fd,
+	int rc = map_error(memory,
+			   transport->ops->dma_map(transport->priv, memory->iova, memory->size_bytes, memory->fd,
 						   memory->offset_bytes, memory->hva, why),
 			   why);
 

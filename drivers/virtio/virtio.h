@@ -94,6 +94,7 @@ struct virtio_memory {
 	int fd;
 	uint64_t offset_bytes;
 	void *hva;
+	bool is_peers; /* device memory: it can do without */
 };
 
 struct rp_vring_drv;
@@ -236,6 +237,13 @@ void vdrv_mapped_release(struct virtio_mapped *mapped);
 /* dma.c */
 int vdrv_dma_map(struct virtio_device *device, const struct virtio_memory *memory, struct rp_wire_why *why);
 int vdrv_dma_unmap(struct virtio_device *device, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
+
+/* window.c */
+/* As rp_accel_ops. */
+int vdrv_region_info(const struct virtio_device *device, uint32_t region, struct rp_accel_region *ret_region,
+		     struct rp_wire_why *why);
+int vdrv_region_window(const struct virtio_device *device, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
+		       struct rp_accel_window *ret_window, struct rp_wire_why *why);
 
 /* ctrlq_memory.c */
 /* Mapped for the device, somewhere. @return 0, -ENOTSUP (there is no place or no memory), or a loss. */

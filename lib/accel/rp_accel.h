@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "rp_dma_iova.h"
+#include "rp_dma_section.h"
 #include "rp_wire_why.h"
 
 /**
@@ -83,6 +83,22 @@ struct rp_accel_notify_area {
 	uint64_t size_bytes; /**< exactly one host page */
 };
 
+/** One of the device's own regions, a BAR. */
+struct rp_accel_region {
+	uint64_t size_bytes; /**< at least 1 */
+	/** The MSI-X table and its pending bits: whoever writes there directs the device's interrupts. */
+	struct rp_dma_section_hole holes[RP_DMA_SECTION_HOLES_MAX];
+	unsigned int holes_count;
+};
+
+/** A piece of a region as something that can be mmapped, and mapped for another device. */
+struct rp_accel_window {
+	int fd; /**< borrowed from the accelerator */
+	uint64_t offset_bytes; /**< in the file */
+	uint64_t size_bytes; /**< as asked */
+	bool all_of_device; /**< the file reaches every register: to map here, never to hand to another process */
+};
+
 /** Counted by the device; cumulative since it was opened. */
 struct rp_accel_queue_counters {
 	uint64_t direct_kicks; /**< doorbell stores seen by the device */
@@ -127,6 +143,22 @@ struct rp_accel_ops {
 	 * @return 0, -ENOTCONN, -ETIMEDOUT, -EIO (then ask is_quiet).
 	 */
 	int (*dma_unmap)(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
+	/**
+	 * Give the device memory of another device: as dma_map, but a refusal costs it nothing. Taken
+	 * back by dma_unmap. NULL: it reaches the guest's memory and no other.
+	 * @param hva our mapping of it, never NULL. @param fd -1: hva is all there is.
+	 * @return 0, -EEXIST (overlap), any other refusal, or -ENOTCONN, -ETIMEDOUT, -EIO.
+	 */
+	int (*peer_map)(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
+			struct rp_wire_why *why);
+	/** What a BAR (0 to 5) is. NULL: it has none to show. @return 0, -ENOTSUP (it is absent), -ENOTCONN, -ETIMEDOUT, -EIO. */
+	int (*region_info)(void *priv, uint32_t region, struct rp_accel_region *ret_region, struct rp_wire_why *why);
+	/**
+	 * A piece of a BAR for another device. Set when region_info is.
+	 * @return 0, -ENOTSUP (it cannot be mapped there), -ENOTCONN, -ETIMEDOUT, -EIO.
+	 */
+	int (*region_window)(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
+			     struct rp_accel_window *ret_window, struct rp_wire_why *why);
 	/**
 	 * Serve a ring. The call eventfd itself goes to the device.
 	 * @return 0, -EBUSY (running), -ENOTSUP (class B and not a fresh ring, or the
