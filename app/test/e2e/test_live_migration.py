@@ -57,8 +57,9 @@ def monitor_of(vm):
 class Pair:
     """Two hosts on one bridge, and a guest on the first."""
 
-    def __init__(self, make_stack, way, **faults):
-        options = {"queue_pairs": PAIRS, **WAYS[way]}
+    def __init__(self, make_stack, way, packed=False, **faults):
+        """faults: of the source."""
+        options = {"queue_pairs": PAIRS, "packed": packed, **WAYS[way]}
         self.mode = way
         self.source = make_stack(**options, **faults, machine_options={"memory_mib": MEMORY_MIB})
         self.destination = make_stack(**options, host="1", bridge=self.source.bridge,
