@@ -69,6 +69,17 @@ watch(struct rp_port *port, unsigned int index)
 	return fd < 0 ? 0 : port_source_add(port, &accelerator->source, fd, accelerator_ready, index);
 }
 
+int
+port_accelerator_opened(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
+{
+	struct port_accelerator *accelerator = &port->accelerators[index];
+	int rc;
+
+	accelerator->accel.ops->get_info(accelerator->accel.priv, &accelerator->info);
+	rc = watch(port, index);
+	return rc < 0 ? rp_wire_why_set(why, rc, "epoll: %s", strerror(-rc)) : 0;
+}
+
 static int
 open_one(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 {
@@ -77,14 +88,12 @@ open_one(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 
 	if (rc < 0)
 		return rc;
-	accelerator->accel.ops->get_info(accelerator->accel.priv, &accelerator->info);
-	rc = watch(port, index);
-	if (rc < 0) {
+	rc = port_accelerator_opened(port, index, why);
+	if (rc < 0)
 		rp_accel_close(&accelerator->accel);
-		return rp_wire_why_set(why, rc, "epoll: %s", strerror(-rc));
-	}
-	port_net_opened(port, index);
-	return 0;
+	else
+		port_net_opened(port, index);
+	return rc;
 }
 
 static void
@@ -116,28 +125,46 @@ assign_queues(struct rp_port *port)
 }
 
 int
+port_accelerator_prepare(struct rp_port *port, const char *arguments, struct rp_wire_why *why)
+{
+	struct port_accelerator *accelerator = &port->accelerators[port->accelerators_count];
+
+	accelerator->source.fd = -1;
+	accelerator->private.fd = -1;
+	accelerator->arguments = strdup(arguments);
+	if (accelerator->arguments == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	port->accelerators_count++;
+	return 0;
+}
+
+int
 port_accelerators_open(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why)
 {
-	unsigned int queues_count = 0, wanted_count = config->queue_pairs * 2u, i;
-	uint64_t features = UINT64_MAX;
+	unsigned int i;
 	int rc;
 
 	for (i = 0; i < config->accelerators_count; i++) {
-		struct port_accelerator *accelerator = &port->accelerators[i];
-
-		accelerator->source.fd = -1;
-		accelerator->private.fd = -1;
-		accelerator->arguments = strdup(config->accelerators[i]);
-		port->accelerators_count++;
-		if (accelerator->arguments == NULL)
-			return rp_wire_why_set(why, -ENOMEM, "no memory");
-		rc = open_one(port, i, why);
+		rc = port_accelerator_prepare(port, config->accelerators[i], why);
+		if (rc == 0)
+			rc = open_one(port, i, why);
 		if (rc < 0)
 			return rc;
-		features &= accelerator->info.features;
-		queues_count += accelerator->info.queues_count & ~1u;
 	}
-	port->features_common = features;
+	return port_accelerators_queues(port, config, why);
+}
+
+int
+port_accelerators_queues(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why)
+{
+	unsigned int queues_count = 0, wanted_count = config->queue_pairs * 2u, i;
+	int rc;
+
+	port->features_common = UINT64_MAX;
+	for (i = 0; i < port->accelerators_count; i++) {
+		port->features_common &= port->accelerators[i].info.features;
+		queues_count += port->accelerators[i].info.queues_count & ~1u;
+	}
 	/* The software backend's rings, then, when it was seen. */
 	if (config->accelerators_count == 0)
 		return 0;

@@ -372,6 +372,31 @@ put_back(struct rp_port *port, const struct group *group)
 		}
 }
 
+int
+port_move_pause(struct rp_port *port, struct rp_wire_why *why)
+{
+	struct group group = {.to = RP_PORT_OWNER_NONE};
+	unsigned int i;
+	int rc;
+
+	for (i = 0; i < port->queues_count; i++) {
+		struct port_queue *queue = &port->queues[i];
+		enum rp_port_owner owner = port_queue_owner(queue);
+
+		if (owner == RP_PORT_OWNER_NONE || (owner == RP_PORT_OWNER_HARDWARE && queue->shadow.ring == NULL))
+			continue;
+		group.queues[group.count] = queue;
+		group.from[group.count] = owner;
+		group.moves[group.count++] = queue->moves;
+	}
+	rc = group.count == 0 ? 0 : release(port, &group, why);
+	if (rc < 0)
+		put_back(port, &group);
+	for (i = 0; i < group.count; i++)
+		group.queues[i]->moves = group.moves[i];
+	return rc;
+}
+
 static int
 move(struct rp_port *port, struct group *group, struct rp_wire_why *why)
 {

@@ -34,8 +34,8 @@ port_offer_own_features(const struct rp_port *port)
 	return features;
 }
 
-static uint64_t
-all_features(const struct rp_port *port)
+uint64_t
+port_offer_features(const struct rp_port *port)
 {
 	uint64_t features = port->features_common;
 
@@ -108,7 +108,7 @@ port_offer_open(struct rp_port *port, struct rp_wire_why *why)
 			return rc;
 		port_vhost_close(port);
 	}
-	port->features_offered = all_features(port);
+	port->features_offered = port_offer_features(port);
 	rc = port_vhost_open(port, why);
 	if (rc == 0)
 		rc = port_endpoint_open(port, why);

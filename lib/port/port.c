@@ -121,8 +121,9 @@ take_config(struct rp_port *port, const struct rp_port_config *config)
 	port->drain_ms = config->software.drain_ms ? config->software.drain_ms : DRAIN_DEFAULT_MS;
 }
 
+/* What is there before anybody is connected to. */
 static int
-open_parts(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why)
+open_base(struct rp_port *port, struct rp_wire_why *why)
 {
 	int rc;
 
@@ -136,8 +137,14 @@ open_parts(struct rp_port *port, const struct rp_port_config *config, struct rp_
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "no memory");
 	rc = rp_dma_reader_create(port->memory, &port->reader);
-	if (rc < 0)
-		return rp_wire_why_set(why, rc, "no memory");
+	return rc < 0 ? rp_wire_why_set(why, rc, "no memory") : 0;
+}
+
+static int
+open_parts(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why)
+{
+	int rc;
+
 	if (config->software.socket_path != NULL) {
 		rc = port_software_open(port, &config->software, why);
 		if (rc < 0)
@@ -148,8 +155,8 @@ open_parts(struct rp_port *port, const struct rp_port_config *config, struct rp_
 }
 
 int
-rp_port_create(const struct rp_port_config *config, const struct rp_accel_registry *registry,
-	       const struct rp_port_ops *ops, void *ctx, struct rp_port **ret_port, struct rp_wire_why *why)
+port_make(const struct rp_port_config *config, const struct rp_accel_registry *registry, const struct rp_port_ops *ops,
+	  void *ctx, struct rp_port **ret_port, struct rp_wire_why *why)
 {
 	struct rp_port *port;
 	int rc = check_config(config, why);
@@ -165,6 +172,24 @@ rp_port_create(const struct rp_port_config *config, const struct rp_accel_regist
 	port->ops = ops;
 	port->ctx = ctx;
 	take_config(port, config);
+	rc = open_base(port, why);
+	if (rc < 0) {
+		rp_port_destroy(port);
+		return rc;
+	}
+	*ret_port = port;
+	return 0;
+}
+
+int
+rp_port_create(const struct rp_port_config *config, const struct rp_accel_registry *registry,
+	       const struct rp_port_ops *ops, void *ctx, struct rp_port **ret_port, struct rp_wire_why *why)
+{
+	struct rp_port *port;
+	int rc = port_make(config, registry, ops, ctx, &port, why);
+
+	if (rc < 0)
+		return rc;
 	rc = open_parts(port, config, why);
 	if (rc < 0) {
 		rp_port_destroy(port);

@@ -24,6 +24,7 @@
  *   move.c          how it gets there: pairs, proof, and back where it was
  *   survive.c       the software backend comes, goes, and lets go
  *   move_order.c    which ring of a pair first
+ *   hand_over*.c    to a successor, and from a predecessor (hand_over.h)
  *   blackout.c      how long nobody served a ring that moved
  *   log.c           a migration begins or ends
  *   offer.c         what the frontend is offered, once that is known
@@ -244,6 +245,9 @@ struct rp_port {
 };
 
 /* port.c */
+/* With nobody connected to, and no accelerator. As rp_port_create(). */
+int port_make(const struct rp_port_config *config, const struct rp_accel_registry *registry,
+	      const struct rp_port_ops *ops, void *ctx, struct rp_port **ret_port, struct rp_wire_why *why);
 int port_source_add(struct rp_port *port, struct port_source *source, int fd, port_ready ready, unsigned int index);
 void port_source_remove(struct rp_port *port, struct port_source *source);
 
@@ -265,6 +269,11 @@ void port_timer_update(struct rp_port *port);
 
 /* vhost.c */
 int port_vhost_open(struct rp_port *port, struct rp_wire_why *why);
+/* Hold a duplicate of the frontend's eventfd, in the place of the one before; -1: none. */
+int port_vhost_adopt(int *held, int fd);
+/* A region of the frontend's, in port->memory. */
+int port_vhost_map(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why);
+uint16_t port_vhost_largest_ring(const struct rp_port *port); /* that all accelerators can have */
 void port_vhost_close(struct rp_port *port);
 
 /* vhost_device.c: callbacks of the vhost-user backend */
@@ -287,6 +296,8 @@ int port_vhost_answer(struct rp_port *port, const char *what, int rc, struct rp_
 /* Fix the offer and serve frontends; 0 also when that must wait for the software backend. */
 int port_offer_open(struct rp_port *port, struct rp_wire_why *why);
 void port_offer_tick(struct rp_port *port, uint64_t now_ms);
+/* What is offered to the frontend, from what all others can. */
+uint64_t port_offer_features(const struct rp_port *port);
 /* The bits that are ours to add to what others offer, never theirs to see. */
 uint64_t port_offer_own_features(const struct rp_port *port);
 uint64_t port_offer_protocol_features(const struct rp_port *port, uint64_t profile_mask);
@@ -312,6 +323,11 @@ void port_move_left(struct port_queue *queue, enum rp_port_owner owner); /* not 
 void port_move_reached(struct port_queue *queue, enum rp_port_owner owner);
 /* Have every queue served by who should. Not inside a request, but for a migration that begins. */
 void port_moves_run(struct rp_port *port);
+/*
+ * Stop all rings that need this process: those of the software backend, and private ones. Nobody
+ * has them then, until port_queue_update(). After a failure they are where they were.
+ */
+int port_move_pause(struct rp_port *port, struct rp_wire_why *why);
 /* All that the software backend serves is taken from it, for good. */
 void port_move_release_all(struct rp_port *port);
 
@@ -330,6 +346,12 @@ bool port_log_by_software(const struct rp_port *port);
 /* accelerators.c */
 int port_accelerators_open(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why);
 void port_accelerators_close(struct rp_port *port);
+/* The next one, not open yet. */
+int port_accelerator_prepare(struct rp_port *port, const char *arguments, struct rp_wire_why *why);
+/* It is open: what it says of itself, and its descriptor. */
+int port_accelerator_opened(struct rp_port *port, unsigned int index, struct rp_wire_why *why);
+/* All are: who has which queue. */
+int port_accelerators_queues(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why);
 int port_accelerators_features(struct rp_port *port, uint64_t features, struct rp_wire_why *why);
 int port_accelerators_region_add(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why);
 void port_accelerators_region_remove(struct rp_port *port, const struct rp_vhu_region *region);
@@ -435,6 +457,8 @@ int port_relay_start(struct rp_port *port, struct port_queue *queue);
 void port_relay_stop(struct rp_port *port, struct port_queue *queue);
 /* The eventfd to give to the accelerator: the guest's own, or ours with relay_interrupts. */
 int port_relay_interrupt_fd(struct rp_port *port, struct port_queue *queue);
+/* Interrupts of the device come by this eventfd already. @param fd taken on success. */
+int port_relay_interrupts_from(struct rp_port *port, struct port_queue *queue, int *fd);
 void port_relay_drain(struct rp_port *port, struct port_queue *queue);
 /* Ring the owner once, and call once: for what fell between two owners. */
 void port_relay_nudge(struct rp_port *port, struct port_queue *queue, bool call);

@@ -90,6 +90,16 @@ port_relay_interrupt_fd(struct rp_port *port, struct port_queue *queue)
 }
 
 int
+port_relay_interrupts_from(struct rp_port *port, struct port_queue *queue, int *fd)
+{
+	int rc = port_source_add(port, &queue->interrupt_source, *fd, interrupt_ready, queue->index);
+
+	if (rc == 0)
+		queue->interrupt_fd = rp_wire_fd_take(fd);
+	return rc;
+}
+
+int
 port_relay_start(struct rp_port *port, struct port_queue *queue)
 {
 	if (queue->kick_fd < 0)

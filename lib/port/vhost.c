@@ -15,8 +15,8 @@
  * A duplicate that is ours to poll and hand on. Non-blocking, because a peer could
  * fill its eventfd and have us wait for ever.
  */
-static int
-adopt(int *held, int fd)
+int
+port_vhost_adopt(int *held, int fd)
 {
 	RP_WIRE_FD_SCOPED int copy = -1;
 	int flags;
@@ -61,18 +61,25 @@ on_features(void *ctx, uint64_t features, struct rp_wire_why *why)
 	return 0;
 }
 
-static int
-on_region_add(void *ctx, const struct rp_vhu_region *region, struct rp_wire_why *why)
+int
+port_vhost_map(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why)
 {
-	struct rp_port *port = ctx;
-	struct rp_dma_mapping mapping = {
+	const struct rp_dma_mapping mapping = {
 		.iova = region->gpa,
 		.size_bytes = region->size_bytes,
 		.offset_bytes = region->offset_bytes,
 		.access_mask = RP_DMA_READ | RP_DMA_WRITE,
 		.fd = region->fd,
 	};
-	int rc = rp_dma_space_map(port->memory, &mapping, why);
+
+	return rp_dma_space_map(port->memory, &mapping, why);
+}
+
+static int
+on_region_add(void *ctx, const struct rp_vhu_region *region, struct rp_wire_why *why)
+{
+	struct rp_port *port = ctx;
+	int rc = port_vhost_map(port, region, why);
 
 	if (rc < 0)
 		return rc;
@@ -101,9 +108,9 @@ on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, 
 	struct port_queue *queue = &port->queues[index];
 	int rc;
 
-	rc = adopt(&queue->kick_fd, vring->kick_fd);
+	rc = port_vhost_adopt(&queue->kick_fd, vring->kick_fd);
 	if (rc == 0)
-		rc = adopt(&queue->call_fd, vring->call_fd);
+		rc = port_vhost_adopt(&queue->call_fd, vring->call_fd);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "ring %u: descriptor: %s", index, strerror(-rc));
 	queue->vring = *vring;
@@ -187,7 +194,7 @@ on_vring_call(void *ctx, unsigned int index, int call_fd, struct rp_wire_why *wh
 	struct rp_port *port = ctx;
 	struct port_queue *queue = &port->queues[index];
 	const struct rp_accel *accel;
-	int rc = adopt(&queue->call_fd, call_fd);
+	int rc = port_vhost_adopt(&queue->call_fd, call_fd);
 
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "ring %u: call descriptor: %s", index, strerror(-rc));
@@ -221,7 +228,7 @@ on_vring_kick(void *ctx, unsigned int index, int kick_fd, struct rp_wire_why *wh
 	int rc;
 
 	port_source_remove(port, &queue->kick_source);
-	rc = adopt(&queue->kick_fd, kick_fd);
+	rc = port_vhost_adopt(&queue->kick_fd, kick_fd);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "ring %u: kick descriptor: %s", index, strerror(-rc));
 	if (queue->software == PORT_SOFTWARE_RING_SERVES) {
@@ -360,8 +367,8 @@ backend_ready(struct rp_port *port, struct port_source *source)
 	rp_vhu_backend_process(port->backend);
 }
 
-static uint16_t
-largest_ring(const struct rp_port *port)
+uint16_t
+port_vhost_largest_ring(const struct rp_port *port)
 {
 	uint16_t num = 0;
 	unsigned int i;
@@ -384,7 +391,8 @@ port_vhost_open(struct rp_port *port, struct rp_wire_why *why)
 		.features = port->features_offered,
 		.queues_max = (uint16_t)rings,
 		.queues_told = (uint16_t)(is_net ? rings / 2 : rings), /* QEMU compares it with pairs */
-		.vring_num_max = largest_ring(port),
+		/* Of one that was adopted it is what the frontend knows. */
+		.vring_num_max = port->accelerators_count == 0 ? port->vring_num_max : port_vhost_largest_ring(port),
 	};
 	int rc;
 

@@ -166,6 +166,12 @@ rp_vhu_endpoint_process(struct rp_vhu_endpoint *endpoint, uint64_t now_ms, int *
 }
 
 void
+rp_vhu_endpoint_connected(struct rp_vhu_endpoint *endpoint)
+{
+	endpoint->connect_at_ms = 0;
+}
+
+void
 rp_vhu_endpoint_lost(struct rp_vhu_endpoint *endpoint, uint64_t now_ms)
 {
 	if (endpoint->mode == RP_VHU_ENDPOINT_CLIENT)

@@ -76,6 +76,9 @@ uint64_t rp_vhu_endpoint_deadline_ms(const struct rp_vhu_endpoint *endpoint);
  */
 int rp_vhu_endpoint_process(struct rp_vhu_endpoint *endpoint, uint64_t now_ms, int *ret_fd, struct rp_wire_why *why);
 
+/** There is a connection that it did not give: a client makes none before that is lost. */
+void rp_vhu_endpoint_connected(struct rp_vhu_endpoint *endpoint);
+
 /** A connection that it gave has ended. A client connects again after retry_ms; a server goes on listening. */
 void rp_vhu_endpoint_lost(struct rp_vhu_endpoint *endpoint, uint64_t now_ms);
 

@@ -8,8 +8,10 @@
 
 #include "fake_accel.h"
 #include "fake_rings.h"
+#include "rp_accel_hand_over.h"
 #include "rp_vring_position.h"
 #include "rp_wire_fd.h"
+#include "rp_wire_parcel.h"
 
 static struct fake_accel fake_accel;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -271,6 +273,9 @@ static int
 queue_kick(void *priv, unsigned int index)
 {
 	LOCKED;
+
+	if (!queue_of(priv, index)->running)
+		return -EINVAL;
 	queue_of(priv, index)->kicks++;
 	fake_ring_kick(queue_of(priv, index)->ring);
 	return 0;
@@ -399,6 +404,7 @@ close_device(void *priv)
 {
 	LOCKED;
 
+	fake_accel.closes++;
 	if (priv == &second_device)
 		forget(1);
 	if (priv != current)
@@ -406,6 +412,27 @@ close_device(void *priv)
 	rp_wire_fd_close(&fake_accel.failure_fd);
 	fake_accel.open = false;
 	forget(0);
+}
+
+static int
+give(void *priv, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
+{
+	LOCKED;
+
+	if (fake_accel.give_error != 0)
+		return rp_wire_why_set(why, fake_accel.give_error, "the device cannot be given away");
+	rp_wire_parcel_put_number(parcel, "device", device_of(priv));
+	rp_wire_parcel_put_fd(parcel, "failure", fake_accel.failure_fd);
+	return 0;
+}
+
+static void
+leave(void *priv)
+{
+	LOCKED;
+
+	(void)priv;
+	fake_accel.leaves++;
 }
 
 static const struct rp_accel_ops ops = {
@@ -426,6 +453,8 @@ static const struct rp_accel_ops ops = {
 	.process = process,
 	.is_quiet = is_quiet,
 	.close = close_device,
+	.give = give,
+	.leave = leave,
 };
 
 static int
@@ -454,7 +483,35 @@ open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, str
 	return 0;
 }
 
+static int
+adopt_device(const struct rp_accel_devargs *args, struct rp_wire_parcel *parcel, const struct rp_accel_memory *memories,
+	     unsigned int memories_count, struct rp_accel *ret_accel, struct rp_wire_why *why)
+{
+	LOCKED;
+	uint64_t device = rp_wire_parcel_get_number(parcel, "device", FAKE_ACCEL_DEVICES - 1);
+	RP_WIRE_FD_SCOPED int failure_fd = rp_wire_parcel_need_fd(parcel, "failure");
+	int error = fake_accel.adopt_error, rc = rp_wire_parcel_result(parcel, why);
+	unsigned int i;
+
+	(void)args;
+	if (rc < 0)
+		return rc;
+	if (error != 0)
+		return rp_wire_why_set(why, error, "the device is gone");
+	for (i = 0; i < memories_count; i++)
+		if (memories[i].hva == NULL || rp_dma_space_translate(fake_accel.spaces[device], memories[i].iova,
+								      memories[i].size_bytes, RP_DMA_READ) == NULL)
+			return rp_wire_why_set(why, -EBADMSG, "memory %u is not mapped", i);
+	if (memories_count != fake_accel.mappings)
+		return rp_wire_why_set(why, -EBADMSG, "%u pieces of memory, the device has %u", memories_count,
+				       fake_accel.mappings);
+	fake_accel.adopts++;
+	*ret_accel = (struct rp_accel){.ops = &ops, .priv = device == 0 ? current : &second_device};
+	return 0;
+}
+
 static const char *const keys[] = {"socket", NULL};
-static const struct rp_accel_driver driver = {.name = "fake", .keys = keys, .usage = "fake", .open = open_device};
+static const struct rp_accel_driver driver = {
+	.name = "fake", .keys = keys, .usage = "fake", .open = open_device, .adopt = adopt_device};
 static const struct rp_accel_driver *const drivers[] = {&driver, NULL};
 const struct rp_accel_registry fake_accel_registry = {.drivers = drivers};

@@ -36,6 +36,8 @@ struct fake_accel {
 	bool quiet; /* whether a failed device is proven to be gone */
 	int open_error; /* the next opens fail with it */
 	bool opens_once; /* not again before it is closed, dead or not */
+	int give_error; /* it cannot be given to a successor */
+	int adopt_error;
 	int start_error;
 	int stop_error;
 	int map_error;
@@ -53,6 +55,9 @@ struct fake_accel {
 	/* What happened. */
 	bool open;
 	unsigned int opens;
+	unsigned int leaves; /* ended without a word */
+	unsigned int adopts;
+	unsigned int closes;
 	uint64_t negotiated;
 	struct rp_dma_space *spaces[FAKE_ACCEL_DEVICES]; /* what each can reach */
 	struct rp_dma_reader *readers[FAKE_ACCEL_DEVICES];

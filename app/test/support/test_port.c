@@ -60,15 +60,47 @@ test_port_open(struct test_port *test, const struct rp_port_config *config, cons
 	assert_int_equal(pthread_create(&test->thread, NULL, serve, test), 0);
 }
 
-void
-test_port_close(struct test_port *test)
+static void
+end_thread(struct test_port *test)
 {
 	pthread_mutex_lock(&test->lock);
 	test->stop = true;
 	pthread_mutex_unlock(&test->lock);
 	pthread_join(test->thread, NULL);
+}
+
+void
+test_port_close(struct test_port *test)
+{
+	end_thread(test);
 	test->port = rp_port_destroy(test->port);
 	pthread_mutex_destroy(&test->lock);
+}
+
+int
+test_port_give(struct test_port *test, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
+{
+	int rc;
+
+	end_thread(test);
+	rc = rp_port_give(test->port, parcel, why);
+	test->stop = false;
+	if (rc < 0)
+		assert_int_equal(pthread_create(&test->thread, NULL, serve, test), 0);
+	else
+		test->port = rp_port_leave(test->port);
+	return rc;
+}
+
+int
+test_port_adopt(struct test_port *test, const struct rp_port_config *config, const struct rp_accel_registry *registry,
+		struct rp_wire_parcel *parcel, struct rp_wire_why *why)
+{
+	int rc = rp_port_adopt(config, registry, &port_ops, test, parcel, &test->port, why);
+
+	if (rc == 0)
+		assert_int_equal(pthread_create(&test->thread, NULL, serve, test), 0);
+	return rc;
 }
 
 int

@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-#include "rp_port.h"
+#include "rp_port_hand_over.h"
 #include "test_support.h"
 
 /*
@@ -24,6 +24,13 @@ struct test_port {
 void test_port_open(struct test_port *test, const struct rp_port_config *config,
 		    const struct rp_accel_registry *registry);
 void test_port_close(struct test_port *test);
+/*
+ * The thread rests; @return what rp_port_give() says. Without an error the port is left, and
+ * test_port_adopt() goes on with it.
+ */
+int test_port_give(struct test_port *test, struct rp_wire_parcel *parcel, struct rp_wire_why *why);
+int test_port_adopt(struct test_port *test, const struct rp_port_config *config,
+		    const struct rp_accel_registry *registry, struct rp_wire_parcel *parcel, struct rp_wire_why *why);
 
 int test_port_enable(struct test_port *test, unsigned int queue);
 int test_port_disable(struct test_port *test, unsigned int queue);

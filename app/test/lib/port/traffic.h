@@ -30,6 +30,8 @@ struct setting {
 	uint64_t format;
 	enum rp_accel_class class;
 	enum rp_port_ring_policy ring;
+	enum rp_port_doorbell_policy doorbell;
+	bool relay_interrupts;
 	bool migratable;
 	bool indirect;
 	int peer_pid;
@@ -37,17 +39,27 @@ struct setting {
 	enum rp_port_wish wish;
 };
 
+static inline struct rp_port_config
+traffic_config(const struct setting *setting)
+{
+	struct rp_port_config config = fixture_config();
+
+	config.ring = setting->ring;
+	config.migratable = setting->migratable;
+	config.doorbell = setting->doorbell;
+	config.relay_interrupts = setting->relay_interrupts;
+	config.software.socket_path = setting->software;
+	config.wish = setting->wish;
+	return config;
+}
+
 static inline void
 open_traffic(struct traffic *t, const struct setting *setting)
 {
-	struct rp_port_config config = fixture_config();
+	struct rp_port_config config = traffic_config(setting);
 	struct test_vm_options options = {.ring_features = setting->format, .indirect = setting->indirect};
 
 	memset(t, 0, sizeof(*t));
-	config.ring = setting->ring;
-	config.migratable = setting->migratable;
-	config.software.socket_path = setting->software;
-	config.wish = setting->wish;
 	fixture_begin(&t->f);
 	FAKE_SET(class, setting->class);
 	FAKE_SET(peer_pid, setting->peer_pid);
