@@ -20,6 +20,19 @@ pid_of(int socket_fd)
 	return getsockopt(socket_fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) < 0 ? 0 : peer.pid;
 }
 
+int
+rp_vfu_client_take_socket(struct rp_vfu_client *client, int *fd, struct rp_wire_why *why)
+{
+	int rc;
+
+	client->peer_pid = pid_of(*fd);
+	rp_wire_socket_widen(*fd, RP_VFU_SEND_ROOM_BYTES);
+	rc = rp_wire_conn_create(fd, &rp_vfu_framing, &client->conn);
+	if (rc == 0)
+		rc = rp_wire_conn_allow_wait(client->conn, client->timeout_ms);
+	return rc < 0 ? rp_wire_why_set(why, rc, "%s", strerror(-rc)) : 0;
+}
+
 static int
 connect_to(struct rp_vfu_client *client, const char *socket_path, struct rp_wire_why *why)
 {
@@ -28,23 +41,19 @@ connect_to(struct rp_vfu_client *client, const char *socket_path, struct rp_wire
 
 	if (rc < 0)
 		return rc;
-	client->peer_pid = pid_of(fd);
-	rp_wire_socket_widen(fd, RP_VFU_SEND_ROOM_BYTES);
-	rc = rp_wire_conn_create(&fd, &rp_vfu_framing, &client->conn);
-	if (rc == 0)
-		rc = rp_wire_conn_allow_wait(client->conn, client->timeout_ms);
-	return rc < 0 ? rp_wire_why_set(why, rc, "%s: %s", socket_path, strerror(-rc)) : 0;
+	rc = rp_vfu_client_take_socket(client, &fd, why);
+	if (rc < 0)
+		rp_wire_why_prefix(why, "%s: ", socket_path);
+	return rc;
 }
 
-int
-rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct rp_vfu_client_ops *ops, void *ctx,
-		     struct rp_vfu_client **ret_client, struct rp_wire_why *why)
+struct rp_vfu_client *
+rp_vfu_client_new(const struct rp_vfu_client_config *config, const struct rp_vfu_client_ops *ops, void *ctx)
 {
 	struct rp_vfu_client *client = calloc(1, sizeof(*client));
-	int rc;
 
 	if (client == NULL)
-		return rp_wire_why_set(why, -ENOMEM, "no memory for a client");
+		return NULL;
 	if (ops != NULL)
 		client->ops = *ops;
 	client->ctx = ctx;
@@ -53,6 +62,28 @@ rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct rp_
 	TAILQ_INIT(&client->under_way);
 	TAILQ_INIT(&client->leaving);
 	client->timeout_ms = config->timeout_ms == 0 ? DEFAULT_TIMEOUT_MS : config->timeout_ms;
+	return client;
+}
+
+void
+rp_vfu_client_ready(struct rp_vfu_client *client)
+{
+	rp_wire_conn_set_placer(rp_vfu_client_serving(client), &rp_vfu_client_placer, client);
+	client->state = RP_VFU_STATE_READY;
+	client->announced = true;
+	/* What came already, together with the answer to VERSION. */
+	rp_vfu_client_watch(client);
+}
+
+int
+rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct rp_vfu_client_ops *ops, void *ctx,
+		     struct rp_vfu_client **ret_client, struct rp_wire_why *why)
+{
+	struct rp_vfu_client *client = rp_vfu_client_new(config, ops, ctx);
+	int rc;
+
+	if (client == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory for a client");
 	rc = connect_to(client, config->socket_path, why);
 	if (rc == 0)
 		rc = rp_vfu_client_negotiate(client, config, why);
@@ -65,9 +96,7 @@ rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct rp_
 		rp_vfu_client_destroy(client);
 		return rc;
 	}
-	client->announced = true;
-	/* What came together with the answer to VERSION. */
-	rp_vfu_client_watch(client);
+	rp_vfu_client_ready(client);
 	*ret_client = client;
 	return 0;
 }

@@ -84,16 +84,25 @@ option_of(int fd, int option)
 	return getsockopt(fd, SOL_SOCKET, option, &value, &bytes) < 0 ? -1 : value;
 }
 
-static int
-take_twin(struct rp_vfu_client *client, int *fd, struct rp_wire_why *why)
+int
+rp_vfu_client_check_socket(int fd, const char *name, struct rp_wire_why *why)
 {
 	struct sockaddr_storage peer;
 	socklen_t bytes = sizeof(peer);
-	int rc;
 
-	if (option_of(*fd, SO_DOMAIN) != AF_UNIX || option_of(*fd, SO_TYPE) != SOCK_STREAM ||
-	    getpeername(*fd, (struct sockaddr *)&peer, &bytes) < 0)
-		return rp_wire_why_set(why, -EBADMSG, "twin_socket: not a connected Unix stream socket");
+	if (option_of(fd, SO_DOMAIN) != AF_UNIX || option_of(fd, SO_TYPE) != SOCK_STREAM ||
+	    getpeername(fd, (struct sockaddr *)&peer, &bytes) < 0)
+		return rp_wire_why_set(why, -EBADMSG, "%s: not a connected Unix stream socket", name);
+	return 0;
+}
+
+int
+rp_vfu_client_take_twin(struct rp_vfu_client *client, int *fd, struct rp_wire_why *why)
+{
+	int rc = rp_vfu_client_check_socket(*fd, "twin_socket", why);
+
+	if (rc < 0)
+		return rc;
 	rp_wire_socket_widen(*fd, RP_VFU_SEND_ROOM_BYTES);
 	rc = rp_wire_conn_create(fd, &rp_vfu_framing, &client->twin);
 	return rc < 0 ? rp_wire_why_set(why, rc, "twin_socket: %s", strerror(-rc)) : 0;
@@ -120,7 +129,7 @@ take_descriptors(struct rp_vfu_client *client, const struct rp_vfu_terms *agreed
 		rc = rp_vfu_window_open(&client->window, msg->fds[agreed->window_fd_index],
 					agreed->value[RP_VFU_TERM_WINDOW], why);
 	if (rc == 0 && twin)
-		rc = take_twin(client, &msg->fds[agreed->twin_fd_index], why);
+		rc = rp_vfu_client_take_twin(client, &msg->fds[agreed->twin_fd_index], why);
 	return rc;
 }
 
@@ -177,7 +186,6 @@ rp_vfu_client_negotiate(struct rp_vfu_client *client, const struct rp_vfu_client
 		rp_wire_why_prefix(why, "VERSION: reply: ");
 		return rc == -ENOMEM ? rc : -EBADMSG;
 	}
-	rp_wire_conn_set_placer(rp_vfu_client_serving(client), &rp_vfu_client_placer, client);
 	client->state = RP_VFU_STATE_READY;
 	return 0;
 }

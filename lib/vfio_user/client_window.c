@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "rp_wire_fd.h"
 #include "vfu_client_window.h"
 
 int
@@ -15,6 +16,7 @@ rp_vfu_window_open(struct rp_vfu_window *window, int fd, uint64_t size_bytes, st
 	struct stat st;
 	int seals = fcntl(fd, F_GET_SEALS);
 	void *mapping;
+	int own_fd;
 
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || seals < 0)
 		return rp_wire_why_set(why, -EBADMSG, "ringpass.window: not a memfd");
@@ -28,6 +30,12 @@ rp_vfu_window_open(struct rp_vfu_window *window, int fd, uint64_t size_bytes, st
 	if (mapping == MAP_FAILED)
 		return rp_wire_why_set(why, errno == ENOMEM ? -ENOMEM : -EBADMSG, "ringpass.window: mmap: %s",
 				       strerror(errno));
+	own_fd = rp_wire_fd_dup(fd);
+	if (own_fd < 0) {
+		munmap(mapping, size_bytes);
+		return rp_wire_why_set(why, -ENOMEM, "ringpass.window: dup: %s", strerror(-own_fd));
+	}
+	window->fd = own_fd;
 	window->bytes = mapping;
 	window->size_bytes = size_bytes;
 	return 0;
@@ -36,8 +44,10 @@ rp_vfu_window_open(struct rp_vfu_window *window, int fd, uint64_t size_bytes, st
 void
 rp_vfu_window_close(struct rp_vfu_window *window)
 {
-	if (window->bytes != NULL)
-		munmap(window->bytes, window->size_bytes);
+	if (window->bytes == NULL)
+		return;
+	munmap(window->bytes, window->size_bytes);
+	rp_wire_fd_close(&window->fd);
 	window->bytes = NULL;
 	window->size_bytes = 0;
 }

@@ -33,6 +33,7 @@
  *   client_device.c       device, region and interrupt information, asked once
  *   client_region_info.c  judging a region's description (pure)
  *   client_io_fd.c        GET_REGION_IO_FDS
+ *   client_hand_over.c    going on in another process
  */
 
 /* Under way at once; ids are 16 bits, their slots this many. */
@@ -186,6 +187,22 @@ int rp_vfu_client_take_reply(struct rp_vfu_client *client, struct rp_wire_msg *m
 
 /* Finish every call under way with an error. */
 void rp_vfu_client_finish_all(struct rp_vfu_client *client, int error, const struct rp_wire_why *why);
+
+/* One without a connection. @return NULL: no memory. */
+struct rp_vfu_client *rp_vfu_client_new(const struct rp_vfu_client_config *config, const struct rp_vfu_client_ops *ops,
+					void *ctx);
+
+/* The connection is this socket. @param fd taken on success. @return 0, or what fcntl(2) and setsockopt(2) say, -ENOMEM. */
+int rp_vfu_client_take_socket(struct rp_vfu_client *client, int *fd, struct rp_wire_why *why);
+
+/* Whether it is a Unix stream socket with somebody at the other end. @return 0 or -EBADMSG. */
+int rp_vfu_client_check_socket(int fd, const char *name, struct rp_wire_why *why);
+
+/* The server's commands come from this one. @param fd taken on success. @return 0, -EBADMSG, -ENOMEM. */
+int rp_vfu_client_take_twin(struct rp_vfu_client *client, int *fd, struct rp_wire_why *why);
+
+/* Terms are agreed, sockets and what is polled are there: it is our caller's. */
+void rp_vfu_client_ready(struct rp_vfu_client *client);
 
 /* Offer, and take the answer. @return as rp_vfu_client_create(). */
 int rp_vfu_client_negotiate(struct rp_vfu_client *client, const struct rp_vfu_client_config *config,

@@ -10,11 +10,12 @@
 struct rp_vfu_window {
 	uint8_t *bytes; /* NULL: none was agreed on */
 	uint64_t size_bytes;
+	int fd; /* owned: a successor maps it too */
 };
 
 /*
  * Map it, if it is one: a file that has the size and can never lose it.
- * @param fd borrowed.
+ * @param fd borrowed, a duplicate is kept.
  * @return 0, -EBADMSG, -ENOMEM.
  */
 int rp_vfu_window_open(struct rp_vfu_window *window, int fd, uint64_t size_bytes, struct rp_wire_why *why);

@@ -94,10 +94,12 @@ test_parcel_altered(const struct rp_wire_parcel *parcel, unsigned int item_index
 }
 
 struct rp_wire_parcel *
-test_parcel_with(const struct rp_wire_parcel *parcel, const char *path, uint64_t number)
+test_parcel_changed(const struct rp_wire_parcel *parcel, enum test_parcel_change change, const char *path,
+		    uint64_t number)
 {
 	const struct rp_wire_parcel_item *item = NULL;
 	struct rp_wire_parcel *copy = begin(parcel, NOBODY, TEST_PARCEL_LIES);
+	RP_WIRE_FD_SCOPED int file = test_memfd(1, false);
 	bool found = false;
 
 	while ((item = rp_wire_parcel_next(parcel, item)) != NULL) {
@@ -105,11 +107,22 @@ test_parcel_with(const struct rp_wire_parcel *parcel, const char *path, uint64_t
 			put(copy, item);
 			continue;
 		}
-		rp_wire_parcel_put_number(copy, path, number);
 		found = true;
+		if (change == TEST_PARCEL_NUMBER)
+			rp_wire_parcel_put_number(copy, path, number);
+		else if (change == TEST_PARCEL_FILE)
+			rp_wire_parcel_put_fd(copy, path, file);
 	}
+	if (!found)
+		print_error("no item '%s'\n", path);
 	assert_true(found);
 	return copy;
+}
+
+struct rp_wire_parcel *
+test_parcel_with(const struct rp_wire_parcel *parcel, const char *path, uint64_t number)
+{
+	return test_parcel_changed(parcel, TEST_PARCEL_NUMBER, path, number);
 }
 
 struct rp_wire_parcel *

@@ -26,6 +26,17 @@ struct rp_wire_parcel *test_parcel_altered(const struct rp_wire_parcel *parcel, 
 /* A copy in which the number of this whole name is another one. */
 struct rp_wire_parcel *test_parcel_with(const struct rp_wire_parcel *parcel, const char *path, uint64_t number);
 
+/* What a hostile or forgetful predecessor does to one item. */
+enum test_parcel_change {
+	TEST_PARCEL_DROP, /* it is not there */
+	TEST_PARCEL_NUMBER, /* it is this number, whatever it was */
+	TEST_PARCEL_FILE, /* it is a descriptor of a plain file */
+};
+
+/* A copy in which the item of this whole name is changed. */
+struct rp_wire_parcel *test_parcel_changed(const struct rp_wire_parcel *parcel, enum test_parcel_change change,
+					   const char *path, uint64_t number);
+
 /* As it was. */
 struct rp_wire_parcel *test_parcel_copy(const struct rp_wire_parcel *parcel);
 
