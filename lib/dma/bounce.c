@@ -210,25 +210,25 @@ make_buffer(struct rp_dma_map *map)
 }
 
 static int
-look_up(struct rp_dma_map *map, const struct rp_dma_table *table)
+look_up(struct rp_dma_map *map, uint64_t table)
 {
-	const struct rp_dma_entry *entry = rp_dma_table_find(table, map->iova);
+	struct rp_dma_entry entry;
 	uint64_t beyond_bytes;
 
-	if (entry == NULL || (entry->access_mask & map->access_mask) != map->access_mask)
+	if (!rp_dma_table_find(table, map->iova, &entry) || (entry.access_mask & map->access_mask) != map->access_mask)
 		return -EFAULT;
-	beyond_bytes = entry->last_iova - map->iova;
+	beyond_bytes = entry.last_iova - map->iova;
 	if (map->size_bytes - 1 > beyond_bytes)
 		map->size_bytes = beyond_bytes + 1;
-	if (entry->hva == NULL)
+	if (entry.hva == NULL)
 		return make_buffer(map);
-	map->bytes = entry->hva + (map->iova - entry->first_iova);
+	map->bytes = entry.hva + (map->iova - entry.first_iova);
 	return 0;
 }
 
 /* @return 0: it is given out; 1: it is to be submitted; -EAGAIN: the table has changed. */
 static int
-enter(struct rp_dma_map *map, const struct rp_dma_table *table)
+enter(struct rp_dma_map *map, uint64_t table)
 {
 	struct rp_dma_space *space = map->space;
 	int rc = 0;
@@ -259,7 +259,7 @@ look_up_and_enter(struct rp_dma_map *map, struct rp_dma_map *ret_found)
 {
 	struct rp_dma_space *space = map->space;
 	struct rp_dma_visit *visit = rp_dma_visit_begin(space);
-	const struct rp_dma_table *table = rp_dma_visit_table(space);
+	uint64_t table = rp_dma_visit_table(space);
 	int rc = look_up(map, table);
 
 	*ret_found = *map;

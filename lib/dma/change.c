@@ -87,19 +87,6 @@ end_hold(struct rp_dma_hold *hold, const struct rp_dma_change *change)
 		hold->gone_ticket = change->ticket;
 }
 
-/* Every entry holds one reference in the space's name; an entry that is cut goes on as one or two. */
-static void
-ref_rests(const struct rp_dma_table *table, uint64_t first_iova, uint64_t last_iova)
-{
-	const struct rp_dma_entry *left = rp_dma_table_find(table, first_iova);
-	const struct rp_dma_entry *right = rp_dma_table_find(table, last_iova);
-
-	if (left != NULL && left->first_iova < first_iova)
-		rp_dma_backing_ref(left->backing);
-	if (right != NULL && right->last_iova > last_iova)
-		rp_dma_backing_ref(right->backing);
-}
-
 static void
 tell_listeners(struct rp_dma_space *space, const struct rp_dma_change *change)
 {
@@ -113,7 +100,7 @@ tell_listeners(struct rp_dma_space *space, const struct rp_dma_change *change)
 }
 
 void
-rp_dma_change_begin(struct rp_dma_space *space, struct rp_dma_change *change, const struct rp_dma_table *next,
+rp_dma_change_begin(struct rp_dma_space *space, struct rp_dma_change *change, struct rp_dma_edit *edit,
 		    uint64_t first_iova, uint64_t last_iova)
 {
 	struct rp_dma_hold *hold;
@@ -121,10 +108,11 @@ rp_dma_change_begin(struct rp_dma_space *space, struct rp_dma_change *change, co
 
 	change->first_iova = first_iova;
 	change->last_iova = last_iova;
+	change->gone = rp_dma_edit_commit(edit);
 	atomic_fetch_add_explicit(&space->pending_count, 1, memory_order_seq_cst);
 	pthread_mutex_lock(&space->lock);
 	change->ticket = ++space->ticket;
-	change->old = rp_dma_space_publish(space, next);
+	rp_dma_space_publish(space, edit->table);
 	change->epoch = atomic_load_explicit(&space->epoch, memory_order_relaxed);
 	for (hold = LIST_FIRST(&space->holds); hold != NULL; hold = LIST_NEXT(hold, link)) {
 		if (!touches(hold, change))
@@ -133,7 +121,6 @@ rp_dma_change_begin(struct rp_dma_space *space, struct rp_dma_change *change, co
 		given_out |= hold->kind != RP_DMA_HOLD_TRANSFER;
 	}
 	pthread_mutex_unlock(&space->lock);
-	ref_rests(change->old, first_iova, last_iova);
 	TAILQ_INSERT_TAIL(&space->changes, change, link);
 	if (given_out)
 		tell_listeners(space, change);
@@ -153,17 +140,17 @@ is_held(const struct rp_dma_space *space, const struct rp_dma_change *change)
 }
 
 static void
+drop(void *ctx, uint8_t *hva)
+{
+	rp_dma_backing_unref(ctx, hva);
+}
+
+static void
 finish(struct rp_dma_space *space, struct rp_dma_change *change)
 {
-	const struct rp_dma_table *old = change->old;
-	uint32_t i;
-
 	TAILQ_REMOVE(&space->changes, change, link);
 	atomic_fetch_sub_explicit(&space->pending_count, 1, memory_order_seq_cst);
-	for (i = rp_dma_table_lower(old, change->first_iova);
-	     i < old->count && old->entries[i].first_iova <= change->last_iova; i++)
-		rp_dma_backing_unref(old->entries[i].backing);
-	rp_dma_table_free(old);
+	rp_dma_gone_dispose(&change->gone, &space->pool, drop, &space->backing);
 	if (change->allocated)
 		free(change);
 }

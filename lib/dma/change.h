@@ -39,8 +39,8 @@ struct rp_dma_change *rp_dma_change_alloc(struct rp_wire_why *why);
 /** One that has not begun. */
 void rp_dma_change_free(struct rp_dma_change *change);
 
-/** Replace the table; from here the range waits to settle. The writer's. */
-void rp_dma_change_begin(struct rp_dma_space *space, struct rp_dma_change *change, const struct rp_dma_table *next,
+/** Commit the edit that took a range, and publish its table; from here the range waits to settle. The writer's. */
+void rp_dma_change_begin(struct rp_dma_space *space, struct rp_dma_change *change, struct rp_dma_edit *edit,
 			 uint64_t first_iova, uint64_t last_iova);
 
 /** Sleep until it has settled; the change is the caller's again. */

@@ -29,7 +29,7 @@ enum state {
 
 /* Steps through the segments of an access, entry by entry. */
 struct walk {
-	const struct rp_dma_table *table;
+	uint64_t table;
 	const struct rp_dma_io *io;
 	unsigned int segment_index;
 	uint64_t segment_bytes; /* done of that segment */
@@ -48,7 +48,7 @@ walk_next(struct walk *walk, struct piece *piece)
 {
 	const uint32_t access_mask = walk->io->write ? RP_DMA_WRITE : RP_DMA_READ;
 	const struct rp_dma_segment *segment;
-	const struct rp_dma_entry *entry;
+	struct rp_dma_entry entry;
 	uint64_t left_bytes;
 
 	for (;; walk->segment_index++, walk->segment_bytes = 0) {
@@ -61,20 +61,19 @@ walk_next(struct walk *walk, struct piece *piece)
 	left_bytes = segment->size_bytes - walk->segment_bytes;
 	if (__builtin_add_overflow(segment->iova, walk->segment_bytes, &piece->iova))
 		return -EFAULT;
-	entry = rp_dma_table_find(walk->table, piece->iova);
-	if (entry == NULL || (entry->access_mask & access_mask) == 0)
+	if (!rp_dma_table_find(walk->table, piece->iova, &entry) || (entry.access_mask & access_mask) == 0)
 		return -EFAULT;
-	piece->size_bytes = entry->last_iova - piece->iova;
+	piece->size_bytes = entry.last_iova - piece->iova;
 	piece->size_bytes = left_bytes - 1 <= piece->size_bytes ? left_bytes : piece->size_bytes + 1;
 	piece->bytes = (uint8_t *)segment->bytes + walk->segment_bytes;
-	piece->hva = entry->hva == NULL ? NULL : entry->hva + (piece->iova - entry->first_iova);
+	piece->hva = entry.hva == NULL ? NULL : entry.hva + (piece->iova - entry.first_iova);
 	walk->segment_bytes += piece->size_bytes;
 	return 1;
 }
 
 /* Whether all of it is mapped, and how much of it goes by messages. */
 static int
-count_parts(const struct rp_dma_table *table, const struct rp_dma_io *io, unsigned int *ret_count)
+count_parts(uint64_t table, const struct rp_dma_io *io, unsigned int *ret_count)
 {
 	struct walk walk = {.table = table, .io = io};
 	struct piece piece;
@@ -154,7 +153,7 @@ complete(struct rp_dma_io *io, struct rp_dma_completion *completion)
 
 /* One hold for each part, unless the table has changed: then everything is looked up again. */
 static int
-open_parts(struct rp_dma_space *space, const struct rp_dma_table *table, struct rp_dma_io *io)
+open_parts(struct rp_dma_space *space, uint64_t table, struct rp_dma_io *io)
 {
 	struct walk walk = {.table = table, .io = io};
 	struct rp_dma_io_part *part = io->parts;
@@ -185,7 +184,7 @@ open_parts(struct rp_dma_space *space, const struct rp_dma_table *table, struct 
 }
 
 static int
-make_parts(struct rp_dma_space *space, const struct rp_dma_table *table, struct rp_dma_io *io)
+make_parts(struct rp_dma_space *space, uint64_t table, struct rp_dma_io *io)
 {
 	int rc;
 
@@ -201,7 +200,7 @@ make_parts(struct rp_dma_space *space, const struct rp_dma_table *table, struct 
 }
 
 static void
-copy_mapped(struct rp_dma_space *space, const struct rp_dma_table *table, const struct rp_dma_io *io)
+copy_mapped(struct rp_dma_space *space, uint64_t table, const struct rp_dma_io *io)
 {
 	struct walk walk = {.table = table, .io = io};
 	struct piece piece;
@@ -220,7 +219,7 @@ static int
 look_up_and_copy(struct rp_dma_space *space, struct rp_dma_io *io)
 {
 	struct rp_dma_visit *visit = rp_dma_visit_begin(space);
-	const struct rp_dma_table *table = rp_dma_visit_table(space);
+	uint64_t table = rp_dma_visit_table(space);
 	int rc = count_parts(table, io, &io->parts_count);
 
 	if (rc == 0 && io->parts_count > 0)

@@ -21,7 +21,6 @@ rp_dma_reader_create(struct rp_dma_space *space, struct rp_dma_reader **ret_read
 	atomic_init(&reader->epoch, 0);
 	reader->generation = 0;
 	reader->space = space;
-	reader->hint_index = 0;
 	LIST_INSERT_HEAD(&space->readers, reader, link);
 	*ret_reader = reader;
 	return 0;
@@ -71,38 +70,21 @@ rp_dma_reader_generation(const struct rp_dma_reader *reader)
 	return reader->generation;
 }
 
-/* Neighbouring translations mostly fall into one mapping. */
-static const struct rp_dma_entry *
-find_near(struct rp_dma_reader *reader, const struct rp_dma_table *table, uint64_t iova)
-{
-	const struct rp_dma_entry *entry;
-
-	if (reader->hint_index < table->count) {
-		entry = &table->entries[reader->hint_index];
-		if (entry->first_iova <= iova && iova <= entry->last_iova)
-			return entry;
-	}
-	entry = rp_dma_table_find(table, iova);
-	if (entry != NULL)
-		reader->hint_index = (uint32_t)(entry - table->entries);
-	return entry;
-}
-
 void *
 rp_dma_reader_translate(struct rp_dma_reader *reader, uint64_t iova, uint64_t size_bytes, uint32_t access_mask,
 			uint64_t *ret_contiguous_bytes)
 {
 	/* Loaded anew each time: what a peer was told is mapped must be seen before the next quiescent point. */
-	const struct rp_dma_table *table = atomic_load_explicit(&reader->space->table, memory_order_seq_cst);
-	const struct rp_dma_entry *entry = find_near(reader, table, iova);
-	uint64_t beyond_bytes;
+	uint64_t table = atomic_load_explicit(&reader->space->table, memory_order_seq_cst), beyond_bytes;
+	struct rp_dma_entry entry;
 
 	*ret_contiguous_bytes = 0;
-	if (entry == NULL || entry->hva == NULL || (entry->access_mask & access_mask) != access_mask || size_bytes == 0)
+	if (!rp_dma_table_find(table, iova, &entry) || entry.hva == NULL ||
+	    (entry.access_mask & access_mask) != access_mask || size_bytes == 0)
 		return NULL;
-	beyond_bytes = entry->last_iova - iova;
+	beyond_bytes = entry.last_iova - iova;
 	*ret_contiguous_bytes = size_bytes - 1 <= beyond_bytes ? size_bytes : beyond_bytes + 1;
-	return entry->hva + (iova - entry->first_iova);
+	return entry.hva + (iova - entry.first_iova);
 }
 
 static uint64_t
@@ -141,7 +123,7 @@ free_retired(struct rp_dma_space *space, uint64_t oldest)
 
 	for (i = 0; i < space->retired_count; i++) {
 		if (space->retired[i].epoch <= oldest)
-			rp_dma_table_free(space->retired[i].table);
+			rp_dma_gone_dispose(&space->retired[i].gone, &space->pool, NULL, NULL);
 		else
 			space->retired[kept_count++] = space->retired[i];
 	}
@@ -165,24 +147,23 @@ rp_dma_space_synchronize(struct rp_dma_space *space)
 	free_retired(space, target);
 }
 
-const struct rp_dma_table *
-rp_dma_space_publish(struct rp_dma_space *space, const struct rp_dma_table *table)
+void
+rp_dma_space_publish(struct rp_dma_space *space, uint64_t table)
 {
-	const struct rp_dma_table *old = atomic_load_explicit(&space->table, memory_order_relaxed);
-
 	atomic_store_explicit(&space->table, table, memory_order_seq_cst);
 	atomic_fetch_add_explicit(&space->epoch, 1, memory_order_seq_cst);
-	return old;
 }
 
 void
-rp_dma_space_retire(struct rp_dma_space *space, const struct rp_dma_table *table)
+rp_dma_space_retire(struct rp_dma_space *space, const struct rp_dma_gone *gone)
 {
 	free_retired(space, oldest_epoch(space));
+	if (gone->nodes == NULL && gone->buckets == NULL)
+		return;
 	if (space->retired_count == RP_DMA_RETIRED_MAX)
 		rp_dma_space_synchronize(space);
 	space->retired[space->retired_count++] = (struct rp_dma_retired){
-		.table = table,
+		.gone = *gone,
 		.epoch = atomic_load_explicit(&space->epoch, memory_order_relaxed),
 	};
 }

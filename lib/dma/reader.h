@@ -35,17 +35,16 @@ struct rp_dma_reader {
 	_Alignas(64) _Atomic uint64_t epoch;
 	uint64_t generation; /* the reader's own copy, kept while offline */
 	struct rp_dma_space *space;
-	uint32_t hint_index; /* where the last translation was found; only a guess */
 	LIST_ENTRY(rp_dma_reader) link; /* the writer's */
 };
 
-/** Publish a table, with the lock held. @return the one before it, which readers may still see. */
-const struct rp_dma_table *rp_dma_space_publish(struct rp_dma_space *space, const struct rp_dma_table *table);
+/** Publish a table, with the lock held. */
+void rp_dma_space_publish(struct rp_dma_space *space, uint64_t table);
 
-/** Free the table just replaced when nobody can see it any more. Waits only when too many such are kept. */
-void rp_dma_space_retire(struct rp_dma_space *space, const struct rp_dma_table *table);
+/** Dispose of what a table replaced when nobody can see it any more. Waits only when too much is kept. */
+void rp_dma_space_retire(struct rp_dma_space *space, const struct rp_dma_gone *gone);
 
-/** Wait until no reader can see anything but the published table; free the retired ones. */
+/** Wait until no reader can see anything but the published table; dispose of what was retired. */
 void rp_dma_space_synchronize(struct rp_dma_space *space);
 
 /** Whether nobody can see what went before that count, without waiting. */

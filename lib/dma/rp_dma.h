@@ -65,7 +65,7 @@ struct rp_dma_mapping {
 
 /** Limits of one space. Zero means the default. */
 struct rp_dma_limits {
-	uint32_t mappings_max; /**< default 65536; beyond: -ENOSPC */
+	uint32_t mappings_max; /**< default 2^20; beyond: -ENOSPC */
 	uint64_t bounce_bytes_max; /**< of buffers at one moment (rp_dma_bounce.h); default 16 MiB */
 	uint32_t maps_max; /**< of rp_dma_map() at one moment, direct ones too; default 65536 */
 };
@@ -211,6 +211,15 @@ uint32_t rp_dma_space_count(const struct rp_dma_space *space);
  * @return 0 or -EINVAL (no such index).
  */
 int rp_dma_space_at(const struct rp_dma_space *space, uint32_t index, struct rp_dma_mapping *ret_mapping);
+
+/**
+ * Look at the first mapping that ends at `iova` or above (writer's thread). Who walks
+ * over all asks from 0 on, then from the end of each, until that is 2^64.
+ *
+ * @param ret_mapping fd is borrowed from the space.
+ * @return whether there is one.
+ */
+bool rp_dma_space_next(const struct rp_dma_space *space, uint64_t iova, struct rp_dma_mapping *ret_mapping);
 
 /**
  * Translate in the writer's thread.

@@ -10,7 +10,7 @@
 #include "log.h"
 #include "reader.h"
 
-#define MAPPINGS_MAX_DEFAULT 65536u
+#define MAPPINGS_MAX_DEFAULT (1u << 20)
 #define BOUNCE_BYTES_MAX_DEFAULT (UINT64_C(16) << 20)
 #define MAPS_MAX_DEFAULT 65536u
 
@@ -30,13 +30,14 @@ rp_dma_space_create(const struct rp_dma_limits *limits, struct rp_dma_space **re
 	memset(space, 0, sizeof(*space));
 	pthread_mutex_init(&space->lock, NULL);
 	pthread_cond_init(&space->changed, NULL);
-	atomic_init(&space->table, &rp_dma_table_empty);
+	atomic_init(&space->table, RP_DMA_TABLE_EMPTY);
 	atomic_init(&space->epoch, 1);
 	space->mappings_max = (uint32_t)or_default(limits != NULL ? limits->mappings_max : 0, MAPPINGS_MAX_DEFAULT);
 	rp_dma_books_init(&space->books,
 			  or_default(limits != NULL ? limits->bounce_bytes_max : 0, BOUNCE_BYTES_MAX_DEFAULT),
 			  or_default(limits != NULL ? limits->maps_max : 0, MAPS_MAX_DEFAULT));
-	LIST_INIT(&space->files);
+	rp_dma_pool_init(&space->pool);
+	rp_dma_backing_init(&space->backing);
 	LIST_INIT(&space->readers);
 	LIST_INIT(&space->holds);
 	LIST_INIT(&space->completions);
@@ -59,6 +60,7 @@ rp_dma_space_destroy(struct rp_dma_space *space)
 	rp_dma_change_end_all(space);
 	rp_dma_log_stop(space);
 	rp_dma_space_clear(space);
+	rp_dma_pool_end(&space->pool);
 	pthread_cond_destroy(&space->changed);
 	pthread_mutex_destroy(&space->lock);
 	free(space);
@@ -66,7 +68,7 @@ rp_dma_space_destroy(struct rp_dma_space *space)
 }
 
 /* Only the writer changes it, so the writer needs no order. */
-static const struct rp_dma_table *
+static uint64_t
 current(const struct rp_dma_space *space)
 {
 	return atomic_load_explicit(&space->table, memory_order_relaxed);
@@ -102,15 +104,14 @@ mapping_check(const struct rp_dma_mapping *mapping, uint64_t *ret_last_iova, str
 }
 
 static int
-overlap_check(const struct rp_dma_table *table, uint64_t first_iova, uint64_t last_iova, struct rp_wire_why *why)
+overlap_check(uint64_t table, uint64_t first_iova, uint64_t last_iova, struct rp_wire_why *why)
 {
-	uint32_t above = rp_dma_table_lower(table, first_iova);
+	struct rp_dma_entry above;
 
-	if (above == table->count || table->entries[above].first_iova > last_iova)
+	if (!rp_dma_table_next(table, first_iova, &above) || above.first_iova > last_iova)
 		return 0;
 	return rp_wire_why_set(why, -EEXIST, "map: 0x%" PRIx64 " to 0x%" PRIx64 " overlaps 0x%" PRIx64 " to 0x%" PRIx64,
-			       first_iova, last_iova, table->entries[above].first_iova,
-			       table->entries[above].last_iova);
+			       first_iova, last_iova, above.first_iova, above.last_iova);
 }
 
 static int
@@ -119,41 +120,90 @@ entry_create(struct rp_dma_space *space, const struct rp_dma_mapping *mapping, s
 {
 	entry->first_iova = mapping->iova;
 	entry->access_mask = mapping->access_mask;
-	if (mapping->fd < 0)
-		return 0;
-	entry->offset_bytes = mapping->offset_bytes;
-	return rp_dma_backing_create(&space->files, mapping, &entry->backing, &entry->hva, why);
+	return mapping->fd < 0 ? 0 : rp_dma_backing_get(&space->backing, mapping, &entry->hva, why);
+}
+
+static int
+full(const struct rp_dma_space *space, struct rp_wire_why *why)
+{
+	return rp_wire_why_set(why, -ENOSPC, "map: there are %" PRIu32 " mappings already, the most allowed",
+			       rp_dma_space_count(space));
 }
 
 int
 rp_dma_space_map(struct rp_dma_space *space, const struct rp_dma_mapping *mapping, struct rp_wire_why *why)
 {
-	const struct rp_dma_table *table = current(space);
 	struct rp_dma_entry entry = {0};
-	struct rp_dma_table *next;
+	struct rp_dma_edit edit;
+	struct rp_dma_gone gone;
 	int rc;
 
 	rc = mapping_check(mapping, &entry.last_iova, why);
 	if (rc == 0)
-		rc = overlap_check(table, mapping->iova, entry.last_iova, why);
+		rc = overlap_check(current(space), mapping->iova, entry.last_iova, why);
 	if (rc < 0)
 		return rc;
-	if (table->count >= space->mappings_max)
-		return rp_wire_why_set(why, -ENOSPC, "map: there are %" PRIu32 " mappings already, the most allowed",
-				       table->count);
+	if (rp_dma_space_count(space) >= space->mappings_max)
+		return full(space, why);
 	rc = entry_create(space, mapping, &entry, why);
 	if (rc < 0)
 		return rc;
-	next = rp_dma_table_with(table, &entry);
-	if (next == NULL) {
-		rp_dma_backing_unref(entry.backing);
+	rp_dma_edit_begin(&edit, &space->pool, current(space));
+	rp_dma_edit_insert(&edit, &entry);
+	if (edit.failed) {
+		rp_dma_edit_abort(&edit);
+		rp_dma_backing_unref(&space->backing, entry.hva);
 		return rp_wire_why_set(why, -ENOSPC, "map: no memory");
 	}
+	gone = rp_dma_edit_commit(&edit);
 	pthread_mutex_lock(&space->lock);
-	rp_dma_space_publish(space, next);
+	rp_dma_space_publish(space, edit.table);
 	pthread_mutex_unlock(&space->lock);
-	rp_dma_space_retire(space, table);
+	rp_dma_space_retire(space, &gone);
 	return 0;
+}
+
+/* What an erased range leaves of the mappings that straddle its ends. */
+struct rests {
+	struct rp_dma_entry entries[2];
+	unsigned int count;
+};
+
+/* Erase a range, and put back what lies outside of it. */
+static struct rests
+cut(struct rp_dma_edit *edit, uint64_t first_iova, uint64_t last_iova)
+{
+	uint64_t erase_first_iova = first_iova, erase_last_iova = last_iova;
+	struct rests rests = {.count = 0};
+	struct rp_dma_entry entry;
+	unsigned int i;
+
+	if (rp_dma_table_find(edit->table, first_iova, &entry) && entry.first_iova < first_iova) {
+		erase_first_iova = entry.first_iova;
+		entry.last_iova = first_iova - 1;
+		rests.entries[rests.count++] = entry;
+	}
+	if (rp_dma_table_find(edit->table, last_iova, &entry) && entry.last_iova > last_iova) {
+		erase_last_iova = entry.last_iova;
+		if (entry.hva != NULL)
+			entry.hva += last_iova + 1 - entry.first_iova;
+		entry.first_iova = last_iova + 1;
+		rests.entries[rests.count++] = entry;
+	}
+	rp_dma_edit_erase(edit, erase_first_iova, erase_last_iova);
+	for (i = 0; i < rests.count; i++)
+		rp_dma_edit_insert(edit, &rests.entries[i]);
+	return rests;
+}
+
+/* The rests of what is cut are mappings of their own; what was cut lets go when the change has settled. */
+static void
+ref_rests(struct rp_dma_space *space, const struct rests *rests)
+{
+	unsigned int i;
+
+	for (i = 0; i < rests->count; i++)
+		rp_dma_backing_ref(&space->backing, rests->entries[i].hva);
 }
 
 /* Put one mapping in the place of a range. @return 0 when `change` has begun, or a negative errno. */
@@ -162,24 +212,29 @@ remap(struct rp_dma_space *space, struct rp_dma_change *change, const struct rp_
       struct rp_wire_why *why)
 {
 	struct rp_dma_entry entry = {0};
-	struct rp_dma_table *next;
+	struct rp_dma_edit edit;
+	struct rests rests;
 	int rc;
 
 	rc = mapping_check(mapping, &entry.last_iova, why);
+	if (rc == 0)
+		rc = entry_create(space, mapping, &entry, why);
 	if (rc < 0)
 		return rc;
-	if (rp_dma_table_count_without(current(space), mapping->iova, entry.last_iova) >= space->mappings_max)
-		return rp_wire_why_set(why, -ENOSPC, "map: there are %" PRIu32 " mappings already, the most allowed",
-				       current(space)->count);
-	rc = entry_create(space, mapping, &entry, why);
-	if (rc < 0)
+	rp_dma_edit_begin(&edit, &space->pool, current(space));
+	rests = cut(&edit, entry.first_iova, entry.last_iova);
+	rp_dma_edit_insert(&edit, &entry);
+	if (edit.failed)
+		rc = rp_wire_why_set(why, -ENOSPC, "map: no memory");
+	else if (rp_dma_table_count(edit.table) > space->mappings_max)
+		rc = full(space, why);
+	if (rc < 0) {
+		rp_dma_edit_abort(&edit);
+		rp_dma_backing_unref(&space->backing, entry.hva);
 		return rc;
-	next = rp_dma_table_replaced(current(space), &entry);
-	if (next == NULL) {
-		rp_dma_backing_unref(entry.backing);
-		return rp_wire_why_set(why, -ENOSPC, "map: no memory");
 	}
-	rp_dma_change_begin(space, change, next, entry.first_iova, entry.last_iova);
+	ref_rests(space, &rests);
+	rp_dma_change_begin(space, change, &edit, entry.first_iova, entry.last_iova);
 	return 0;
 }
 
@@ -199,26 +254,31 @@ static int
 unmap(struct rp_dma_space *space, struct rp_dma_change *change, uint64_t iova, uint64_t size_bytes,
       struct rp_wire_why *why)
 {
-	const struct rp_dma_table *table = current(space);
-	struct rp_dma_table *next;
+	struct rp_dma_entry above;
+	struct rp_dma_edit edit;
 	uint64_t last_iova = 0;
-	uint32_t first_index;
+	struct rests rests;
 	int rc;
 
 	rc = range_check("unmap", iova, size_bytes, &last_iova, why);
 	if (rc < 0)
 		return rc;
-	first_index = rp_dma_table_lower(table, iova);
-	if (first_index == table->count || table->entries[first_index].first_iova > last_iova)
+	if (!rp_dma_table_next(current(space), iova, &above) || above.first_iova > last_iova)
 		return 0;
-	if (rp_dma_table_count_without(table, iova, last_iova) > space->mappings_max)
-		return rp_wire_why_set(why, -ENOSPC,
-				       "unmap: would split a mapping; there are %" PRIu32 ", the most allowed",
-				       table->count);
-	next = rp_dma_table_without(table, iova, last_iova);
-	if (next == NULL)
-		return rp_wire_why_set(why, -ENOSPC, "unmap: no memory");
-	rp_dma_change_begin(space, change, next, iova, last_iova);
+	rp_dma_edit_begin(&edit, &space->pool, current(space));
+	rests = cut(&edit, iova, last_iova);
+	if (edit.failed)
+		rc = rp_wire_why_set(why, -ENOSPC, "unmap: no memory");
+	else if (rp_dma_table_count(edit.table) > space->mappings_max)
+		rc = rp_wire_why_set(why, -ENOSPC,
+				     "unmap: would split a mapping; there are %" PRIu32 ", the most allowed",
+				     rp_dma_space_count(space));
+	if (rc < 0) {
+		rp_dma_edit_abort(&edit);
+		return rc;
+	}
+	ref_rests(space, &rests);
+	rp_dma_change_begin(space, change, &edit, iova, last_iova);
 	return 1;
 }
 
@@ -233,13 +293,24 @@ rp_dma_space_unmap(struct rp_dma_space *space, uint64_t iova, uint64_t size_byte
 	return rc < 0 ? rc : 0;
 }
 
+static void
+clear(struct rp_dma_space *space, struct rp_dma_change *change)
+{
+	struct rp_dma_edit edit;
+
+	rp_dma_edit_begin(&edit, &space->pool, current(space));
+	/* All of it: nothing is copied, so nothing can fail. */
+	rp_dma_edit_erase(&edit, 0, UINT64_MAX);
+	rp_dma_change_begin(space, change, &edit, 0, UINT64_MAX);
+}
+
 void
 rp_dma_space_clear(struct rp_dma_space *space)
 {
 	struct rp_dma_change change = {0};
 
-	if (current(space) != &rp_dma_table_empty) {
-		rp_dma_change_begin(space, &change, &rp_dma_table_empty, 0, UINT64_MAX);
+	if (current(space) != RP_DMA_TABLE_EMPTY) {
+		clear(space, &change);
 		rp_dma_change_wait(space, &change);
 	}
 	rp_dma_change_wait_all(space);
@@ -296,12 +367,12 @@ rp_dma_space_clear_start(struct rp_dma_space *space, uint64_t *ret_ticket)
 	struct rp_dma_change *change;
 
 	*ret_ticket = RP_DMA_SETTLED;
-	if (current(space) == &rp_dma_table_empty)
+	if (current(space) == RP_DMA_TABLE_EMPTY)
 		return 0;
 	change = rp_dma_change_alloc(NULL);
 	if (change == NULL)
 		return -ENOSPC;
-	rp_dma_change_begin(space, change, &rp_dma_table_empty, 0, UINT64_MAX);
+	clear(space, change);
 	*ret_ticket = last_ticket(space);
 	return 0;
 }
@@ -309,36 +380,52 @@ rp_dma_space_clear_start(struct rp_dma_space *space, uint64_t *ret_ticket)
 uint32_t
 rp_dma_space_count(const struct rp_dma_space *space)
 {
-	return current(space)->count;
+	return rp_dma_table_count(current(space));
+}
+
+static void
+describe(const struct rp_dma_space *space, const struct rp_dma_entry *entry, struct rp_dma_mapping *ret_mapping)
+{
+	*ret_mapping = (struct rp_dma_mapping){
+		.iova = entry->first_iova,
+		.size_bytes = entry->last_iova - entry->first_iova + 1,
+		.access_mask = entry->access_mask,
+		.hva = entry->hva,
+	};
+	ret_mapping->fd = rp_dma_backing_fd(&space->backing, entry->hva, &ret_mapping->offset_bytes);
 }
 
 int
 rp_dma_space_at(const struct rp_dma_space *space, uint32_t index, struct rp_dma_mapping *ret_mapping)
 {
-	const struct rp_dma_table *table = current(space);
-	const struct rp_dma_entry *entry;
+	struct rp_dma_entry entry;
 
-	if (index >= table->count)
+	if (index >= rp_dma_space_count(space))
 		return -EINVAL;
-	entry = &table->entries[index];
-	*ret_mapping = (struct rp_dma_mapping){
-		.iova = entry->first_iova,
-		.size_bytes = entry->last_iova - entry->first_iova + 1,
-		.offset_bytes = entry->offset_bytes,
-		.access_mask = entry->access_mask,
-		.fd = rp_dma_backing_fd(entry->backing),
-		.hva = entry->hva,
-	};
+	rp_dma_table_at(current(space), index, &entry);
+	describe(space, &entry, ret_mapping);
 	return 0;
+}
+
+bool
+rp_dma_space_next(const struct rp_dma_space *space, uint64_t iova, struct rp_dma_mapping *ret_mapping)
+{
+	struct rp_dma_entry entry;
+
+	if (!rp_dma_table_next(current(space), iova, &entry))
+		return false;
+	describe(space, &entry, ret_mapping);
+	return true;
 }
 
 void *
 rp_dma_space_translate(const struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes, uint32_t access_mask)
 {
-	const struct rp_dma_entry *entry = rp_dma_table_find(current(space), iova);
+	struct rp_dma_entry entry;
 
-	if (entry == NULL || entry->hva == NULL || (entry->access_mask & access_mask) != access_mask ||
-	    size_bytes == 0 || size_bytes - 1 > entry->last_iova - iova)
+	if (!rp_dma_table_find(current(space), iova, &entry) || entry.hva == NULL ||
+	    (entry.access_mask & access_mask) != access_mask || size_bytes == 0 ||
+	    size_bytes - 1 > entry.last_iova - iova)
 		return NULL;
-	return entry->hva + (iova - entry->first_iova);
+	return entry.hva + (iova - entry.first_iova);
 }

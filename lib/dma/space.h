@@ -11,9 +11,9 @@
 #include "backing.h"
 #include "books.h"
 #include "bounce.h"
+#include "edit.h"
 #include "rp_dma_carrier.h"
 #include "rp_dma_io.h"
-#include "table.h"
 
 /**
  * @file
@@ -27,9 +27,9 @@
 /* More threads than this at one moment in lookups and copies wait for each other. */
 #define RP_DMA_VISITS_COUNT 32
 
-/** A table that readers may still see, and the count after which none does. */
+/** What of older tables readers may still see, and the count after which none does. */
 struct rp_dma_retired {
-	const struct rp_dma_table *table;
+	struct rp_dma_gone gone;
 	uint64_t epoch;
 };
 
@@ -45,7 +45,7 @@ struct rp_dma_change {
 	uint64_t epoch; /* readers that repeated it have seen the change */
 	uint64_t first_iova;
 	uint64_t last_iova;
-	const struct rp_dma_table *old; /* its entries within the range hold their backings until settled */
+	struct rp_dma_gone gone; /* its mappings hold their windows until settled */
 	bool allocated;
 };
 
@@ -57,7 +57,7 @@ struct rp_dma_completion {
 };
 
 struct rp_dma_space {
-	_Atomic(const struct rp_dma_table *) table; /* changed with `lock` held */
+	_Atomic uint64_t table; /* changed with `lock` held */
 	_Atomic uint64_t epoch; /* starts at 1 */
 	_Atomic(struct rp_dma_log *) log; /* NULL: none is on */
 	_Atomic uint32_t pending_count; /* of changes that have not settled */
@@ -83,7 +83,8 @@ struct rp_dma_space {
 	uint32_t mappings_max;
 	uint32_t retired_count;
 	struct rp_dma_retired retired[RP_DMA_RETIRED_MAX];
-	struct rp_dma_files files;
+	struct rp_dma_pool pool;
+	struct rp_dma_backing backing;
 	LIST_HEAD(rp_dma_readers, rp_dma_reader) readers;
 	TAILQ_HEAD(rp_dma_changes, rp_dma_change) changes;
 	LIST_HEAD(rp_dma_listeners, rp_dma_listener) listeners;

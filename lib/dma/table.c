@@ -1,144 +1,132 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <stdlib.h>
-#include <string.h>
+#include <assert.h>
 
 #include "table.h"
 
-const struct rp_dma_table rp_dma_table_empty = {0};
-
-static struct rp_dma_table *
-table_alloc(uint32_t count)
+static uint64_t
+first_of_slot(const struct rp_dma_node *node, unsigned int index)
 {
-	struct rp_dma_table *table = malloc(sizeof(*table) + count * sizeof(table->entries[0]));
-
-	if (table != NULL)
-		table->count = count;
-	return table;
+	return node->first_iova + ((uint64_t)index << node->shift);
 }
 
-void
-rp_dma_table_free(const struct rp_dma_table *table)
+static bool
+next_in_bucket(const struct rp_dma_bucket *bucket, uint64_t iova, struct rp_dma_entry *ret_entry)
 {
-	if (table != &rp_dma_table_empty)
-		free((void *)(uintptr_t)table);
+	unsigned int i;
+
+	for (i = 0; i < bucket->count; i++) {
+		if (bucket->entries[i].last_iova >= iova) {
+			*ret_entry = bucket->entries[i];
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool next_in_node(const struct rp_dma_node *node, uint64_t iova, struct rp_dma_entry *ret_entry);
+
+/* `first` is the slot's first address; the slot ends at `iova` or above. */
+static bool
+next_in_slot(uint64_t slot, uint64_t first, unsigned int span, uint64_t iova, struct rp_dma_entry *ret_entry)
+{
+	switch (rp_dma_slot_kind(slot)) {
+	case RP_DMA_SLOT_NODE:
+	case RP_DMA_SLOT_SKIP:
+		return next_in_node(rp_dma_slot_node(slot), iova, ret_entry);
+	case RP_DMA_SLOT_PAGE:
+		rp_dma_slot_page(slot, first, span, ret_entry);
+		return true;
+	case RP_DMA_SLOT_BUCKET:
+	default:
+		return slot != 0 && next_in_bucket(rp_dma_slot_bucket(slot), iova, ret_entry);
+	}
+}
+
+static bool
+next_in_node(const struct rp_dma_node *node, uint64_t iova, struct rp_dma_entry *ret_entry)
+{
+	unsigned int i;
+
+	if (iova > rp_dma_node_last(node))
+		return false;
+	for (i = iova <= node->first_iova ? 0 : rp_dma_node_index(node, iova); i < RP_DMA_NODE_SLOTS; i++) {
+		if (next_in_slot(node->slots[i], first_of_slot(node, i), node->shift, iova, ret_entry))
+			return true;
+	}
+	return false;
+}
+
+bool
+rp_dma_table_next(uint64_t table, uint64_t iova, struct rp_dma_entry *ret_entry)
+{
+	return next_in_slot(table, 0, RP_DMA_TABLE_SPAN, iova, ret_entry);
+}
+
+/* A bucket's mappings may begin in a slot before it: those are counted there. */
+static uint32_t
+starts_in_bucket(const struct rp_dma_bucket *bucket, uint64_t first)
+{
+	uint32_t i, count = 0;
+
+	for (i = 0; i < bucket->count; i++)
+		count += bucket->entries[i].first_iova >= first;
+	return count;
+}
+
+static uint32_t
+starts_in_slot(uint64_t slot, uint64_t first)
+{
+	switch (rp_dma_slot_kind(slot)) {
+	case RP_DMA_SLOT_NODE:
+	case RP_DMA_SLOT_SKIP:
+		return rp_dma_slot_node(slot)->starts_count;
+	case RP_DMA_SLOT_PAGE:
+		return 1;
+	case RP_DMA_SLOT_BUCKET:
+	default:
+		return slot == 0 ? 0 : starts_in_bucket(rp_dma_slot_bucket(slot), first);
+	}
 }
 
 uint32_t
-rp_dma_table_lower(const struct rp_dma_table *table, uint64_t iova)
+rp_dma_table_count(uint64_t table)
 {
-	uint32_t low = 0, high = table->count;
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (table->entries[middle].last_iova < iova)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-const struct rp_dma_entry *
-rp_dma_table_find(const struct rp_dma_table *table, uint64_t iova)
-{
-	uint32_t index = rp_dma_table_lower(table, iova);
-
-	if (index == table->count || table->entries[index].first_iova > iova)
-		return NULL;
-	return &table->entries[index];
+	return starts_in_slot(table, 0);
 }
 
 static void
-copy_entries(struct rp_dma_entry *to, const struct rp_dma_entry *from, uint32_t count)
+at_in_bucket(const struct rp_dma_bucket *bucket, uint64_t first, uint32_t index, struct rp_dma_entry *ret_entry)
 {
-	if (count > 0)
-		memcpy(to, from, count * sizeof(*to));
+	const struct rp_dma_entry *entry = bucket->entries;
+
+	while (entry->first_iova < first)
+		entry++;
+	*ret_entry = entry[index];
 }
 
-struct rp_dma_table *
-rp_dma_table_with(const struct rp_dma_table *table, const struct rp_dma_entry *entry)
+void
+rp_dma_table_at(uint64_t table, uint32_t index, struct rp_dma_entry *ret_entry)
 {
-	uint32_t at = rp_dma_table_lower(table, entry->first_iova);
-	struct rp_dma_table *next = table_alloc(table->count + 1);
+	unsigned int i, span = RP_DMA_TABLE_SPAN;
+	uint64_t slot = table, first = 0;
+	const struct rp_dma_node *node;
+	uint32_t count;
 
-	if (next == NULL)
-		return NULL;
-	copy_entries(next->entries, table->entries, at);
-	next->entries[at] = *entry;
-	copy_entries(&next->entries[at + 1], &table->entries[at], table->count - at);
-	return next;
-}
-
-/* The entries from `begin` up to, not including, `end` touch the range; the outer two may stick out of it. */
-struct cut {
-	uint32_t begin;
-	uint32_t end;
-	uint32_t left_count; /* 1: the first sticks out below */
-	uint32_t right_count; /* 1: the last sticks out above */
-};
-
-static struct cut
-find_cut(const struct rp_dma_table *table, uint64_t first_iova, uint64_t last_iova)
-{
-	struct cut cut = {.begin = rp_dma_table_lower(table, first_iova)};
-
-	cut.end = rp_dma_table_lower(table, last_iova);
-	if (cut.end < table->count && table->entries[cut.end].first_iova <= last_iova)
-		cut.end++;
-	if (cut.begin < cut.end) {
-		cut.left_count = table->entries[cut.begin].first_iova < first_iova;
-		cut.right_count = table->entries[cut.end - 1].last_iova > last_iova;
+	assert(index < rp_dma_table_count(table));
+	while (rp_dma_slot_kind(slot) == RP_DMA_SLOT_NODE || rp_dma_slot_kind(slot) == RP_DMA_SLOT_SKIP) {
+		node = rp_dma_slot_node(slot);
+		for (i = 0;; i++) {
+			count = starts_in_slot(node->slots[i], first_of_slot(node, i));
+			if (index < count)
+				break;
+			index -= count;
+		}
+		slot = node->slots[i];
+		first = first_of_slot(node, i);
+		span = node->shift;
 	}
-	return cut;
-}
-
-uint32_t
-rp_dma_table_count_without(const struct rp_dma_table *table, uint64_t first_iova, uint64_t last_iova)
-{
-	struct cut cut = find_cut(table, first_iova, last_iova);
-
-	return table->count - (cut.end - cut.begin) + cut.left_count + cut.right_count;
-}
-
-struct rp_dma_table *
-rp_dma_table_without(const struct rp_dma_table *table, uint64_t first_iova, uint64_t last_iova)
-{
-	struct cut cut = find_cut(table, first_iova, last_iova);
-	struct rp_dma_table *next =
-		table_alloc(table->count - (cut.end - cut.begin) + cut.left_count + cut.right_count);
-	uint32_t at = cut.begin;
-
-	if (next == NULL)
-		return NULL;
-	copy_entries(next->entries, table->entries, cut.begin);
-	if (cut.left_count > 0) {
-		next->entries[at] = table->entries[cut.begin];
-		next->entries[at++].last_iova = first_iova - 1;
-	}
-	if (cut.right_count > 0) {
-		struct rp_dma_entry *right = &next->entries[at++];
-		uint64_t gone_bytes;
-
-		*right = table->entries[cut.end - 1];
-		gone_bytes = last_iova + 1 - right->first_iova;
-		right->first_iova += gone_bytes;
-		right->offset_bytes += gone_bytes;
-		if (right->hva != NULL)
-			right->hva += gone_bytes;
-	}
-	copy_entries(&next->entries[at], &table->entries[cut.end], table->count - cut.end);
-	return next;
-}
-
-struct rp_dma_table *
-rp_dma_table_replaced(const struct rp_dma_table *table, const struct rp_dma_entry *entry)
-{
-	struct rp_dma_table *rest = rp_dma_table_without(table, entry->first_iova, entry->last_iova), *next;
-
-	if (rest == NULL)
-		return NULL;
-	next = rp_dma_table_with(rest, entry);
-	free(rest);
-	return next;
+	if (rp_dma_slot_kind(slot) == RP_DMA_SLOT_PAGE)
+		rp_dma_slot_page(slot, first, span, ret_entry);
+	else
+		at_in_bucket(rp_dma_slot_bucket(slot), first, index, ret_entry);
 }

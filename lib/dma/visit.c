@@ -33,7 +33,7 @@ rp_dma_visit_begin(struct rp_dma_space *space)
 	}
 }
 
-const struct rp_dma_table *
+uint64_t
 rp_dma_visit_table(struct rp_dma_space *space)
 {
 	return atomic_load_explicit(&space->table, memory_order_seq_cst);

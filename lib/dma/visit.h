@@ -17,7 +17,7 @@
 struct rp_dma_visit *rp_dma_visit_begin(struct rp_dma_space *space);
 
 /** The table of this moment. */
-const struct rp_dma_table *rp_dma_visit_table(struct rp_dma_space *space);
+uint64_t rp_dma_visit_table(struct rp_dma_space *space);
 
 /** End; tells the writer when it may be waiting. */
 void rp_dma_visit_end(struct rp_dma_space *space, struct rp_dma_visit *visit);

@@ -220,6 +220,18 @@ device_files_are_asked(void **state)
 	rp_wire_fd_close(&fd);
 }
 
+/* Without it no file is known again. What was made for the test goes when it is to be skipped. */
+static bool
+has_kcmp(struct rp_dma_space *space, int *fd)
+{
+	if (rp_wire_fd_same(*fd, *fd) == 1)
+		return true;
+	print_message("SKIP: this kernel or sandbox has no kcmp(2)\n");
+	rp_dma_space_destroy(space);
+	rp_wire_fd_close(fd);
+	return false;
+}
+
 /* A guest with an IOMMU maps page by page, each time with a descriptor; our table of them is short. */
 static void
 one_file_is_kept_once(void **state)
@@ -230,12 +242,8 @@ one_file_is_kept_once(void **state)
 	struct rp_dma_mapping found;
 
 	(void)state;
-	if (rp_wire_fd_same(fd, fd) != 1) {
-		print_message("SKIP: this kernel or sandbox has no kcmp(2)\n");
-		rp_dma_space_destroy(space);
-		rp_wire_fd_close(&fd);
+	if (!has_kcmp(space, &fd))
 		skip();
-	}
 	test_leaks_read(&before);
 	for (i = 0; i < 64; i++) {
 		copy = rp_wire_fd_dup(fd);
@@ -256,6 +264,71 @@ one_file_is_kept_once(void **state)
 	rp_dma_space_clear(space);
 	test_leaks_assert_none(&before);
 	rp_dma_space_destroy(space);
+	rp_wire_fd_close(&fd);
+}
+
+/* However many pages of a file are mapped: one window here for each of the accesses. */
+static void
+mappings_of_a_file_share_windows(void **state)
+{
+	struct rp_dma_space *space = new_space();
+	int fd = patterned_memfd(256 * PAGE_BYTES);
+	struct test_leaks before, now;
+	uint32_t word, i;
+
+	(void)state;
+	if (!has_kcmp(space, &fd))
+		skip();
+	test_leaks_read(&before);
+	for (i = 0; i < 3000; i++) {
+		uint64_t offset_bytes = i * 7919ull % 256 * PAGE_BYTES;
+		uint32_t *hva;
+
+		assert_int_equal(map_file(space, fd, (uint64_t)i * 3 * PAGE_BYTES, offset_bytes, PAGE_BYTES,
+					  i % 2 == 0 ? RP_DMA_READ : RP_DMA_READ | RP_DMA_WRITE, NULL),
+				 0);
+		hva = rp_dma_space_translate(space, (uint64_t)i * 3 * PAGE_BYTES, PAGE_BYTES, RP_DMA_READ);
+		assert_int_equal(*hva, offset_bytes);
+	}
+	test_leaks_read(&now);
+	assert_int_equal(now.mappings_count, before.mappings_count + 2);
+	for (i = 0; i < 2999; i++)
+		assert_int_equal(rp_dma_space_unmap(space, (uint64_t)i * 3 * PAGE_BYTES, PAGE_BYTES, NULL), 0);
+	word = *(uint32_t *)rp_dma_space_translate(space, 2999ull * 3 * PAGE_BYTES, 4, RP_DMA_READ);
+	assert_int_equal(word, 2999ull * 7919 % 256 * PAGE_BYTES);
+	test_leaks_read(&now);
+	assert_int_equal(now.mappings_count, before.mappings_count + 1);
+	rp_dma_space_clear(space);
+	test_leaks_assert_none(&before);
+	rp_dma_space_destroy(space);
+	rp_wire_fd_close(&fd);
+}
+
+/* Memory that is plugged in page by page takes a window for each doubling, and what was mapped before stays. */
+static void
+a_growing_file(void **state)
+{
+	struct rp_dma_space *space = new_space();
+	int fd = patterned_memfd(PAGE_BYTES);
+	struct test_leaks before, now;
+	uint32_t i;
+
+	(void)state;
+	if (!has_kcmp(space, &fd))
+		skip();
+	test_leaks_read(&before);
+	for (i = 0; i < 512; i++) {
+		uint32_t word = i * PAGE_BYTES;
+
+		assert_int_equal(ftruncate(fd, (off_t)(i + 1) * PAGE_BYTES), 0);
+		assert_int_equal(pwrite(fd, &word, sizeof(word), (off_t)word), sizeof(word));
+		assert_int_equal(map_file(space, fd, word, word, PAGE_BYTES, RP_DMA_READ, NULL), 0);
+		assert_int_equal(*(uint32_t *)rp_dma_space_translate(space, word, 4, RP_DMA_READ), word);
+	}
+	test_leaks_read(&now);
+	assert_in_range(now.mappings_count - before.mappings_count, 1, 11);
+	rp_dma_space_destroy(space);
+	test_leaks_assert_none(&before);
 	rp_wire_fd_close(&fd);
 }
 
@@ -406,6 +479,8 @@ main(void)
 		cmocka_unit_test(what_is_no_memory_is_refused),
 		cmocka_unit_test(device_files_are_asked),
 		cmocka_unit_test(one_file_is_kept_once),
+		cmocka_unit_test(mappings_of_a_file_share_windows),
+		cmocka_unit_test(a_growing_file),
 		cmocka_unit_test(the_space_keeps_its_own),
 		cmocka_unit_test(no_descriptor_left_is_no_space),
 		cmocka_unit_test(split_keeps_the_pages),

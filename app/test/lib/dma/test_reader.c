@@ -157,9 +157,9 @@ unmapping_nothing_does_not_wait(void **state)
 	rp_dma_reader_offline(scene->reader);
 }
 
-/* The hint of where the last one was found survives any change of the table below it. */
+/* What was found before is not found again when the table below it has become another. */
 static void
-shrinking_table_and_hint(void **state)
+shrinking_table(void **state)
 {
 	struct scene *scene = *state;
 	uint64_t here_bytes;
@@ -391,7 +391,7 @@ main(void)
 		WITH_SCENE(a_map_is_seen_at_once),
 		WITH_SCENE(generation_tells_of_changes),
 		WITH_SCENE(unmapping_nothing_does_not_wait),
-		WITH_SCENE(shrinking_table_and_hint),
+		WITH_SCENE(shrinking_table),
 		WITH_SCENE(unmap_waits_for_the_reader),
 		WITH_SCENE(offline_reader_lets_go),
 		WITH_SCENE(readers_and_a_writer),

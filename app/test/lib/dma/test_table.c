@@ -1,196 +1,232 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdlib.h>
 
-#include "table.h"
+#include "edit.h"
 #include "test_support.h"
 
-/* A table of ranges; `hva` and `offset_bytes` follow the address, so that a cut shows in all three. */
-static const struct rp_dma_table *
-table_of(const uint64_t (*ranges)[2], unsigned int count)
+#define PAGE 0x1000u
+#define HVA 0x700000000000u
+
+struct scene {
+	struct rp_dma_pool pool;
+	uint64_t table;
+};
+
+static int
+setup(void **state)
 {
-	const struct rp_dma_table *table = &rp_dma_table_empty;
-	unsigned int i;
+	struct scene *scene = calloc(1, sizeof(*scene));
 
-	for (i = 0; i < count; i++) {
-		struct rp_dma_entry entry = {
-			.first_iova = ranges[i][0],
-			.last_iova = ranges[i][1],
-			.hva = (uint8_t *)(uintptr_t)(0x700000000000 + ranges[i][0]),
-			.offset_bytes = 0x10000 + ranges[i][0],
-			.access_mask = i + 1,
-		};
-		struct rp_dma_table *next = rp_dma_table_with(table, &entry);
-
-		assert_non_null(next);
-		rp_dma_table_free(table);
-		table = next;
-	}
-	return table;
+	rp_dma_pool_init(&scene->pool);
+	*state = scene;
+	return 0;
 }
 
 static void
-assert_ranges(const struct rp_dma_table *table, const uint64_t (*ranges)[2], unsigned int count)
+dispose(struct scene *scene, struct rp_dma_edit *edit)
 {
-	unsigned int i;
+	struct rp_dma_gone gone = rp_dma_edit_commit(edit);
 
-	assert_int_equal(table->count, count);
-	for (i = 0; i < count; i++) {
-		assert_int_equal(table->entries[i].first_iova, ranges[i][0]);
-		assert_int_equal(table->entries[i].last_iova, ranges[i][1]);
-		assert_ptr_equal(table->entries[i].hva, (uint8_t *)(uintptr_t)(0x700000000000 + ranges[i][0]));
-		assert_int_equal(table->entries[i].offset_bytes, 0x10000 + ranges[i][0]);
-	}
+	scene->table = edit->table;
+	rp_dma_gone_dispose(&gone, &scene->pool, NULL, NULL);
+}
+
+static void
+erase_all(struct scene *scene)
+{
+	struct rp_dma_edit edit;
+
+	rp_dma_edit_begin(&edit, &scene->pool, scene->table);
+	rp_dma_edit_erase(&edit, 0, UINT64_MAX);
+	dispose(scene, &edit);
+	assert_int_equal(scene->table, RP_DMA_TABLE_EMPTY);
+}
+
+static int
+teardown(void **state)
+{
+	struct scene *scene = *state;
+
+	erase_all(scene);
+	rp_dma_pool_end(&scene->pool);
+	free(scene);
+	return 0;
+}
+
+/* The address here follows the address there, so that what is wrong shows in both. */
+static void
+insert(struct scene *scene, uint64_t first_iova, uint64_t last_iova)
+{
+	const struct rp_dma_entry entry = {
+		.first_iova = first_iova,
+		.last_iova = last_iova,
+		.hva = (uint8_t *)(uintptr_t)(HVA + first_iova % 0x100000000),
+		.access_mask = 1 + (first_iova / PAGE) % 3,
+	};
+	struct rp_dma_edit edit;
+
+	rp_dma_edit_begin(&edit, &scene->pool, scene->table);
+	rp_dma_edit_insert(&edit, &entry);
+	dispose(scene, &edit);
+}
+
+static void
+assert_entry(const struct rp_dma_entry *found, uint64_t first_iova, uint64_t last_iova)
+{
+	assert_int_equal(found->first_iova, first_iova);
+	assert_int_equal(found->last_iova, last_iova);
+	assert_ptr_equal(found->hva, (uint8_t *)(uintptr_t)(HVA + first_iova % 0x100000000));
+	assert_int_equal(found->access_mask, 1 + (first_iova / PAGE) % 3);
+}
+
+static void
+assert_found(const struct scene *scene, uint64_t iova, uint64_t first_iova, uint64_t last_iova)
+{
+	struct rp_dma_entry found;
+
+	assert_true(rp_dma_table_find(scene->table, iova, &found));
+	assert_entry(&found, first_iova, last_iova);
+}
+
+static void
+assert_hole(const struct scene *scene, uint64_t iova)
+{
+	struct rp_dma_entry found;
+
+	assert_false(rp_dma_table_find(scene->table, iova, &found));
 }
 
 static void
 empty_table_has_nothing(void **state)
 {
-	struct rp_dma_table *none;
+	struct scene *scene = *state;
+	struct rp_dma_entry found;
 
-	(void)state;
-	assert_int_equal(rp_dma_table_lower(&rp_dma_table_empty, 0), 0);
-	assert_null(rp_dma_table_find(&rp_dma_table_empty, 0));
-	assert_null(rp_dma_table_find(&rp_dma_table_empty, UINT64_MAX));
-	assert_int_equal(rp_dma_table_count_without(&rp_dma_table_empty, 0, UINT64_MAX), 0);
-	none = rp_dma_table_without(&rp_dma_table_empty, 0, UINT64_MAX);
-	assert_int_equal(none->count, 0);
-	rp_dma_table_free(none);
-	rp_dma_table_free(&rp_dma_table_empty);
+	assert_hole(scene, 0);
+	assert_hole(scene, UINT64_MAX);
+	assert_false(rp_dma_table_next(scene->table, 0, &found));
+	assert_int_equal(rp_dma_table_count(scene->table), 0);
 }
 
-static void
-entries_are_kept_sorted(void **state)
-{
-	static const uint64_t given[][2] = {
-		{0x5000, 0x5fff}, {0x1000, 0x1fff}, {UINT64_MAX, UINT64_MAX}, {0, 0}, {0x2000, 0x2fff}};
-	static const uint64_t sorted[][2] = {
-		{0, 0}, {0x1000, 0x1fff}, {0x2000, 0x2fff}, {0x5000, 0x5fff}, {UINT64_MAX, UINT64_MAX}};
-	const struct rp_dma_table *table = table_of(given, 5);
-
-	(void)state;
-	assert_int_equal(table->count, 5);
-	for (unsigned int i = 0; i < 5; i++)
-		assert_int_equal(table->entries[i].first_iova, sorted[i][0]);
-	rp_dma_table_free(table);
-}
-
-/* Every number of entries, every edge: a binary search is wrong at edges or not at all. */
+/* Every number of entries around the size of a bucket and of a node, every edge of each. */
 static void
 find_at_every_edge(void **state)
 {
-	unsigned int count, i;
+	static const uint64_t sizes[] = {1, 15, 16, 64, PAGE, PAGE + 1, 64 * PAGE, (uint64_t)1 << 40};
+	struct scene *scene = *state;
+	unsigned int size, count, i;
 
-	(void)state;
-	for (count = 1; count <= 17; count++) {
-		const struct rp_dma_table *table;
-		uint64_t ranges[17][2];
+	for (size = 0; size < sizeof(sizes) / sizeof(sizes[0]); size++) {
+		for (count = 1; count <= 70; count++) {
+			uint64_t step = 2 * sizes[size], last = sizes[size] - 1;
+			struct rp_dma_entry found;
 
-		for (i = 0; i < count; i++) {
-			ranges[i][0] = 0x100 + i * 0x20;
-			ranges[i][1] = ranges[i][0] + 0xf;
+			insert(scene, count * step, count * step + last);
+			assert_int_equal(rp_dma_table_count(scene->table), count);
+			for (i = 1; i <= count; i++) {
+				uint64_t first = i * step;
+
+				assert_hole(scene, first - 1);
+				assert_found(scene, first, first, first + last);
+				assert_found(scene, first + last, first, first + last);
+				assert_hole(scene, first + last + 1);
+				rp_dma_table_at(scene->table, i - 1, &found);
+				assert_entry(&found, first, first + last);
+				assert_true(rp_dma_table_next(scene->table, first - 1, &found));
+				assert_entry(&found, first, first + last);
+				assert_true(rp_dma_table_next(scene->table, first + last, &found));
+				assert_entry(&found, first, first + last);
+			}
+			assert_false(rp_dma_table_next(scene->table, count * step + last + 1, &found));
+			assert_hole(scene, UINT64_MAX);
 		}
-		table = table_of((const uint64_t(*)[2])ranges, count);
-		for (i = 0; i < count; i++) {
-			assert_null(rp_dma_table_find(table, ranges[i][0] - 1));
-			assert_ptr_equal(rp_dma_table_find(table, ranges[i][0]), &table->entries[i]);
-			assert_ptr_equal(rp_dma_table_find(table, ranges[i][1]), &table->entries[i]);
-			assert_null(rp_dma_table_find(table, ranges[i][1] + 1));
-			assert_int_equal(rp_dma_table_lower(table, ranges[i][1]), i);
-			assert_int_equal(rp_dma_table_lower(table, ranges[i][1] + 1), i + 1);
-		}
-		assert_null(rp_dma_table_find(table, 0));
-		assert_null(rp_dma_table_find(table, UINT64_MAX));
-		rp_dma_table_free(table);
+		erase_all(scene);
 	}
 }
 
-struct cut_case {
-	uint64_t first_iova;
-	uint64_t last_iova;
-	unsigned int count;
-	uint64_t left[4][2];
-};
-
+/* A page-granular mapping is a word of its node: a million of them are not much more than eight megabytes. */
 static void
-cuts(void **state)
+pages_are_words(void **state)
 {
-	static const uint64_t given[][2] = {{0x1000, 0x1fff}, {0x2000, 0x2fff}, {0x4000, 0x4fff}};
-	static const struct cut_case cases[] = {
-		/* nothing there */
-		{0, 0xfff, 3, {{0x1000, 0x1fff}, {0x2000, 0x2fff}, {0x4000, 0x4fff}}},
-		{0x3000, 0x3fff, 3, {{0x1000, 0x1fff}, {0x2000, 0x2fff}, {0x4000, 0x4fff}}},
-		{0x5000, UINT64_MAX, 3, {{0x1000, 0x1fff}, {0x2000, 0x2fff}, {0x4000, 0x4fff}}},
-		/* exact, contained, everything */
-		{0x2000, 0x2fff, 2, {{0x1000, 0x1fff}, {0x4000, 0x4fff}}},
-		{0x1800, 0x3fff, 2, {{0x1000, 0x17ff}, {0x4000, 0x4fff}}},
-		{0, UINT64_MAX, 0, {{0}}},
-		/* the middle, the first and the last byte of one */
-		{0x1800, 0x18ff, 4, {{0x1000, 0x17ff}, {0x1900, 0x1fff}, {0x2000, 0x2fff}, {0x4000, 0x4fff}}},
-		{0x1000, 0x1000, 3, {{0x1001, 0x1fff}, {0x2000, 0x2fff}, {0x4000, 0x4fff}}},
-		{0x1fff, 0x1fff, 3, {{0x1000, 0x1ffe}, {0x2000, 0x2fff}, {0x4000, 0x4fff}}},
-		/* across borders */
-		{0x1fff, 0x2000, 3, {{0x1000, 0x1ffe}, {0x2001, 0x2fff}, {0x4000, 0x4fff}}},
-		{0x1800, 0x47ff, 2, {{0x1000, 0x17ff}, {0x4800, 0x4fff}}},
-		{0x2800, UINT64_MAX, 2, {{0x1000, 0x1fff}, {0x2000, 0x27ff}}},
-		{0, 0x40ff, 1, {{0x4100, 0x4fff}}},
+	struct scene *scene = *state;
+	unsigned int i, nodes_count;
+
+	for (i = 0; i < 64 * 64; i++)
+		insert(scene, (uint64_t)i * PAGE, (uint64_t)i * PAGE + PAGE - 1);
+	nodes_count = 64 + 1;
+	assert_int_equal(rp_dma_slot_kind(scene->table), RP_DMA_SLOT_SKIP);
+	for (i = 0; i < 64; i++) {
+		const struct rp_dma_node *node = rp_dma_slot_node(scene->table);
+
+		assert_int_equal(rp_dma_slot_kind(node->slots[i]), RP_DMA_SLOT_NODE);
+		nodes_count--;
+		node = rp_dma_slot_node(node->slots[i]);
+		assert_int_equal(rp_dma_slot_kind(node->slots[63]), RP_DMA_SLOT_PAGE);
+		assert_int_equal(node->starts_count, 64);
+	}
+	assert_int_equal(nodes_count, 1);
+}
+
+/* In any order of coming: what is close together lies in one node with nothing above it. */
+static void
+far_apart_and_close_together(void **state)
+{
+	static const uint64_t bases[] = {
+		0, 0xfffffffffffff000, 0x8000000000000000, 0x7ffffffffffff000, 0xfee00000, 0x380000000000,
 	};
-	const struct rp_dma_table *table = table_of(given, 3);
+	struct scene *scene = *state;
+	unsigned int i, j, count = 0;
+	struct rp_dma_entry found;
+
+	for (j = 0; j < 20; j++) {
+		for (i = 0; i < sizeof(bases) / sizeof(bases[0]); i++) {
+			uint64_t first =
+				i == 1 || i == 3 ? bases[i] - (uint64_t)j * PAGE : bases[i] + (uint64_t)j * PAGE;
+
+			insert(scene, first, first + PAGE - 1);
+			assert_int_equal(rp_dma_table_count(scene->table), ++count);
+			assert_found(scene, first + 77, first, first + PAGE - 1);
+		}
+	}
+	assert_found(scene, UINT64_MAX, 0xfffffffffffff000, UINT64_MAX);
+	rp_dma_table_at(scene->table, count - 1, &found);
+	assert_entry(&found, 0xfffffffffffff000, UINT64_MAX);
+	rp_dma_table_at(scene->table, 0, &found);
+	assert_entry(&found, 0, PAGE - 1);
+}
+
+/* Of one mapping that is nearly everything, and of what lies in front of and behind it. */
+static void
+huge_beside_small(void **state)
+{
+	struct scene *scene = *state;
 	unsigned int i;
 
-	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const struct cut_case *c = &cases[i];
-		struct rp_dma_table *rest = rp_dma_table_without(table, c->first_iova, c->last_iova);
-
-		assert_int_equal(rp_dma_table_count_without(table, c->first_iova, c->last_iova), c->count);
-		assert_ranges(rest, c->left, c->count);
-		rp_dma_table_free(rest);
+	insert(scene, 0x12345, UINT64_MAX - 0x54321);
+	for (i = 0; i < 40; i++)
+		insert(scene, 0x12344 - i, 0x12344 - i);
+	for (i = 0; i < 40; i++)
+		insert(scene, UINT64_MAX - 0x54320 + i, UINT64_MAX - 0x54320 + i);
+	assert_int_equal(rp_dma_table_count(scene->table), 81);
+	assert_found(scene, 0x12345, 0x12345, UINT64_MAX - 0x54321);
+	assert_found(scene, 0x123456789abcdef0, 0x12345, UINT64_MAX - 0x54321);
+	assert_found(scene, UINT64_MAX - 0x54321, 0x12345, UINT64_MAX - 0x54321);
+	for (i = 0; i < 40; i++) {
+		assert_found(scene, 0x12344 - i, 0x12344 - i, 0x12344 - i);
+		assert_found(scene, UINT64_MAX - 0x54320 + i, UINT64_MAX - 0x54320 + i, UINT64_MAX - 0x54320 + i);
 	}
-	rp_dma_table_free(table);
+	assert_hole(scene, 0x12344 - 40);
+	assert_hole(scene, UINT64_MAX - 0x54320 + 40);
 }
 
-static void
-cuts_at_the_top(void **state)
-{
-	static const uint64_t given[][2] = {{UINT64_MAX - 0xfff, UINT64_MAX}};
-	static const uint64_t left[][2] = {{UINT64_MAX - 0xfff, UINT64_MAX - 1}};
-	static const uint64_t right[][2] = {{UINT64_MAX, UINT64_MAX}};
-	const struct rp_dma_table *table = table_of(given, 1);
-	struct rp_dma_table *rest;
-
-	(void)state;
-	rest = rp_dma_table_without(table, UINT64_MAX, UINT64_MAX);
-	assert_ranges(rest, left, 1);
-	rp_dma_table_free(rest);
-	rest = rp_dma_table_without(table, 0, UINT64_MAX - 1);
-	assert_ranges(rest, right, 1);
-	rp_dma_table_free(rest);
-	rp_dma_table_free(table);
-}
-
-/* An entry without a file stays without one when it is cut. */
-static void
-no_address_stays_none(void **state)
-{
-	const struct rp_dma_entry entry = {.first_iova = 0, .last_iova = 0xfff};
-	struct rp_dma_table *table = rp_dma_table_with(&rp_dma_table_empty, &entry);
-	struct rp_dma_table *rest = rp_dma_table_without(table, 0x100, 0x1ff);
-
-	(void)state;
-	assert_int_equal(rest->count, 2);
-	assert_null(rest->entries[0].hva);
-	assert_null(rest->entries[1].hva);
-	rp_dma_table_free(rest);
-	rp_dma_table_free(table);
-}
+#define WITH_SCENE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(empty_table_has_nothing), cmocka_unit_test(entries_are_kept_sorted),
-		cmocka_unit_test(find_at_every_edge),	   cmocka_unit_test(cuts),
-		cmocka_unit_test(cuts_at_the_top),	   cmocka_unit_test(no_address_stays_none),
+		WITH_SCENE(empty_table_has_nothing),	  WITH_SCENE(find_at_every_edge), WITH_SCENE(pages_are_words),
+		WITH_SCENE(far_apart_and_close_together), WITH_SCENE(huge_beside_small),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
