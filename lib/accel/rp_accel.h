@@ -113,7 +113,8 @@ struct rp_accel;
 struct rp_wire_parcel;
 
 /**
- * What an accelerator does. Every member is set but those of a hand-over, which may be NULL.
+ * What an accelerator does. Every member is set but those of a hand-over and of
+ * other devices' memory, which may be NULL.
  *
  * Errors: -ENOTSUP, -EINVAL, -EBUSY, -EEXIST and -ENOSPC refuse one request, and
  * the device goes on. -ENOTCONN (it left), -ETIMEDOUT (no answer in time) and -EIO

@@ -49,7 +49,7 @@ bring_up_to_date(struct rp_port *port, struct port_accelerator *accelerator, str
 
 		if (rp_vhu_backend_region(port->backend, i, &region) < 0)
 			continue;
-		rc = port_accelerator_map(port, accelerator, &region, why);
+		rc = port_accelerator_map(accelerator, &region, why);
 		if (rc < 0)
 			return rc;
 	}
@@ -100,8 +100,14 @@ static void
 close_one(struct rp_port *port, struct port_accelerator *accelerator)
 {
 	port_source_remove(port, &accelerator->source);
+	accelerator->closing = true;
+	port_windows_closing(port, (unsigned int)(accelerator - port->accelerators));
 	rp_accel_close(&accelerator->accel);
+	/* Its address space is gone, and all that was in it. */
+	if (accelerator->sections != NULL)
+		rp_dma_sections_forget(accelerator->sections);
 	port_private_close(accelerator);
+	accelerator->closing = false;
 	accelerator->failed = false;
 	accelerator->features_set = false;
 	port_net_forgotten(accelerator);
@@ -129,12 +135,14 @@ port_accelerator_prepare(struct rp_port *port, const char *arguments, struct rp_
 {
 	struct port_accelerator *accelerator = &port->accelerators[port->accelerators_count];
 
+	accelerator->port = port;
 	accelerator->source.fd = -1;
 	accelerator->private.fd = -1;
 	accelerator->arguments = strdup(arguments);
-	if (accelerator->arguments == NULL)
-		return rp_wire_why_set(why, -ENOMEM, "no memory");
 	port->accelerators_count++;
+	if (accelerator->arguments == NULL ||
+	    rp_dma_sections_create(&port_sections_ops, accelerator, &accelerator->sections) < 0)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
 	return 0;
 }
 
@@ -179,6 +187,7 @@ port_accelerators_queues(struct rp_port *port, const struct rp_port_config *conf
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "no memory");
 	assign_queues(port);
+	port_windows_update(port);
 	return 0;
 }
 
@@ -189,6 +198,7 @@ port_accelerators_close(struct rp_port *port)
 
 	for (i = 0; i < port->accelerators_count; i++) {
 		close_one(port, &port->accelerators[i]);
+		rp_dma_sections_destroy(port->accelerators[i].sections);
 		free(port->accelerators[i].arguments);
 	}
 	port->accelerators_count = 0;
@@ -251,6 +261,7 @@ port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const
 	for (i = 0; i < port->queues_count; i++)
 		if (port_queue_is_on(&port->queues[i], index))
 			port_vfio_file_update(port, &port->queues[i]);
+	port_windows_update(port);
 }
 
 int
@@ -407,6 +418,7 @@ reopen(struct rp_port *port, unsigned int index, bool quiet, struct rp_wire_why 
 	}
 	port_net_opened(port, index);
 	port_net_update(port, index);
+	port_windows_update(port);
 	return 0;
 }
 

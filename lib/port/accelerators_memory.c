@@ -9,28 +9,26 @@
 #include <inttypes.h>
 
 #include "port.h"
+#include "rp_wire_clock.h"
 
 /* What its IOMMU cannot do is said in words before the device says it in numbers. */
 int
-port_accelerator_map(const struct rp_port *port, const struct port_accelerator *accelerator,
-		     const struct rp_vhu_region *region, struct rp_wire_why *why)
+port_accelerator_map(struct port_accelerator *accelerator, const struct rp_vhu_region *region, struct rp_wire_why *why)
 {
-	const struct rp_accel_info *info = &accelerator->info;
-	uint64_t page_mask = info->iova_page_bytes == 0 ? 0 : info->iova_page_bytes - 1;
+	const struct rp_dma_section section = {
+		.kind = RP_DMA_SECTION_RAM,
+		.iova = region->gpa,
+		.size_bytes = region->size_bytes,
+	};
+	const struct rp_dma_section_iommu iommu = port_accelerator_iommu(accelerator);
+	int rc;
 
-	if (!rp_dma_iova_allowed(info->iova_ranges, info->iova_ranges_count, region->gpa, region->size_bytes))
-		return rp_wire_why_set(why, -ENOTSUP,
-				       "region at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: not in the addresses that the "
-				       "IOMMU of %s has",
-				       region->gpa, region->size_bytes, info->device);
-	if (((region->gpa | region->size_bytes) & page_mask) != 0)
-		return rp_wire_why_set(why, -ENOTSUP,
-				       "region at 0x%" PRIx64 ", 0x%" PRIx64 " bytes: expected multiples of 0x%" PRIx64
-				       ", the pages of the IOMMU of %s",
-				       region->gpa, region->size_bytes, info->iova_page_bytes, info->device);
-	return accelerator->accel.ops->dma_map(accelerator->accel.priv, region->gpa, region->size_bytes, region->fd,
-					       region->offset_bytes,
-					       rp_dma_space_translate(port->memory, region->gpa, 1, RP_DMA_READ), why);
+	accelerator->region = region;
+	rc = rp_dma_sections_map(accelerator->sections, &section, &iommu, rp_wire_clock_ms(), why);
+	accelerator->region = NULL;
+	if (rc < 0 && accelerator->info.device[0] != '\0')
+		rp_wire_why_prefix(why, "%.40s: ", accelerator->info.device);
+	return rc;
 }
 
 /*
@@ -80,7 +78,7 @@ map_for_all(struct rp_port *port, const struct rp_vhu_region *region, struct rp_
 	for (i = 0; i < port->accelerators_count; i++) {
 		if (!port_accelerator_usable(port, (int)i))
 			continue;
-		rc = port_accelerator_map(port, &port->accelerators[i], region, why);
+		rc = port_accelerator_map(&port->accelerators[i], region, why);
 		if (rc == -ENOTCONN || rc == -ETIMEDOUT || rc == -EIO) {
 			port_accelerator_fail(port, i, rc, why);
 			rc = 0;
@@ -108,6 +106,7 @@ port_accelerators_region_add(struct rp_port *port, const struct rp_vhu_region *r
 
 	port->coming = region;
 	/* All of them first: devices may share their address space. */
+	port_windows_make_way(port, region);
 	for (i = 0; i < port->accelerators_count; i++) {
 		if (!port_accelerator_usable(port, (int)i) || !port_private_in_the_way(&port->accelerators[i], region))
 			continue;
@@ -137,4 +136,5 @@ port_accelerators_region_remove(struct rp_port *port, const struct rp_vhu_region
 		if (rc < 0)
 			port_accelerator_fail(port, i, rc, &why);
 	}
+	port_windows_retry(port);
 }

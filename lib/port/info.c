@@ -23,6 +23,7 @@ rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info)
 	ret_info->protocol_features = rp_vhu_backend_protocol_features(port->backend);
 	ret_info->queues_count = port->queues_count;
 	ret_info->accelerators_count = port->accelerators_count;
+	ret_info->windows_count = port->windows_count;
 	ret_info->regions_count = rp_vhu_backend_regions_count(port->backend);
 	for (i = 0; i < ret_info->regions_count; i++) {
 		struct rp_vhu_region region;
@@ -101,6 +102,7 @@ rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index, str
 	snprintf(ret_info->arguments, sizeof(ret_info->arguments), "%s", accelerator->arguments);
 	ret_info->open = port_accelerator_usable(port, (int)index);
 	snprintf(ret_info->reason, sizeof(ret_info->reason), "%s", accelerator->reason);
+	rp_dma_sections_counters(accelerator->sections, &ret_info->sections);
 	if (!ret_info->open)
 		return 0;
 	ret_info->info = accelerator->info;

@@ -150,7 +150,9 @@ open_parts(struct rp_port *port, const struct rp_port_config *config, struct rp_
 		if (rc < 0)
 			return rc;
 	}
-	rc = port_accelerators_open(port, config, why);
+	rc = port_windows_open(port, config, why);
+	if (rc == 0)
+		rc = port_accelerators_open(port, config, why);
 	return rc < 0 ? rc : port_offer_open(port, why);
 }
 
@@ -257,6 +259,7 @@ rp_port_destroy(struct rp_port *port)
 	port->memory = rp_dma_space_destroy(port->memory);
 	port_timer_close(port);
 	rp_wire_fd_close(&port->epoll_fd);
+	free(port->windows);
 	free(port);
 	return NULL;
 }

@@ -15,6 +15,7 @@
  *   net.c           addresses, filters and pairs of a network device, and its link
  *   doorbell.c      the notify area's states
  *   vfio_file.c     the VFIO group behind a queue, in the frontend's hands
+ *   windows.c       device memory of one accelerator for another
  *   files.c         which doorbell files went to which guest
  *   relay.c         kicks and interrupts that pass through us
  *   shadow.c        a private ring for the device, and when it has one
@@ -35,6 +36,7 @@
 #include "blackout.h"
 #include "files.h"
 #include "rp_dma.h"
+#include "rp_dma_section.h"
 #include "rp_port.h"
 #include "rp_vhu_endpoint.h"
 #include "software.h"
@@ -165,12 +167,16 @@ struct port_private {
 };
 
 struct port_accelerator {
+	struct rp_port *port;
 	char *arguments;
 	struct rp_accel accel; /* ops NULL: not open */
 	struct rp_accel_info info;
+	struct rp_dma_sections *sections; /* what is mapped for it, and what was left out */
+	const struct rp_vhu_region *region; /* while that is mapped */
 	struct port_source source;
 	struct port_private private;
 	bool moving; /* its private rings: none is served */
+	bool closing; /* no window is offered any more */
 	bool stops_whole; /* it was seen not to stop one queue while others run */
 	bool failed; /* open, but it left; waiting for proof and for doorbells to be taken back */
 	bool waiting_logged;
@@ -181,6 +187,15 @@ struct port_accelerator {
 	bool net_valid;
 	char net_reason[RP_PORT_REASON_MAX]; /* what of it was refused */
 	enum rp_port_link link;
+};
+
+struct port_window {
+	struct rp_port_window wanted;
+	bool guest_iommu; /* when it was offered */
+	struct rp_wire_why refused; /* error 0: the BAR can be had */
+	struct rp_dma_section pieces[RP_DMA_SECTION_PIECES_MAX];
+	unsigned int pieces_count; /* 0: it is not offered */
+	void *memory[RP_DMA_SECTION_PIECES_MAX]; /* of each piece, NULL: not mapped by us */
 };
 
 struct rp_port {
@@ -240,6 +255,8 @@ struct rp_port {
 
 	struct port_accelerator accelerators[RP_PORT_ACCELERATORS_MAX];
 	unsigned int accelerators_count;
+	struct port_window *windows;
+	unsigned int windows_count;
 	struct port_queue *queues;
 	unsigned int queues_count;
 };
@@ -355,9 +372,9 @@ int port_accelerators_queues(struct rp_port *port, const struct rp_port_config *
 int port_accelerators_features(struct rp_port *port, uint64_t features, struct rp_wire_why *why);
 int port_accelerators_region_add(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why);
 void port_accelerators_region_remove(struct rp_port *port, const struct rp_vhu_region *region);
-/* 0; -ENOTSUP: not in the addresses that its IOMMU has; what its dma_map says. */
-int port_accelerator_map(const struct rp_port *port, const struct port_accelerator *accelerator,
-			 const struct rp_vhu_region *region, struct rp_wire_why *why);
+/* 0; -EINVAL, -ENOSPC: nothing that its IOMMU can have; what its dma_map says. */
+int port_accelerator_map(struct port_accelerator *accelerator, const struct rp_vhu_region *region,
+			 struct rp_wire_why *why);
 void port_accelerators_tick(struct rp_port *port, uint64_t now_ms);
 uint64_t port_accelerators_deadline(const struct rp_port *port);
 /* The accelerator does not answer any more. */
@@ -492,6 +509,17 @@ int port_private_slot(struct rp_port *port, const struct port_queue *queue, void
 bool port_private_in_the_way(const struct port_accelerator *accelerator, const struct rp_vhu_region *region);
 int port_private_unmap(struct port_accelerator *accelerator, struct rp_wire_why *why);
 void port_private_close(struct port_accelerator *accelerator); /* the device is closed */
+
+/* windows.c */
+extern const struct rp_dma_sections_ops port_sections_ops; /* ctx: the accelerator */
+struct rp_dma_section_iommu port_accelerator_iommu(const struct port_accelerator *accelerator);
+/* Before the accelerators are opened. 0, -EINVAL, -ENOMEM. */
+int port_windows_open(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why);
+/* A device came or went, or the guest has got an IOMMU, or lost it. */
+void port_windows_update(struct rp_port *port);
+void port_windows_closing(struct rp_port *port, unsigned int accelerator);
+void port_windows_make_way(struct rp_port *port, const struct rp_vhu_region *region); /* RAM comes */
+void port_windows_retry(struct rp_port *port); /* RAM went */
 
 /* event.c */
 void port_event(const struct rp_port *port, enum rp_port_event_level level, int queue, const char *name,

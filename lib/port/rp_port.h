@@ -37,6 +37,8 @@
 #define RP_PORT_REASON_MAX 160
 #define RP_PORT_BLACKOUTS_KEPT 255
 #define RP_PORT_ACCELERATORS_MAX (RP_VHU_QUEUES_MAX / 2) /**< each serves a pair at least */
+#define RP_PORT_WINDOWS_MAX 32
+#define RP_PORT_WINDOW_BARS 6 /**< of a PCI function */
 
 struct rp_port;
 
@@ -165,6 +167,21 @@ struct rp_port_software_config {
 	uint32_t drain_ms;
 };
 
+/**
+ * Device memory of one accelerator at an address of another's: a peer-to-peer window. What of it the
+ * other's IOMMU does not take is reported (event "section-left-out") and left out (rp_dma_section.h);
+ * guest memory that comes to lie there goes first. Of two devices of the kernel's VFIO, or with a device
+ * process's BAR; the other way round a process would be given the whole PCI function.
+ */
+struct rp_port_window {
+	unsigned int of; /**< whose memory: index in the port's list of accelerators */
+	uint32_t region; /**< BAR, 0 to 5 */
+	uint64_t offset_bytes; /**< in the BAR */
+	uint64_t size_bytes; /**< 0: to its end */
+	unsigned int to; /**< whose address: index in the same list */
+	uint64_t iova; /**< where the other device finds it */
+};
+
 struct rp_port_config {
 	const char *name; /**< 1 to RP_PORT_NAME_MAX - 1 of [A-Za-z0-9_.-] */
 	const char *socket_path;
@@ -175,6 +192,8 @@ struct rp_port_config {
 	/** Device argument strings; queue i of the port is served by the next free queue pair in this order. */
 	const char *const *accelerators;
 	unsigned int accelerators_count;
+	const struct rp_port_window *windows; /**< between these accelerators */
+	unsigned int windows_count; /**< at most RP_PORT_WINDOWS_MAX */
 	enum rp_port_doorbell_policy doorbell;
 	bool relay_interrupts; /**< interrupts through us instead of the guest's own eventfd: to compare, or to debug */
 	uint32_t doorbell_delay_ms; /**< after a start or removal before an offer; 0: 250 */
@@ -276,6 +295,7 @@ struct rp_port_info {
 	uint64_t protocol_features;
 	unsigned int queues_count;
 	unsigned int accelerators_count;
+	unsigned int windows_count;
 	unsigned int regions_count;
 	uint64_t memory_bytes;
 };
@@ -288,6 +308,14 @@ struct rp_port_accelerator_info {
 	enum rp_port_link link;
 	struct rp_accel_net net; /**< as wanted last; queue_pairs 0: nothing yet */
 	char net_reason[RP_PORT_REASON_MAX]; /**< what of it the device refused; empty: nothing */
+	struct rp_dma_sections_counters sections; /**< of windows at its addresses, since it was opened first */
+};
+
+struct rp_port_window_info {
+	struct rp_port_window window;
+	/** Its pieces; 0: one of the devices is not there. */
+	unsigned int sections_count;
+	struct rp_dma_section_state sections[RP_DMA_SECTION_PIECES_MAX];
 };
 
 struct rp_port_software_info {
@@ -391,6 +419,8 @@ void rp_port_get_software_info(const struct rp_port *port, struct rp_port_softwa
 /** @return 0 or -EINVAL. */
 int rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index,
 				 struct rp_port_accelerator_info *ret_info);
+/** @return 0 or -EINVAL. */
+int rp_port_get_window_info(const struct rp_port *port, unsigned int index, struct rp_port_window_info *ret_info);
 
 /** A word for people and JSON: "stopped", "direct", "relayed", "shadow", "software". */
 const char *rp_port_queue_mode_name(enum rp_port_queue_mode mode);

@@ -58,6 +58,7 @@ on_features(void *ctx, uint64_t features, struct rp_wire_why *why)
 	}
 	port->features = features;
 	port->features_acked = true;
+	port_windows_update(port);
 	return 0;
 }
 
@@ -326,6 +327,7 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 	port->channel_up = false;
 	port->config_at_ms = 0;
 	port->features_acked = false;
+	port_windows_update(port);
 	port->memory_stale = false;
 	port->refused[0] = '\0';
 	if (port_software_configured(port))

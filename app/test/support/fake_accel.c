@@ -80,7 +80,7 @@ fake_accel_setup(void)
 	fake_accel.failure_fd = -1;
 	for (i = 0; i < FAKE_ACCEL_DEVICES; i++)
 		fake_accel.groups[i] = -1;
-	fake_accel.doorbell_fd = test_memfd(FAKE_QUEUES_ALL * 4096, true);
+	fake_accel.doorbell_fd = test_memfd(FAKE_ACCEL_BAR_BYTES, true);
 	for (i = 0; i < FAKE_QUEUES_ALL; i++)
 		fake_accel.queues[i].call_fd = -1;
 	for (i = 0; i < FAKE_ACCEL_DEVICES; i++) {
@@ -144,6 +144,7 @@ get_info(void *priv, struct rp_accel_info *info)
 	memset(info, 0, sizeof(*info));
 	snprintf(info->driver, sizeof(info->driver), "fake");
 	snprintf(info->transport, sizeof(info->transport), "none");
+	snprintf(info->device, sizeof(info->device), device_of(priv) == 0 ? "first" : "second");
 	info->features = fake_accel.features;
 	info->queues_count = FAKE_ACCEL_QUEUES;
 	info->queue_size_max = 256;
@@ -205,6 +206,66 @@ dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *wh
 	}
 	fake_accel.mappings--;
 	return rp_dma_space_unmap(fake_accel.spaces[device_of(priv)], iova, size_bytes, why);
+}
+
+static int
+peer_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
+	 struct rp_wire_why *why)
+{
+	LOCKED;
+	const struct rp_dma_mapping mapping = {
+		.iova = iova,
+		.size_bytes = size_bytes,
+		.offset_bytes = offset_bytes,
+		.access_mask = RP_DMA_READ | RP_DMA_WRITE,
+		.fd = fd,
+	};
+	int rc;
+
+	assert_non_null(hva);
+	assert_int_equal((uintptr_t)hva % (fake_accel.page_bytes + (fake_accel.page_bytes == 0)), 0);
+	/* Ours is the memory that was meant. */
+	((uint8_t *)hva)[size_bytes - 1] = 0x5a;
+	fake_accel.peer_had_file = fd >= 0;
+	if (fake_accel.peer_error != 0)
+		return rp_wire_why_set(why, fake_accel.peer_error, "the IOMMU refuses it");
+	rc = rp_dma_space_map(fake_accel.spaces[device_of(priv)], &mapping, why);
+	fake_accel.mappings += rc == 0;
+	return rc;
+}
+
+static int
+region_info(void *priv, uint32_t region, struct rp_accel_region *ret_region, struct rp_wire_why *why)
+{
+	LOCKED;
+
+	(void)priv;
+	if (region != FAKE_ACCEL_BAR)
+		return rp_wire_why_set(why, -ENOTSUP, "BAR %u is absent", region);
+	*ret_region = (struct rp_accel_region){
+		.size_bytes = FAKE_ACCEL_BAR_BYTES,
+		.holes = {fake_accel.holes[0], fake_accel.holes[1]},
+		.holes_count = RP_DMA_SECTION_HOLES_MAX,
+	};
+	return 0;
+}
+
+static int
+region_window(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
+	      struct rp_accel_window *ret_window, struct rp_wire_why *why)
+{
+	LOCKED;
+
+	(void)why;
+	assert_int_equal(region, FAKE_ACCEL_BAR);
+	assert_true(offset_bytes + size_bytes <= FAKE_ACCEL_BAR_BYTES);
+	*ret_window = (struct rp_accel_window){
+		.fd = fake_accel.doorbell_fd,
+		.offset_bytes = offset_bytes,
+		.size_bytes = size_bytes,
+		.all_of_device = fake_accel.groups[device_of(priv)] >= 0,
+	};
+	return 0;
 }
 
 static int
@@ -440,6 +501,9 @@ static const struct rp_accel_ops ops = {
 	.set_features = set_features,
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
+	.peer_map = peer_map,
+	.region_info = region_info,
+	.region_window = region_window,
 	.queue_start = queue_start,
 	.queue_stop = queue_stop,
 	.queue_call = queue_call,

@@ -14,6 +14,9 @@
 #define FAKE_ACCEL_QUEUES 4
 #define FAKE_ACCEL_DEVICES 2 /* opened while the first is: the second, whose queues follow the first's */
 
+#define FAKE_ACCEL_BAR 4u
+#define FAKE_ACCEL_BAR_BYTES (FAKE_ACCEL_DEVICES * FAKE_ACCEL_QUEUES * 4096u)
+
 struct fake_ring;
 
 struct fake_accel_queue {
@@ -50,6 +53,8 @@ struct fake_accel {
 	struct rp_dma_iova_range reach; /* of its IOMMU; last 0: all */
 	uint64_t page_bytes;
 	uint8_t config[16]; /* struct virtio_net_config */
+	int peer_error; /* of memory of another device */
+	struct rp_dma_section_hole holes[RP_DMA_SECTION_HOLES_MAX]; /* in its only BAR, FAKE_ACCEL_BAR: its doorbells */
 	int groups[FAKE_ACCEL_DEVICES]; /* VFIO group of each, the test's own; -1: none */
 
 	/* What happened. */
@@ -61,7 +66,8 @@ struct fake_accel {
 	uint64_t negotiated;
 	struct rp_dma_space *spaces[FAKE_ACCEL_DEVICES]; /* what each can reach */
 	struct rp_dma_reader *readers[FAKE_ACCEL_DEVICES];
-	unsigned int mappings;
+	unsigned int mappings; /* of another device's memory too */
+	bool peer_had_file; /* of the last one */
 	unsigned int resets;
 	struct rp_accel_net net; /* as set last */
 	unsigned int net_sets;

@@ -182,6 +182,28 @@ test_port_info(struct test_port *test)
 	return info;
 }
 
+struct rp_port_window_info
+test_port_window(struct test_port *test, unsigned int window)
+{
+	struct rp_port_window_info info;
+
+	pthread_mutex_lock(&test->lock);
+	assert_int_equal(rp_port_get_window_info(test->port, window, &info), 0);
+	pthread_mutex_unlock(&test->lock);
+	return info;
+}
+
+struct rp_port_accelerator_info
+test_port_accelerator(struct test_port *test, unsigned int accelerator)
+{
+	struct rp_port_accelerator_info info;
+
+	pthread_mutex_lock(&test->lock);
+	assert_int_equal(rp_port_get_accelerator_info(test->port, accelerator, &info), 0);
+	pthread_mutex_unlock(&test->lock);
+	return info;
+}
+
 bool
 test_port_wait_mode(struct test_port *test, unsigned int queue, enum rp_port_queue_mode mode, unsigned int limit_ms)
 {

@@ -40,6 +40,8 @@ int test_port_move(struct test_port *test, unsigned int first, unsigned int coun
 		   struct rp_wire_why *why);
 struct rp_port_queue_info test_port_queue(struct test_port *test, unsigned int queue);
 struct rp_port_info test_port_info(struct test_port *test);
+struct rp_port_window_info test_port_window(struct test_port *test, unsigned int window);
+struct rp_port_accelerator_info test_port_accelerator(struct test_port *test, unsigned int accelerator);
 bool test_port_wait_mode(struct test_port *test, unsigned int queue, enum rp_port_queue_mode mode,
 			 unsigned int limit_ms);
 /* Whether the last warning or error has these words in it. */

@@ -333,10 +333,11 @@ private_rings_lie_where_the_iommu_has_room(void **state)
 	fd = test_memfd(0x10000, false);
 	region = plugged(&t, 0x90000000, fd);
 	assert_int_equal(rp_vhu_frontend_add_mem_reg(t.f.vm.frontend, &region, &why), -EREMOTEIO);
-	assert_true(test_port_warned(&t.f.port, "0x10000 bytes: not in the addresses that the IOMMU of"));
+	assert_true(test_port_warned(&t.f.port, "first: DMA 0x90000000 + 0x10000: beyond what the IOMMU can address"));
 	region.gpa = 0x10001000;
 	assert_int_equal(rp_vhu_frontend_add_mem_reg(t.f.vm.frontend, &region, &why), -EREMOTEIO);
-	assert_true(test_port_warned(&t.f.port, "expected multiples of 0x2000, the pages of the IOMMU of"));
+	assert_true(test_port_warned(
+		&t.f.port, "first: DMA 0x10001000 + 0x10000: expected multiples of the IOMMU's page, 0x2000"));
 	send_frames(&t, 50);
 	all_arrive_once(&t);
 	close(fd);
