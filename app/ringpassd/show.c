@@ -129,6 +129,20 @@ add_net(struct json_object *object, const struct rp_port_accelerator_info *accel
 	rpd_json_add_text(object, "net_reason", accelerator->net_reason);
 }
 
+static void
+add_windows_of(struct json_object *object, const struct rp_dma_sections_counters *sections)
+{
+	uint64_t left_out = 0;
+	unsigned int cause;
+
+	for (cause = 0; cause < RP_DMA_SECTION_CAUSES_COUNT; cause++)
+		left_out += sections->left_out[cause];
+	rpd_json_add_number(object, "windows_mapped", sections->mapped_count);
+	rpd_json_add_number(object, "windows_left_out", sections->left_out_count);
+	rpd_json_add_number(object, "left_out_ever", left_out);
+	rpd_json_add_number(object, "left_out_untold", sections->reports_held_back);
+}
+
 static struct json_object *
 show_accelerator(const struct rpd_port *entry, unsigned int index)
 {
@@ -154,6 +168,7 @@ show_accelerator(const struct rpd_port *entry, unsigned int index)
 	rpd_json_add_number(object, "peer_pid", (uint64_t)accelerator.info.peer_pid);
 	add_bool(object, "vfio_file", accelerator.info.vfio_file_fd >= 0);
 	add_net(object, &accelerator);
+	add_windows_of(object, &accelerator.sections);
 	return object;
 }
 
@@ -260,6 +275,61 @@ rpd_show_queue(struct json_object *object, const struct rp_port_queue_info *info
 	add_moves(object, info);
 }
 
+static struct json_object *
+show_window(unsigned int index, const struct rp_port_window *window)
+{
+	struct json_object *object = json_object_new_object();
+
+	rpd_json_add_number(object, "window", index);
+	rpd_json_add_number(object, "of", window->of);
+	rpd_json_add_number(object, "bar", window->region);
+	rpd_json_add_number(object, "to", window->to);
+	return object;
+}
+
+static struct json_object *
+show_section(unsigned int index, const struct rp_port_window *window, const struct rp_dma_section_state *state)
+{
+	struct json_object *object = show_window(index, window);
+	bool mapped = state->cause == RP_DMA_SECTION_FITS;
+
+	add_mask(object, "iova", state->section.iova);
+	rpd_json_add_number(object, "offset", state->section.offset_bytes);
+	rpd_json_add_number(object, "size", state->section.size_bytes);
+	rpd_json_add_text(object, "state", mapped ? "mapped" : "left-out");
+	rpd_json_add_text(object, "cause", mapped ? "" : rp_dma_section_cause_name(state->cause));
+	rpd_json_add_text(object, "reason", state->reason);
+	return object;
+}
+
+/* One row for each piece of a window; one for a window of which there is none, because a device is not there. */
+static struct json_object *
+show_windows(const struct rpd_port *entry)
+{
+	struct json_object *windows = json_object_new_array(), *object;
+	unsigned int i, j;
+
+	for (i = 0; i < entry->spec.windows_count; i++) {
+		struct rp_port_window_info info = {.window = entry->spec.windows[i]};
+
+		if (entry->port != NULL)
+			rp_port_get_window_info(entry->port, i, &info);
+		for (j = 0; j < info.sections_count; j++)
+			json_object_array_add(windows, show_section(i, &info.window, &info.sections[j]));
+		if (info.sections_count > 0)
+			continue;
+		object = show_window(i, &info.window);
+		add_mask(object, "iova", info.window.iova);
+		rpd_json_add_number(object, "offset", info.window.offset_bytes);
+		rpd_json_add_number(object, "size", info.window.size_bytes);
+		rpd_json_add_text(object, "state", "waiting");
+		rpd_json_add_text(object, "cause", "");
+		rpd_json_add_text(object, "reason", "one of its devices is not there");
+		json_object_array_add(windows, object);
+	}
+	return windows;
+}
+
 void
 rpd_show_port(struct json_object *object, const struct rpd_port *entry)
 {
@@ -290,4 +360,5 @@ rpd_show_port(struct json_object *object, const struct rpd_port *entry)
 	}
 	json_object_object_add(object, "accelerators", accelerators);
 	json_object_object_add(object, "queues", queues);
+	json_object_object_add(object, "windows", show_windows(entry));
 }

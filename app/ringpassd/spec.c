@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "spec.h"
+#include "window.h"
 
 #define WORDS_MAX 4
 
@@ -13,7 +14,8 @@ struct rpd_spec_key {
 	const char *name;
 	enum rpd_value_type type; /* of the value, or of an element */
 	bool required;
-	bool list;
+	int (*add)(struct rpd_port_spec *spec, const struct rpd_spec_key *key, const struct rpd_value *value,
+		   const struct rp_accel_registry *registry, struct rp_wire_why *why); /* of a list; NULL: it is none */
 	bool of_software; /* says nothing without a software backend */
 	size_t offset;
 	size_t size; /* TEXT: room at offset */
@@ -55,6 +57,50 @@ is_mac(const char *text)
 	uint8_t mac[6];
 
 	return parse_mac(text, mac);
+}
+
+static int
+refuse(const struct rpd_spec_key *key, const struct rpd_value *value, struct rp_wire_why *why)
+{
+	char found[80];
+
+	rpd_value_describe(value, found, sizeof(found));
+	return rp_wire_why_set(why, -EBADMSG, "found %s, expected %s", found, key->expected);
+}
+
+static int
+add_accelerator(struct rpd_port_spec *spec, const struct rpd_spec_key *key, const struct rpd_value *value,
+		const struct rp_accel_registry *registry, struct rp_wire_why *why)
+{
+	size_t length = strlen(value->text);
+	int rc;
+
+	if (length == 0 || length >= RPD_ARGUMENTS_MAX)
+		return refuse(key, value, why);
+	if (spec->accelerators_count == RP_PORT_ACCELERATORS_MAX)
+		return rp_wire_why_set(why, -EBADMSG, "found more than %d, expected %s", RP_PORT_ACCELERATORS_MAX,
+				       key->expected);
+	rc = rp_accel_check(registry, value->text, why);
+	if (rc < 0)
+		return rc;
+	memcpy(spec->accelerators[spec->accelerators_count++], value->text, length + 1);
+	return 0;
+}
+
+static int
+add_window(struct rpd_port_spec *spec, const struct rpd_spec_key *key, const struct rpd_value *value,
+	   const struct rp_accel_registry *registry, struct rp_wire_why *why)
+{
+	int rc;
+
+	(void)registry;
+	if (spec->windows_count == RP_PORT_WINDOWS_MAX)
+		return rp_wire_why_set(why, -EBADMSG, "found more than %d, expected %s", RP_PORT_WINDOWS_MAX,
+				       key->expected);
+	rc = rpd_window_parse(value->text, &spec->windows[spec->windows_count], why);
+	if (rc == 0)
+		spec->windows_count++;
+	return rc;
 }
 
 /* clang-format off */
@@ -184,8 +230,11 @@ static const struct rpd_spec_key keys[] = {
 		.words = { [RP_PORT_DEVICE_NET] = "net", [RP_PORT_DEVICE_OTHER] = "other" },
 		.expected = "\"net\" or \"other\"",
 	}, {
-		.name = "accelerators", .type = RPD_VALUE_TEXT, .list = true,
+		.name = "accelerators", .type = RPD_VALUE_TEXT, .add = add_accelerator,
 		.expected = "a list of 1 to 128 device argument strings of 1 to 255 bytes",
+	}, {
+		.name = "windows", .type = RPD_VALUE_TEXT, .add = add_window,
+		.expected = "a list of at most 32 windows: " RPD_WINDOW_EXPECTED,
 	},
 };
 /* clang-format on */
@@ -207,7 +256,7 @@ rpd_spec_key_find(const char *name)
 bool
 rpd_spec_key_is_list(const struct rpd_spec_key *key)
 {
-	return key->list;
+	return key->add != NULL;
 }
 
 const char *
@@ -218,7 +267,7 @@ rpd_spec_key_names(void)
 		"doorbell_delay_max_ms, memory, reconnect_ms, profile, vfio_bit, vfio_file_request, "
 		"notify_area_request, relay_interrupts, ring, migratable, mac, promiscuous, multicast, "
 		"software, software_mode, software_kind, software_timeout_ms, software_reconnect_ms, drain_ms, "
-		"wish, device or accelerators";
+		"wish, device, accelerators or windows";
 
 	return names;
 }
@@ -243,15 +292,6 @@ rpd_value_describe(const struct rpd_value *value, char *ret_text, size_t size)
 		snprintf(ret_text, size, "%s", value->text);
 		break;
 	}
-}
-
-static int
-refuse(const struct rpd_spec_key *key, const struct rpd_value *value, struct rp_wire_why *why)
-{
-	char found[80];
-
-	rpd_value_describe(value, found, sizeof(found));
-	return rp_wire_why_set(why, -EBADMSG, "found %s, expected %s", found, key->expected);
 }
 
 static int
@@ -291,25 +331,6 @@ set_text(const struct rpd_spec_key *key, const struct rpd_value *value, char *ro
 	return 0;
 }
 
-static int
-add_accelerator(struct rpd_port_spec *spec, const struct rpd_spec_key *key, const struct rpd_value *value,
-		const struct rp_accel_registry *registry, struct rp_wire_why *why)
-{
-	size_t length = strlen(value->text);
-	int rc;
-
-	if (length == 0 || length >= RPD_ARGUMENTS_MAX)
-		return refuse(key, value, why);
-	if (spec->accelerators_count == RP_PORT_ACCELERATORS_MAX)
-		return rp_wire_why_set(why, -EBADMSG, "found more than %d, expected %s", RP_PORT_ACCELERATORS_MAX,
-				       key->expected);
-	rc = rp_accel_check(registry, value->text, why);
-	if (rc < 0)
-		return rc;
-	memcpy(spec->accelerators[spec->accelerators_count++], value->text, length + 1);
-	return 0;
-}
-
 int
 rpd_spec_set(struct rpd_port_spec *spec, const struct rpd_spec_key *key, const struct rpd_value *value,
 	     const struct rp_accel_registry *registry, struct rp_wire_why *why)
@@ -319,8 +340,8 @@ rpd_spec_set(struct rpd_port_spec *spec, const struct rpd_spec_key *key, const s
 
 	if (value->type != key->type)
 		return refuse(key, value, why);
-	if (key->list)
-		rc = add_accelerator(spec, key, value, registry, why);
+	if (key->add != NULL)
+		rc = key->add(spec, key, value, registry, why);
 	else if (key->type == RPD_VALUE_NUMBER)
 		rc = set_number(key, value, room, why);
 	else if (key->words[0] != NULL)
@@ -385,6 +406,25 @@ check_servers(const struct rpd_port_spec *spec, struct rp_wire_why *why)
 	return 0;
 }
 
+/* Whose memory, and whose address: two of the port's own. */
+static int
+check_windows(const struct rpd_port_spec *spec, struct rp_wire_why *why)
+{
+	unsigned int i;
+
+	for (i = 0; i < spec->windows_count; i++) {
+		const struct rp_port_window *window = &spec->windows[i];
+
+		if (window->of >= spec->accelerators_count || window->to >= spec->accelerators_count ||
+		    window->of == window->to)
+			return rp_wire_why_set(why, -EBADMSG,
+					       "windows[%u]: found of=%u and to=%u, expected two of the port's %u "
+					       "accelerators",
+					       i, window->of, window->to, spec->accelerators_count);
+	}
+	return 0;
+}
+
 static bool
 same_path(const char *a, const char *b)
 {
@@ -421,6 +461,8 @@ rpd_spec_check(const struct rpd_port_spec *spec, struct rp_wire_why *why)
 				       "migratable: found true with ring = \"direct\", expected \"auto\" or \"shadow\" "
 				       "with it");
 	rc = check_servers(spec, why);
+	if (rc == 0)
+		rc = check_windows(spec, why);
 	return rc < 0 ? rc : check_numbers(spec, why);
 }
 
@@ -445,6 +487,8 @@ rpd_spec_port_config(const struct rpd_port_spec *spec, const char **accelerators
 		.queue_pairs = (uint16_t)spec->queue_pairs,
 		.accelerators = accelerators,
 		.accelerators_count = spec->accelerators_count,
+		.windows = spec->windows,
+		.windows_count = spec->windows_count,
 		.doorbell = (enum rp_port_doorbell_policy)spec->doorbell,
 		.relay_interrupts = spec->relay_interrupts,
 		.doorbell_delay_ms = spec->doorbell_delay_ms,

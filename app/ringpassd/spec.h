@@ -56,6 +56,8 @@ struct rpd_port_spec {
 	uint32_t device; /**< enum rp_port_device */
 	unsigned int accelerators_count;
 	char accelerators[RP_PORT_ACCELERATORS_MAX][RPD_ARGUMENTS_MAX];
+	unsigned int windows_count;
+	struct rp_port_window windows[RP_PORT_WINDOWS_MAX];
 };
 
 enum rpd_value_type {

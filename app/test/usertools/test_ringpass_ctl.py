@@ -43,7 +43,8 @@ PORT = {**{key: SUMMARY[key] for key in ("port", "socket", "mode", "profile", "s
              "net_reason": "MAC: no control queue"},
             {"arguments": "vfio-user,socket=/f1", "open": False, "reason": "/f1: connect: Connection refused"}],
         "queues": [queue(0, vfio_file="held", redone=7), queue(1), queue(2, mode="relayed", doorbell="unmapped",
-                                             reason="the frontend refused the doorbell")]}
+                                             reason="the frontend refused the doorbell")],
+        "windows": []}
 EVENTS = [{"level": "notice", "port": "vm0", "queue": 1, "event": "doorbell-mapped", "text": "the guest rings"},
           {"level": "warning", "port": None, "queue": None, "event": "rpc-client-dropped", "text": "too slow"}]
 
@@ -167,6 +168,16 @@ def test_show(server):
                                  "7", "0", "5", "0", "-"]
     assert lines[14].endswith("the frontend refused the doorbell")
     assert len(lines) == 15
+
+
+def test_show_with_windows(server):
+    window = {"window": 0, "of": 1, "bar": 4, "to": 0, "iova": "0x3800000000", "offset": 0, "size": 8192,
+              "state": "mapped", "cause": "", "reason": ""}
+    server.answers["port.show"] = {**PORT, "windows": [window, {**window, "iova": "0x3800002000", "state": "left-out",
+                                                                "cause": "interrupts", "reason": "a table"}]}
+    lines = run(server.path, "show", "vm0").stdout.splitlines()
+    assert lines[10:12] == ["  window 0  BAR 4 of 1 for 0, 0x3800000000 + 0x2000: mapped",
+                            "  window 0  BAR 4 of 1 for 0, 0x3800002000 + 0x2000: left-out: a table"]
 
 
 SOFTWARE = {"socket": "/run/sw.sock", "mode": "client", "state": "usable", "reason": "", "kind": "librte_vhost",

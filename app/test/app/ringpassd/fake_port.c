@@ -332,8 +332,37 @@ rp_port_get_accelerator_info(const struct rp_port *port, unsigned int index, str
 	ret_info->info.class = RP_ACCEL_CLASS_A;
 	ret_info->info.queues_count = FAKE_QUEUES_COUNT;
 	ret_info->info.vfio_file_fd = -1;
+	ret_info->sections = (struct rp_dma_sections_counters){
+		.mapped_count = 1,
+		.left_out_count = 2,
+		.left_out = {[RP_DMA_SECTION_INTERRUPTS] = 2, [RP_DMA_SECTION_REFUSED] = 1},
+		.reports_held_back = 1,
+	};
 	ret_info->link = RP_PORT_LINK_UP;
 	ret_info->net = (struct rp_accel_net){.queue_pairs = 1, .has_mac = true, .mac = {0x52, 0x54, 0, 1, 2, 3}};
+	return 0;
+}
+
+/* The first half of a window is mapped, the other is not. */
+int
+rp_port_get_window_info(const struct rp_port *port, unsigned int index, struct rp_port_window_info *ret_info)
+{
+	unsigned int i;
+
+	if (index >= port->config.windows_count)
+		return -EINVAL;
+	memset(ret_info, 0, sizeof(*ret_info));
+	ret_info->window = port->config.windows[index];
+	ret_info->sections_count = fake_ports.connected ? 2 : 0;
+	for (i = 0; i < ret_info->sections_count; i++)
+		ret_info->sections[i].section = (struct rp_dma_section){
+			.kind = RP_DMA_SECTION_DEVICE,
+			.iova = ret_info->window.iova + i * 0x1000,
+			.size_bytes = 0x1000,
+			.offset_bytes = ret_info->window.offset_bytes + i * 0x1000,
+		};
+	ret_info->sections[1].cause = RP_DMA_SECTION_INTERRUPTS;
+	snprintf(ret_info->sections[1].reason, sizeof(ret_info->sections[1].reason), "a table");
 	return 0;
 }
 

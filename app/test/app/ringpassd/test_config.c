@@ -66,7 +66,9 @@ test_whole_file(void **state)
 			"    multicast = \"device\"; software = \"/run/vm0-sw.sock\"; software_mode = \"server\";\n"
 			"    software_kind = \"librte_vhost\"; software_timeout_ms = 500; software_reconnect_ms = 50;\n"
 			"    drain_ms = 5; wish = \"software\"; device = \"net\";\n"
-			"    accelerators = ( \"fake,socket=/run/f0.sock\", \"fake,socket=/run/f1.sock\" ); },\n"
+			"    accelerators = ( \"fake,socket=/run/f0.sock\", \"fake,socket=/run/f1.sock\" );\n"
+			"    windows = ( \"of=1,bar=4,to=0,iova=0x1000\", \"of=0,bar=2,to=1,iova=0x2000,size=4096\" ); "
+			"},\n"
 			"  { name = \"vm1\"; socket = \"/run/vm1.sock\"; accelerators = [ \"fake\" ]; }\n"
 			");\n",
 			&config, &reported),
@@ -104,6 +106,9 @@ test_whole_file(void **state)
 	assert_int_equal(port.software.drain_ms, 5);
 	assert_int_equal(port.wish, RP_PORT_WISH_SOFTWARE);
 	assert_int_equal(port.device, RP_PORT_DEVICE_NET);
+	assert_int_equal(port.windows_count, 2);
+	assert_int_equal(port.windows[1].region, 2);
+	assert_int_equal(port.windows[1].iova, 0x2000);
 
 	spec = &config.ports[1].spec;
 	assert_int_equal(spec->socket_mode, RP_PORT_SERVER);
@@ -118,6 +123,7 @@ test_whole_file(void **state)
 	assert_false(port.net.has_mac);
 	assert_null(port.software.socket_path);
 	assert_int_equal(port.wish, RP_PORT_WISH_AUTO);
+	assert_int_equal(port.windows_count, 0);
 	rpd_config_free(&config);
 }
 
@@ -215,8 +221,15 @@ static const struct {
 	{ PORT("color = 1;"), ":2: ports[0].color: found an unknown key, expected name, socket, mode, queue_pairs, "
 	  "doorbell, doorbell_delay_ms, doorbell_delay_max_ms, memory, reconnect_ms, profile, vfio_bit, "
 	  "vfio_file_request, notify_area_request, relay_interrupts, ring, migratable, mac, promiscuous, multicast, "
-	  "software, software_mode, software_kind, software_timeout_ms, software_reconnect_ms, drain_ms, wish, device or "
-	  "accelerators" },
+	  "software, software_mode, software_kind, software_timeout_ms, software_reconnect_ms, drain_ms, wish, device, "
+	  "accelerators or windows" },
+	{ PORT("windows = \"of=1\";"), ":2: ports[0].windows: found no list, expected ( \"...\", ... )" },
+	{ PORT("windows = ( \"of=1\" );"), ":2: ports[0].windows[0]: found 'of=1', expected of=N,bar=N,to=N,iova=N, and "
+	  "offset=N or size=N; numbers decimal or 0x..." },
+	{ PORT("windows = ( 7 );"), ":2: ports[0].windows[0]: found 7, expected a list of at most 32 windows: "
+	  "of=N,bar=N,to=N,iova=N, and offset=N or size=N; numbers decimal or 0x..." },
+	{ PORT("windows = ( \"of=1,bar=4,to=0,iova=0\" );"),
+	  ":1: ports[0]: windows[0]: found of=1 and to=0, expected two of the port's 1 accelerators" },
 	{ PORT("mode = \"peer\";"), ":2: ports[0].mode: found 'peer', expected \"server\" or \"client\"" },
 	{ PORT("mode = 1;"), ":2: ports[0].mode: found 1, expected \"server\" or \"client\"" },
 	{ PORT("queue_pairs = \"2\";"),

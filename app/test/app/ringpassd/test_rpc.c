@@ -325,6 +325,34 @@ test_list_and_show(void **state)
 		"\"direct_kicks\":18446744073709551615,");
 }
 
+/* A window between two devices, of which one is not there yet; then in two pieces. */
+static void
+test_windows(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"), "],\"windows\":[]}");
+	assert_answer_has(fixture,
+			  CALL("port.add",
+			       "{\"name\":\"vm1\",\"socket\":\"/tmp/vm1\",\"accelerators\":[\"fake\",\"fake\"],"
+			       "\"windows\":[\"of=1,bar=4,to=0,iova=0x3800000000,offset=8192\"]}"),
+			  "\"port\":\"vm1\"");
+	assert_answer_has(
+		fixture, CALL("port.show", "{\"port\":\"vm1\"}"),
+		"\"windows\":[{\"window\":0,\"of\":1,\"bar\":4,\"to\":0,\"iova\":\"0x3800000000\",\"offset\":8192,"
+		"\"size\":0,\"state\":\"waiting\",\"cause\":\"\",\"reason\":\"one of its devices is not there\"}]");
+	fake_ports.connected = true;
+	assert_answer_has(
+		fixture, CALL("port.show", "{\"port\":\"vm1\"}"),
+		"\"windows\":[{\"window\":0,\"of\":1,\"bar\":4,\"to\":0,\"iova\":\"0x3800000000\",\"offset\":8192,"
+		"\"size\":4096,\"state\":\"mapped\",\"cause\":\"\",\"reason\":\"\"},"
+		"{\"window\":0,\"of\":1,\"bar\":4,\"to\":0,\"iova\":\"0x3800001000\",\"offset\":12288,"
+		"\"size\":4096,\"state\":\"left-out\",\"cause\":\"interrupts\",\"reason\":\"a table\"}]");
+	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm1\"}"),
+			  "\"net_reason\":\"\",\"windows_mapped\":1,\"windows_left_out\":2,\"left_out_ever\":3,"
+			  "\"left_out_untold\":1}");
+}
+
 /* Nobody is served before it is known what the backend can: the port waits, and says for what. */
 static void
 test_software(void **state)
@@ -477,6 +505,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_changed_bytes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_envelope, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_list_and_show, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_windows, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_software, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_queues, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_add_and_remove, set_up, tear_down),
