@@ -47,7 +47,7 @@ def test_a_program_on_the_kernels_vfio(machine, build):
     result = machine.run(f"RINGPASS_VFIO_DEVICES='{addresses}' {built(build, PROGRAM)} 2>&1", LIMIT_SECONDS, check=False)
     print(result.output)
     assert result.status == 0
-    assert "[  PASSED  ] 12 test(s)." in result.output
+    assert "[  PASSED  ] 13 test(s)." in result.output
 
 
 def test_a_container_of_an_application_of_dpdks(machine, build):

@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "rp_dma_section.h"
 #include "rp_vfio.h"
 #include "rp_wire_fd.h"
 #include "test_support.h"
@@ -308,6 +309,40 @@ two_groups_in_one_container_pin_once(void **state)
 	assert_int_equal(locked_bytes(), 16 * MIB);
 }
 
+/* Device memory is mapped like any other, whole pages of it, and its owner may be anywhere. */
+static void
+a_bar_of_another_function(void **state)
+{
+	struct fixture *fixture = *state;
+	struct rp_accel_transport *user = open_ok(fixture, 0, NULL), *owner = open_ok(fixture, 1, NULL);
+	uint64_t size_bytes = 0, page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), locked = locked_bytes();
+	struct rp_accel_transport_window window;
+	const uint16_t off = 0;
+	void *bar = NULL;
+
+	assert_int_equal(owner->ops->region_size(owner->priv, 4, &size_bytes, NULL), 0);
+	assert_int_equal(owner->ops->region_window(owner->priv, 4, 0, size_bytes, &window, &fixture->why), 0);
+	assert_int_equal(rp_dma_section_memory(window.fd, window.offset_bytes, size_bytes, page_bytes, &bar), 0);
+	/* While the function does not decode its memory, there is none. */
+	assert_int_equal(
+		owner->ops->region_write(owner->priv, RP_ACCEL_TRANSPORT_CONFIG_REGION, PCI_COMMAND, 2, &off, NULL), 0);
+	assert_int_equal(user->ops->dma_map(user->priv, 4 * MIB, page_bytes, -1, 0, bar, &fixture->why), -EFAULT);
+	command(owner, PCI_COMMAND_MEMORY);
+	assert_int_equal(
+		user->ops->dma_map(user->priv, 4 * MIB, page_bytes + page_bytes / 2, -1, 0, bar, &fixture->why),
+		-ENOSPC);
+	said(fixture, "expected multiples of the IOMMU's page");
+	assert_int_equal(user->ops->dma_map(user->priv, MSI_WINDOW, page_bytes, -1, 0, bar, &fixture->why), -ENOSPC);
+	if (user->ops->dma_map(user->priv, 4 * MIB, size_bytes, -1, 0, bar, &fixture->why) != 0)
+		fail_msg("%s", fixture->why.text);
+	/* It is not memory that could be pinned. */
+	assert_int_equal(locked_bytes(), locked);
+	assert_int_equal(user->ops->dma_map(user->priv, 4 * MIB, page_bytes, -1, 0, bar, &fixture->why), -EEXIST);
+	/* The kernel says how much was there. */
+	assert_int_equal(user->ops->dma_unmap(user->priv, 4 * MIB, size_bytes, &fixture->why), 0);
+	munmap(bar, size_bytes);
+}
+
 static void
 two_devices_of_one_group(void **state)
 {
@@ -532,6 +567,7 @@ main(void)
 		TEST(vectors_alone_and_again),
 		TEST(memory_is_pinned_and_let_go),
 		TEST(two_groups_in_one_container_pin_once),
+		TEST(a_bar_of_another_function),
 		TEST(two_devices_of_one_group),
 		TEST(a_group_file_in_another_hand),
 		TEST(a_group_that_comes_free),
