@@ -9,6 +9,7 @@
 
 #include "config.h"
 #include "daemon.h"
+#include "hand_over.h"
 #include "rp_wire_clock.h"
 #include "rp_wire_fd.h"
 #include "server.h"
@@ -25,9 +26,18 @@ struct daemon {
 	struct rpd_rpc rpc;
 	struct event *terminated;
 	struct event *interrupted;
+	struct event *replaced; /* SIGUSR2 */
+	struct event *end_due; /* what is answered is out, or took too long */
 	struct event *log_due;
 	struct event *status_due;
 	char rpc_directory[RPD_SOCKET_PATH_MAX]; /* made by us; empty: it was there */
+	bool ending; /* a successor has the ports */
+};
+
+/* One under way. */
+struct hand_over {
+	struct daemon *daemon;
+	struct json_object *ports; /* what became of each */
 };
 
 static void
@@ -106,6 +116,95 @@ stop(evutil_socket_t number, short what, void *ctx)
 	event_base_loopexit(self->base, NULL);
 }
 
+/* A client that takes nothing does not hold up the successor. */
+#define END_LIMIT_S 1
+
+static void
+end_now(void *ctx)
+{
+	struct daemon *self = ctx;
+
+	event_base_loopexit(self->base, NULL);
+}
+
+static void
+end_due(evutil_socket_t fd, short what, void *ctx)
+{
+	static const struct timeval limit = {.tv_sec = END_LIMIT_S};
+	struct daemon *self = ctx;
+
+	(void)fd;
+	(void)what;
+	if (self->ending) {
+		end_now(self);
+		return;
+	}
+	self->ending = true;
+	event_add(self->end_due, &limit);
+	rpd_server_end(self->server, end_now, self);
+}
+
+static void
+told_of_port(void *ctx, const struct rpd_port *entry, const char *reason)
+{
+	struct hand_over *hand_over = ctx;
+	struct json_object *port = json_object_new_object();
+	struct rp_port_event event = {
+		.level = reason == NULL ? RP_PORT_EVENT_NOTICE : RP_PORT_EVENT_WARNING,
+		.port = entry->spec.name,
+		.queue = -1,
+		.name = reason == NULL ? "port-given" : "port-not-given",
+		.text = reason == NULL ? "its frontend stays connected" : reason,
+	};
+
+	daemon_event(hand_over->daemon, &event);
+	rpd_json_add_text(port, "port", entry->spec.name);
+	json_object_object_add(port, "live", json_object_new_boolean(reason == NULL));
+	if (reason != NULL)
+		rpd_json_add_text(port, "reason", reason);
+	json_object_array_add(hand_over->ports, port);
+}
+
+/* The ports go to a successor; the process ends once whoever asked for it is answered. */
+static int
+hand_over(void *ctx, struct json_object *result, struct rp_wire_why *why)
+{
+	struct daemon *self = ctx;
+	struct hand_over hand_over = {.daemon = self, .ports = json_object_new_array()};
+	int rc;
+
+	if (self->ending || event_pending(self->end_due, EV_TIMEOUT, NULL))
+		rc = rp_wire_why_set(why, -EBUSY, "it is under way");
+	else
+		rc = rpd_hand_over_give(self->ports, self->service, told_of_port, &hand_over, why);
+	json_object_object_add(result, "ports", hand_over.ports);
+	if (rc < 0)
+		return rc;
+	tell(self, RP_PORT_EVENT_NOTICE, "stopping", "a successor goes on");
+	rpd_service_leave(self->service);
+	rpd_ports_leave(self->ports);
+	event_active(self->end_due, EV_TIMEOUT, 0);
+	return 0;
+}
+
+/* Who sends it replaces the process in any case. */
+static void
+replaced(evutil_socket_t number, short what, void *ctx)
+{
+	struct daemon *self = ctx;
+	struct json_object *result = json_object_new_object();
+	struct rp_wire_why why = {0};
+
+	(void)number;
+	(void)what;
+	if (hand_over(self, result, &why) < 0 && why.error != -EBUSY) {
+		tell(self, RP_PORT_EVENT_WARNING, "nothing-given", why.text);
+		tell(self, RP_PORT_EVENT_NOTICE, "stopping", "SIGUSR2");
+		event_base_loopexit(self->base, NULL);
+	}
+	json_object_put(result);
+}
+
 static int
 open_loop(struct daemon *self, enum rp_port_event_level level)
 {
@@ -114,11 +213,15 @@ open_loop(struct daemon *self, enum rp_port_event_level level)
 		return -ENOMEM;
 	self->terminated = evsignal_new(self->base, SIGTERM, stop, self);
 	self->interrupted = evsignal_new(self->base, SIGINT, stop, self);
+	self->replaced = evsignal_new(self->base, SIGUSR2, replaced, self);
+	self->end_due = evtimer_new(self->base, end_due, self);
 	self->log_due = evtimer_new(self->base, log_due, self);
 	self->status_due = evtimer_new(self->base, tell_status, self);
-	if (self->terminated == NULL || self->interrupted == NULL || self->log_due == NULL || self->status_due == NULL)
+	if (self->terminated == NULL || self->interrupted == NULL || self->replaced == NULL || self->end_due == NULL ||
+	    self->log_due == NULL || self->status_due == NULL)
 		return -ENOMEM;
-	if (event_add(self->terminated, NULL) < 0 || event_add(self->interrupted, NULL) < 0)
+	if (event_add(self->terminated, NULL) < 0 || event_add(self->interrupted, NULL) < 0 ||
+	    event_add(self->replaced, NULL) < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -126,7 +229,8 @@ open_loop(struct daemon *self, enum rp_port_event_level level)
 static void
 close_all(struct daemon *self, const struct rpd_options *options)
 {
-	struct event *events[] = {self->terminated, self->interrupted, self->log_due, self->status_due};
+	struct event *events[] = {self->terminated, self->interrupted, self->replaced,
+				  self->end_due,    self->log_due,     self->status_due};
 	unsigned int i;
 
 	self->server = rpd_server_destroy(self->server);
@@ -162,7 +266,7 @@ make_rpc_directory(struct daemon *self, const char *path)
 }
 
 static int
-open_rpc(struct daemon *self, const char *path)
+open_rpc(struct daemon *self, const char *path, bool keep)
 {
 	struct rpd_server_config config = {
 		.base = self->base,
@@ -175,7 +279,9 @@ open_rpc(struct daemon *self, const char *path)
 	struct rp_wire_why why = {0};
 	int rc;
 
-	self->rpc = (struct rpd_rpc){self->ports, self->log};
+	self->rpc = (struct rpd_rpc){.ports = self->ports, .log = self->log, .ctx = self};
+	if (keep)
+		self->rpc.hand_over = hand_over;
 	make_rpc_directory(self, path);
 	rc = rpd_service_listen(self->service, RPD_SERVICE_RPC, path, RPD_SERVER_FILE_MODE, &listen_fd, &why);
 	if (listen_fd >= 0)
@@ -211,17 +317,13 @@ open_service(struct daemon *self, const struct rpd_options *options)
 static int
 open_ports(struct daemon *self, const struct rpd_config *config)
 {
-	unsigned int i;
+	struct rp_wire_why why = {0};
+	const char *where = "";
 
-	for (i = 0; i < config->ports_count; i++) {
-		struct rp_wire_why why = {0};
-
-		if (rpd_ports_add(self->ports, &config->ports[i].spec, &why) < 0) {
-			fprintf(stderr, "%s: %s\n", config->ports[i].where, why.text);
-			return EXIT_CONFIG;
-		}
-	}
-	return 0;
+	if (rpd_hand_over_adopt(self->ports, self->service, config, daemon_event, self, &where, &why) == 0)
+		return 0;
+	fprintf(stderr, "%s: %s\n", where, why.text);
+	return EXIT_CONFIG;
 }
 
 static int
@@ -247,7 +349,7 @@ start(struct daemon *self, const struct rpd_options *options, const struct rpd_c
 		fprintf(stderr, "ringpassd: no memory\n");
 		return EXIT_FAILED;
 	}
-	status = open_rpc(self, rpc_path);
+	status = open_rpc(self, rpc_path, options->hand_over);
 	return status != 0 ? status : open_ports(self, config);
 }
 

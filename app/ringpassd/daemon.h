@@ -25,7 +25,7 @@ struct rpd_options {
 };
 
 /**
- * Run until SIGTERM or SIGINT.
+ * Run until SIGTERM or SIGINT; or until its ports went to a successor, by RPC or SIGUSR2.
  *
  * @return the exit status: 0, 1 (something failed), 2 (the configuration is wrong).
  */

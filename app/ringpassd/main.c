@@ -21,7 +21,7 @@ static const struct argp_option option_table[] = {
 	{ "config", OPTION_CONFIG, "FILE", 0, "the ports to make; without it, ports come by RPC", 0 },
 	{ "rpc", OPTION_RPC, "SOCKET", 0, "the RPC socket, instead of the configuration's or " RPD_RPC_PATH_DEFAULT, 0 },
 	{ "log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, notice (the default) or debug", 0 },
-	{ "hand-over", OPTION_HAND_OVER, NULL, 0, "leave sockets and VFIO groups to a successor, through the service manager", 0 },
+	{ "hand-over", OPTION_HAND_OVER, NULL, 0, "leave sockets, VFIO groups and running ports to a successor, through the service manager", 0 },
 	{ "check", OPTION_CHECK, NULL, 0, "check the configuration and exit", 0 },
 	{ 0 },
 };

@@ -127,6 +127,7 @@ run_add(struct rpd_rpc_call *call)
 	rc = rpd_ports_add(call->rpc->ports, &spec, &call->why);
 	if (rc < 0)
 		return rc;
+	rpd_ports_find(call->rpc->ports, spec.name)->by_rpc = true;
 	rpd_show_port_summary(call->result, rpd_ports_find(call->rpc->ports, spec.name));
 	return 0;
 }
@@ -289,6 +290,14 @@ run_log_level(struct rpd_rpc_call *call)
 }
 
 static int
+run_hand_over(struct rpd_rpc_call *call)
+{
+	if (call->rpc->hand_over == NULL)
+		return rp_wire_why_set(&call->why, -ENOTSUP, "ringpassd was not started with --hand-over");
+	return call->rpc->hand_over(call->rpc->ctx, call->result, &call->why);
+}
+
+static int
 run_version(struct rpd_rpc_call *call)
 {
 	rpd_json_add_text(call->result, "name", "ringpassd");
@@ -342,6 +351,7 @@ const struct rpd_rpc_method rpd_rpc_methods[] = {
 	  .params = { PORT, { "wish", RPD_RPC_TEXT, true }, { "queue", RPD_RPC_QUEUE, false },
 		      { "count", RPD_RPC_COUNT, false }, { "queues", RPD_RPC_QUEUES, false },
 		      { "pairs", RPD_RPC_QUEUES, false } } },
+	{ .name = "hand-over",      .run = run_hand_over },
 	{ .name = "watch",          .run = run_watch,
 	  .params = { { "port", RPD_RPC_TEXT, false }, { "level", RPD_RPC_TEXT, false } } },
 	{ .name = "log.level",      .run = run_log_level, .params = { { "level", RPD_RPC_TEXT, false } } },

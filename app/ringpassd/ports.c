@@ -128,6 +128,18 @@ check_directory(const char *key, const char *path, struct rp_wire_why *why)
 	return rp_wire_why_set(why, -ENOTDIR, "%s: found no directory %s, expected it to exist", key, directory);
 }
 
+/* The port is there. */
+static int
+watch(struct rpd_port *entry, struct rp_wire_why *why)
+{
+	entry->ready =
+		event_new(entry->ports->config.base, rp_port_fd(entry->port), EV_READ | EV_PERSIST, port_ready, entry);
+	if (entry->ready != NULL && event_add(entry->ready, NULL) == 0)
+		return 0;
+	entry->port = rp_port_destroy(entry->port);
+	return rp_wire_why_set(why, -ENOMEM, "no memory");
+}
+
 static int
 open_port(struct rpd_port *entry, struct rp_wire_why *why)
 {
@@ -145,14 +157,21 @@ open_port(struct rpd_port *entry, struct rp_wire_why *why)
 	if (rc < 0)
 		return rc;
 	rc = rp_port_create(&config, ports->registry, &entry->ports->port_ops, entry, &entry->port, why);
-	if (rc < 0)
-		return rc;
-	entry->ready = event_new(ports->base, rp_port_fd(entry->port), EV_READ | EV_PERSIST, port_ready, entry);
-	if (entry->ready == NULL || event_add(entry->ready, NULL) < 0) {
-		entry->port = rp_port_destroy(entry->port);
-		return rp_wire_why_set(why, -ENOMEM, "no memory");
-	}
-	return 0;
+	return rc < 0 ? rc : watch(entry, why);
+}
+
+static int
+adopt_port(struct rpd_port *entry, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
+{
+	const struct rpd_ports_config *ports = &entry->ports->config;
+	const char *accelerators[RP_PORT_ACCELERATORS_MAX];
+	struct rp_port_config config;
+	int rc;
+
+	rpd_spec_port_config(&entry->spec, accelerators, &config);
+	config.files = entry->ports->files;
+	rc = rp_port_adopt(&config, ports->registry, &entry->ports->port_ops, entry, parcel, &entry->port, why);
+	return rc < 0 ? rc : watch(entry, why);
 }
 
 /* Whether an accelerator may only be late: not started yet, restarting, or busy with its last client. */
@@ -245,12 +264,13 @@ forget_sockets(const struct rpd_port *entry)
 	}
 }
 
-int
-rpd_ports_add(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rp_wire_why *why)
+/* Room for it, which is not in the list yet. */
+static int
+make_entry(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rpd_port **ret_entry,
+	   struct rp_wire_why *why)
 {
 	struct rpd_port *entry;
 	const char *key;
-	int rc;
 
 	for (entry = TAILQ_FIRST(&ports->list); entry != NULL; entry = TAILQ_NEXT(entry, link)) {
 		if (strcmp(entry->spec.name, spec->name) == 0)
@@ -268,6 +288,18 @@ rpd_ports_add(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct 
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
 	entry->ports = ports;
 	entry->spec = *spec;
+	*ret_entry = entry;
+	return 0;
+}
+
+int
+rpd_ports_add(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rp_wire_why *why)
+{
+	struct rpd_port *entry;
+	int rc = make_entry(ports, spec, &entry, why);
+
+	if (rc < 0)
+		return rc;
 	rc = open_or_wait(entry, why);
 	if (rc < 0) {
 		forget_sockets(entry);
@@ -277,6 +309,43 @@ rpd_ports_add(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct 
 	TAILQ_INSERT_TAIL(&ports->list, entry, link);
 	ports->count++;
 	return 0;
+}
+
+int
+rpd_ports_adopt(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rp_wire_parcel *parcel,
+		struct rp_wire_why *why)
+{
+	struct rpd_port *entry;
+	int rc = make_entry(ports, spec, &entry, why);
+
+	if (rc < 0)
+		return rc;
+	entry->retry = evtimer_new(ports->config.base, try_again, entry);
+	rc = entry->retry == NULL ? rp_wire_why_set(why, -ENOMEM, "no memory") : adopt_port(entry, parcel, why);
+	if (rc < 0) {
+		free_port(entry);
+		return rc;
+	}
+	TAILQ_INSERT_TAIL(&ports->list, entry, link);
+	ports->count++;
+	tell(entry, RP_PORT_EVENT_NOTICE, "port-adopted", entry->spec.socket_path);
+	return 0;
+}
+
+void
+rpd_ports_leave(struct rpd_ports *ports)
+{
+	struct rpd_port *entry;
+
+	while ((entry = TAILQ_FIRST(&ports->list)) != NULL) {
+		TAILQ_REMOVE(&ports->list, entry, link);
+		ports->count--;
+		if (entry->given) {
+			event_del(entry->ready);
+			entry->port = rp_port_leave(entry->port);
+		}
+		free_port(entry);
+	}
 }
 
 int

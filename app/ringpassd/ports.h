@@ -5,7 +5,7 @@
 #include <event2/event.h>
 #include <sys/queue.h>
 
-#include "rp_port.h"
+#include "rp_port_hand_over.h"
 #include "service.h"
 #include "spec.h"
 
@@ -29,6 +29,8 @@ struct rpd_port {
 	struct rpd_port_spec spec;
 	struct rp_port *port; /**< NULL: waiting, and reason says for what */
 	char reason[RP_WIRE_WHY_MAX];
+	bool by_rpc; /**< it is in no configuration */
+	bool given; /**< packed for a successor: nothing of it may be called but what ends it */
 	struct event *ready; /**< while up */
 	struct event *retry; /**< while waiting */
 };
@@ -55,6 +57,19 @@ struct rpd_ports *rpd_ports_destroy(struct rpd_ports *ports);
  *         what rp_port_create() says that waiting cannot mend.
  */
 int rpd_ports_add(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rp_wire_why *why);
+
+/**
+ * Add a port that a predecessor packed (rp_port_hand_over.h); its frontend is connected.
+ *
+ * @param spec of that port, checked, copied.
+ * @return as rpd_ports_add(), and what rp_port_adopt() says; it never waits. After a failure there is no
+ *         such port, and its sockets listen on.
+ */
+int rpd_ports_adopt(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rp_wire_parcel *parcel,
+		    struct rp_wire_why *why);
+
+/** End every port: those that were given without a word, others as ever. */
+void rpd_ports_leave(struct rpd_ports *ports);
 
 /** @return 0 or -ENOENT. */
 int rpd_ports_remove(struct rpd_ports *ports, const char *name, struct rp_wire_why *why);

@@ -40,6 +40,9 @@ struct rpd_watch {
 struct rpd_rpc {
 	struct rpd_ports *ports;
 	struct rpd_log *log;
+	/** NULL, or gives the ports to a successor, and has the daemon end. @param result of the call. @return 0 or why not. */
+	int (*hand_over)(void *ctx, struct json_object *result, struct rp_wire_why *why);
+	void *ctx;
 };
 
 /** One call under way. */

@@ -35,6 +35,8 @@ struct rpd_server {
 	struct event *reap;
 	struct client *clients[RPD_CLIENTS_MAX]; /* NULL: a free place */
 	unsigned int clients_count;
+	void (*ended)(void *ctx); /* NULL: nobody asked for the end */
+	void *ended_ctx;
 };
 
 static void
@@ -104,6 +106,8 @@ reap(evutil_socket_t fd, short what, void *ctx)
 		if (why != NULL)
 			tell(server, "rpc-client-dropped", why);
 	}
+	if (server->ended != NULL && server->clients_count == 0)
+		server->ended(server->ended_ctx);
 }
 
 static void
@@ -339,6 +343,21 @@ rpd_server_destroy(struct rpd_server *server)
 		unlink(server->path);
 	free(server);
 	return NULL;
+}
+
+void
+rpd_server_end(struct rpd_server *server, void (*done)(void *ctx), void *ctx)
+{
+	unsigned int i;
+
+	server->ended = done;
+	server->ended_ctx = ctx;
+	event_del(server->listen);
+	event_del(server->listen_again);
+	for (i = 0; i < RPD_CLIENTS_MAX; i++)
+		if (server->clients[i] != NULL && !server->clients[i]->doomed)
+			end_client(server->clients[i]);
+	event_active(server->reap, EV_TIMEOUT, 0);
 }
 
 void

@@ -54,6 +54,12 @@ int rpd_server_create(const struct rpd_server_config *config, struct rpd_server 
 /** Drop the clients, unlink the socket that it made. NULL is allowed. @return NULL. */
 struct rpd_server *rpd_server_destroy(struct rpd_server *server);
 
+/**
+ * Take no more clients and no more requests; call done when all that was answered is out, or nobody
+ * takes it. Not from within a call: later, from the loop.
+ */
+void rpd_server_end(struct rpd_server *server, void (*done)(void *ctx), void *ctx);
+
 /** Pass an event on to the clients that watch. NULL is allowed. */
 void rpd_server_event(struct rpd_server *server, const struct rp_port_event *event);
 

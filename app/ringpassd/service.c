@@ -10,6 +10,7 @@
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
 #include "service.h"
+#include "state.h"
 
 #define KEPT "kept-"
 #define BARRIER_US 1000000u
@@ -30,6 +31,7 @@ struct rpd_service {
 	unsigned int count;
 	struct event *claim;
 	struct rpd_groups *groups;
+	struct rpd_legacy *legacy;
 };
 
 static void
@@ -41,12 +43,13 @@ tell(const struct rpd_service *service, enum rp_port_event_level level, const ch
 }
 
 static int
-put_into_store(const char *name, int fd)
+put_into_store(const char *name, int fd, bool watched)
 {
 	char text[128];
 	int rc;
 
-	snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=" KEPT "%s", name);
+	/* What hangs up is for the successor to find out, not for the manager. */
+	snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=" KEPT "%s%s", name, watched ? "" : "\nFDPOLL=0");
 	rc = sd_pid_notify_with_fds(0, 0, text, &fd, 1);
 	return rc < 0 ? rc : 0;
 }
@@ -65,7 +68,7 @@ static int
 put_group(void *ctx, const char *name, int fd)
 {
 	(void)ctx;
-	return put_into_store(name, fd);
+	return put_into_store(name, fd, true);
 }
 
 static void
@@ -191,6 +194,22 @@ inherit_listener(struct rpd_service *service, const char *name, bool ours, int *
 	return rc;
 }
 
+/* It serves once: a successor of ours that found it again would go on where we were. */
+static void
+inherit_legacy(struct rpd_service *service, const char *full_name, int *fd)
+{
+	char text[RP_WIRE_WHY_MAX + 128];
+	struct rp_wire_why why = {0};
+	int rc = rpd_legacy_inherit(service->legacy, full_name + sizeof(KEPT) - 1, fd, &why);
+
+	snprintf(text, sizeof(text), "%.64s%s%s", full_name, rc < 0 ? ": " : "", why.text);
+	if (rc < 0)
+		tell(service, RP_PORT_EVENT_WARNING, "descriptor-refused", text);
+	else
+		tell(service, RP_PORT_EVENT_DEBUG, "descriptor-inherited", text);
+	remove_from_store(full_name);
+}
+
 /* The descriptor is taken, whatever it is. */
 static void
 inherit(struct rpd_service *service, const char *full_name, int fd)
@@ -204,6 +223,10 @@ inherit(struct rpd_service *service, const char *full_name, int fd)
 	char text[RP_WIRE_WHY_MAX + 128];
 	int rc;
 
+	if (ours && rpd_legacy_is(name)) {
+		inherit_legacy(service, full_name, &taken);
+		return;
+	}
 	if (is_group)
 		rc = rpd_groups_inherit(service->groups, name, &taken, &why);
 	else
@@ -269,7 +292,7 @@ open_parts(struct rpd_service *service)
 	};
 
 	service->claim = evtimer_new(service->config.base, claim_over, service);
-	if (service->claim == NULL)
+	if (service->claim == NULL || rpd_legacy_create(&service->legacy) < 0)
 		return -ENOMEM;
 	return rpd_groups_create(&store, service->config.keep, &service->groups);
 }
@@ -280,6 +303,7 @@ close_parts(struct rpd_service *service)
 	if (service->claim != NULL)
 		event_free(service->claim);
 	rpd_groups_destroy(service->groups);
+	rpd_legacy_destroy(service->legacy);
 	free(service);
 }
 
@@ -328,6 +352,54 @@ rpd_service_destroy(struct rpd_service *service)
 	sd_notify_barrier(0, BARRIER_US);
 	close_parts(service);
 	return NULL;
+}
+
+static void
+remove_parts(unsigned int count)
+{
+	char name[RPD_LEGACY_NAME_MAX], full_name[RPD_LEGACY_NAME_MAX + sizeof(KEPT)];
+
+	remove_from_store(KEPT RPD_LEGACY_STATE);
+	while (count-- > 0) {
+		rpd_legacy_part_name(count, name);
+		snprintf(full_name, sizeof(full_name), KEPT "%s", name);
+		remove_from_store(full_name);
+	}
+}
+
+int
+rpd_service_put_parcel(struct rpd_service *service, const struct rp_wire_parcel *parcel, struct rp_wire_why *why)
+{
+	unsigned int count = rp_wire_parcel_fds_count(parcel), i;
+	RP_WIRE_FD_SCOPED int state_fd = -1;
+	char name[RPD_LEGACY_NAME_MAX];
+	int rc;
+
+	if (service == NULL || !service->config.keep)
+		return rp_wire_why_set(why, -ENOTSUP, "ringpassd was not started with --hand-over");
+	rc = rpd_state_write(parcel, &state_fd, why);
+	if (rc < 0)
+		return rc;
+	for (i = 0; i < count && rc == 0; i++) {
+		rpd_legacy_part_name(i, name);
+		rc = put_into_store(name, rp_wire_parcel_fd(parcel, i), false);
+	}
+	/* Last: without it the others are of no use. */
+	if (rc == 0)
+		rc = put_into_store(RPD_LEGACY_STATE, state_fd, false);
+	if (rc == 0)
+		rc = sd_notify_barrier(0, BARRIER_US);
+	if (rc >= 0)
+		return 0;
+	remove_parts(count);
+	return rp_wire_why_set(why, rc, "the service manager's descriptor store: %s", strerror(-rc));
+}
+
+int
+rpd_service_take_parcel(struct rpd_service *service, struct rp_wire_parcel **ret_parcel, struct rp_wire_why *why)
+{
+	*ret_parcel = NULL;
+	return service == NULL ? 0 : rpd_legacy_take(service->legacy, ret_parcel, why);
 }
 
 struct rpd_groups *
@@ -384,7 +456,7 @@ make(struct rpd_service *service, const char *name, const char *path, mode_t fil
 		unlink(path);
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
 	}
-	rc = put_into_store(name, (*ret_listener)->fd);
+	rc = put_into_store(name, (*ret_listener)->fd, true);
 	/* It listens all the same; a successor will have to make its own. */
 	if (rc < 0)
 		tell(service, RP_PORT_EVENT_WARNING, "socket-not-kept", strerror(-rc));

@@ -6,11 +6,12 @@
 #include <stdbool.h>
 
 #include "groups.h"
+#include "legacy.h"
 
 /**
  * @file
  * The service manager: what it is told, and the descriptors that it keeps: listening sockets
- * here, VFIO groups in groups.h.
+ * here, VFIO groups in groups.h, and what running ports are made of in legacy.h.
  *
  * Theory of operation: a listening socket comes from one of two places, told apart by
  * its name. From a *socket unit* (FileDescriptorName=) it is called `rpc`, `port-NAME`
@@ -63,6 +64,19 @@ int rpd_service_create(const struct rpd_service_config *config, struct rpd_servi
  * @return NULL.
  */
 struct rpd_service *rpd_service_destroy(struct rpd_service *service);
+
+/**
+ * Put a parcel into the store, for the successor: its descriptors, then its state, then wait
+ * for the manager to have it. A store that is too small nobody hears of: the successor then
+ * misses descriptors.
+ *
+ * @return 0, -ENOTSUP (without keep), or what rpd_state_write() and sd_notify(3) say: then
+ *         nothing of it is there.
+ */
+int rpd_service_put_parcel(struct rpd_service *service, const struct rp_wire_parcel *parcel, struct rp_wire_why *why);
+
+/** What a predecessor put there (legacy.h): once. NULL service is allowed. @return as rpd_legacy_take(). */
+int rpd_service_take_parcel(struct rpd_service *service, struct rp_wire_parcel **ret_parcel, struct rp_wire_why *why);
 
 /** The VFIO groups, for as long as the service lives. */
 struct rpd_groups *rpd_service_groups(struct rpd_service *service);

@@ -253,6 +253,74 @@ rpd_spec_key_find(const char *name)
 	return NULL;
 }
 
+const struct rpd_spec_key *
+rpd_spec_key_next(const struct rpd_spec_key *after)
+{
+	if (after == NULL)
+		return keys;
+	return after + 1 == keys + KEYS_COUNT ? NULL : after + 1;
+}
+
+const char *
+rpd_spec_key_name(const struct rpd_spec_key *key)
+{
+	return key->name;
+}
+
+bool
+rpd_spec_get(const struct rpd_port_spec *spec, const struct rpd_spec_key *key, unsigned int element,
+	     struct rpd_value *ret_value)
+{
+	const char *room = (const char *)spec + key->offset;
+	uint32_t number;
+
+	*ret_value = (struct rpd_value){.type = key->type};
+	if (key->add == add_window || (spec->given & 1u << (key - keys)) == 0 ||
+	    element >= (key->add != NULL ? spec->accelerators_count : 1))
+		return false;
+	memcpy(&number, room, sizeof(number));
+	if (key->add != NULL)
+		ret_value->text = spec->accelerators[element];
+	else if (key->type == RPD_VALUE_NUMBER)
+		ret_value->number = number;
+	else if (key->type == RPD_VALUE_BOOL)
+		memcpy(&ret_value->boolean, room, sizeof(ret_value->boolean));
+	else
+		ret_value->text = key->words[0] != NULL ? key->words[number] : room;
+	return true;
+}
+
+static bool
+same_value(const struct rpd_value *a, const struct rpd_value *b)
+{
+	if (a->text != NULL && b->text != NULL)
+		return strcmp(a->text, b->text) == 0;
+	return a->text == b->text && a->number == b->number && a->boolean == b->boolean;
+}
+
+const char *
+rpd_spec_difference(const struct rpd_port_spec *a, const struct rpd_port_spec *b)
+{
+	struct rpd_value value_a, value_b;
+	unsigned int i, element;
+
+	for (i = 0; i < KEYS_COUNT; i++) {
+		bool in_a, in_b;
+
+		if (keys[i].add == add_window && (a->windows_count > 0 || b->windows_count > 0))
+			return keys[i].name;
+		element = 0;
+		do {
+			in_a = rpd_spec_get(a, &keys[i], element, &value_a);
+			in_b = rpd_spec_get(b, &keys[i], element, &value_b);
+			if (in_a != in_b || !same_value(&value_a, &value_b))
+				return keys[i].name;
+			element++;
+		} while (in_a);
+	}
+	return NULL;
+}
+
 bool
 rpd_spec_key_is_list(const struct rpd_spec_key *key)
 {

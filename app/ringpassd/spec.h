@@ -84,6 +84,25 @@ const struct rpd_spec_key *rpd_spec_key_find(const char *name);
 /** Whether a key's value is a list, whose elements are set one by one. */
 bool rpd_spec_key_is_list(const struct rpd_spec_key *key);
 
+/** The first key (after NULL), the next one, NULL at the end. */
+const struct rpd_spec_key *rpd_spec_key_next(const struct rpd_spec_key *after);
+
+const char *rpd_spec_key_name(const struct rpd_spec_key *key);
+
+/**
+ * What a key was set to, as rpd_spec_set() takes it.
+ *
+ * @param element of a list key; else 0.
+ * @param ret_value its text is borrowed from spec.
+ * @return whether there is such a value; a key that was not set has none, nor have windows, which
+ *         are not kept as they were written.
+ */
+bool rpd_spec_get(const struct rpd_port_spec *spec, const struct rpd_spec_key *key, unsigned int element,
+		  struct rpd_value *ret_value);
+
+/** @return NULL, or the first key of which two ports say something else; windows count as that. */
+const char *rpd_spec_difference(const struct rpd_port_spec *a, const struct rpd_port_spec *b);
+
 /** All keys, for messages: "name, socket, ...". */
 const char *rpd_spec_key_names(void);
 

@@ -121,7 +121,9 @@ unpack(struct rp_port *port, const struct rp_port_config *config, struct rp_wire
 	unsigned int queues_count = 0;
 	int rc = 0;
 
-	if (config->software.socket_path != NULL)
+	if (config->windows_count > 0)
+		rc = rp_wire_why_set(why, -ENOTSUP, "windows: expected none, they are not handed over");
+	if (rc == 0 && config->software.socket_path != NULL)
 		rc = port_software_open(port, &config->software, why);
 	if (rc == 0)
 		rc = unpack_port(port, parcel, &queues_count, why);

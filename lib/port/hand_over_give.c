@@ -22,6 +22,11 @@ check(const struct rp_port *port, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -ENOTCONN, "no frontend is connected");
 	if (port->closing || port->in_moves || port->coming != NULL)
 		return rp_wire_why_set(why, -EBUSY, "it is in the middle of something");
+	if (port->windows_count > 0)
+		return rp_wire_why_set(
+			why, -ENOTSUP,
+			"windows: device memory of one accelerator in the address space of another is not "
+			"handed over");
 	for (i = 0; i < port->accelerators_count; i++)
 		if (!port_accelerator_usable(port, (int)i))
 			return rp_wire_why_set(why, -ENOTSUP, "accelerator %u: %s", i, port->accelerators[i].reason);
@@ -152,6 +157,7 @@ leave_accelerators(struct rp_port *port)
 		port_files_release(port->files, accelerator, false);
 		rp_accel_leave(&accelerator->accel);
 		port_private_close(accelerator);
+		rp_dma_sections_destroy(accelerator->sections);
 		free(accelerator->arguments);
 	}
 	port->accelerators_count = 0;

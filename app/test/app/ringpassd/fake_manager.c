@@ -30,18 +30,42 @@ fake_manager_high(int fd)
 }
 
 static void
+remove_named(struct fake_manager *manager, const char *name)
+{
+	unsigned int i, kept = 0;
+
+	for (i = 0; i < manager->store_count; i++) {
+		if (strcmp(manager->names[i], name) == 0) {
+			rp_wire_fd_close(&manager->store[i]);
+			continue;
+		}
+		manager->store[kept] = manager->store[i];
+		memmove(manager->names[kept++], manager->names[i], sizeof(manager->names[i]));
+	}
+	manager->store_count = kept;
+}
+
+static void
 take_message(struct fake_manager *manager, char *text, int fd)
 {
+	const char *named = strstr(text, "FDNAME=");
+	char name[64] = "";
 	char *at;
 
+	if (named != NULL)
+		sscanf(named, "FDNAME=%63[^\n]", name);
 	for (at = text; *at != '\0'; at++) {
 		if (*at == '\n')
 			*at = ' ';
 	}
 	pthread_mutex_lock(&manager->lock);
 	fake_manager_append(manager->text, "[", text, "]");
-	if (fd >= 0 && strstr(text, "FDSTORE=1") != NULL && manager->store_count < FAKE_MANAGER_STORE_MAX)
+	if (strstr(text, "FDSTOREREMOVE=1") != NULL)
+		remove_named(manager, name);
+	if (fd >= 0 && strstr(text, "FDSTORE=1") != NULL && manager->store_count < FAKE_MANAGER_STORE_MAX) {
+		strcpy(manager->names[manager->store_count], name);
 		manager->store[manager->store_count++] = fake_manager_high(rp_wire_fd_take(&fd));
+	}
 	pthread_mutex_unlock(&manager->lock);
 	/* That of a barrier: who waits sees its end. */
 	rp_wire_fd_close(&fd);
@@ -145,4 +169,29 @@ fake_manager_give(struct fake_manager *manager, unsigned int index)
 	fd = index < manager->store_count ? rp_wire_fd_dup(manager->store[index]) : -1;
 	pthread_mutex_unlock(&manager->lock);
 	return fd;
+}
+
+void
+fake_manager_hand_over(struct fake_manager *manager, int first_fd)
+{
+	char names[FAKE_MANAGER_STORE_MAX * 65] = "", number[32];
+	unsigned int count = fake_manager_store_count(manager), i;
+
+	for (i = 0; i < count; i++) {
+		int fd = fake_manager_give(manager, i);
+
+		if (fd != first_fd + (int)i) {
+			assert_true(dup2(fd, first_fd + (int)i) >= 0);
+			close(fd);
+		}
+		pthread_mutex_lock(&manager->lock);
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i == 0 ? "" : ":",
+			 manager->names[i]);
+		pthread_mutex_unlock(&manager->lock);
+	}
+	snprintf(number, sizeof(number), "%d", (int)getpid());
+	setenv("LISTEN_PID", number, 1);
+	snprintf(number, sizeof(number), "%u", count);
+	setenv("LISTEN_FDS", number, 1);
+	setenv("LISTEN_FDNAMES", names, 1);
 }

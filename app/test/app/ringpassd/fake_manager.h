@@ -17,6 +17,7 @@ struct fake_manager {
 	pthread_mutex_t lock;
 	char text[FAKE_MANAGER_LOG_BYTES]; /* "[message]" each, line ends as spaces */
 	int store[FAKE_MANAGER_STORE_MAX];
+	char names[FAKE_MANAGER_STORE_MAX][64]; /* of what is in the store */
 	unsigned int store_count;
 };
 
@@ -28,6 +29,8 @@ void fake_manager_forget(struct fake_manager *manager); /* what it was told */
 unsigned int fake_manager_store_count(struct fake_manager *manager);
 /* @return a duplicate of what is in the store, -1: nothing. */
 int fake_manager_give(struct fake_manager *manager, unsigned int index);
+/* All that is in the store, as a process finds it that the manager starts: from this number on. */
+void fake_manager_hand_over(struct fake_manager *manager, int first_fd);
 /* Move a descriptor out of the way. */
 int fake_manager_high(int fd);
 /* Three pieces, to the end of a log of FAKE_MANAGER_LOG_BYTES. */

@@ -138,12 +138,53 @@ rp_port_create(const struct rp_port_config *config, const struct rp_accel_regist
 	return 0;
 }
 
-struct rp_port *
-rp_port_destroy(struct rp_port *port)
+int
+rp_port_give(struct rp_port *port, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
 {
-	if (port == NULL)
-		return NULL;
-	fake_port_tell(port, RP_PORT_EVENT_NOTICE, -1, "closing", "the fake port closes");
+	bool meant = fake_ports.give_error_port == NULL || strcmp(fake_ports.give_error_port, port->name) == 0;
+
+	if (!fake_ports.connected)
+		return rp_wire_why_set(why, -ENOTCONN, "no frontend is connected");
+	if (fake_ports.again_count > 0 && fake_ports.again_count-- > 0)
+		return rp_wire_why_set(why, -EAGAIN, "in the middle of a message");
+	/* What was packed by then is not for others. */
+	if (fake_ports.give_error < 0 && meant)
+		return rp_wire_why_set(why, fake_ports.give_error, "the fake port stays");
+	rp_wire_parcel_put_text(parcel, "name", port->name);
+	rp_wire_parcel_put_fd(parcel, "fd", port->fd);
+	return rp_wire_parcel_result(parcel, why);
+}
+
+void
+rp_port_resume(struct rp_port *port)
+{
+	(void)port;
+	fake_ports.resume_count++;
+}
+
+int
+rp_port_adopt(const struct rp_port_config *config, const struct rp_accel_registry *registry,
+	      const struct rp_port_ops *ops, void *ctx, struct rp_wire_parcel *parcel, struct rp_port **ret_port,
+	      struct rp_wire_why *why)
+{
+	RP_WIRE_FD_SCOPED int fd = rp_wire_parcel_need_fd(parcel, "fd");
+	char name[RP_PORT_NAME_MAX];
+	int rc;
+
+	rp_wire_parcel_get_text(parcel, "name", name, sizeof(name));
+	rc = rp_wire_parcel_result(parcel, why);
+	if (rc < 0)
+		return rc;
+	assert_string_equal(name, config->name);
+	if (fake_ports.adopt_error < 0)
+		return rp_wire_why_set(why, fake_ports.adopt_error, "the device is gone");
+	fake_ports.adopt_count++;
+	return rp_port_create(config, registry, ops, ctx, ret_port, why);
+}
+
+static struct rp_port *
+free_port(struct rp_port *port)
+{
 	rp_wire_fd_close(&port->listen_fd);
 	rp_wire_fd_close(&port->software_listen_fd);
 	rp_wire_fd_close(&port->fd);
@@ -152,6 +193,21 @@ rp_port_destroy(struct rp_port *port)
 	return NULL;
 }
 
+struct rp_port *
+rp_port_leave(struct rp_port *port)
+{
+	fake_ports.leave_count++;
+	return free_port(port);
+}
+
+struct rp_port *
+rp_port_destroy(struct rp_port *port)
+{
+	if (port == NULL)
+		return NULL;
+	fake_port_tell(port, RP_PORT_EVENT_NOTICE, -1, "closing", "the fake port closes");
+	return free_port(port);
+}
 int
 rp_port_fd(const struct rp_port *port)
 {

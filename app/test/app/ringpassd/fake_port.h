@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "rp_port.h"
+#include "rp_port_hand_over.h"
 
 #define FAKE_QUEUES_COUNT 4
 
@@ -18,6 +18,11 @@ struct fake_ports {
 	unsigned int create_count; /* tried */
 	unsigned int alive_count;
 	unsigned int process_count;
+	int give_error; /* of all ports, or of the one that give_error_port names */
+	const char *give_error_port;
+	unsigned int again_count; /* so many gives say -EAGAIN first */
+	int adopt_error;
+	unsigned int resume_count, leave_count, adopt_count;
 	bool connected; /* what ports say of their frontend */
 	bool software_known; /* what they say of their software backend: it was there once */
 	bool software_usable;

@@ -87,7 +87,8 @@ status_of(struct child *child)
 static void
 test_runs_until_told(void **state)
 {
-	static const int signals[] = {SIGTERM, SIGINT};
+	/* The last one would have a successor go on, which takes a service manager: then it is like the others. */
+	static const int signals[] = {SIGTERM, SIGINT, SIGUSR2};
 	struct rpd_options options = {.rpc_path = rpc_path, .level = RP_PORT_EVENT_NOTICE};
 	struct rp_wire_why why;
 	struct child child;
@@ -95,7 +96,7 @@ test_runs_until_told(void **state)
 	int fd = -1;
 
 	(void)state;
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
 		run_child(&child, &options);
 		assert_true(says(&child, "ringpassd: ready\n"));
 		assert_int_equal(rp_wire_socket_connect(rpc_path, &fd, &why), 0);

@@ -495,6 +495,31 @@ test_log_level(void **state)
 	assert_int_equal(rpd_log_level(fixture->rpc.log), RP_PORT_EVENT_DEBUG);
 }
 
+static int
+hand_over(void *ctx, struct json_object *result, struct rp_wire_why *why)
+{
+	struct fixture *fixture = ctx;
+
+	if (fixture->watch.on)
+		return rp_wire_why_set(why, -EBUSY, "it is under way");
+	rpd_json_add_text(result, "told", "yes");
+	return 0;
+}
+
+static void
+test_hand_over(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_answers(fixture, CALL("hand-over", "{}"),
+		       ERROR("1", "-32000", "ringpassd was not started with --hand-over", "ENOTSUP"));
+	fixture->rpc.hand_over = hand_over;
+	fixture->rpc.ctx = fixture;
+	assert_answer_has(fixture, CALL("hand-over", "{}"), "{\"told\":\"yes\"}");
+	fixture->watch.on = true;
+	assert_answers(fixture, CALL("hand-over", "{}"), ERROR("1", "-32000", "it is under way", "EBUSY"));
+}
+
 int
 main(void)
 {
@@ -512,6 +537,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_waiting_port, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_watch, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_log_level, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_hand_over, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -424,6 +424,40 @@ test_stalled_client(void **state)
 		strstr(fixture->events, "rpc-client-dropped: it reads too slowly: it took nothing for too long"));
 }
 
+static void
+note_the_end(void *ctx)
+{
+	*(bool *)ctx = true;
+}
+
+/* What was answered goes out; nobody asks anything more. */
+static void
+test_the_end(void **state)
+{
+	struct fixture *fixture = *state;
+	RP_WIRE_FD_SCOPED int watcher = connect_client(fixture);
+	RP_WIRE_FD_SCOPED int fd = connect_client(fixture);
+	bool ended = false;
+
+	send_text(watcher, WATCH_CALL, strlen(WATCH_CALL));
+	assert_line(fixture, watcher, "\"id\":8");
+	send_text(fd, VERSION_CALL, strlen(VERSION_CALL));
+	turn(fixture);
+	rpd_server_end(fixture->server, note_the_end, &ended);
+	assert_false(ended);
+	send_text(fd, VERSION_CALL, strlen(VERSION_CALL));
+	turn(fixture);
+	assert_true(ended);
+	assert_int_equal(rpd_server_clients_count(fixture->server), 0);
+	assert_line(fixture, fd, "\"id\":7");
+	assert_line(fixture, fd, NULL);
+	assert_line(fixture, watcher, NULL);
+	/* Whoever connects now waits for the successor. */
+	rp_wire_fd_close(&fd);
+	fd = connect_client(fixture);
+	assert_int_equal(rpd_server_clients_count(fixture->server), 0);
+}
+
 int
 main(void)
 {
@@ -436,6 +470,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_huge_line_is_not_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hundred_clients, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_half_closed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_the_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_watchers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_fast_writer, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_slow_watcher, set_up, tear_down),

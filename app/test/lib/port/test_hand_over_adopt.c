@@ -265,6 +265,9 @@ what_the_frontend_was_told_must_hold(void **state)
 	config.profile = RP_VHU_PROFILE_EXTENDED;
 	assert_refused(&config, parcel, -ENOTSUP, "profile");
 	config = traffic_config(&setting);
+	config.windows_count = 1;
+	assert_refused(&config, parcel, -ENOTSUP, "windows");
+	config = traffic_config(&setting);
 	config.memory = RP_PORT_MEMORY_TABLE;
 	assert_refused(&config, parcel, -ENOTSUP, "protocol features");
 	config = traffic_config(&setting);
