@@ -10,8 +10,8 @@
 #include "rp_wire_fd.h"
 #include "kvfio.h"
 
-static int
-check_container(const struct kvfio_kernel *kernel, int fd, struct rp_wire_why *why)
+int
+kvfio_container_check(const struct kvfio_kernel *kernel, int fd, struct rp_wire_why *why)
 {
 	int version = kernel->ioctl(kernel->ctx, fd, VFIO_GET_API_VERSION, NULL);
 
@@ -43,7 +43,7 @@ open_container(const struct kvfio_kernel *kernel, const struct rp_vfio_config *c
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "%s: %s", path, strerror(-rc));
 	*ret_fd = rc;
-	rc = check_container(kernel, *ret_fd, why);
+	rc = kvfio_container_check(kernel, *ret_fd, why);
 	if (rc == 0)
 		rp_wire_fd_take(&fd);
 	return rc;
@@ -166,7 +166,11 @@ attach(const struct kvfio_kernel *kernel, struct kvfio_container *container, con
 static void
 close_group(struct kvfio_host *host, struct kvfio_group *group)
 {
-	if (!group->borrowed)
+	if (group->borrowed)
+		return;
+	if (group->given)
+		rp_wire_fd_close(&group->fd);
+	else
 		kvfio_keep_close(host, group->number, &group->fd);
 }
 
@@ -279,6 +283,83 @@ kvfio_container_join(struct kvfio_host *host, const struct rp_vfio_config *confi
 	return 0;
 }
 
+/* kcmp(2) may not be there; then the name says it. */
+static bool
+is_given(const struct kvfio_container *container, const char *name, int fd)
+{
+	int same = rp_wire_fd_same(container->fd, fd);
+
+	return same == 1 || (same < 0 && name[0] != '\0' && strcmp(container->name, name) == 0);
+}
+
+static int
+adopt_container(struct kvfio_host *host, const char *name, int *fd, struct kvfio_container **ret_container,
+		struct rp_wire_why *why)
+{
+	struct kvfio_container *container;
+	int rc;
+
+	for (container = host->containers; container != NULL; container = container->next) {
+		if (is_given(container, name, *fd)) {
+			*ret_container = container;
+			return 0;
+		}
+		if (name[0] != '\0' && strcmp(container->name, name) == 0)
+			return rp_wire_why_set(why, -EEXIST, "container '%s': another one of this name is open", name);
+	}
+	container = calloc(1, sizeof(*container));
+	if (container == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	rc = kvfio_iommu_read(host->kernel, *fd, &container->iommu, why);
+	if (rc < 0) {
+		free(container);
+		return rc;
+	}
+	snprintf(container->name, sizeof(container->name), "%s", name);
+	container->fd = rp_wire_fd_take(fd);
+	container->attached = true;
+	container->next = host->containers;
+	host->containers = container;
+	*ret_container = container;
+	return 0;
+}
+
+int
+kvfio_container_adopt(struct kvfio_host *host, unsigned int number, const char *name, int *container_fd, int *group_fd,
+		      struct kvfio_group **ret_group, struct rp_wire_why *why)
+{
+	struct kvfio_group *group = find_group(host, number);
+	struct kvfio_container *container = NULL;
+	int rc;
+
+	if (group != NULL && !is_given(group->container, name, *container_fd))
+		return rp_wire_why_set(why, -EEXIST, "group %u is open in this process, in another container", number);
+	*ret_group = group;
+	if (group != NULL)
+		return 0;
+	group = calloc(1, sizeof(*group));
+	if (group == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	rc = adopt_container(host, name, container_fd, &container, why);
+	if (rc < 0) {
+		free(group);
+		return rc;
+	}
+	group->number = number;
+	group->fd = rp_wire_fd_take(group_fd);
+	group->container = container;
+	group->next = container->groups;
+	container->groups = group;
+	*ret_group = group;
+	return 0;
+}
+
+bool
+kvfio_container_has(const struct kvfio_host *host, unsigned int number)
+{
+	return find_group(host, number) != NULL;
+}
+
 void
 kvfio_container_leave(struct kvfio_host *host, struct kvfio_group *group)
 {
@@ -291,7 +372,7 @@ kvfio_container_leave(struct kvfio_host *host, struct kvfio_group *group)
 		link = &(*link)->next;
 	*link = group->next;
 	/* Others may hold the group's file open; then closing ours alone would leave it in the container. */
-	if (!group->was_attached)
+	if (!group->was_attached && !group->given)
 		host->kernel->ioctl(host->kernel->ctx, group->fd, VFIO_GROUP_UNSET_CONTAINER, NULL);
 	close_group(host, group);
 	free(group);

@@ -173,6 +173,54 @@ map_new(struct kvfio_device *device, struct kvfio_mapping *wanted, int fd, void 
 }
 
 int
+kvfio_dma_adopt(struct kvfio_device *device, const struct kvfio_mapping *given, const struct rp_accel_memory *memory,
+		struct rp_wire_why *why)
+{
+	struct kvfio_container *container = device->group->container;
+	struct kvfio_mapping *other, wanted = {
+					     .iova = memory->iova,
+					     .size_bytes = memory->size_bytes,
+					     .offset_bytes = memory->offset_bytes,
+					     .holders_mask = holder(device),
+				     };
+	int rc = check_place(&container->iommu, memory->iova, memory->size_bytes, why);
+
+	if (rc == 0)
+		rc = identify(&wanted, memory->fd, NULL, why);
+	if (rc == 0 && !is_same(&wanted, given))
+		rc = rp_wire_why_set(why, -EBADMSG,
+				     "DMA 0x%" PRIx64 " + 0x%" PRIx64 ": is mapped from another file than ours",
+				     given->iova, given->size_bytes);
+	if (rc < 0)
+		return rc;
+	other = kvfio_books_find(&container->books, wanted.iova, wanted.size_bytes);
+	if (other != NULL)
+		return share(other, &wanted, why);
+	rc = kvfio_books_add(&container->books, &wanted);
+	return rc < 0 ? rp_wire_why_set(why, rc, "no memory") : 0;
+}
+
+void
+kvfio_dma_forget_all(struct kvfio_device *device)
+{
+	struct kvfio_books *books = &device->group->container->books;
+	struct kvfio_mapping *mapping, *next;
+
+	for (mapping = books->first; mapping != NULL; mapping = next) {
+		next = mapping->next;
+		mapping->holders_mask &= ~holder(device);
+		if (mapping->holders_mask == 0)
+			kvfio_books_remove(books, mapping);
+	}
+}
+
+bool
+kvfio_dma_is_held(const struct kvfio_device *device, const struct kvfio_mapping *mapping)
+{
+	return (mapping->holders_mask & holder(device)) != 0;
+}
+
+int
 kvfio_dma_map(struct kvfio_device *device, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
 	      struct rp_wire_why *why)
 {

@@ -22,14 +22,20 @@ kvfio_lose(struct kvfio_device *device, int error, const struct rp_wire_why *why
 }
 
 static int
-open_event(struct kvfio_device *device, int *ret_fd, struct rp_wire_why *why)
+watch(const struct kvfio_device *device, int fd, struct rp_wire_why *why)
 {
 	struct epoll_event event = {.events = EPOLLIN};
 
-	*ret_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (*ret_fd < 0 || epoll_ctl(device->epoll_fd, EPOLL_CTL_ADD, *ret_fd, &event) < 0)
+	if (fd < 0 || epoll_ctl(device->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
 		return rp_wire_why_set(why, -errno, "eventfd: %s", strerror(errno));
 	return 0;
+}
+
+static int
+open_event(struct kvfio_device *device, int *ret_fd, struct rp_wire_why *why)
+{
+	*ret_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return watch(device, *ret_fd, why);
 }
 
 /* Not every device has every signal, and it works without. */
@@ -43,14 +49,33 @@ arm(const struct kvfio_device *device, uint32_t index, int fd, struct rp_wire_wh
 	return rc < 0 ? rc : 0;
 }
 
+static int
+open_epoll(struct kvfio_device *device, struct rp_wire_why *why)
+{
+	device->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	return device->epoll_fd < 0 ? rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno)) : 0;
+}
+
 int
-kvfio_events_open(struct kvfio_device *device, struct rp_wire_why *why)
+kvfio_events_adopt(struct kvfio_device *device, int *error_event_fd, int *request_event_fd, struct rp_wire_why *why)
 {
 	int rc;
 
-	device->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (device->epoll_fd < 0)
-		return rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno));
+	device->error_event_fd = rp_wire_fd_take(error_event_fd);
+	device->request_event_fd = rp_wire_fd_take(request_event_fd);
+	rc = open_epoll(device, why);
+	if (rc == 0)
+		rc = watch(device, device->error_event_fd, why);
+	return rc < 0 ? rc : watch(device, device->request_event_fd, why);
+}
+
+int
+kvfio_events_open(struct kvfio_device *device, struct rp_wire_why *why)
+{
+	int rc = open_epoll(device, why);
+
+	if (rc < 0)
+		return rc;
 	rc = open_event(device, &device->error_event_fd, why);
 	if (rc == 0)
 		rc = open_event(device, &device->request_event_fd, why);

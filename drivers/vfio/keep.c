@@ -11,19 +11,31 @@
 
 #define PAUSE_MS 10u
 
-/* A descriptor of another file would be asked what only a group answers. */
-static int
-check_file(const struct kvfio_kernel *kernel, unsigned int number, int fd, struct rp_wire_why *why)
+int
+kvfio_keep_check_file(const struct kvfio_kernel *kernel, const char *name, int fd, struct rp_wire_why *why)
 {
 	struct stat ours, wanted;
 	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s/%u", kernel->dev, number);
+	snprintf(path, sizeof(path), "%s/%s", kernel->dev, name);
 	if (fstat(fd, &ours) < 0 || stat(path, &wanted) < 0)
-		return rp_wire_why_set(why, -errno, "group %u, kept: %s", number, strerror(errno));
+		return rp_wire_why_set(why, -errno, "%s: %s", path, strerror(errno));
 	if ((ours.st_mode & S_IFMT) != (wanted.st_mode & S_IFMT) || ours.st_rdev != wanted.st_rdev)
-		return rp_wire_why_set(why, -EINVAL, "group %u, kept: found another file, expected %s", number, path);
+		return rp_wire_why_set(why, -EINVAL, "found another file, expected %s", path);
 	return 0;
+}
+
+static int
+check_group_file(const struct kvfio_kernel *kernel, unsigned int number, int fd, struct rp_wire_why *why)
+{
+	char name[16];
+	int rc;
+
+	snprintf(name, sizeof(name), "%u", number);
+	rc = kvfio_keep_check_file(kernel, name, fd, why);
+	if (rc < 0)
+		rp_wire_why_prefix(why, "group %u, kept: ", number);
+	return rc;
 }
 
 /* Of a predecessor that died it is still in its container, with guest memory pinned in it. */
@@ -60,7 +72,7 @@ take(struct kvfio_host *host, unsigned int number, uint32_t busy_wait_ms, int *r
 	host->keeper->take(host->keeper_ctx, number, &fd);
 	if (fd < 0)
 		return false;
-	rc = check_file(host->kernel, number, fd, &why);
+	rc = check_group_file(host->kernel, number, fd, &why);
 	if (rc == 0)
 		rc = leave_container(host->kernel, number, fd, busy_wait_ms, &why);
 	if (rc < 0) {

@@ -19,6 +19,7 @@
  *   irq.c        MSI-X vectors
  *   events.c     the kernel's own signals: PCIe error, device wanted back
  *   quiet.c      cutting a lost device off
+ *   hand_over.c  a device that goes on in another process
  *   transport.c  the operations table
  */
 
@@ -26,6 +27,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "rp_accel_hand_over.h"
 #include "rp_vfio.h"
 
 /* Tests put their own kernel here. Descriptors are real ones also there. */
@@ -92,6 +94,7 @@ struct kvfio_group {
 	int fd;
 	bool borrowed;
 	bool was_attached; /* borrowed, and in its container before us: it stays there */
+	bool given; /* a device of it went to a successor, or comes from a predecessor and did not arrive: it stays too */
 };
 
 #define VFIO_REGIONS_COUNT 9u
@@ -179,10 +182,26 @@ int kvfio_group_check(const struct kvfio_kernel *kernel, unsigned int number, in
 int kvfio_keep_open(struct kvfio_host *host, unsigned int number, uint32_t busy_wait_ms, int *ret_fd,
 		    struct rp_wire_why *why);
 void kvfio_keep_close(struct kvfio_host *host, unsigned int number, int *fd);
+/*
+ * Whether a descriptor is of a file below /dev/vfio: another would be asked what only that answers.
+ * @return 0, -EINVAL, or what stat(2) says.
+ */
+int kvfio_keep_check_file(const struct kvfio_kernel *kernel, const char *name, int fd, struct rp_wire_why *why);
 
 /* container.c; the host's lock is held */
 int kvfio_container_join(struct kvfio_host *host, const struct rp_vfio_config *config, const struct kvfio_place *place,
 			 struct kvfio_group **ret_group, struct rp_wire_why *why);
+/* Whether a descriptor is a container that we can use. @return 0, -ENOTSUP. */
+int kvfio_container_check(const struct kvfio_kernel *kernel, int fd, struct rp_wire_why *why);
+/*
+ * A group that is in its container already, both of another process.
+ * @param container_fd taken, unless the container is open in this process. @param group_fd likewise.
+ * @return 0, -EEXIST, -EBADMSG, -ENOMEM, or what the kernel says of its IOMMU.
+ */
+int kvfio_container_adopt(struct kvfio_host *host, unsigned int number, const char *name, int *container_fd,
+			  int *group_fd, struct kvfio_group **ret_group, struct rp_wire_why *why);
+/* Whether this process has a group. */
+bool kvfio_container_has(const struct kvfio_host *host, unsigned int number);
 /* What no device is in any more goes. */
 void kvfio_container_leave(struct kvfio_host *host, struct kvfio_group *group);
 /* A number for a device in the books. @return 0, -ENOSPC. */
@@ -221,6 +240,13 @@ int kvfio_dma_unmap(struct kvfio_device *device, uint64_t iova, uint64_t size_by
 /* All that this device has mapped. @return 0, or the first error; all were tried. */
 int kvfio_dma_unmap_all(struct kvfio_device *device, struct rp_wire_why *why);
 
+/* Write down what is mapped, if it is this memory of ours; nothing is told to the kernel. @return 0, -EBADMSG, -EEXIST, -ENOMEM, or a place that cannot be. */
+int kvfio_dma_adopt(struct kvfio_device *device, const struct kvfio_mapping *given,
+		    const struct rp_accel_memory *memory, struct rp_wire_why *why);
+/* Cross out what this device holds; nothing is told to the kernel. */
+void kvfio_dma_forget_all(struct kvfio_device *device);
+bool kvfio_dma_is_held(const struct kvfio_device *device, const struct kvfio_mapping *mapping);
+
 /* memlock.c */
 /* @return -ENOSPC */
 int kvfio_memlock_explain(const struct kvfio_kernel *kernel, uint64_t wanted_bytes, struct rp_wire_why *why);
@@ -242,6 +268,9 @@ int kvfio_irq_msix(struct kvfio_device *device, uint32_t vector, int eventfd, st
 
 /* events.c */
 int kvfio_events_open(struct kvfio_device *device, struct rp_wire_why *why);
+/* Those that the kernel has. @param error_event_fd taken, as the other is. */
+int kvfio_events_adopt(struct kvfio_device *device, int *error_event_fd, int *request_event_fd,
+		       struct rp_wire_why *why);
 void kvfio_events_close(struct kvfio_device *device);
 /* Sets device->lost. */
 void kvfio_events_look(struct kvfio_device *device);
@@ -253,7 +282,29 @@ void kvfio_bus_master_clear(struct kvfio_device *device);
 /* The host's lock is held. */
 bool kvfio_is_quiet(struct kvfio_device *device);
 
+/* hand_over.c; the host's lock is held */
+/* As rp_accel_transport_ops. */
+int kvfio_give(const struct kvfio_device *device, struct rp_wire_parcel *parcel, struct rp_wire_why *why);
+void kvfio_leave(struct kvfio_device *device);
+
+/* hand_over.c */
+int kvfio_transport_adopt(struct kvfio_host *host, const struct rp_vfio_config *config, struct rp_wire_parcel *parcel,
+			  const struct rp_accel_memory *memories, unsigned int memories_count,
+			  struct rp_accel_transport *ret_transport, struct rp_wire_why *why);
+
 /* transport.c */
+extern const struct rp_accel_transport_ops kvfio_transport_ops;
+/* Without any descriptor: free(3). @return as rp_vfio_check() and kvfio_sysfs_find(). */
+int kvfio_device_create(struct kvfio_host *host, const struct rp_vfio_config *config, struct kvfio_place *ret_place,
+			struct kvfio_device **ret_device, struct rp_wire_why *why);
+/* Into device->group, which goes on failure if nothing else is in it. The host's lock is held. @return 0, -ENOSPC. */
+int kvfio_device_enter(struct kvfio_device *device, struct rp_wire_why *why);
+/* From its group. */
+int kvfio_device_open_fd(struct kvfio_device *device, struct rp_wire_why *why);
+/* What the kernel says of it. */
+int kvfio_device_inspect(struct kvfio_device *device, struct rp_wire_why *why);
+/* Out of its group, which goes with its last device; its slot stays taken. The host's lock is held. */
+void kvfio_device_free(struct kvfio_device *device);
 int kvfio_transport_open(struct kvfio_host *host, const struct rp_vfio_config *config,
 			 struct rp_accel_transport *ret_transport, struct rp_wire_why *why);
 

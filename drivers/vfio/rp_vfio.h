@@ -2,6 +2,7 @@
 #ifndef RP_VFIO_H
 #define RP_VFIO_H
 
+#include "rp_accel_hand_over.h"
 #include "rp_accel_transport.h"
 
 /**
@@ -99,5 +100,21 @@ int rp_vfio_check(const struct rp_vfio_config *config, struct rp_wire_why *why);
  */
 int rp_vfio_open(const struct rp_vfio_config *config, struct rp_accel_transport *ret_transport,
 		 struct rp_wire_why *why);
+
+/**
+ * Go on with a device that another process gave (rp_accel_hand_over.h). The kernel is only asked:
+ * nothing is mapped, wired or reset. With a keeper the group comes from it, else from the parcel.
+ *
+ * @param config of the application's own (container_fd, group_fd) nothing can be adopted.
+ * @param ret_transport set on success; ended by its close operation.
+ * @return 0; what rp_vfio_check() says; -ENOENT; -EBADMSG (the parcel; why names the field, what was
+ *         found and what was expected); -ENOTSUP (a state of another version; memory or a group
+ *         that cannot go along); -EEXIST (the device, its group or its container's name is in use
+ *         in this process); -EBUSY, -EIO, -EINVAL (the kernel says something else of a
+ *         descriptor); -ENOMEM.
+ */
+int rp_vfio_adopt(const struct rp_vfio_config *config, struct rp_wire_parcel *parcel,
+		  const struct rp_accel_memory *memories, unsigned int memories_count,
+		  struct rp_accel_transport *ret_transport, struct rp_wire_why *why);
 
 #endif

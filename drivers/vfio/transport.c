@@ -168,20 +168,26 @@ transport_is_quiet(void *priv)
 static void
 release(struct kvfio_device *device)
 {
-	struct kvfio_group *group = device->group;
-	struct kvfio_device **link = &group->devices;
-
 	if (device->fd >= 0 && device->regions[RP_ACCEL_TRANSPORT_CONFIG_REGION].size_bytes != 0)
 		kvfio_bus_master_clear(device);
 	/* Descriptors of the group that others hold keep the container alive, and what is mapped in it pinned. */
 	kvfio_dma_unmap_all(device, NULL);
+	device->group->container->holders_mask &= ~(UINT64_C(1) << device->slot);
+	kvfio_device_free(device);
+}
+
+void
+kvfio_device_free(struct kvfio_device *device)
+{
+	struct kvfio_group *group = device->group;
+	struct kvfio_device **link = &group->devices;
+
 	kvfio_events_close(device);
 	rp_wire_fd_close(&device->fd);
 	kvfio_regions_free(device);
 	while (*link != device)
 		link = &(*link)->next;
 	*link = device->next;
-	group->container->holders_mask &= ~(UINT64_C(1) << device->slot);
 	kvfio_container_leave(device->host, group);
 	free(device);
 }
@@ -197,7 +203,30 @@ transport_close(void *priv)
 	pthread_mutex_unlock(&host->lock);
 }
 
-static const struct rp_accel_transport_ops transport_ops = {
+static int
+transport_give(void *priv, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
+{
+	const struct kvfio_device *device = priv;
+	int rc;
+
+	pthread_mutex_lock(&device->host->lock);
+	rc = kvfio_give(device, parcel, why);
+	pthread_mutex_unlock(&device->host->lock);
+	return rc;
+}
+
+static void
+transport_leave(void *priv)
+{
+	struct kvfio_device *device = priv;
+	struct kvfio_host *host = device->host;
+
+	pthread_mutex_lock(&host->lock);
+	kvfio_leave(device);
+	pthread_mutex_unlock(&host->lock);
+}
+
+const struct rp_accel_transport_ops kvfio_transport_ops = {
 	.get_info = transport_get_info,
 	.region_size = transport_region_size,
 	.region_read = transport_region_read,
@@ -212,10 +241,12 @@ static const struct rp_accel_transport_ops transport_ops = {
 	.process = transport_process,
 	.is_quiet = transport_is_quiet,
 	.close = transport_close,
+	.give = transport_give,
+	.leave = transport_leave,
 };
 
-static int
-open_fd(struct kvfio_device *device, struct rp_wire_why *why)
+int
+kvfio_device_open_fd(struct kvfio_device *device, struct rp_wire_why *why)
 {
 	const struct kvfio_kernel *kernel = device->host->kernel;
 	int rc = kernel->ioctl(kernel->ctx, device->group->fd, VFIO_GROUP_GET_DEVICE_FD, device->address);
@@ -228,8 +259,8 @@ open_fd(struct kvfio_device *device, struct rp_wire_why *why)
 	return 0;
 }
 
-static int
-inspect(struct kvfio_device *device, struct rp_wire_why *why)
+int
+kvfio_device_inspect(struct kvfio_device *device, struct rp_wire_why *why)
 {
 	const struct kvfio_kernel *kernel = device->host->kernel;
 	struct vfio_device_info info = {.argsz = sizeof(info)};
@@ -250,23 +281,17 @@ inspect(struct kvfio_device *device, struct rp_wire_why *why)
 				       "%s has no MSI-X vector, and shared interrupts cannot be handed to a "
 				       "guest",
 				       device->address);
-	if (rc > 0) {
-		device->msix_count = (uint32_t)rc;
-		rc = kvfio_events_open(device, why);
-	}
-	return rc;
-}
-
-/* Into its group and its container; what fails leaves no trace. The lock is held. */
-static int
-join(struct kvfio_device *device, const struct rp_vfio_config *config, const struct kvfio_place *place,
-     struct rp_wire_why *why)
-{
-	int rc = kvfio_container_join(device->host, config, place, &device->group, why);
-
 	if (rc < 0)
 		return rc;
-	rc = kvfio_container_slot(device->group->container, &device->slot, why);
+	device->msix_count = (uint32_t)rc;
+	return 0;
+}
+
+int
+kvfio_device_enter(struct kvfio_device *device, struct rp_wire_why *why)
+{
+	int rc = kvfio_container_slot(device->group->container, &device->slot, why);
+
 	if (rc < 0) {
 		kvfio_container_leave(device->host, device->group);
 		return rc;
@@ -280,18 +305,46 @@ static int
 open_locked(struct kvfio_device *device, const struct rp_vfio_config *config, const struct kvfio_place *place,
 	    struct rp_wire_why *why)
 {
-	int rc = join(device, config, place, why);
+	int rc = kvfio_container_join(device->host, config, place, &device->group, why);
+
+	if (rc == 0)
+		rc = kvfio_device_enter(device, why);
 
 	if (rc < 0) {
 		free(device);
 		return rc;
 	}
-	rc = open_fd(device, why);
+	rc = kvfio_device_open_fd(device, why);
 	if (rc == 0)
-		rc = inspect(device, why);
+		rc = kvfio_device_inspect(device, why);
+	if (rc == 0)
+		rc = kvfio_events_open(device, why);
 	if (rc < 0)
 		release(device);
 	return rc;
+}
+
+int
+kvfio_device_create(struct kvfio_host *host, const struct rp_vfio_config *config, struct kvfio_place *ret_place,
+		    struct kvfio_device **ret_device, struct rp_wire_why *why)
+{
+	struct kvfio_device *device;
+	int rc = rp_vfio_check(config, why);
+
+	if (rc == 0)
+		rc = kvfio_address_parse(config->device, ret_place->address, why);
+	if (rc == 0)
+		rc = kvfio_sysfs_find(host->kernel, ret_place->address, &ret_place->group, why);
+	if (rc < 0)
+		return rc;
+	device = calloc(1, sizeof(*device));
+	if (device == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	device->host = host;
+	device->fd = device->epoll_fd = device->error_event_fd = device->request_event_fd = -1;
+	memcpy(device->address, ret_place->address, sizeof(device->address));
+	*ret_device = device;
+	return 0;
 }
 
 int
@@ -300,26 +353,16 @@ kvfio_transport_open(struct kvfio_host *host, const struct rp_vfio_config *confi
 {
 	struct kvfio_device *device;
 	struct kvfio_place place;
-	int rc = rp_vfio_check(config, why);
+	int rc = kvfio_device_create(host, config, &place, &device, why);
 
-	if (rc == 0)
-		rc = kvfio_address_parse(config->device, place.address, why);
-	if (rc == 0)
-		rc = kvfio_sysfs_find(host->kernel, place.address, &place.group, why);
 	if (rc < 0)
 		return rc;
-	device = calloc(1, sizeof(*device));
-	if (device == NULL)
-		return rp_wire_why_set(why, -ENOMEM, "no memory");
-	device->host = host;
-	device->fd = device->epoll_fd = device->error_event_fd = device->request_event_fd = -1;
-	memcpy(device->address, place.address, sizeof(device->address));
 	pthread_mutex_lock(&host->lock);
 	rc = open_locked(device, config, &place, why);
 	pthread_mutex_unlock(&host->lock);
 	if (rc < 0)
 		return rc;
-	ret_transport->ops = &transport_ops;
+	ret_transport->ops = &kvfio_transport_ops;
 	ret_transport->priv = device;
 	return 0;
 }
@@ -352,4 +395,12 @@ int
 rp_vfio_open(const struct rp_vfio_config *config, struct rp_accel_transport *ret_transport, struct rp_wire_why *why)
 {
 	return kvfio_transport_open(&process_host, config, ret_transport, why);
+}
+
+int
+rp_vfio_adopt(const struct rp_vfio_config *config, struct rp_wire_parcel *parcel,
+	      const struct rp_accel_memory *memories, unsigned int memories_count,
+	      struct rp_accel_transport *ret_transport, struct rp_wire_why *why)
+{
+	return kvfio_transport_adopt(&process_host, config, parcel, memories, memories_count, ret_transport, why);
 }

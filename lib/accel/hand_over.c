@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 #include "devargs.h"
 #include "rp_accel_hand_over.h"
+#include "rp_wire_fd.h"
+#include "rp_wire_parcel.h"
 
 int
 rp_accel_give(const struct rp_accel *accel, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
@@ -43,4 +47,28 @@ rp_accel_adopt(const struct rp_accel_registry *registry, const char *device_argu
 		rp_wire_why_prefix(why, "%s: ", args.driver->name);
 	accel_devargs_release(&args);
 	return rc;
+}
+
+/* A file of the kernel's own has no type; its flags are its owner's, which we are now. */
+static bool
+is_eventfd(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == 0 && flags >= 0 &&
+	       fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
+}
+
+int
+rp_accel_hand_over_eventfd(struct rp_wire_parcel *parcel, const char *name, struct rp_wire_why *why)
+{
+	RP_WIRE_FD_SCOPED int fd = rp_wire_parcel_need_fd(parcel, name);
+
+	if (fd < 0)
+		return -1;
+	if (is_eventfd(fd))
+		return rp_wire_fd_take(&fd);
+	rp_wire_why_set(why, -EBADMSG, "%s: not an eventfd", name);
+	return -1;
 }

@@ -80,4 +80,11 @@ int rp_accel_adopt(const struct rp_accel_registry *registry, const char *device_
 		   struct rp_wire_parcel *parcel, const struct rp_accel_memory *memories, unsigned int memories_count,
 		   struct rp_accel *ret_accel, struct rp_wire_why *why);
 
+/**
+ * For drivers: unpack an eventfd, made non-blocking.
+ * @return it, the caller's; -1: there is none, or it is none: then the parcel's result says so, or
+ *         why, which is NULL or was empty before.
+ */
+int rp_accel_hand_over_eventfd(struct rp_wire_parcel *parcel, const char *name, struct rp_wire_why *why);
+
 #endif

@@ -39,7 +39,7 @@ struct rp_accel_transport_window {
 };
 
 /**
- * How a driver reaches its device. Every member is set.
+ * How a driver reaches its device. Every member is set but those of a hand-over, which may be NULL.
  *
  * Errors: -ENOTCONN (gone), -ETIMEDOUT (no answer in time) and -EIO are final: the
  * device is not to be trusted any more, and the same comes from process. Any other
@@ -79,6 +79,10 @@ struct rp_accel_transport_ops {
 	/** As rp_accel_ops.is_quiet: its process is gone, its DMA is cut. */
 	bool (*is_quiet)(void *priv);
 	void (*close)(void *priv);
+	/** As rp_accel_give() (rp_accel_hand_over.h). */
+	int (*give)(void *priv, struct rp_wire_parcel *parcel, struct rp_wire_why *why);
+	/** As rp_accel_leave(). Set when give is. */
+	void (*leave)(void *priv);
 };
 
 /** An open transport. It belongs to the driver on it, which closes it. */

@@ -30,6 +30,22 @@ is_open(ino_t inode)
 	return false;
 }
 
+/* @return another open file of what somebody has open; -1: nobody has. */
+static int
+open_again(ino_t inode)
+{
+	char path[32];
+	int fd;
+
+	for (fd = 3; inode != 0 && fd < 512; fd++) {
+		if (inode_of(fd) != inode)
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		return open(path, O_RDWR | O_CLOEXEC);
+	}
+	return -1;
+}
+
 static struct fake_container *
 container_of_fd(struct fake_kernel *fake, int fd)
 {
@@ -167,6 +183,7 @@ set_container(struct fake_kernel *fake, struct fake_group *group, const int *con
 {
 	struct fake_container *container = container_of_fd(fake, *container_fd);
 
+	fake->set_container_count++;
 	if (fake->set_container_error != 0)
 		return fake->set_container_error;
 	if (container == NULL || group->container != NULL)
@@ -209,6 +226,11 @@ give_device(struct fake_kernel *fake, const struct fake_group *group, const char
 		return -ENODEV;
 	if (group->container == NULL || !group->container->has_iommu)
 		return -EINVAL;
+	/* A group gives a device that is open once more. */
+	fd = open_again(device->inode);
+	if (fd >= 0)
+		return fd;
+	fake->device_opens_count++;
 	/* Sparse: each region where vfio-pci has it. */
 	fd = test_memfd((size_t)FAKE_REGIONS << 40, true);
 	device->inode = inode_of(fd);
@@ -251,6 +273,7 @@ map_dma(struct fake_kernel *fake, struct fake_container *container, const struct
 	struct fake_mapping *mapping;
 	unsigned int i;
 
+	fake->maps_count++;
 	assert_int_equal(map->argsz, sizeof(*map));
 	assert_int_equal(map->flags, VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE);
 	assert_int_not_equal(map->vaddr, 0);
@@ -281,6 +304,7 @@ unmap_dma(struct fake_kernel *fake, struct fake_container *container, struct vfi
 {
 	unsigned int i;
 
+	fake->unmaps_count++;
 	if (fake->unmap_error != 0)
 		return fake->unmap_error;
 	for (i = container->mappings_count; i-- > 0;) {
@@ -337,6 +361,7 @@ set_irqs(struct fake_kernel *fake, struct fake_device *device, const struct vfio
 	uint32_t i;
 	int rc = 0, fd;
 
+	fake->irq_sets_count++;
 	assert_int_equal(set->argsz, sizeof(*set) + set->count * sizeof(int32_t));
 	assert_int_equal(set->flags, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER);
 	if (fake->irqs_error != 0)
@@ -431,6 +456,7 @@ fake_pwrite(void *ctx, int fd, const void *bytes, size_t count_bytes, off_t offs
 	struct fake_kernel *fake = ctx;
 	const struct fake_device *device = device_of_fd(fake, fd);
 
+	fake->writes_count++;
 	if (fake->access_result != 0)
 		return fake->access_result;
 	assert_non_null(device);

@@ -103,6 +103,9 @@ struct fake_kernel {
 	uint32_t slept_ms;
 	unsigned int sleeps_count;
 	unsigned int ioctls_count, unset_count, mapped_most;
+	unsigned int irq_sets_count, unmaps_count, maps_count, set_container_count;
+	unsigned int device_opens_count; /* first ones: the kernel resets a device for that */
+	unsigned int writes_count; /* of registers */
 };
 
 struct fake_kernel *fake_kernel_new(void);
