@@ -2,6 +2,7 @@
 #ifndef RP_VFIO_USER_H
 #define RP_VFIO_USER_H
 
+#include "rp_accel_hand_over.h"
 #include "rp_accel_transport.h"
 
 /**
@@ -37,5 +38,18 @@ struct rp_vfio_user_config {
  */
 int rp_vfio_user_open(const struct rp_vfio_user_config *config, struct rp_accel_transport *ret_transport,
 		      struct rp_wire_why *why);
+
+/**
+ * Go on with a connection that another process gave (rp_accel_hand_over.h). The device is asked
+ * what it is, and told nothing.
+ *
+ * @param ret_transport set on success; ended by its close operation.
+ * @return 0, what rp_vfu_client_adopt() says (rp_vfu_client_hand_over.h), -EBADMSG (the parcel; why
+ *         names the field), -ENOTSUP (as above; a state of another version), -ENOTCONN (the device
+ *         process left), -ETIMEDOUT, -ENOMEM, or what epoll_create1(2) says.
+ */
+int rp_vfio_user_adopt(const struct rp_vfio_user_config *config, struct rp_wire_parcel *parcel,
+		       const struct rp_accel_memory *memories, unsigned int memories_count,
+		       struct rp_accel_transport *ret_transport, struct rp_wire_why *why);
 
 #endif

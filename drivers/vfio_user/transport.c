@@ -8,8 +8,12 @@
 
 #include "peer.h"
 #include "rp_vfio_user.h"
-#include "rp_vfu_client.h"
+#include "rp_vfu_client_hand_over.h"
 #include "rp_wire_fd.h"
+#include "rp_wire_parcel.h"
+
+#define SCOPE "vfio-user"
+#define STATE_VERSION 1u
 
 struct transport {
 	struct rp_vfu_client *client;
@@ -217,6 +221,34 @@ transport_close(void *priv)
 	free(transport);
 }
 
+static int
+transport_give(void *priv, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
+{
+	const struct transport *transport = priv;
+	int rc;
+
+	if (transport->lost.error != 0)
+		return rp_wire_why_set(why, transport->lost.error, "%s", transport->lost.text);
+	rp_wire_parcel_enter(parcel, SCOPE, 0);
+	/* First: it may have to be asked again. */
+	rc = rp_vfu_client_give(transport->client, parcel, why);
+	if (rc == 0) {
+		rp_wire_parcel_put_number(parcel, "version", STATE_VERSION);
+		/* Of the process that was there when the connection began: its number may be another's one day. */
+		rp_wire_parcel_put_fd(parcel, "peer", transport->pidfd);
+		rc = rp_wire_parcel_result(parcel, why);
+	}
+	rp_wire_parcel_leave(parcel);
+	return rc;
+}
+
+/* The server has a duplicate's end of the socket. */
+static void
+transport_leave(void *priv)
+{
+	transport_close(priv);
+}
+
 static const struct rp_accel_transport_ops transport_ops = {
 	.get_info = transport_get_info,
 	.region_size = transport_region_size,
@@ -232,6 +264,8 @@ static const struct rp_accel_transport_ops transport_ops = {
 	.process = transport_process,
 	.is_quiet = transport_is_quiet,
 	.close = transport_close,
+	.give = transport_give,
+	.leave = transport_leave,
 };
 
 static int
@@ -273,28 +307,27 @@ watch_peer(struct transport *transport, struct rp_wire_why *why)
 	transport->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (transport->epoll_fd < 0)
 		return rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno));
-	transport->pidfd = vfio_user_peer_open(rp_vfu_client_socket_fd(transport->client), &transport->peer_pid);
 	rc = watch(transport, rp_vfu_client_fd(transport->client), why);
 	return rc < 0 ? rc : watch(transport, transport->pidfd, why);
 }
 
-int
-rp_vfio_user_open(const struct rp_vfio_user_config *config, struct rp_accel_transport *ret_transport,
-		  struct rp_wire_why *why)
+static struct transport *
+create(const struct rp_vfio_user_config *config)
 {
-	struct rp_vfu_client_config client_config = {
-		.socket_path = config->socket_path,
-		.timeout_ms = config->timeout_ms != 0 ? config->timeout_ms : RP_VFIO_USER_TIMEOUT_MS,
-	};
 	struct transport *transport = calloc(1, sizeof(*transport));
-	int rc;
 
 	if (transport == NULL)
-		return rp_wire_why_set(why, -ENOMEM, "no memory");
+		return NULL;
 	transport->epoll_fd = -1;
 	transport->pidfd = -1;
 	snprintf(transport->path, sizeof(transport->path), "%s", config->socket_path);
-	rc = rp_vfu_client_create(&client_config, &client_ops, transport, &transport->client, why);
+	return transport;
+}
+
+/* @param rc of getting the client. @return rc, or what comes after it; on failure the transport is gone. */
+static int
+begin(struct transport *transport, int rc, struct rp_accel_transport *ret_transport, struct rp_wire_why *why)
+{
 	if (rc == 0)
 		rc = watch_peer(transport, why);
 	if (rc == 0)
@@ -306,4 +339,87 @@ rp_vfio_user_open(const struct rp_vfio_user_config *config, struct rp_accel_tran
 	ret_transport->ops = &transport_ops;
 	ret_transport->priv = transport;
 	return 0;
+}
+
+int
+rp_vfio_user_open(const struct rp_vfio_user_config *config, struct rp_accel_transport *ret_transport,
+		  struct rp_wire_why *why)
+{
+	struct rp_vfu_client_config client_config = {
+		.socket_path = config->socket_path,
+		.timeout_ms = config->timeout_ms != 0 ? config->timeout_ms : RP_VFIO_USER_TIMEOUT_MS,
+	};
+	struct transport *transport = create(config);
+	int rc;
+
+	if (transport == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	rc = rp_vfu_client_create(&client_config, &client_ops, transport, &transport->client, why);
+	if (rc == 0)
+		transport->pidfd =
+			vfio_user_peer_open(rp_vfu_client_socket_fd(transport->client), &transport->peer_pid);
+	return begin(transport, rc, ret_transport, why);
+}
+
+static int
+adopt_client(struct transport *transport, const struct rp_vfu_client_config *config, struct rp_wire_parcel *parcel,
+	     const struct rp_accel_memory *memories, unsigned int memories_count, struct rp_wire_why *why)
+{
+	struct rp_vfu_client_memory *list = calloc(memories_count + 1, sizeof(*list));
+	unsigned int i;
+	int rc;
+
+	if (list == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	for (i = 0; i < memories_count; i++)
+		list[i] = (struct rp_vfu_client_memory){
+			.iova = memories[i].iova,
+			.size_bytes = memories[i].size_bytes,
+			.fd = memories[i].fd,
+			.offset_bytes = memories[i].offset_bytes,
+			.hva = memories[i].hva,
+			.access_mask = RP_VFU_DMA_MAP_READ_MASK | RP_VFU_DMA_MAP_WRITE_MASK,
+		};
+	rc = rp_vfu_client_adopt(config, &client_ops, transport, parcel, list, memories_count, &transport->client, why);
+	free(list);
+	return rc;
+}
+
+static int
+unpack(struct transport *transport, const struct rp_vfu_client_config *config, struct rp_wire_parcel *parcel,
+       const struct rp_accel_memory *memories, unsigned int memories_count, struct rp_wire_why *why)
+{
+	uint64_t version = rp_wire_parcel_get_number(parcel, "version", UINT32_MAX);
+	int rc;
+
+	transport->pidfd = rp_wire_parcel_get_fd(parcel, "peer");
+	rc = rp_wire_parcel_result(parcel, why);
+	if (rc == 0 && version != STATE_VERSION)
+		rc = rp_wire_why_set(why, -ENOTSUP, "version: %" PRIu64 ", expected %u", version, STATE_VERSION);
+	if (rc == 0)
+		rc = adopt_client(transport, config, parcel, memories, memories_count, why);
+	if (rc < 0 || transport->pidfd < 0)
+		return rc;
+	transport->peer_pid = rp_vfu_client_peer(transport->client);
+	return vfio_user_peer_check(transport->pidfd, rp_vfu_client_socket_fd(transport->client), why);
+}
+
+int
+rp_vfio_user_adopt(const struct rp_vfio_user_config *config, struct rp_wire_parcel *parcel,
+		   const struct rp_accel_memory *memories, unsigned int memories_count,
+		   struct rp_accel_transport *ret_transport, struct rp_wire_why *why)
+{
+	struct rp_vfu_client_config client_config = {
+		.socket_path = config->socket_path,
+		.timeout_ms = config->timeout_ms != 0 ? config->timeout_ms : RP_VFIO_USER_TIMEOUT_MS,
+	};
+	struct transport *transport = create(config);
+	int rc;
+
+	if (transport == NULL)
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	rp_wire_parcel_enter(parcel, SCOPE, 0);
+	rc = unpack(transport, &client_config, parcel, memories, memories_count, why);
+	rp_wire_parcel_leave(parcel);
+	return begin(transport, rc, ret_transport, why);
 }

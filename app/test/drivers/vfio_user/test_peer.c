@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,6 +99,31 @@ what_is_no_socket_proves_nothing(void **state)
 	assert_false(vfio_user_peer_exited(-1));
 }
 
+/* The kernel says whose descriptor it is; a number would not do. */
+static void
+a_descriptor_that_came_along(void **state)
+{
+	RP_WIRE_FD_SCOPED int fd = -1;
+	RP_WIRE_FD_SCOPED int pidfd = -1, own_pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	pid_t grandchild, pid = listener(false, &grandchild);
+	struct rp_wire_why why;
+	int peer_pid;
+
+	(void)state;
+	assert_int_equal(rp_wire_socket_connect(test_socket_path(), &fd, NULL), 0);
+	pidfd = vfio_user_peer_open(fd, &peer_pid);
+	assert_int_equal(vfio_user_peer_check(pidfd, fd, &why), 0);
+	assert_int_equal(vfio_user_peer_check(own_pidfd, fd, &why), -EBADMSG);
+	assert_non_null(strstr(why.text, ", which is at the other end"));
+	assert_int_equal(vfio_user_peer_check(fd, fd, &why), -EBADMSG);
+	assert_string_equal(why.text, "peer: not a descriptor of a process");
+	kill(pid, SIGKILL);
+	assert_true(test_wait(has_exited, &pidfd, 2000));
+	assert_int_equal(vfio_user_peer_check(pidfd, fd, &why), -ENOTCONN);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(vfio_user_peer_check(pidfd, fd, &why), -ENOTCONN);
+}
+
 int
 main(void)
 {
@@ -103,6 +131,7 @@ main(void)
 		cmocka_unit_test(an_end_is_seen),
 		cmocka_unit_test(a_listener_that_left_it_to_a_child_proves_nothing),
 		cmocka_unit_test(what_is_no_socket_proves_nothing),
+		cmocka_unit_test(a_descriptor_that_came_along),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
