@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "change.h"
@@ -18,8 +19,7 @@ rp_dma_reader_create(struct rp_dma_space *space, struct rp_dma_reader **ret_read
 
 	if (reader == NULL)
 		return -ENOMEM;
-	atomic_init(&reader->epoch, 0);
-	reader->generation = 0;
+	memset(reader, 0, sizeof(*reader));
 	reader->space = space;
 	LIST_INSERT_HEAD(&space->readers, reader, link);
 	*ret_reader = reader;
@@ -70,6 +70,13 @@ rp_dma_reader_generation(const struct rp_dma_reader *reader)
 	return reader->generation;
 }
 
+/* One thread writes it. */
+static void
+count(_Atomic uint64_t *counter)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
 void *
 rp_dma_reader_translate(struct rp_dma_reader *reader, uint64_t iova, uint64_t size_bytes, uint32_t access_mask,
 			uint64_t *ret_contiguous_bytes)
@@ -80,11 +87,21 @@ rp_dma_reader_translate(struct rp_dma_reader *reader, uint64_t iova, uint64_t si
 
 	*ret_contiguous_bytes = 0;
 	if (!rp_dma_table_find(table, iova, &entry) || entry.hva == NULL ||
-	    (entry.access_mask & access_mask) != access_mask || size_bytes == 0)
+	    (entry.access_mask & access_mask) != access_mask || size_bytes == 0) {
+		count(&reader->refused);
 		return NULL;
+	}
+	count(&reader->translations);
 	beyond_bytes = entry.last_iova - iova;
 	*ret_contiguous_bytes = size_bytes - 1 <= beyond_bytes ? size_bytes : beyond_bytes + 1;
 	return entry.hva + (iova - entry.first_iova);
+}
+
+void
+rp_dma_reader_counters(const struct rp_dma_reader *reader, struct rp_dma_reader_counters *ret_counters)
+{
+	ret_counters->translations = atomic_load_explicit(&reader->translations, memory_order_relaxed);
+	ret_counters->refused = atomic_load_explicit(&reader->refused, memory_order_relaxed);
 }
 
 static uint64_t

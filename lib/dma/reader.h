@@ -34,6 +34,9 @@
 struct rp_dma_reader {
 	_Alignas(64) _Atomic uint64_t epoch;
 	uint64_t generation; /* the reader's own copy, kept while offline */
+	/* Of the reader, looked at by others: so they are whole words, and no more. */
+	_Atomic uint64_t translations;
+	_Atomic uint64_t refused;
 	struct rp_dma_space *space;
 	LIST_ENTRY(rp_dma_reader) link; /* the writer's */
 };

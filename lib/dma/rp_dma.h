@@ -276,4 +276,13 @@ uint64_t rp_dma_reader_generation(const struct rp_dma_reader *reader);
 void *rp_dma_reader_translate(struct rp_dma_reader *reader, uint64_t iova, uint64_t size_bytes, uint32_t access_mask,
 			      uint64_t *ret_contiguous_bytes);
 
+/** What a reader's translations came to since it was made. */
+struct rp_dma_reader_counters {
+	uint64_t translations; /**< answered with an address */
+	uint64_t refused; /**< answered NULL: not mapped (any more), without that access, or without a file */
+};
+
+/** Any thread, while the reader is there: whole words, which may be of different moments. */
+void rp_dma_reader_counters(const struct rp_dma_reader *reader, struct rp_dma_reader_counters *ret_counters);
+
 #endif

@@ -96,6 +96,26 @@ translates_what_lies_together(void **state)
 	rp_dma_reader_offline(scene->reader);
 }
 
+static void
+translations_are_counted(void **state)
+{
+	struct scene *scene = *state;
+	struct rp_dma_reader_counters counters;
+	uint64_t here_bytes;
+
+	map_page(scene, 1, RP_DMA_READ);
+	rp_dma_reader_online(scene->reader);
+	(void)rp_dma_reader_translate(scene->reader, PAGE_BYTES, 1, RP_DMA_READ, &here_bytes);
+	(void)rp_dma_reader_translate(scene->reader, PAGE_BYTES, 2 * PAGE_BYTES, RP_DMA_READ, &here_bytes);
+	(void)rp_dma_reader_translate(scene->reader, PAGE_BYTES, 1, RP_DMA_WRITE, &here_bytes);
+	(void)rp_dma_reader_translate(scene->reader, 0, 1, RP_DMA_READ, &here_bytes);
+	(void)rp_dma_reader_translate(scene->reader, PAGE_BYTES, 0, RP_DMA_READ, &here_bytes);
+	rp_dma_reader_offline(scene->reader);
+	rp_dma_reader_counters(scene->reader, &counters);
+	assert_int_equal(counters.translations, 2);
+	assert_int_equal(counters.refused, 3);
+}
+
 /*
  * A guest may use memory as soon as its map was answered: the reader that meets
  * the address in a ring has had no quiescent point in between.
@@ -388,6 +408,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_SCENE(translates_what_lies_together),
+		WITH_SCENE(translations_are_counted),
 		WITH_SCENE(a_map_is_seen_at_once),
 		WITH_SCENE(generation_tells_of_changes),
 		WITH_SCENE(unmapping_nothing_does_not_wait),
