@@ -150,7 +150,7 @@ finish(struct rp_dma_space *space, struct rp_dma_change *change)
 {
 	TAILQ_REMOVE(&space->changes, change, link);
 	atomic_fetch_sub_explicit(&space->pending_count, 1, memory_order_seq_cst);
-	rp_dma_gone_dispose(&change->gone, &space->pool, drop, &space->backing);
+	rp_dma_gone_dispose(&change->gone, &space->store->pool, drop, &space->store->backing);
 	if (change->allocated)
 		free(change);
 }

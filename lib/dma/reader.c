@@ -140,7 +140,7 @@ free_retired(struct rp_dma_space *space, uint64_t oldest)
 
 	for (i = 0; i < space->retired_count; i++) {
 		if (space->retired[i].epoch <= oldest)
-			rp_dma_gone_dispose(&space->retired[i].gone, &space->pool, NULL, NULL);
+			rp_dma_gone_dispose(&space->retired[i].gone, &space->store->pool, NULL, NULL);
 		else
 			space->retired[kept_count++] = space->retired[i];
 	}

@@ -38,6 +38,7 @@ struct rp_dma_reader {
 	_Atomic uint64_t translations;
 	_Atomic uint64_t refused;
 	struct rp_dma_space *space;
+	struct rp_dma_reader *entered_next; /* pasid.c: the next one that is online for the same thread */
 	LIST_ENTRY(rp_dma_reader) link; /* the writer's */
 };
 

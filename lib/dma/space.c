@@ -20,8 +20,28 @@ or_default(uint64_t limit, uint64_t standard)
 	return limit != 0 ? limit : standard;
 }
 
+void
+rp_dma_store_init(struct rp_dma_store *store)
+{
+	rp_dma_pool_init(&store->pool);
+	rp_dma_backing_init(&store->backing);
+}
+
+void
+rp_dma_store_end(struct rp_dma_store *store)
+{
+	assert(store->backing.windows_count == 0);
+	rp_dma_pool_end(&store->pool);
+}
+
 int
 rp_dma_space_create(const struct rp_dma_limits *limits, struct rp_dma_space **ret_space)
+{
+	return rp_dma_space_create_in(limits, NULL, ret_space);
+}
+
+int
+rp_dma_space_create_in(const struct rp_dma_limits *limits, struct rp_dma_store *store, struct rp_dma_space **ret_space)
 {
 	struct rp_dma_space *space = aligned_alloc(_Alignof(struct rp_dma_space), sizeof(*space));
 
@@ -36,8 +56,8 @@ rp_dma_space_create(const struct rp_dma_limits *limits, struct rp_dma_space **re
 	rp_dma_books_init(&space->books,
 			  or_default(limits != NULL ? limits->bounce_bytes_max : 0, BOUNCE_BYTES_MAX_DEFAULT),
 			  or_default(limits != NULL ? limits->maps_max : 0, MAPS_MAX_DEFAULT));
-	rp_dma_pool_init(&space->pool);
-	rp_dma_backing_init(&space->backing);
+	space->store = store != NULL ? store : &space->own_store;
+	rp_dma_store_init(&space->own_store);
 	LIST_INIT(&space->readers);
 	LIST_INIT(&space->holds);
 	LIST_INIT(&space->completions);
@@ -60,7 +80,7 @@ rp_dma_space_destroy(struct rp_dma_space *space)
 	rp_dma_change_end_all(space);
 	rp_dma_log_stop(space);
 	rp_dma_space_clear(space);
-	rp_dma_pool_end(&space->pool);
+	rp_dma_store_end(&space->own_store);
 	pthread_cond_destroy(&space->changed);
 	pthread_mutex_destroy(&space->lock);
 	free(space);
@@ -120,7 +140,7 @@ entry_create(struct rp_dma_space *space, const struct rp_dma_mapping *mapping, s
 {
 	entry->first_iova = mapping->iova;
 	entry->access_mask = mapping->access_mask;
-	return mapping->fd < 0 ? 0 : rp_dma_backing_get(&space->backing, mapping, &entry->hva, why);
+	return mapping->fd < 0 ? 0 : rp_dma_backing_get(&space->store->backing, mapping, &entry->hva, why);
 }
 
 static int
@@ -148,11 +168,11 @@ rp_dma_space_map(struct rp_dma_space *space, const struct rp_dma_mapping *mappin
 	rc = entry_create(space, mapping, &entry, why);
 	if (rc < 0)
 		return rc;
-	rp_dma_edit_begin(&edit, &space->pool, current(space));
+	rp_dma_edit_begin(&edit, &space->store->pool, current(space));
 	rp_dma_edit_insert(&edit, &entry);
 	if (edit.failed) {
 		rp_dma_edit_abort(&edit);
-		rp_dma_backing_unref(&space->backing, entry.hva);
+		rp_dma_backing_unref(&space->store->backing, entry.hva);
 		return rp_wire_why_set(why, -ENOSPC, "map: no memory");
 	}
 	gone = rp_dma_edit_commit(&edit);
@@ -203,7 +223,7 @@ ref_rests(struct rp_dma_space *space, const struct rests *rests)
 	unsigned int i;
 
 	for (i = 0; i < rests->count; i++)
-		rp_dma_backing_ref(&space->backing, rests->entries[i].hva);
+		rp_dma_backing_ref(&space->store->backing, rests->entries[i].hva);
 }
 
 /* Put one mapping in the place of a range. @return 0 when `change` has begun, or a negative errno. */
@@ -221,7 +241,7 @@ remap(struct rp_dma_space *space, struct rp_dma_change *change, const struct rp_
 		rc = entry_create(space, mapping, &entry, why);
 	if (rc < 0)
 		return rc;
-	rp_dma_edit_begin(&edit, &space->pool, current(space));
+	rp_dma_edit_begin(&edit, &space->store->pool, current(space));
 	rests = cut(&edit, entry.first_iova, entry.last_iova);
 	rp_dma_edit_insert(&edit, &entry);
 	if (edit.failed)
@@ -230,7 +250,7 @@ remap(struct rp_dma_space *space, struct rp_dma_change *change, const struct rp_
 		rc = full(space, why);
 	if (rc < 0) {
 		rp_dma_edit_abort(&edit);
-		rp_dma_backing_unref(&space->backing, entry.hva);
+		rp_dma_backing_unref(&space->store->backing, entry.hva);
 		return rc;
 	}
 	ref_rests(space, &rests);
@@ -265,7 +285,7 @@ unmap(struct rp_dma_space *space, struct rp_dma_change *change, uint64_t iova, u
 		return rc;
 	if (!rp_dma_table_next(current(space), iova, &above) || above.first_iova > last_iova)
 		return 0;
-	rp_dma_edit_begin(&edit, &space->pool, current(space));
+	rp_dma_edit_begin(&edit, &space->store->pool, current(space));
 	rests = cut(&edit, iova, last_iova);
 	if (edit.failed)
 		rc = rp_wire_why_set(why, -ENOSPC, "unmap: no memory");
@@ -298,7 +318,7 @@ clear(struct rp_dma_space *space, struct rp_dma_change *change)
 {
 	struct rp_dma_edit edit;
 
-	rp_dma_edit_begin(&edit, &space->pool, current(space));
+	rp_dma_edit_begin(&edit, &space->store->pool, current(space));
 	/* All of it: nothing is copied, so nothing can fail. */
 	rp_dma_edit_erase(&edit, 0, UINT64_MAX);
 	rp_dma_change_begin(space, change, &edit, 0, UINT64_MAX);
@@ -392,7 +412,7 @@ describe(const struct rp_dma_space *space, const struct rp_dma_entry *entry, str
 		.access_mask = entry->access_mask,
 		.hva = entry->hva,
 	};
-	ret_mapping->fd = rp_dma_backing_fd(&space->backing, entry->hva, &ret_mapping->offset_bytes);
+	ret_mapping->fd = rp_dma_backing_fd(&space->store->backing, entry->hva, &ret_mapping->offset_bytes);
 }
 
 int

@@ -56,6 +56,17 @@ struct rp_dma_completion {
 	pthread_t thread;
 };
 
+/** What tables are made of, and what they lead to. */
+struct rp_dma_store {
+	struct rp_dma_pool pool;
+	struct rp_dma_backing backing;
+};
+
+void rp_dma_store_init(struct rp_dma_store *store);
+
+/** All that was taken from it must be back. */
+void rp_dma_store_end(struct rp_dma_store *store);
+
 struct rp_dma_space {
 	_Atomic uint64_t table; /* changed with `lock` held */
 	_Atomic uint64_t epoch; /* starts at 1 */
@@ -83,12 +94,16 @@ struct rp_dma_space {
 	uint32_t mappings_max;
 	uint32_t retired_count;
 	struct rp_dma_retired retired[RP_DMA_RETIRED_MAX];
-	struct rp_dma_pool pool;
-	struct rp_dma_backing backing;
+	struct rp_dma_store *store; /* its own, or that of several spaces (pasid.c) */
+	struct rp_dma_store own_store;
 	LIST_HEAD(rp_dma_readers, rp_dma_reader) readers;
 	TAILQ_HEAD(rp_dma_changes, rp_dma_change) changes;
 	LIST_HEAD(rp_dma_listeners, rp_dma_listener) listeners;
 };
+
+/** As rp_dma_space_create(), with another's store, of the same thread, which outlives the space. NULL: its own. */
+int rp_dma_space_create_in(const struct rp_dma_limits *limits, struct rp_dma_store *store,
+			   struct rp_dma_space **ret_space);
 
 /** Sleep until something under the lock ended. Lock held; spurious returns. */
 void rp_dma_space_sleep(struct rp_dma_space *space);
