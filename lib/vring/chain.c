@@ -83,8 +83,21 @@ rp_vring_chain_table_reach(struct rp_vring_dev *ring, uint64_t iova, uint32_t si
 	ret_table->iova = iova;
 	ret_table->count = size_bytes / CHAIN_DESC_BYTES;
 	ret_table->contiguous_bytes = 0;
+	ret_table->base = NULL;
+	if (ring->reach != NULL)
+		return;
 	ret_table->base =
 		rp_dma_reader_translate(ring->reader, iova, size_bytes, RP_DMA_READ, &ret_table->contiguous_bytes);
+}
+
+/* Where some of the bytes of a table are. */
+static int
+find(struct rp_vring_dev *ring, uint64_t iova, uint64_t size_bytes, const void **ret_hva, uint64_t *ret_bytes)
+{
+	if (ring->reach != NULL)
+		return ring->reach->find(ring->reach->ctx, iova, size_bytes, ret_hva, ret_bytes);
+	*ret_hva = rp_dma_reader_translate(ring->reader, iova, size_bytes, RP_DMA_READ, ret_bytes);
+	return *ret_hva == NULL ? rp_vring_dev_out_of_reach(ring, "an indirect table is not mapped") : 0;
 }
 
 static int
@@ -92,10 +105,11 @@ read_bytes(struct rp_vring_dev *ring, uint64_t iova, uint8_t *bytes, uint64_t le
 {
 	while (left_bytes > 0) {
 		uint64_t here_bytes;
-		const void *hva = rp_dma_reader_translate(ring->reader, iova, left_bytes, RP_DMA_READ, &here_bytes);
+		const void *hva;
+		int rc = find(ring, iova, left_bytes, &hva, &here_bytes);
 
-		if (hva == NULL)
-			return rp_vring_dev_out_of_reach(ring, "an indirect table is not mapped");
+		if (rc < 0)
+			return rc;
 		memcpy(bytes, hva, here_bytes);
 		iova += here_bytes;
 		bytes += here_bytes;

@@ -22,6 +22,18 @@ struct chain_table {
 	uint32_t count;
 };
 
+/**
+ * How indirect tables are found where no reader knows their addresses.
+ *
+ * find: @return 0 with where `iova` is and how many bytes lie together there, at most
+ * size_bytes and at least 1; or an error, which the follower returns and which does not
+ * break the ring.
+ */
+struct vring_reach {
+	int (*find)(void *ctx, uint64_t iova, uint64_t size_bytes, const void **ret_hva, uint64_t *ret_bytes);
+	void *ctx;
+};
+
 /** An empty chain. */
 static inline void
 chain_start(struct rp_vring_chain *chain, uint16_t head)
@@ -46,11 +58,11 @@ int rp_vring_chain_add(struct rp_vring_dev *ring, struct rp_vring_chain *chain, 
 int rp_vring_chain_table_open(struct rp_vring_dev *ring, struct rp_vring_chain *chain, uint64_t iova,
 			      uint32_t size_bytes, struct chain_table *ret_table);
 
-/** Find a table that was judged and noted, in the memory of the ring's reader. */
+/** Find a table that was judged and noted, in the memory of the ring's reader; with a reach it is found as it is read. */
 void rp_vring_chain_table_reach(struct rp_vring_dev *ring, uint64_t iova, uint32_t size_bytes,
 				struct chain_table *ret_table);
 
-/** Copy one descriptor of a table. @return 0 or -EBADMSG (ring broken). */
+/** Copy one descriptor of a table. @return 0, -EBADMSG (ring broken) or what the ring's reach says. */
 int rp_vring_chain_table_read(struct rp_vring_dev *ring, const struct chain_table *table, uint32_t index,
 			      void *ret_desc);
 

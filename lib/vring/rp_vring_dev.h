@@ -99,6 +99,7 @@ struct rp_vring_chain {
 struct rp_vring_dev {
 	struct rp_vring_layout layout;
 	struct rp_dma_reader *reader; /* NULL: a copy, of which nothing is translated */
+	const struct vring_reach *reach; /* NULL, or how tables are found without a reader (chain.h) */
 	bool spans; /* the parts of its chains are not translated */
 	uint64_t generation; /* of the reader, when the three parts were translated */
 	uint8_t *desc;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "rp_dma.h"
+#include "rp_vring_copy.h"
 #include "rp_vring_dev.h"
 
 /**
@@ -36,6 +37,16 @@
  * which chain it used, when that chain is out, and a length within what it takes. How
  * much is out is limited by the ring's size, so each call's work is too.
  *
+ * With a translation (VIRTIO_F_ACCESS_PLATFORM) the guest's addresses mean something to its
+ * IOMMU alone. The guest's ring is then where the caller put it, and each buffer is
+ * translated before its chain is taken: what lies apart for the device becomes several
+ * parts, and a chain of more than one part goes to the device as an indirect table in our
+ * memory. While something is not known yet nothing is taken: the shadow *stalls*, having
+ * asked for what the chains behind the first one need as well; call
+ * rp_vring_shadow_forward() again when more is known. A chain with bytes that its guest
+ * may not have the device access is *refused*: given back with nothing written, and
+ * counted. What is written is not reported.
+ *
  * Room: about 100 bytes for an entry of the ring, and with VIRTIO_F_INDIRECT_DESC at
  * most 16 bytes for a writable part of what is out at one moment
  * (num * RP_VRING_SEGMENTS_MAX parts), touched only as far as they were ever needed.
@@ -64,11 +75,43 @@ struct rp_vring_shadow;
  */
 typedef void (*rp_vring_shadow_written)(void *ctx, uint64_t iova, uint64_t size_bytes);
 
+/** Where bytes of the guest are. */
+struct rp_vring_shadow_place {
+	uint64_t device_iova; /**< the device's address of them */
+	const void *hva; /**< ours, until this call of the shadow returns; looked at for indirect tables only */
+	uint64_t size_bytes; /**< how many lie together there: at least 1, at most what was asked for */
+};
+
+/**
+ * Translate.
+ *
+ * @param access_mask what the device does with them: RP_DMA_READ or RP_DMA_WRITE.
+ * @param ahead of a chain that is not the next one: see to it that it will be known,
+ *        its answer is only looked at to know what else to ask for.
+ * @return 0 and the place of the first bytes; -EAGAIN: not known yet; -EFAULT: the guest
+ *         did not permit that.
+ */
+typedef int (*rp_vring_shadow_translate)(void *ctx, uint64_t iova, uint64_t size_bytes, uint32_t access_mask,
+					 bool ahead, struct rp_vring_shadow_place *ret_place);
+
+/** For a guest whose addresses are to be translated. */
+struct rp_vring_shadow_translation {
+	rp_vring_shadow_translate translate;
+	void *ctx; /**< handed to it */
+	struct rp_vring_copy ring; /**< the guest's ring itself, here: its parts, borrowed until _destroy */
+	bool avail_writable; /**< split: its available ring may be written */
+	bool indirect; /**< the device takes VIRTIO_F_INDIRECT_DESC, whether the guest does or not */
+	void *tables; /**< zeroed or not: rp_vring_shadow_tables_bytes() that the device can read; borrowed */
+	uint64_t tables_iova; /**< the device's address of it, a multiple of 16 */
+};
+
 /** What a shadow is made from. */
 struct rp_vring_shadow_config {
 	const struct rp_vring_layout *guest; /**< copied, with the guest's addresses; its notes are not looked at */
 	uint32_t position; /**< where the guest's ring stands (rp_vring_position.h); any */
-	struct rp_dma_reader *reader; /**< of the guest's memory; borrowed */
+	struct rp_dma_reader *reader; /**< of the guest's memory; borrowed; not looked at with a translation */
+	const struct rp_vring_shadow_translation
+		*translation; /**< copied; NULL: the guest's addresses are the device's */
 	void *memory; /**< of the private ring: rp_vring_shadow_bytes(), aligned to 4096; borrowed, zeroed */
 	uint64_t memory_iova; /**< the device's address of it, a multiple of 4096 */
 	rp_vring_shadow_written written; /**< NULL: nobody wants to know */
@@ -83,6 +126,9 @@ struct rp_vring_shadow_config {
  * @return bytes, a multiple of 4096.
  */
 size_t rp_vring_shadow_bytes(uint16_t num, uint64_t features);
+
+/** How much memory the tables of a shadow with a translation take; num as above. Any thread. @return bytes. */
+size_t rp_vring_shadow_tables_bytes(uint16_t num);
 
 /**
  * Begin. Nothing is written to the guest's ring; the private ring is fresh
@@ -109,7 +155,7 @@ void rp_vring_shadow_layout(const struct rp_vring_shadow *shadow, struct rp_vrin
  *
  * @param ret_kick whether the device wants a kick, for this and for what a rebase forwarded;
  *        set also when an error is returned: the chains before the bad one were forwarded.
- * @return how many chains, up to num (0 also after rp_vring_shadow_return() said -EPROTO), or
+ * @return how many chains, up to num, those refused included (0 also after rp_vring_shadow_return() said -EPROTO), or
  *         -EBADMSG (the guest's ring is broken), -EINVAL (drained).
  */
 int rp_vring_shadow_forward(struct rp_vring_shadow *shadow, bool *ret_kick);
@@ -172,10 +218,22 @@ int rp_vring_shadow_drain(struct rp_vring_shadow *shadow, uint32_t *ret_position
  *
  * @param memory as in the configuration; may be the old one. The old one is read from
  *        during this call, and not used after it.
- * @return 0; -EINVAL (not aligned, or drained), -ENOMEM: the private ring is what it was;
+ * @return 0; -EINVAL (not aligned, drained, or with a translation), -ENOMEM: the private ring is what it was;
  *         -EBADMSG (the guest's ring is broken).
  */
 int rp_vring_shadow_rebase(struct rp_vring_shadow *shadow, void *memory, uint64_t memory_iova);
+
+/** Whether the guest's next chain waits: for a translation, or for something to be returned. With a translation only. */
+bool rp_vring_shadow_stalled(const struct rp_vring_shadow *shadow);
+
+/**
+ * Whether the device has a chain with bytes in a range of the guest's addresses. With a
+ * translation only; what it used counts until it was returned.
+ */
+bool rp_vring_shadow_uses(const struct rp_vring_shadow *shadow, uint64_t iova, uint64_t size_bytes);
+
+/** How many chains were refused: the device did not get them. rp_vring_shadow_return() says whether to interrupt for them. */
+uint64_t rp_vring_shadow_refused(const struct rp_vring_shadow *shadow);
 
 /** How many chains the device has; after a drain, how many it had. */
 unsigned int rp_vring_shadow_out(const struct rp_vring_shadow *shadow);

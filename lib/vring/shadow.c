@@ -6,6 +6,7 @@
 #include "chain.h"
 #include "dev.h"
 #include "packed.h"
+#include "ring.h"
 #include "shadow.h"
 
 #define MEMORY_ALIGN_BYTES 4096u
@@ -40,6 +41,14 @@ take_guest(struct rp_vring_shadow *shadow, const struct rp_vring_shadow_config *
 			return rp_wire_why_set(why, -ENOMEM, "shadow: no memory for %u entries", layout.num);
 	}
 	layout.notes = shadow->notes;
+	if (config->translation != NULL) {
+		rc = rp_vring_shadow_reach_open(shadow, config->translation, layout.num, why);
+		if (rc == 0)
+			rc = rp_vring_dev_init_copy(&shadow->guest, &layout, config->position,
+						    &shadow->reach->with.ring, why);
+		shadow->guest.reach = rc == 0 ? &shadow->reach->tables : NULL;
+		return rc;
+	}
 	rc = rp_vring_dev_init(&shadow->guest, &layout, config->position, config->reader, why);
 	shadow->guest.spans = true;
 	return rc;
@@ -49,7 +58,9 @@ static int
 make_device(struct rp_vring_shadow *shadow, void *memory, uint64_t memory_iova, struct rp_wire_why *why)
 {
 	const struct rp_vring_layout *layout = &shadow->guest.layout;
-	int rc = rp_vring_drv_create(layout->num, memory, memory_iova, layout->features, &shadow->device);
+	bool tables = shadow->reach != NULL && shadow->reach->with.indirect;
+	int rc = rp_vring_drv_create(layout->num, memory, memory_iova,
+				     layout->features | (tables ? VRING_INDIRECT_DESC_MASK : 0), &shadow->device);
 
 	if (rc == 0)
 		rc = rp_vring_shadow_book_open(&shadow->book, layout->num, layout->features);
@@ -75,7 +86,8 @@ rp_vring_shadow_create(const struct rp_vring_shadow_config *config, struct rp_vr
 		rp_vring_shadow_destroy(shadow);
 		return rc;
 	}
-	rp_vring_shadow_set_log(shadow, config->written, config->ctx);
+	if (shadow->reach == NULL)
+		rp_vring_shadow_set_log(shadow, config->written, config->ctx);
 	*ret_shadow = shadow;
 	return 0;
 }
@@ -87,9 +99,28 @@ rp_vring_shadow_destroy(struct rp_vring_shadow *shadow)
 		return NULL;
 	rp_vring_shadow_book_close(&shadow->book);
 	rp_vring_drv_destroy(shadow->device);
+	free(shadow->reach);
 	free(shadow->notes);
 	free(shadow);
 	return NULL;
+}
+
+bool
+rp_vring_shadow_stalled(const struct rp_vring_shadow *shadow)
+{
+	return shadow->stalled;
+}
+
+bool
+rp_vring_shadow_uses(const struct rp_vring_shadow *shadow, uint64_t iova, uint64_t size_bytes)
+{
+	return rp_vring_shadow_book_uses(&shadow->book, iova, size_bytes);
+}
+
+uint64_t
+rp_vring_shadow_refused(const struct rp_vring_shadow *shadow)
+{
+	return shadow->refused_count;
 }
 
 void
@@ -153,7 +184,7 @@ rp_vring_shadow_rebase(struct rp_vring_shadow *shadow, void *memory, uint64_t me
 	struct rp_vring_drv *fresh;
 	int rc = check_memory(memory, memory_iova, NULL);
 
-	if (rc < 0 || shadow->drained)
+	if (rc < 0 || shadow->drained || shadow->reach != NULL)
 		return -EINVAL;
 	rc = rp_vring_shadow_collect(shadow);
 	if (rc == -EBADMSG)

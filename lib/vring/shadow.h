@@ -2,6 +2,7 @@
 #ifndef RP_VRING_SHADOW_PRIVATE_H
 #define RP_VRING_SHADOW_PRIVATE_H
 
+#include "chain.h"
 #include "drv.h"
 #include "rp_vring_shadow.h"
 #include "shadow_book.h"
@@ -13,6 +14,19 @@
  *
  * Threads: the shadow's.
  */
+
+#define SHADOW_UNIT_PARTS 16u
+#define SHADOW_UNITS_MORE (RP_VRING_SEGMENTS_MAX / SHADOW_UNIT_PARTS) /* of one chain at most */
+
+/** Of a guest whose addresses are translated: where tables for the device lie, in units of some parts each. */
+struct shadow_reach {
+	struct rp_vring_shadow_translation with;
+	struct vring_reach tables; /* the guest's, for who follows them */
+	bool ahead;
+	uint32_t units_count;
+	uint32_t next_unit; /* where to begin looking */
+	uint8_t units[]; /* whether each is taken */
+};
 
 struct rp_vring_shadow {
 	struct rp_vring_dev guest; /* its chains are spans */
@@ -37,6 +51,11 @@ struct rp_vring_shadow {
 	uint64_t returned_count;
 	uint64_t lost_count;
 
+	struct shadow_reach *reach; /* NULL: the guest's addresses are the device's */
+	uint32_t desc_out_count; /* of the guest's ring, with a reach */
+	bool stalled;
+	uint64_t refused_count;
+
 	struct rp_vring_chain chain; /* only within a call */
 	struct rp_vring_part parts[RP_VRING_SEGMENTS_MAX + 1]; /* likewise */
 };
@@ -52,6 +71,23 @@ int rp_vring_shadow_collect(struct rp_vring_shadow *shadow);
 
 /** Make a chain of the book available to the device. */
 void rp_vring_shadow_hand_over(struct rp_vring_shadow *shadow, struct shadow_chain *chain);
+
+/* shadow_reach.c */
+/** Take over how to translate. @return 0, -EINVAL or -ENOMEM. */
+int rp_vring_shadow_reach_open(struct rp_vring_shadow *shadow, const struct rp_vring_shadow_translation *with,
+			       uint16_t num, struct rp_wire_why *why);
+/**
+ * Translate shadow->chain into shadow->parts.
+ * @return how many parts; -EAGAIN (all that is not known was asked for), -EFAULT (the guest
+ *         may not, or they are too many).
+ */
+int rp_vring_shadow_reach_parts(struct rp_vring_shadow *shadow);
+/** Whether the device has room for so many parts of one chain. */
+bool rp_vring_shadow_reach_room(struct rp_vring_shadow *shadow, uint16_t parts_count, struct shadow_chain *ret_units);
+/** Make shadow->parts available to the device, as a chain of the book, with the units found before. */
+void rp_vring_shadow_reach_put(struct rp_vring_shadow *shadow, struct shadow_chain *chain, uint16_t parts_count);
+/** The chain came back. */
+void rp_vring_shadow_reach_release(struct rp_vring_shadow *shadow, const struct shadow_chain *chain);
 
 /** Report bytes of the guest's memory that were written, if someone wants to know. */
 static inline void

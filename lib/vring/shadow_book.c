@@ -121,6 +121,8 @@ rp_vring_shadow_book_add(struct shadow_book *book, const struct shadow_taken *ta
 		add_part(book, chain, taken->table.iova, taken->table.size_bytes);
 	for (i = (uint16_t)(all_count - chain->table_in_count); i < all_count; i++)
 		add_part(book, chain, from->spans[i].iova, from->spans[i].size_bytes);
+	for (i = ring_count; taken->all && i < all_count - chain->table_in_count; i++)
+		add_part(book, chain, from->spans[i].iova, from->spans[i].size_bytes);
 	link_newest(book, index);
 	return chain;
 }
@@ -133,6 +135,20 @@ rp_vring_shadow_book_remove(struct shadow_book *book, struct shadow_chain *chain
 	book->free_part = chain->first_part;
 	chain->next = book->free_chain;
 	book->free_chain = (uint16_t)(chain - book->chains);
+}
+
+bool
+rp_vring_shadow_book_uses(const struct shadow_book *book, uint64_t iova, uint64_t size_bytes)
+{
+	const struct shadow_chain *chain;
+	uint32_t at;
+
+	for (chain = shadow_book_oldest(book); chain != NULL; chain = shadow_book_next(book, chain))
+		for (at = chain->first_part; at != BOOK_NO_PART; at = book->parts[at].next)
+			if (book->parts[at].iova - iova < size_bytes ||
+			    iova - book->parts[at].iova < book->parts[at].size_bytes)
+				return true;
+	return false;
 }
 
 uint16_t

@@ -32,8 +32,9 @@ struct shadow_part {
 };
 
 /**
- * One chain. Its parts are its descriptors in the guest's ring, in their order, and then
- * those of its indirect table that the device may write.
+ * One chain. Its parts are its descriptors in the guest's ring, in their order, then those
+ * of its indirect table that the device may write, and, where all is asked for, those that
+ * it reads.
  */
 struct shadow_chain {
 	uint64_t taken_at; /* how far the ring had been taken, see rp_vring_shadow.taken_size */
@@ -46,6 +47,8 @@ struct shadow_chain {
 	uint16_t out_count; /* descriptors in the ring that the device reads */
 	uint16_t in_count; /* that it writes */
 	uint16_t table_in_count; /* of the table's that it writes */
+	uint32_t units_at; /* of a guest whose addresses are translated: its table in our memory */
+	uint16_t units_count; /* 0: it has none */
 	bool table; /* one more descriptor refers to a table */
 };
 
@@ -67,6 +70,7 @@ struct shadow_taken {
 	uint16_t out_count; /* descriptors in the ring, but for the one of a table */
 	uint16_t in_count;
 	struct rp_vring_span table; /* empty: none */
+	bool all; /* note also what the device only reads of a table */
 };
 
 /** Make an empty book for a ring. @return 0 or -ENOMEM. */
@@ -81,6 +85,9 @@ struct shadow_chain *rp_vring_shadow_book_add(struct shadow_book *book, const st
 
 /** Strike it out. */
 void rp_vring_shadow_book_remove(struct shadow_book *book, struct shadow_chain *chain);
+
+/** Whether a chain that is out has bytes of its own in [iova, iova + size_bytes); of chains that were noted whole. */
+bool rp_vring_shadow_book_uses(const struct shadow_book *book, uint64_t iova, uint64_t size_bytes);
 
 /** Its descriptors in the ring. @param ret_parts room for RP_VRING_SEGMENTS_MAX + 1. @return how many. */
 uint16_t rp_vring_shadow_book_parts(const struct shadow_book *book, const struct shadow_chain *chain,

@@ -34,6 +34,111 @@ rp_vring_shadow_hand_over(struct rp_vring_shadow *shadow, struct shadow_chain *c
 	rp_vring_drv_put(shadow->device, &to_device);
 }
 
+/*
+ * How far ahead of a chain that waits for a translation others are asked for: a
+ * frontend's answers come one after the other, so asking one by one costs a round trip each.
+ */
+#define AHEAD_MAX 64u
+
+static int
+look(struct rp_vring_shadow *shadow, uint16_t ahead, struct shadow_taken *ret_taken)
+{
+	const struct rp_vring_chain *chain = &shadow->chain;
+	int rc = rp_vring_dev_peek(&shadow->guest, ahead, &shadow->chain);
+
+	if (rc != 1)
+		return rc;
+	*ret_taken = (struct shadow_taken){
+		.at = shadow->taken_size,
+		.out_count = chain->out_count,
+		.in_count = chain->in_count,
+		.table = chain->table,
+		.all = shadow->reach != NULL,
+	};
+	rc = follow_table(shadow, &ret_taken->table);
+	return rc < 0 ? rc : 1;
+}
+
+static uint16_t
+descs_of(const struct shadow_taken *taken)
+{
+	return (uint16_t)(taken->out_count + taken->in_count + (taken->table.size_bytes != 0));
+}
+
+/* @return 0, or -EBADMSG. */
+static int
+ask_ahead(struct rp_vring_shadow *shadow)
+{
+	struct shadow_taken taken;
+	uint16_t ahead;
+	int rc = 1;
+
+	shadow->stalled = true;
+	shadow->reach->ahead = true;
+	for (ahead = 1; ahead < AHEAD_MAX && ahead < shadow->guest.layout.num; ahead++) {
+		rc = look(shadow, ahead, &taken);
+		if (rc == 0 || rc == -EBADMSG)
+			break;
+		if (rc == 1)
+			rp_vring_shadow_reach_parts(shadow);
+	}
+	shadow->reach->ahead = false;
+	return rc == -EBADMSG ? rc : 0;
+}
+
+/* Give a chain back as it is. @return 1, 0 (not its turn yet) or -EBADMSG. */
+static int
+refuse(struct rp_vring_shadow *shadow, const struct shadow_taken *taken)
+{
+	uint16_t head = shadow->chain.head;
+	int rc;
+
+	if (shadow->guest.in_order && shadow->book.out_count != 0) {
+		shadow->stalled = true;
+		return 0;
+	}
+	rp_vring_dev_advance(&shadow->guest, 1);
+	rc = rp_vring_dev_push(&shadow->guest, head, 0);
+	if (rc < 0)
+		return rc;
+	shadow->taken_size += shadow->guest.packed ? descs_of(taken) : 1;
+	shadow->refused_count++;
+	return 1;
+}
+
+/* With a translation. @return 1, 0 (none waits, or the next one must) or -EBADMSG. */
+static int
+forward_translated(struct rp_vring_shadow *shadow)
+{
+	struct shadow_chain units = {0}, *entry;
+	struct shadow_taken taken;
+	int rc = look(shadow, 0, &taken);
+
+	if (rc == 1)
+		rc = rp_vring_shadow_reach_parts(shadow);
+	if (rc == -EAGAIN)
+		return ask_ahead(shadow);
+	if (rc == -EFAULT)
+		return refuse(shadow, &taken);
+	if (rc <= 0)
+		return rc;
+	if (descs_of(&taken) > shadow->guest.layout.num - shadow->desc_out_count)
+		return rp_vring_dev_break(&shadow->guest, "more descriptors are out than the ring has");
+	if (!rp_vring_shadow_reach_room(shadow, (uint16_t)rc, &units)) {
+		shadow->stalled = true;
+		return shadow->book.out_count == 0 ? refuse(shadow, &taken) : 0;
+	}
+	rp_vring_dev_advance(&shadow->guest, 1);
+	entry = rp_vring_shadow_book_add(&shadow->book, &taken, &shadow->chain);
+	entry->units_at = units.units_at;
+	entry->units_count = units.units_count;
+	rp_vring_shadow_reach_put(shadow, entry, (uint16_t)rc);
+	shadow->desc_out_count += shadow_desc_count(entry);
+	shadow->taken_size += shadow->guest.packed ? shadow_desc_count(entry) : 1;
+	shadow->forwarded_count++;
+	return 1;
+}
+
 /* @return 1, 0 (none waits) or -EBADMSG. */
 static int
 forward_one(struct rp_vring_shadow *shadow)
@@ -41,21 +146,15 @@ forward_one(struct rp_vring_shadow *shadow)
 	struct rp_vring_chain *chain = &shadow->chain;
 	struct shadow_chain *entry;
 	struct shadow_taken taken;
-	int rc = rp_vring_dev_peek(&shadow->guest, 0, chain);
+	int rc;
 
+	if (shadow->reach != NULL)
+		return forward_translated(shadow);
+	rc = look(shadow, 0, &taken);
 	if (rc != 1)
 		return rc;
-	taken = (struct shadow_taken){
-		.at = shadow->taken_size,
-		.out_count = chain->out_count,
-		.in_count = chain->in_count,
-		.table = chain->table,
-	};
-	rc = follow_table(shadow, &taken.table);
-	if (rc < 0)
-		return rc;
 	/* 2.7.13.1: a descriptor is part of one chain; of a split ring nobody else would notice. */
-	if (taken.out_count + taken.in_count + (taken.table.size_bytes != 0) > rp_vring_drv_free_count(shadow->device))
+	if (descs_of(&taken) > rp_vring_drv_free_count(shadow->device))
 		return rp_vring_dev_break(&shadow->guest, "more descriptors are out than the ring has");
 	rp_vring_dev_advance(&shadow->guest, 1);
 	entry = rp_vring_shadow_book_add(&shadow->book, &taken, chain);
@@ -123,6 +222,7 @@ rp_vring_shadow_forward(struct rp_vring_shadow *shadow, bool *ret_kick)
 		return -EINVAL;
 	if (shadow->device_why != NULL)
 		return 0;
+	shadow->stalled = false;
 	rc = forward_all(shadow);
 	*ret_kick = rp_vring_drv_needs_kick(shadow->device);
 	return rc;
@@ -147,6 +247,8 @@ fill_used(struct rp_vring_shadow *shadow, struct shadow_published *published)
 		published->to_last = (uint16_t)(published->to_last + last_desc_count);
 		last_desc_count = shadow_desc_count(chain);
 		published->count++;
+		if (shadow->reach != NULL)
+			rp_vring_shadow_reach_release(shadow, chain);
 		rp_vring_shadow_book_remove(&shadow->book, chain);
 	}
 	if (rc == 0)

@@ -24,6 +24,8 @@ writable_avail(struct rp_vring_shadow *shadow)
 	uint64_t bytes[RP_VRING_PARTS_COUNT], here_bytes;
 	uint8_t *avail;
 
+	if (shadow->reach != NULL)
+		return shadow->reach->with.avail_writable ? shadow->guest.avail : NULL;
 	rp_vring_part_bytes(layout, bytes);
 	avail = rp_dma_reader_translate(shadow->guest.reader, layout->avail_iova, bytes[1], RP_DMA_WRITE, &here_bytes);
 	return avail != NULL && here_bytes >= bytes[1] ? avail : NULL;

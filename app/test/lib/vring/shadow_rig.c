@@ -28,11 +28,19 @@ dirty_memory(size_t size_bytes)
 void
 rig_open(struct rig *rig, struct guest *guest, uint32_t position)
 {
+	rig_open_translated(rig, guest, position, NULL);
+}
+
+void
+rig_open_translated(struct rig *rig, struct guest *guest, uint32_t position,
+		    const struct rp_vring_shadow_translation *translation)
+{
 	struct rp_vring_shadow_config config = {
 		.guest = &guest->layout,
 		.position = position,
 		.reader = guest->reader,
 		.memory_iova = RIG_IOVA,
+		.translation = translation,
 		.written = note,
 		.ctx = rig,
 	};

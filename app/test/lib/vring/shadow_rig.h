@@ -35,6 +35,9 @@ struct rig {
 
 /* A shadow on the guest's ring as it was started, and a device that begins; everything written is noted. */
 void rig_open(struct rig *rig, struct guest *guest, uint32_t position);
+/* As above, of a guest whose addresses are translated; NULL: they are not. */
+void rig_open_translated(struct rig *rig, struct guest *guest, uint32_t position,
+			 const struct rp_vring_shadow_translation *translation);
 void rig_close(struct rig *rig);
 
 /* The device begins anew on the private ring as it is now. */
