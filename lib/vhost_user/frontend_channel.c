@@ -111,8 +111,13 @@ vhu_frontend_serve_channel(struct rp_vhu_frontend *frontend)
 	if (frontend->channel == NULL)
 		return;
 	rp_wire_conn_flush(frontend->channel);
-	/* A backend that never stops talking must not keep us from our own time-outs. */
-	for (count = 0; rc == 0 && count < MESSAGES_PER_PROCESS; count++) {
+	/*
+	 * A backend that never stops talking must not keep us from our own time-outs. And one that misses one
+	 * translation after the other has each told in a request of its own: half of the room is left to others.
+	 */
+	for (count = 0;
+	     rc == 0 && count < MESSAGES_PER_PROCESS && frontend->outstanding_count < VHU_OUTSTANDING_MAX / 2;
+	     count++) {
 		rc = rp_wire_conn_receive(frontend->channel, &msg, &why);
 		if (rc < 0)
 			break;
