@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <linux/virtio_net.h>
+#include <linux/virtio_ring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,12 @@ accelerator_ready(struct rp_port *port, struct port_source *source)
 static uint64_t
 device_features(const struct rp_port *port, const struct port_accelerator *accelerator, uint64_t features)
 {
-	return (features & ~port_offer_own_features(port)) | (accelerator->info.features & 1ull << VIRTIO_NET_F_STATUS);
+	uint64_t ours = 1ull << VIRTIO_NET_F_STATUS;
+
+	/* Chains whose buffers lie apart are tables of our own for it. */
+	if ((features & 1ull << RP_VHU_F_ACCESS_PLATFORM_BIT) != 0)
+		ours |= 1ull << VIRTIO_RING_F_INDIRECT_DESC;
+	return (features & ~port_offer_own_features(port)) | (accelerator->info.features & ours);
 }
 
 /* Everything a fresh device must know before a queue can start. */

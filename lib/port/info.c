@@ -31,6 +31,7 @@ rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info)
 		if (rp_vhu_backend_region(port->backend, i, &region) == 0)
 			ret_info->memory_bytes += region.size_bytes;
 	}
+	port_iommu_get_info(port, ret_info);
 }
 
 int
@@ -60,6 +61,7 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int index, struct rp_port_
 	ret_info->ring_policy = queue->ring_policy;
 	ret_info->redone = queue->redone;
 	ret_info->lost = queue->lost;
+	ret_info->accesses_refused = port_queue_accesses_refused(queue);
 	ret_info->user_enabled = queue->user_enabled;
 	ret_info->frontend_enabled = queue->frontend_enabled;
 	ret_info->frontend_started = queue->frontend_started;

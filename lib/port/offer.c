@@ -15,7 +15,7 @@
 
 #define BIT(n) (1ULL << (n))
 
-/* ACCESS_PLATFORM, NOTIFICATION_DATA, NOTIF_CONFIG_DATA, RING_RESET: nobody here does these for the guest. */
+/* ACCESS_PLATFORM, NOTIFICATION_DATA, NOTIF_CONFIG_DATA, RING_RESET: not for accelerators to say whether the guest gets them. */
 #define HIDDEN (BIT(33) | BIT(38) | BIT(39) | BIT(40))
 
 /*
@@ -29,6 +29,8 @@ port_offer_own_features(const struct rp_port *port)
 
 	if (port->migratable || port_log_is_offered(port))
 		features |= BIT(RP_VHU_F_LOG_ALL_BIT);
+	if (port->access_platform)
+		features |= BIT(RP_VHU_F_ACCESS_PLATFORM_BIT);
 	if (port->device == RP_PORT_DEVICE_NET)
 		features |= BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | (port->queues_count > 2 ? BIT(VIRTIO_NET_F_MQ) : 0);
 	return features;

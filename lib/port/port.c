@@ -86,6 +86,9 @@ check_config(const struct rp_port_config *config, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -EINVAL, "mac: expected the address of one card");
 	if (config->migratable && config->ring == RP_PORT_RING_DIRECT)
 		return rp_wire_why_set(why, -EINVAL, "migratable: expected ring \"auto\" or \"shadow\" with it");
+	if (config->access_platform && (config->migratable || config->software.socket_path != NULL))
+		return rp_wire_why_set(why, -EINVAL,
+				       "access_platform: expected neither migratable nor a software backend with it");
 	if (config->accelerators_count > RP_PORT_ACCELERATORS_MAX ||
 	    (config->accelerators_count == 0 && config->software.socket_path == NULL))
 		return rp_wire_why_set(why, -EINVAL,
@@ -112,6 +115,7 @@ take_config(struct rp_port *port, const struct rp_port_config *config)
 	port->memory_kind = config->memory;
 	port->net = config->net;
 	port->migratable = config->migratable;
+	port->access_platform = config->access_platform;
 	port->reconnect_ms = config->reconnect_ms ? config->reconnect_ms : RECONNECT_DEFAULT_MS;
 	port->device = config->device;
 	port->queue_pairs = config->queue_pairs;
@@ -137,7 +141,9 @@ open_base(struct rp_port *port, struct rp_wire_why *why)
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "no memory");
 	rc = rp_dma_reader_create(port->memory, &port->reader);
-	return rc < 0 ? rp_wire_why_set(why, rc, "no memory") : 0;
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "no memory");
+	return port_iommu_open(port, why);
 }
 
 static int
@@ -255,6 +261,7 @@ rp_port_destroy(struct rp_port *port)
 	port_software_close(port);
 	port_accelerators_close(port);
 	port_queues_destroy(port);
+	port_iommu_close(port);
 	port->reader = rp_dma_reader_destroy(port->reader);
 	port->memory = rp_dma_space_destroy(port->memory);
 	port_timer_close(port);

@@ -28,6 +28,8 @@
  *   hand_over*.c    to a successor, and from a predecessor (hand_over.h)
  *   blackout.c      how long nobody served a ring that moved
  *   log.c           a migration begins or ends
+ *   ring_part.c     where a part of a ring is for us
+ *   iommu.h         a guest whose addresses are translated
  *   offer.c         what the frontend is offered, once that is known
  *   vhost_device.c  what of the frontend's words is the software backend's alone
  *   software.h      the software backend behind the port
@@ -35,6 +37,7 @@
 
 #include "blackout.h"
 #include "files.h"
+#include "iommu.h"
 #include "rp_dma.h"
 #include "rp_dma_section.h"
 #include "rp_port.h"
@@ -44,6 +47,8 @@
 /* Why a queue whose position is lost stays stopped. */
 #define PORT_POSITION_LOST "where the packed ring stopped is not known: the guest's driver must start it anew"
 #define PORT_POSITION_TEXT_MAX 48
+/* What a frontend is told of such a ring: position.c. */
+#define PORT_POSITION_LOST_TO_FRONTEND 0x80000000u
 
 struct port_source;
 
@@ -72,6 +77,7 @@ struct port_doorbell {
 /* What of the backend channel a token means; a notify area's is the queue's index alone. */
 #define PORT_TOKEN_VFIO_FILE (1ull << 32)
 #define PORT_TOKEN_CONFIG (2ull << 32)
+#define PORT_TOKEN_IOTLB (4ull << 32)
 #define PORT_TOKEN_INDEX_MASK UINT32_MAX
 
 struct port_vfio_file {
@@ -134,6 +140,7 @@ struct port_queue {
 	struct port_vfio_file vfio_file;
 	enum rp_port_ring_policy ring_policy;
 	struct port_shadow shadow;
+	struct port_iommu_ring iommu;
 	struct port_source kick_source;
 	struct port_source interrupt_source; /* with relay_interrupts, or a private ring */
 	int interrupt_fd;
@@ -242,6 +249,8 @@ struct rp_port {
 	bool software_refused_log; /* the file, and the feature */
 	bool software_refused_logging;
 	bool in_moves; /* port_moves_run() is at work */
+	bool access_platform;
+	struct port_iommu *iommu; /* NULL: addresses are always the guest's own */
 	struct rp_vhu_backend *backend;
 	struct rp_dma_space *memory; /* the guest's, at guest-physical addresses */
 	struct rp_dma_reader *reader; /* of it, for rings; online only while one is served */
@@ -489,7 +498,7 @@ bool port_shadow_logging(const struct rp_port *port);
 /* Which ring the queue is started with. 0, or -ENOTSUP: what the user insists on cannot be. */
 int port_shadow_choose(struct rp_port *port, struct port_queue *queue, bool *ret_shadow, struct rp_wire_why *why);
 /* Whether a running queue has another ring than it should have, and can be moved. */
-bool port_shadow_must_change(const struct rp_port *port, const struct port_queue *queue);
+bool port_shadow_must_change(struct rp_port *port, const struct port_queue *queue);
 /* 0, or why a queue that runs cannot be moved to where writes are logged; as the device's dma_map says, too. */
 int port_shadow_may_log(struct rp_port *port, struct rp_wire_why *why);
 void port_shadow_log(struct rp_port *port, struct port_queue *queue); /* features say whether */
@@ -501,11 +510,14 @@ void port_shadow_serve(struct rp_port *port, struct port_queue *queue); /* bound
 /* The device let go: where the guest's ring stands. 0, or -EBADMSG: nobody knows. */
 int port_shadow_end(struct rp_port *port, struct port_queue *queue, uint32_t *ret_position);
 void port_shadow_close(struct port_queue *queue); /* without a word */
+/* Chains that named what the guest's IOMMU does not permit. */
+uint64_t port_queue_accesses_refused(const struct port_queue *queue);
 
 /* private.c */
-/* The queue's slot, mapped in its device. */
+/* The queue's slot, mapped in its device: its ring, and behind it, with access_platform, tables. */
 int port_private_slot(struct rp_port *port, const struct port_queue *queue, void **ret_memory, uint64_t *ret_iova,
 		      struct rp_wire_why *why);
+uint64_t port_private_tables_at(const struct rp_port *port); /* in a slot */
 bool port_private_in_the_way(const struct port_accelerator *accelerator, const struct rp_vhu_region *region);
 int port_private_unmap(struct port_accelerator *accelerator, struct rp_wire_why *why);
 void port_private_close(struct port_accelerator *accelerator); /* the device is closed */

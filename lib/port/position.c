@@ -16,8 +16,6 @@
  * lost ring that is "everything is taken, nothing is given back": true as far as
  * anybody knows, no place that a driver starts at, and known again when it returns.
  */
-#define LOST_TO_FRONTEND 0x80000000u
-
 /* virtio 1.2, 2.8.14: struct pvirtq_desc, its flags in the last two bytes */
 #define DESC_BYTES 16u
 #define DESC_FLAGS_AT 7u /* in units of 16 bits */
@@ -25,11 +23,18 @@
 
 #define RING_PACKED_BIT 34u
 
+/* Parts of a ring, as lib/vring counts them. */
+enum {
+	DESCRIPTORS,
+	AVAILABLE,
+	USED,
+};
+
 /* Both rings of a split one begin with flags, then the index: virtio 1.2, 2.7.6 and 2.7.8. */
 static bool
-read_index(const struct rp_port *port, uint64_t gpa, uint16_t *ret_index)
+read_index(const struct rp_port *port, const struct port_queue *queue, unsigned int part, uint16_t *ret_index)
 {
-	const uint16_t *at = rp_dma_space_translate(port->memory, gpa, 4, RP_DMA_READ);
+	const uint16_t *at = port_ring_part(port, queue, part, 4, RP_DMA_READ);
 
 	if (at == NULL || (uintptr_t)at % sizeof(*at) != 0)
 		return false;
@@ -40,7 +45,7 @@ read_index(const struct rp_port *port, uint64_t gpa, uint16_t *ret_index)
 bool
 port_position_used(const struct rp_port *port, const struct port_queue *queue, uint16_t *ret_used)
 {
-	return !port_position_is_packed(port) && read_index(port, queue->vring.used_gpa, ret_used);
+	return !port_position_is_packed(port) && read_index(port, queue, USED, ret_used);
 }
 
 bool
@@ -61,7 +66,7 @@ was_used(const struct rp_port *port, const struct port_queue *queue, unsigned in
 	const uint16_t *flags;
 	unsigned int i;
 
-	flags = rp_dma_space_translate(port->memory, queue->vring.desc_gpa, size_bytes, RP_DMA_READ);
+	flags = port_ring_part(port, queue, DESCRIPTORS, size_bytes, RP_DMA_READ);
 	/* Aligned where the guest put it, but perhaps not where its file's offset put it here. */
 	if (flags == NULL || (uintptr_t)flags % sizeof(*flags) != 0)
 		return false;
@@ -81,7 +86,7 @@ is_lost(const struct rp_port *port, const struct port_queue *queue, uint32_t pos
 {
 	unsigned int descriptor;
 
-	if (position == LOST_TO_FRONTEND)
+	if (position == PORT_POSITION_LOST_TO_FRONTEND)
 		return true;
 	if (position != rp_vring_position_fresh(port->features) || !was_used(port, queue, &descriptor))
 		return false;
@@ -143,7 +148,7 @@ port_position_from_ring(struct rp_port *port, struct port_queue *queue)
 		return;
 	}
 	/* What was taken but not used is done again. */
-	if (read_index(port, queue->vring.used_gpa, &used))
+	if (read_index(port, queue, USED, &used))
 		queue->position = used;
 }
 
@@ -152,8 +157,8 @@ port_position_pending(const struct rp_port *port, const struct port_queue *queue
 {
 	uint16_t used, available, pending;
 
-	if (port_position_is_packed(port) || !read_index(port, queue->vring.used_gpa, &used) ||
-	    !read_index(port, queue->vring.avail_gpa, &available))
+	if (port_position_is_packed(port) || !read_index(port, queue, USED, &used) ||
+	    !read_index(port, queue, AVAILABLE, &available))
 		return 0;
 	pending = (uint16_t)(available - used);
 	return pending <= queue->vring.num ? pending : 0;
@@ -162,7 +167,7 @@ port_position_pending(const struct rp_port *port, const struct port_queue *queue
 uint32_t
 port_position_to_frontend(const struct port_queue *queue)
 {
-	return queue->position_lost ? LOST_TO_FRONTEND : queue->position;
+	return queue->position_lost ? PORT_POSITION_LOST_TO_FRONTEND : queue->position;
 }
 
 int

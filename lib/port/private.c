@@ -24,6 +24,7 @@
 #define TRIES_MAX 24u
 #define TAKEN_MAX (RP_VHU_SLOTS_MAX + 1 + RP_PORT_ACCELERATORS_MAX + TRIES_MAX)
 #define RING_PACKED_MASK (1ull << 34)
+#define RING_ALIGN_BYTES 4096u /* lib/vring wants it so */
 
 struct taken {
 	struct rp_dma_iova_range ranges[TAKEN_MAX];
@@ -105,20 +106,35 @@ map(struct rp_port *port, struct port_accelerator *accelerator, struct rp_wire_w
 	return rc;
 }
 
+static uint64_t
+ring_bytes(const struct rp_port *port)
+{
+	uint64_t split = rp_vring_shadow_bytes(port->vring_num_max, 0);
+	uint64_t packed = rp_vring_shadow_bytes(port->vring_num_max, RING_PACKED_MASK);
+
+	return split > packed ? split : packed;
+}
+
+uint64_t
+port_private_tables_at(const struct rp_port *port)
+{
+	return ring_bytes(port);
+}
+
 static int
 allocate(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 {
 	struct port_accelerator *accelerator = &port->accelerators[index];
 	struct port_private *rings = &accelerator->private;
-	uint64_t split = rp_vring_shadow_bytes(port->vring_num_max, 0);
-	uint64_t packed = rp_vring_shadow_bytes(port->vring_num_max, RING_PACKED_MASK);
 	unsigned int slots = 0, i;
 	int error;
 
 	for (i = 0; i < port->queues_count; i++)
 		if (port->queues[i].accelerator == (int)index && port->queues[i].accelerator_queue >= slots)
 			slots = port->queues[i].accelerator_queue + 1;
-	rings->slot_bytes = split > packed ? split : packed;
+	rings->slot_bytes = ring_bytes(port);
+	if (port->access_platform)
+		rings->slot_bytes += round_up(rp_vring_shadow_tables_bytes(port->vring_num_max), RING_ALIGN_BYTES);
 	rings->size_bytes = round_up(rings->slot_bytes * slots, page_bytes_of(accelerator));
 	rings->hva = MAP_FAILED;
 	rings->fd = memfd_create("ringpass-private-rings", MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -46,6 +46,7 @@ port_queues_destroy(struct rp_port *port)
 		rp_wire_fd_close(&port->queues[i].call_fd);
 		rp_wire_fd_close(&port->queues[i].interrupt_fd);
 		port_shadow_close(&port->queues[i]);
+		port_iommu_ring_close(&port->queues[i]);
 	}
 	free(port->queues);
 	port->queues = NULL;
@@ -294,6 +295,9 @@ stopped_reason(const struct rp_port *port, const struct port_queue *queue)
 		return "no frontend is connected";
 	if (!queue->frontend_started)
 		return port->refused[0] != '\0' ? port->refused : "the frontend has not started the ring";
+	if (queue->iommu.waits)
+		return queue->iommu.told ? queue->reason :
+					   "the frontend was asked where its ring is, and has not answered yet";
 	if (queue->position_lost)
 		return PORT_POSITION_LOST;
 	if (!queue->frontend_enabled)

@@ -96,7 +96,8 @@ enum rp_port_ring_policy {
 	/**
 	 * The guest's where that is possible, else a private one: for a device that starts
 	 * fresh rings only (class B) and a ring in mid-life; for a packed ring of such a device
-	 * on a port that is migratable; and while a migration logs what is written.
+	 * on a port that is migratable; while a migration logs what is written; and where the
+	 * guest's IOMMU translates.
 	 */
 	RP_PORT_RING_AUTO,
 	RP_PORT_RING_DIRECT, /**< the guest's, or the queue stays stopped and says why */
@@ -208,6 +209,13 @@ struct rp_port_config {
 	 * queue with a private ring meanwhile. Not with ring DIRECT.
 	 */
 	bool migratable;
+	/**
+	 * Offer VIRTIO_F_ACCESS_PLATFORM: the guest may have an IOMMU in front of the device, whose
+	 * translations the frontend tells (IOTLB messages). Where it translates, the queue has a
+	 * private ring, and each buffer is translated here. Not with migratable, nor with a
+	 * software backend.
+	 */
+	bool access_platform;
 	uint32_t reconnect_ms; /**< client mode and lost accelerators; 0: 1000 */
 	struct rp_port_software_config software;
 	enum rp_port_wish wish; /**< of every queue, to begin with */
@@ -278,9 +286,20 @@ struct rp_port_queue_info {
 	uint64_t blackout_max_us;
 	uint64_t doorbell_maps;
 	uint64_t redone; /**< chains that were taken but not used when the ring was taken away, and were done again */
+	uint64_t accesses_refused; /**< chains given back undone: the guest's IOMMU does not permit what they name */
 	uint64_t lost; /**< of these given back with nothing done, because they could not be */
 	bool counters_valid;
 	struct rp_accel_queue_counters counters; /**< by the device, of this port's use of it */
+};
+
+/** What a frontend with an IOMMU said and was asked (access_platform). Counters are cumulative. */
+struct rp_port_iommu_info {
+	uint64_t translations; /**< known now; neighbours that belong together are one */
+	uint64_t updates;
+	uint64_t invalidations;
+	uint64_t misses; /**< asked for */
+	uint64_t misses_refused; /**< to which the frontend said that there is nothing, or not with that permission */
+	uint64_t rings_stopped; /**< because the device had what was taken back in use */
 };
 
 struct rp_port_info {
@@ -298,6 +317,8 @@ struct rp_port_info {
 	unsigned int windows_count;
 	unsigned int regions_count;
 	uint64_t memory_bytes;
+	bool access_platform; /**< as configured; whether the guest negotiated it features_acked say */
+	struct rp_port_iommu_info iommu;
 };
 
 struct rp_port_accelerator_info {

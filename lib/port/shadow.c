@@ -14,6 +14,7 @@
  */
 
 #include <errno.h>
+#include <linux/virtio_ring.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,14 +33,26 @@ port_shadow_logging(const struct rp_port *port)
 	return (port->features & LOG_ALL_MASK) != 0;
 }
 
+#define TRANSLATED "the guest's IOMMU translates each address"
+
+/* A device reads a direct ring by itself, and takes what is in it for guest-physical addresses. */
+static bool
+is_translated(struct rp_port *port, const struct port_queue *queue)
+{
+	return port_iommu_is_on(port) && !(queue->iommu.identity && port_iommu_all_identity(port) == 0);
+}
+
 static int
-cannot_be_direct(const struct rp_port *port, const struct port_queue *queue, struct rp_wire_why *why)
+cannot_be_direct(struct rp_port *port, const struct port_queue *queue, struct rp_wire_why *why)
 {
 	char text[PORT_POSITION_TEXT_MAX];
 
 	if (port_shadow_logging(port))
 		return rp_wire_why_set(why, -ENOTSUP,
 				       "a migration wants to know what is written, which direct rings cannot say");
+	if (is_translated(port, queue))
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "direct is the user's choice, but " TRANSLATED ", which the device cannot do");
 	port_position_text(port, queue->position, text, sizeof(text));
 	return rp_wire_why_set(why, -ENOTSUP,
 			       "direct is the user's choice, but the device starts fresh rings only "
@@ -49,12 +62,14 @@ cannot_be_direct(const struct rp_port *port, const struct port_queue *queue, str
 
 /* Why it must not, or cannot, be direct; NULL: it is. */
 static const char *
-reason_for_shadow(const struct rp_port *port, const struct port_queue *queue)
+reason_for_shadow(struct rp_port *port, const struct port_queue *queue)
 {
 	bool knows_positions = port->accelerators[queue->accelerator].info.class == RP_ACCEL_CLASS_A;
 
 	if (port_shadow_logging(port))
 		return "a migration wants to know what is written";
+	if (is_translated(port, queue))
+		return TRANSLATED;
 	if (queue->ring_policy == RP_PORT_RING_SHADOW)
 		return "shadow is the user's choice";
 	if (knows_positions)
@@ -122,6 +137,24 @@ port_shadow_log(struct rp_port *port, struct port_queue *queue)
 		rp_vring_shadow_set_log(queue->shadow.ring, port_shadow_logging(port) ? mark : NULL, queue);
 }
 
+static void
+translate_with(const struct rp_port *port, struct port_queue *queue, const struct rp_vring_shadow_config *shadow,
+	       struct rp_vring_shadow_translation *ret_translation)
+{
+	const struct rp_accel_info *info = &port->accelerators[queue->accelerator].info;
+	uint64_t tables_at = port_private_tables_at(port);
+
+	*ret_translation = (struct rp_vring_shadow_translation){
+		.translate = port_iommu_translate,
+		.ctx = queue,
+		.avail_writable = queue->iommu.writable[1],
+		.indirect = (info->features & 1ull << VIRTIO_RING_F_INDIRECT_DESC) != 0,
+		.tables = (uint8_t *)shadow->memory + tables_at,
+		.tables_iova = shadow->memory_iova + tables_at,
+	};
+	memcpy(ret_translation->ring.parts, queue->iommu.parts, sizeof(ret_translation->ring.parts));
+}
+
 int
 port_shadow_open(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_config *config,
 		 struct rp_wire_why *why)
@@ -141,10 +174,15 @@ port_shadow_open(struct rp_port *port, struct port_queue *queue, struct rp_accel
 		.ctx = queue,
 	};
 	struct rp_vring_layout private;
+	struct rp_vring_shadow_translation translation;
 	int rc = port_private_slot(port, queue, &shadow.memory, &shadow.memory_iova, why);
 
 	if (rc < 0)
 		return rc;
+	if (queue->vring.iova) {
+		translate_with(port, queue, &shadow, &translation);
+		shadow.translation = &translation;
+	}
 	queue->shadow.port = port;
 	rp_dma_reader_online(port->reader);
 	rc = rp_vring_shadow_create(&shadow, &queue->shadow.ring, why);
@@ -164,9 +202,18 @@ port_shadow_open(struct rp_port *port, struct port_queue *queue, struct rp_accel
 	return 0;
 }
 
+uint64_t
+port_queue_accesses_refused(const struct port_queue *queue)
+{
+	const struct rp_vring_shadow *ring = queue->shadow.ring;
+
+	return queue->iommu.refused_count + (ring != NULL ? rp_vring_shadow_refused(ring) : 0);
+}
+
 void
 port_shadow_close(struct port_queue *queue)
 {
+	queue->iommu.refused_count = port_queue_accesses_refused(queue);
 	queue->shadow.ring = rp_vring_shadow_destroy(queue->shadow.ring);
 }
 
@@ -194,13 +241,17 @@ device_broke_it(struct rp_port *port, struct port_queue *queue)
 void
 port_shadow_serve(struct rp_port *port, struct port_queue *queue)
 {
-	bool call = false, kick = false;
+	uint64_t refused = rp_vring_shadow_refused(queue->shadow.ring);
+	bool call = false, kick = false, call_for_refused = false;
 	int returned, forwarded;
 
 	rp_dma_reader_online(port->reader);
 	returned = rp_vring_shadow_return(queue->shadow.ring, &call);
 	forwarded = rp_vring_shadow_forward(queue->shadow.ring, &kick);
+	if (returned >= 0 && forwarded >= 0 && refused != rp_vring_shadow_refused(queue->shadow.ring))
+		returned = rp_vring_shadow_return(queue->shadow.ring, &call_for_refused);
 	rp_dma_reader_offline(port->reader);
+	call |= call_for_refused;
 	signal_log(port, queue);
 	if (call)
 		port_relay_call(port, queue);
@@ -244,7 +295,7 @@ port_shadow_end(struct rp_port *port, struct port_queue *queue, uint32_t *ret_po
 }
 
 bool
-port_shadow_must_change(const struct rp_port *port, const struct port_queue *queue)
+port_shadow_must_change(struct rp_port *port, const struct port_queue *queue)
 {
 	bool is_shadow = queue->shadow.ring != NULL;
 
@@ -252,7 +303,7 @@ port_shadow_must_change(const struct rp_port *port, const struct port_queue *que
 		return !is_shadow;
 	/* Where another stands is known at its next start. */
 	return port->accelerators[queue->accelerator].info.class == RP_ACCEL_CLASS_A &&
-	       is_shadow != (queue->ring_policy == RP_PORT_RING_SHADOW);
+	       is_shadow != (queue->ring_policy == RP_PORT_RING_SHADOW || is_translated(port, queue));
 }
 
 static int

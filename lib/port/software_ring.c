@@ -136,7 +136,7 @@ used_flags(const struct rp_port *port, const struct port_queue *queue)
 
 	if (port_position_is_packed(port))
 		return NULL;
-	at = rp_dma_space_translate(port->memory, queue->vring.used_gpa, sizeof(*at), RP_DMA_READ | RP_DMA_WRITE);
+	at = port_ring_part(port, queue, RP_VRING_PARTS_COUNT - 1, sizeof(*at), RP_DMA_READ | RP_DMA_WRITE);
 	return at != NULL && (uintptr_t)at % sizeof(*at) == 0 ? at : NULL;
 }
 

@@ -21,6 +21,7 @@ timer_ready(struct rp_port *port, struct port_source *source)
 	port_accelerators_tick(port, now_ms);
 	port_net_tick(port, now_ms);
 	port_move_tick(port, now_ms);
+	port_iommu_tick(port, now_ms);
 	/* What is given to it now need not be parked first. */
 	port_moves_run(port);
 	port_software_tick(port, now_ms);
@@ -65,6 +66,7 @@ port_timer_update(struct rp_port *port)
 	deadline_ms = earlier(deadline_ms, port_net_deadline(port));
 	deadline_ms = earlier(deadline_ms, port_software_deadline(port));
 	deadline_ms = earlier(deadline_ms, port_move_deadline(port));
+	deadline_ms = earlier(deadline_ms, port_iommu_deadline(port));
 	deadline_ms = earlier(deadline_ms, port->serve_at_ms);
 	for (i = 0; i < port->queues_count; i++) {
 		port_queue_note_mode(&port->queues[i], now_ms);

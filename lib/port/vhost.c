@@ -56,6 +56,7 @@ on_features(void *ctx, uint64_t features, struct rp_wire_why *why)
 		if (rc < 0)
 			return rc;
 	}
+	port_iommu_forget(port);
 	port->features = features;
 	port->features_acked = true;
 	port_windows_update(port);
@@ -97,6 +98,7 @@ on_region_remove(void *ctx, const struct rp_vhu_region *region)
 {
 	struct rp_port *port = ctx;
 
+	port_iommu_region_remove(port, region);
 	port_accelerators_region_remove(port, region);
 	port->memory_stale = port_software_configured(port);
 	rp_dma_space_unmap(port->memory, region->gpa, region->size_bytes, NULL);
@@ -115,7 +117,11 @@ on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, 
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "ring %u: descriptor: %s", index, strerror(-rc));
 	queue->vring = *vring;
-	rc = port_position_from_frontend(port, queue, why);
+	/* What a ring's memory says of it is read when it is known where that is. */
+	if (!vring->iova)
+		rc = port_position_from_frontend(port, queue, why);
+	else if (vring->base != PORT_POSITION_LOST_TO_FRONTEND)
+		rc = rp_vring_position_check(port->features, vring->num, vring->base, why);
 	if (rc < 0) {
 		rp_wire_fd_close(&queue->kick_fd);
 		rp_wire_fd_close(&queue->call_fd);
@@ -130,7 +136,10 @@ on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, 
 	if (port_software_configured(port) && queue->software == PORT_SOFTWARE_RING_NONE)
 		port_software_ring_started(port, queue);
 	/* A ring that no accelerator can serve now stays stopped and says why; it is not the frontend's mistake. */
-	port_queue_update(port, queue, NULL);
+	if (vring->iova)
+		port_iommu_ring_start(port, queue);
+	else
+		port_queue_update(port, queue, NULL);
 	return 0;
 }
 
@@ -168,6 +177,7 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 	/* The same ring comes again, inside the same request. */
 	if (port_software_configured(port) && why_stopped != RP_VHU_STOP_MEMORY)
 		port_software_ring_stopped(port, queue);
+	port_iommu_ring_stop(port, queue);
 	*ret_base = port_position_to_frontend(queue);
 	queue->fresh_told = why_stopped != RP_VHU_STOP_END && *ret_base == rp_vring_position_fresh(port->features);
 	rp_wire_fd_close(&queue->kick_fd);
@@ -267,6 +277,7 @@ on_channel_up(void *ctx)
 	unsigned int i;
 
 	port->channel_up = true;
+	port_iommu_wake(port);
 	for (i = 0; i < port->queues_count; i++)
 		port_vfio_file_channel(&port->queues[i]);
 }
@@ -277,6 +288,10 @@ on_channel_reply(void *ctx, uint64_t token, int error)
 	uint64_t index = token & PORT_TOKEN_INDEX_MASK;
 	struct rp_port *port = ctx;
 
+	if ((token & PORT_TOKEN_IOTLB) != 0) {
+		port_iommu_reply(port, index, error);
+		return;
+	}
 	if (index >= port->queues_count)
 		return;
 	if ((token & PORT_TOKEN_VFIO_FILE) != 0)
@@ -328,6 +343,7 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 	port->config_at_ms = 0;
 	port->features_acked = false;
 	port_windows_update(port);
+	port_iommu_forget(port);
 	port->memory_stale = false;
 	port->refused[0] = '\0';
 	if (port_software_configured(port))
@@ -355,6 +371,8 @@ static const struct rp_vhu_backend_ops backend_ops = {
 	.config_set = port_vhost_config_set,
 	.mtu = port_vhost_mtu,
 	.rarp = port_vhost_rarp,
+	.iotlb_update = port_iommu_on_update,
+	.iotlb_invalidate = port_iommu_on_invalidate,
 	.reset = on_reset,
 	.channel_up = on_channel_up,
 	.channel_reply = on_channel_reply,
@@ -367,6 +385,7 @@ backend_ready(struct rp_port *port, struct port_source *source)
 {
 	(void)source;
 	rp_vhu_backend_process(port->backend);
+	port_iommu_run(port);
 }
 
 uint16_t

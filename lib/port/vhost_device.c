@@ -26,6 +26,7 @@ port_vhost_memory(void *ctx, struct rp_wire_why *why)
 	unsigned int i;
 	int rc;
 
+	port_iommu_wake(port);
 	if (!port_software_configured(port))
 		return 0;
 	port->memory_stale = false;

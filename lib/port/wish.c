@@ -33,7 +33,7 @@ bool
 port_wish_anybody(const struct rp_port *port, const struct port_queue *queue)
 {
 	return queue->user_enabled && queue->frontend_enabled && queue->frontend_started && port->features_acked &&
-	       !queue->position_lost && !queue->broken;
+	       !queue->position_lost && !queue->broken && !queue->iommu.waits;
 }
 
 /* It may be touched still, or nobody looked yet at where it stands. */

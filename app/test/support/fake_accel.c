@@ -77,6 +77,7 @@ fake_accel_setup(void)
 
 	memset(&fake_accel, 0, sizeof(fake_accel));
 	fake_accel.features = 1ull << 32 | 1ull << 29 | 1ull << 15; /* VERSION_1, EVENT_IDX, MRG_RXBUF */
+	fake_accel.queue_size_max = 256;
 	fake_accel.failure_fd = -1;
 	for (i = 0; i < FAKE_ACCEL_DEVICES; i++)
 		fake_accel.groups[i] = -1;
@@ -147,7 +148,7 @@ get_info(void *priv, struct rp_accel_info *info)
 	snprintf(info->device, sizeof(info->device), device_of(priv) == 0 ? "first" : "second");
 	info->features = fake_accel.features;
 	info->queues_count = FAKE_ACCEL_QUEUES;
-	info->queue_size_max = 256;
+	info->queue_size_max = fake_accel.queue_size_max;
 	info->class = fake_accel.class;
 	info->peer_pid = fake_accel.peer_pid;
 	info->notify_by_address = !fake_accel.notify_by_value;

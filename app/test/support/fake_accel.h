@@ -32,6 +32,7 @@ struct fake_accel_queue {
 struct fake_accel {
 	/* What the test sets. */
 	uint64_t features;
+	uint16_t queue_size_max;
 	bool notify_by_value; /* else by address */
 	bool no_notify_area;
 	enum rp_accel_class class;

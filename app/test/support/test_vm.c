@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -11,6 +12,7 @@
 #include "test_vm.h"
 
 #define RING_ROOM_BYTES 0x10000u
+#define BUFFERS_AT (RING_ROOM_BYTES + TEST_VM_BUFFER_BYTES / 2) /* every other one lies across two pages */
 #define TABLES_AT 0xc000u /* in the ring's room: indirect tables, one for each buffer */
 #define TABLE_PARTS 2u
 
@@ -23,7 +25,7 @@ queue_offset(unsigned int queue)
 static uint64_t
 buffer_offset(unsigned int queue, uint16_t buffer)
 {
-	return queue_offset(queue) + RING_ROOM_BYTES + (uint64_t)buffer * TEST_VM_BUFFER_BYTES;
+	return queue_offset(queue) + BUFFERS_AT + (uint64_t)buffer * TEST_VM_BUFFER_BYTES;
 }
 
 static int
@@ -56,9 +58,37 @@ on_refused(void *ctx, const struct rp_wire_why *why)
 	vm->why = *why;
 }
 
+/* The page, or for who tells all at once, all. */
+static int
+on_iotlb_miss(void *ctx, uint64_t iova, uint8_t perm, bool access_fail, struct rp_wire_why *why)
+{
+	struct test_vm *vm = ctx;
+	uint64_t at = 0, page_bytes;
+	unsigned int access_mask = 0;
+
+	assert_false(access_fail);
+	assert_non_null(vm->viommu);
+	vm->misses++;
+	if ((perm & vm->viommu_denied) != 0 || !test_viommu_find(vm->viommu, iova, &at, &access_mask) ||
+	    (vm->viommu->is_identity ? 0 : perm & ~access_mask) != 0) {
+		vm->misses_refused++;
+		return -EFAULT;
+	}
+	if (vm->viommu->is_identity)
+		access_mask = TEST_VIOMMU_READ | TEST_VIOMMU_WRITE;
+	vm->updates++;
+	page_bytes = vm->viommu->page_bytes;
+	if (vm->viommu_kind == TEST_VM_IDENTITY_WHOLE)
+		return rp_vhu_frontend_iotlb_update(vm->frontend, vm->iova, vm->memory_bytes,
+						    (uint64_t)(uintptr_t)vm->plain, (uint8_t)access_mask, why);
+	return rp_vhu_frontend_iotlb_update(vm->frontend, iova & ~(page_bytes - 1), page_bytes,
+					    (uint64_t)(uintptr_t)vm->plain + at, (uint8_t)access_mask, why);
+}
+
 static const struct rp_vhu_frontend_ops frontend_ops = {
 	.notify_area = on_notify_area,
 	.config_changed = on_config_changed,
+	.iotlb_miss = on_iotlb_miss,
 	.refused = on_refused,
 };
 
@@ -68,7 +98,7 @@ region_of(const struct test_vm *vm)
 	return (struct rp_vhu_region){
 		.gpa = TEST_VM_GPA,
 		.size_bytes = vm->memory_bytes,
-		.uva = (uint64_t)(uintptr_t)vm->memory,
+		.uva = (uint64_t)(uintptr_t)vm->plain,
 		.offset_bytes = 0,
 		.fd = vm->memory_fd,
 	};
@@ -112,6 +142,10 @@ test_vm_connect(struct test_vm *vm, const char *socket_path, const struct test_v
 	if ((vm->ring_features & ~vm->features) != 0)
 		fail_msg("ring features 0x%" PRIx64 " are not offered", vm->ring_features & ~vm->features);
 	vm->features &= ~TEST_VM_RING_FEATURES | vm->ring_features;
+	if (vm->viommu == NULL)
+		vm->features &= ~TEST_VM_ACCESS_PLATFORM;
+	else if ((vm->features & TEST_VM_ACCESS_PLATFORM) == 0)
+		fail_msg("ACCESS_PLATFORM is not offered");
 	vm->features &= ~TEST_VM_LOG_ALL; /* a migration begins later, if at all */
 	if (options->features_mask != 0)
 		vm->features &= options->features_mask;
@@ -128,12 +162,16 @@ queue_open(struct test_vm *vm, unsigned int index, uint16_t num)
 
 	assert_true(rp_vring_drv_bytes(num, vm->features) <= TABLES_AT);
 	queue->num = num;
-	queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	queue->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (queue->kick_fd <= 0) {
+		queue->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		queue->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	}
 	assert_true(queue->kick_fd >= 0 && queue->call_fd >= 0);
-	assert_int_equal(
-		rp_vring_drv_create(num, vm->memory + offset, TEST_VM_GPA + offset, vm->features, &queue->ring), 0);
-	queue->free_count = num < 256 ? num : 256;
+	if (vm->viommu != NULL)
+		test_viommu_map(vm->viommu, offset, RING_ROOM_BYTES, TEST_VIOMMU_READ | TEST_VIOMMU_WRITE);
+	assert_int_equal(rp_vring_drv_create(num, vm->memory + offset, vm->iova + offset, vm->features, &queue->ring),
+			 0);
+	queue->free_count = queue->buffers_count = num < 256 ? num : 256;
 	for (i = 0; i < queue->free_count; i++)
 		queue->free_buffers[i] = i;
 }
@@ -151,6 +189,15 @@ test_vm_open(struct test_vm *vm, const char *socket_path, unsigned int queues_co
 	vm->memory_fd = test_memfd(vm->memory_bytes, false);
 	vm->memory = mmap(NULL, vm->memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vm->memory_fd, 0);
 	assert_true(vm->memory != MAP_FAILED);
+	vm->plain = vm->memory;
+	vm->iova = TEST_VM_GPA;
+	if (options != NULL && options->viommu != TEST_VM_NO_VIOMMU) {
+		vm->viommu_kind = options->viommu;
+		vm->viommu = test_viommu_create(vm->memory_fd, vm->memory_bytes, TEST_VM_GPA,
+						options->viommu != TEST_VM_TRANSLATED);
+		vm->iova = vm->viommu->iova;
+		vm->memory = vm->viommu->view;
+	}
 	test_vm_connect(vm, socket_path, options);
 	for (i = 0; i < queues_count; i++)
 		queue_open(vm, i, options != NULL && options->num != 0 ? options->num : num);
@@ -177,7 +224,10 @@ test_vm_close(struct test_vm *vm)
 		rp_wire_fd_close(&vm->queues[i].kick_fd);
 		rp_wire_fd_close(&vm->queues[i].call_fd);
 	}
-	munmap(vm->memory, vm->memory_bytes);
+	if (vm->viommu != NULL)
+		test_viommu_assert_untouched(vm->viommu);
+	vm->viommu = test_viommu_destroy(vm->viommu);
+	munmap(vm->plain, vm->memory_bytes);
 	rp_wire_fd_close(&vm->memory_fd);
 }
 
@@ -187,7 +237,8 @@ test_vm_queue_try_start(struct test_vm *vm, unsigned int index, uint32_t base, s
 	struct test_vm_queue *queue = &vm->queues[index];
 	struct rp_vring_layout layout;
 	struct rp_vhu_frontend_ring ring;
-	uint64_t uva = (uint64_t)(uintptr_t)vm->memory - TEST_VM_GPA;
+	/* With an IOMMU the rings are where the device finds them. */
+	uint64_t uva = vm->viommu != NULL ? 0 : (uint64_t)(uintptr_t)vm->plain - TEST_VM_GPA;
 
 	rp_vring_drv_layout(queue->ring, &layout);
 	ring = (struct rp_vhu_frontend_ring){
@@ -237,6 +288,31 @@ test_vm_start_all(struct test_vm *vm)
 }
 
 void
+test_vm_reload(struct test_vm *vm)
+{
+	struct rp_wire_why why = {0};
+	unsigned int i;
+
+	for (i = 0; i < vm->queues_count; i++)
+		if (vm->queues[i].started)
+			test_vm_queue_stop(vm, i);
+	if (vm->viommu != NULL) {
+		vm->invalidations++;
+		OK(rp_vhu_frontend_iotlb_invalidate(vm->frontend, 0, UINT64_MAX, &why));
+		for (i = 0; i < vm->viommu->pages_count; i++)
+			vm->viommu->pages[i].readers = vm->viommu->pages[i].writers = 0;
+		test_viommu_assert_untouched(vm->viommu);
+		test_viommu_shuffle(vm->viommu, vm->memory_fd);
+	}
+	for (i = 0; i < vm->queues_count; i++) {
+		uint16_t num = vm->queues[i].num;
+
+		vm->queues[i].ring = rp_vring_drv_destroy(vm->queues[i].ring);
+		queue_open(vm, i, num);
+	}
+}
+
+void
 test_vm_kick(struct test_vm *vm, unsigned int index)
 {
 	if (rp_vhu_frontend_kick(vm->frontend, index) == 1)
@@ -245,11 +321,45 @@ test_vm_kick(struct test_vm *vm, unsigned int index)
 		vm->queues[index].eventfd_kicks++;
 }
 
+/* Rings of a network card: the odd ones transmit. */
+static unsigned int
+access_of(unsigned int index)
+{
+	return index % 2 == 0 ? TEST_VIOMMU_WRITE : TEST_VIOMMU_READ;
+}
+
+static void
+map_buffer(struct test_vm *vm, unsigned int index, uint16_t buffer)
+{
+	if (vm->viommu != NULL)
+		test_viommu_map(vm->viommu, buffer_offset(index, buffer), TEST_VM_BUFFER_BYTES, access_of(index));
+}
+
+static void
+unmap_buffer(struct test_vm *vm, unsigned int index, uint16_t buffer)
+{
+	uint64_t offset = buffer_offset(index, buffer), page_bytes, at;
+	struct rp_wire_why why = {0};
+
+	if (vm->viommu == NULL || !test_viommu_unmap(vm->viommu, offset, TEST_VM_BUFFER_BYTES, access_of(index)) ||
+	    vm->viommu->is_identity)
+		return;
+	/* Page by page: its neighbours' are still mapped. */
+	page_bytes = vm->viommu->page_bytes;
+	for (at = offset & ~(page_bytes - 1); at < offset + TEST_VM_BUFFER_BYTES; at += page_bytes) {
+		if (test_viommu_is_mapped(vm->viommu, at))
+			continue;
+		vm->invalidations++;
+		OK(rp_vhu_frontend_iotlb_invalidate(vm->frontend, vm->iova + at, page_bytes, &why));
+	}
+	test_viommu_fill(vm->viommu);
+}
+
 static int
 add_chain(struct test_vm *vm, unsigned int index, uint16_t buffer, uint32_t size_bytes, bool device_writes)
 {
 	struct test_vm_queue *queue = &vm->queues[index];
-	uint64_t iova = TEST_VM_GPA + buffer_offset(index, buffer);
+	uint64_t iova = vm->iova + buffer_offset(index, buffer);
 	uint64_t table = queue_offset(index) + TABLES_AT + buffer * RP_VRING_TABLE_BYTES(TABLE_PARTS);
 	struct rp_vring_part parts[TABLE_PARTS] = {
 		{.iova = iova, .size_bytes = size_bytes, .device_writes = device_writes},
@@ -264,8 +374,7 @@ add_chain(struct test_vm *vm, unsigned int index, uint16_t buffer, uint32_t size
 		.device_writes = device_writes,
 	};
 	parts[0].size_bytes = TEST_VM_HEADER_BYTES;
-	return rp_vring_drv_add_indirect(queue->ring, parts, TABLE_PARTS, vm->memory + table, TEST_VM_GPA + table,
-					 cookie);
+	return rp_vring_drv_add_indirect(queue->ring, parts, TABLE_PARTS, vm->memory + table, vm->iova + table, cookie);
 }
 
 static bool
@@ -278,8 +387,11 @@ add_buffer(struct test_vm *vm, unsigned int index, uint32_t size_bytes, bool dev
 		return false;
 	buffer = queue->free_buffers[queue->free_count - 1];
 	*ret_buffer = buffer;
-	if (add_chain(vm, index, buffer, size_bytes, device_writes) < 0)
+	map_buffer(vm, index, buffer);
+	if (add_chain(vm, index, buffer, size_bytes, device_writes) < 0) {
+		unmap_buffer(vm, index, buffer);
 		return false;
+	}
 	queue->free_count--;
 	return true;
 }
@@ -307,6 +419,8 @@ test_vm_send_silently(struct test_vm *vm, unsigned int index, const void *bytes,
 	if (queue->free_count == 0)
 		return false;
 	at = vm->memory + buffer_offset(index, queue->free_buffers[queue->free_count - 1]);
+	if (vm->viommu != NULL)
+		test_viommu_touch(vm->viommu, (uint64_t)(at - vm->memory), TEST_VM_BUFFER_BYTES);
 	memset(at, 0, TEST_VM_HEADER_BYTES);
 	memcpy(at + TEST_VM_HEADER_BYTES, bytes, size_bytes);
 	return add_buffer(vm, index, size_bytes + TEST_VM_HEADER_BYTES, false, &(uint16_t){0});
@@ -333,6 +447,7 @@ test_vm_reap(struct test_vm *vm, unsigned int index)
 
 	while ((rc = rp_vring_drv_get(queue->ring, &cookie, &written)) == 1) {
 		queue->free_buffers[queue->free_count++] = (uint16_t)((uintptr_t)cookie - 1);
+		unmap_buffer(vm, index, (uint16_t)((uintptr_t)cookie - 1));
 		reaped++;
 	}
 	assert_int_equal(rc, 0);
@@ -356,6 +471,7 @@ test_vm_receive(struct test_vm *vm, unsigned int index, void *ret_bytes, uint32_
 	written -= TEST_VM_HEADER_BYTES;
 	assert_true(written <= room_bytes);
 	memcpy(ret_bytes, vm->memory + buffer_offset(index, buffer) + TEST_VM_HEADER_BYTES, written);
+	unmap_buffer(vm, index, buffer);
 	queue->free_buffers[queue->free_count++] = buffer;
 	test_vm_rx_fill(vm, index);
 	return written;

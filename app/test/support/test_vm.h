@@ -6,6 +6,7 @@
 #include "rp_vring_drv.h"
 #include "rp_vring_position.h"
 #include "test_support.h"
+#include "test_viommu.h"
 
 /*
  * A VMM and its guest in a few calls: memory in a memfd, our vhost-user frontend,
@@ -20,6 +21,7 @@
 #define TEST_VM_LOG_ALL (1ull << RP_VHU_F_LOG_ALL_BIT)
 #define TEST_VM_PACKED (1ull << 34) /* VIRTIO_F_RING_PACKED */
 #define TEST_VM_IN_ORDER (1ull << 35) /* VIRTIO_F_IN_ORDER */
+#define TEST_VM_ACCESS_PLATFORM (1ull << RP_VHU_F_ACCESS_PLATFORM_BIT)
 #define TEST_VM_RING_FEATURES (TEST_VM_PACKED | TEST_VM_IN_ORDER)
 
 struct test_vm_queue {
@@ -32,6 +34,14 @@ struct test_vm_queue {
 	uint64_t eventfd_kicks;
 	uint16_t free_buffers[256];
 	uint16_t free_count;
+	uint16_t buffers_count;
+};
+
+enum test_vm_viommu {
+	TEST_VM_NO_VIOMMU,
+	TEST_VM_TRANSLATED, /* strict: each buffer is mapped while its chain is out */
+	TEST_VM_IDENTITY, /* all of it, page by page */
+	TEST_VM_IDENTITY_WHOLE, /* all of it, told at once */
 };
 
 struct test_vm {
@@ -42,6 +52,7 @@ struct test_vm {
 	uint64_t features;
 	uint64_t ring_features; /* as asked for */
 	bool indirect;
+	enum test_vm_viommu viommu_kind;
 	bool log_used; /* rings that start from now on are told to log the used ring, as while a guest migrates */
 	unsigned int queues_count;
 	struct test_vm_queue queues[TEST_VM_QUEUES_MAX];
@@ -49,6 +60,11 @@ struct test_vm {
 	unsigned int unmaps;
 	unsigned int config_changes; /* that the backend told of */
 	struct rp_wire_why why; /* of the last refusal */
+	struct test_viommu *viommu; /* NULL: the device has the guest's own addresses */
+	uint64_t iova; /* of the memory, for the device */
+	uint8_t *plain; /* the memory as its file has it; `memory` is as the guest's driver sees it */
+	uint8_t viommu_denied; /* misses that want one of these permissions are refused */
+	unsigned int misses, misses_refused, updates, invalidations;
 };
 
 struct test_vm_options {
@@ -57,6 +73,7 @@ struct test_vm_options {
 	uint64_t features_mask; /* of what is offered; 0: all but the ring features */
 	uint64_t ring_features; /* of TEST_VM_RING_FEATURES: to negotiate; not offered fails the test */
 	bool indirect; /* every chain is an indirect table of header and rest */
+	enum test_vm_viommu viommu; /* with VIRTIO_F_ACCESS_PLATFORM, which must be offered */
 	uint16_t num; /* entries of each ring, whatever test_vm_open() is told; 0: as that */
 	uint64_t notify_slot_bytes;
 	bool deaf_while_waiting;
@@ -83,6 +100,9 @@ void test_vm_queue_start(struct test_vm *vm, unsigned int queue, uint32_t base);
 int test_vm_queue_try_start(struct test_vm *vm, unsigned int queue, uint32_t base, struct rp_wire_why *why);
 uint32_t test_vm_queue_stop(struct test_vm *vm, unsigned int queue);
 void test_vm_start_all(struct test_vm *vm);
+
+/* The guest's driver is loaded anew: rings stop, all is unmapped, fresh rings in other places start. */
+void test_vm_reload(struct test_vm *vm);
 
 /* Fill an rx queue with empty buffers and kick. */
 void test_vm_rx_fill(struct test_vm *vm, unsigned int queue);

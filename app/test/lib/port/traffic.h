@@ -121,7 +121,7 @@ all_received(struct fixture *f)
 
 	receive(t);
 	test_vm_reap(&f->vm, TX);
-	return t->received == t->sent && t->f.vm.queues[TX].free_count == t->f.vm.queues[TX].num;
+	return t->received == t->sent && t->f.vm.queues[TX].free_count == t->f.vm.queues[TX].buffers_count;
 }
 
 static inline void
@@ -129,7 +129,7 @@ all_arrive_once(struct traffic *t)
 {
 	if (!fixture_becomes(&t->f, all_received))
 		fail_msg("%u of %u frames were received, %u of %u tx buffers came back", t->received, t->sent,
-			 t->f.vm.queues[TX].free_count, t->f.vm.queues[TX].num);
+			 t->f.vm.queues[TX].free_count, t->f.vm.queues[TX].buffers_count);
 	assert_int_equal(t->repeated, 0);
 }
 
