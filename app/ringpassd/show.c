@@ -271,6 +271,7 @@ rpd_show_queue(struct json_object *object, const struct rp_port_queue_info *info
 	rpd_json_add_text(object, "ring_policy", rp_port_ring_policy_name(info->ring_policy));
 	rpd_json_add_number(object, "redone", info->redone);
 	rpd_json_add_number(object, "lost", info->lost);
+	rpd_json_add_number(object, "accesses_refused", info->accesses_refused);
 	rpd_json_add_text(object, "vfio_file", rp_port_vfio_file_state_name(info->vfio_file));
 	add_moves(object, info);
 }
@@ -330,6 +331,26 @@ show_windows(const struct rpd_port *entry)
 	return windows;
 }
 
+/* Null where no guest can have an IOMMU in front of the port. */
+static struct json_object *
+show_iommu(const struct rp_port_info *info)
+{
+	const struct rp_port_iommu_info *iommu = &info->iommu;
+	struct json_object *object;
+
+	if (!info->access_platform)
+		return NULL;
+	object = json_object_new_object();
+	add_bool(object, "negotiated", (info->features_acked >> RP_VHU_F_ACCESS_PLATFORM_BIT & 1) != 0);
+	rpd_json_add_number(object, "translations", iommu->translations);
+	rpd_json_add_number(object, "updates", iommu->updates);
+	rpd_json_add_number(object, "invalidations", iommu->invalidations);
+	rpd_json_add_number(object, "misses", iommu->misses);
+	rpd_json_add_number(object, "misses_refused", iommu->misses_refused);
+	rpd_json_add_number(object, "rings_stopped", iommu->rings_stopped);
+	return object;
+}
+
 void
 rpd_show_port(struct json_object *object, const struct rpd_port *entry)
 {
@@ -347,6 +368,7 @@ rpd_show_port(struct json_object *object, const struct rpd_port *entry)
 	add_mask(object, "protocol_features", info->protocol_features);
 	rpd_json_add_number(object, "memory_bytes", info->memory_bytes);
 	rpd_json_add_number(object, "regions", info->regions_count);
+	json_object_object_add(object, "iommu", show_iommu(info));
 	json_object_object_add(object, "software", show_software(entry, &shown.software));
 	for (i = 0; i < entry->spec.accelerators_count; i++)
 		json_object_array_add(accelerators, show_accelerator(entry, i));

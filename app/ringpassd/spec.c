@@ -177,6 +177,11 @@ static const struct rpd_spec_key keys[] = {
 		.offset = offsetof(struct rpd_port_spec, migratable),
 		.expected = "true or false",
 	}, {
+		.name = "access_platform", .type = RPD_VALUE_TEXT,
+		.offset = offsetof(struct rpd_port_spec, access_platform),
+		.words = { [RPD_OFF] = "off", [RPD_ON] = "on" },
+		.expected = "\"off\" or \"on\"",
+	}, {
 		.name = "mac", .type = RPD_VALUE_TEXT,
 		.offset = offsetof(struct rpd_port_spec, mac), .size = RPD_MAC_MAX, .is_legal = is_mac,
 		.expected = "the address of one card, as 52:54:00:12:34:56",
@@ -333,7 +338,8 @@ rpd_spec_key_names(void)
 	static const char names[] =
 		"name, socket, mode, queue_pairs, doorbell, doorbell_delay_ms, "
 		"doorbell_delay_max_ms, memory, reconnect_ms, profile, vfio_bit, vfio_file_request, "
-		"notify_area_request, relay_interrupts, ring, migratable, mac, promiscuous, multicast, "
+		"notify_area_request, relay_interrupts, ring, migratable, access_platform, mac, promiscuous, "
+		"multicast, "
 		"software, software_mode, software_kind, software_timeout_ms, software_reconnect_ms, drain_ms, "
 		"wish, device, accelerators or windows";
 
@@ -528,6 +534,9 @@ rpd_spec_check(const struct rpd_port_spec *spec, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -EBADMSG,
 				       "migratable: found true with ring = \"direct\", expected \"auto\" or \"shadow\" "
 				       "with it");
+	if (spec->access_platform == RPD_ON && (spec->migratable || spec->software_path[0] != '\0'))
+		return rp_wire_why_set(why, -EBADMSG, "access_platform: found \"on\" with %s, expected \"off\" with it",
+				       spec->migratable ? "migratable = true" : "a software backend");
 	rc = check_servers(spec, why);
 	if (rc == 0)
 		rc = check_windows(spec, why);
@@ -565,6 +574,7 @@ rpd_spec_port_config(const struct rpd_port_spec *spec, const char **accelerators
 		.reconnect_ms = spec->reconnect_ms,
 		.ring = (enum rp_port_ring_policy)spec->ring,
 		.migratable = spec->migratable,
+		.access_platform = spec->access_platform == RPD_ON,
 		.net =
 			{
 				.promiscuous = (enum rp_port_promiscuous)spec->promiscuous,

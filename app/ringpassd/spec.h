@@ -25,6 +25,11 @@ enum rpd_software_mode {
 	RPD_SOFTWARE_SERVER,
 };
 
+enum rpd_switch {
+	RPD_OFF,
+	RPD_ON,
+};
+
 struct rpd_port_spec {
 	uint32_t given; /**< keys that were set, one bit each; the table's order */
 	char name[RP_PORT_NAME_MAX];
@@ -43,6 +48,7 @@ struct rpd_port_spec {
 	bool relay_interrupts;
 	uint32_t ring; /**< enum rp_port_ring_policy */
 	bool migratable;
+	uint32_t access_platform; /**< enum rpd_switch */
 	char mac[RPD_MAC_MAX]; /**< empty: the device's own stays */
 	uint32_t promiscuous; /**< enum rp_port_promiscuous */
 	uint32_t multicast; /**< enum rp_port_multicast */

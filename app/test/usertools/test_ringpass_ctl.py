@@ -24,7 +24,7 @@ def queue(number, **changes):
             "frontend_started": True, "accelerator": 0, "accelerator_queue": number, "direct_kicks": 1000 + number,
             "eventfd_kicks": 3, "relayed_kicks": 2, "relayed_kicks_after_map": 0, "device_interrupts": 44,
             "relayed_interrupts": 0, "moves": 1, "doorbell_maps": 1, "packets": 5, "bytes": 6, "errors": 0,
-            "counters_valid": True, "ring_policy": "auto", "redone": 0, "lost": 0, "vfio_file": "none",
+            "counters_valid": True, "ring_policy": "auto", "redone": 0, "lost": 0, "accesses_refused": 0, "vfio_file": "none",
             "owner": "hardware", "wish": "auto", "wish_reason": "", "since_ms": 12345, "moves_to_hardware": 0,
             "moves_to_software": 0, "blackouts": 0, "blackout_min_us": None, "blackout_median_us": None,
             "blackout_max_us": None, **changes}
@@ -35,7 +35,7 @@ SUMMARY = {"port": "vm0", "socket": "/run/vm0.sock", "mode": "server", "profile"
            "queues_relayed": 1, "queues_stopped": 0, "queues_shadow": 0, "queues_software": 0}
 PORT = {**{key: SUMMARY[key] for key in ("port", "socket", "mode", "profile", "state", "reason", "frontend_pid")},
         "features_offered": "0x130000000", "features_acked": "0x100000000", "protocol_features": "0x802",
-        "memory_bytes": 1 << 30, "regions": 2, "software": None,
+        "memory_bytes": 1 << 30, "regions": 2, "iommu": None, "software": None,
         "accelerators": [
             {"arguments": "vfio-user,socket=/f0", "open": True, "reason": "", "driver": "virtio",
              "transport": "vfio-user", "device": "/f0", "class": "A", "queues": 4, "notify_by_address": True,
@@ -178,6 +178,18 @@ def test_show_with_windows(server):
     lines = run(server.path, "show", "vm0").stdout.splitlines()
     assert lines[10:12] == ["  window 0  BAR 4 of 1 for 0, 0x3800000000 + 0x2000: mapped",
                             "  window 0  BAR 4 of 1 for 0, 0x3800002000 + 0x2000: left-out: a table"]
+
+
+def test_show_an_iommu(server):
+    iommu = {"negotiated": True, "translations": 4, "updates": 10, "invalidations": 6, "misses": 11, "misses_refused": 1,
+             "rings_stopped": 2}
+    server.answers["port.show"] = {**PORT, "iommu": iommu, "queues": [queue(0, accesses_refused=1), queue(1, accesses_refused=2)]}
+    lines = run(server.path, "show", "vm0").stdout.splitlines()
+    assert lines[4:6] == [
+        "  iommu     the guest's addresses are translated",
+        "    4 translations; told 10, taken back 6, asked for 11, of these refused 1; accesses refused 3; rings stopped 2"]
+    server.answers["port.show"] = {**PORT, "iommu": {**iommu, "negotiated": False}}
+    assert run(server.path, "show", "vm0").stdout.splitlines()[4] == "  iommu     not negotiated by the guest"
 
 
 SOFTWARE = {"socket": "/run/sw.sock", "mode": "client", "state": "usable", "reason": "", "kind": "librte_vhost",

@@ -321,6 +321,15 @@ rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info)
 	ret_info->accelerators_count = port->config.accelerators_count;
 	ret_info->regions_count = fake_ports.connected ? 2 : 0;
 	ret_info->memory_bytes = fake_ports.connected ? 1 << 30 : 0;
+	ret_info->access_platform = fake_ports.access_platform;
+	ret_info->iommu = (struct rp_port_iommu_info){
+		.translations = 1,
+		.updates = 2,
+		.invalidations = 3,
+		.misses = 4,
+		.misses_refused = 5,
+		.rings_stopped = 6,
+	};
 }
 
 int
@@ -352,6 +361,7 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_port_
 	ret_info->doorbell_policy = port->policies[queue];
 	ret_info->ring_policy = port->rings[queue];
 	ret_info->redone = 7;
+	ret_info->accesses_refused = 3;
 	ret_info->wish = port->wishes[queue];
 	ret_info->since_ms = 1500;
 	if (ret_info->wish == RP_PORT_WISH_SOFTWARE) {

@@ -24,6 +24,7 @@ struct fake_ports {
 	int adopt_error;
 	unsigned int resume_count, leave_count, adopt_count;
 	bool connected; /* what ports say of their frontend */
+	bool access_platform; /* and of their configuration */
 	bool software_known; /* what they say of their software backend: it was there once */
 	bool software_usable;
 	bool no_queues;

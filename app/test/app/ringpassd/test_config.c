@@ -69,7 +69,8 @@ test_whole_file(void **state)
 			"    accelerators = ( \"fake,socket=/run/f0.sock\", \"fake,socket=/run/f1.sock\" );\n"
 			"    windows = ( \"of=1,bar=4,to=0,iova=0x1000\", \"of=0,bar=2,to=1,iova=0x2000,size=4096\" ); "
 			"},\n"
-			"  { name = \"vm1\"; socket = \"/run/vm1.sock\"; accelerators = [ \"fake\" ]; }\n"
+			"  { name = \"vm1\"; socket = \"/run/vm1.sock\"; accelerators = [ \"fake\" ]; access_platform "
+			"= \"on\"; }\n"
 			");\n",
 			&config, &reported),
 		0);
@@ -120,6 +121,7 @@ test_whole_file(void **state)
 	rpd_spec_port_config(spec, accelerators, &port);
 	assert_int_equal(port.ring, RP_PORT_RING_AUTO);
 	assert_false(port.migratable);
+	assert_true(port.access_platform);
 	assert_false(port.net.has_mac);
 	assert_null(port.software.socket_path);
 	assert_int_equal(port.wish, RP_PORT_WISH_AUTO);
@@ -220,8 +222,8 @@ static const struct {
 	  ":3: ports[1].software: found '/w' again, expected a socket other than that of line 1" },
 	{ PORT("color = 1;"), ":2: ports[0].color: found an unknown key, expected name, socket, mode, queue_pairs, "
 	  "doorbell, doorbell_delay_ms, doorbell_delay_max_ms, memory, reconnect_ms, profile, vfio_bit, "
-	  "vfio_file_request, notify_area_request, relay_interrupts, ring, migratable, mac, promiscuous, multicast, "
-	  "software, software_mode, software_kind, software_timeout_ms, software_reconnect_ms, drain_ms, wish, device, "
+	  "vfio_file_request, notify_area_request, relay_interrupts, ring, migratable, access_platform, mac, "
+	  "promiscuous, multicast, software, software_mode, software_kind, software_timeout_ms, software_reconnect_ms, drain_ms, wish, device, "
 	  "accelerators or windows" },
 	{ PORT("windows = \"of=1\";"), ":2: ports[0].windows: found no list, expected ( \"...\", ... )" },
 	{ PORT("windows = ( \"of=1\" );"), ":2: ports[0].windows[0]: found 'of=1', expected of=N,bar=N,to=N,iova=N, and "
@@ -261,6 +263,11 @@ static const struct {
 	  ":1: ports[0]: vfio_file_request: found 300, expected none without profile = \"extended\"" },
 	{ PORT("ring = \"fast\";"), ":2: ports[0].ring: found 'fast', expected \"auto\", \"direct\" or \"shadow\"" },
 	{ PORT("migratable = 1;"), ":2: ports[0].migratable: found 1, expected true or false" },
+	{ PORT("access_platform = true;"), ":2: ports[0].access_platform: found true, expected \"off\" or \"on\"" },
+	{ PORT("access_platform = \"on\"; migratable = true;"), ":1: ports[0]: access_platform: found \"on\" with "
+	  "migratable = true, expected \"off\" with it" },
+	{ PORT("access_platform = \"on\"; software = \"/w\";"), ":1: ports[0]: access_platform: found \"on\" with a "
+	  "software backend, expected \"off\" with it" },
 	{ PORT("migratable = true; ring = \"direct\";"), ":1: ports[0]: migratable: found true with ring = \"direct\", "
 	  "expected \"auto\" or \"shadow\" with it" },
 	{ PORT("mac = \"52:54:00:12:34\";"),

@@ -305,18 +305,20 @@ test_list_and_show(void **state)
 	assert_answer_has(fixture, CALL("port.list", "{}"), "\"queues_direct\":4");
 	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
 			  "\"frontend_pid\":4242,\"features_offered\":\"0x130000000\",\"features_acked\":\"0x0\","
-			  "\"protocol_features\":\"0x0\",\"memory_bytes\":1073741824,\"regions\":2,\"software\":null,"
+			  "\"protocol_features\":\"0x0\",\"memory_bytes\":1073741824,\"regions\":2,\"iommu\":null,"
+			  "\"software\":null,"
 			  "\"accelerators\":["
 			  "{\"arguments\":\"fake,socket=/f\",\"open\":true,\"reason\":\"\",\"driver\":\"fake\",");
 	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"), "\"class\":\"A\"");
 	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
 			  "\"vfio_file\":false,\"link\":\"up\",\"mac\":\"52:54:00:01:02:03\",\"promiscuous\":false,"
 			  "\"all_multicast\":false,\"receiving_pairs\":1,\"net_reason\":\"\"");
-	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
-			  "\"ring_policy\":\"auto\",\"redone\":7,\"lost\":0,\"vfio_file\":\"held\","
-			  "\"owner\":\"hardware\",\"wish\":\"auto\",\"wish_reason\":\"because\",\"since_ms\":1500,"
-			  "\"moves_to_hardware\":0,\"moves_to_software\":0,\"blackouts\":0,\"blackout_min_us\":null,"
-			  "\"blackout_median_us\":null,\"blackout_max_us\":null}");
+	assert_answer_has(
+		fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
+		"\"ring_policy\":\"auto\",\"redone\":7,\"lost\":0,\"accesses_refused\":3,\"vfio_file\":\"held\","
+		"\"owner\":\"hardware\",\"wish\":\"auto\",\"wish_reason\":\"because\",\"since_ms\":1500,"
+		"\"moves_to_hardware\":0,\"moves_to_software\":0,\"blackouts\":0,\"blackout_min_us\":null,"
+		"\"blackout_median_us\":null,\"blackout_max_us\":null}");
 	assert_answer_has(
 		fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
 		"{\"queue\":1,\"direction\":\"tx\",\"mode\":\"direct\",\"doorbell\":\"mapped\","
@@ -351,6 +353,18 @@ test_windows(void **state)
 	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm1\"}"),
 			  "\"net_reason\":\"\",\"windows_mapped\":1,\"windows_left_out\":2,\"left_out_ever\":3,"
 			  "\"left_out_untold\":1}");
+}
+
+/* What a guest's IOMMU was asked. */
+static void
+test_iommu(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fake_ports.access_platform = fake_ports.connected = true;
+	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
+			  "\"iommu\":{\"negotiated\":false,\"translations\":1,\"updates\":2,\"invalidations\":3,"
+			  "\"misses\":4,\"misses_refused\":5,\"rings_stopped\":6},\"software\":null,");
 }
 
 /* Nobody is served before it is known what the backend can: the port waits, and says for what. */
@@ -531,6 +545,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_envelope, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_list_and_show, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_windows, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_iommu, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_software, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_queues, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_add_and_remove, set_up, tear_down),
