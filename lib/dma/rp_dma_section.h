@@ -207,6 +207,7 @@ void rp_dma_sections_forget(struct rp_dma_sections *sections);
 /** @param ret_state set on success. @return 0, -ENOENT. */
 int rp_dma_sections_state(const struct rp_dma_sections *sections, uint64_t tag, struct rp_dma_section_state *ret_state);
 
+/** What was counted. @param ret_counters always set. */
 void rp_dma_sections_counters(const struct rp_dma_sections *sections, struct rp_dma_sections_counters *ret_counters);
 
 #endif
