@@ -32,15 +32,26 @@ class Shape:
     pairs: int = 1
     packed: bool = False
     fresh: object = DIRECT  # a mode, or {queue: mode}
+    container: str = ""  # that all its functions are in; empty: each in one of its own
     options: dict = dataclasses.field(default_factory=dict)
 
+
+# Device memory of the second function of "two" for the first. Only one of these can be mapped.
+WINDOW_IOVA = 0x3000000000
+WINDOWS = {
+    "mapped": f'"of=1,bar=4,to=0,iova={WINDOW_IOVA:#x}"',
+    "misaligned": f'"of=1,bar=4,to=0,offset=0x1000,size=0x1800,iova={WINDOW_IOVA + (1 << 32):#x}"',
+    "interrupts": f'"of=1,bar=1,to=0,iova={WINDOW_IOVA + (2 << 32):#x}"',
+    "unreachable": '"of=1,bar=4,to=0,size=0x1000,iova=0xfee00000"',
+}
 
 SHAPES = {
     "split": Shape([0], options={"mac": '"52:54:00:00:03:00"'}),
     "packed": Shape([1], packed=True),
     "pairs": Shape([2], 2),
     # The second function knows the queues by other numbers than the guest does: no doorbell can be handed out.
-    "two": Shape([3, 4], 2, fresh={0: DIRECT, 1: DIRECT, 2: RELAYED, 3: RELAYED}),
+    "two": Shape([3, 4], 2, fresh={0: DIRECT, 1: DIRECT, 2: RELAYED, 3: RELAYED}, container="two",
+                 options={"windows": f"( {', '.join(WINDOWS.values())} )"}),
     "page": Shape([5], fresh=RELAYED),
 }
 # Functions that no port uses: what is wrong with them is for the tests of bad input.
@@ -70,7 +81,9 @@ class Rig:
 
     def _ports(self):
         address = self.host.address
-        return [Port(name, f"/run/{name}.sock", [f"vfio,device={address(index)}" for index in shape.functions],
+        return [Port(name, f"/run/{name}.sock",
+                     [f"vfio,device={address(index)}" + (f",container={shape.container}" if shape.container else "")
+                      for index in shape.functions],
                      "server", shape.pairs, shape.options) for name, shape in SHAPES.items()]
 
     def start_ringpassd(self):

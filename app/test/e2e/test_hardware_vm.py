@@ -14,7 +14,7 @@ import time
 import leaks
 import pytest
 from conftest import LOG_LINES
-from hardware import FEW_VECTORS, LEGACY, RELAYED, SHAPES, Rig, Shared
+from hardware import FEW_VECTORS, LEGACY, RELAYED, SHAPES, WINDOW_IOVA, WINDOWS, Rig, Shared
 
 from ringpass_hwvm import wire
 from ringpass_hwvm.guest import NESTED_BOOT_SECONDS
@@ -115,6 +115,25 @@ def test_reasons_of_relayed_queues(rig):
     assert all(PAGE_REASON in queue["reason"] for queue in rig.show("page")["queues"])
     second = [queue["reason"] for queue in rig.show("two")["queues"] if queue["queue"] >= 2]
     assert len(second) == 2 and all(NUMBER_REASON in reason for reason in second)
+
+
+def test_a_bar_of_another_function(rig):
+    """A real BAR, mapped for the neighbour; what of others does not fit is said once each, and RAM works."""
+    rows = rig.show("two")["windows"]
+    assert [row["cause"] or row["state"] for row in rows] == list(WINDOWS)
+    mapped = rows[0]
+    assert int(mapped["iova"], 16) == WINDOW_IOVA and mapped["size"] >= 0x4000
+    lines = [line for line in rig.log_since().splitlines() if "event=section-left-out" in line]
+    assert len(lines) == len(WINDOWS) - 1
+    second = rig.host.address(SHAPES["two"].functions[1])
+    assert all(f"of {second} for {rig.host.address(SHAPES['two'].functions[0])} is left out: DMA 0x" in line
+               for line in lines)
+    assert sum("0x1800: expected multiples of the IOMMU's page, 0x1000" in line for line in lines) == 1
+    assert sum("MSI-X table" in line and "x-msix-relocation" in line for line in lines) == 1
+    assert sum("0xfee00000 + 0x1000: beyond what the IOMMU can address, or in a range that it reserves" in line
+               for line in lines) == 1
+    assert all(not row["windows"] for row in map(rig.show, SHAPES) if row["port"] != "two")
+    rig.require_traffic("two")
 
 
 def test_rings_are_what_the_guest_agreed_to(rig):
