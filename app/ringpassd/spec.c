@@ -295,37 +295,6 @@ rpd_spec_get(const struct rpd_port_spec *spec, const struct rpd_spec_key *key, u
 	return true;
 }
 
-static bool
-same_value(const struct rpd_value *a, const struct rpd_value *b)
-{
-	if (a->text != NULL && b->text != NULL)
-		return strcmp(a->text, b->text) == 0;
-	return a->text == b->text && a->number == b->number && a->boolean == b->boolean;
-}
-
-const char *
-rpd_spec_difference(const struct rpd_port_spec *a, const struct rpd_port_spec *b)
-{
-	struct rpd_value value_a, value_b;
-	unsigned int i, element;
-
-	for (i = 0; i < KEYS_COUNT; i++) {
-		bool in_a, in_b;
-
-		if (keys[i].add == add_window && (a->windows_count > 0 || b->windows_count > 0))
-			return keys[i].name;
-		element = 0;
-		do {
-			in_a = rpd_spec_get(a, &keys[i], element, &value_a);
-			in_b = rpd_spec_get(b, &keys[i], element, &value_b);
-			if (in_a != in_b || !same_value(&value_a, &value_b))
-				return keys[i].name;
-			element++;
-		} while (in_a);
-	}
-	return NULL;
-}
-
 bool
 rpd_spec_key_is_list(const struct rpd_spec_key *key)
 {
@@ -344,28 +313,6 @@ rpd_spec_key_names(void)
 		"wish, device, accelerators or windows";
 
 	return names;
-}
-
-void
-rpd_value_describe(const struct rpd_value *value, char *ret_text, size_t size)
-{
-	switch (value->type) {
-	case RPD_VALUE_NUMBER:
-		snprintf(ret_text, size, "%" PRId64, value->number);
-		break;
-	case RPD_VALUE_TEXT:
-		snprintf(ret_text, size, strlen(value->text) > 60 ? "'%.60s...'" : "'%s'", value->text);
-		break;
-	case RPD_VALUE_BOOL:
-		snprintf(ret_text, size, "%s", value->boolean ? "true" : "false");
-		break;
-	case RPD_VALUE_LIST:
-		snprintf(ret_text, size, "a list");
-		break;
-	case RPD_VALUE_OTHER:
-		snprintf(ret_text, size, "%s", value->text);
-		break;
-	}
 }
 
 static int
@@ -497,26 +444,6 @@ check_windows(const struct rpd_port_spec *spec, struct rp_wire_why *why)
 					       i, window->of, window->to, spec->accelerators_count);
 	}
 	return 0;
-}
-
-static bool
-same_path(const char *a, const char *b)
-{
-	return a[0] != '\0' && strcmp(a, b) == 0;
-}
-
-const char *
-rpd_spec_clash(const struct rpd_port_spec *spec, const struct rpd_port_spec *other)
-{
-	bool listens = spec->software_mode == RPD_SOFTWARE_SERVER || other->software_mode == RPD_SOFTWARE_SERVER;
-
-	if (same_path(spec->socket_path, other->socket_path) || same_path(spec->socket_path, other->software_path))
-		return "socket";
-	/* A backend that listens may serve many. One of our own ports would wait for itself. */
-	if (same_path(spec->software_path, other->socket_path) ||
-	    (listens && same_path(spec->software_path, other->software_path)))
-		return "software";
-	return NULL;
 }
 
 int

@@ -25,6 +25,7 @@
  *   move.c          how it gets there: pairs, proof, and back where it was
  *   survive.c       the software backend comes, goes, and lets go
  *   move_order.c    which ring of a pair first
+ *   move_wish.c     a user's wish, and what came of it
  *   hand_over*.c    to a successor, and from a predecessor (hand_over.h)
  *   blackout.c      how long nobody served a ring that moved
  *   log.c           a migration begins or ends
@@ -349,6 +350,8 @@ void port_move_left(struct port_queue *queue, enum rp_port_owner owner); /* not 
 void port_move_reached(struct port_queue *queue, enum rp_port_owner owner);
 /* Have every queue served by who should. Not inside a request, but for a migration that begins. */
 void port_moves_run(struct rp_port *port);
+/* Of these queues. 0, or the first thing that went wrong. */
+int port_moves_run_of(struct rp_port *port, unsigned int first, unsigned int count, struct rp_wire_why *why);
 /*
  * Stop all rings that need this process: those of the software backend, and private ones. Nobody
  * has them then, until port_queue_update(). After a failure they are where they were.

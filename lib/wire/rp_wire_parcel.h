@@ -114,7 +114,7 @@ void rp_wire_parcel_get_text(struct rp_wire_parcel *parcel, const char *name, ch
  */
 int rp_wire_parcel_get_fd(struct rp_wire_parcel *parcel, const char *name);
 
-/** As rp_wire_parcel_get_fd(), and none is an error (-EBADMSG). */
+/** As rp_wire_parcel_get_fd(), and none is an error (-EBADMSG). @return as that. */
 int rp_wire_parcel_need_fd(struct rp_wire_parcel *parcel, const char *name);
 
 /**
