@@ -178,10 +178,12 @@ rp_port_leave(struct rp_port *port)
 	/* By now it has none of their rings. */
 	port_software_close(port);
 	port_queues_destroy(port);
+	port_iommu_close(port);
 	port->reader = rp_dma_reader_destroy(port->reader);
 	port->memory = rp_dma_space_destroy(port->memory);
 	port_timer_close(port);
 	rp_wire_fd_close(&port->epoll_fd);
+	free(port->windows);
 	free(port);
 	return NULL;
 }
