@@ -275,6 +275,21 @@ accel_close(void *priv)
 	vdrv_close(priv);
 }
 
+static int
+accel_give(void *priv, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
+{
+	const struct virtio_device *device = priv;
+	int rc = vdrv_usable(device, why);
+
+	return rc < 0 ? rc : vdrv_give(device, parcel, why);
+}
+
+static void
+accel_leave(void *priv)
+{
+	vdrv_leave(priv);
+}
+
 const struct rp_accel_ops vdrv_accel_ops = {
 	.get_info = accel_get_info,
 	.set_features = accel_set_features,
@@ -296,4 +311,6 @@ const struct rp_accel_ops vdrv_accel_ops = {
 	.process = accel_process,
 	.is_quiet = accel_is_quiet,
 	.close = accel_close,
+	.give = accel_give,
+	.leave = accel_leave,
 };

@@ -109,6 +109,31 @@ start(struct virtio_device *device, struct rp_wire_why *why)
 	return 0;
 }
 
+int
+vdrv_ctrlq_adopt(struct virtio_device *device, const struct rp_vring_drv_state *state, struct rp_wire_why *why)
+{
+	struct virtio_ctrlq *ctrlq = &device->ctrlq;
+	int rc;
+
+	if (ctrlq->size < ENTRIES_MIN || ctrlq->size > ENTRIES_MAX || !virtio_is_power_of_two(ctrlq->size) ||
+	    (ctrlq->memory != NULL && ctrlq->memory_bytes < vdrv_ctrlq_bytes(ctrlq)))
+		return rp_wire_why_set(why, -EBADMSG,
+				       "control queue: %u entries in %" PRIu64
+				       " bytes, expected a power of two from %u to %u that fits",
+				       ctrlq->size, ctrlq->memory_bytes, ENTRIES_MIN, ENTRIES_MAX);
+	if (state == NULL)
+		return 0;
+	rc = rp_vring_drv_resume(ctrlq->size, ctrlq->memory, ctrlq->iova, device->guest_features, state, &ctrlq->ring);
+	if (rc == -ENOMEM)
+		return rp_wire_why_set(why, rc, "no memory");
+	if (rc < 0)
+		return rp_wire_why_set(why, -EBADMSG,
+				       "control queue: position 0x%x, descriptor %u, at 0x%" PRIx64
+				       ": is not where its ring is",
+				       state->position, state->first_free, ctrlq->iova);
+	return 0;
+}
+
 static int
 add(struct virtio_device *device, const struct virtio_command *command, struct rp_wire_why *why)
 {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "rp_wire_fd.h"
@@ -49,6 +50,27 @@ create(struct virtio_device *device, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -ENOTSUP, "memory: mmap: %s", strerror(errno));
 	ctrlq->memory = memory;
 	ctrlq->memory_fd = rp_wire_fd_take(&fd);
+	return 0;
+}
+
+int
+vdrv_ctrlq_memory_adopt(struct virtio_ctrlq *ctrlq, int *fd, uint64_t memory_bytes, struct rp_wire_why *why)
+{
+	int seals = fcntl(*fd, F_GET_SEALS);
+	struct stat st;
+	void *memory;
+
+	if (fstat(*fd, &st) < 0 || seals < 0 || (seals & F_SEAL_SHRINK) == 0 || (uint64_t)st.st_size != memory_bytes)
+		return rp_wire_why_set(why, -EBADMSG,
+				       "control queue: memory: expected a memfd of %" PRIu64
+				       " bytes, sealed against shrinking",
+				       memory_bytes);
+	memory = mmap(NULL, memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	if (memory == MAP_FAILED)
+		return rp_wire_why_set(why, -ENOMEM, "control queue: memory: mmap: %s", strerror(errno));
+	ctrlq->memory = memory;
+	ctrlq->memory_bytes = memory_bytes;
+	ctrlq->memory_fd = rp_wire_fd_take(fd);
 	return 0;
 }
 

@@ -66,22 +66,29 @@ watch(const struct virtio_device *device, int fd, struct rp_wire_why *why)
 	return 0;
 }
 
-static int
-open_events(struct virtio_device *device, struct rp_wire_why *why)
+int
+vdrv_watch_all(struct virtio_device *device, struct rp_wire_why *why)
 {
 	int rc;
 
 	device->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	device->config_event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (device->epoll_fd < 0 || device->config_event_fd < 0)
-		return rp_wire_why_set(why, -errno, "eventfd: %s", strerror(errno));
+	if (device->epoll_fd < 0)
+		return rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno));
 	rc = watch(device, device->config_event_fd, why);
 	return rc < 0 ? rc : watch(device, device->transport.ops->get_fd(device->transport.priv), why);
 }
 
-/* Where things are, before any register is touched. */
 static int
-inspect(struct virtio_device *device, struct rp_wire_why *why)
+open_events(struct virtio_device *device, struct rp_wire_why *why)
+{
+	device->config_event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (device->config_event_fd < 0)
+		return rp_wire_why_set(why, -errno, "eventfd: %s", strerror(errno));
+	return vdrv_watch_all(device, why);
+}
+
+int
+vdrv_inspect(struct virtio_device *device, struct rp_wire_why *why)
 {
 	int rc = vdrv_capabilities_read(&device->transport, &device->layout, why);
 
@@ -116,9 +123,8 @@ interrogate(struct virtio_device *device, struct rp_wire_why *why)
 	return 0;
 }
 
-/* All but the transport. */
-static void
-release(struct virtio_device *device)
+void
+vdrv_release(struct virtio_device *device)
 {
 	vdrv_doorbells_close(device);
 	vdrv_ctrlq_forget(device);
@@ -137,20 +143,18 @@ vdrv_close(struct virtio_device *device)
 	/* Memory that the device may still write goes with the transport. */
 	if (device->failed.error == 0 && vdrv_reset(device, NULL) == 0)
 		vdrv_ctrlq_memory_give(device, NULL);
-	release(device);
+	vdrv_release(device);
 	transport.ops->close(transport.priv);
 }
 
-static struct virtio_device *
-allocate(const struct rp_accel_transport *transport, const struct rp_virtio_config *config)
+struct virtio_device *
+vdrv_allocate(const struct rp_virtio_config *config)
 {
 	struct virtio_device *device = calloc(1, sizeof(*device));
 	unsigned int i;
 
 	if (device == NULL)
 		return NULL;
-	device->transport = *transport;
-	transport->ops->get_info(transport->priv, &device->transport_info);
 	device->wait_ms = config->wait_ms != 0 ? config->wait_ms : RP_VIRTIO_WAIT_MS;
 	device->epoll_fd = -1;
 	device->config_event_fd = -1;
@@ -164,18 +168,20 @@ int
 rp_virtio_open(struct rp_accel_transport *transport, const struct rp_virtio_config *config, struct rp_accel *ret_accel,
 	       struct rp_wire_why *why)
 {
-	struct virtio_device *device = allocate(transport, config);
+	struct virtio_device *device = vdrv_allocate(config);
 	int rc;
 
 	if (device == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	device->transport = *transport;
+	transport->ops->get_info(transport->priv, &device->transport_info);
 	rc = open_events(device, why);
 	if (rc == 0)
-		rc = inspect(device, why);
+		rc = vdrv_inspect(device, why);
 	if (rc == 0)
 		rc = interrogate(device, why);
 	if (rc < 0) {
-		release(device);
+		vdrv_release(device);
 		return rc;
 	}
 	transport->ops = NULL;

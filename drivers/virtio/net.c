@@ -48,8 +48,8 @@ check_mac(const struct virtio_device *device, const uint8_t *mac, struct rp_wire
 			       device->ctrlq.present ? "CTRL_MAC_ADDR" : "control queue");
 }
 
-static int
-check(const struct virtio_device *device, const struct rp_accel_net *net, struct rp_wire_why *why)
+int
+vdrv_net_check(const struct virtio_device *device, const struct rp_accel_net *net, struct rp_wire_why *why)
 {
 	unsigned int pairs_count = device->queues_count / 2;
 
@@ -128,7 +128,7 @@ int
 vdrv_net_set(struct virtio_device *device, const struct rp_accel_net *net, struct rp_wire_why *why)
 {
 	struct rp_wire_why words = {0};
-	int rc = check(device, net, why);
+	int rc = vdrv_net_check(device, net, why);
 
 	if (rc < 0)
 		return rc;

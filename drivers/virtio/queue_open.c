@@ -146,9 +146,9 @@ open_size(struct virtio_device *device, unsigned int queue, struct rp_wire_why *
 }
 
 /* 4.1.4.4: offset = cap.offset + queue_notify_off * notify_off_multiplier */
-static int
-read_doorbell(const struct virtio_device *device, unsigned int queue, bool is_ours, uint64_t *ret_doorbell,
-	      struct rp_wire_why *why)
+int
+vdrv_queue_doorbell(const struct virtio_device *device, unsigned int queue, bool is_ours, uint64_t *ret_doorbell,
+		    struct rp_wire_why *why)
 {
 	const struct virtio_place *notify = &device->layout.places[VIRTIO_NOTIFY];
 	uint64_t notify_off, at;
@@ -182,7 +182,7 @@ open_control(struct virtio_device *device, struct rp_wire_why *why)
 	if (rc == 0)
 		rc = read_size(device, queue, &size, why);
 	if (rc == 0)
-		rc = read_doorbell(device, queue, true, &device->ctrlq.doorbell, why);
+		rc = vdrv_queue_doorbell(device, queue, true, &device->ctrlq.doorbell, why);
 	return rc < 0 ? rc : vdrv_ctrlq_open(device, size, why);
 }
 
@@ -206,7 +206,7 @@ survey(struct virtio_device *device, struct rp_wire_why *why)
 		if (rc == 0 && i < device->queues_count)
 			rc = open_size(device, i, why);
 		if (rc == 0)
-			rc = read_doorbell(device, i, i < device->queues_count, &device->doorbells[i], why);
+			rc = vdrv_queue_doorbell(device, i, i < device->queues_count, &device->doorbells[i], why);
 	}
 	return rc == 0 && device->ctrlq.present ? open_control(device, why) : rc;
 }

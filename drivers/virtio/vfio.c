@@ -4,7 +4,7 @@
 
 #include "rp_accel_info.h"
 #include "rp_vfio.h"
-#include "rp_virtio.h"
+#include "virtio.h"
 #include "virtio_regs.h"
 
 #define NAME "vfio"
@@ -67,6 +67,36 @@ open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, str
 	return rc;
 }
 
+static int
+adopt_transport(void *ctx, struct rp_wire_parcel *parcel, const struct rp_accel_memory *memories,
+		unsigned int memories_count, struct rp_accel_transport *ret_transport, struct rp_wire_why *why)
+{
+	return rp_vfio_adopt(ctx, parcel, memories, memories_count, ret_transport, why);
+}
+
+static int
+adopt_device(const struct rp_accel_devargs *args, struct rp_wire_parcel *parcel, const struct rp_accel_memory *memories,
+	     unsigned int memories_count, struct rp_accel *ret_accel, struct rp_wire_why *why)
+{
+	struct rp_virtio_config virtio_config;
+	struct rp_vfio_config config;
+	const struct virtio_adoption adoption = {
+		.parcel = parcel,
+		.memories = memories,
+		.memories_count = memories_count,
+		.adopt_transport = adopt_transport,
+		.ctx = &config,
+	};
+	int rc = parse(args, &config, &virtio_config, why);
+
+	if (rc != 0)
+		return rc;
+	rc = vdrv_adopt(&adoption, &virtio_config, ret_accel, why);
+	if (rc < 0)
+		rp_wire_why_prefix(why, "%s: ", config.device);
+	return rc;
+}
+
 static const char *const keys[] = {"device", "busy_wait_ms", "wait_ms", "container", NULL};
 
 const struct rp_accel_driver rp_virtio_vfio_driver = {
@@ -75,6 +105,7 @@ const struct rp_accel_driver rp_virtio_vfio_driver = {
 	.usage = USAGE,
 	.check = check,
 	.open = open_device,
+	.adopt = adopt_device,
 };
 
 /* Those that device.c takes. */

@@ -4,7 +4,7 @@
 
 #include "rp_accel_info.h"
 #include "rp_vfio_user.h"
-#include "rp_virtio.h"
+#include "virtio.h"
 #include "virtio_regs.h"
 
 #define NAME "vfio-user"
@@ -64,6 +64,37 @@ open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, str
 	return rc;
 }
 
+static int
+adopt_transport(void *ctx, struct rp_wire_parcel *parcel, const struct rp_accel_memory *memories,
+		unsigned int memories_count, struct rp_accel_transport *ret_transport, struct rp_wire_why *why)
+{
+	return rp_vfio_user_adopt(ctx, parcel, memories, memories_count, ret_transport, why);
+}
+
+static int
+adopt_device(const struct rp_accel_devargs *args, struct rp_wire_parcel *parcel, const struct rp_accel_memory *memories,
+	     unsigned int memories_count, struct rp_accel *ret_accel, struct rp_wire_why *why)
+{
+	struct rp_virtio_config virtio_config;
+	struct rp_vfio_user_config config = {0};
+	const struct virtio_adoption adoption = {
+		.parcel = parcel,
+		.memories = memories,
+		.memories_count = memories_count,
+		.adopt_transport = adopt_transport,
+		.ctx = &config,
+	};
+	int rc = parse(args, &config, why);
+
+	if (rc != 0)
+		return rc;
+	virtio_config.wait_ms = config.timeout_ms;
+	rc = vdrv_adopt(&adoption, &virtio_config, ret_accel, why);
+	if (rc < 0)
+		rp_wire_why_prefix(why, "%s: ", config.socket_path);
+	return rc;
+}
+
 static const char *const keys[] = {"socket", "timeout_ms", NULL};
 
 const struct rp_accel_driver rp_virtio_vfio_user_driver = {
@@ -72,6 +103,7 @@ const struct rp_accel_driver rp_virtio_vfio_user_driver = {
 	.usage = USAGE,
 	.check = check,
 	.open = open_device,
+	.adopt = adopt_device,
 };
 
 /* Those that device.c takes. */

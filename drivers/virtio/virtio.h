@@ -22,6 +22,7 @@
  *   config.c        the device configuration
  *   net.c           what the device is to receive
  *   device.c        open, close, failure
+ *   hand_over.c     going on in another process
  *   accel.c         the operations table
  *   vfio.c          the driver over kernel VFIO
  *   vfio_user.c     the driver over vfio-user
@@ -29,6 +30,7 @@
 
 #include <stddef.h>
 
+#include "rp_accel_hand_over.h"
 #include "rp_virtio.h"
 #include "rp_vring_position.h"
 
@@ -98,6 +100,9 @@ struct virtio_memory {
 };
 
 struct rp_vring_drv;
+struct rp_vring_drv_state;
+
+#define VIRTIO_CTRLQ_BYTES_MAX (1u << 20) /* of its memory, as a predecessor may have it */
 
 struct virtio_ctrlq {
 	bool present; /* and then it is ours */
@@ -253,11 +258,16 @@ int vdrv_ctrlq_memory_give(struct virtio_device *device, struct rp_wire_why *why
 bool vdrv_ctrlq_memory_is_at(const struct virtio_device *device, uint64_t iova, uint64_t size_bytes);
 void vdrv_ctrlq_memory_release(struct virtio_device *device);
 
+/* That of a predecessor: of a size and in a file that can be. @param fd taken on success. @return 0, -EBADMSG, -ENOMEM. */
+int vdrv_ctrlq_memory_adopt(struct virtio_ctrlq *ctrlq, int *fd, uint64_t memory_bytes, struct rp_wire_why *why);
+
 /* ctrlq.c */
 size_t vdrv_ctrlq_bytes(const struct virtio_ctrlq *ctrlq);
 int vdrv_ctrlq_open(struct virtio_device *device, uint64_t size, struct rp_wire_why *why);
 /* @return 0, -ENOTSUP (it answers that it does not), -EIO (it answers what cannot be), -ETIMEDOUT, -ENOTCONN. */
 int vdrv_ctrlq_command(struct virtio_device *device, const struct virtio_command *command, struct rp_wire_why *why);
+/* One that is described, and whose memory is there. @param state NULL: it does not run. @return 0, -EBADMSG, -ENOMEM. */
+int vdrv_ctrlq_adopt(struct virtio_device *device, const struct rp_vring_drv_state *state, struct rp_wire_why *why);
 /* Stop, and unmap its memory. @return 0, -EEXIST (it cannot be stopped now), or a loss. */
 int vdrv_ctrlq_make_way(struct virtio_device *device, struct rp_wire_why *why);
 /* The device was reset: it does not run. */
@@ -275,6 +285,9 @@ int vdrv_vendor_counters(const struct virtio_device *device, unsigned int queue,
 
 /* queue_open.c */
 int vdrv_queues_open(struct virtio_device *device, struct rp_wire_why *why);
+/* Of the queue that is selected. @param is_ours it must be where we can ring it. */
+int vdrv_queue_doorbell(const struct virtio_device *device, unsigned int queue, bool is_ours, uint64_t *ret_doorbell,
+			struct rp_wire_why *why);
 /* To follow a number of queues: why there are no more, if that can be mended; else "". */
 const char *vdrv_queues_limit(const struct virtio_device *device);
 
@@ -308,6 +321,8 @@ int vdrv_config_open(struct virtio_device *device, struct rp_wire_why *why);
 
 /* net.c */
 int vdrv_net_set(struct virtio_device *device, const struct rp_accel_net *net, struct rp_wire_why *why);
+/* Whether the device has what a wish needs. @return 0, -EINVAL, -ENOTSUP. */
+int vdrv_net_check(const struct virtio_device *device, const struct rp_accel_net *net, struct rp_wire_why *why);
 /* What was set, to a device that has forgotten it. */
 int vdrv_net_tell(struct virtio_device *device, struct rp_wire_why *why);
 
@@ -319,6 +334,30 @@ int vdrv_judge(struct virtio_device *device, int rc, const struct rp_wire_why *w
 int vdrv_process(struct virtio_device *device, struct rp_wire_why *why);
 /* Also of a half-opened one. */
 void vdrv_close(struct virtio_device *device);
+/* One without a transport and without descriptors. @return NULL: no memory. */
+struct virtio_device *vdrv_allocate(const struct rp_virtio_config *config);
+/* All but the transport, also of one that is half open; the device goes. */
+void vdrv_release(struct virtio_device *device);
+/* What our caller polls: config_event_fd, and the transport. */
+int vdrv_watch_all(struct virtio_device *device, struct rp_wire_why *why);
+/* Where things are, before any register is touched. */
+int vdrv_inspect(struct virtio_device *device, struct rp_wire_why *why);
+
+/* hand_over.c */
+struct virtio_adoption {
+	struct rp_wire_parcel *parcel;
+	const struct rp_accel_memory *memories;
+	unsigned int memories_count;
+	int (*adopt_transport)(void *ctx, struct rp_wire_parcel *parcel, const struct rp_accel_memory *memories,
+			       unsigned int memories_count, struct rp_accel_transport *ret_transport,
+			       struct rp_wire_why *why);
+	void *ctx;
+};
+/* As rp_accel_give(), _leave(), _adopt(). */
+int vdrv_give(const struct virtio_device *device, struct rp_wire_parcel *parcel, struct rp_wire_why *why);
+void vdrv_leave(struct virtio_device *device);
+int vdrv_adopt(const struct virtio_adoption *adoption, const struct rp_virtio_config *config,
+	       struct rp_accel *ret_accel, struct rp_wire_why *why);
 
 /* accel.c */
 extern const struct rp_accel_ops vdrv_accel_ops;

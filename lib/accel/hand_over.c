@@ -9,12 +9,15 @@
 #include "rp_wire_fd.h"
 #include "rp_wire_parcel.h"
 
+/* Drivers put words in front of others' words: they always have some. */
+#define WORDS(why) ((why) != NULL ? (why) : &(struct rp_wire_why){0})
+
 int
 rp_accel_give(const struct rp_accel *accel, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
 {
 	if (accel->ops->give == NULL)
 		return rp_wire_why_set(why, -ENOTSUP, "its driver cannot give it away");
-	return accel->ops->give(accel->priv, parcel, why);
+	return accel->ops->give(accel->priv, parcel, WORDS(why));
 }
 
 void
@@ -34,17 +37,18 @@ rp_accel_adopt(const struct rp_accel_registry *registry, const char *device_argu
 	       const struct rp_accel_memory *memories, unsigned int memories_count, struct rp_accel *ret_accel,
 	       struct rp_wire_why *why)
 {
+	struct rp_wire_why *words = WORDS(why);
 	struct rp_accel_devargs args;
-	int rc = accel_devargs_parse(registry, device_arguments, &args, why);
+	int rc = accel_devargs_parse(registry, device_arguments, &args, words);
 
 	if (rc < 0)
 		return rc;
 	if (args.driver->adopt == NULL)
-		rc = rp_wire_why_set(why, -ENOTSUP, "cannot adopt a device");
+		rc = rp_wire_why_set(words, -ENOTSUP, "cannot adopt a device");
 	else
-		rc = args.driver->adopt(&args, parcel, memories, memories_count, ret_accel, why);
+		rc = args.driver->adopt(&args, parcel, memories, memories_count, ret_accel, words);
 	if (rc < 0)
-		rp_wire_why_prefix(why, "%s: ", args.driver->name);
+		rp_wire_why_prefix(words, "%s: ", args.driver->name);
 	accel_devargs_release(&args);
 	return rc;
 }

@@ -74,7 +74,8 @@ void rp_accel_leave(struct rp_accel *accel);
  *         what was expected); -ENOTSUP (the driver cannot adopt; a state of another
  *         version); -EEXIST (the device is open in this process already); -ENOTCONN,
  *         -ETIMEDOUT, -EIO (the device is gone, or is not in the state that the parcel says);
- *         -ENOMEM. Nothing is held then, and the device was told nothing.
+ *         -ENOMEM. Nothing is held then, and what was reached of the device is cut off, as if its
+ *         process had crashed.
  */
 int rp_accel_adopt(const struct rp_accel_registry *registry, const char *device_arguments,
 		   struct rp_wire_parcel *parcel, const struct rp_accel_memory *memories, unsigned int memories_count,

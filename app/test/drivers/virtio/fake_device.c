@@ -5,6 +5,7 @@
 
 #include "fake_device.h"
 #include "rp_wire_fd.h"
+#include "rp_wire_parcel.h"
 
 #define STATUS_FEATURES_OK 0x08u
 #define STATUS_DRIVER_OK 0x04u
@@ -414,8 +415,27 @@ close_fake(void *priv)
 	struct fake_device *fake = priv;
 
 	fake->closes_count++;
+	if (fake->is_elsewhere)
+		return;
 	memset(fake->maps, 0, sizeof(fake->maps));
 	rp_dma_space_clear(fake->ctrl.space);
+}
+
+static int
+give(void *priv, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
+{
+	const struct fake_device *fake = priv;
+
+	if (fake->lies.give_error != 0)
+		return rp_wire_why_set(why, fake->lies.give_error, "the fake cannot be given away");
+	rp_wire_parcel_put_number(parcel, "fake", 1);
+	return 0;
+}
+
+static void
+leave(void *priv)
+{
+	(void)priv;
 }
 
 static const struct rp_accel_transport_ops fake_ops = {
@@ -433,6 +453,8 @@ static const struct rp_accel_transport_ops fake_ops = {
 	.process = process,
 	.is_quiet = is_quiet,
 	.close = close_fake,
+	.give = give,
+	.leave = leave,
 };
 
 struct rp_accel_transport

@@ -107,6 +107,7 @@ struct fake_lies {
 	uint64_t window_skew_bytes;
 	int irq_error;
 	int dma_error;
+	int give_error;
 	bool ctrl_silent; /* kicks of the control queue are not looked at */
 	unsigned int ctrl_refused_after; /* commands that are still taken; then the answer is an error; 0: no limit */
 	bool ctrl_refuses_ones; /* refuse the command ctrl_refused (class << 8 | number) when its data begins with 1 */
@@ -160,6 +161,7 @@ struct fake_device {
 	struct fake_map maps[FAKE_MAPS_MAX];
 	unsigned int dma_maps_count;
 	unsigned int closes_count;
+	bool is_elsewhere; /* somebody else has its descriptors too: close ends nothing */
 	bool quiet;
 	int process_error;
 };

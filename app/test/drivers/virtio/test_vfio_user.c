@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "fake_device.h"
+#include "rp_accel_hand_over.h"
 #include "rp_virtio.h"
 #include "rp_wire_fd.h"
+#include "rp_wire_parcel.h"
 #include "server_peer.h"
 
 /* The whole of it: device arguments, vfio-user client and server, and the fake device's registers behind them. */
@@ -259,6 +261,46 @@ the_notify_area_is_the_devices_page(void **state)
 	assert_int_equal(word, 0x0202);
 }
 
+/* All of the way that lib/port takes, with memory that the server has by its file. */
+static void
+a_running_device_goes_on(void **state)
+{
+	struct stack *stack = *state;
+	RP_WIRE_FD_SCOPED int call_fd = eventfd(0, EFD_CLOEXEC), memory_fd = test_memfd(0x10000, true);
+	const struct rp_accel_memory memory = {.size_bytes = 0x10000, .fd = memory_fd};
+	struct rp_accel_info before, after;
+	struct rp_wire_parcel *parcel;
+	uint32_t position = 0;
+
+	server_peer_start(&stack->peer, &stack->config, &server_ops, &stack->fake);
+	open_ok(stack);
+	assert_int_equal(stack->accel.ops->dma_map(stack->accel.priv, 0, 0x10000, memory_fd, 0, NULL, NULL), 0);
+	assert_int_equal(stack->accel.ops->set_features(stack->accel.priv, FAKE_VERSION_1, &stack->why), 0);
+	assert_int_equal(start(stack, 0, 700, call_fd), 0);
+	stack->accel.ops->get_info(stack->accel.priv, &before);
+	assert_int_equal(rp_wire_parcel_create(&parcel), 0);
+	assert_int_equal(rp_accel_give(&stack->accel, parcel, &stack->why), 0);
+	rp_accel_leave(&stack->accel);
+	assert_int_equal(rp_accel_adopt(&registry, stack->arguments, parcel, NULL, 0, &stack->accel, &stack->why),
+			 -EBADMSG);
+	assert_non_null(strstr(stack->why.text, "the server has 1 ranges, expected 0"));
+	assert_int_equal(rp_accel_adopt(&registry, stack->arguments, parcel, &memory, 1, &stack->accel, &stack->why),
+			 0);
+	rp_wire_parcel_destroy(parcel);
+	stack->accel.ops->get_info(stack->accel.priv, &after);
+	assert_memory_equal(&before, &after, sizeof(before));
+	server_peer_lock(&stack->peer);
+	assert_int_equal(stack->fake.queues[0].enable, 1);
+	assert_int_equal(stack->fake.status, 0x0f);
+	assert_int_equal(rp_wire_fd_same(rp_vfu_server_irq_fd(stack->peer.server, RP_VFU_PCI_MSIX_IRQ, 0), call_fd), 1);
+	stack->fake.queues[0].position = 701;
+	server_peer_unlock(&stack->peer);
+	assert_int_equal(stack->accel.ops->queue_kick(stack->accel.priv, 0), 0);
+	assert_int_equal(stack->accel.ops->queue_stop(stack->accel.priv, 0, &position, &stack->why), 0);
+	assert_int_equal(position, 701);
+	assert_int_equal(stack->accel.ops->dma_unmap(stack->accel.priv, 0, 0x10000, NULL), 0);
+}
+
 static bool
 is_quiet(void *ctx)
 {
@@ -321,6 +363,7 @@ main(void)
 		TEST(a_device_that_is_refused),	       TEST(queues_start_and_stop),
 		TEST(kicks_take_the_best_way),	       TEST(the_notify_area_is_the_devices_page),
 		TEST(a_device_process_that_is_killed), TEST(a_device_process_that_hangs),
+		TEST(a_running_device_goes_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
