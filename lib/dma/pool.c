@@ -17,6 +17,12 @@ struct rp_dma_chunk {
 	uint32_t fresh_index; /* from here on never used, and not touched */
 };
 
+/* By then the rest of a huge page is no waste. */
+#define NODES_BEFORE_HUGE (NODES_COUNT / 4)
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
 #define NODES_OFFSET ((sizeof(struct rp_dma_chunk) + 63) / 64 * 64)
 #define NODES_COUNT ((CHUNK_BYTES - NODES_OFFSET) / sizeof(struct rp_dma_node))
 
@@ -94,6 +100,16 @@ rp_dma_pool_end(struct rp_dma_pool *pool)
 	assert(LIST_EMPTY(&pool->roomy));
 }
 
+/* One that was never used. */
+static struct rp_dma_node *
+take_fresh(struct rp_dma_chunk *chunk)
+{
+	/* Here, or some time later in the kernel's own: older ones know no other way. */
+	if (chunk->fresh_index == NODES_BEFORE_HUGE && madvise(chunk, CHUNK_BYTES, MADV_HUGEPAGE) == 0)
+		madvise(chunk, CHUNK_BYTES, MADV_COLLAPSE);
+	return (struct rp_dma_node *)(void *)((uint8_t *)chunk + NODES_OFFSET) + chunk->fresh_index++;
+}
+
 struct rp_dma_node *
 rp_dma_pool_get(struct rp_dma_pool *pool)
 {
@@ -108,7 +124,7 @@ rp_dma_pool_get(struct rp_dma_pool *pool)
 	if (node != NULL)
 		chunk->free = node->next;
 	else
-		node = (struct rp_dma_node *)(void *)((uint8_t *)chunk + NODES_OFFSET) + chunk->fresh_index++;
+		node = take_fresh(chunk);
 	if (++chunk->used_count == NODES_COUNT) {
 		LIST_REMOVE(chunk, link);
 		LIST_INSERT_HEAD(&pool->full, chunk, link);

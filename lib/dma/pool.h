@@ -8,9 +8,9 @@
 /**
  * @file
  * Where a table's nodes come from: chunks of 2 MiB, of which only what is used is
- * touched. From the second chunk on the kernel is asked for huge pages: a random
- * lookup in a large table would else spend its time on the processor's own page
- * tables. A chunk with no node in use is given back.
+ * touched. When a quarter of the first was, and for all others, the kernel is asked for
+ * huge pages: a random lookup in a large table would else spend its time on the
+ * processor's own page tables. A chunk with no node in use is given back.
  *
  * Threads: the space's writer.
  */
