@@ -22,6 +22,7 @@ enum place {
 	PLACE_NEAR,
 	PLACE_FAR,
 	PLACE_MIXED, /* moved while it was measured, or neither: not to be compared */
+	PLACE_ONE, /* only one of them has a part in it */
 	PLACES_COUNT,
 };
 
@@ -89,6 +90,7 @@ void report_table(const struct bench_rows *rows);
 /* Scenarios: 0 or a negative errno, after one line on stderr. */
 int bench_kick(const struct bench_options *options, struct bench_rows *rows);
 int bench_software_request(const struct bench_options *options, struct bench_rows *rows);
+int bench_translate(const struct bench_options *options, struct bench_rows *rows);
 int bench_vfio_user_access(const struct bench_options *options, struct bench_rows *rows);
 int bench_vfio_user_dma(const struct bench_options *options, struct bench_rows *rows);
 int bench_vfio_user_map(const struct bench_options *options, struct bench_rows *rows);

@@ -31,6 +31,7 @@ static const struct scenario {
 } scenarios[] = {
 	{"kick", bench_kick},
 	{"software_request", bench_software_request},
+	{"translate", bench_translate},
 	{"vfio_user_access", bench_vfio_user_access},
 	{"vfio_user_dma", bench_vfio_user_dma},
 	{"vfio_user_map", bench_vfio_user_map},

@@ -86,6 +86,7 @@ place_name(enum place place)
 		[PLACE_NEAR] = "near",
 		[PLACE_FAR] = "far",
 		[PLACE_MIXED] = "mixed",
+		[PLACE_ONE] = "one",
 	};
 
 	return names[place];

@@ -61,16 +61,24 @@ report_facts(const struct bench_options *options)
 			load);
 }
 
+/* Digits behind the point: a few nanoseconds are not whole ones. */
+static int
+digits(double value)
+{
+	return value < 100 ? 2 : 0;
+}
+
 static void
 report_row(struct bench_rows *rows, const struct bench_row *row)
 {
 	if (rows->count == BENCH_ROWS_MAX)
 		return;
 	rows->rows[rows->count++] = *row;
-	printf("{\"bench\":\"%s\",\"value\":%.0f,\"unit\":\"%s\",\"peer\":\"%s\",\"peer_value\":%.0f,\"ratio\":%.4f,"
+	printf("{\"bench\":\"%s\",\"value\":%.*f,\"unit\":\"%s\",\"peer\":\"%s\",\"peer_value\":%.*f,\"ratio\":%.4f,"
 	       "\"runs\":%u,\"spread\":%.3f,\"placement\":\"%s\",\"hop_ns\":%.0f}\n",
-	       row->bench, row->value, row->unit, row->peer, row->peer_value, row->value / row->peer_value, row->runs,
-	       row->spread, place_name(row->placement), row->hop_ns);
+	       row->bench, digits(row->value), row->value, row->unit, row->peer, digits(row->peer_value),
+	       row->peer_value, row->value / row->peer_value, row->runs, row->spread, place_name(row->placement),
+	       row->hop_ns);
 }
 
 void
@@ -109,8 +117,9 @@ report_table(const struct bench_rows *rows)
 	for (i = 0; i < rows->count; i++) {
 		const struct bench_row *row = &rows->rows[i];
 
-		printf("%-28s %-9s %10.0f %10.0f %-5s %7.4f %7.3f %5u %7.0f  %s\n", row->bench,
-		       place_name(row->placement), row->value, row->peer_value, row->unit, row->value / row->peer_value,
-		       row->spread, row->runs, row->hop_ns, row->peer);
+		printf("%-28s %-9s %10.*f %10.*f %-5s %7.4f %7.3f %5u %7.0f  %s\n", row->bench,
+		       place_name(row->placement), digits(row->value), row->value, digits(row->peer_value),
+		       row->peer_value, row->unit, row->value / row->peer_value, row->spread, row->runs, row->hop_ns,
+		       row->peer);
 	}
 }

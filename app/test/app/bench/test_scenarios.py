@@ -15,6 +15,11 @@ KEYS = {"bench", "value", "unit", "peer", "peer_value", "ratio", "runs", "spread
 @pytest.mark.parametrize("name, benches", [
     ("kick", {"kick_p50", "kick_p99"}),
     ("software_request", {"request_features", "request_enable", "request_restart"}),
+    ("translate", {"translate_1", "translate_1_many", "map_unmap_1", "translate_1k", "translate_1k_many", "map_unmap_1k",
+                   "translate_64k", "translate_64k_many", "map_unmap_64k", "map_bytes_64k", "map_mmaps_64k",
+                   "translate_1m", "translate_1m_many", "map_unmap_1m", "map_bytes_1m", "map_mmaps_1m",
+                   "translate_1m_anywhere", "translate_1m_anywhere_many", "map_unmap_1m_anywhere",
+                   "map_bytes_1m_anywhere"}),
     ("vfio_user_access", {"region_read_asleep", "region_read_waiting", "region_read_spinning"}),
     ("vfio_user_map", {"dma_map", "dma_unmap", "dma_map_file", "dma_unmap_file"}),
 ])
