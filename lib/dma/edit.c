@@ -382,7 +382,8 @@ fill(struct rp_dma_edit *edit, struct place place, struct newcomer *newcomer)
 	bool fills = entry->first_iova <= place.first && entry->last_iova >= place.last;
 	struct rp_dma_bucket *bucket;
 
-	if (entry->first_iova == place.first && entry->last_iova == place.last && (hva & ~RP_DMA_PAGE_HVA_MASK) == 0)
+	if (entry->first_iova == place.first && entry->last_iova == place.last && place.span < 64 &&
+	    (hva & ~RP_DMA_PAGE_HVA_MASK) == 0)
 		return hva | (uint64_t)entry->access_mask << RP_DMA_PAGE_ACCESS_SHIFT | RP_DMA_SLOT_PAGE;
 	if (fills && newcomer->filling != 0)
 		return newcomer->filling;

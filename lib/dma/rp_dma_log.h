@@ -15,16 +15,18 @@
  * Source: vfio-user, VFIO_USER_DEVICE_FEATURE with VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
  * _STOP and _REPORT, and VFIO_USER_DMA_UNMAP with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP.
  *
- * A log knows addresses, not mappings: what is unmapped stays in it until it is
- * reported. To answer an unmap with its bitmap, start the unmap, wait until it has
+ * A log is begun for all that is to be watched (rp_dma_log_start()), or mapping by
+ * mapping, each with pages of its own size (rp_dma_log_add(), rp_dma_log_remove()), or
+ * both. It knows addresses, not mappings: what is unmapped stays in it until it is
+ * reported or removed. To answer an unmap with its bitmap, start the unmap, wait until it has
  * settled (then nobody marks its pages any more), report its range.
  *
  * Who marks: rp_dma_io_* after a write, rp_dma_unmap() of what was mapped for
  * writing, each by itself. Who writes through translated addresses marks by hand,
  * after the write and before its quiescent point.
  *
- * Threads: start, stop and report are the writer's (start and stop wait for
- * readers, as an unmap does); mark is any thread's and takes no lock.
+ * Threads: start, stop, add, remove and report are the writer's (all but report wait
+ * for readers, as an unmap does); mark is any thread's and takes no lock.
  *
  * Errors: the dictionary of rp_wire_why.h.
  */
@@ -51,6 +53,26 @@ struct rp_dma_log_range {
 int rp_dma_log_start(struct rp_dma_space *space, uint64_t page_bytes, const struct rp_dma_log_range *ranges,
 		     uint32_t ranges_count, struct rp_wire_why *why);
 
+/**
+ * Watch one more range, with pages of its own size: a mapping, say. Begins a log when
+ * none is on; what is in the log stays.
+ *
+ * @param page_bytes a power of two: what one bit stands for.
+ * @param range its pages must not be watched yet.
+ * @return 0, -EEXIST (a page of it is watched), -EBADMSG (page size, an empty range or one
+ *         beyond 2^64), -ENOSPC (as many ranges as there may be mappings, too many pages, no memory).
+ */
+int rp_dma_log_add(struct rp_dma_space *space, uint64_t page_bytes, const struct rp_dma_log_range *range,
+		   struct rp_wire_why *why);
+
+/**
+ * Watch no more what was added or started with and touches the range: all of it, also
+ * what lies outside. What was not reported is forgotten. The last one ends the log.
+ *
+ * @return 0, -EBADMSG (an empty range or one beyond 2^64), -ENOSPC (no memory; nothing changed).
+ */
+int rp_dma_log_remove(struct rp_dma_space *space, const struct rp_dma_log_range *range, struct rp_wire_why *why);
+
 /** End it; what was not reported is forgotten. Nothing happens when none is on. */
 void rp_dma_log_stop(struct rp_dma_space *space);
 
@@ -73,7 +95,7 @@ uint64_t rp_dma_log_bitmap_bytes(uint64_t size_bytes, uint64_t page_bytes);
  * Report and clear a range, or a piece of one. Pages that are not watched are clean.
  * Who cannot deliver the bitmap marks the pages again.
  *
- * @param page_bytes of the bitmap, a power of two, at least the log's.
+ * @param page_bytes of the bitmap, a power of two, at least that of what is watched there.
  * @param iova a multiple of page_bytes.
  * @param size_bytes a multiple of page_bytes, at least one.
  * @param ret_bitmap page n of the range is bit n % 64 of word n / 64, words in host

@@ -70,7 +70,7 @@ void rp_dma_store_end(struct rp_dma_store *store);
 struct rp_dma_space {
 	_Atomic uint64_t table; /* changed with `lock` held */
 	_Atomic uint64_t epoch; /* starts at 1 */
-	_Atomic(struct rp_dma_log *) log; /* NULL: none is on */
+	_Atomic uint64_t log; /* a table of tracks (log.c); empty: no log is on */
 	_Atomic uint32_t pending_count; /* of changes that have not settled */
 
 	/* Set before anybody shares the space. */
@@ -92,6 +92,7 @@ struct rp_dma_space {
 
 	/* The writer's from here. */
 	uint32_t mappings_max;
+	uint64_t log_pages; /* watched ones */
 	uint32_t retired_count;
 	struct rp_dma_retired retired[RP_DMA_RETIRED_MAX];
 	struct rp_dma_store *store; /* its own, or that of several spaces (pasid.c) */

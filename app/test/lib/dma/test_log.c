@@ -181,6 +181,97 @@ a_mark_of_everything(void **state)
 	assert_int_equal(word, 1);
 }
 
+static int
+add(struct rp_dma_space *space, uint64_t page_bytes, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
+{
+	const struct rp_dma_log_range range = {iova, size_bytes};
+
+	return rp_dma_log_add(space, page_bytes, &range, why);
+}
+
+static int
+stop_one(struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes)
+{
+	const struct rp_dma_log_range range = {iova, size_bytes};
+
+	return rp_dma_log_remove(space, &range, NULL);
+}
+
+/* Mapping by mapping, each with pages of its own size; one is ended and the others do not notice. */
+static void
+each_mapping_has_its_pages(void **state)
+{
+	struct rp_dma_space *space = *state;
+	struct rp_wire_why why = {0};
+	uint64_t word = 0;
+
+	assert_int_equal(add(space, PAGE, 0, 16 * PAGE, NULL), 0);
+	assert_true(rp_dma_log_is_on(space));
+	assert_int_equal(add(space, PAGE / 8, 16 * PAGE, 2 * PAGE, NULL), 0);
+	assert_int_equal(add(space, 4 * PAGE, 20 * PAGE, 8 * PAGE, NULL), 0);
+	rp_dma_log_mark(space, 15 * PAGE, 12 * PAGE);
+	assert_int_equal(report(space, 0, 20 * PAGE), 1u << 15 | 1u << 16 | 1u << 17);
+	/* A bit of the log never stands for several of the report. */
+	assert_int_equal(rp_dma_log_report(space, 16 * PAGE, 16 * PAGE, PAGE, &word, 8, &why), -EBADMSG);
+	assert_string_equal(why.text, "log: page size is 0x2000, expected a power of two from 0x8000 on");
+	assert_int_equal(rp_dma_log_report(space, 20 * PAGE, 8 * PAGE, 4 * PAGE, &word, 8, NULL), 0);
+	assert_int_equal(word, 3);
+	rp_dma_log_mark(space, 16 * PAGE + PAGE / 8, 1);
+	assert_int_equal(rp_dma_log_report(space, 16 * PAGE, PAGE, PAGE / 8, &word, 8, NULL), 0);
+	assert_int_equal(word, 2);
+	rp_dma_log_mark(space, 0, 32 * PAGE);
+	assert_int_equal(stop_one(space, 17 * PAGE, 1), 0);
+	assert_int_equal(report(space, 0, 20 * PAGE), 0xffff);
+	assert_int_equal(stop_one(space, 0, 17 * PAGE), 0);
+	assert_true(rp_dma_log_is_on(space));
+	assert_int_equal(stop_one(space, 18 * PAGE, UINT64_MAX - 18 * PAGE), 0);
+	assert_false(rp_dma_log_is_on(space));
+}
+
+static void
+pages_are_watched_once(void **state)
+{
+	struct rp_dma_space *space = *state;
+	struct rp_wire_why why = {0};
+
+	assert_int_equal(add(space, 0x3000, 0, PAGE, &why), -EBADMSG);
+	assert_int_equal(add(space, PAGE, 0, 0, &why), -EBADMSG);
+	assert_int_equal(add(space, 1, 0, UINT64_MAX, &why), -ENOSPC);
+	assert_false(rp_dma_log_is_on(space));
+	assert_int_equal(stop_one(space, 0, 0), -EBADMSG);
+	assert_int_equal(stop_one(space, 0, PAGE), 0);
+	start_one(space, 4 * PAGE, 4 * PAGE);
+	assert_int_equal(add(space, PAGE, 7 * PAGE, 4 * PAGE, &why), -EEXIST);
+	assert_string_equal(why.text, "log: the pages of 0x8000 to 0xffff are watched");
+	assert_int_equal(add(space, 8 * PAGE, 8 * PAGE, 1, NULL), 0);
+	assert_int_equal(add(space, 8 * PAGE, 2 * PAGE, 1, NULL), -EEXIST);
+	assert_int_equal(add(space, PAGE, 3 * PAGE + 1, PAGE - 1, NULL), 0);
+	rp_dma_log_mark(space, 0, UINT64_MAX);
+	assert_int_equal(rp_dma_log_report(space, 0, 8 * PAGE, PAGE, &(uint64_t){0}, 8, NULL), 0);
+	rp_dma_log_stop(space);
+	assert_false(rp_dma_log_is_on(space));
+}
+
+/* As many as there may be mappings: nobody searches through them. */
+static void
+thousands_of_ranges(void **state)
+{
+	struct rp_dma_space *space = *state;
+	unsigned int i;
+
+	for (i = 0; i < 20000; i++)
+		assert_int_equal(add(space, PAGE, (uint64_t)i * 3 * PAGE, PAGE, NULL), 0);
+	for (i = 0; i < 20000; i += 7)
+		rp_dma_log_mark(space, (uint64_t)i * 3 * PAGE + 5, 1);
+	for (i = 0; i < 20000; i++)
+		assert_int_equal(report(space, (uint64_t)i * 3 * PAGE, 3 * PAGE), i % 7 == 0);
+	for (i = 0; i < 20000; i += 2)
+		assert_int_equal(stop_one(space, (uint64_t)i * 3 * PAGE, PAGE), 0);
+	rp_dma_log_mark(space, 0, 20000ull * 3 * PAGE);
+	for (i = 0; i < 20000; i++)
+		assert_int_equal(report(space, (uint64_t)i * 3 * PAGE, 3 * PAGE), i % 2);
+}
+
 #define MODEL_PAGES 400u
 
 /* Random ranges, marks and reports, compared with an array. The bitmap stands at an odd address. */
@@ -372,6 +463,9 @@ main(void)
 		WITH_SPACE(pieces_and_bigger_pages),
 		WITH_SPACE(the_whole_address_space),
 		WITH_SPACE(a_mark_of_everything),
+		WITH_SPACE(each_mapping_has_its_pages),
+		WITH_SPACE(pages_are_watched_once),
+		WITH_SPACE(thousands_of_ranges),
 		WITH_SPACE(behaves_like_its_model),
 		WITH_SPACE(accesses_mark_by_themselves),
 		WITH_SPACE(bitmap_of_what_was_unmapped),
