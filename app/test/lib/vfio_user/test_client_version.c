@@ -37,7 +37,7 @@ assert_create_fails(bool (*answer)(struct liar *l, const struct peer_msg *comman
 }
 
 #define BASE                                                                                                           \
-	"\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,\"max_dma_maps\":65535,\"pgsizes\":9223372036854771712,"    \
+	"\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,\"max_dma_maps\":1048576,\"pgsizes\":9223372036854771712,"  \
 	"\"write_multiple\":true"
 #define MIGRATION ",\"migration\":{\"pgsize\":4096,\"max_bitmap_size\":268435456}"
 #define OURS                                                                                                           \
@@ -108,12 +108,12 @@ test_offer_as_configured(void **state)
 	config.window_bytes = 65536;
 	config.withheld_mask = 1u << RP_VFU_TERM_WRITE_MULTI | 1u << RP_VFU_TERM_MIG_PAGE_SIZE |
 			       1u << RP_VFU_TERM_MIG_BITMAP_MAX | 1u << RP_VFU_TERM_REMAP;
-	assert_offer(&config, "\"max_msg_fds\":3,\"max_data_xfer_size\":8192,\"max_dma_maps\":65535,"
+	assert_offer(&config, "\"max_msg_fds\":3,\"max_data_xfer_size\":8192,\"max_dma_maps\":1048576,"
 			      "\"pgsizes\":9223372036854771712,\"ringpass.serve\":true,\"ringpass.io_fds\":true,"
 			      "\"ringpass.window\":{\"size\":65536}");
 	config.specification_only = true;
 	config.max_msg_fds = RP_VFU_CLIENT_NO_FDS;
-	assert_offer(&config, "\"max_msg_fds\":0,\"max_data_xfer_size\":8192,\"max_dma_maps\":65535,"
+	assert_offer(&config, "\"max_msg_fds\":0,\"max_data_xfer_size\":8192,\"max_dma_maps\":1048576,"
 			      "\"pgsizes\":9223372036854771712");
 }
 

@@ -187,7 +187,7 @@ test_agreement_is_what_both_can_keep(void **state)
 	      &agreed);
 	assert_int_equal(agreed.value[RP_VFU_TERM_MSG_FDS], 16);
 	assert_int_equal(agreed.value[RP_VFU_TERM_DATA_XFER], 4096);
-	assert_int_equal(agreed.value[RP_VFU_TERM_DMA_MAPS], 65535);
+	assert_int_equal(agreed.value[RP_VFU_TERM_DMA_MAPS], RP_VFU_DMA_MAPS_MAX);
 	assert_int_equal(agreed.value[RP_VFU_TERM_PAGE_SIZES], 2097152);
 	assert_int_equal(agreed.value[RP_VFU_TERM_WRITE_MULTI], 1);
 	assert_int_equal(agreed.named_mask, 0x1f);
