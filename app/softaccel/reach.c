@@ -47,23 +47,11 @@ extents_of(const struct softaccel_function *function, const struct sa_queue *que
 						 packed ? parts[i].packed_access_mask : parts[i].split_access_mask};
 }
 
-/* The mapping that holds an address; mappings are in the order of addresses. */
+/* The mapping that holds an address. */
 static bool
 find(const struct rp_dma_space *space, uint64_t iova, struct rp_dma_mapping *ret_mapping)
 {
-	uint32_t low = 0, high = rp_dma_space_count(space);
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (rp_dma_space_at(space, middle, ret_mapping) < 0 || iova < ret_mapping->iova)
-			high = middle;
-		else if (iova - ret_mapping->iova < ret_mapping->size_bytes)
-			return true;
-		else
-			low = middle + 1;
-	}
-	return false;
+	return rp_dma_space_next(space, iova, ret_mapping) && ret_mapping->iova <= iova;
 }
 
 struct reach {
@@ -102,24 +90,22 @@ static void
 look_for_far_memory(struct softaccel_function *function)
 {
 	const struct rp_dma_space *space = rp_vfu_server_dma(function->server);
-	uint32_t i, count = rp_dma_space_count(space);
-	uint64_t all_bytes = 0, far_bytes = 0;
+	uint64_t iova = 0, all_bytes = 0, far_bytes = 0;
+	struct rp_dma_mapping mapping;
 
 	if (!function->memory_changed)
 		return;
 	function->memory_changed = false;
 	function->has_far_memory = false;
-	for (i = 0; i < count; i++) {
-		struct rp_dma_mapping mapping;
-
-		if (rp_dma_space_at(space, i, &mapping) < 0)
-			continue;
+	while (rp_dma_space_next(space, iova, &mapping)) {
 		function->has_far_memory |= mapping.hva == NULL;
-		if ((mapping.access_mask & RP_DMA_WRITE) == 0)
-			continue;
-		all_bytes += mapping.size_bytes;
-		if (mapping.hva == NULL)
-			far_bytes += mapping.size_bytes;
+		if ((mapping.access_mask & RP_DMA_WRITE) != 0) {
+			all_bytes += mapping.size_bytes;
+			far_bytes += mapping.hva == NULL ? mapping.size_bytes : 0;
+		}
+		iova = mapping.iova + mapping.size_bytes;
+		if (iova == 0)
+			break;
 	}
 	function->has_much_far_memory = far_bytes > all_bytes / LARGE_SHARE;
 }

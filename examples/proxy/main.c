@@ -136,23 +136,18 @@ is_same(const struct forwarded *map, const struct rp_dma_mapping *mapping)
 	       map->fd == mapping->fd;
 }
 
-/* What the device was told and is no more. Both lists are in address order. */
+/* What the device was told and is no more. */
 static void
 unmap_gone(struct proxy *proxy, const struct rp_dma_space *space)
 {
-	uint32_t i, kept = 0, at = 0, count = rp_dma_space_count(space);
+	uint32_t i, kept = 0;
 	struct rp_dma_mapping mapping;
 	struct rp_wire_why why = {0};
 
 	for (i = 0; i < proxy->maps_count; i++) {
 		const struct forwarded *map = &proxy->maps[i];
-		bool found = false;
 
-		while (at < count && rp_dma_space_at(space, at, &mapping) == 0 && mapping.iova < map->iova)
-			at++;
-		if (at < count && rp_dma_space_at(space, at, &mapping) == 0)
-			found = is_same(map, &mapping);
-		if (found)
+		if (rp_dma_space_next(space, map->iova, &mapping) && is_same(map, &mapping))
 			proxy->maps[kept++] = *map;
 		/* Its answer says that the device has let go, as ours to the client will. */
 		else if (rp_vfu_client_dma_unmap(proxy->device, map->iova, map->size_bytes, &why) < 0)
@@ -161,18 +156,19 @@ unmap_gone(struct proxy *proxy, const struct rp_dma_space *space)
 	proxy->maps_count = kept;
 }
 
-/* What is there and the device was not told of. */
+/* What is there and the device was not told of. Both lists are in address order. */
 static void
 map_new(struct proxy *proxy, const struct rp_dma_space *space)
 {
-	uint32_t at, known = 0, count = rp_dma_space_count(space), maps_count = 0;
+	uint32_t known = 0, count = rp_dma_space_count(space), maps_count = 0;
 	struct forwarded *maps = calloc(count + 1, sizeof(*maps));
-	struct rp_dma_mapping mapping;
+	struct rp_dma_mapping mapping = {0};
 	struct rp_wire_why why = {0};
 
 	if (maps == NULL)
 		return;
-	for (at = 0; at < count && rp_dma_space_at(space, at, &mapping) == 0; at++) {
+	/* The sum is 0 before the first, and behind one that ends at 2^64. */
+	while (count-- > 0 && rp_dma_space_next(space, mapping.iova + mapping.size_bytes, &mapping)) {
 		bool is_known = known < proxy->maps_count && proxy->maps[known].iova == mapping.iova;
 
 		known += is_known;
