@@ -3,7 +3,6 @@
 #include <sys/eventfd.h>
 
 #include "fixture.h"
-#include "port.h"
 
 #define PAGE 0x1000u
 #define LARGE_PAGE 0x10000u
@@ -262,36 +261,42 @@ guest_memory_goes_first(void **state)
 	fixture_close(&f);
 }
 
-static void
-set_guest_iommu(struct fixture *f, bool on)
+static bool
+is_offered_again(struct fixture *f)
 {
-	struct rp_port *port = f->port.port;
-
-	pthread_mutex_lock(&f->port.lock);
-	port->features = on ? port->features | 1ull << 33 : port->features & ~(1ull << 33);
-	port_windows_update(port);
-	pthread_mutex_unlock(&f->port.lock);
+	return cause_of(f, 0, 0) == RP_DMA_SECTION_FITS;
 }
 
-/* What a guest's IOMMU lets the device reach is the guest's to say. */
+/* What a guest's IOMMU lets the device reach is the guest's to say. With that guest the IOMMU goes. */
 static void
 behind_a_guests_iommu(void **state)
 {
+	const struct test_vm_options options = {.viommu = TEST_VM_TRANSLATED};
 	const struct rp_port_window window = whole(1, 0);
+	struct rp_port_config config = fixture_config();
 	struct fixture f;
 
 	(void)state;
+	config.accelerators = two;
+	config.accelerators_count = 2;
+	config.windows = &window;
+	config.windows_count = 1;
+	config.access_platform = true;
 	fixture_begin(&f);
-	open_with(&f, &window, 1);
-	assert_works(&f);
-	set_guest_iommu(&f, true);
+	test_port_open(&f.port, &config, &fake_accel_registry);
+	/* Nobody has said so yet. */
+	assert_int_equal(cause_of(&f, 0, 0), RP_DMA_SECTION_FITS);
+	test_vm_open(&f.vm, config.socket_path, 4, 64, &options);
+	assert_true((test_port_info(&f.port).features_acked & TEST_VM_ACCESS_PLATFORM) != 0);
 	assert_int_equal(cause_of(&f, 0, 0), RP_DMA_SECTION_GUEST_IOMMU);
 	assert_false(reaches(0, WINDOW_IOVA));
 	assert_true(reaches(0, TEST_VM_GPA));
 	assert_int_equal(test_port_events(&f.port, "section-left-out"), 1);
-	set_guest_iommu(&f, false);
-	assert_int_equal(cause_of(&f, 0, 0), RP_DMA_SECTION_FITS);
+	test_vm_close(&f.vm);
+	test_vm_open(&f.vm, config.socket_path, 4, 64, NULL);
+	assert_true(fixture_becomes(&f, is_offered_again));
 	assert_true(reaches(0, WINDOW_IOVA));
+	assert_works(&f);
 	fixture_close(&f);
 }
 
