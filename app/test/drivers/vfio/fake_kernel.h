@@ -114,6 +114,12 @@ void fake_kernel_free(struct fake_kernel *fake);
 struct fake_device *fake_find(struct fake_kernel *fake, const char *address);
 unsigned int fake_mapped(const struct fake_kernel *fake); /* in all containers */
 
+/* fake_dma.c: of a container */
+int fake_map_dma(struct fake_kernel *fake, struct fake_container *container,
+		 const struct vfio_iommu_type1_dma_map *map);
+int fake_unmap_dma(struct fake_kernel *fake, struct fake_container *container,
+		   struct vfio_iommu_type1_dma_unmap *unmap);
+
 /* fake_files.c */
 void fake_files_make(struct fake_kernel *fake);
 void fake_files_remove(struct fake_kernel *fake);
