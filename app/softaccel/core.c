@@ -212,6 +212,17 @@ softaccel_queue_counters(const struct softaccel_function *function, unsigned int
 }
 
 void
+softaccel_function_dma_counters(const struct softaccel_function *function, struct softaccel_dma_counters *ret_counters)
+{
+	struct rp_dma_reader_counters reader;
+
+	sa_counters_copy(&function->mapped, ret_counters, sizeof(*ret_counters));
+	rp_dma_reader_counters(function->reader, &reader);
+	ret_counters->translations = reader.translations;
+	ret_counters->refused = reader.refused;
+}
+
+void
 softaccel_function_port_counters(const struct softaccel_function *function,
 				 struct softaccel_port_counters *ret_counters)
 {

@@ -66,11 +66,25 @@ sa_device_hear_calls(struct softaccel_function *function)
 }
 
 static void
+count_mappings(struct softaccel_function *function)
+{
+	uint64_t before = function->mapped.mappings_count;
+	uint64_t now = rp_dma_space_count(rp_vfu_server_dma(function->server));
+
+	if (now > before)
+		sa_count(&function->mapped.mappings_added, now - before);
+	else
+		sa_count(&function->mapped.mappings_removed, before - now);
+	__atomic_store_n(&function->mapped.mappings_count, now, __ATOMIC_RELAXED);
+}
+
+static void
 on_dma_changed(void *ctx)
 {
 	struct softaccel_function *function = ctx;
 	unsigned int number;
 
+	count_mappings(function);
 	function->memory_changed = true;
 	/* After a client came back, a ring runs again once its memory has. Until then there is nothing to say. */
 	for (number = 0; number < function->queues_count; number++)

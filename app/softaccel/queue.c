@@ -95,7 +95,7 @@ sa_queue_hold(struct softaccel_function *function, struct sa_queue *queue)
 	sa_gate_open(&function->path->gate);
 }
 
-/* With the gate closed. @return 0, -ENOMEM or -EBADMSG with the reason. */
+/* With the gate closed. @return 0, -ENOMEM, -EBADMSG with the reason, or as sa_reach_join(). */
 static int
 take_ring(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
 {
@@ -103,6 +103,8 @@ take_ring(struct softaccel_function *function, unsigned int number, struct rp_wi
 	struct rp_vring_layout layout;
 	int rc = sa_queue_layout(function, queue, &layout, why);
 
+	if (rc == 0)
+		rc = sa_reach_join(function, queue, &layout, why);
 	if (rc < 0)
 		return rc;
 	rp_dma_reader_online(function->reader);
@@ -146,10 +148,13 @@ attach(struct softaccel_function *function, unsigned int number, bool awake, str
 	int rc;
 
 	/* A parked carriage may have something to bring back, however memory is reached now. */
-	if (queue->carriage != NULL || sa_reach_by_messages(function, queue))
+	if (queue->carriage != NULL || sa_reach_by_messages(function, queue)) {
 		rc = sa_carried_attach(function, number, awake, why);
-	else
+	} else {
 		rc = attach_directly(function, number, why);
+		if (rc < 0 && queue->unjoinable)
+			rc = sa_carried_attach(function, number, awake, why);
+	}
 	if (rc < 0)
 		return rc;
 	if (awake && queue->carriage == NULL)
@@ -170,6 +175,7 @@ detach_directly(struct softaccel_function *function, struct sa_queue *queue, boo
 	queue->regs->position = sa_ring_release(&queue->ring);
 	rp_dma_reader_offline(function->reader);
 	queue->attached = false;
+	sa_reach_part(queue);
 	sa_gate_open(&function->path->gate);
 }
 
@@ -279,7 +285,7 @@ check(struct softaccel_function *function, unsigned int number, struct rp_wire_w
 	sa_gate_close(&function->path->gate);
 	rc = take_ring(function, number, why);
 	sa_gate_open(&function->path->gate);
-	return rc;
+	return rc < 0 && function->queues[number].unjoinable ? sa_carried_check(function, number, why) : rc;
 }
 
 int
@@ -363,7 +369,9 @@ sa_queue_reset(struct softaccel_function *function, unsigned int number)
 	bool was_enabled = queue->regs->enabled;
 
 	let_go(function, number);
+	sa_reach_part(queue);
 	queue->uses_far_memory = false;
+	queue->unjoinable = false;
 	if (was_enabled)
 		sa_device_event(function, "queue %u: reset", number);
 }
@@ -377,6 +385,8 @@ sa_queue_forgive(struct softaccel_function *function, unsigned int number)
 		stop_now(function, number);
 	if (queue->attached)
 		detach(function, number);
+	sa_reach_part(queue);
+	queue->unjoinable = false;
 	/* Broken for a reason that the next client finds again, or does not. */
 	if (queue->carriage != NULL && rp_vring_mirror_why(queue->carriage->courier.mirror) != NULL)
 		sa_carried_end(function, number);

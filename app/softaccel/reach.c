@@ -133,7 +133,7 @@ sa_reach_by_messages(struct softaccel_function *function, const struct sa_queue 
 	bool far = has_far_buffers(function, queue);
 	unsigned int i;
 
-	if (function->dma == SOFTACCEL_DMA_MESSAGES)
+	if (function->dma == SOFTACCEL_DMA_MESSAGES || queue->unjoinable)
 		return true;
 	extents_of(function, queue, extents);
 	for (i = 0; i < RP_VRING_PARTS_COUNT; i++) {
@@ -154,15 +154,54 @@ sa_reach_directly(struct softaccel_function *function, const struct sa_queue *qu
 	struct extent extents[RP_VRING_PARTS_COUNT];
 	unsigned int i;
 
-	if (function->dma == SOFTACCEL_DMA_MESSAGES || has_far_buffers(function, queue))
+	if (function->dma == SOFTACCEL_DMA_MESSAGES || queue->unjoinable || has_far_buffers(function, queue))
 		return false;
 	extents_of(function, queue, extents);
 	for (i = 0; i < RP_VRING_PARTS_COUNT; i++) {
-		if (rp_dma_space_translate(space, extents[i].iova, extents[i].size_bytes, extents[i].access_mask) ==
-		    NULL)
+		struct reach reach = reach_of(space, &extents[i]);
+
+		if (!reach.mapped || reach.far)
 			return false;
 	}
 	return true;
+}
+
+void
+sa_reach_part(struct sa_queue *queue)
+{
+	unsigned int i;
+
+	for (i = 0; i < RP_VRING_PARTS_COUNT; i++)
+		queue->views[i] = rp_dma_view_destroy(queue->views[i]);
+}
+
+int
+sa_reach_join(const struct softaccel_function *function, struct sa_queue *queue, struct rp_vring_layout *layout,
+	      struct rp_wire_why *why)
+{
+	struct rp_dma_space *space = rp_vfu_server_dma(function->server);
+	struct extent extents[RP_VRING_PARTS_COUNT];
+	unsigned int i;
+	int rc = 0;
+
+	sa_reach_part(queue);
+	extents_of(function, queue, extents);
+	for (i = 0; rc == 0 && i < RP_VRING_PARTS_COUNT; i++) {
+		const struct extent *extent = &extents[i];
+		struct reach reach = reach_of(space, extent);
+
+		/* In one piece, or refused in the words of whoever takes the ring. */
+		if (!reach.mapped || reach.far ||
+		    rp_dma_space_translate(space, extent->iova, extent->size_bytes, extent->access_mask) != NULL)
+			continue;
+		rc = rp_dma_view_create(space, extent->iova, extent->size_bytes, extent->access_mask, &queue->views[i],
+					why);
+		layout->views[i] = queue->views[i];
+	}
+	queue->unjoinable = rc < 0;
+	if (rc < 0)
+		sa_reach_part(queue);
+	return rc;
 }
 
 int

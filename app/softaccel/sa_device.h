@@ -63,6 +63,8 @@ struct sa_queue {
 	struct sa_carriage *carriage; /* while it is, and until it is known not to go on */
 	struct softaccel_queue_counters carried; /* atomic words: what carriages count */
 	struct rp_vring_note *notes; /* for queue_size_max entries; NULL until a ring needs them */
+	struct rp_dma_view *views[RP_VRING_PARTS_COUNT]; /* of parts of the ring that lie in several mappings */
+	bool unjoinable; /* until it is reset: it has such a part and cannot be served directly */
 	struct sa_ring ring;
 };
 
@@ -78,6 +80,7 @@ struct softaccel_function {
 	bool connected;
 	enum softaccel_dma dma;
 	bool memory_changed; /* since has_far_memory was found */
+	struct softaccel_dma_counters mapped; /* atomic words: what the client does; accesses are the reader's */
 	bool has_far_memory; /* some is without a file */
 	bool has_much_far_memory; /* a good part of what the device may write */
 	struct sa_messenger *messenger; /* with the two below: from the first carried queue on */
@@ -130,6 +133,14 @@ bool sa_reach_by_messages(struct softaccel_function *function, const struct sa_q
 bool sa_reach_is_far(struct softaccel_function *function);
 /** Whether one that is can be served directly. */
 bool sa_reach_directly(struct softaccel_function *function, const struct sa_queue *queue);
+/**
+ * Have each part of the ring in one piece, for a ring that is to be served directly. With the gate closed.
+ * @return 0 or as rp_dma_view_create(); of a ring that is not mapped 0: whoever takes it says so.
+ */
+int sa_reach_join(const struct softaccel_function *function, struct sa_queue *queue, struct rp_vring_layout *layout,
+		  struct rp_wire_why *why);
+/** Forget the pieces; the data path does not have the ring. */
+void sa_reach_part(struct sa_queue *queue);
 /** Whether the ring is mapped, by whatever means. @return 0 or -EBADMSG. */
 int sa_reach_check(const struct softaccel_function *function, const struct sa_queue *queue, struct rp_wire_why *why);
 

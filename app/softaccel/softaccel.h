@@ -89,6 +89,15 @@ struct softaccel_queue_counters {
 	uint64_t errors; /**< chains that could not be used, rings refused or broken */
 };
 
+/** How a function's own reach into its guest's memory went, since it was added. */
+struct softaccel_dma_counters {
+	uint64_t mappings_count; /**< that the client has made and not taken away, now */
+	uint64_t mappings_added;
+	uint64_t mappings_removed; /**< also those of a client that left */
+	uint64_t translations; /**< each of a ring's part or of a piece of a buffer, at the moment of its use */
+	uint64_t refused; /**< of such accesses: nothing (any more) was mapped there with that access and a file */
+};
+
 /** Why a packet went nowhere. Counted at the switch port that came last. */
 enum softaccel_drop {
 	SOFTACCEL_DROP_RX_NO_QUEUE, /**< no receive queue runs there */
@@ -163,6 +172,9 @@ enum softaccel_queue_state softaccel_queue_state(const struct softaccel_function
 bool softaccel_queue_by_messages(const struct softaccel_function *function, unsigned int queue);
 void softaccel_queue_counters(const struct softaccel_function *function, unsigned int queue,
 			      struct softaccel_queue_counters *ret_counters);
+/** Of queues that are served directly; any thread. */
+void softaccel_function_dma_counters(const struct softaccel_function *function,
+				     struct softaccel_dma_counters *ret_counters);
 void softaccel_function_port_counters(const struct softaccel_function *function,
 				      struct softaccel_port_counters *ret_counters);
 /** @return 0 or -ENOENT (no uplink). */

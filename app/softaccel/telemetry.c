@@ -133,6 +133,32 @@ on_queues(const char *cmd, const char *params, struct rte_tel_data *data)
 }
 
 static int
+on_dma(const char *cmd, const char *params, struct rte_tel_data *data)
+{
+	const struct softaccel_function *function;
+	struct softaccel_dma_counters counters;
+	unsigned int number;
+
+	(void)cmd;
+	if (params == NULL || sscanf(params, "%u", &number) != 1)
+		return -EINVAL;
+	rte_tel_data_start_dict(data);
+	pthread_mutex_lock(&lock);
+	function = served == NULL ? NULL : softaccel_function_at(served, number);
+	if (function != NULL)
+		softaccel_function_dma_counters(function, &counters);
+	pthread_mutex_unlock(&lock);
+	if (function == NULL)
+		return -EINVAL;
+	rte_tel_data_add_dict_uint(data, "mappings", counters.mappings_count);
+	rte_tel_data_add_dict_uint(data, "mappings_added", counters.mappings_added);
+	rte_tel_data_add_dict_uint(data, "mappings_removed", counters.mappings_removed);
+	rte_tel_data_add_dict_uint(data, "translations", counters.translations);
+	rte_tel_data_add_dict_uint(data, "refused", counters.refused);
+	return 0;
+}
+
+static int
 on_uplink(const char *cmd, const char *params, struct rte_tel_data *data)
 {
 	struct softaccel_port_counters port;
@@ -154,6 +180,8 @@ telemetry_start(const struct softaccel *accel)
 	rte_telemetry_register_cmd("/softaccel/functions", on_functions, "Functions and their switch ports");
 	rte_telemetry_register_cmd("/softaccel/queues", on_queues,
 				   "Queues of a function. Parameters: function number[, first queue]");
+	rte_telemetry_register_cmd("/softaccel/dma", on_dma,
+				   "How a function reaches its guest's memory. Parameter: function number");
 	rte_telemetry_register_cmd("/softaccel/uplink", on_uplink, "The uplink's switch port");
 }
 

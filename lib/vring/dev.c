@@ -43,19 +43,6 @@ rp_vring_dev_needs_notes(uint64_t features)
 	return vring_is_packed(features) || vring_is_in_order(features);
 }
 
-/* An address may be aligned where the guest put it and not where its file's offset put it here. */
-static uint8_t *
-translate_part(struct rp_dma_reader *reader, uint64_t iova, uint64_t size_bytes, uint32_t access_mask,
-	       uint64_t align_bytes)
-{
-	uint64_t here_bytes;
-	uint8_t *hva = rp_dma_reader_translate(reader, iova, size_bytes, access_mask, &here_bytes);
-
-	if (hva == NULL || here_bytes < size_bytes || (uintptr_t)hva % align_bytes != 0)
-		return NULL;
-	return hva;
-}
-
 /* What a part of a ring must be like. */
 struct part_rule {
 	const char *name;
@@ -85,6 +72,24 @@ static const struct part_rule packed_rules[PARTS_COUNT] = {
 	 RP_DMA_WRITE, PACKED_EVENT_ALIGN_BYTES},
 };
 /* clang-format on */
+
+/* An address may be aligned where the guest put it and not where its file's offset put it here. */
+static uint8_t *
+translate_part(struct rp_dma_reader *reader, const struct rp_dma_view *view, uint64_t iova, uint64_t size_bytes,
+	       const struct part_rule *rule)
+{
+	uint64_t here_bytes;
+	uint8_t *hva;
+
+	if (view != NULL) {
+		hva = rp_dma_view_translate(view, reader);
+	} else {
+		hva = rp_dma_reader_translate(reader, iova, size_bytes, rule->access_mask, &here_bytes);
+		if (here_bytes < size_bytes)
+			return NULL;
+	}
+	return (uintptr_t)hva % rule->align_bytes == 0 ? hva : NULL;
+}
 
 static const struct part_rule *
 rules_of(const struct rp_vring_layout *layout)
@@ -117,8 +122,7 @@ translate_ring(struct rp_vring_dev *ring)
 	/* Taken first: a table published meanwhile has a later generation, and all is translated once more. */
 	ring->generation = rp_dma_reader_generation(ring->reader);
 	for (i = 0; i < PARTS_COUNT; i++) {
-		*parts[i] =
-			translate_part(ring->reader, iovas[i], sizes[i], rules[i].access_mask, rules[i].align_bytes);
+		*parts[i] = translate_part(ring->reader, layout->views[i], iovas[i], sizes[i], &rules[i]);
 		if (*parts[i] == NULL)
 			return rules[i].unmapped;
 	}

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "rp_dma.h"
+#include "rp_dma_view.h"
 #include "rp_vring_position.h"
 #include "rp_wire_why.h"
 
@@ -52,6 +53,9 @@ struct rp_vring_note {
 	uint16_t taken; /* by buffer id */
 };
 
+/** A ring's parts, in the order of the layout: descriptors, what the driver writes, what the device writes. */
+#define RP_VRING_PARTS_COUNT 3u
+
 /** Where a ring is and how it was negotiated. Addresses are IOVAs. */
 struct rp_vring_layout {
 	uint16_t num; /**< entries; split: a power of two */
@@ -64,10 +68,12 @@ struct rp_vring_layout {
 	 * side of a ring with VIRTIO_F_RING_PACKED or VIRTIO_F_IN_ORDER only (else may be NULL).
 	 */
 	struct rp_vring_note *notes;
+	/**
+	 * For each part that is mapped in several pieces, one that joins them, of the reader's
+	 * space and with the access that the device needs; borrowed likewise. NULL: in one piece.
+	 */
+	const struct rp_dma_view *views[RP_VRING_PARTS_COUNT];
 };
-
-/** A ring's parts, in the order of the layout: descriptors, what the driver writes, what the device writes. */
-#define RP_VRING_PARTS_COUNT 3u
 
 /** How many bytes each part of a ring has. Any thread. */
 void rp_vring_part_bytes(const struct rp_vring_layout *layout, uint64_t ret_bytes[RP_VRING_PARTS_COUNT]);

@@ -130,6 +130,10 @@ class Softaccel(_Program):
         answer = self._ask(f"/softaccel/queues,{function}")
         return [answer[str(number)] for number in range(len(answer))]
 
+    def dma(self, function):
+        """@return {counter: value} of how a function reaches its guest's memory."""
+        return self._ask(f"/softaccel/dma,{function}")
+
 
 @dataclasses.dataclass
 class Port:

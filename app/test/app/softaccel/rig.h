@@ -54,10 +54,12 @@ enum rig_reach {
 	RIG_REACH_RINGS,
 	RIG_REACH_BUFFERS,
 	RIG_REACH_MOST, /* all but the last eighth */
+	RIG_REACH_PAGES, /* all, each page by itself and from anywhere in the file: as behind an IOMMU of the guest's */
 };
 
 struct rig_guest {
-	enum rig_reach reach; /* this and the next: before it connects */
+	enum rig_reach reach; /* this and the next two: before it connects */
+	uint16_t queue_size; /* 0: RIG_QUEUE_SIZE */
 	struct rp_vfu_client_config client_config; /* beside the socket's path */
 	struct rp_vfu_client *client;
 	int memory_fd;
@@ -104,6 +106,13 @@ void rig_guest_connect(struct rig_guest *guest, const struct rig *rig, unsigned 
 void rig_guest_negotiate(struct rig_guest *guest, uint64_t features);
 /* Make a ring and enable it from `index`. Only before or after DRIVER_OK. */
 void rig_guest_queue(struct rig_guest *guest, unsigned int queue);
+/* Take page `place` of a guest's memory from the device, or give it back as it was (RIG_REACH_PAGES). */
+void rig_guest_unmap_page(struct rig_guest *guest, uint32_t place);
+void rig_guest_map_page(struct rig_guest *guest, uint32_t place);
+/* Which page of the guest's memory has that byte. */
+uint32_t rig_guest_page_of(const struct rig_guest *guest, const void *byte);
+/* Where the next buffer that is sent will be. */
+const void *rig_next_buffer(const struct rig_guest *guest);
 /* Program the queue's registers for the ring that is there; does not enable it. */
 void rig_guest_program(struct rig_guest *guest, unsigned int queue);
 void rig_guest_enable(struct rig_guest *guest, unsigned int queue);

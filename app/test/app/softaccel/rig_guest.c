@@ -82,9 +82,63 @@ map_part(struct rig_guest *guest, uint64_t offset_bytes, uint64_t size_bytes, bo
 		fail_msg("%s", why.text);
 }
 
+static size_t
+page_bytes(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Where page `place` of the guest's memory is in its file; the pages are as many as a power of two. */
+static uint64_t
+page_offset(uint32_t place)
+{
+	return place * 389ull % (RIG_MEMORY_BYTES / page_bytes()) * page_bytes();
+}
+
+void
+rig_guest_map_page(struct rig_guest *guest, uint32_t place)
+{
+	struct rp_wire_why why = {.text = ""};
+
+	if (rp_vfu_client_dma_map(guest->client, RIG_MEMORY_IOVA + place * page_bytes(), page_bytes(), guest->memory_fd,
+				  page_offset(place), RP_VFU_DMA_MAP_READ_MASK | RP_VFU_DMA_MAP_WRITE_MASK, &why) < 0)
+		fail_msg("%s", why.text);
+}
+
+void
+rig_guest_unmap_page(struct rig_guest *guest, uint32_t place)
+{
+	assert_int_equal(
+		rp_vfu_client_dma_unmap(guest->client, RIG_MEMORY_IOVA + place * page_bytes(), page_bytes(), NULL), 0);
+}
+
+uint32_t
+rig_guest_page_of(const struct rig_guest *guest, const void *byte)
+{
+	return (uint32_t)((size_t)((const uint8_t *)byte - guest->memory) / page_bytes());
+}
+
+static void
+map_pages(struct rig_guest *guest)
+{
+	uint32_t place;
+
+	for (place = 0; place < RIG_MEMORY_BYTES / page_bytes(); place++) {
+		/* What the driver has in one piece, the device has too. */
+		assert_ptr_not_equal(mmap(guest->memory + place * page_bytes(), page_bytes(), PROT_READ | PROT_WRITE,
+					  MAP_SHARED | MAP_FIXED, guest->memory_fd, (off_t)page_offset(place)),
+				     MAP_FAILED);
+		rig_guest_map_page(guest, place);
+	}
+}
+
 static void
 map_memory(struct rig_guest *guest)
 {
+	if (guest->reach == RIG_REACH_PAGES) {
+		map_pages(guest);
+		return;
+	}
 	if (guest->reach == RIG_REACH_ALL) {
 		assert_int_equal(rp_vfu_client_dma_map(guest->client, RIG_MEMORY_IOVA, RIG_MEMORY_BYTES,
 						       guest->memory_fd, 0,
@@ -124,6 +178,7 @@ rig_guest_connect(struct rig_guest *guest, const struct rig *rig, unsigned int f
 {
 	struct rp_vfu_client_config config = guest->client_config;
 	enum rig_reach reach = guest->reach;
+	uint16_t queue_size = guest->queue_size == 0 ? RIG_QUEUE_SIZE : guest->queue_size;
 	struct rp_wire_why why = {.text = ""};
 	uint16_t command = 6; /* memory, bus master */
 	unsigned int i;
@@ -133,6 +188,7 @@ rig_guest_connect(struct rig_guest *guest, const struct rig *rig, unsigned int f
 	if (guest->memory == NULL) {
 		memset(guest, 0, sizeof(*guest));
 		guest->reach = reach;
+		guest->queue_size = queue_size;
 		guest->client_config = config;
 		guest->memory_fd = test_memfd(RIG_MEMORY_BYTES, true);
 		guest->memory = mmap(NULL, RIG_MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, guest->memory_fd, 0);
@@ -200,11 +256,11 @@ rig_guest_queue(struct rig_guest *guest, unsigned int queue)
 
 	state->memory = guest->memory + guest->used_bytes;
 	state->memory_iova = RIG_MEMORY_IOVA + guest->used_bytes;
-	guest->used_bytes += (uint32_t)rp_vring_drv_bytes(RIG_QUEUE_SIZE, guest->features);
+	guest->used_bytes += (uint32_t)rp_vring_drv_bytes(guest->queue_size, guest->features);
 	assert_true(guest->used_bytes <= RIG_MEMORY_BYTES - RIG_BUFFERS_COUNT * RIG_BUFFER_BYTES);
-	assert_int_equal(
-		rp_vring_drv_create(RIG_QUEUE_SIZE, state->memory, state->memory_iova, guest->features, &state->ring),
-		0);
+	assert_int_equal(rp_vring_drv_create(guest->queue_size, state->memory, state->memory_iova, guest->features,
+					     &state->ring),
+			 0);
 	rig_guest_program(guest, queue);
 	rig_guest_enable(guest, queue);
 	assert_int_equal(rig_common_read(guest, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
@@ -288,6 +344,12 @@ static uint32_t
 buffer_offset(unsigned int buffer)
 {
 	return RIG_MEMORY_BYTES - (buffer + 1) * RIG_BUFFER_BYTES;
+}
+
+const void *
+rig_next_buffer(const struct rig_guest *guest)
+{
+	return guest->memory + buffer_offset(guest->free_buffers[guest->free_count - 1]);
 }
 
 bool
