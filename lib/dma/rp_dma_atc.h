@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "rp_dma.h"
+#include "rp_dma_pasid.h"
 
 /**
  * @file
@@ -43,8 +44,6 @@
  * Errors: the dictionary of rp_wire_why.h.
  */
 
-#define RP_DMA_NO_PASID UINT32_MAX /**< requests without one have a space of their own */
-#define RP_DMA_PASID_BITS 20u
 #define RP_DMA_ATC_PAGE_BYTES UINT64_C(4096) /**< the smallest translation */
 
 struct rp_dma_atc;

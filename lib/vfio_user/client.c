@@ -8,6 +8,7 @@
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
 #include "vfu_client.h"
+#include "vfu_client_iommu.h"
 
 #define DEFAULT_TIMEOUT_MS 5000
 
@@ -61,6 +62,7 @@ rp_vfu_client_new(const struct rp_vfu_client_config *config, const struct rp_vfu
 	client->timer_fd = -1;
 	TAILQ_INIT(&client->under_way);
 	TAILQ_INIT(&client->leaving);
+	LIST_INIT(&client->pasids);
 	client->timeout_ms = config->timeout_ms == 0 ? DEFAULT_TIMEOUT_MS : config->timeout_ms;
 	return client;
 }
@@ -84,7 +86,9 @@ rp_vfu_client_create(const struct rp_vfu_client_config *config, const struct rp_
 
 	if (client == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "no memory for a client");
-	rc = connect_to(client, config->socket_path, why);
+	rc = rp_vfu_client_iommu_init(client, config->iommu, why);
+	if (rc == 0)
+		rc = connect_to(client, config->socket_path, why);
 	if (rc == 0)
 		rc = rp_vfu_client_negotiate(client, config, why);
 	if (rc == 0) {
@@ -119,6 +123,7 @@ rp_vfu_client_destroy(struct rp_vfu_client *client)
 		free(client->regions[i].areas);
 	}
 	rp_vfu_memory_clear(&client->memory);
+	rp_vfu_client_iommu_fini(client);
 	rp_vfu_window_close(&client->window);
 	free(client->regions);
 	free(client->scratch);
@@ -135,6 +140,7 @@ rp_vfu_client_leave(struct rp_vfu_client *client, int error, const struct rp_wir
 	client->conn = rp_wire_conn_destroy(client->conn);
 	client->twin = rp_wire_conn_destroy(client->twin);
 	client->peer_pid = 0;
+	rp_vfu_client_iommu_leave(client);
 	rp_vfu_client_finish_all(client, error, &reason);
 	if (client->announced && client->ops.disconnected != NULL)
 		client->ops.disconnected(client->ctx, &reason);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vfu_client.h"
+#include "vfu_client_iommu.h"
 
 /*
  * Giving memory to the server and taking it back. Our own view changes when a map
@@ -26,6 +27,8 @@ struct operation {
 	struct rp_vfu_backing *backing; /* what it brings; NULL: nothing */
 	struct rp_vfu_client_done done;
 	struct dirty dirty;
+	uint32_t pasid; /* RP_VFU_NO_PASID: none */
+	struct rp_vfu_wire_pasid trailer; /* behind the payload, with a PASID */
 	union {
 		struct rp_vfu_wire_dma_map map;
 		struct {
@@ -38,19 +41,21 @@ struct operation {
 static void
 settle(struct rp_vfu_client *client, struct operation *operation, int error)
 {
+	struct rp_vfu_memory *memory = rp_vfu_client_memory_of(client, operation->pasid);
+
 	TAILQ_REMOVE(&client->leaving, &operation->leaving, link);
 	if (operation->backing != NULL) {
 		if (error < 0) {
 			struct rp_vfu_leaving *leaving;
 
-			rp_vfu_memory_refuse(&client->memory, operation->backing);
+			rp_vfu_memory_refuse(memory, operation->backing);
 			TAILQ_FOREACH (leaving, &client->leaving, link)
 				rp_vfu_memory_refuse(&leaving->memory, operation->backing);
 		}
 		rp_vfu_backing_put(operation->backing);
 	}
 	if (error < 0)
-		rp_vfu_memory_put_back(&client->memory, &operation->leaving.memory);
+		rp_vfu_memory_put_back(memory, &operation->leaving.memory);
 	else
 		rp_vfu_memory_clear(&operation->leaving.memory);
 }
@@ -115,7 +120,7 @@ on_reply(struct rp_vfu_client *client, struct rp_vfu_call *call)
 }
 
 static struct operation *
-create_operation(struct rp_vfu_client *client, uint16_t command, uint32_t payload_bytes,
+create_operation(struct rp_vfu_client *client, uint16_t command, uint32_t pasid, uint32_t payload_bytes,
 		 const struct rp_vfu_client_done *done)
 {
 	struct operation *operation = calloc(1, sizeof(*operation));
@@ -130,6 +135,13 @@ create_operation(struct rp_vfu_client *client, uint16_t command, uint32_t payloa
 		.owner = operation,
 	};
 	operation->done = *done;
+	operation->pasid = pasid;
+	operation->leaving.pasid = pasid;
+	if (pasid != RP_VFU_NO_PASID) {
+		operation->trailer = (struct rp_vfu_wire_pasid){pasid, RP_VFU_IOMMU_PASID_MASK};
+		operation->call.data = &operation->trailer;
+		operation->call.data_bytes = sizeof(operation->trailer);
+	}
 	TAILQ_INSERT_TAIL(&client->leaving, &operation->leaving, link);
 	return operation;
 }
@@ -154,21 +166,26 @@ static int
 start_map(struct rp_vfu_client *client, uint16_t command, const struct rp_vfu_client_memory *memory,
 	  const struct rp_vfu_client_done *done, struct rp_wire_why *why)
 {
+	uint32_t pasid = memory->has_pasid ? memory->pasid : RP_VFU_NO_PASID;
+	struct rp_vfu_memory *ours;
 	struct operation *operation;
 	int rc = 0;
 
 	if (client->conn == NULL)
 		return rp_wire_why_set(why, -ENOTCONN, "the server is gone");
-	operation = create_operation(client, command, sizeof(operation->payload.map), done);
+	rc = rp_vfu_client_memory_open(client, pasid, &ours, why);
+	if (rc < 0)
+		return rc;
+	operation = create_operation(client, command, pasid, sizeof(operation->payload.map), done);
 	if (operation == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "%s: no memory", rp_vfu_msg_name(command));
 	if (command == RP_VFU_DMA_REMAP && memory->size_bytes > 0 &&
 	    memory->size_bytes - 1 <= UINT64_MAX - memory->iova &&
-	    rp_vfu_memory_take(&client->memory, memory->iova, memory->iova + (memory->size_bytes - 1),
+	    rp_vfu_memory_take(ours, memory->iova, memory->iova + (memory->size_bytes - 1),
 			       &operation->leaving.memory) < 0)
 		rc = rp_wire_why_set(why, -ENOMEM, "DMA_REMAP: no memory");
 	if (rc == 0)
-		rc = rp_vfu_memory_add(&client->memory, memory, &operation->backing, why);
+		rc = rp_vfu_memory_add(ours, memory, &operation->backing, why);
 	operation->payload.map = (struct rp_vfu_wire_dma_map){
 		.argsz = sizeof(operation->payload.map),
 		.flags = memory->access_mask,
@@ -199,20 +216,24 @@ rp_vfu_client_dma_remap_start(struct rp_vfu_client *client, const struct rp_vfu_
 
 /* @param flags RP_VFU_DMA_UNMAP_*; with "all" the range is 0. */
 static int
-start_unmap(struct rp_vfu_client *client, uint32_t flags, uint64_t iova, uint64_t size_bytes, const struct dirty *dirty,
-	    const struct rp_vfu_client_done *done, struct rp_wire_why *why)
+start_unmap(struct rp_vfu_client *client, uint32_t pasid, uint32_t flags, uint64_t iova, uint64_t size_bytes,
+	    const struct dirty *dirty, const struct rp_vfu_client_done *done, struct rp_wire_why *why)
 {
 	bool all = (flags & RP_VFU_DMA_UNMAP_ALL_MASK) != 0;
 	uint32_t payload_bytes = sizeof(struct rp_vfu_wire_dma_unmap);
 	uint64_t last = all ? UINT64_MAX : iova + (size_bytes - 1);
+	struct rp_vfu_memory *ours;
 	struct operation *operation;
 	int rc = 0;
 
 	if (client->conn == NULL)
 		return rp_wire_why_set(why, -ENOTCONN, "the server is gone");
+	rc = rp_vfu_client_memory_open(client, pasid, &ours, why);
+	if (rc < 0)
+		return rc;
 	if (dirty->bits != NULL)
 		payload_bytes += (uint32_t)sizeof(struct rp_vfu_wire_bitmap);
-	operation = create_operation(client, RP_VFU_DMA_UNMAP, payload_bytes, done);
+	operation = create_operation(client, RP_VFU_DMA_UNMAP, pasid, payload_bytes, done);
 	if (operation == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "DMA_UNMAP: no memory");
 	operation->dirty = *dirty;
@@ -225,7 +246,7 @@ start_unmap(struct rp_vfu_client *client, uint32_t flags, uint64_t iova, uint64_
 	operation->payload.back.bitmap = (struct rp_vfu_wire_bitmap){dirty->page_size_bytes, dirty->bits_bytes};
 	/* What the server refuses as nonsense is nothing here. */
 	if ((all || (size_bytes > 0 && size_bytes - 1 <= UINT64_MAX - iova)) &&
-	    rp_vfu_memory_take(&client->memory, iova, last, &operation->leaving.memory) < 0)
+	    rp_vfu_memory_take(ours, iova, last, &operation->leaving.memory) < 0)
 		rc = rp_wire_why_set(why, -ENOMEM, "DMA_UNMAP: no memory");
 	return start(client, operation, rc, why);
 }
@@ -236,7 +257,16 @@ rp_vfu_client_dma_unmap_start(struct rp_vfu_client *client, uint64_t iova, uint6
 {
 	const struct dirty nobody_asked = {.bits = NULL};
 
-	return start_unmap(client, 0, iova, size_bytes, &nobody_asked, done, why);
+	return start_unmap(client, RP_VFU_NO_PASID, 0, iova, size_bytes, &nobody_asked, done, why);
+}
+
+int
+rp_vfu_client_pasid_unmap_start(struct rp_vfu_client *client, uint32_t pasid, uint64_t iova, uint64_t size_bytes,
+				const struct rp_vfu_client_done *done, struct rp_wire_why *why)
+{
+	const struct dirty nobody_asked = {.bits = NULL};
+
+	return start_unmap(client, pasid, 0, iova, size_bytes, &nobody_asked, done, why);
 }
 
 /* Several of these calls as one that waits. */
@@ -300,8 +330,10 @@ rp_vfu_client_dma_unmap_many(struct rp_vfu_client *client, const struct rp_vfu_c
 	bool started;
 
 	while (rc == 0 && next < count) {
-		rc = rp_vfu_client_dma_unmap_start(client, memories[next].iova, memories[next].size_bytes, &many.done,
-						   why);
+		const struct rp_vfu_client_memory *range = &memories[next];
+
+		rc = rp_vfu_client_pasid_unmap_start(client, range->has_pasid ? range->pasid : RP_VFU_NO_PASID,
+						     range->iova, range->size_bytes, &many.done, why);
 		rc = started_one(&many, rc, &started);
 		next += started ? 1 : 0;
 	}
@@ -339,6 +371,16 @@ rp_vfu_client_dma_unmap(struct rp_vfu_client *client, uint64_t iova, uint64_t si
 }
 
 int
+rp_vfu_client_pasid_unmap(struct rp_vfu_client *client, uint32_t pasid, uint64_t iova, uint64_t size_bytes,
+			  struct rp_wire_why *why)
+{
+	const struct rp_vfu_client_memory range = {
+		.iova = iova, .size_bytes = size_bytes, .has_pasid = true, .pasid = pasid};
+
+	return rp_vfu_client_dma_unmap_many(client, &range, 1, why);
+}
+
+int
 rp_vfu_client_dma_remap(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memory,
 			struct rp_wire_why *why)
 {
@@ -362,7 +404,8 @@ rp_vfu_client_dma_unmap_all(struct rp_vfu_client *client, struct rp_wire_why *wh
 	bool started = false;
 
 	while (rc == 0 && !started) {
-		rc = start_unmap(client, RP_VFU_DMA_UNMAP_ALL_MASK, 0, 0, &nobody_asked, &many.done, why);
+		rc = start_unmap(client, RP_VFU_NO_PASID, RP_VFU_DMA_UNMAP_ALL_MASK, 0, 0, &nobody_asked, &many.done,
+				 why);
 		rc = started_one(&many, rc, &started);
 	}
 	return rp_vfu_batch_wait(client, &many.batch, rc, why);
@@ -389,7 +432,8 @@ rp_vfu_client_dma_unmap_dirty(struct rp_vfu_client *client, uint64_t iova, uint6
 	dirty.bits_bytes = rp_vfu_bits_bytes(&bits, 0);
 	rc = begin_many(&many, client, RP_VFU_DMA_UNMAP, why);
 	while (rc == 0 && !started) {
-		rc = start_unmap(client, RP_VFU_DMA_UNMAP_DIRTY_MASK, iova, size_bytes, &dirty, &many.done, why);
+		rc = start_unmap(client, RP_VFU_NO_PASID, RP_VFU_DMA_UNMAP_DIRTY_MASK, iova, size_bytes, &dirty,
+				 &many.done, why);
 		rc = started_one(&many, rc, &started);
 	}
 	return rp_vfu_batch_wait(client, &many.batch, rc, why);

@@ -11,6 +11,7 @@
 #include "rp_wire_conn.h"
 #include "rp_wire_fd.h"
 #include "vfu_client.h"
+#include "vfu_client_iommu.h"
 
 /*
  * One message after the other, whoever waits for what: replies go to their calls,
@@ -62,7 +63,10 @@ take_message(struct rp_vfu_client *client, const struct rp_wire_conn *conn, stru
 				rp_vfu_msg_name(view.header.command));
 		return peer_left(client, &reason);
 	}
-	return rp_vfu_client_take_reply(client, msg, &view) < 0 || client->conn == NULL ? -ENOTCONN : 0;
+	if (rp_vfu_client_take_reply(client, msg, &view) < 0 || client->conn == NULL)
+		return -ENOTCONN;
+	/* Whoever heard of it may have known an answer then. */
+	return rp_vfu_client_iommu_pay(client);
 }
 
 static int

@@ -8,13 +8,15 @@
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
 #include "vfu_client.h"
+#include "vfu_client_iommu.h"
 #include "vfu_version.h"
 
 /* What is offered, and what is made of the answer: the terms, the second socket, the window. */
 
 /* Names of ours: a connection without them is the specification's, byte by byte. */
 #define OURS_MASK                                                                                                      \
-	(1u << RP_VFU_TERM_REMAP | 1u << RP_VFU_TERM_SERVE | 1u << RP_VFU_TERM_IO_FDS | 1u << RP_VFU_TERM_WINDOW)
+	(1u << RP_VFU_TERM_REMAP | 1u << RP_VFU_TERM_SERVE | 1u << RP_VFU_TERM_IO_FDS | 1u << RP_VFU_TERM_WINDOW |     \
+	 RP_VFU_TERMS_IOMMU_MASK)
 
 static int
 check_config(const struct rp_vfu_client_config *config, struct rp_wire_why *why)
@@ -35,7 +37,8 @@ check_config(const struct rp_vfu_client_config *config, struct rp_wire_why *why)
 }
 
 static void
-choose_offer(const struct rp_vfu_client_config *config, struct rp_vfu_terms *ret_ours)
+choose_offer(const struct rp_vfu_client *client, const struct rp_vfu_client_config *config,
+	     struct rp_vfu_terms *ret_ours)
 {
 	uint32_t withheld_mask = config->withheld_mask;
 	unsigned int i;
@@ -52,6 +55,7 @@ choose_offer(const struct rp_vfu_client_config *config, struct rp_vfu_terms *ret
 			config->max_msg_fds == RP_VFU_CLIENT_NO_FDS ? 0 : config->max_msg_fds;
 	if (config->window_bytes != 0)
 		ret_ours->value[RP_VFU_TERM_WINDOW] = config->window_bytes;
+	rp_vfu_client_iommu_offer(client, ret_ours);
 	for (i = 0; i < RP_VFU_TERMS_COUNT; i++) {
 		if ((withheld_mask & (1u << i)) != 0)
 			rp_vfu_terms_drop(ret_ours, i);
@@ -172,7 +176,7 @@ rp_vfu_client_negotiate(struct rp_vfu_client *client, const struct rp_vfu_client
 
 	if (rc < 0)
 		return rc;
-	choose_offer(config, &ours);
+	choose_offer(client, config, &ours);
 	rc = rp_vfu_terms_format(&ours, text, sizeof(text), &text_bytes);
 	if (rc < 0)
 		return rp_wire_why_set(why, -ENOMEM, "VERSION: no memory");
@@ -187,5 +191,6 @@ rp_vfu_client_negotiate(struct rp_vfu_client *client, const struct rp_vfu_client
 		return rc == -ENOMEM ? rc : -EBADMSG;
 	}
 	client->state = RP_VFU_STATE_READY;
+	rp_vfu_client_iommu_open(client);
 	return 0;
 }

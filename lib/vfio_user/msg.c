@@ -82,12 +82,23 @@ check_argsz(const struct rp_vfu_msg_view *view, uint32_t min_bytes, struct rp_wi
 	return 0;
 }
 
-static int
-check_shape(const struct rp_vfu_msg *row, const struct rp_vfu_msg_view *view, struct rp_wire_why *why)
+static bool
+has_pasids(const struct rp_vfu_terms *terms)
 {
-	if (view->payload_bytes < row->payload_min_bytes || view->payload_bytes > row->payload_max_bytes)
+	return terms != NULL && (terms->named_mask & (1u << RP_VFU_TERM_PASID_BITS)) != 0;
+}
+
+static int
+check_shape(const struct rp_vfu_msg *row, const struct rp_vfu_msg_view *view, const struct rp_vfu_terms *terms,
+	    struct rp_wire_why *why)
+{
+	uint32_t max_bytes = row->payload_max_bytes;
+
+	if (row->pasid && has_pasids(terms))
+		max_bytes += (uint32_t)sizeof(struct rp_vfu_wire_pasid);
+	if (view->payload_bytes < row->payload_min_bytes || view->payload_bytes > max_bytes)
 		return rp_wire_why_set(why, -EMSGSIZE, "payload: %u bytes, expected %u to %u", view->payload_bytes,
-				       row->payload_min_bytes, row->payload_max_bytes);
+				       row->payload_min_bytes, max_bytes);
 	if (view->fds_count < row->fds_min || view->fds_count > row->fds_max)
 		return rp_wire_why_set(why, -EBADMSG, "descriptors: %u, expected %u to %u", view->fds_count,
 				       row->fds_min, row->fds_max);
@@ -111,7 +122,7 @@ rp_vfu_msg_check_command(const struct rp_vfu_msg_view *view, enum rp_vfu_directi
 		return rp_wire_why_set(why, -ENOTSUP, "command %u: unknown", view->header.command);
 	rc = check_legal_here(row, direction, state, terms, why);
 	if (rc == 0)
-		rc = check_shape(row, view, why);
+		rc = check_shape(row, view, terms, why);
 	if (rc < 0) {
 		rp_wire_why_prefix(why, "%s: ", row->name);
 		return rc;
@@ -119,6 +130,45 @@ rp_vfu_msg_check_command(const struct rp_vfu_msg_view *view, enum rp_vfu_directi
 	if (ret_msg != NULL)
 		*ret_msg = row;
 	return 0;
+}
+
+int
+rp_vfu_msg_judge_pasid(const struct rp_vfu_wire_pasid *field, uint32_t flags_more, const struct rp_vfu_terms *terms,
+		       uint32_t *ret_pasid, struct rp_wire_why *why)
+{
+	uint64_t bits = terms->value[RP_VFU_TERM_PASID_BITS];
+
+	if ((field->flags & ~(RP_VFU_IOMMU_PASID_MASK | flags_more)) != 0)
+		return rp_wire_why_set(why, -EBADMSG, "flags: 0x%x has unknown bits", field->flags);
+	if ((field->flags & RP_VFU_IOMMU_PASID_MASK) == 0) {
+		*ret_pasid = RP_VFU_NO_PASID;
+		return 0;
+	}
+	/* Without any there is not even 0. */
+	if (bits == 0 || field->pasid >> bits != 0)
+		return rp_wire_why_set(why, -EBADMSG, "pasid: 0x%x, expected at most %u bits", field->pasid,
+				       (unsigned int)bits);
+	*ret_pasid = field->pasid;
+	return 0;
+}
+
+int
+rp_vfu_msg_take_pasid(const struct rp_vfu_msg_view *command, const struct rp_vfu_terms *terms, uint64_t body_bytes,
+		      uint32_t fixed_bytes, uint32_t *ret_pasid, uint32_t *ret_trailer_bytes, struct rp_wire_why *why)
+{
+	struct rp_vfu_wire_pasid trailer;
+
+	*ret_trailer_bytes = 0;
+	*ret_pasid = RP_VFU_NO_PASID;
+	if (command->payload_bytes == body_bytes)
+		return 0;
+	if (!has_pasids(terms) || command->payload_bytes < sizeof(trailer) ||
+	    command->payload_bytes - sizeof(trailer) != body_bytes)
+		return rp_wire_why_set(why, -EMSGSIZE, "payload: %u bytes, expected %llu, or 8 more with a PASID",
+				       command->payload_bytes, (unsigned long long)body_bytes);
+	memcpy(&trailer, command->payload + fixed_bytes, sizeof(trailer));
+	*ret_trailer_bytes = sizeof(trailer);
+	return rp_vfu_msg_judge_pasid(&trailer, 0, terms, ret_pasid, why);
 }
 
 static int
@@ -166,7 +216,8 @@ static const struct rp_vfu_errno errors[] = {
 			   "DMA by message without that right" },
 	{ -EFAULT, EFAULT, "DMA by message of what is not mapped" },
 	{ -EEXIST, EEXIST, "a DMA_MAP overlaps a mapping" },
-	{ -ENOSPC, ENOSPC, "a limit of the server's: mappings, memory, descriptors" },
+	{ -ENOSPC, ENOSPC, "a limit of the receiver's: mappings, memory, descriptors; "
+			   "more translations or invalidations at one moment than agreed on" },
 };
 /* clang-format on */
 

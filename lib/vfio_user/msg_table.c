@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "rp_vfu_msg.h"
+#include "vfu_msg_iommu.h"
 
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -231,6 +232,13 @@ check_mig_data_write(const struct rp_vfu_msg_view *command, struct rp_wire_why *
 #define FEATURE_REPLY_MAX (FEATURE_MAX + sizeof(struct rp_vfu_wire_logging_report))
 #define MIG_MIN sizeof(struct rp_vfu_wire_mig_data)
 #define MIG_MAX (MIG_MIN + RP_VFU_DATA_XFER_MAX_BYTES)
+#define TRANSLATE_BYTES sizeof(struct rp_vfu_wire_translate)
+#define TRANSLATION_BYTES sizeof(struct rp_vfu_wire_translation)
+#define INVALIDATE_BYTES sizeof(struct rp_vfu_wire_invalidate)
+#define PAGE_REQUEST_MIN (sizeof(struct rp_vfu_wire_page_request) + sizeof(struct rp_vfu_wire_page))
+#define PAGE_REQUEST_MAX                                                                                               \
+	(sizeof(struct rp_vfu_wire_page_request) + RP_VFU_PAGE_GROUP_MAX * sizeof(struct rp_vfu_wire_page))
+#define PAGE_RESPONSE_BYTES sizeof(struct rp_vfu_wire_page_response)
 
 /* clang-format off */
 static const struct rp_vfu_msg messages[] = {
@@ -242,7 +250,7 @@ static const struct rp_vfu_msg messages[] = {
 	{ .command = RP_VFU_DMA_MAP, .name = "DMA_MAP",
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
 	  .payload_min_bytes = sizeof(struct rp_vfu_wire_dma_map),
-	  .payload_max_bytes = sizeof(struct rp_vfu_wire_dma_map), .argsz = true, .fds_max = 1,
+	  .payload_max_bytes = sizeof(struct rp_vfu_wire_dma_map), .argsz = true, .pasid = true, .fds_max = 1,
 	  .reply = RP_VFU_REPLY_HEADER, .check = check_dma_map },
 	{ .command = RP_VFU_DMA_UNMAP, .name = "DMA_UNMAP",
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
@@ -288,11 +296,11 @@ static const struct rp_vfu_msg messages[] = {
 	  .check = check_region_write },
 	{ .command = RP_VFU_DMA_READ, .name = "DMA_READ",
 	  .direction = RP_VFU_TO_CLIENT, .states_mask = RP_VFU_IN_READY_MASK,
-	  .payload_min_bytes = ACCESS_MIN, .payload_max_bytes = ACCESS_MIN,
+	  .payload_min_bytes = ACCESS_MIN, .payload_max_bytes = ACCESS_MIN, .pasid = true,
 	  .reply = RP_VFU_REPLY_DATA, .reply_min_bytes = ACCESS_MIN, .reply_max_bytes = ACCESS_MAX },
 	{ .command = RP_VFU_DMA_WRITE, .name = "DMA_WRITE",
 	  .direction = RP_VFU_TO_CLIENT, .states_mask = RP_VFU_IN_READY_MASK,
-	  .payload_min_bytes = ACCESS_MIN, .payload_max_bytes = ACCESS_MAX,
+	  .payload_min_bytes = ACCESS_MIN, .payload_max_bytes = ACCESS_MAX, .pasid = true,
 	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = ACCESS_MIN, .reply_max_bytes = ACCESS_MIN },
 	{ .command = RP_VFU_DEVICE_RESET, .name = "DEVICE_RESET",
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
@@ -325,17 +333,17 @@ static const struct rp_vfu_msg messages[] = {
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
 	  .terms_mask = 1u << RP_VFU_TERM_REMAP,
 	  .payload_min_bytes = sizeof(struct rp_vfu_wire_dma_map),
-	  .payload_max_bytes = sizeof(struct rp_vfu_wire_dma_map), .argsz = true, .fds_max = 1,
+	  .payload_max_bytes = sizeof(struct rp_vfu_wire_dma_map), .argsz = true, .pasid = true, .fds_max = 1,
 	  .reply = RP_VFU_REPLY_HEADER, .check = check_dma_map },
 	{ .command = RP_VFU_WINDOW_READ, .name = "WINDOW_READ",
 	  .direction = RP_VFU_TO_CLIENT, .states_mask = RP_VFU_IN_READY_MASK,
 	  .terms_mask = 1u << RP_VFU_TERM_WINDOW,
-	  .payload_min_bytes = WINDOW_BYTES, .payload_max_bytes = WINDOW_BYTES,
+	  .payload_min_bytes = WINDOW_BYTES, .payload_max_bytes = WINDOW_BYTES, .pasid = true,
 	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = ACCESS_MIN, .reply_max_bytes = ACCESS_MIN },
 	{ .command = RP_VFU_WINDOW_WRITE, .name = "WINDOW_WRITE",
 	  .direction = RP_VFU_TO_CLIENT, .states_mask = RP_VFU_IN_READY_MASK,
 	  .terms_mask = 1u << RP_VFU_TERM_WINDOW,
-	  .payload_min_bytes = WINDOW_BYTES, .payload_max_bytes = WINDOW_BYTES,
+	  .payload_min_bytes = WINDOW_BYTES, .payload_max_bytes = WINDOW_BYTES, .pasid = true,
 	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = ACCESS_MIN, .reply_max_bytes = ACCESS_MIN },
 	{ .command = RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE, .name = "DEVICE_GET_REGION_IO_FDS_PAGE",
 	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
@@ -343,6 +351,28 @@ static const struct rp_vfu_msg messages[] = {
 	  .payload_min_bytes = IO_FDS_MIN, .payload_max_bytes = IO_FDS_MIN, .argsz = true,
 	  .reply = RP_VFU_REPLY_ARGSZ, .reply_min_bytes = sizeof(struct rp_vfu_wire_io_fds_page),
 	  .reply_max_bytes = IO_FDS_PAGE_REPLY_MAX, .reply_fds_max = RP_VFU_MSG_FDS_MAX, .check = check_io_fds },
+	{ .command = RP_VFU_TRANSLATE, .name = "TRANSLATE",
+	  .direction = RP_VFU_TO_CLIENT, .states_mask = RP_VFU_IN_READY_MASK,
+	  .terms_mask = 1u << RP_VFU_TERM_TRANSLATIONS,
+	  .payload_min_bytes = TRANSLATE_BYTES, .payload_max_bytes = TRANSLATE_BYTES,
+	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = TRANSLATION_BYTES, .reply_max_bytes = TRANSLATION_BYTES,
+	  .check = rp_vfu_check_translate },
+	{ .command = RP_VFU_INVALIDATE, .name = "INVALIDATE",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .terms_mask = 1u << RP_VFU_TERM_INVALIDATIONS,
+	  .payload_min_bytes = INVALIDATE_BYTES, .payload_max_bytes = INVALIDATE_BYTES,
+	  .reply = RP_VFU_REPLY_FIXED, .reply_min_bytes = sizeof(uint64_t), .reply_max_bytes = sizeof(uint64_t),
+	  .check = rp_vfu_check_invalidate },
+	{ .command = RP_VFU_PAGE_REQUEST, .name = "PAGE_REQUEST",
+	  .direction = RP_VFU_TO_CLIENT, .states_mask = RP_VFU_IN_READY_MASK,
+	  .terms_mask = 1u << RP_VFU_TERM_PAGE_REQUESTS,
+	  .payload_min_bytes = PAGE_REQUEST_MIN, .payload_max_bytes = PAGE_REQUEST_MAX,
+	  .reply = RP_VFU_REPLY_HEADER, .check = rp_vfu_check_page_request },
+	{ .command = RP_VFU_PAGE_RESPONSE, .name = "PAGE_RESPONSE",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .terms_mask = 1u << RP_VFU_TERM_PAGE_REQUESTS,
+	  .payload_min_bytes = PAGE_RESPONSE_BYTES, .payload_max_bytes = PAGE_RESPONSE_BYTES,
+	  .reply = RP_VFU_REPLY_HEADER, .check = rp_vfu_check_page_response },
 };
 /* clang-format on */
 
@@ -359,7 +389,7 @@ rp_vfu_msg_find(uint16_t command)
 
 	/* Commands are numbered without a gap from 1, ours from theirs, so the row is where it must be. */
 	static_assert(ARRAY_COUNT(messages) ==
-			      RP_VFU_MIG_DATA_WRITE + RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE - RP_VFU_EXTENSION_FIRST + 1,
+			      RP_VFU_MIG_DATA_WRITE + RP_VFU_EXTENSION_LAST - RP_VFU_EXTENSION_FIRST + 1,
 		      "a row for each command, in order");
 	if (command >= RP_VFU_EXTENSION_FIRST)
 		return rp_vfu_msg_at(standard_count + command - RP_VFU_EXTENSION_FIRST);

@@ -39,6 +39,7 @@
  */
 
 struct rp_vfu_client;
+struct rp_vfu_client_iommu;
 
 #define RP_VFU_CLIENT_NO_FDS UINT32_MAX
 
@@ -52,6 +53,7 @@ struct rp_vfu_client_config {
 	bool twin_socket; /**< offer a second socket for the server's commands */
 	bool specification_only; /**< offer nothing that begins with "ringpass." */
 	uint32_t withheld_mask; /**< more that is not offered: 1 << RP_VFU_TERM_* (rp_vfu_msg.h) */
+	const struct rp_vfu_client_iommu *iommu; /**< our caller translates (rp_vfu_client_iommu.h); NULL: no */
 };
 
 /** Copied; may be NULL, as may its members. */
@@ -88,6 +90,8 @@ struct rp_vfu_client_memory {
 	 */
 	void *hva;
 	uint32_t access_mask; /**< RP_VFU_DMA_MAP_* */
+	bool has_pasid; /**< the addresses are of a PASID's own space: needs `ringpass.iommu` (rp_vfu_client_iommu.h) */
+	uint32_t pasid;
 };
 
 /** A region as the server describes it. */
@@ -237,7 +241,7 @@ int rp_vfu_client_dma_unmap(struct rp_vfu_client *client, uint64_t iova, uint64_
 int rp_vfu_client_dma_unmap_start(struct rp_vfu_client *client, uint64_t iova, uint64_t size_bytes,
 				  const struct rp_vfu_client_done *done, struct rp_wire_why *why);
 
-/** As _dma_unmap() for as many; only their ranges are looked at. */
+/** As _dma_unmap() for as many; only their ranges and PASIDs are looked at. */
 int rp_vfu_client_dma_unmap_many(struct rp_vfu_client *client, const struct rp_vfu_client_memory *memories,
 				 unsigned int count, struct rp_wire_why *why);
 /** Take back everything. */

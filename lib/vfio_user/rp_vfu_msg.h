@@ -61,6 +61,10 @@ enum rp_vfu_term {
 	RP_VFU_TERM_SERVE, /**< ringpass.serve: the client serves commands while it waits for a reply */
 	RP_VFU_TERM_IO_FDS, /**< ringpass.io_fds: the server knows DEVICE_GET_REGION_IO_FDS_PAGE */
 	RP_VFU_TERM_WINDOW, /**< ringpass.window.size: the payload of DMA goes through shared memory */
+	RP_VFU_TERM_TRANSLATIONS, /**< ringpass.iommu.translations: TRANSLATE, so many at one moment */
+	RP_VFU_TERM_INVALIDATIONS, /**< ringpass.iommu.invalidations: INVALIDATE, likewise; both or none of the two */
+	RP_VFU_TERM_PAGE_REQUESTS, /**< ringpass.iommu.page_requests: pages asked for at one moment */
+	RP_VFU_TERM_PASID_BITS, /**< ringpass.iommu.pasid_bits */
 	RP_VFU_TERMS_COUNT,
 };
 
@@ -99,6 +103,7 @@ struct rp_vfu_msg {
 	unsigned int fds_min;
 	unsigned int fds_max;
 	bool argsz; /**< the payload begins with argsz, which covers at least payload_min_bytes */
+	bool pasid; /**< a PASID may make the payload longer (rp_vfu_msg_take_pasid()) once PASIDs were agreed on */
 	enum rp_vfu_reply_kind reply;
 	uint32_t reply_min_bytes;
 	uint32_t reply_max_bytes;
@@ -164,6 +169,29 @@ int rp_vfu_msg_check_command(const struct rp_vfu_msg_view *view, enum rp_vfu_dir
  * @return 0 (also for an error reply that is well made), -EBADMSG.
  */
 int rp_vfu_msg_check_reply(const struct rp_vfu_msg_view *view, uint16_t command, struct rp_wire_why *why);
+
+#define RP_VFU_NO_PASID UINT32_MAX
+
+/**
+ * Which PASID a command is about: whether it has a trailer its size says.
+ *
+ * @param body_bytes what the payload has without one.
+ * @param fixed_bytes of that, what stands before the trailer.
+ * @param ret_pasid RP_VFU_NO_PASID: none. Set on success.
+ * @param ret_trailer_bytes where the data begins: behind fixed_bytes and so many more.
+ * @return 0, -EMSGSIZE (a size that is neither with nor without), -EBADMSG (flags, a PASID of more bits
+ *         than were agreed on).
+ */
+int rp_vfu_msg_take_pasid(const struct rp_vfu_msg_view *command, const struct rp_vfu_terms *terms, uint64_t body_bytes,
+			  uint32_t fixed_bytes, uint32_t *ret_pasid, uint32_t *ret_trailer_bytes,
+			  struct rp_wire_why *why);
+
+/**
+ * Judge the PASID of a command that always has the field.
+ * @return 0 or -EBADMSG; ret_pasid (RP_VFU_NO_PASID: none) is set on success.
+ */
+int rp_vfu_msg_judge_pasid(const struct rp_vfu_wire_pasid *field, uint32_t flags_more, const struct rp_vfu_terms *terms,
+			   uint32_t *ret_pasid, struct rp_wire_why *why);
 
 /**
  * Walk the table of errors on the wire.

@@ -61,8 +61,13 @@ enum rp_vfu_command {
 	RP_VFU_WINDOW_READ = 0x5202,
 	RP_VFU_WINDOW_WRITE = 0x5203,
 	RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE = 0x5204,
+	RP_VFU_TRANSLATE = 0x5205,
+	RP_VFU_INVALIDATE = 0x5206,
+	RP_VFU_PAGE_REQUEST = 0x5207,
+	RP_VFU_PAGE_RESPONSE = 0x5208,
 };
 #define RP_VFU_EXTENSION_FIRST RP_VFU_DMA_REMAP
+#define RP_VFU_EXTENSION_LAST RP_VFU_PAGE_RESPONSE
 
 /* Header flags. */
 #define RP_VFU_TYPE_MASK 0xfu
@@ -355,6 +360,82 @@ struct rp_vfu_wire_mig_data {
 	/* data follows in a write and in a read's reply */
 } __attribute__((packed));
 static_assert(sizeof(struct rp_vfu_wire_mig_data) == 8, "migration data");
+
+/*
+ * ringpass.iommu (doc/protocol/vfio-user-iommu.md). The trailer stands behind the fixed
+ * part of DMA_MAP, DMA_UNMAP, DMA_REMAP, DMA_READ, DMA_WRITE, WINDOW_READ and WINDOW_WRITE,
+ * before any data; whether there is one the size of the message says.
+ */
+#define RP_VFU_IOMMU_PASID_MASK 0x1u /* pasid means something */
+#define RP_VFU_PASID_BITS_MAX 20u
+#define RP_VFU_IOMMU_PAGE_BYTES UINT64_C(4096)
+
+struct rp_vfu_wire_pasid {
+	uint32_t pasid;
+	uint32_t flags; /* RP_VFU_IOMMU_PASID_MASK or 0 */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_pasid) == 8, "pasid");
+
+struct rp_vfu_wire_translate {
+	uint64_t iova;
+	uint32_t access_mask; /* RP_VFU_DMA_MAP_* */
+	uint32_t reserved;
+	struct rp_vfu_wire_pasid pasid;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_translate) == 24, "translate");
+
+#define RP_VFU_TRANSLATION_IDENTITY_MASK 0x1u
+
+/* The reply to TRANSLATE. */
+struct rp_vfu_wire_translation {
+	uint64_t iova;
+	uint64_t size_bytes;
+	uint64_t address;
+	uint32_t access_mask; /* 0: not present */
+	uint32_t flags; /* RP_VFU_TRANSLATION_* */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_translation) == 32, "translation");
+
+#define RP_VFU_INVALIDATE_ALL_MASK 0x2u /* every address; beside RP_VFU_IOMMU_PASID_MASK */
+#define RP_VFU_INVALIDATE_PASIDS_MASK 0x4u /* every PASID, and none */
+
+struct rp_vfu_wire_invalidate {
+	uint64_t tag; /* the client's; the reply repeats it, and is nothing else */
+	uint64_t iova;
+	uint64_t size_bytes;
+	struct rp_vfu_wire_pasid pasid;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_invalidate) == 32, "invalidate");
+
+#define RP_VFU_PAGE_GROUP_MAX 256u /* pages of one group */
+
+struct rp_vfu_wire_page_request {
+	uint32_t group; /* the server's number of it */
+	uint32_t count; /* of pages, which follow */
+	struct rp_vfu_wire_pasid pasid;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_page_request) == 16, "page request");
+
+struct rp_vfu_wire_page {
+	uint64_t iova;
+	uint32_t access_mask; /* RP_VFU_DMA_MAP_* */
+	uint32_t reserved;
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_page) == 16, "page");
+
+/* The first three as in PCI Express ("PRG Response Message"). */
+enum rp_vfu_page_code {
+	RP_VFU_PAGE_SUCCESS = 0,
+	RP_VFU_PAGE_INVALID = 1,
+	RP_VFU_PAGE_FAILURE = 15,
+	RP_VFU_PAGE_RESUME = 16, /* of no group: requests are served again after a failure */
+};
+
+struct rp_vfu_wire_page_response {
+	uint32_t group;
+	uint32_t code; /* enum rp_vfu_page_code */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_page_response) == 8, "page response");
 
 /* Indices of a PCI device, as in linux/vfio.h. */
 #define RP_VFU_PCI_BAR0_REGION 0u

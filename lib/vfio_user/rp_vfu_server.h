@@ -48,6 +48,7 @@
  */
 
 struct rp_vfu_server;
+struct rp_vfu_server_iommu;
 
 /** A window of a region that the client may mmap. */
 struct rp_vfu_area {
@@ -187,6 +188,8 @@ struct rp_vfu_server_config {
 	/** Shared memory for the data of those commands, with a client that knows it; 0: 4 MiB, at most 64 MiB. */
 	uint32_t window_bytes;
 	uint32_t dma_timeout_ms; /**< a client that has not answered one by then is disconnected; 0: 10000 */
+	/** The device's addresses may be translated by the client (rp_vfu_server_iommu.h); NULL: never. */
+	const struct rp_vfu_server_iommu *iommu;
 };
 
 /**

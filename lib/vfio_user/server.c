@@ -11,6 +11,7 @@
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
 #include "vfu_server.h"
+#include "vfu_server_iommu.h"
 
 #define DMA_TIMEOUT_DEFAULT_MS 10000u
 
@@ -70,7 +71,7 @@ make_memory(struct rp_vfu_server *server, const struct rp_vfu_server_config *con
 		return rp_wire_why_set(why, rc, "an address space: %s", strerror(-rc));
 	rp_dma_space_set_carrier(server->dma, &rp_vfu_carrier_ops, server->carrier);
 	rp_dma_space_set_wake(server->dma, rp_vfu_carrier_wake, server->carrier);
-	return 0;
+	return rp_vfu_server_iommu_create(server, config->iommu, why);
 }
 
 int
@@ -112,15 +113,15 @@ rp_vfu_server_create(const struct rp_vfu_server_config *config, const struct rp_
  * A pointer that the device has (rp_dma_map()) may be this very thread's to let go of:
  * its bytes stay until then, and those of the next client are others.
  */
-static void
-drop_memory(struct rp_vfu_server *server)
+void
+rp_vfu_server_drop_memory(struct rp_dma_space *dma)
 {
 	uint64_t ticket;
 
-	if (rp_dma_space_clear_start(server->dma, &ticket) < 0)
-		rp_dma_space_clear(server->dma);
-	rp_dma_space_wait_readers(server->dma);
-	(void)rp_dma_space_settled(server->dma, ticket);
+	if (rp_dma_space_clear_start(dma, &ticket) < 0)
+		rp_dma_space_clear(dma);
+	rp_dma_space_wait_readers(dma);
+	(void)rp_dma_space_settled(dma, ticket);
 }
 
 void
@@ -141,9 +142,11 @@ rp_vfu_server_drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
 	rp_vfu_server_twin_destroy(server);
 	server->state = RP_VFU_STATE_NEW;
 	rp_vfu_carrier_close(server->carrier);
+	rp_vfu_server_iommu_close(server);
 	rp_vfu_server_window_close(&server->window);
 	rp_vfu_server_irqs_drop(server);
-	drop_memory(server);
+	rp_vfu_server_drop_memory(server->dma);
+	had_memory |= rp_vfu_server_pasids_clear(server);
 	rp_vfu_server_dirty_drop(server);
 	rp_vfu_server_reset_drop(server);
 	rp_vfu_server_migration_drop(server);
@@ -171,6 +174,7 @@ rp_vfu_server_destroy(struct rp_vfu_server *server)
 	rp_wire_fd_close(&server->listen_fd);
 	rp_wire_fd_close(&server->epoll_fd);
 	rp_wire_fd_close(&server->timer_fd);
+	rp_vfu_server_iommu_destroy(server);
 	rp_dma_space_destroy(server->dma);
 	rp_vfu_carrier_destroy(server->carrier);
 	rp_vfu_later_fini(&server->later);
@@ -297,6 +301,7 @@ rp_vfu_server_process(struct rp_vfu_server *server)
 	server->unlooked_count = 0;
 	/* What a client that left had, and somebody has let go of since. */
 	(void)rp_dma_space_settled(server->dma, RP_DMA_SETTLED);
+	rp_vfu_server_pasids_settle(server);
 	if (server->conn != NULL) {
 		if (rp_vfu_server_serve(server, &why) < 0)
 			rp_vfu_server_drop_client(server, &why);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vfu_carrier_parts.h"
+#include "vfu_server_iommu.h"
 
 /* The books of transfers: who has which, from submit to its end. */
 
@@ -76,10 +77,10 @@ rp_vfu_carrier_may_sleep(struct rp_vfu_carrier *carrier)
 	return rp_vfu_waker_may_sleep(&carrier->waker) && !waiting;
 }
 
+/* @param pasid whose addresses they are; NULL: no PASID's. */
 static int
-submit(void *ctx, struct rp_dma_transfer *transfer)
+enter(struct rp_vfu_carrier *carrier, struct rp_dma_transfer *transfer, struct rp_vfu_pasid *pasid)
 {
-	struct rp_vfu_carrier *carrier = ctx;
 	int rc = -ENOTCONN;
 
 	pthread_mutex_lock(&carrier->lock);
@@ -88,12 +89,27 @@ submit(void *ctx, struct rp_dma_transfer *transfer)
 		transfer->answered_bytes = 0;
 		transfer->error = 0;
 		transfer->in_flight_count = 0;
+		transfer->carrier_data = pasid;
 		TAILQ_INSERT_TAIL(&carrier->waiting, transfer, link);
 		rp_vfu_waker_wake(&carrier->waker);
 		rc = 0;
 	}
 	pthread_mutex_unlock(&carrier->lock);
 	return rc;
+}
+
+static int
+submit(void *ctx, struct rp_dma_transfer *transfer)
+{
+	return enter(ctx, transfer, NULL);
+}
+
+static int
+submit_pasid(void *ctx, struct rp_dma_transfer *transfer)
+{
+	struct rp_vfu_pasid *pasid = ctx;
+
+	return enter(pasid->carrier, transfer, pasid);
 }
 
 static bool
@@ -158,9 +174,22 @@ cancel(void *ctx, struct rp_dma_transfer *transfer)
 	return rc;
 }
 
+static int
+cancel_pasid(void *ctx, struct rp_dma_transfer *transfer)
+{
+	struct rp_vfu_pasid *pasid = ctx;
+
+	return cancel(pasid->carrier, transfer);
+}
+
 const struct rp_dma_carrier_ops rp_vfu_carrier_ops = {
 	.submit = submit,
 	.cancel = cancel,
+};
+
+const struct rp_dma_carrier_ops rp_vfu_carrier_pasid_ops = {
+	.submit = submit_pasid,
+	.cancel = cancel_pasid,
 };
 
 /* With the lock, which is given up meanwhile; the transfer is on no list. */

@@ -7,6 +7,7 @@
 
 #include "rp_wire_clock.h"
 #include "vfu_carrier_parts.h"
+#include "vfu_server_iommu.h"
 #include "vfu_stream.h"
 
 /* The server's thread: commands out, their data with them or through the window, answers in. */
@@ -99,32 +100,52 @@ done_lending(void *ctx)
 
 static const struct rp_wire_lender lender = {.begin = begin_lending, .end = end_lending, .done = done_lending};
 
+/* What a command has before its data. */
+struct fixed {
+	uint8_t bytes[sizeof(struct rp_vfu_wire_window_access) + sizeof(struct rp_vfu_wire_pasid)];
+	uint32_t count_bytes;
+};
+
+static struct fixed
+fixed_of(const struct rp_vfu_flight *flight)
+{
+	struct rp_vfu_wire_window_access access = {.iova = flight->iova, .count_bytes = flight->count_bytes};
+	const struct rp_vfu_wire_pasid pasid = {.pasid = flight->pasid, .flags = RP_VFU_IOMMU_PASID_MASK};
+	bool windowed = flight->window_slot >= 0;
+	struct fixed fixed = {.count_bytes = windowed ? sizeof(access) : sizeof(struct rp_vfu_wire_dma_access)};
+
+	if (windowed)
+		access.window_offset_bytes = (uint64_t)flight->window_slot * RP_VFU_WINDOW_SLOT_BYTES;
+	memcpy(fixed.bytes, &access, fixed.count_bytes);
+	if (flight->pasid != RP_VFU_NO_PASID) {
+		memcpy(fixed.bytes + fixed.count_bytes, &pasid, sizeof(pasid));
+		fixed.count_bytes += (uint32_t)sizeof(pasid);
+	}
+	return fixed;
+}
+
 /* With the lock; the connection has no output waiting. */
 static int
 send_flight(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, const struct rp_vfu_flight *flight)
 {
-	struct rp_vfu_wire_window_access access = {.iova = flight->iova, .count_bytes = flight->count_bytes};
 	bool windowed = flight->window_slot >= 0;
 	uint32_t data_bytes = flight->write && !windowed ? flight->count_bytes : 0;
-	uint32_t access_bytes = windowed ? sizeof(access) : sizeof(struct rp_vfu_wire_dma_access);
+	struct fixed fixed = fixed_of(flight);
 	struct rp_vfu_header header = {
 		.id = (uint16_t)((unsigned int)(flight - carrier->flights) | (unsigned int)flight->generation << 8),
 		.command = rp_vfu_flight_command(flight),
-		.size_bytes = (uint32_t)sizeof(header) + access_bytes + data_bytes,
+		.size_bytes = (uint32_t)sizeof(header) + fixed.count_bytes + data_bytes,
 		.flags = RP_VFU_TYPE_COMMAND,
 	};
 	struct iovec iov[] = {
 		{.iov_base = &header, .iov_len = sizeof(header)},
-		{.iov_base = &access, .iov_len = access_bytes},
+		{.iov_base = fixed.bytes, .iov_len = fixed.count_bytes},
 		{.iov_base = flight->bytes, .iov_len = data_bytes},
 	};
 	int rc;
 
-	if (windowed) {
-		access.window_offset_bytes = (uint64_t)flight->window_slot * RP_VFU_WINDOW_SLOT_BYTES;
-		if (flight->write)
-			rp_vfu_stream_out(in_window(carrier, flight), flight->bytes, flight->count_bytes);
-	}
+	if (windowed && flight->write)
+		rp_vfu_stream_out(in_window(carrier, flight), flight->bytes, flight->count_bytes);
 	if (data_bytes >= PLACE_FROM_BYTES) {
 		rc = rp_wire_conn_send_lent(conn, iov, 3, &lender, carrier);
 		if (rc == 1)
@@ -178,6 +199,8 @@ send_next(struct rp_vfu_carrier *carrier, struct rp_wire_conn *conn, uint64_t de
 
 	flight->transfer = transfer;
 	flight->write = transfer->write;
+	flight->pasid = transfer->carrier_data == NULL ? RP_VFU_NO_PASID :
+							 ((struct rp_vfu_pasid *)transfer->carrier_data)->pasid;
 	flight->iova = transfer->iova + transfer->sent_bytes;
 	flight->bytes = (uint8_t *)transfer->bytes + transfer->sent_bytes;
 	choose_way(carrier, flight, left_bytes);

@@ -4,6 +4,7 @@
 
 #include "rp_wire_fd.h"
 #include "vfu_server.h"
+#include "vfu_server_iommu.h"
 
 /* Parallel to the message table; a command without a handler is refused by name. */
 /* clang-format off */
@@ -30,9 +31,11 @@ static const rp_vfu_handler handlers[] = {
 #define EXTENSION(command) ((command)-RP_VFU_EXTENSION_FIRST)
 
 /* clang-format off */
-static const rp_vfu_handler extension_handlers[EXTENSION(RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE) + 1] = {
+static const rp_vfu_handler extension_handlers[EXTENSION(RP_VFU_EXTENSION_LAST) + 1] = {
 	[EXTENSION(RP_VFU_DMA_REMAP)] = rp_vfu_server_on_dma_remap,
 	[EXTENSION(RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE)] = rp_vfu_server_on_io_fds_page,
+	[EXTENSION(RP_VFU_INVALIDATE)] = rp_vfu_server_on_invalidate,
+	[EXTENSION(RP_VFU_PAGE_RESPONSE)] = rp_vfu_server_on_page_response,
 };
 /* clang-format on */
 
@@ -125,6 +128,7 @@ defer(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, const
 	deferred->header = command->header;
 	memcpy(deferred->fixed, reply->fixed, reply->fixed_bytes);
 	deferred->fixed_bytes = reply->fixed_bytes;
+	deferred->pasid = reply->pasid;
 	deferred->ticket = reply->ticket;
 	deferred->first_iova = reply->first_iova;
 	deferred->last_iova = reply->last_iova;
@@ -142,8 +146,12 @@ static int
 take_reply(struct rp_vfu_server *server, const struct rp_vfu_msg_view *reply, struct rp_wire_why *why)
 {
 	struct rp_wire_why refusal;
-	int rc = server->twin != NULL ? -ENOENT : rp_vfu_carrier_reply(server->carrier, reply, why);
+	int rc = -ENOENT;
 
+	if (server->twin == NULL)
+		rc = rp_vfu_server_iommu_reply(server, reply, why);
+	if (server->twin == NULL && rc == -ENOENT)
+		rc = rp_vfu_carrier_reply(server->carrier, reply, why);
 	if (rc == -ENOENT) {
 		rp_wire_why_set(&refusal, -EBADMSG, "%s: a reply, with no command under way",
 				rp_vfu_msg_name(reply->header.command));
@@ -169,7 +177,7 @@ take_command(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command
 	/* What ends the connection is told when it ends. */
 	if (rc < 0 && !reply.last)
 		rp_vfu_server_tell_refused(server, &refusal);
-	if ((command->header.flags & RP_VFU_FLAG_NO_REPLY) == 0) {
+	if ((command->header.flags & RP_VFU_FLAG_NO_REPLY) == 0 && !reply.kept) {
 		int sent = rp_vfu_server_reply(server, &command->header, &reply, rc, why);
 
 		if (sent < 0)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "vfu_server.h"
+#include "vfu_server_iommu.h"
 
 /*
  * Theory of operation: a device that has work under way may need this thread to end
@@ -57,6 +58,8 @@ rp_vfu_server_reset_now(struct rp_vfu_server *server)
 
 	if (rc == 0)
 		rp_vfu_server_migration_reset(server);
+	if (rc == 0 && server->iommu != NULL)
+		rp_vfu_pages_resume(server->iommu->pages);
 	/* Taking its time is quiesce()'s part. */
 	return rc == -EINPROGRESS ? -EIO : rc;
 }

@@ -9,6 +9,7 @@
 
 #include "rp_wire_clock.h"
 #include "vfu_server.h"
+#include "vfu_server_iommu.h"
 
 /* Then others of this thread have their turn. */
 #define MESSAGES_PER_TURN 64
@@ -55,7 +56,10 @@ may_receive(const struct rp_vfu_server *server)
 {
 	if (!commands_must_wait(server) && STAILQ_EMPTY(&server->held))
 		return true;
-	return server->twin == NULL && may_hold_more(server) && rp_vfu_carrier_is_awaiting(server->carrier);
+	if (!may_hold_more(server))
+		return false;
+	return rp_vfu_server_iommu_receives(server) ||
+	       (server->twin == NULL && rp_vfu_carrier_is_awaiting(server->carrier));
 }
 
 static int
@@ -97,13 +101,18 @@ rp_vfu_server_drop_held(struct rp_vfu_server *server)
 	}
 }
 
+/* Whether what was received has to wait for its turn. */
 static bool
-is_command(const struct rp_wire_msg *msg)
+is_to_be_held(const struct rp_vfu_server *server, const struct rp_wire_msg *msg)
 {
 	struct rp_vfu_msg_view view;
 
 	rp_vfu_msg_parse(msg, &view);
-	return (view.header.flags & RP_VFU_TYPE_MASK) == RP_VFU_TYPE_COMMAND;
+	if ((view.header.flags & RP_VFU_TYPE_MASK) != RP_VFU_TYPE_COMMAND ||
+	    (!commands_must_wait(server) && STAILQ_EMPTY(&server->held)))
+		return false;
+	/* What is waited for may need these. */
+	return output_waits(server) || !rp_vfu_server_iommu_overtakes(server, &view);
 }
 
 static int
@@ -134,7 +143,7 @@ serve_message(struct rp_vfu_server *server, struct rp_wire_why *why)
 	/* Answers leave together while more commands are at hand. */
 	if (rp_wire_conn_has_ahead(server->conn))
 		rp_wire_conn_cork(server->conn);
-	if (!is_command(msg) || (!commands_must_wait(server) && STAILQ_EMPTY(&server->held)))
+	if (!is_to_be_held(server, msg))
 		return rp_vfu_server_dispatch(server, msg, why);
 	rc = hold(server, msg);
 	return rc < 0 ? rp_wire_why_set(why, -ENOTCONN, "no memory for a command that has to wait") : 0;
@@ -150,7 +159,7 @@ is_settled(struct rp_vfu_server *server)
 		rp_vfu_carrier_abandon(server->carrier, deferred->first_iova, deferred->last_iova);
 	return (!deferred->awaits_device || rp_vfu_server_is_quiet(server)) &&
 	       (!deferred->awaits_answer || rp_vfu_later_is_given(&server->later)) &&
-	       rp_dma_space_settled(server->dma, deferred->ticket);
+	       rp_dma_space_settled(rp_vfu_server_space(server, deferred->pasid), deferred->ticket);
 }
 
 static int
@@ -204,6 +213,8 @@ serve_commands(struct rp_vfu_server *server, bool *ret_drained, struct rp_wire_w
 	if (rc == -ENOTCONN)
 		return rp_wire_why_set(why, rc, "peer left before its replies");
 	rc = answer_deferred(server, why);
+	if (rc == 0)
+		rc = rp_vfu_server_invalidations_settle(server, why);
 	if (rc < 0)
 		return rc;
 	rc = serve_messages(server, why);
@@ -233,6 +244,15 @@ check_deadline(struct rp_vfu_server *server, struct rp_wire_why *why)
 	return rp_wire_why_set(why, -ENOTCONN, "the client did not answer a command for its memory in time");
 }
 
+/* Commands of our own, where they may go. */
+static int
+pump(struct rp_vfu_server *server, struct rp_wire_conn *conn, struct rp_wire_why *why)
+{
+	int rc = rp_vfu_server_iommu_pump(server, conn, why);
+
+	return rc < 0 ? rc : rp_vfu_carrier_pump(server->carrier, conn, why);
+}
+
 int
 rp_vfu_server_serve(struct rp_vfu_server *server, struct rp_wire_why *why)
 {
@@ -249,10 +269,10 @@ rp_vfu_server_serve(struct rp_vfu_server *server, struct rp_wire_why *why)
 	if (rc < 0 || server->state != RP_VFU_STATE_READY)
 		return rc;
 	if (server->twin != NULL)
-		return rp_vfu_carrier_pump(server->carrier, server->twin, why);
+		return pump(server, server->twin, why);
 	/* A client may serve nothing while it waits for an answer of ours; unless it said that it does. */
 	if (drained || rp_vfu_server_may_await(server))
-		return rp_vfu_carrier_pump(server->carrier, server->conn, why);
+		return pump(server, server->conn, why);
 	return 0;
 }
 
@@ -271,8 +291,9 @@ static void
 set_timer(struct rp_vfu_server *server)
 {
 	const struct rp_vfu_deferred *deferred = &server->deferred;
-	bool looks = deferred->active && (deferred->awaits_device || deferred->ticket != RP_DMA_SETTLED);
-	uint64_t look_ms = deferred->awaits_device ? QUIET_LOOK_MS : SETTLE_LOOK_MS;
+	bool settles = rp_vfu_server_invalidations_wait(server);
+	bool looks = settles || (deferred->active && (deferred->awaits_device || deferred->ticket != RP_DMA_SETTLED));
+	uint64_t look_ms = deferred->awaits_device && !settles ? QUIET_LOOK_MS : SETTLE_LOOK_MS;
 	uint64_t at_ms = looks ? rp_wire_clock_ms() + look_ms : rp_vfu_carrier_deadline_ms(server->carrier);
 	struct itimerspec timer = {
 		.it_value = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000}};

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "vfu_server.h"
+#include "vfu_server_iommu.h"
 #include "vfu_version.h"
 
 static void
@@ -90,6 +91,7 @@ rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_msg_v
 	rp_vfu_terms_ours(&ours);
 	drop_unused(server, &ours);
 	ours.value[RP_VFU_TERM_WINDOW] = server->window_bytes_max;
+	rp_vfu_server_iommu_offer(server, &ours);
 	rc = rp_vfu_terms_agree(&ours, &theirs, &agreed, why);
 	if (rc < 0)
 		return rc;
@@ -98,6 +100,7 @@ rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_msg_v
 	agreed.window_fd_index = -1;
 	if (agreed.value[RP_VFU_TERM_TWIN_SOCKET] != 0)
 		hand_out_twin(server, reply, &agreed);
+	rp_vfu_terms_settle_iommu(&agreed);
 	if (agreed.value[RP_VFU_TERM_WINDOW] != 0)
 		hand_out_window(server, reply, &agreed);
 	if (version.minor > RP_VFU_VERSION_MINOR)
@@ -113,6 +116,7 @@ rp_vfu_server_on_version(struct rp_vfu_server *server, const struct rp_vfu_msg_v
 	server->state = RP_VFU_STATE_READY;
 	rp_vfu_carrier_open(server->carrier, agreed.value[RP_VFU_TERM_DATA_XFER],
 			    agreed.value[RP_VFU_TERM_WINDOW] != 0 ? &server->window : NULL);
+	rp_vfu_server_iommu_open(server);
 	if (server->ops.connected != NULL)
 		server->ops.connected(server->ctx);
 	return 0;

@@ -6,6 +6,7 @@
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
 #include "vfu_server.h"
+#include "vfu_server_iommu.h"
 
 #define REPLIES_PER_TURN 256
 
@@ -59,7 +60,9 @@ rp_vfu_server_twin_serve(struct rp_vfu_server *server, struct rp_wire_why *why)
 			return rp_wire_why_set(why, -ENOTCONN,
 					       "second socket: %s: a command; only the server's go there",
 					       rp_vfu_msg_name(view.header.command));
-		rc = rp_vfu_carrier_reply(server->carrier, &view, why);
+		rc = rp_vfu_server_iommu_reply(server, &view, why);
+		if (rc == -ENOENT)
+			rc = rp_vfu_carrier_reply(server->carrier, &view, why);
 		rp_wire_msg_drop(msg);
 		if (rc == -ENOENT)
 			return rp_wire_why_set(why, -ENOTCONN, "second socket: %s: a reply, with no command under way",

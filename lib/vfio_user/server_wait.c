@@ -3,6 +3,7 @@
 
 #include "rp_wire_clock.h"
 #include "vfu_server.h"
+#include "vfu_server_iommu.h"
 
 /*
  * Waiting for a client that speaks all the time: asleep in the read of its next
@@ -32,8 +33,8 @@ may_sleep_in_read(const struct rp_vfu_server *server)
 
 	return server->speaks && server->unlooked_count < MESSAGES_WITHOUT_A_LOOK && server->conn != NULL &&
 	       server->state == RP_VFU_STATE_READY && server->twin == NULL && !server->deferred.active &&
-	       STAILQ_EMPTY(&server->held) && !rp_wire_conn_has_ahead(server->conn) &&
-	       (rp_wire_conn_poll_events(server->conn) & POLLOUT) == 0 &&
+	       !rp_vfu_server_invalidations_wait(server) && STAILQ_EMPTY(&server->held) &&
+	       !rp_wire_conn_has_ahead(server->conn) && (rp_wire_conn_poll_events(server->conn) & POLLOUT) == 0 &&
 	       (server->timer_ms == 0 || server->timer_ms > soon_ms) && rp_vfu_carrier_may_sleep(server->carrier);
 }
 

@@ -44,6 +44,10 @@ static const struct term rows[RP_VFU_TERMS_COUNT] = {
 	[RP_VFU_TERM_SERVE] = { "ringpass.serve", NULL, BOTH_TRUE, true, 0, 1 },
 	[RP_VFU_TERM_IO_FDS] = { "ringpass.io_fds", NULL, BOTH_TRUE, true, 0, 1 },
 	[RP_VFU_TERM_WINDOW] = { "ringpass.window", "size", SMALLER, true, 0, RP_VFU_WINDOW_FLOOR_BYTES },
+	[RP_VFU_TERM_TRANSLATIONS] = { "ringpass.iommu", "translations", SMALLER, true, 0, 1 },
+	[RP_VFU_TERM_INVALIDATIONS] = { "ringpass.iommu", "invalidations", SMALLER, true, 0, 1 },
+	[RP_VFU_TERM_PAGE_REQUESTS] = { "ringpass.iommu", "page_requests", SMALLER, true, 0, 1 },
+	[RP_VFU_TERM_PASID_BITS] = { "ringpass.iommu", "pasid_bits", SMALLER, true, 0, 1 },
 };
 /* clang-format on */
 
@@ -73,7 +77,8 @@ rp_vfu_terms_ours(struct rp_vfu_terms *ret_terms)
 {
 	defaults(ret_terms);
 	ret_terms->has_object = true;
-	ret_terms->named_mask = (1u << RP_VFU_TERMS_COUNT) - 1;
+	/* An IOMMU is there only when somebody plays it. */
+	ret_terms->named_mask = ((1u << RP_VFU_TERMS_COUNT) - 1) & ~RP_VFU_TERMS_IOMMU_MASK;
 	ret_terms->value[RP_VFU_TERM_MSG_FDS] = RP_VFU_MSG_FDS_MAX;
 	ret_terms->value[RP_VFU_TERM_DATA_XFER] = RP_VFU_DATA_XFER_MAX_BYTES;
 	ret_terms->value[RP_VFU_TERM_DMA_MAPS] = RP_VFU_DMA_MAPS_MAX;
@@ -92,6 +97,28 @@ rp_vfu_terms_drop(struct rp_vfu_terms *terms, enum rp_vfu_term term)
 {
 	terms->named_mask &= ~(1u << term);
 	terms->value[term] = rows[term].fallback;
+}
+
+void
+rp_vfu_terms_offer(struct rp_vfu_terms *terms, enum rp_vfu_term term, uint64_t value)
+{
+	if (value < rows[term].floor)
+		return;
+	terms->named_mask |= 1u << term;
+	terms->value[term] = value;
+}
+
+void
+rp_vfu_terms_settle_iommu(struct rp_vfu_terms *terms)
+{
+	const uint32_t base_mask = 1u << RP_VFU_TERM_TRANSLATIONS | 1u << RP_VFU_TERM_INVALIDATIONS;
+	bool serves = terms->value[RP_VFU_TERM_SERVE] != 0 || terms->value[RP_VFU_TERM_TWIN_SOCKET] != 0;
+	unsigned int i;
+
+	if (serves && (terms->named_mask & base_mask) == base_mask)
+		return;
+	for (i = RP_VFU_TERM_TRANSLATIONS; i <= RP_VFU_TERM_PASID_BITS; i++)
+		rp_vfu_terms_drop(terms, i);
 }
 
 static const char *
@@ -254,6 +281,7 @@ rp_vfu_terms_agree(const struct rp_vfu_terms *ours, const struct rp_vfu_terms *t
 					       rows[i].name, theirs->value[i], agreed.value[i], rows[i].floor);
 		rp_vfu_terms_drop(&agreed, i);
 	}
+	rp_vfu_terms_settle_iommu(&agreed);
 	*ret_agreed = agreed;
 	return 0;
 }

@@ -29,7 +29,10 @@
 
 struct rp_vfu_carrier;
 
-extern const struct rp_dma_carrier_ops rp_vfu_carrier_ops;
+struct rp_vfu_pasid;
+
+extern const struct rp_dma_carrier_ops rp_vfu_carrier_ops; /* of a carrier */
+extern const struct rp_dma_carrier_ops rp_vfu_carrier_pasid_ops; /* of a struct rp_vfu_pasid (vfu_server_iommu.h) */
 
 /*
  * @param flights_max commands in flight, 1 to RP_VFU_FLIGHTS_MAX.
@@ -72,7 +75,7 @@ int rp_vfu_carrier_reply(struct rp_vfu_carrier *carrier, const struct rp_vfu_msg
 /* Reads the data of answers where it belongs; its context is the carrier. */
 extern const struct rp_wire_placer rp_vfu_carrier_placer;
 
-/* Give up what touches a range, both ends included: it ends with -ECANCELED. */
+/* Give up what touches a range, of whatever PASID, both ends included: it ends with -ECANCELED. */
 void rp_vfu_carrier_abandon(struct rp_vfu_carrier *carrier, uint64_t first_iova, uint64_t last_iova);
 
 /* Whether an answer is awaited, be it one that will be swallowed. */

@@ -34,6 +34,7 @@
  *   client_region_info.c  judging a region's description (pure)
  *   client_io_fd.c        GET_REGION_IO_FDS
  *   client_hand_over.c    going on in another process
+ *   client_iommu.c        our caller is an IOMMU (vfu_client_iommu.h)
  */
 
 /* Under way at once; ids are 16 bits, their slots this many. */
@@ -79,17 +80,33 @@ struct rp_vfu_call {
 	struct rp_vfu_msg_view reply;
 };
 
+/* What the server reads or writes. */
+struct rp_vfu_access {
+	struct rp_vfu_wire_dma_access wire;
+	uint32_t pasid; /* RP_VFU_NO_PASID: none */
+};
+
 /* A command of the server's that is still to be answered. */
 struct rp_vfu_owed {
 	struct rp_vfu_header header; /* of the reply */
-	struct rp_vfu_wire_dma_access access;
+	struct rp_vfu_access access;
 };
 
 /* Memory that an unmap or a remap under way takes back: the server's until it answers. */
 struct rp_vfu_leaving {
 	TAILQ_ENTRY(rp_vfu_leaving) link;
+	uint32_t pasid; /* RP_VFU_NO_PASID: none */
 	struct rp_vfu_memory memory;
 };
+
+/* What was mapped with a PASID. */
+struct rp_vfu_pasid_memory {
+	LIST_ENTRY(rp_vfu_pasid_memory) link;
+	uint32_t pasid;
+	struct rp_vfu_memory memory;
+};
+
+struct rp_vfu_client_iommu_state;
 
 struct rp_vfu_client {
 	struct rp_wire_conn *conn; /* NULL: the server is gone */
@@ -115,6 +132,8 @@ struct rp_vfu_client {
 	unsigned int calls_count;
 
 	struct rp_vfu_memory memory;
+	LIST_HEAD(rp_vfu_pasid_memories, rp_vfu_pasid_memory) pasids;
+	struct rp_vfu_client_iommu_state *iommu; /* NULL: our caller is none */
 	TAILQ_HEAD(rp_vfu_leavings, rp_vfu_leaving) leaving;
 	struct rp_vfu_owed owed[RP_VFU_OWED_MAX]; /* a ring */
 	unsigned int owed_first;

@@ -16,6 +16,7 @@ struct rp_vfu_flight {
 	struct rp_dma_transfer *transfer; /* NULL: given up, its answer is swallowed */
 	uint8_t *bytes; /* of this command */
 	uint64_t iova;
+	uint32_t pasid; /* RP_VFU_NO_PASID: none */
 	uint64_t deadline_ms;
 	uint32_t count_bytes;
 	uint8_t generation; /* tells an answer that comes late from one to the next command of this place */

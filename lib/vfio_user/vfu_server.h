@@ -36,6 +36,7 @@
  *   server_feature.c   DEVICE_FEATURE: which there are, get, set and probe
  *   server_migration.c the states of migration, MIG_DATA_READ, MIG_DATA_WRITE
  *   server_dirty.c     the pages that the device wrote: the logging features, and of an unmap
+ *   vfu_server_iommu.h what an IOMMU of the client's needs
  */
 
 #define RP_VFU_REPLY_FIXED_MAX_BYTES 64
@@ -72,6 +73,8 @@ struct rp_vfu_held {
 STAILQ_HEAD(rp_vfu_held_list, rp_vfu_held);
 
 struct rp_vfu_reply;
+struct rp_vfu_iommu;
+struct rp_vfu_pasid;
 
 /*
  * The rest of a deferred command, once nothing holds it up any more. The reply is as
@@ -90,6 +93,7 @@ struct rp_vfu_deferred {
 	struct rp_vfu_header header; /* the command's */
 	uint8_t fixed[RP_VFU_REPLY_FIXED_MAX_BYTES];
 	uint32_t fixed_bytes;
+	const struct rp_vfu_pasid *pasid; /* whose address space it is about; NULL: no PASID's */
 	uint64_t ticket; /* of the address space */
 	uint64_t first_iova;
 	uint64_t last_iova;
@@ -118,6 +122,7 @@ struct rp_vfu_server {
 	enum rp_vfu_state state; /* of conn */
 	struct rp_vfu_terms terms; /* in READY */
 	struct rp_dma_space *dma;
+	struct rp_vfu_iommu *iommu; /* vfu_server_iommu.h; NULL: not configured */
 
 	struct rp_vfu_carrier *carrier; /* of dma */
 	struct rp_wire_conn *twin; /* NULL: our commands go over conn */
@@ -161,9 +166,11 @@ struct rp_vfu_reply {
 	int fds[RP_VFU_MSG_FDS_MAX];
 	unsigned int fds_count;
 	bool last; /* the connection ends behind it */
+	bool kept; /* there is none now: it goes out later, out of the order of others */
 	bool awaits_device; /* with -EINPROGRESS: what it waits for, as in struct rp_vfu_deferred */
 	bool awaits_answer;
 	rp_vfu_finisher finish;
+	const struct rp_vfu_pasid *pasid;
 	uint64_t ticket;
 	uint64_t first_iova;
 	uint64_t last_iova;
@@ -228,6 +235,10 @@ void rp_vfu_server_tell_refused(struct rp_vfu_server *server, const struct rp_wi
 int rp_vfu_server_serve(struct rp_vfu_server *server, struct rp_wire_why *why);
 /* The client is gone: what it gave goes, what the device is stays. None is allowed. */
 void rp_vfu_server_drop_client(struct rp_vfu_server *server, struct rp_wire_why *why);
+/* A client left: an address space of its. What the device has pointers to stays until it is let go of. */
+void rp_vfu_server_drop_memory(struct rp_dma_space *dma);
+/* The space that a command is about. @param pasid NULL: no PASID's. */
+struct rp_dma_space *rp_vfu_server_space(const struct rp_vfu_server *server, const struct rp_vfu_pasid *pasid);
 /* Let rp_vfu_server_wait() sleep in the read of a new client's messages. @return 0 or a negative errno. */
 int rp_vfu_server_allow_wait(struct rp_vfu_server *server);
 /* Forget the commands whose turn has not come. */

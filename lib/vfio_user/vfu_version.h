@@ -13,11 +13,25 @@
  * Pure functions. Specification: "VFIO_USER_VERSION".
  */
 
-/* What this library offers, all of it named. */
+/* ringpass.iommu, neighbours among the terms. */
+#define RP_VFU_TERMS_IOMMU_MASK                                                                                        \
+	(1u << RP_VFU_TERM_TRANSLATIONS | 1u << RP_VFU_TERM_INVALIDATIONS | 1u << RP_VFU_TERM_PAGE_REQUESTS |          \
+	 1u << RP_VFU_TERM_PASID_BITS)
+
+/* What this library offers, all of it named, but what needs an IOMMU. */
 void rp_vfu_terms_ours(struct rp_vfu_terms *ret_terms);
 
 /* Do not offer one of them. */
 void rp_vfu_terms_drop(struct rp_vfu_terms *terms, enum rp_vfu_term term);
+
+/* Offer one more; what is below its floor is not offered. */
+void rp_vfu_terms_offer(struct rp_vfu_terms *terms, enum rp_vfu_term term, uint64_t value);
+
+/*
+ * The capability of an IOMMU is whole or not there: translations and invalidations, and a
+ * client that serves while it waits, on a socket of its own or because it said so.
+ */
+void rp_vfu_terms_settle_iommu(struct rp_vfu_terms *terms);
 
 /*
  * Read the text of a VERSION. Unknown names are skipped, missing ones get the

@@ -37,6 +37,10 @@ static const struct expected {
 	{0x5202, "WINDOW_READ", 24, 24, 0, 16},
 	{0x5203, "WINDOW_WRITE", 24, 24, 0, 16},
 	{0x5204, "DEVICE_GET_REGION_IO_FDS_PAGE", 16, 16, 0, 24},
+	{0x5205, "TRANSLATE", 24, 24, 0, 32},
+	{0x5206, "INVALIDATE", 32, 32, 0, 8},
+	{0x5207, "PAGE_REQUEST", 32, 16 + 16 * 256, 0, 0},
+	{0x5208, "PAGE_RESPONSE", 8, 8, 0, 0},
 };
 
 #define EXPECTED_COUNT (sizeof(expected) / sizeof(expected[0]))
@@ -60,8 +64,9 @@ test_rows(void **state)
 		assert_int_equal(row->fds_min, 0);
 		assert_int_equal(row->fds_max, expected[i].fds_max);
 		assert_int_equal(row->reply_min_bytes, expected[i].reply_min);
-		assert_int_equal(row->direction,
-				 i == 10 || i == 11 || i == 19 || i == 20 ? RP_VFU_TO_CLIENT : RP_VFU_TO_SERVER);
+		assert_int_equal(row->direction, i == 10 || i == 11 || i == 19 || i == 20 || i == 22 || i == 24 ?
+							 RP_VFU_TO_CLIENT :
+							 RP_VFU_TO_SERVER);
 		/* What the specification does not know is never sent to who did not agree to it. */
 		assert_true(expected[i].command < RP_VFU_EXTENSION_FIRST || row->terms_mask != 0);
 		assert_int_equal(row->states_mask, i == 0 ? RP_VFU_IN_NEW_MASK : RP_VFU_IN_READY_MASK);
@@ -75,7 +80,7 @@ test_rows(void **state)
 	assert_null(rp_vfu_msg_find(0));
 	assert_null(rp_vfu_msg_find(19));
 	assert_null(rp_vfu_msg_find(0x5200));
-	assert_null(rp_vfu_msg_find(0x5205));
+	assert_null(rp_vfu_msg_find(0x5209));
 	assert_null(rp_vfu_msg_find(0xffff));
 	assert_string_equal(rp_vfu_msg_name(19), "unknown");
 }
