@@ -68,7 +68,7 @@ prepare(struct guest *guest, bool indirect)
 			       guest->memory + GUEST_USED_AT},
 		.avail_writable = true,
 		.indirect = indirect,
-		.tables = aligned_alloc(PAGE, rp_vring_shadow_tables_bytes(NUM) + PAGE),
+		.tables = aligned_alloc(16, rp_vring_shadow_tables_bytes(NUM)),
 		.tables_iova = TABLES_IOVA,
 	};
 }
