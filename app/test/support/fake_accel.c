@@ -170,6 +170,20 @@ set_features(void *priv, uint64_t features, struct rp_wire_why *why)
 	return 0;
 }
 
+static bool
+is_taken(unsigned int other, uint64_t iova, uint64_t size_bytes)
+{
+	struct rp_dma_mapping mapping;
+	size_t i;
+
+	for (i = 0; fake_accel.one_container && i < rp_dma_space_count(fake_accel.spaces[other]); i++)
+		if (rp_dma_space_at(fake_accel.spaces[other], i, &mapping) == 0 && mapping.iova < iova + size_bytes &&
+		    iova < mapping.iova + mapping.size_bytes &&
+		    (mapping.iova != iova || mapping.size_bytes != size_bytes))
+			return true;
+	return false;
+}
+
 static int
 dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
 	struct rp_wire_why *why)
@@ -188,6 +202,8 @@ dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_
 	assert_non_null(hva);
 	if (fake_accel.map_error != 0)
 		return rp_wire_why_set(why, fake_accel.map_error, "map refused");
+	if (is_taken(1 - device_of(priv), iova, size_bytes))
+		return rp_wire_why_set(why, -EEXIST, "other memory is mapped there by another device");
 	rc = rp_dma_space_map(fake_accel.spaces[device_of(priv)], &mapping, why);
 	fake_accel.mappings += rc == 0;
 	return rc;

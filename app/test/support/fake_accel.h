@@ -54,6 +54,7 @@ struct fake_accel {
 	struct rp_dma_iova_range reach; /* of its IOMMU; last 0: all */
 	uint64_t page_bytes;
 	uint8_t config[16]; /* struct virtio_net_config */
+	bool one_container; /* what is mapped for one device is in the way of the other, unless it is the same range */
 	int peer_error; /* of memory of another device */
 	struct rp_dma_section_hole holes[RP_DMA_SECTION_HOLES_MAX]; /* in its only BAR, FAKE_ACCEL_BAR: its doorbells */
 	int groups[FAKE_ACCEL_DEVICES]; /* VFIO group of each, the test's own; -1: none */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -254,6 +255,17 @@ pieces_of_random_sections(void **state)
 	}
 }
 
+/* Of this process, room that nothing is in included. */
+static unsigned long
+room_pages(void)
+{
+	RP_WIRE_FD_SCOPED int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	char text[200] = "";
+
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	return strtoul(text, NULL, 10);
+}
+
 /* An IOMMU with pages of 64 KiB looks at the address in this process too. */
 static void
 memory_for_larger_pages(void **state)
@@ -262,27 +274,32 @@ memory_for_larger_pages(void **state)
 	RP_WIRE_FD_SCOPED int fd = test_memfd(4 * KIB64, true);
 	struct test_leaks before;
 	unsigned char byte = 0x5a;
+	unsigned long room;
 	void *memory;
 
 	(void)state;
 	assert_int_equal(pwrite(fd, &byte, 1, KIB64), 1);
 	test_leaks_read(&before);
 	for (page_bytes = own_bytes; page_bytes <= 64 * own_bytes; page_bytes *= 2) {
+		room = room_pages();
 		assert_int_equal(rp_dma_section_memory(fd, KIB64, 2 * KIB64, page_bytes, &memory), 0);
 		assert_int_equal((uintptr_t)memory % page_bytes, 0);
 		assert_int_equal(*(unsigned char *)memory, 0x5a);
 		((unsigned char *)memory)[2 * KIB64 - 1] = 1;
 		assert_int_equal(munmap(memory, 2 * KIB64), 0);
+		assert_int_equal(room_pages(), room);
 		test_leaks_assert_none(&before);
 	}
 	/* An odd end is in its last page. */
 	assert_int_equal(rp_dma_section_memory(fd, 0, own_bytes + 1, KIB64, &memory), 0);
 	assert_int_equal(munmap(memory, own_bytes + 1), 0);
+	room = room_pages();
 	assert_int_equal(rp_dma_section_memory(fd, 0, 0, KIB64, &memory), -EINVAL);
 	assert_int_equal(rp_dma_section_memory(fd, UINT64_MAX, KIB64, KIB64, &memory), -EINVAL);
 	assert_int_equal(rp_dma_section_memory(fd, 0, INT64_MAX, KIB64, &memory), -EINVAL);
 	assert_int_equal(rp_dma_section_memory(-1, 0, KIB64, KIB64, &memory), -EBADF);
 	assert_int_equal(rp_dma_section_memory(fd, 1, KIB64, KIB64, &memory), -EINVAL);
+	assert_int_equal(room_pages(), room);
 	test_leaks_assert_none(&before);
 }
 

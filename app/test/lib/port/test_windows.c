@@ -228,7 +228,6 @@ lost_over_it(void **state)
 	(void)state;
 	fixture_begin(&f);
 	FAKE_SET(peer_error, -EIO);
-	FAKE_SET(open_error, 0);
 	open_with(&f, &window, 1);
 	assert_int_equal(test_port_events(&f.port, "accelerator-failed"), 1);
 	assert_int_equal(test_port_window(&f.port, 0).sections_count, 0);
@@ -257,6 +256,28 @@ guest_memory_goes_first(void **state)
 	assert_int_equal(cause_of(&f, 0, 0), RP_DMA_SECTION_FITS);
 	assert_true(reaches(0, WINDOW_IOVA));
 	assert_false(reaches(1, WINDOW_IOVA));
+	close(region.fd);
+	fixture_close(&f);
+}
+
+/* The first is given the memory while the second has its window there, in the same container. */
+static void
+guest_memory_goes_first_for_all(void **state)
+{
+	const struct rp_port_window window = whole(0, 1);
+	struct rp_vhu_region region = {.gpa = WINDOW_IOVA, .size_bytes = LARGE_PAGE, .uva = 0x10000000};
+	struct rp_wire_why why;
+	struct fixture f;
+
+	(void)state;
+	fixture_begin(&f);
+	FAKE_SET(one_container, true);
+	open_with(&f, &window, 1);
+	region.fd = test_memfd(region.size_bytes, false);
+	assert_int_equal(rp_vhu_frontend_add_mem_reg(f.vm.frontend, &region, &why), 0);
+	assert_int_equal(cause_of(&f, 0, 0), RP_DMA_SECTION_OCCUPIED);
+	assert_int_equal(rp_vhu_frontend_rem_mem_reg(f.vm.frontend, &region, &why), 0);
+	assert_int_equal(cause_of(&f, 0, 0), RP_DMA_SECTION_FITS);
 	close(region.fd);
 	fixture_close(&f);
 }
@@ -326,14 +347,14 @@ one_of_them_dies(void **state)
 		fixture_begin(&f);
 		open_with(&f, &window, 1);
 		assert_true(reaches(1 - of, WINDOW_IOVA));
-		/* It is the first that dies. */
-		FAKE_SET(open_error, -ECONNREFUSED);
-		fake_accel_die(true);
+		/* It is the first that dies, and is not closed before it is proven to be quiet. */
+		FAKE_SET(opens_once, true);
+		fake_accel_die(false);
 		assert_true(fixture_becomes(&f, is_failed));
 		assert_int_equal(test_port_window(&f.port, 0).sections_count, 0);
 		if (of == 0)
 			assert_false(reaches(1, WINDOW_IOVA));
-		FAKE_SET(open_error, 0);
+		FAKE_SET(quiet, true);
 		assert_true(fixture_becomes(&f, is_back));
 		assert_int_equal(cause_of(&f, 0, 0), RP_DMA_SECTION_FITS);
 		assert_true(reaches(1 - of, WINDOW_IOVA));
@@ -420,6 +441,7 @@ main(void)
 		cmocka_unit_test(refused_by_the_iommu),
 		cmocka_unit_test(lost_over_it),
 		cmocka_unit_test(guest_memory_goes_first),
+		cmocka_unit_test(guest_memory_goes_first_for_all),
 		cmocka_unit_test(behind_a_guests_iommu),
 		cmocka_unit_test(one_of_them_dies),
 		cmocka_unit_test(a_file_that_reaches_all_of_a_device),
