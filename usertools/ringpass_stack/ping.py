@@ -114,6 +114,10 @@ class PingStream:
     def _sent_at(self):
         return parse(self._job.output())
 
+    def answered(self):
+        """@return how many were, up to now."""
+        return len(self._sent_at())
+
     def finish(self, windows=()):
         """End the stream, when every ping up to now has had its time for a reply. @return Report."""
         if self._count:

@@ -5,8 +5,11 @@ systemd's manual pages sd_notify(3) and sd_listen_fds(3) say what is done here.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import os
+import platform
+import signal
 import socket
 import sys
 import threading
@@ -18,6 +21,10 @@ DESCRIPTORS_MAX = 253  # of one message
 READY_SECONDS = 60
 FIRST_FD = 3
 HIGH_FD = 500
+END_SECONDS = 60
+# kcmp(2), which no library wraps, and its KCMP_FILE.
+KCMP = {"x86_64": 312, "aarch64": 272, "s390x": 343}
+KCMP_FILE = 0
 
 # What runs before the daemon, in its process: the descriptors get the numbers that the protocol wants.
 LAUNCH = f"""
@@ -31,6 +38,13 @@ if fds:
     os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)))
 os.execv(sys.argv[2], sys.argv[2:])
 """
+
+
+def same_file(a, b):
+    """Whether two descriptors are one open file."""
+    me = os.getpid()
+    number = KCMP.get(platform.machine())
+    return number is not None and ctypes.CDLL(None).syscall(number, me, me, KCMP_FILE, a, b) == 0
 
 
 class ServiceManager:
@@ -87,6 +101,16 @@ class ServiceManager:
         process, self.process = self.process, None
         return process.kill()
 
+    def ended(self):
+        """It ends by itself. @return exit status."""
+        process, self.process = self.process, None
+        return process.wait(END_SECONDS)
+
+    def replace_by_signal(self):
+        """As systemd does on a restart, with RestartKillSignal=SIGUSR2. @return exit status."""
+        os.kill(self.process.pid, signal.SIGUSR2)
+        return self.ended()
+
     def was_told(self, line):
         """By the service that was started last."""
         with self._changed:
@@ -101,6 +125,11 @@ class ServiceManager:
         """Put a descriptor there that no service gave; it is duplicated."""
         with self._changed:
             self._store.append((name, os.dup(fd)))
+
+    def drop(self, name):
+        """Lose what has this name, as a store that is too small does."""
+        with self._changed:
+            self._keep({"FDNAME": name, "FDSTOREREMOVE": "1"}, [])
 
     def _serve(self):
         while True:
@@ -121,7 +150,12 @@ class ServiceManager:
                 os.close(fd)
             self._store = [one for one in self._store if one[0] != name]
         if values.get("FDSTORE") == "1":
-            self._store += [(name, fd) for fd in fds]
+            for fd in fds:
+                # As systemd: an open file that is there already is not kept once more, whatever its name.
+                if any(same_file(fd, kept) for _, kept in self._store):
+                    os.close(fd)
+                else:
+                    self._store.append((name, fd))
         else:
             # That of a barrier: its end is the answer.
             for fd in fds:
