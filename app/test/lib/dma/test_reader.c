@@ -362,6 +362,116 @@ readers_and_a_writer(void **state)
 	assert_true(found > 1000);
 }
 
+#define WIDE_PAGES 6000u
+#define WIDE_STEP 3u
+
+/* Page n of the wide space begins with STAMP, and lies where the file's page n modulo PAGES does. */
+static struct rp_dma_mapping
+wide_mapping(const struct scene *scene, uint32_t page)
+{
+	return (struct rp_dma_mapping){
+		.iova = (uint64_t)page * WIDE_STEP * PAGE_BYTES,
+		.size_bytes = page % 16 == 0 ? PAGE_BYTES + 100 : PAGE_BYTES,
+		.offset_bytes = page % (PAGES - 1) * (uint64_t)PAGE_BYTES,
+		.access_mask = RP_DMA_READ,
+		.fd = scene->fd,
+	};
+}
+
+static void *
+wide_reader(void *ctx)
+{
+	struct storm *storm = ctx;
+	const uint32_t *held[8];
+	uint64_t here_bytes;
+	unsigned int i;
+
+	rp_dma_reader_online(storm->reader);
+	while (!atomic_load_explicit(storm->stop, memory_order_relaxed)) {
+		for (i = 0; i < 8; i++) {
+			uint64_t page = (uint64_t)rand_r(&storm->seed) % WIDE_PAGES;
+
+			held[i] = rp_dma_reader_translate(storm->reader, page * WIDE_STEP * PAGE_BYTES, 4, RP_DMA_READ,
+							  &here_bytes);
+		}
+		for (i = 0; i < 8; i++) {
+			storm->found_count += held[i] != NULL;
+			storm->wrong_count += held[i] != NULL && *held[i] != STAMP;
+		}
+		rp_dma_reader_quiescent(storm->reader);
+		if (rand_r(&storm->seed) % 64 != 0)
+			continue;
+		rp_dma_reader_offline(storm->reader);
+		usleep(50);
+		rp_dma_reader_online(storm->reader);
+	}
+	rp_dma_reader_offline(storm->reader);
+	return NULL;
+}
+
+/* Nodes and buckets come and go: many pages, odd ones among them, remaps, ranges that are cut. */
+static uint64_t
+wide_writer(struct scene *scene)
+{
+	uint64_t deadline_ms = rp_wire_clock_ms() + STORM_MS, changes = 0;
+	unsigned int seed = 9;
+	uint32_t page;
+
+	for (page = 0; page < WIDE_PAGES; page++) {
+		const struct rp_dma_mapping mapping = wide_mapping(scene, page);
+
+		assert_int_equal(rp_dma_space_map(scene->space, &mapping, NULL), 0);
+	}
+	while (rp_wire_clock_ms() < deadline_ms) {
+		uint64_t iova;
+
+		page = (uint32_t)rand_r(&seed) % WIDE_PAGES;
+		iova = (uint64_t)page * WIDE_STEP * PAGE_BYTES;
+		if (rand_r(&seed) % 3 > 0) {
+			const struct rp_dma_mapping mapping = wide_mapping(scene, page);
+
+			assert_int_equal(rp_dma_space_remap(scene->space, &mapping, NULL), 0);
+		} else {
+			assert_int_equal(rp_dma_space_unmap(scene->space, iova + (uint64_t)rand_r(&seed) % PAGE_BYTES,
+							    1 + (uint64_t)rand_r(&seed) % (20 * PAGE_BYTES), NULL),
+					 0);
+		}
+		changes++;
+	}
+	return changes;
+}
+
+/* As above with a table of some depth; also under the sanitizers. */
+static void
+readers_of_a_wide_space(void **state)
+{
+	struct scene *scene = *state;
+	struct storm storms[READERS] = {0};
+	pthread_t threads[READERS];
+	atomic_bool stop = false;
+	uint64_t changes, found = 0;
+	unsigned int i;
+
+	for (i = 0; i < READERS; i++) {
+		storms[i].stop = &stop;
+		storms[i].seed = 200 + i;
+		assert_int_equal(rp_dma_reader_create(scene->space, &storms[i].reader), 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, wide_reader, &storms[i]), 0);
+	}
+	changes = wide_writer(scene);
+	atomic_store(&stop, true);
+	for (i = 0; i < READERS; i++) {
+		pthread_join(threads[i], NULL);
+		rp_dma_reader_destroy(storms[i].reader);
+		assert_int_equal(storms[i].wrong_count, 0);
+		found += storms[i].found_count;
+	}
+	print_message("%llu changes, %llu translated accesses\n", (unsigned long long)changes,
+		      (unsigned long long)found);
+	assert_true(changes > 20);
+	assert_true(found > 1000);
+}
+
 /* A reader that is seldom quiescent: maps go on without it, up to a bound, and then wait for it. */
 static void *
 map_all(void *ctx)
@@ -416,6 +526,7 @@ main(void)
 		WITH_SCENE(unmap_waits_for_the_reader),
 		WITH_SCENE(offline_reader_lets_go),
 		WITH_SCENE(readers_and_a_writer),
+		WITH_SCENE(readers_of_a_wide_space),
 		WITH_SCENE(maps_wait_for_no_reader_but_a_stuck_one),
 	};
 
