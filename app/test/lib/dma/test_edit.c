@@ -164,7 +164,7 @@ static void
 erase_and_insert(void **state)
 {
 	struct scene *scene = *state;
-	struct rp_dma_entry entry;
+	struct rp_dma_entry entry = {0};
 	struct rp_dma_edit edit;
 	struct rp_dma_gone gone;
 
