@@ -70,7 +70,8 @@ place_piece(const struct rp_port *port, uint8_t *at, uint64_t gpa, uint64_t size
 	if (find_region(port, gpa, &region) < 0)
 		return -EFAULT;
 	file_at = region.offset_bytes + (gpa - region.gpa);
-	if (((uintptr_t)at | file_at | size_bytes) % page_bytes != 0 || size_bytes > region.size_bytes)
+	if (((uintptr_t)at | file_at | size_bytes) % page_bytes != 0 ||
+	    size_bytes > region.size_bytes - (gpa - region.gpa))
 		return -EBADMSG;
 	return mmap(at, size_bytes, protection, MAP_SHARED | MAP_FIXED, region.fd, (off_t)file_at) == MAP_FAILED ?
 		       -ENOSPC :

@@ -91,6 +91,7 @@ class Nic:
     vectors: typing.Optional[int] = None  # None: as many as are safe
     packed: bool = False  # offer packed rings; the guest has them if its backend can serve them
     bus: str = ""  # a root port of the machine; empty: the root bus, where nothing can be unplugged
+    behind_iommu: bool = False  # of a machine that has one: offer VIRTIO_F_ACCESS_PLATFORM and address translation (ATS)
 
     def device(self, index, accel, program):
         """The device's properties, as QMP's device_add takes them."""
@@ -104,6 +105,8 @@ class Nic:
             device["packed"] = True
         if self.bus:
             device["bus"] = self.bus
+        if self.behind_iommu:
+            device["iommu_platform"] = device["ats"] = True
         vectors = self._vectors(accel, program)
         if vectors is not None:
             device["vectors"] = vectors
@@ -211,6 +214,7 @@ class Machine:
     cpus: int = 2
     model: str = "q35"
     extra: typing.Sequence[str] = ()
+    iommu: str = ""  # as -device takes it, of a machine that has one: "intel-iommu,device-iotlb=on"
     root_ports: typing.Sequence[str] = ()  # ids of buses of one slot each; an id may be followed by ",OPTION=VALUE"
     memory_slots: int = 0  # so many DIMMs can be plugged
     program: str = PROGRAM
@@ -232,6 +236,9 @@ class Machine:
             "-chardev", f"{agent},id=agent", "-serial", "chardev:agent",
             "-chardev", f"{monitor},id=monitor", "-mon", "chardev=monitor,mode=control",
         ]
+        # Before the devices that it is in front of.
+        if self.iommu:
+            command += ["-device", self.iommu]
         for slot, root_port in enumerate(self.root_ports, 1):
             command += ["-device", f"pcie-root-port,chassis={slot},slot={slot},id={root_port}"]
         for index, nic in enumerate(self.nics):
