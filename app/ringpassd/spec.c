@@ -14,9 +14,9 @@ struct rpd_spec_key {
 	const char *name;
 	enum rpd_value_type type; /* of the value, or of an element */
 	bool required;
+	bool of_software; /* says nothing without a software backend */
 	int (*add)(struct rpd_port_spec *spec, const struct rpd_spec_key *key, const struct rpd_value *value,
 		   const struct rp_accel_registry *registry, struct rp_wire_why *why); /* of a list; NULL: it is none */
-	bool of_software; /* says nothing without a software backend */
 	size_t offset;
 	size_t size; /* TEXT: room at offset */
 	uint32_t min; /* NUMBER */

@@ -97,8 +97,12 @@ rp_dma_sections_forget(struct rp_dma_sections *sections)
 {
 	struct entry *entry;
 
-	while ((entry = TAILQ_FIRST(&sections->entries)) != NULL)
-		drop(sections, entry);
+	while ((entry = TAILQ_FIRST(&sections->entries)) != NULL) {
+		TAILQ_REMOVE(&sections->entries, entry, link);
+		free(entry);
+	}
+	sections->counters.mapped_count = 0;
+	sections->counters.left_out_count = 0;
 }
 
 static struct entry *
@@ -282,31 +286,37 @@ rp_dma_sections_make_way(struct rp_dma_sections *sections, uint64_t iova, uint64
 	return 0;
 }
 
+static int
+try_again(struct rp_dma_sections *sections, struct entry *entry, const struct rp_dma_section_iommu *iommu,
+	  uint64_t now_ms, struct rp_wire_why *why)
+{
+	enum rp_dma_section_cause cause;
+	struct rp_wire_why words = {0};
+	int rc = try(sections, &entry->state.section, iommu, &cause, &words);
+
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "%s", words.text);
+	if (cause == RP_DMA_SECTION_OCCUPIED)
+		return 0;
+	set_cause(sections, entry, cause);
+	if (cause == RP_DMA_SECTION_FITS)
+		return 0;
+	snprintf(entry->state.reason, sizeof(entry->state.reason), "%s", words.text);
+	report(sections, entry, now_ms);
+	return 0;
+}
+
 int
 rp_dma_sections_retry(struct rp_dma_sections *sections, const struct rp_dma_section_iommu *iommu, uint64_t now_ms,
 		      struct rp_wire_why *why)
 {
 	struct entry *entry;
+	int rc = 0;
 
-	TAILQ_FOREACH (entry, &sections->entries, link) {
-		enum rp_dma_section_cause cause;
-		struct rp_wire_why words = {0};
-		int rc;
-
-		if (entry->state.cause != RP_DMA_SECTION_OCCUPIED)
-			continue;
-		rc = try(sections, &entry->state.section, iommu, &cause, &words);
-		if (rc < 0)
-			return rp_wire_why_set(why, rc, "%s", words.text);
-		if (cause == RP_DMA_SECTION_OCCUPIED)
-			continue;
-		set_cause(sections, entry, cause);
-		if (cause == RP_DMA_SECTION_FITS)
-			continue;
-		snprintf(entry->state.reason, sizeof(entry->state.reason), "%s", words.text);
-		report(sections, entry, now_ms);
-	}
-	return 0;
+	TAILQ_FOREACH (entry, &sections->entries, link)
+		if (rc == 0 && entry->state.cause == RP_DMA_SECTION_OCCUPIED)
+			rc = try_again(sections, entry, iommu, now_ms, why);
+	return rc;
 }
 
 int
