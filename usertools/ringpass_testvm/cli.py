@@ -70,6 +70,10 @@ def _parser():
     run.add_argument("--cpus", type=int, default=2)
     run.add_argument("--accel", choices=accel.CHOICES, help="do not probe")
     run.add_argument("--module", action="append", default=[], help="one more kernel module to load")
+    run.add_argument("--iommu", default="", metavar="DEVICE", help="of the guest, in front of its devices, as QEMU's "
+                     "-device takes it: intel-iommu,caching-mode=on or virtio-iommu-pci")
+    run.add_argument("--kernel-root", default="/", metavar="DIR", help="where boot/ and lib/modules/ of its kernel are")
+    run.add_argument("--kernel-arguments", default="", metavar="TEXT", help="more for its kernel's command line")
     run.add_argument("--run-dir", help="an existing directory for logs and sockets, which is kept")
     run.add_argument("--timeout", type=int, default=600, metavar="SECONDS", help="for each command")
     run.add_argument("command", nargs="*", metavar="COMMAND", help="a shell script, run in the guest")
@@ -87,13 +91,22 @@ def _session(vm, commands, timeout):
     return status
 
 
+def _modules(options):
+    """An IOMMU's driver must be there before those of the devices behind it."""
+    first = [name for name in options.module if "iommu" in name]
+    pci, *others = kernel.DEFAULT_MODULES
+    return (pci, *first, *others, *(name for name in options.module if name not in first))
+
+
 def _run(store, options):
     supervisor = Supervisor("testvm", options.run_dir)
 
     def work():
         supervisor.open()
-        machine = prepare.machine(options.nic, store, options.accel, (*kernel.DEFAULT_MODULES, *options.module),
-                                  memory_mib=options.memory, memory=options.memory_kind, cpus=options.cpus)
+        machine = prepare.machine(options.nic, store, options.accel, _modules(options),
+                                  memory_mib=options.memory, memory=options.memory_kind, cpus=options.cpus,
+                                  iommu=options.iommu, kernel_root=options.kernel_root,
+                                  kernel_arguments=options.kernel_arguments)
         vm = Vm(supervisor, "guest", machine)
         vm.start(BOOT_SECONDS)
         return _session(vm, options.command or sys.stdin, options.timeout)

@@ -69,6 +69,15 @@ def current_qemu(qemu_programs):
     return qemu_programs[-1]
 
 
+@pytest.fixture(scope="session")
+def current_kernel(build):
+    """A folder with a kernel in it that has more drivers than the distribution's default."""
+    root = os.path.join(build.directory, "kernel-current")
+    if not os.path.exists(os.path.join(root, "complete")):
+        pytest.skip("no current kernel here: devtools/install-current-kernel could not unpack it")
+    return root
+
+
 @pytest.fixture(params=["distribution", "current"])
 def qemu_program(request):
     """Each of the two, in turn."""
