@@ -34,6 +34,10 @@ class Build:
             raise TestvmError(f"{path}: not there; is {self.directory} a finished build?")
         return path
 
+    def test_program(self, path):
+        """One that is part of the tests: path below app/test, as app/softaccel/softaccel-late-access."""
+        return os.path.join(self.directory, "app", "test", path)
+
     def tool(self, name):
         return os.path.join(USERTOOLS, name)
 
@@ -90,9 +94,10 @@ class Softaccel(_Program):
         self._name = name
         self._uplink_mac = uplink_mac
         self._prefix = f"rp{os.getpid()}{name.removeprefix('softaccel')}"
+        self.program = None  # another than the build's, for tests
 
     def command(self):
-        command = [self._build.program("softaccel"), *EAL_ARGUMENTS, f"--file-prefix={self._prefix}"]
+        command = [self.program or self._build.program("softaccel"), *EAL_ARGUMENTS, f"--file-prefix={self._prefix}"]
         if self._uplink:
             command.append(f"--vdev={UPLINK_DEVICE},iface={self._uplink},mac={self._uplink_mac}")
         command.append("--")
