@@ -104,23 +104,27 @@ give_port(struct rpd_port *entry, struct rp_wire_parcel *parcel, struct rp_wire_
 }
 
 static int
-pack_port(struct rpd_port *entry, unsigned int index, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
+pack_port(struct rpd_port *entry, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
 {
 	struct rp_wire_parcel_mark mark = rp_wire_parcel_mark(parcel);
-	int rc;
+	int rc = -ENOTCONN;
 
-	rp_wire_parcel_enter(parcel, PART, index);
-	pack_spec(entry, parcel);
+	if (entry->port == NULL)
+		return rc;
 	rp_wire_parcel_enter(parcel, PART, 0);
 	rc = give_port(entry, parcel, why);
-	entry->given = rc == 0;
-	if (rc == 0) {
+	if (rc == 0)
 		rp_wire_parcel_leave(parcel);
-		rp_wire_parcel_leave(parcel);
-	} else {
+	else
 		rp_wire_parcel_rewind(parcel, &mark);
-	}
 	return rc;
+}
+
+/* Whoever came by RPC is described nowhere else; its windows are not kept as they were written. */
+static bool
+must_be_described(const struct rpd_port *entry)
+{
+	return entry->given || (entry->by_rpc && entry->spec.windows_count == 0);
 }
 
 static unsigned int
@@ -133,10 +137,15 @@ pack_ports(struct rpd_ports *ports, struct rp_wire_parcel *parcel, rpd_hand_over
 		struct rp_wire_why why = {0};
 		int rc;
 
-		if (entry->port == NULL)
-			continue;
-		rc = pack_port(entry, count, parcel, &why);
-		count += rc == 0;
+		rp_wire_parcel_enter(parcel, PART, count);
+		rc = pack_port(entry, parcel, &why);
+		entry->given = rc == 0;
+		if (must_be_described(entry)) {
+			rp_wire_parcel_put_number(parcel, "given", entry->given);
+			pack_spec(entry, parcel);
+			count++;
+		}
+		rp_wire_parcel_leave(parcel);
 		/* Without a frontend there is nothing that could be lost. */
 		if (rc != -ENOTCONN)
 			told(ctx, entry, rc == 0 ? NULL : why.text);
@@ -182,7 +191,7 @@ struct heir {
 	struct rpd_ports *ports;
 	const struct rpd_config *config;
 	struct rp_wire_parcel *parcel; /* NULL: there was no predecessor, or nothing of it is left */
-	struct rpd_port_spec *again; /* came by RPC, and could not go on: to be opened anew */
+	struct rpd_port_spec *again; /* came by RPC, and did not go on: to be opened anew */
 	unsigned int again_count;
 	void (*event)(void *ctx, const struct rp_port_event *event);
 	void *ctx;
@@ -227,6 +236,7 @@ static void
 adopt_port(struct heir *heir)
 {
 	bool by_rpc = rp_wire_parcel_get_bool(heir->parcel, "by_rpc");
+	bool given = rp_wire_parcel_get_bool(heir->parcel, "given");
 	struct rpd_port_spec *spec = &heir->again[heir->again_count];
 	struct rp_wire_why why = {0};
 	struct rpd_port *entry;
@@ -238,17 +248,18 @@ adopt_port(struct heir *heir)
 	described = rc == 0;
 	if (rc == 0)
 		rc = check_wanted(heir, spec, by_rpc, &why);
-	if (rc == 0) {
+	if (rc == 0 && given) {
 		rp_wire_parcel_enter(heir->parcel, PART, 0);
 		rc = rpd_ports_adopt(heir->ports, spec, heir->parcel, &why);
 		rp_wire_parcel_leave(heir->parcel);
 	}
-	if (rc == 0) {
+	if (rc == 0 && given) {
 		entry = rpd_ports_find(heir->ports, spec->name);
 		entry->by_rpc = by_rpc;
 		return;
 	}
-	tell(heir, RP_PORT_EVENT_WARNING, described ? spec->name : "", "port-not-adopted", why.text);
+	if (rc < 0)
+		tell(heir, RP_PORT_EVENT_WARNING, described ? spec->name : "", "port-not-adopted", why.text);
 	if (described && by_rpc && configured(heir, spec->name) == NULL)
 		heir->again_count++;
 }

@@ -16,7 +16,8 @@
  * make a port of as ever: its frontend finds the connection closed, and connects anew.
  *
  * A port is the same one when its description is, key by key: one whose configuration has changed
- * begins anew. One that came by RPC is in no configuration and is taken as it was described.
+ * begins anew. One that came by RPC is in no configuration and is taken as it was described, also
+ * when it begins anew; but not if it has windows.
  *
  * Threads: the event loop's.
  */

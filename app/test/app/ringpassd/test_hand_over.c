@@ -263,6 +263,29 @@ ports_that_came_by_rpc(void **state)
 	end(f);
 }
 
+/* Nobody is connected to the one, the other cannot be given: they begin anew, but they are there. */
+static void
+ports_that_came_by_rpc_and_begin_anew(void **state)
+{
+	struct fixture *f = *state;
+	struct rpd_port_spec spec = spec_of("vm2");
+
+	begin(f);
+	assert_int_equal(rpd_ports_add(f->ports, &spec, NULL), 0);
+	rpd_ports_find(f->ports, "vm2")->by_rpc = true;
+	fake_ports.give_error = -ENOTCONN;
+	replace(f);
+	assert_string_equal(f->told, "");
+	assert_null(strstr(f->log, "port-not-adopted"));
+	assert_non_null(rpd_ports_find(f->ports, "vm2"));
+	fake_ports.give_error = -ENOTSUP;
+	replace(f);
+	assert_string_equal(f->told, "vm2=the fake port stays ");
+	assert_true(rpd_ports_find(f->ports, "vm2")->by_rpc);
+	assert_int_equal(fake_ports.adopt_count, 0);
+	end(f);
+}
+
 static void
 nobody_is_connected(void **state)
 {
@@ -307,6 +330,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(one_is_not_taken, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(another_configuration, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ports_that_came_by_rpc, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(ports_that_came_by_rpc_and_begin_anew, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(nobody_is_connected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(it_is_called_off, set_up, tear_down),
 	};
