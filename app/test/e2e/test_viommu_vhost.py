@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A guest with an IOMMU in strict mode in front of a network card that ringpassd serves: each buffer is mapped for one
+packet, so each is asked for and taken back, over QEMU's IOTLB messages."""
+
+import os
+
+import pytest
+
+from ringpass_stack import transfer
+from ringpass_stack.ping import ping
+from ringpass_stack.scenario import UPLINK_ADDRESS, require_all
+from ringpass_testvm import qemu
+
+# 256 shows more, and takes some minutes.
+BULK_MIB = int(os.environ.get("RINGPASS_VIOMMU_MIB", "2"))
+STRICT = "intel_iommu=on iommu.strict=1 iommu.passthrough=0"
+IOMMU = "intel-iommu,device-iotlb=on"
+PINGS = 10
+RELOADS = int(os.environ.get("RINGPASS_VIOMMU_RELOADS", "2"))
+ACCESS_PLATFORM_BIT = 33
+RING_PACKED_BIT = 34
+
+
+@pytest.fixture
+def make_guest(make_stack):
+    def make(program, kernel_arguments, packed=False):
+        stack = make_stack(uplink=True, queue_pairs=1, packed=packed, behind_iommu=True,
+                           port_options={"access_platform": '"on"'},
+                           machine_options={"program": program, "iommu": IOMMU, "kernel_arguments": kernel_arguments})
+        stack.start("shadow")
+        return stack.guests[0]
+    return make
+
+
+def features(guest):
+    return int(guest.show()["features_acked"], 16)
+
+
+def require_nothing_refused(guest):
+    """@return what was asked of the IOMMU."""
+    shown = guest.show()
+    print(shown["iommu"], [(queue["mode"], queue["packets"]) for queue in shown["queues"]])
+    assert shown["iommu"]["negotiated"]
+    assert shown["iommu"]["misses_refused"] == 0
+    for queue in shown["queues"]:
+        assert queue["mode"] == "shadow" and "IOMMU" in queue["reason"]
+        assert queue["accesses_refused"] == queue["lost"] == queue["errors"] == 0
+    return shown["iommu"]
+
+
+def reload_driver(guest):
+    guest.vm.run("cd /sys/bus/virtio/drivers/virtio_net && device=$(ls -d virtio*) && echo $device >unbind && "
+                 "[ ! -e /sys/class/net/eth0 ] && echo $device >bind && [ -e /sys/class/net/eth0 ]")
+    guest.set_address()
+    guest.wait_modes("shadow")
+
+
+def test_strict_split(make_guest):
+    run_strict(make_guest(qemu.PROGRAM, STRICT), False)
+
+
+def test_strict_packed(make_guest, current_qemu):
+    run_strict(make_guest(current_qemu, STRICT, packed=True), True)
+
+
+@pytest.mark.skipif("RINGPASS_VIOMMU_MIB" not in os.environ, reason="RINGPASS_VIOMMU_MIB=256 runs it")
+def test_strict_split_with_the_current_qemu(make_guest, current_qemu):
+    run_strict(make_guest(current_qemu, STRICT), False)
+
+
+def run_strict(guest, packed):
+    assert features(guest) >> ACCESS_PLATFORM_BIT & 1
+    assert features(guest) >> RING_PACKED_BIT & 1 == packed
+    assert "DMA" in guest.vm.run("cat /sys/class/net/eth0/device/../iommu_group/type").output
+    require_all(ping(guest.vm, UPLINK_ADDRESS, PINGS), "pings")
+    before = require_nothing_refused(guest)
+    sent = transfer.to_guest(guest.vm, UPLINK_ADDRESS, BULK_MIB << 20)
+    transfer.from_guest(guest.vm, UPLINK_ADDRESS, sent)
+    after = require_nothing_refused(guest)
+    # A packet, a buffer, a mapping: some thousand of them.
+    assert after["misses"] - before["misses"] > 1000
+    assert after["invalidations"] - before["invalidations"] > 1000
+    for _ in range(RELOADS):
+        reload_driver(guest)
+        require_all(ping(guest.vm, UPLINK_ADDRESS, PINGS), "pings after the driver was loaded anew")
+    require_nothing_refused(guest)
+    assert "DMAR: [" not in guest.vm.run("dmesg").output
+
+
+def test_pass_through(make_guest, current_qemu):
+    """Nothing is translated, which QEMU says page by page: each page is asked for once, and never taken back."""
+    guest = make_guest(current_qemu, "intel_iommu=on iommu=pt")
+    assert "identity" in guest.vm.run("cat /sys/class/net/eth0/device/../iommu_group/type").output
+    sent = transfer.to_guest(guest.vm, UPLINK_ADDRESS, BULK_MIB << 20)
+    before = require_nothing_refused(guest)
+    transfer.from_guest(guest.vm, UPLINK_ADDRESS, sent)
+    after = require_nothing_refused(guest)
+    assert after["invalidations"] == before["invalidations"]
