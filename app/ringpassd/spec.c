@@ -461,9 +461,10 @@ rpd_spec_check(const struct rpd_port_spec *spec, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -EBADMSG,
 				       "migratable: found true with ring = \"direct\", expected \"auto\" or \"shadow\" "
 				       "with it");
-	if (spec->access_platform == RPD_ON && (spec->migratable || spec->software_path[0] != '\0'))
-		return rp_wire_why_set(why, -EBADMSG, "access_platform: found \"on\" with %s, expected \"off\" with it",
-				       spec->migratable ? "migratable = true" : "a software backend");
+	if (spec->access_platform == RPD_ON && spec->migratable)
+		return rp_wire_why_set(
+			why, -EBADMSG,
+			"access_platform: found \"on\" with migratable = true, expected \"off\" with it");
 	rc = check_servers(spec, why);
 	if (rc == 0)
 		rc = check_windows(spec, why);

@@ -266,6 +266,14 @@ is_used(const struct rp_port *port, const struct port_queue *queue, uint64_t iov
 }
 
 static void
+look_again(struct rp_port *port, struct port_queue *queue)
+{
+	struct rp_wire_why why = {0};
+
+	port_iommu_ring_open(port, queue, &why);
+}
+
+static void
 take_back(struct rp_port *port, uint64_t iova, uint64_t size_bytes)
 {
 	struct port_iommu *iommu = port->iommu;
@@ -287,6 +295,13 @@ take_back(struct rp_port *port, uint64_t iova, uint64_t size_bytes)
 		struct port_queue *queue = &port->queues[i];
 		bool overlaps = port_iommu_ring_overlaps(port, queue, iova, size_bytes);
 
+		/* It knows by itself what to do about its ring; and we look again when its pages are there. */
+		if (queue->software == PORT_SOFTWARE_RING_SERVES) {
+			if (overlaps)
+				port_iommu_ring_close(queue);
+			iommu->run_due |= overlaps;
+			continue;
+		}
 		if (is_used(port, queue, iova, size_bytes))
 			stop_ring(port, queue);
 		if (overlaps) {
@@ -305,6 +320,7 @@ port_iommu_on_invalidate(void *ctx, uint64_t iova, uint64_t size_bytes)
 		return;
 	port->iommu->info.invalidations++;
 	take_back(port, iova, size_bytes);
+	port_software_iotlb_invalidate(port, iova, size_bytes);
 }
 
 int
@@ -324,7 +340,7 @@ port_iommu_on_update(void *ctx, const struct rp_vhu_iotlb *entry, struct rp_wire
 		return rp_wire_why_set(why, -EBADMSG, "permissions: 0, expected some with an update");
 	/* The same once more comes from each queue pair of QEMU; another place is the end of what was. */
 	if (!port_translations_agree(port->iommu->translations, &translation))
-		take_back(port, entry->iova, entry->size_bytes);
+		port_iommu_on_invalidate(port, entry->iova, entry->size_bytes);
 	port_translations_set(port->iommu->translations, &translation);
 	port->iommu->info.updates++;
 	port->iommu->run_due = true;
@@ -485,6 +501,8 @@ port_iommu_run(struct rp_port *port)
 
 		if (queue->iommu.waits && queue->frontend_started)
 			open_ring(port, queue);
+		else if (queue->software == PORT_SOFTWARE_RING_SERVES && !queue->iommu.open)
+			look_again(port, queue);
 		else if (queue->iommu.stopped && queue->frontend_started)
 			start_again(port, queue);
 		else if (queue->shadow.ring != NULL && queue->running && rp_vring_shadow_stalled(queue->shadow.ring))
@@ -492,6 +510,7 @@ port_iommu_run(struct rp_port *port)
 		if (queue->shadow.ring != NULL)
 			tell_refusals(port, queue);
 	}
+	port_software_iotlb_run(port);
 	iommu->run_due |= !read_all;
 }
 

@@ -15,7 +15,9 @@
 bool
 port_log_is_offered(const struct rp_port *port)
 {
-	return port_software_configured(port) && (port_software_features(port) & LOG_ALL_MASK) != 0 &&
+	/* What is written is logged by guest-physical addresses, which such a backend does not know. */
+	return port_software_configured(port) && !port->access_platform &&
+	       (port_software_features(port) & LOG_ALL_MASK) != 0 &&
 	       (port_software_protocol_features(port) & 1ull << RP_VHU_PF_LOG_SHMFD_BIT) != 0;
 }
 

@@ -29,7 +29,8 @@ port_offer_own_features(const struct rp_port *port)
 
 	if (port->migratable || port_log_is_offered(port))
 		features |= BIT(RP_VHU_F_LOG_ALL_BIT);
-	if (port->access_platform)
+	if (port->access_platform && (!port_software_configured(port) ||
+				      (port_software_features(port) & BIT(RP_VHU_F_ACCESS_PLATFORM_BIT)) != 0))
 		features |= BIT(RP_VHU_F_ACCESS_PLATFORM_BIT);
 	if (port->device == RP_PORT_DEVICE_NET)
 		features |= BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | (port->queues_count > 2 ? BIT(VIRTIO_NET_F_MQ) : 0);

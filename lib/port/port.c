@@ -86,9 +86,8 @@ check_config(const struct rp_port_config *config, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -EINVAL, "mac: expected the address of one card");
 	if (config->migratable && config->ring == RP_PORT_RING_DIRECT)
 		return rp_wire_why_set(why, -EINVAL, "migratable: expected ring \"auto\" or \"shadow\" with it");
-	if (config->access_platform && (config->migratable || config->software.socket_path != NULL))
-		return rp_wire_why_set(why, -EINVAL,
-				       "access_platform: expected neither migratable nor a software backend with it");
+	if (config->access_platform && config->migratable)
+		return rp_wire_why_set(why, -EINVAL, "access_platform: expected not migratable with it");
 	if (config->accelerators_count > RP_PORT_ACCELERATORS_MAX ||
 	    (config->accelerators_count == 0 && config->software.socket_path == NULL))
 		return rp_wire_why_set(why, -EINVAL,

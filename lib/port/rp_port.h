@@ -212,8 +212,9 @@ struct rp_port_config {
 	/**
 	 * Offer VIRTIO_F_ACCESS_PLATFORM: the guest may have an IOMMU in front of the device, whose
 	 * translations the frontend tells (IOTLB messages). Where it translates, the queue has a
-	 * private ring, and each buffer is translated here. Not with migratable, nor with a
-	 * software backend.
+	 * private ring, and each buffer is translated here. Not with migratable. A software backend
+	 * is told on; it must offer the feature, else it is not offered, and be of the kind
+	 * SPECIFICATION.
 	 */
 	bool access_platform;
 	uint32_t reconnect_ms; /**< client mode and lost accelerators; 0: 1000 */

@@ -75,6 +75,7 @@ end(struct rp_port *port)
 	software->state = PORT_SOFTWARE_AWAY;
 	software->frontend = rp_vhu_frontend_destroy(software->frontend);
 	software->lost = software->answered = false;
+	software->misses_count = 0;
 	software->features_known = software->pair_ready = software->rings_due = false;
 	software->features_told = 0;
 	port_software_suspect(port);
@@ -174,6 +175,7 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 
 static const struct rp_vhu_frontend_ops frontend_ops = {
 	.config_changed = on_config_changed,
+	.iotlb_miss = port_software_on_miss,
 	.refused = on_refused,
 	.disconnected = on_disconnected,
 };

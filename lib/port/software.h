@@ -11,6 +11,7 @@
  *   software_device.c  what the frontend says of the device, passed on, and said anew
  *   software_memory.c  the guest's memory, and ours where parked rings lie
  *   software_ring.c    how a ring is given to it, and taken from it
+ *   software_iommu.c   translations that it asks for, and that are taken back
  *   software_park.c    rings that it is told of and does not serve
  *   software_proof.c   how it is known that it let go after its connection ended
  *   software_kind.c    which kinds of backend there are, and what is peculiar to them
@@ -99,6 +100,10 @@ int port_software_ring_call(struct rp_port *port, struct port_queue *queue, stru
 int port_software_ring_kick(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
 int port_software_ring_err(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
 int port_software_ring_log(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
+
+/* software_iommu.c: what the guest's IOMMU says. Nothing is done for a backend that is not there. */
+void port_software_iotlb_invalidate(struct rp_port *port, uint64_t iova, uint64_t size_bytes); /* waits for its word */
+void port_software_iotlb_run(struct rp_port *port); /* tell it what it asked for, and is known by now */
 
 void port_software_get_info(const struct rp_port *port, struct rp_port_software_info *ret_info);
 

@@ -60,6 +60,14 @@ enum port_software_state {
 	PORT_SOFTWARE_THERE,
 };
 
+/* A translation that it asked for, and that was not known. */
+struct port_software_miss {
+	uint64_t page;
+	uint8_t perm;
+};
+
+#define PORT_SOFTWARE_MISSES_MAX 32u
+
 struct port_software {
 	char socket_path[108];
 	enum rp_port_socket_mode socket_mode;
@@ -108,6 +116,8 @@ struct port_software {
 	bool pair_ready; /* rings 0 and 1 were enabled together since the device was stopped last */
 
 	struct port_software_told rings[RP_VHU_QUEUES_MAX];
+	struct port_software_miss misses[PORT_SOFTWARE_MISSES_MAX];
+	unsigned int misses_count;
 	/* For the next tick. */
 	bool gone_due;
 	bool usable_due;
@@ -160,6 +170,9 @@ int port_software_uva(const struct rp_port *port, uint64_t gpa, uint64_t size_by
 /* A parked ring's place, entries. */
 uint16_t port_software_park_place(const struct rp_port *port, unsigned int queue, uint64_t *ret_desc_uva,
 				  uint64_t *ret_avail_uva, uint64_t *ret_used_uva);
+
+/* software_iommu.c: a callback of the frontend library. */
+int port_software_on_miss(void *ctx, uint64_t iova, uint8_t perm, bool access_fail, struct rp_wire_why *why);
 
 /* software_park.c */
 /* Put an empty ring of ours in the guest's place, of a ring that the backend leaves alone. Unwaited. */

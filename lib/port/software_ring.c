@@ -183,6 +183,13 @@ guest_setup(struct rp_port *port, const struct port_queue *queue, struct port_so
 		.kick_fd = queue->kick_fd,
 		.call_fd = queue->call_fd,
 	};
+	/* It asks what is behind them, as we do. */
+	if (vring->iova) {
+		ret_setup->desc_uva = vring->desc_gpa;
+		ret_setup->avail_uva = vring->avail_gpa;
+		ret_setup->used_uva = vring->used_gpa;
+		return 0;
+	}
 	rc = port_software_uva(port, vring->desc_gpa, DESC_BYTES * vring->num, &ret_setup->desc_uva);
 	if (rc == 0)
 		rc = port_software_uva(port, vring->avail_gpa, packed ? EVENT_BYTES : 6 + 2ull * vring->num,
@@ -314,8 +321,13 @@ port_software_position(struct rp_port *port, struct port_queue *queue, uint32_t 
 		packed_position(port, queue, answer);
 		return;
 	}
-	port_position_from_ring(port, queue);
-	used = (uint16_t)queue->position;
+	if (!port_position_used(port, queue, &used)) {
+		/* Where its used index is was taken back a moment ago. */
+		if (answer <= UINT16_MAX)
+			queue->position = answer;
+		return;
+	}
+	queue->position = used;
 	if (answer == used)
 		return;
 	if (answer > UINT16_MAX || (uint16_t)(answer - used) > queue->vring.num)

@@ -46,7 +46,10 @@ port_software_queues_max(const struct rp_port *port)
 uint64_t
 port_software_wanted(const struct rp_port *port)
 {
-	return WANTED | (port->device == RP_PORT_DEVICE_NET ? 0 : WANTED_OF_OTHERS);
+	/* It asks for translations over its channel. */
+	uint64_t asks = port->access_platform ? BIT(RP_VHU_PF_BACKEND_REQ_BIT) : 0;
+
+	return WANTED | asks | (port->device == RP_PORT_DEVICE_NET ? 0 : WANTED_OF_OTHERS);
 }
 
 /* A network card's queues are pairs of rings: vhost-user.rst, "Multiple queue support". */
@@ -82,6 +85,11 @@ port_software_compare(struct rp_port *port, struct rp_wire_why *why)
 	uint64_t protocol_features = for_the_frontend(port, rp_vhu_frontend_protocol_features(software->frontend));
 	unsigned int queues_max = its_rings(port);
 
+	/* Its parked rings would have to be translated, too. */
+	if (port->access_platform && port_software_parks(port))
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "access_platform: a software backend of kind %s cannot be behind it",
+				       rp_port_software_kind_name(software->kind->kind));
 	if (!software->known) {
 		software->features = features;
 		software->protocol_features = protocol_features;

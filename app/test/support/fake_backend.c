@@ -211,6 +211,26 @@ tell_config(struct fake_backend_run *run)
 }
 
 static void
+ask(struct fake_backend_run *run)
+{
+	struct {
+		struct rp_vhu_header header;
+		struct rp_vhu_wire_iotlb iotlb;
+	} __attribute__((packed)) miss = {
+		.header = {.request = RP_VHU_BACKEND_IOTLB_MSG,
+			   .flags = RP_VHU_VERSION,
+			   .size_bytes = sizeof(miss.iotlb)},
+		.iotlb = {.iova = run->fake->ask_iova, .perm = run->fake->ask_perm, .type = RP_VHU_IOTLB_MISS},
+	};
+
+	if (run->fake->ask_perm == 0 || run->channel_fd < 0)
+		return;
+	run->fake->ask_perm = 0;
+	if (send(run->channel_fd, &miss, sizeof(miss), MSG_NOSIGNAL) != sizeof(miss))
+		fprintf(stderr, "fake backend: the channel takes nothing\n");
+}
+
+static void
 step(struct fake_backend_run *run)
 {
 	if (run->lingers_until_ms != 0 && rp_wire_clock_ms() >= run->lingers_until_ms)
@@ -219,6 +239,7 @@ step(struct fake_backend_run *run)
 		find_connection(run);
 		converse(run);
 		tell_config(run);
+		ask(run);
 	}
 	fake_backend_rings_serve(run);
 }

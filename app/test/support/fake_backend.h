@@ -65,6 +65,8 @@ struct fake_backend {
 	bool polls; /* wants no kicks: says so in the rings it serves. Else it looks at a ring only after one */
 	bool paused; /* takes nothing from its rings */
 	uint8_t config[64]; /* with CONFIG */
+	uint64_t ask_iova; /* a translation that it misses */
+	uint8_t ask_perm; /* it asks for that now; 0: it does not */
 
 	/* What happened. */
 	unsigned int connections;
@@ -78,6 +80,8 @@ struct fake_backend {
 	struct rp_vhu_wire_region regions[RP_VHU_REGIONS_MAX];
 	unsigned int rarps;
 	uint64_t mtu_bytes;
+	unsigned int iotlb_updates, iotlb_invalidations;
+	struct rp_vhu_wire_iotlb iotlb; /* the last of either */
 	uint64_t dropped; /* sent, and there was no room to receive it in */
 	unsigned int history_count;
 	struct {

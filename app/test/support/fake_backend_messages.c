@@ -331,6 +331,13 @@ act(struct fake_backend_run *run, struct request *request)
 	case RP_VHU_NET_SET_MTU:
 		fake->mtu_bytes = u64_of(request);
 		return 0;
+	case RP_VHU_IOTLB_MSG:
+		memcpy(&fake->iotlb, request->payload, sizeof(fake->iotlb));
+		if (fake->iotlb.type == RP_VHU_IOTLB_UPDATE)
+			fake->iotlb_updates++;
+		else
+			fake->iotlb_invalidations++;
+		return 0;
 	case RP_VHU_SEND_RARP:
 		fake->rarps++;
 		return 0;

@@ -266,8 +266,6 @@ static const struct {
 	{ PORT("access_platform = true;"), ":2: ports[0].access_platform: found true, expected \"off\" or \"on\"" },
 	{ PORT("access_platform = \"on\"; migratable = true;"), ":1: ports[0]: access_platform: found \"on\" with "
 	  "migratable = true, expected \"off\" with it" },
-	{ PORT("access_platform = \"on\"; software = \"/w\";"), ":1: ports[0]: access_platform: found \"on\" with a "
-	  "software backend, expected \"off\" with it" },
 	{ PORT("migratable = true; ring = \"direct\";"), ":1: ports[0]: migratable: found true with ring = \"direct\", "
 	  "expected \"auto\" or \"shadow\" with it" },
 	{ PORT("mac = \"52:54:00:12:34\";"),

@@ -519,3 +519,16 @@ port_software_get_info(const struct rp_port *port, struct rp_port_software_info 
 	ret_info->usable = fake.usable;
 	ret_info->connected = fake.usable;
 }
+
+/* Nobody behind a guest's IOMMU. */
+void
+port_software_iotlb_invalidate(struct rp_port *port, uint64_t iova, uint64_t size_bytes)
+{
+	(void)port, (void)iova, (void)size_bytes;
+}
+
+void
+port_software_iotlb_run(struct rp_port *port)
+{
+	(void)port;
+}

@@ -42,6 +42,29 @@ port_source_remove(struct rp_port *port, struct port_source *source)
 	source->fd = -1;
 }
 
+/* No guest with an IOMMU. */
+bool
+port_iommu_is_on(const struct rp_port *port)
+{
+	(void)port;
+	return false;
+}
+
+bool
+port_iommu_permits(const struct rp_port *port, uint64_t iova, uint8_t perm)
+{
+	(void)port, (void)iova, (void)perm;
+	return false;
+}
+
+int
+port_iommu_find(struct rp_port *port, uint64_t iova, uint64_t size_bytes, uint8_t perm, bool ahead, uint64_t *ret_gpa,
+		uint64_t *ret_bytes)
+{
+	(void)port, (void)iova, (void)size_bytes, (void)perm, (void)ahead, (void)ret_gpa, (void)ret_bytes;
+	return -EFAULT;
+}
+
 bool
 port_shadow_logging(const struct rp_port *port)
 {
