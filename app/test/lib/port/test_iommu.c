@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "traffic.h"
@@ -113,9 +114,11 @@ all_held(struct fixture *f)
 	return fake_now().hold == 0;
 }
 
+/* Nothing else is under way: what the device keeps, and uses others before, is not in order. */
 static void
 hold_frames(struct traffic *t, unsigned int count)
 {
+	all_arrive_once(t);
 	FAKE_SET(hold, count);
 	send_frames(t, count);
 	assert_true(fixture_becomes(&t->f, all_held));
@@ -295,6 +298,131 @@ offered_when_configured(void **state)
 	assert_non_null(strstr(why.text, "access_platform"));
 }
 
+/* QEMU's stop and cont, and the user's: a private ring has a position in either format. */
+static void
+stopped_and_continued(void **state)
+{
+	struct traffic t;
+	unsigned int i, k;
+
+	(void)state;
+	for (i = 0; i < KINDS_COUNT; i++) {
+		open_translated(&t, &kinds[i], TEST_VM_TRANSLATED);
+		start_pair(&t);
+		stop_and_cont(&t, 10);
+		for (k = 0; k < 10; k++) {
+			send_frames(&t, 13);
+			assert_int_equal(test_port_disable(&t.f.port, k % 2), 0);
+			assert_int_equal(test_port_enable(&t.f.port, k % 2), 0);
+		}
+		all_arrive_once(&t);
+		assert_int_equal(test_port_queue(&t.f.port, TX).accesses_refused, 0);
+		assert_int_equal(test_port_queue(&t.f.port, TX).lost, 0);
+		close_traffic(&t);
+	}
+}
+
+/* Memory that is plugged, and goes: what lay in it is known no more, and what was under way is done again. */
+static void
+memory_comes_and_goes(void **state)
+{
+	struct traffic t;
+	unsigned int k;
+
+	(void)state;
+	open_translated(&t, &kinds[0], TEST_VM_TRANSLATED);
+	start_pair(&t);
+	for (k = 0; k < 5; k++) {
+		struct rp_vhu_region more = {
+			.gpa = TEST_VM_GPA + t.f.vm.memory_bytes,
+			.size_bytes = t.f.vm.viommu->page_bytes,
+			.uva = UINT64_C(0x100000000000),
+			.fd = test_memfd(t.f.vm.viommu->page_bytes, false),
+		};
+		struct rp_wire_why why = {0};
+
+		send_frames(&t, 20);
+		assert_int_equal(rp_vhu_frontend_add_mem_reg(t.f.vm.frontend, &more, &why), 0);
+		send_frames(&t, 20);
+		assert_int_equal(rp_vhu_frontend_rem_mem_reg(t.f.vm.frontend, &more, &why), 0);
+		close(more.fd);
+		send_frames(&t, 20);
+		all_arrive_once(&t);
+	}
+	assert_true(test_port_info(&t.f.port).iommu.rings_stopped >= 10);
+	close_traffic(&t);
+}
+
+/* A device that cannot stop one ring alone is stopped whole, and all of its rings go on. */
+static void
+a_device_that_stops_only_whole(void **state)
+{
+	struct traffic t;
+
+	(void)state;
+	open_translated(&t, &kinds[1], TEST_VM_TRANSLATED);
+	start_pair(&t);
+	send_frames(&t, 50);
+	all_arrive_once(&t);
+	FAKE_SET(stop_error, -ENOTSUP);
+	hold_frames(&t, 3);
+	invalidate_all(&t);
+	FAKE_SET(stop_error, 0);
+	assert_true(fake_now().resets > 0);
+	send_frames(&t, 50);
+	all_arrive_once(&t);
+	close_traffic(&t);
+}
+
+/* Everything at once, from a seed: traffic, flushes of all or of a page, stops, and drivers that come anew. */
+static void
+at_random(void **state)
+{
+	const char *seed_text = getenv("TEST_SEED");
+	unsigned int seed = seed_text != NULL ? (unsigned int)atoi(seed_text) : (unsigned int)getpid(), i, k;
+	struct traffic t;
+
+	(void)state;
+	print_message("TEST_SEED=%u\n", seed);
+	for (i = 0; i < KINDS_COUNT; i++) {
+		open_translated(&t, &kinds[i], TEST_VM_TRANSLATED);
+		start_pair(&t);
+		for (k = 0; k < 60; k++) {
+			struct rp_wire_why why = {0};
+			uint64_t page = (uint64_t)rand_r(&seed) % t.f.vm.viommu->pages_count;
+
+			send_frames(&t, 1 + (unsigned int)rand_r(&seed) % 20);
+			switch (rand_r(&seed) % 8) {
+			case 0:
+				invalidate_all(&t);
+				break;
+			case 1:
+				stop_and_cont(&t, 1);
+				break;
+			case 2:
+				all_arrive_once(&t);
+				test_vm_reload(&t.f.vm);
+				start_pair(&t);
+				break;
+			case 3:
+				hold_frames(&t, 2);
+				invalidate_all(&t);
+				break;
+			default:
+				page *= t.f.vm.viommu->page_bytes;
+				assert_int_equal(rp_vhu_frontend_iotlb_invalidate(t.f.vm.frontend, t.f.vm.iova + page,
+										  t.f.vm.viommu->page_bytes, &why),
+						 0);
+				break;
+			}
+		}
+		all_arrive_once(&t);
+		assert_int_equal(test_port_queue(&t.f.port, TX).accesses_refused, 0);
+		assert_int_equal(test_port_queue(&t.f.port, RX).accesses_refused, 0);
+		close_traffic(&t);
+	}
+}
+
 int
 main(void)
 {
@@ -308,6 +436,10 @@ main(void)
 		cmocka_unit_test(identity_told_by_page_is_shadow),
 		cmocka_unit_test(a_ring_that_is_not_mapped),
 		cmocka_unit_test(offered_when_configured),
+		cmocka_unit_test(stopped_and_continued),
+		cmocka_unit_test(memory_comes_and_goes),
+		cmocka_unit_test(a_device_that_stops_only_whole),
+		cmocka_unit_test(at_random),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
