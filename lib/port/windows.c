@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "port.h"
 #include "rp_wire_clock.h"
@@ -130,6 +131,21 @@ port_accelerator_iommu(const struct port_accelerator *accelerator)
 	};
 }
 
+/*
+ * A file is mapped by pages of this machine, also by a device process to which one byte is as good
+ * as another: what shares a page with a table of vectors is reached with it.
+ */
+static struct rp_dma_section_iommu
+window_iommu(const struct port_accelerator *user)
+{
+	struct rp_dma_section_iommu iommu = port_accelerator_iommu(user);
+	uint64_t own_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if (iommu.page_bytes < own_bytes)
+		iommu.page_bytes = own_bytes;
+	return iommu;
+}
+
 /* What of the BAR is wanted. A BAR that cannot be had is offered as a page of it, so that it is reported like any other. */
 static struct rp_dma_section
 section_of(struct rp_port *port, unsigned int index, struct rp_accel_region *ret_region)
@@ -158,9 +174,8 @@ section_of(struct rp_port *port, unsigned int index, struct rp_accel_region *ret
 		rp_wire_why_set(&window->refused, -ENOTSUP, "BAR %u: 0x%" PRIx64 " + 0x%" PRIx64 ": it has 0x%" PRIx64,
 				wanted->region, wanted->offset_bytes, wanted->size_bytes, ret_region->size_bytes);
 	if (section.size_bytes == 0)
-		section.size_bytes = window->refused.error == 0 ?
-					     ret_region->size_bytes - wanted->offset_bytes :
-					     user->info.iova_page_bytes + (user->info.iova_page_bytes == 0);
+		section.size_bytes = window->refused.error == 0 ? ret_region->size_bytes - wanted->offset_bytes :
+								  window_iommu(user).page_bytes;
 	return section;
 }
 
@@ -199,7 +214,7 @@ offer(struct rp_port *port, unsigned int index)
 {
 	struct port_window *window = &port->windows[index];
 	struct port_accelerator *user = &port->accelerators[window->wanted.to];
-	const struct rp_dma_section_iommu iommu = port_accelerator_iommu(user);
+	const struct rp_dma_section_iommu iommu = window_iommu(user);
 	struct rp_accel_region region;
 	const struct rp_dma_section whole = section_of(port, index, &region);
 	struct rp_wire_why why = {0};
@@ -283,7 +298,7 @@ port_windows_retry(struct rp_port *port)
 
 		if (!port_accelerator_usable(port, (int)i))
 			continue;
-		iommu = port_accelerator_iommu(accelerator);
+		iommu = window_iommu(accelerator);
 		rc = rp_dma_sections_retry(accelerator->sections, &iommu, rp_wire_clock_ms(), &why);
 		if (rc < 0)
 			port_accelerator_fail(port, i, rc, &why);

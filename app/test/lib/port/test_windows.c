@@ -201,6 +201,31 @@ the_page_of_the_msix_table(void **state)
 	fixture_close(&f);
 }
 
+/* Of a device to which one byte is as good as another: what is mapped is pages all the same. */
+static void
+a_device_without_pages(void **state)
+{
+	struct rp_port_window windows[] = {whole(1, 0), whole(1, 0)};
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct rp_port_window_info info;
+	struct fixture f;
+
+	(void)state;
+	windows[1].iova += 0x100000;
+	windows[1].size_bytes = page_bytes / 2;
+	fixture_begin(&f);
+	FAKE_SET(holes[0], ((struct rp_dma_section_hole){page_bytes + 0x10, 0x30}));
+	open_with(&f, windows, 2);
+	assert_int_equal(test_port_accelerator(&f.port, 0).info.iova_page_bytes, 0);
+	info = test_port_window(&f.port, 0);
+	assert_int_equal(info.sections_count, 3);
+	assert_int_equal(piece(&info, 1)->cause, RP_DMA_SECTION_INTERRUPTS);
+	assert_int_equal(piece(&info, 1)->section.size_bytes, page_bytes);
+	assert_int_equal(piece(&info, 2)->section.offset_bytes, 2 * page_bytes);
+	assert_int_equal(cause_of(&f, 1, 0), RP_DMA_SECTION_MISALIGNED);
+	fixture_close(&f);
+}
+
 static void
 refused_by_the_iommu(void **state)
 {
@@ -438,6 +463,7 @@ main(void)
 		cmocka_unit_test(pages_of_64_kib),
 		cmocka_unit_test(ram_is_strict),
 		cmocka_unit_test(the_page_of_the_msix_table),
+		cmocka_unit_test(a_device_without_pages),
 		cmocka_unit_test(refused_by_the_iommu),
 		cmocka_unit_test(lost_over_it),
 		cmocka_unit_test(guest_memory_goes_first),
