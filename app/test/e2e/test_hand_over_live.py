@@ -8,12 +8,14 @@ import pytest
 from frontend import Frontend
 from service_manager import ServiceManager
 
+from ringpass_stack.ping import PingStream
 from ringpass_stack.programs import UPLINK_MAC, Control, Function, Port, Ringpassd, Softaccel
-from ringpass_stack.scenario import PREFIX_LENGTH, UPLINK_ADDRESS
+from ringpass_stack.scenario import PREFIX_LENGTH, UPLINK_ADDRESS, require_all
 from ringpass_testvm import netns, supervise
 
 MAC, ADDRESS = "52:54:00:00:00:01", "10.77.0.2"
 SECONDS = 60
+PINGS = 20
 KEPT = ["kept-port-vm0", "kept-rpc"]
 
 
@@ -133,6 +135,26 @@ def test_what_needs_a_process_waits_for_it(supervisor, build, more, mode):
     assert {queue["mode"] for queue in rig.queues()} == {mode}
 
 
+def test_a_migration_goes_on_being_logged(supervisor, build):
+    """Private rings meanwhile: what is written before and after is in the log, of which the successor knows."""
+    rig = Rig(supervisor, build, {"migratable": "true"}).begin().direct()
+    rig.frontend.do("log on")
+    rig.frontend.wait_traffic()
+    rig.frontend.missed()
+    rig.frontend.wait_traffic()
+    assert {queue["mode"] for queue in rig.queues()} == {"shadow"}
+    rig.ringpassd.leave(rig.control, "command")
+    rig.ringpassd.go_on()
+    rig.frontend.wait_traffic()
+    assert {queue["mode"] for queue in rig.queues()} == {"shadow"}
+    found = rig.frontend.missed()
+    assert found["changed"] > 0 and found["missed"] == 0
+    rig.frontend.do("log off")
+    rig.direct()
+    counts = rig.frontend.counts()
+    assert counts["connected"] == 1 and counts["twice"] == counts["bad"] == 0
+
+
 def test_a_frontend_that_leaves_meanwhile(supervisor, build):
     rig = Rig(supervisor, build).begin().direct()
     rig.ringpassd.leave(rig.control, "command")
@@ -192,3 +214,23 @@ def test_what_was_left_is_not_believed(supervisor, build):
         rig.ringpassd.go_on()
     assert "event=nothing-adopted state: found no sealed file" in rig.log()
     assert "event=descriptor-refused kept-part-99999" in rig.log()
+
+
+def test_a_guest_notices_nothing(make_stack, supervisor, build):
+    stack = make_stack(uplink=True, queue_pairs=1)
+    stack.ringpassd = Managed(supervisor, build, stack.ringpassd._ports)
+    stack.start()
+    guest = stack.guests[0]
+    frontend_pid = guest.show()["frontend_pid"]
+    stream = PingStream(guest.vm, UPLINK_ADDRESS, 0.05)
+    for way in ("command", "signal"):
+        stack.ringpassd.leave(stack.control, way)
+        before = stream.answered()
+        supervise.wait_until(lambda: stream.answered() >= before + PINGS, SECONDS, "pings go on without ringpassd",
+                             guest.vm.require_alive)
+        stack.ringpassd.go_on()
+        shown = guest.show()
+        assert shown["frontend_pid"] == frontend_pid
+        assert {queue["mode"] for queue in shown["queues"]} == {"direct"}
+        assert {queue["doorbell_maps"] for queue in shown["queues"]} == {1}
+    require_all(stream.finish(), "two hand-overs")
