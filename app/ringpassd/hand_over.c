@@ -289,7 +289,7 @@ open_again(struct heir *heir)
 {
 	unsigned int i;
 
-	for (i = 0; i < heir->again_count; i++) {
+	for (i = 0; heir->again != NULL && i < heir->again_count; i++) {
 		struct rp_wire_why why = {0};
 
 		if (rpd_ports_add(heir->ports, &heir->again[i], &why) < 0)

@@ -295,10 +295,10 @@ make_entry(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rpd
 int
 rpd_ports_add(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rp_wire_why *why)
 {
-	struct rpd_port *entry;
+	struct rpd_port *entry = NULL;
 	int rc = make_entry(ports, spec, &entry, why);
 
-	if (rc < 0)
+	if (entry == NULL)
 		return rc;
 	rc = open_or_wait(entry, why);
 	if (rc < 0) {
@@ -315,10 +315,10 @@ int
 rpd_ports_adopt(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rp_wire_parcel *parcel,
 		struct rp_wire_why *why)
 {
-	struct rpd_port *entry;
+	struct rpd_port *entry = NULL;
 	int rc = make_entry(ports, spec, &entry, why);
 
-	if (rc < 0)
+	if (entry == NULL)
 		return rc;
 	entry->retry = evtimer_new(ports->config.base, try_again, entry);
 	rc = entry->retry == NULL ? rp_wire_why_set(why, -ENOMEM, "no memory") : adopt_port(entry, parcel, why);

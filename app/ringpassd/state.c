@@ -206,7 +206,7 @@ read_items(struct json_object *state, struct rp_wire_parcel *parcel, struct rp_w
 int
 rpd_state_peek(int fd, unsigned int *ret_descriptors, struct rp_wire_why *why)
 {
-	struct json_object *state;
+	struct json_object *state = NULL;
 	uint64_t count = 0;
 	int rc = parse(fd, &state, why);
 
@@ -226,7 +226,7 @@ int
 rpd_state_read(int fd, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
 {
 	struct rp_wire_why unused = {0};
-	struct json_object *state;
+	struct json_object *state = NULL;
 	int rc;
 
 	if (why == NULL)

@@ -171,8 +171,10 @@ port_make(const struct rp_port_config *config, const struct rp_accel_registry *r
 	if (rc < 0)
 		return rc;
 	port = calloc(1, sizeof(*port));
-	if (port == NULL)
-		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	if (port == NULL) {
+		rp_wire_why_set(why, -ENOMEM, "no memory");
+		return -ENOMEM;
+	}
 	port->epoll_fd = port->timer_fd = -1;
 	port->timer_source.fd = port->listen_source.fd = port->backend_source.fd = -1;
 	port->registry = registry;
