@@ -285,6 +285,25 @@ a_given_descriptor_that_is_no_such_socket(void **state)
 	test_leaks_assert_none(&before);
 }
 
+/* Somebody who has a connection already makes none, until that is lost. */
+static void
+a_connection_from_elsewhere(void **state)
+{
+	const struct rp_vhu_endpoint_config config = client(50);
+	struct rp_vhu_endpoint *endpoint = make(&config);
+	struct rp_wire_why why;
+	int fd = -1;
+
+	(void)state;
+	assert_true(rp_vhu_endpoint_deadline_ms(endpoint) != 0);
+	rp_vhu_endpoint_connected(endpoint);
+	assert_int_equal(rp_vhu_endpoint_deadline_ms(endpoint), 0);
+	assert_int_equal(rp_vhu_endpoint_process(endpoint, 1000, &fd, &why), -EAGAIN);
+	rp_vhu_endpoint_lost(endpoint, 1000);
+	assert_int_equal(rp_vhu_endpoint_deadline_ms(endpoint), 1050);
+	rp_vhu_endpoint_destroy(endpoint);
+}
+
 int
 main(void)
 {
@@ -296,6 +315,7 @@ main(void)
 		cmocka_unit_test(only_a_stale_file_is_replaced),
 		cmocka_unit_test(only_our_own_file_is_removed),
 		cmocka_unit_test(permissions_whatever_the_umask),
+		cmocka_unit_test(a_connection_from_elsewhere),
 		cmocka_unit_test(a_given_socket),
 		cmocka_unit_test(a_given_descriptor_that_is_no_such_socket),
 	};
