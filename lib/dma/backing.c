@@ -101,23 +101,23 @@ find_page_size(struct rp_dma_file *file)
 	file->page_bytes = file->huge ? (uint64_t)fs.f_bsize : (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static int
-file_get(struct rp_dma_backing *backing, int fd, const struct stat *st, struct rp_dma_file **ret_file,
-	 struct rp_wire_why *why)
+/* @return one more use of it, or NULL: -ENOSPC, and why says so. */
+static struct rp_dma_file *
+file_get(struct rp_dma_backing *backing, int fd, const struct stat *st, struct rp_wire_why *why)
 {
 	struct rp_dma_file *file = find_file(&backing->files, fd, st);
 
 	if (file == NULL) {
 		file = calloc(1, sizeof(*file));
-		if (file == NULL)
-			return rp_wire_why_set(why, -ENOSPC, "map: no memory");
+		if (file == NULL) {
+			rp_wire_why_set(why, -ENOSPC, "map: no memory");
+			return NULL;
+		}
 		file->fd = rp_wire_fd_dup(fd);
 		if (file->fd < 0) {
-			int error = -file->fd;
-
+			rp_wire_why_set(why, -ENOSPC, "map: file: cannot keep a descriptor: %s", strerror(-file->fd));
 			free(file);
-			return rp_wire_why_set(why, -ENOSPC, "map: file: cannot keep a descriptor: %s",
-					       strerror(error));
+			return NULL;
 		}
 		file->dev = st->st_dev;
 		file->ino = st->st_ino;
@@ -126,8 +126,7 @@ file_get(struct rp_dma_backing *backing, int fd, const struct stat *st, struct r
 		LIST_INSERT_HEAD(&backing->files, file, link);
 	}
 	file->users_count++;
-	*ret_file = file;
-	return 0;
+	return file;
 }
 
 static void
@@ -300,16 +299,16 @@ rp_dma_backing_get(struct rp_dma_backing *backing, const struct rp_dma_mapping *
 		   struct rp_wire_why *why)
 {
 	struct rp_dma_window *window = NULL;
-	struct rp_dma_file *file = NULL;
+	struct rp_dma_file *file;
 	struct pages needed;
 	struct stat st;
 	int rc;
 
 	if (fstat(mapping->fd, &st) < 0)
 		return rp_wire_why_set(why, -EBADMSG, "map: file: %s", strerror(errno));
-	rc = file_get(backing, mapping->fd, &st, &file, why);
-	if (rc < 0)
-		return rc;
+	file = file_get(backing, mapping->fd, &st, why);
+	if (file == NULL)
+		return -ENOSPC;
 	rc = check_size(file, mapping, &st, why);
 	if (rc < 0) {
 		file_put(file);
@@ -319,9 +318,9 @@ rp_dma_backing_get(struct rp_dma_backing *backing, const struct rp_dma_mapping *
 	window = find_among(file, mapping->access_mask, &needed);
 	if (window == NULL)
 		rc = window_create(backing, file, mapping->access_mask, &needed, &st, &window, why);
-	if (rc < 0 || window->refs_count > 0)
+	if (window == NULL || window->refs_count > 0)
 		file_put(file);
-	if (rc < 0)
+	if (window == NULL)
 		return rc;
 	window->refs_count++;
 	backing->last = window;

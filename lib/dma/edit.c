@@ -266,8 +266,7 @@ tidy(struct rp_dma_edit *edit, struct rp_dma_node *node, struct place place)
 		return slot;
 	/* One may begin before the node. */
 	count = collect(slot, node->first_iova, COLLAPSE_MAX + 1, entries);
-	if (count > COLLAPSE_MAX + 1)
-		return slot;
+	assert(count <= COLLAPSE_MAX + 1);
 	if (count == 0) {
 		bury(edit, slot, place, false);
 		return 0;

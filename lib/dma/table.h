@@ -27,7 +27,9 @@
  * A table is one such word, for all addresses. Its depth is bounded by the bits of an
  * address, so neither looking up nor changing depends on how many mappings there are.
  * A node stands for more than eight mappings when it is made, and goes when three are
- * left: memory for each mapping is bounded too, whatever a peer maps.
+ * left, so memory is bounded too: some 10 bytes for each of a million pages one behind
+ * the other, 50 for pages anywhere, 320 for what a peer can do at worst (eight one-byte
+ * mappings beside each other and one more at each six bits' distance).
  *
  * Threads: whoever has a table may read it; who frees it must know that nobody
  * reads it any more (reader.c).
@@ -102,7 +104,8 @@ rp_dma_slot_bucket(uint64_t slot)
 static inline void
 rp_dma_slot_page(uint64_t slot, uint64_t iova, unsigned int span, struct rp_dma_entry *ret_entry)
 {
-	uint64_t within_mask = (UINT64_C(1) << span) - 1;
+	/* No slot of all addresses is a page: for who does not know that. */
+	uint64_t within_mask = (UINT64_C(1) << (span & 63u)) - 1;
 
 	ret_entry->first_iova = iova & ~within_mask;
 	ret_entry->last_iova = iova | within_mask;
