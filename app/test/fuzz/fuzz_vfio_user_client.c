@@ -230,7 +230,7 @@ step(struct driver *driver)
 		[16] = fuzz_vfu_write_multi, [17] = fuzz_vfu_feature,	   [18] = fuzz_vfu_migrate,
 		[19] = fuzz_vfu_log,	     [20] = fuzz_vfu_places,	   [21] = fuzz_vfu_remap,
 		[22] = fuzz_vfu_memory_many, [23] = fuzz_vfu_access_start, [24] = fuzz_vfu_log,
-		[25] = fuzz_vfu_places,
+		[25] = fuzz_vfu_places,	     [26] = fuzz_vfu_iommu,
 	};
 	struct fuzz_vfu_caller *caller = &driver->caller;
 	unsigned int kind = fuzz_below(caller->input, 32);
@@ -278,6 +278,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
 	config.max_msg_fds = (mode & 8) != 0 ? RP_VFU_CLIENT_NO_FDS : 0;
 	config.window_bytes = (mode & 16) != 0 ? 65536 : 0;
 	config.withheld_mask = (mode & 32) != 0 ? fuzz_u16(&input) : 0;
+	config.iommu = (mode & 64) != 0 ? &fuzz_vfu_client_iommu : NULL;
 	/* In the directory where the fuzzer was started. */
 	snprintf(driver.socket_path, sizeof(driver.socket_path), "client-%d.sock", (int)getpid());
 	fuzz_require(rp_wire_socket_listen(driver.socket_path, &driver.listen_fd, NULL) == 0, "a socket");

@@ -9,6 +9,7 @@
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
 #include "vfio_user.h"
+#include "vfio_user_iommu.h"
 #include "vfio_user_memory.h"
 
 /*
@@ -39,6 +40,7 @@ struct device {
 	int twin; /* what came with the last message that had a descriptor; -1: none did */
 	struct fuzz_vfu_queue asked; /* of the server's commands */
 	struct fuzz_vfu_memory memory; /* what the device does with the client's */
+	struct fuzz_vfu_iommu iommu; /* and with its translations */
 	uint64_t token; /* of a quiescing that takes its time; 0: none does */
 	uint64_t number; /* of an access that is answered later; 0: none is */
 	uint32_t number_bytes;
@@ -222,6 +224,13 @@ serve(struct device *device)
 	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 	const struct rp_vfu_area areas[] = {{0, page_bytes}, {2 * page_bytes, page_bytes}};
 	const struct rp_vfu_io_fd io_fds[] = {{0, 4, fuzz_fd(FUZZ_FD_EVENT)}, {8, 0, fuzz_fd(FUZZ_FD_EVENT)}};
+	static const struct rp_vfu_server_iommu iommu = {
+		.cache_entries_max = 8,
+		.translations_max = 4,
+		.invalidations_max = 4,
+		.page_requests_max = 3,
+		.pasids_max = 3,
+	};
 	struct rp_vfu_region regions[FUZZ_VFU_REGIONS];
 	struct rp_vfu_irq_type irqs[RP_VFU_PCI_IRQS_COUNT];
 	struct rp_vfu_server_config config = {
@@ -241,6 +250,7 @@ serve(struct device *device)
 			},
 		.dma_logging = true,
 		.bounce_bytes_max = BOUNCE_BYTES,
+		.iommu = &iommu,
 	};
 	unsigned int i;
 
@@ -322,6 +332,7 @@ hang_up(struct device *device)
 	turn(device);
 	fuzz_require(!rp_vfu_server_connected(device->server), "a client that left is gone");
 	fuzz_vfu_memory_check_idle(&device->memory);
+	fuzz_vfu_iommu_check_idle(&device->iommu);
 	rp_wire_fd_close(&device->twin);
 }
 
@@ -383,6 +394,10 @@ act(struct device *device)
 	if (kind < 192) {
 		rp_vfu_server_quiesced(device->server, device->token);
 		device->token = 0;
+		return;
+	}
+	if (kind >= 212 && kind < 224) {
+		fuzz_vfu_iommu_act(&device->iommu);
 		return;
 	}
 	if (kind < 224) {
@@ -448,10 +463,12 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
 	snprintf(device.socket_path, sizeof(device.socket_path), "server-%d.sock", (int)getpid());
 	serve(&device);
 	fuzz_vfu_memory_begin(&device.memory, rp_vfu_server_dma(device.server), &input);
+	fuzz_vfu_iommu_begin(&device.iommu, device.server, &input);
 	come(&device);
 	while (input.left_bytes > 0)
 		step(&device);
 	fuzz_vfu_memory_let_go(&device.memory);
+	fuzz_vfu_iommu_let_go(&device.iommu);
 	rp_vfu_server_destroy(device.server);
 	fuzz_require(!device.connected, "nobody is left");
 	fuzz_vfu_memory_check_idle(&device.memory);

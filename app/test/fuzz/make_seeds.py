@@ -124,6 +124,7 @@ def frontend_seeds():
 (VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, REGION_INFO, IO_FDS, IRQ_INFO, SET_IRQS, REGION_READ, REGION_WRITE, DMA_READ,
  DMA_WRITE, RESET_ROW, DIRTY_PAGES, WRITE_MULTI, DEVICE_FEATURE, MIG_READ, MIG_WRITE, REMAP) = range(19)
 ALL_ROWS = range(32)
+INVALIDATE, PAGE_RESPONSE = 23, 25
 REPLY, ACT, REFUSE_NEXT, INTRUDE, COME_AGAIN = 128, 176, 208, 222, 226
 PLAIN = 7  # of a choice of eight: as it should be
 LATER = 96  # added to a step: nothing is processed behind it
@@ -246,12 +247,23 @@ def vfu_server_seeds():
     remap = say(REMAP, 2, 0, *range_(1, 2), 0)
     yield "remap", [*say(VERSION, 5), *memory_, *remap, *dma(0, 1, (1, 64)), *dma(1, 0, (8, 64)),
                     *say(REMAP, 2, NO_FILE, *range_(8), 0), *answer_dma(), *remap]
+    for terms, name in ((6, "one-socket"), (7, "twin")):
+        start, sent = [*say(VERSION, terms), *dma_map(0), *dma_map(4, fd=NO_FILE)], [*[0] * (terms == 7), WHOLE]
+        present, nowhere = [REPLY, 0, 3, 0, RIGHT, *sent], [REPLY, 0, 0, 0, RIGHT, *sent]
+        want, use, ask = ([ACT, 212, first] for first in (0, 112, 176))
+        wanted, used, asked = [*want, 1, 1, 0], [*use, 1, 16, 0, 1, 0], [*ask, 2, 0, 1]
+        taken_back = say(INVALIDATE, 9, 1, 0, 97)
+        with_pasid = [DMA_MAP, 0, 2, 0, *range_(0), 0, 7, 97, WHOLE]
+        yield f"iommu-{name}", [*start, *wanted, *present, *used, *taken_back, *used, *wanted, *taken_back, *present, *present,
+                                *asked, *say(PAGE_RESPONSE, 1, 0), *wanted, *nowhere, *asked, *say(PAGE_RESPONSE, 2, 162),
+                                *say(PAGE_RESPONSE, 0, 163), *with_pasid, *with_pasid, *wanted, COME_AGAIN, *start, *present]
     yield "stray-replies", [*hello, REPLY, 0, RIGHT, WHOLE, REPLY, 250, 5, RIGHT, WHOLE, *dma_map(0)]
 
 
 # What a server does while fuzz_vfio_user_client.c waits, and what the driver calls.
 LEARN, ACCESS, INTERRUPTS, MAP, DOORBELL, DEVICE_RESET, WAIT, LISTEN = 0, 2, 3, 4, 5, 6, 7, 15
 CALL_WRITE_MULTI, CALL_FEATURE, CALL_MIGRATE, CALL_LOG, CALL_PLACES, CALL_REMAP, CALL_MANY, CALL_START = range(16, 24)
+CALL_IOMMU = 26
 
 def vfu_answer(*fields):
     return [0, 0, *fields, RIGHT, WHOLE]
@@ -387,6 +399,11 @@ def vfu_client_seeds():
     yield "area-outside", [0, *vfu_answer(1), *info, LEARN, 1, 0, *vfu_answer(7, 0, 1, 255, outside, 0, 0, 0, 0)]
     yield "refused", [0, *vfu_answer(1), LEARN, 0, 0, 250, 22, RIGHT, WHOLE, *info]
     yield "stray-reply", [0, *vfu_answer(1), *info, LISTEN, *vfu_answer(), LEARN, 0]
+    question, pages = order(4, 1, 0, 97), order(5, 7, 0, 97, 2, 0)
+    take_back, memory_of_pasid = [CALL_IOMMU, 0, 2, *vfu_answer(0)], [CALL_IOMMU, 2, 0, *vfu_answer()]
+    yield "iommu", [64, *vfu_answer(6), *info, LISTEN, *question, 3, 0, 0, LISTEN, *question, 3, 0, 130, CALL_IOMMU, 3, 0, 3, 0,
+                    *take_back, LISTEN, *pages, 0, LISTEN, *pages, 200, CALL_IOMMU, 4, 7, *memory_of_pasid, LISTEN,
+                    *order(0, 0, 0, 16, 0, 0)[:-2], 7, 97, WHOLE, LISTEN, *pages, 200, LISTEN, *pages, CALL_IOMMU, 5, 0, *take_back]
     yield "hang-up", [0, *vfu_answer(1), *info, MAP, 0, 2, 0, 0, 254]
 
 

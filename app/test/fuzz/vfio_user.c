@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "vfio_user.h"
+#include "vfio_user_iommu.h"
 
 #define DATA_MAX 256u
 
@@ -59,6 +60,11 @@ fuzz_vfu_version(struct fuzz_vfu_message *message, struct fuzz_input *input, boo
 		"\"ringpass.window\":{\"size\":65536}}}",
 		"{\"capabilities\":{\"max_msg_fds\":16,\"ringpass.remap\":true,\"ringpass.serve\":true,"
 		"\"ringpass.io_fds\":true,\"ringpass.window\":{\"size\":1048576}}}",
+		"{\"capabilities\":{\"max_msg_fds\":16,\"ringpass.remap\":true,\"ringpass.serve\":true,"
+		"\"ringpass.iommu\":{\"translations\":4,\"invalidations\":4,\"page_requests\":4,\"pasid_bits\":20}}}",
+		"{\"capabilities\":{\"max_msg_fds\":16,\"twin_socket\":{\"supported\":true},\"ringpass.window\":"
+		"{\"size\":65536},\"ringpass.iommu\":{\"translations\":2,\"invalidations\":2,\"page_requests\":2,"
+		"\"pasid_bits\":1}}}",
 	};
 	static const char *const replies[] = {
 		[3] = "{\"capabilities\":{\"max_msg_fds\":16,\"twin_socket\":{\"supported\":true,\"fd_index\":0}}}",
@@ -69,19 +75,22 @@ fuzz_vfu_version(struct fuzz_vfu_message *message, struct fuzz_input *input, boo
 		      "\"ringpass.window\":{\"size\":65536,\"fd_index\":1}}}",
 		[5] = "{\"capabilities\":{\"max_msg_fds\":16,\"ringpass.remap\":true,\"ringpass.serve\":true,"
 		      "\"ringpass.io_fds\":true,\"ringpass.window\":{\"size\":1048576,\"fd_index\":0}}}",
+		[7] = "{\"capabilities\":{\"max_msg_fds\":16,\"twin_socket\":{\"supported\":true,\"fd_index\":0},"
+		      "\"ringpass.window\":{\"size\":65536,\"fd_index\":1},\"ringpass.iommu\":{\"translations\":2,"
+		      "\"invalidations\":2,\"page_requests\":2,\"pasid_bits\":1}}}",
 	};
 	const struct rp_vfu_wire_version numbers = {RP_VFU_VERSION_MAJOR, RP_VFU_VERSION_MINOR};
 	unsigned int choice = fuzz_below(input, sizeof(texts) / sizeof(texts[0]));
-	const char *text = reply && choice >= 3 ? replies[choice] : texts[choice];
+	const char *text = reply && choice >= 3 && choice != 6 ? replies[choice] : texts[choice];
 	size_t text_bytes = text[0] == '\0' ? 0 : strlen(text) + 1;
 
 	fuzz_vfu_put(message, &numbers, sizeof(numbers), text_bytes);
 	memcpy(message->bytes + FUZZ_VFU_HEADER_BYTES + sizeof(numbers), text, text_bytes);
 	if (!reply)
 		return;
-	if (choice == 3 || choice == 4)
+	if (choice == 3 || choice == 4 || choice == 7)
 		fuzz_vfu_add_fd(message, FUZZ_FD_SOCKET);
-	if (choice >= 4)
+	if (choice >= 4 && choice != 6)
 		fuzz_vfu_add_fd(message, FUZZ_FD_SEALED);
 }
 
@@ -344,6 +353,8 @@ sensible_command(struct fuzz_vfu_message *message, struct fuzz_input *input, con
 		mig_data(message, input, row->command == RP_VFU_MIG_DATA_WRITE);
 		break;
 	default:
+		if (fuzz_vfu_iommu_command(message, input, row->command))
+			break;
 		set_size(message, FUZZ_VFU_HEADER_BYTES + row->payload_min_bytes);
 		fuzz_bytes(input, message->bytes + FUZZ_VFU_HEADER_BYTES, row->payload_min_bytes);
 		break;
@@ -391,6 +402,9 @@ fuzz_vfu_deviate(struct fuzz_vfu_message *message, struct fuzz_input *input)
 	case 6: /* the first number of the payload, which is often argsz */
 		number = (uint32_t)fuzz_number(input);
 		memcpy(message->bytes + FUZZ_VFU_HEADER_BYTES, &number, sizeof(number));
+		break;
+	case 7:
+		fuzz_vfu_add_pasid(message, input);
 		break;
 	default:
 		break;

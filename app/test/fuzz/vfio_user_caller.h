@@ -3,6 +3,7 @@
 #define FUZZ_VFIO_USER_CALLER_H
 
 #include "rp_vfu_client.h"
+#include "rp_vfu_client_iommu.h"
 #include "vfio_user.h"
 
 /*
@@ -12,6 +13,8 @@
 
 #define FUZZ_VFU_SLOTS_COUNT 4u /* of FUZZ_MEMORY_BYTES each, from FUZZ_GPA on */
 
+#define FUZZ_VFU_QUESTIONS 8u
+
 struct fuzz_vfu_caller {
 	struct rp_vfu_client *client;
 	struct fuzz_input *input;
@@ -20,6 +23,9 @@ struct fuzz_vfu_caller {
 	bool unframed; /* for good: the client may see other messages than were sent */
 	bool lied; /* since the call began */
 	uint8_t late[64]; /* what a started read fills */
+	uint64_t tokens[FUZZ_VFU_QUESTIONS]; /* of questions that are answered later */
+	uint32_t groups[FUZZ_VFU_QUESTIONS]; /* that may be outstanding */
+	unsigned int questions_count;
 	uint8_t memory[FUZZ_MEMORY_BYTES];
 };
 
@@ -51,5 +57,9 @@ void fuzz_vfu_memory(struct fuzz_vfu_caller *caller);
 void fuzz_vfu_memory_many(struct fuzz_vfu_caller *caller);
 void fuzz_vfu_remap(struct fuzz_vfu_caller *caller);
 void fuzz_vfu_log(struct fuzz_vfu_caller *caller);
+
+/* vfio_user_calls_iommu.c: what a caller that is an IOMMU is asked, its context being the caller, and does. */
+extern const struct rp_vfu_client_iommu fuzz_vfu_client_iommu;
+void fuzz_vfu_iommu(struct fuzz_vfu_caller *caller);
 
 #endif

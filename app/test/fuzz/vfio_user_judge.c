@@ -135,6 +135,8 @@ payload_lies(const struct said *said, uint16_t command)
 		return feature_lies(said);
 	case RP_VFU_MIG_DATA_READ:
 		return mig_data_lies(said);
+	case RP_VFU_INVALIDATE:
+		return differs(said, 0, 8);
 	default:
 		return false;
 	}

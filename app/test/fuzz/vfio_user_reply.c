@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "vfio_user.h"
+#include "vfio_user_iommu.h"
 
 /* Answers to commands, that fit what was asked but for what the input wants otherwise. */
 
@@ -315,6 +316,8 @@ fill(struct fuzz_vfu_message *message, struct fuzz_input *input, const struct fu
 		mig_data_reply(message, input, asked);
 		break;
 	default:
+		if (fuzz_vfu_iommu_reply(message, input, asked))
+			break;
 		echo(message, asked, row);
 		break;
 	}
