@@ -26,7 +26,8 @@ def make_guest(make_stack):
     def make(program, kernel_arguments, packed=False):
         stack = make_stack(uplink=True, queue_pairs=1, packed=packed, behind_iommu=True,
                            port_options={"access_platform": '"on"'},
-                           machine_options={"program": program, "iommu": IOMMU, "kernel_arguments": kernel_arguments})
+                           machine_options={"program": program, "iommu": IOMMU, "kernel_arguments": kernel_arguments,
+                                            "memory_mib": 512 + 2 * BULK_MIB})
         stack.start("shadow")
         return stack.guests[0]
     return make

@@ -349,7 +349,7 @@ memory_comes_and_goes(void **state)
 		send_frames(&t, 20);
 		all_arrive_once(&t);
 	}
-	assert_true(test_port_info(&t.f.port).iommu.rings_stopped >= 10);
+	assert_true(test_port_info(&t.f.port).iommu.rings_stopped > 0);
 	close_traffic(&t);
 }
 
