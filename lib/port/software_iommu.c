@@ -27,7 +27,7 @@ static int
 tell(struct rp_port *port, const struct port_software_miss *miss, struct rp_wire_why *why)
 {
 	uint8_t perm = port_iommu_permits(port, miss->page, ACCESS_BOTH) ? ACCESS_BOTH : miss->perm;
-	uint64_t gpa, bytes, uva;
+	uint64_t gpa, bytes, uva = 0;
 	int rc = port_iommu_find(port, miss->page, PAGE_BYTES, miss->perm, false, &gpa, &bytes);
 
 	if (rc == 0 && port_software_uva(port, gpa, bytes, &uva) < 0)

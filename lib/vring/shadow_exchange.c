@@ -69,7 +69,7 @@ descs_of(const struct shadow_taken *taken)
 static int
 ask_ahead(struct rp_vring_shadow *shadow)
 {
-	struct shadow_taken taken;
+	struct shadow_taken taken = {0};
 	uint16_t ahead;
 	int rc = 1;
 
@@ -111,7 +111,7 @@ static int
 forward_translated(struct rp_vring_shadow *shadow)
 {
 	struct shadow_chain units = {0}, *entry;
-	struct shadow_taken taken;
+	struct shadow_taken taken = {0};
 	int rc = look(shadow, 0, &taken);
 
 	if (rc == 1)
@@ -145,7 +145,7 @@ forward_one(struct rp_vring_shadow *shadow)
 {
 	struct rp_vring_chain *chain = &shadow->chain;
 	struct shadow_chain *entry;
-	struct shadow_taken taken;
+	struct shadow_taken taken = {0};
 	int rc;
 
 	if (shadow->reach != NULL)
