@@ -31,6 +31,7 @@ def _command(host, build, name, arguments=""):
     program = f"{build.directory}/app/test/drivers/virtio/virtio_hardware"
     expected = {
         "DEVICE": host.address(index),
+        "NEIGHBOUR": host.address((index + 1) % len(FUNCTIONS)),
         "PEER": wire.peer(index) if function.tap else SLIRP,
         "PAIRS": function.queues,
         "PACKED": int(function.packed),

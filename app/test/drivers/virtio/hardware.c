@@ -295,6 +295,7 @@ main(int argc, char **argv)
 		TEST(the_filter_is_set_again),
 		TEST(queues_are_stopped_and_started),
 		TEST(doorbells_are_handed_out_when_nobody_shares_them),
+		TEST(it_reads_its_neighbours_memory),
 		TEST(all_pairs_are_alive),
 		TEST(memory_that_is_taken_away),
 		TEST(it_is_opened_again),

@@ -60,6 +60,8 @@ int hw_net_set(struct hardware *hw, uint16_t pairs, const uint8_t *mac, bool pro
 /* A fresh ring in the place of queue `index`; a receive ring has all its buffers. */
 void hw_start(struct hardware *hw, unsigned int index);
 int hw_stop(struct hardware *hw, unsigned int index);
+/* "Who has the peer's address?", asked by mac; RFC 826 */
+void hw_write_question(uint8_t *frame, const uint8_t *mac);
 /* Make the question available; take it back when the device has sent it. */
 void hw_ask(struct hardware *hw, unsigned int index, const uint8_t *mac);
 void hw_take_back(struct hardware *hw, unsigned int index);
@@ -67,12 +69,17 @@ void hw_take_back(struct hardware *hw, unsigned int index);
 void hw_send_question(struct hardware *hw, unsigned int index, const uint8_t *mac);
 void hw_drain_interrupt(const struct hardware *hw, unsigned int index);
 void hw_assert_interrupted(const struct hardware *hw, unsigned int index);
+/* An answer, ARP_BYTES of it; false: there was none. */
+bool hw_receive_frame(struct hardware *hw, unsigned int index, unsigned int wait_ms, uint8_t *ret_frame);
 /* The address that an answer was sent to; false: there was none. */
 bool hw_receive_answer(struct hardware *hw, unsigned int index, unsigned int wait_ms, uint8_t *ret_mac);
 void hw_assert_answered(struct hardware *hw, unsigned int rx, const uint8_t *mac);
 void hw_assert_not_answered(struct hardware *hw, unsigned int rx, const uint8_t *mac);
 /* The formats that the device has, of hw_formats. */
 unsigned int hw_formats_count(const struct hardware *hw);
+
+/* hardware_peer.c; RINGPASS_NEIGHBOUR is another such function */
+void it_reads_its_neighbours_memory(void **state);
 
 /* hardware_hand_over.c */
 void it_goes_on_in_another_process(void **state);

@@ -148,9 +148,8 @@ hw_stop(struct hardware *hw, unsigned int index)
 	return hw->accel.ops->queue_stop(hw->accel.priv, index, &position, &hw->why);
 }
 
-/* "Who has the peer's address?", asked by mac; RFC 826 */
-static void
-write_question(uint8_t *frame, const uint8_t *mac)
+void
+hw_write_question(uint8_t *frame, const uint8_t *mac)
 {
 	const char *peer = getenv("RINGPASS_PEER");
 	struct in_addr address;
@@ -176,7 +175,7 @@ hw_ask(struct hardware *hw, unsigned int index, const uint8_t *mac)
 	struct rp_vring_part part = {ring->buffers_iova, HEADER_BYTES + ARP_BYTES, false};
 
 	memset(ring->buffers, 0, HEADER_BYTES);
-	write_question(ring->buffers + HEADER_BYTES, mac);
+	hw_write_question(ring->buffers + HEADER_BYTES, mac);
 	assert_int_equal(rp_vring_drv_add(ring->ring, &part, 1, ring->buffers), 0);
 }
 
@@ -203,9 +202,8 @@ hw_send_question(struct hardware *hw, unsigned int index, const uint8_t *mac)
 	hw_take_back(hw, index);
 }
 
-/* The address that an answer was sent to; false: there was none. */
 bool
-hw_receive_answer(struct hardware *hw, unsigned int index, unsigned int wait_ms, uint8_t *ret_mac)
+hw_receive_frame(struct hardware *hw, unsigned int index, unsigned int wait_ms, uint8_t *ret_frame)
 {
 	struct ring *ring = &hw->rings[index];
 	uint64_t deadline_ms = rp_wire_clock_ms() + wait_ms;
@@ -227,9 +225,20 @@ hw_receive_answer(struct hardware *hw, unsigned int index, unsigned int wait_ms,
 		/* An ARP answer */
 		if (written_bytes < HEADER_BYTES + ARP_BYTES || frame[12] != 8 || frame[13] != 6 || frame[21] != 2)
 			continue;
-		memcpy(ret_mac, frame, 6);
+		memcpy(ret_frame, frame, ARP_BYTES);
 		return true;
 	}
+}
+
+bool
+hw_receive_answer(struct hardware *hw, unsigned int index, unsigned int wait_ms, uint8_t *ret_mac)
+{
+	uint8_t frame[ARP_BYTES];
+
+	if (!hw_receive_frame(hw, index, wait_ms, frame))
+		return false;
+	memcpy(ret_mac, frame, 6);
+	return true;
 }
 
 void
