@@ -155,6 +155,30 @@ def test_a_migration_goes_on_being_logged(supervisor, build):
     assert counts["connected"] == 1 and counts["twice"] == counts["bad"] == 0
 
 
+def test_a_software_backend_goes_on(make_stack, supervisor, build):
+    """testpmd behind the port: its rings wait for the successor to connect to it; the frontend stays connected."""
+    stack = make_stack(software=True, queue_pairs=1, port_options={"doorbell_delay_ms": 5, "reconnect_ms": 50,
+                                                                  "software_reconnect_ms": 50})
+    stack.ringpassd = Managed(supervisor, build, stack.ringpassd._ports)
+    stack.start_host()
+    stack.bridge.expect(ADDRESS, MAC)
+    frontend = Frontend(supervisor, build, supervisor.path("vm0.sock"), 1, MAC, ADDRESS, UPLINK_MAC, UPLINK_ADDRESS)
+    frontend.start()
+    frontend.connect()
+    frontend.do("traffic on")
+    for side in ("software", "hardware"):
+        stack.control.move("vm0", side)
+        stack.control.wait_modes("vm0", "software" if side == "software" else "direct", SECONDS)
+        frontend.wait_traffic()
+        stack.ringpassd.leave(stack.control, "command")
+        stack.ringpassd.go_on()
+        stack.control.wait_modes("vm0", "software" if side == "software" else "direct", SECONDS)
+        supervise.wait_until(lambda: stack.control.show("vm0")["software"]["state"] == "usable", SECONDS,
+                             "the software backend is usable")
+        frontend.wait_traffic()
+    assert frontend.counts()["connected"] == 1
+
+
 def test_a_frontend_that_leaves_meanwhile(supervisor, build):
     rig = Rig(supervisor, build).begin().direct()
     rig.ringpassd.leave(rig.control, "command")
