@@ -14,6 +14,8 @@
 
 #define KEPT "kept-"
 #define BARRIER_US 1000000u
+/* So many descriptors take longer, and are worth waiting for. */
+#define PARCEL_BARRIER_US 10000000u
 #define FIRST_FD 3 /* SD_LISTEN_FDS_START, as an int */
 
 struct listener {
@@ -388,7 +390,7 @@ rpd_service_put_parcel(struct rpd_service *service, const struct rp_wire_parcel 
 	if (rc == 0)
 		rc = put_into_store(RPD_LEGACY_STATE, state_fd, false);
 	if (rc == 0)
-		rc = sd_notify_barrier(0, BARRIER_US);
+		rc = sd_notify_barrier(0, PARCEL_BARRIER_US);
 	if (rc >= 0)
 		return 0;
 	remove_parts(count);

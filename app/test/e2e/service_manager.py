@@ -25,6 +25,7 @@ END_SECONDS = 60
 # kcmp(2), which no library wraps, and its KCMP_FILE.
 KCMP = {"x86_64": 312, "aarch64": 272, "s390x": 343}
 KCMP_FILE = 0
+LIBC = ctypes.CDLL(None)
 
 # What runs before the daemon, in its process: the descriptors get the numbers that the protocol wants.
 LAUNCH = f"""
@@ -44,7 +45,7 @@ def same_file(a, b):
     """Whether two descriptors are one open file."""
     me = os.getpid()
     number = KCMP.get(platform.machine())
-    return number is not None and ctypes.CDLL(None).syscall(number, me, me, KCMP_FILE, a, b) == 0
+    return number is not None and LIBC.syscall(number, me, me, KCMP_FILE, a, b) == 0
 
 
 class ServiceManager:
