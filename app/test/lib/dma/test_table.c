@@ -195,6 +195,49 @@ far_apart_and_close_together(void **state)
 	assert_entry(&found, 0, PAGE - 1);
 }
 
+/* Pages close together are found by their lowest bits, and by all others too. */
+static void
+other_addresses_with_the_same_low_bits(void **state)
+{
+	struct scene *scene = *state;
+	unsigned int i, bit;
+
+	for (i = 0; i < 200; i++)
+		insert(scene, 0x380000000000 + i * (uint64_t)PAGE, 0x380000000000 + i * (uint64_t)PAGE + PAGE - 1);
+	insert(scene, 0, PAGE - 1);
+	for (i = 0; i < 200; i++) {
+		uint64_t iova = 0x380000000000 + i * (uint64_t)PAGE + 7;
+
+		assert_found(scene, iova, iova - 7, iova - 7 + PAGE - 1);
+		for (bit = 20; bit < 64; bit++)
+			assert_hole(scene, iova ^ UINT64_C(1) << bit);
+	}
+}
+
+/* A node that has only one other below it goes, also when it was not made so. */
+static void
+no_node_has_one_child(void **state)
+{
+	struct scene *scene = *state;
+	const uint64_t apart = (uint64_t)1 << 40;
+	struct rp_dma_edit edit;
+	unsigned int i;
+
+	for (i = 0; i < 200; i++)
+		insert(scene, i * (uint64_t)PAGE, i * (uint64_t)PAGE + PAGE - 1);
+	for (i = 1; i < 10; i++)
+		insert(scene, i * apart, i * apart);
+	assert_true(rp_dma_slot_node(scene->table)->shift > 24);
+	for (i = 1; i < 10; i++) {
+		rp_dma_edit_begin(&edit, &scene->pool, scene->table);
+		rp_dma_edit_erase(&edit, i * apart, i * apart);
+		dispose(scene, &edit);
+	}
+	assert_int_equal(rp_dma_slot_kind(scene->table), RP_DMA_SLOT_SKIP);
+	assert_int_equal(rp_dma_slot_node(scene->table)->shift, 18);
+	assert_int_equal(rp_dma_table_count(scene->table), 200);
+}
+
 /* Of one mapping that is nearly everything, and of what lies in front of and behind it. */
 static void
 huge_beside_small(void **state)
@@ -225,8 +268,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_SCENE(empty_table_has_nothing),	  WITH_SCENE(find_at_every_edge), WITH_SCENE(pages_are_words),
-		WITH_SCENE(far_apart_and_close_together), WITH_SCENE(huge_beside_small),
+		WITH_SCENE(empty_table_has_nothing),
+		WITH_SCENE(find_at_every_edge),
+		WITH_SCENE(pages_are_words),
+		WITH_SCENE(far_apart_and_close_together),
+		WITH_SCENE(other_addresses_with_the_same_low_bits),
+		WITH_SCENE(no_node_has_one_child),
+		WITH_SCENE(huge_beside_small),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
