@@ -34,6 +34,7 @@ struct iommu_liar {
 	/* What the next INVALIDATE is answered with, beside its tag. */
 	uint64_t tag_off; /* added to the tag */
 	bool silent;
+	bool silent_unmaps; /* a script answers them */
 };
 
 /* The one of the running test. */

@@ -117,6 +117,30 @@ test_unmapped_is_served_no_more(void **state)
 		2);
 }
 
+/* Until the server lets go it has what is being taken back, and that with its PASID only. */
+static void
+test_unmap_that_is_under_way(void **state)
+{
+	const struct rp_vfu_client_done nobody = {.done = NULL};
+
+	(void)state;
+	memset(memory, 'm', sizeof(memory));
+	iommu_liar.silent_unmaps = true;
+	iommu_liar_begin(IOMMU_AGREED, NULL);
+	assert_int_equal(map(true, PASID, 0x1000, memory), 0);
+	assert_int_equal(
+		rp_vfu_client_pasid_unmap_start(iommu_liar.client, PASID, 0x1000, 0x1000, &nobody, &iommu_liar.why), 0);
+	iommu_liar_play(
+		(const struct script_step[]){
+			{SAY(DMA_READ_PASID(1, 0x1000, 1, PASID, 1)), HEAR(DMA_READ_REPLY(1, 0x1000, 1), 'm')},
+			{SAY(DMA_READ_PASID(2, 0x1000, 1, 0, 1)), HEAR(REFUSAL(2, 11, EFAULT))},
+			{SAY(DMA_READ(3, 0x1000, 1)), HEAR(REFUSAL(3, 11, EFAULT))},
+			{SAY(HEADER(2, 3, 40, REPLY, 0), U32(24), U32(0), U64(0x1000), U64(0x1000)), NOTHING},
+			{SAY(DMA_READ_PASID(4, 0x1000, 1, PASID, 1)), HEAR(REFUSAL(4, 11, EFAULT))},
+		},
+		5);
+}
+
 int
 main(void)
 {
@@ -126,6 +150,7 @@ main(void)
 						iommu_liar_teardown),
 		cmocka_unit_test_setup_teardown(test_access_vectors, iommu_liar_setup, iommu_liar_teardown),
 		cmocka_unit_test_setup_teardown(test_unmapped_is_served_no_more, iommu_liar_setup, iommu_liar_teardown),
+		cmocka_unit_test_setup_teardown(test_unmap_that_is_under_way, iommu_liar_setup, iommu_liar_teardown),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user client: PASIDs", tests, NULL, NULL);

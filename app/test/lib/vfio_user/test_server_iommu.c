@@ -27,6 +27,11 @@ test_what_is_agreed(void **state)
 	iommu_begin(0, "\"ringpass.serve\":true,\"ringpass.iommu\":{\"translations\":3,\"pasid_bits\":20}");
 	assert_string_equal(iommu_scene.agreed, "{\"capabilities\":{\"ringpass.serve\":true}}");
 	iommu_leave();
+	/* A second socket that cannot be had: there is no descriptor for it. */
+	iommu_begin(0, "\"max_msg_fds\":0,\"twin_socket\":{\"supported\":true},"
+		       "\"ringpass.iommu\":{\"translations\":3,\"invalidations\":2}");
+	assert_string_equal(iommu_scene.agreed, "{\"capabilities\":{\"max_msg_fds\":0}}");
+	iommu_leave();
 	/* Who serves nothing while it waits is never asked. */
 	iommu_begin(0, "\"ringpass.iommu\":{\"translations\":3,\"invalidations\":2}");
 	assert_string_equal(iommu_scene.agreed, "{\"capabilities\":{}}");
@@ -149,6 +154,33 @@ test_no_more_questions_than_agreed(void **state)
 	assert_int_equal(iommu_want(0, 1, 0, 1), -ENOTCONN);
 }
 
+/* A number that is used again: the answer to the question before is none to this one. */
+static void
+test_late_answers_are_told_apart(void **state)
+{
+	static const uint8_t nowhere[] = {U64(0), U64(0), U64(0), U32(0), U32(0)};
+	struct iommu_asked first, again;
+
+	(void)state;
+	iommu_begin(0, IOMMU_ALL);
+	assert_int_equal(iommu_want(0, 1, 0, 1), -EINPROGRESS);
+	first = iommu_take();
+	iommu_answer(&first, nowhere, sizeof(nowhere));
+	for (;;) {
+		assert_int_equal(iommu_want(0, 1, 0, 1), -EINPROGRESS);
+		again = iommu_take();
+		assert_int_not_equal(again.id, first.id);
+		if ((again.id & 0xff) == (first.id & 0xff))
+			break;
+		iommu_answer(&again, nowhere, sizeof(nowhere));
+	}
+	iommu_answer(&first, nowhere, sizeof(nowhere));
+	assert_int_equal(iommu_scene.device.refusals, 1);
+	iommu_heard(0, IOMMU_UNHEARD);
+	iommu_answer(&again, nowhere, sizeof(nowhere));
+	iommu_heard(0, -EFAULT);
+}
+
 /* Who lies about memory is not believed again. */
 static void
 test_lies_about_translations_end_the_connection(void **state)
@@ -257,6 +289,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_without_it_addresses_are_themselves, iommu_setup, iommu_teardown),
 		cmocka_unit_test_setup_teardown(test_translate_vectors, iommu_setup, iommu_teardown),
 		cmocka_unit_test_setup_teardown(test_no_more_questions_than_agreed, iommu_setup, iommu_teardown),
+		cmocka_unit_test_setup_teardown(test_late_answers_are_told_apart, iommu_setup, iommu_teardown),
 		cmocka_unit_test_setup_teardown(test_lies_about_translations_end_the_connection, iommu_setup,
 						iommu_teardown),
 		cmocka_unit_test_setup_teardown(test_next_client_starts_with_nothing, iommu_setup, iommu_teardown),
