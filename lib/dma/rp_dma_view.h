@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "rp_dma.h"
+#include "rp_dma_atc.h"
 
 /**
  * @file
@@ -40,6 +41,17 @@ struct rp_dma_view;
  */
 int rp_dma_view_create(struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes, uint32_t access_mask,
 		       struct rp_dma_view **ret_view, struct rp_wire_why *why);
+
+/**
+ * The same of addresses that a cache translates: what they lead to is in the space. Ends also
+ * when the cache knows one of them no more, or otherwise.
+ *
+ * @param atc borrowed, of that space; without a PASID. NULL: nothing is translated.
+ * @return as rp_dma_view_create(), or -EAGAIN: a translation is not known, see rp_dma_atc_want().
+ */
+int rp_dma_view_create_translated(struct rp_dma_space *space, struct rp_dma_atc *atc, uint64_t iova,
+				  uint64_t size_bytes, uint32_t access_mask, struct rp_dma_view **ret_view,
+				  struct rp_wire_why *why);
 
 /** No reader uses it any more. NULL is allowed. @return NULL. */
 struct rp_dma_view *rp_dma_view_destroy(struct rp_dma_view *view);

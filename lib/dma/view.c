@@ -19,13 +19,15 @@
  */
 
 struct piece {
-	uint64_t iova;
+	uint64_t iova; /* of the view */
+	uint64_t address; /* in the space: the same, unless it is translated */
 	uint64_t size_bytes;
 	void *hva; /* atomic; held; NULL: let go of */
 };
 
 struct rp_dma_view {
 	struct rp_dma_space *space;
+	struct rp_dma_atc *atc; /* NULL: nothing is translated */
 	struct rp_dma_listener listener;
 	uint64_t iova;
 	uint64_t size_bytes;
@@ -64,11 +66,17 @@ static void
 on_going(struct rp_dma_listener *listener, uint64_t first_iova, uint64_t last_iova)
 {
 	struct rp_dma_view *view = listener->ctx;
+	uint32_t i;
 
-	if (first_iova > view->iova + (view->size_bytes - 1) || last_iova < view->iova)
+	for (i = 0; i < view->pieces_count; i++) {
+		const struct piece *piece = &view->pieces[i];
+
+		if (first_iova > piece->address + (piece->size_bytes - 1) || last_iova < piece->address)
+			continue;
+		atomic_store_explicit(&view->gone, true, memory_order_release);
+		let_go(view);
 		return;
-	atomic_store_explicit(&view->gone, true, memory_order_release);
-	let_go(view);
+	}
 }
 
 static struct piece *
@@ -92,27 +100,50 @@ find(const struct rp_dma_space *space, uint64_t iova, struct rp_dma_mapping *ret
 	return rp_dma_space_next(space, iova, ret_mapping) && ret_mapping->iova <= iova;
 }
 
-/* Lay the pages of one mapping over the reserved ones. */
+/* Lay the pages of a piece, which are in one mapping, over the reserved ones. */
 static int
-lay(struct rp_dma_view *view, uint64_t iova, uint64_t size_bytes, const struct rp_dma_mapping *mapping,
-    struct rp_wire_why *why)
+lay(struct rp_dma_view *view, const struct piece *piece, const struct rp_dma_mapping *mapping, struct rp_wire_why *why)
 {
-	uint64_t offset_bytes = mapping->offset_bytes + (iova - mapping->iova), page = page_bytes();
-	uint64_t at_bytes = view->lead_bytes + (iova - view->iova), lead_bytes = offset_bytes % page;
-	bool is_last = iova + (size_bytes - 1) == view->iova + (view->size_bytes - 1);
+	uint64_t offset_bytes = mapping->offset_bytes + (piece->address - mapping->iova), page = page_bytes();
+	uint64_t at_bytes = view->lead_bytes + (piece->iova - view->iova), lead_bytes = offset_bytes % page;
+	bool is_last = piece->iova + (piece->size_bytes - 1) == view->iova + (view->size_bytes - 1);
 
-	if (at_bytes % page != lead_bytes || (iova != view->iova && lead_bytes != 0) ||
-	    (!is_last && (offset_bytes + size_bytes) % page != 0))
+	if (at_bytes % page != lead_bytes || (piece->iova != view->iova && lead_bytes != 0) ||
+	    (!is_last && (offset_bytes + piece->size_bytes) % page != 0))
 		return rp_wire_why_set(why, -ENOTSUP,
-				       "view: the mapping of 0x%" PRIx64 " does not begin and end with a page", iova);
-	if (mmap(view->base + (at_bytes - lead_bytes), size_bytes + lead_bytes, (int)view->access_mask,
+				       "view: the mapping of 0x%" PRIx64 " does not begin and end with a page",
+				       piece->iova);
+	if (mmap(view->base + (at_bytes - lead_bytes), piece->size_bytes + lead_bytes, (int)view->access_mask,
 		 MAP_SHARED | MAP_NORESERVE | MAP_FIXED, mapping->fd, (off_t)(offset_bytes - lead_bytes)) == MAP_FAILED)
 		return rp_wire_why_set(why, errno == EINVAL ? -ENOTSUP : -ENOSPC, "view: mmap at 0x%" PRIx64 ": %s",
-				       iova, strerror(errno));
+				       piece->iova, strerror(errno));
 	return 0;
 }
 
-/* @return the bytes that the piece took, or a negative errno. */
+/* Where an address of the view leads to in the space, and how far. @return 0 or -EAGAIN. */
+static int
+lead_to(const struct rp_dma_view *view, uint64_t iova, uint64_t *ret_address, uint64_t *ret_bytes)
+{
+	struct rp_dma_translation translation;
+
+	if (view->atc == NULL) {
+		*ret_address = iova;
+		return 0;
+	}
+	if (rp_dma_atc_find(view->atc, RP_DMA_NO_PASID, iova, view->access_mask, &translation) < 0)
+		return -EAGAIN;
+	*ret_address = translation.address;
+	if (translation.size_bytes < *ret_bytes)
+		*ret_bytes = translation.size_bytes;
+	return 0;
+}
+
+static int
+no_access(uint64_t iova, struct rp_wire_why *why)
+{
+	return rp_wire_why_set(why, -EBADMSG, "view: 0x%" PRIx64 " is not mapped with that access and a file", iova);
+}
+
 static int
 join_piece(struct rp_dma_view *view, uint64_t iova, uint64_t left_bytes, uint64_t *ret_bytes, struct rp_wire_why *why)
 {
@@ -122,17 +153,19 @@ join_piece(struct rp_dma_view *view, uint64_t iova, uint64_t left_bytes, uint64_
 
 	if (piece == NULL)
 		return rp_wire_why_set(why, -ENOSPC, "view: no memory");
-	if (!find(view->space, iova, &mapping) || mapping.hva == NULL ||
+	*piece = (struct piece){.iova = iova, .size_bytes = left_bytes};
+	rc = lead_to(view, iova, &piece->address, &piece->size_bytes);
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "view: where 0x%" PRIx64 " leads to is not known", iova);
+	if (!find(view->space, piece->address, &mapping) || mapping.hva == NULL ||
 	    (mapping.access_mask & view->access_mask) != view->access_mask)
-		return rp_wire_why_set(why, -EBADMSG, "view: 0x%" PRIx64 " is not mapped with that access and a file",
-				       iova);
-	*piece = (struct piece){.iova = iova, .size_bytes = mapping.size_bytes - (iova - mapping.iova)};
-	if (piece->size_bytes > left_bytes)
-		piece->size_bytes = left_bytes;
-	rc = lay(view, iova, piece->size_bytes, &mapping, why);
+		return no_access(iova, why);
+	if (piece->size_bytes > mapping.size_bytes - (piece->address - mapping.iova))
+		piece->size_bytes = mapping.size_bytes - (piece->address - mapping.iova);
+	rc = lay(view, piece, &mapping, why);
 	if (rc < 0)
 		return rc;
-	rc = rp_dma_map(view->space, iova, piece->size_bytes, view->access_mask, &piece->hva, ret_bytes);
+	rc = rp_dma_map(view->space, piece->address, piece->size_bytes, view->access_mask, &piece->hva, ret_bytes);
 	if (rc < 0)
 		return rp_wire_why_set(why, -ENOSPC, "view: cannot hold 0x%" PRIx64 ": %s", iova, strerror(-rc));
 	view->pieces_count++;
@@ -161,12 +194,14 @@ static int
 reserve(struct rp_dma_view *view, struct rp_wire_why *why)
 {
 	struct rp_dma_mapping mapping;
+	uint64_t address = 0, bytes = view->size_bytes;
 	size_t page = page_bytes();
 
-	if (!find(view->space, view->iova, &mapping) || mapping.hva == NULL)
-		return rp_wire_why_set(why, -EBADMSG, "view: 0x%" PRIx64 " is not mapped with that access and a file",
-				       view->iova);
-	view->lead_bytes = (mapping.offset_bytes + (view->iova - mapping.iova)) % page;
+	if (lead_to(view, view->iova, &address, &bytes) < 0)
+		return rp_wire_why_set(why, -EAGAIN, "view: where 0x%" PRIx64 " leads to is not known", view->iova);
+	if (!find(view->space, address, &mapping) || mapping.hva == NULL)
+		return no_access(view->iova, why);
+	view->lead_bytes = (mapping.offset_bytes + (address - mapping.iova)) % page;
 	view->base_bytes = (view->lead_bytes + view->size_bytes + page - 1) / page * page;
 	view->base = mmap(NULL, view->base_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (view->base == MAP_FAILED) {
@@ -195,6 +230,13 @@ int
 rp_dma_view_create(struct rp_dma_space *space, uint64_t iova, uint64_t size_bytes, uint32_t access_mask,
 		   struct rp_dma_view **ret_view, struct rp_wire_why *why)
 {
+	return rp_dma_view_create_translated(space, NULL, iova, size_bytes, access_mask, ret_view, why);
+}
+
+int
+rp_dma_view_create_translated(struct rp_dma_space *space, struct rp_dma_atc *atc, uint64_t iova, uint64_t size_bytes,
+			      uint32_t access_mask, struct rp_dma_view **ret_view, struct rp_wire_why *why)
+{
 	struct rp_dma_view *view;
 	int rc = check(iova, size_bytes, access_mask, why);
 
@@ -204,6 +246,7 @@ rp_dma_view_create(struct rp_dma_space *space, uint64_t iova, uint64_t size_byte
 	if (view == NULL)
 		return rp_wire_why_set(why, -ENOSPC, "view: no memory");
 	view->space = space;
+	view->atc = atc;
 	view->iova = iova;
 	view->size_bytes = size_bytes;
 	view->access_mask = access_mask;
@@ -245,10 +288,12 @@ rp_dma_view_translate(const struct rp_dma_view *view, struct rp_dma_reader *read
 		uint64_t here_bytes;
 		const void *hva = __atomic_load_n(&piece->hva, __ATOMIC_RELAXED);
 
-		if (hva == NULL ||
-		    rp_dma_reader_translate(reader, piece->iova, piece->size_bytes, view->access_mask, &here_bytes) !=
-			    hva ||
-		    here_bytes != piece->size_bytes)
+		uint64_t address, bytes = piece->size_bytes;
+
+		if (hva == NULL || lead_to(view, piece->iova, &address, &bytes) < 0 || address != piece->address ||
+		    bytes < piece->size_bytes ||
+		    rp_dma_reader_translate(reader, address, bytes, view->access_mask, &here_bytes) != hva ||
+		    here_bytes != bytes)
 			return NULL;
 	}
 	return atomic_load_explicit(&view->gone, memory_order_acquire) ? NULL : view->base + view->lead_bytes;

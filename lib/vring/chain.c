@@ -43,8 +43,8 @@ rp_vring_chain_add(struct rp_vring_dev *ring, struct rp_vring_chain *chain, uint
 
 		if (chain->out_count + chain->in_count == RP_VRING_SEGMENTS_MAX)
 			return rp_vring_dev_break(ring, "a chain has too many parts");
-		iov->iov_base = rp_dma_reader_translate(ring->reader, iova, left_bytes,
-							writable ? RP_DMA_WRITE : RP_DMA_READ, &here_bytes);
+		iov->iov_base = rp_vring_dev_translate(ring, iova, left_bytes, writable ? RP_DMA_WRITE : RP_DMA_READ,
+						       &here_bytes);
 		if (iov->iov_base == NULL)
 			return rp_vring_dev_out_of_reach(ring, "a buffer is not mapped with the access it needs");
 		iov->iov_len = here_bytes;
@@ -86,8 +86,7 @@ rp_vring_chain_table_reach(struct rp_vring_dev *ring, uint64_t iova, uint32_t si
 	ret_table->base = NULL;
 	if (ring->reach != NULL)
 		return;
-	ret_table->base =
-		rp_dma_reader_translate(ring->reader, iova, size_bytes, RP_DMA_READ, &ret_table->contiguous_bytes);
+	ret_table->base = rp_vring_dev_translate(ring, iova, size_bytes, RP_DMA_READ, &ret_table->contiguous_bytes);
 }
 
 /* Where some of the bytes of a table are. */
@@ -96,7 +95,7 @@ find(struct rp_vring_dev *ring, uint64_t iova, uint64_t size_bytes, const void *
 {
 	if (ring->reach != NULL)
 		return ring->reach->find(ring->reach->ctx, iova, size_bytes, ret_hva, ret_bytes);
-	*ret_hva = rp_dma_reader_translate(ring->reader, iova, size_bytes, RP_DMA_READ, ret_bytes);
+	*ret_hva = rp_vring_dev_translate(ring, iova, size_bytes, RP_DMA_READ, ret_bytes);
 	return *ret_hva == NULL ? rp_vring_dev_out_of_reach(ring, "an indirect table is not mapped") : 0;
 }
 

@@ -27,8 +27,44 @@ rp_vring_dev_mend(struct rp_vring_dev *ring)
 	if (ring->broken_why == NULL || !ring->out_of_reach)
 		return false;
 	ring->out_of_reach = false;
+	ring->missed = false;
 	ring->broken_why = NULL;
 	return true;
+}
+
+bool
+rp_vring_dev_missed(const struct rp_vring_dev *ring, uint64_t *ret_iova, uint32_t *ret_access_mask)
+{
+	if (ring->broken_why == NULL || !ring->out_of_reach || !ring->missed)
+		return false;
+	*ret_iova = ring->missed_iova;
+	*ret_access_mask = ring->missed_access_mask;
+	return true;
+}
+
+static void
+miss(struct rp_vring_dev *ring, uint64_t iova, uint32_t access_mask)
+{
+	ring->missed = true;
+	ring->missed_iova = iova;
+	ring->missed_access_mask = access_mask;
+}
+
+void *
+rp_vring_dev_translate(struct rp_vring_dev *ring, uint64_t iova, uint64_t size_bytes, uint32_t access_mask,
+		       uint64_t *ret_contiguous_bytes)
+{
+	void *hva;
+
+	ring->missed = false;
+	if (ring->layout.atc == NULL)
+		return rp_dma_reader_translate(ring->reader, iova, size_bytes, access_mask, ret_contiguous_bytes);
+	*ret_contiguous_bytes = 0;
+	if (rp_dma_atc_translate(ring->layout.atc, ring->reader, RP_DMA_NO_PASID, iova, size_bytes, access_mask, &hva,
+				 ret_contiguous_bytes) == 0)
+		return hva;
+	miss(ring, iova, access_mask);
+	return NULL;
 }
 
 const char *
@@ -123,8 +159,13 @@ translate_ring(struct rp_vring_dev *ring)
 	ring->generation = rp_dma_reader_generation(ring->reader);
 	for (i = 0; i < PARTS_COUNT; i++) {
 		*parts[i] = translate_part(ring->reader, layout->views[i], iovas[i], sizes[i], &rules[i]);
-		if (*parts[i] == NULL)
-			return rules[i].unmapped;
+		if (*parts[i] != NULL)
+			continue;
+		if (layout->atc != NULL) {
+			miss(ring, iovas[i], rules[i].access_mask);
+			ring->out_of_reach = true;
+		}
+		return rules[i].unmapped;
 	}
 	return NULL;
 }

@@ -16,6 +16,10 @@
 /** Mark a ring broken because memory of a chain is not mapped. @return -EBADMSG. */
 int rp_vring_dev_out_of_reach(struct rp_vring_dev *ring, const char *why);
 
+/** As rp_dma_reader_translate(), by the ring's cache where it has one; a miss is remembered. */
+void *rp_vring_dev_translate(struct rp_vring_dev *ring, uint64_t iova, uint64_t size_bytes, uint32_t access_mask,
+			     uint64_t *ret_contiguous_bytes);
+
 /** Mark a ring broken. @return -EBADMSG. */
 int rp_vring_dev_break(struct rp_vring_dev *ring, const char *why);
 

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "rp_dma.h"
+#include "rp_dma_atc.h"
 #include "rp_dma_view.h"
 #include "rp_vring_position.h"
 #include "rp_wire_why.h"
@@ -73,6 +74,11 @@ struct rp_vring_layout {
 	 * space and with the access that the device needs; borrowed likewise. NULL: in one piece.
 	 */
 	const struct rp_dma_view *views[RP_VRING_PARTS_COUNT];
+	/**
+	 * Translates the addresses of buffers and tables into the reader's space, and those of the
+	 * three parts, which need views then; borrowed likewise. NULL: they are the space's.
+	 */
+	struct rp_dma_atc *atc;
 };
 
 /** How many bytes each part of a ring has. Any thread. */
@@ -130,6 +136,9 @@ struct rp_vring_dev {
 	uint16_t give_place;
 	uint32_t unsignalled_count; /* published since; packed: in descriptors; stops growing above 65535 */
 	const char *broken_why; /* NULL: sound */
+	bool missed; /* the translation of missed_iova is not known */
+	uint64_t missed_iova;
+	uint32_t missed_access_mask;
 	bool out_of_reach; /* that is for a buffer or a table that could not be translated */
 };
 
@@ -239,5 +248,13 @@ const char *rp_vring_dev_why(const struct rp_vring_dev *ring);
  * @return whether it was broken for that reason and is sound now.
  */
 bool rp_vring_dev_mend(struct rp_vring_dev *ring);
+
+/**
+ * Which address was looked for in vain, of a ring with a cache that broke because a
+ * translation is not known; before it is mended. A part of the ring itself is named by its
+ * first byte: any of its pages may be missing.
+ * @return whether that was so.
+ */
+bool rp_vring_dev_missed(const struct rp_vring_dev *ring, uint64_t *ret_iova, uint32_t *ret_access_mask);
 
 #endif

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "rp_dma.h"
+#include "rp_dma_atc.h"
 #include "rp_dma_bounce.h"
 #include "rp_dma_view.h"
 #include "rp_wire_fd.h"
@@ -243,6 +244,66 @@ says_what_cannot_be_joined(void **state)
 	test_leaks_assert_none(&before);
 }
 
+static void
+answer(struct rp_dma_atc *atc, uint64_t address)
+{
+	struct rp_dma_translation translation = {
+		.size_bytes = RP_DMA_ATC_PAGE_BYTES, .access_mask = RW, .address = address};
+	struct rp_dma_atc_ask ask;
+
+	assert_int_equal(rp_dma_atc_next(atc, &ask), 0);
+	translation.iova = ask.iova;
+	assert_int_equal(rp_dma_atc_answer(atc, ask.slot, &translation, NULL), 0);
+}
+
+static void
+on_answer(struct rp_dma_atc_wait *wait, int error)
+{
+	(void)wait;
+	assert_int_equal(error, 0);
+}
+
+static void
+no_wake(void *ctx)
+{
+	(void)ctx;
+}
+
+/* It ends with the translations too. */
+static void
+joins_what_a_cache_translates(void **state)
+{
+	const uint64_t iova = UINT64_C(0x7000), size_bytes = 2 * RP_DMA_ATC_PAGE_BYTES;
+	struct scene *scene = *state;
+	struct rp_dma_atc_wait waits[2] = {{.done = on_answer}, {.done = on_answer}};
+	struct rp_dma_atc_invalidation invalidation = {.all_pasids = true, .last_iova = UINT64_MAX};
+	struct rp_dma_view *one = NULL;
+	struct rp_dma_atc *atc = NULL;
+	uint8_t *bytes;
+
+	if (scene->page_bytes != RP_DMA_ATC_PAGE_BYTES)
+		skip();
+	map(scene, IOVA, 0, PAGES * scene->page_bytes, RW);
+	assert_int_equal(rp_dma_atc_create(scene->space, 0, 4, no_wake, NULL, &atc), 0);
+	rp_dma_atc_open(atc, 4);
+	assert_int_equal(rp_dma_atc_want(atc, &waits[0], RP_DMA_NO_PASID, iova, RW), -EINPROGRESS);
+	answer(atc, IOVA + 5 * scene->page_bytes);
+	assert_int_equal(rp_dma_view_create_translated(scene->space, atc, iova, size_bytes, RW, &one, NULL), -EAGAIN);
+	assert_int_equal(rp_dma_atc_want(atc, &waits[1], RP_DMA_NO_PASID, iova + scene->page_bytes, RW), -EINPROGRESS);
+	answer(atc, IOVA + 2 * scene->page_bytes);
+	assert_int_equal(rp_dma_view_create_translated(scene->space, atc, iova, size_bytes, RW, &one, NULL), 0);
+	bytes = look(scene, one);
+	assert_non_null(bytes);
+	assert_int_equal(word(bytes), 5);
+	assert_int_equal(word(bytes + scene->page_bytes), 2);
+	rp_dma_atc_invalidate(atc, &invalidation);
+	assert_true(rp_dma_atc_settled(atc, &invalidation));
+	assert_null(look(scene, one));
+	assert_null(rp_dma_view_destroy(one));
+	rp_dma_atc_close(atc);
+	assert_null(rp_dma_atc_destroy(atc));
+}
+
 int
 main(void)
 {
@@ -251,6 +312,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(begins_and_ends_within_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_change_ends_it_for_good, setup, teardown),
 		cmocka_unit_test_setup_teardown(does_not_hold_up_the_space, setup, teardown),
+		cmocka_unit_test_setup_teardown(joins_what_a_cache_translates, setup, teardown),
 		cmocka_unit_test_setup_teardown(says_what_cannot_be_joined, setup, teardown),
 	};
 
