@@ -223,6 +223,25 @@ softaccel_function_dma_counters(const struct softaccel_function *function, struc
 }
 
 void
+softaccel_function_iommu_counters(const struct softaccel_function *function,
+				  struct softaccel_iommu_counters *ret_counters)
+{
+	struct rp_vfu_server_iommu_counters counters = {.page_requests = 0};
+
+	if (function->atc != NULL)
+		rp_vfu_server_iommu_counters(function->server, &counters);
+	*ret_counters = (struct softaccel_iommu_counters){
+		.misses = counters.cache.misses,
+		.translations = counters.cache.translations,
+		.faults = counters.cache.faults,
+		.voided = counters.cache.voided,
+		.invalidations = counters.cache.invalidations,
+		.invalidations_in_use = counters.cache.invalidations_in_use,
+		.page_requests = counters.page_requests,
+	};
+}
+
+void
 softaccel_function_port_counters(const struct softaccel_function *function,
 				 struct softaccel_port_counters *ret_counters)
 {

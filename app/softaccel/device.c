@@ -218,6 +218,7 @@ sa_device_create(struct sa_datapath *path, const struct softaccel_function_confi
 	function->queue_size_max = config->queue_size;
 	function->features = features_of(config);
 	function->dma = config->dma;
+	function->iommu = config->iommu;
 	function->memory_changed = true;
 	function->doorbells.fd = -1;
 	function->intx_fd = -1;

@@ -27,6 +27,8 @@ const char options_usage[] =
 	"                in_order=on|off   offer to use rings in order (default on)\n"
 	"                dma=auto|messages reach a guest's memory as its client allows (default),\n"
 	"                                  or always by messages\n"
+	"                iommu=on|off      have addresses translated by a client that offers it\n"
+	"                                  (default off)\n"
 	"  --uplink    an ethdev of DPDK, by its device name (net_tap0)\n"
 	"  --help      show this\n";
 
@@ -146,6 +148,16 @@ set_in_order(struct softaccel_function_config *config, const char *value)
 }
 
 static int
+set_iommu(struct softaccel_function_config *config, const char *value)
+{
+	bool off = true;
+	int rc = set_switch(&off, value);
+
+	config->iommu = !off;
+	return rc;
+}
+
+static int
 set_dma(struct softaccel_function_config *config, const char *value)
 {
 	if (strcmp(value, "auto") != 0 && strcmp(value, "messages") != 0)
@@ -170,6 +182,7 @@ static const struct {
 	{ "packed",      "on or off",                                      set_packed },
 	{ "in_order",    "on or off",                                      set_in_order },
 	{ "dma",         "auto or messages",                               set_dma },
+	{ "iommu",       "on or off",                                      set_iommu },
 };
 /* clang-format on */
 
@@ -185,7 +198,7 @@ set_key(struct softaccel_function_config *config, const struct rte_kvargs_pair *
 	if (i == RTE_DIM(keys))
 		return rp_wire_why_set(why, -EINVAL,
 				       "--function: unknown key '%s', expected one of socket, queue_pairs, "
-				       "queue_size, mac, group, doorbell, msix, packed, in_order, dma",
+				       "queue_size, mac, group, doorbell, msix, packed, in_order, dma, iommu",
 				       pair->key);
 	if ((*seen_mask & 1u << i) != 0)
 		return rp_wire_why_set(why, -EINVAL, "--function: %s: given twice, expected once", pair->key);

@@ -80,6 +80,7 @@ make_registers(struct softaccel_function *function, const struct rp_vfu_io_fd *i
 int
 sa_pci_serve(struct softaccel_function *function, const struct rp_vfu_pci_ops *ops, struct rp_wire_why *why)
 {
+	const struct rp_vfu_server_iommu iommu = {.pasid_bits = RP_VFU_IOMMU_NO_PASIDS};
 	const struct rp_vfu_pci_config config = {
 		.vendor_id = VENDOR_ID,
 		.device_id = DEVICE_ID,
@@ -89,6 +90,7 @@ sa_pci_serve(struct softaccel_function *function, const struct rp_vfu_pci_ops *o
 		.revision = REVISION,
 		.intx = function->intx_fd >= 0,
 		.express = true,
+		.server = {.iommu = function->iommu ? &iommu : NULL},
 	};
 	struct rp_vfu_io_fd io_fds[2 * SOFTACCEL_QUEUE_PAIRS_MAX];
 	unsigned int number;
@@ -110,5 +112,7 @@ sa_pci_serve(struct softaccel_function *function, const struct rp_vfu_pci_ops *o
 	rp_vfu_pci_add_express(function->pci, NULL);
 	rc = rp_vfu_pci_listen(function->pci, function->socket_path, why);
 	function->server = rp_vfu_pci_server(function->pci);
+	if (rc == 0)
+		function->atc = rp_vfu_server_atc(function->server);
 	return rc;
 }

@@ -104,7 +104,8 @@ take_ring(struct softaccel_function *function, unsigned int number, struct rp_wi
 	int rc = sa_queue_layout(function, queue, &layout, why);
 
 	if (rc == 0)
-		rc = sa_reach_join(function, queue, &layout, why);
+		rc = sa_ask_needed(function) ? sa_ask_join(function, queue, &layout, why) :
+					       sa_reach_join(function, queue, &layout, why);
 	if (rc < 0)
 		return rc;
 	rp_dma_reader_online(function->reader);
@@ -140,13 +141,29 @@ attach_directly(struct softaccel_function *function, unsigned int number, struct
 	return rc;
 }
 
+/* Of a queue whose addresses the client translates. @return as sa_ask_ring(). */
+static int
+ask(struct softaccel_function *function, unsigned int number, bool *awake, struct rp_wire_why *why)
+{
+	struct sa_ask *asked = &function->queues[number].ask;
+	int rc = sa_ask_ring(function, number);
+
+	if (rc < 0 && rc != -EINPROGRESS)
+		return rp_wire_why_set(why, rc, "ring: cannot ask for translations: %s", strerror(-rc));
+	*awake |= asked->awake;
+	asked->awake = rc < 0 && *awake;
+	return rc;
+}
+
 /* @param awake it was served a moment ago, so what it holds may have been kicked for already. */
 static int
 attach(struct softaccel_function *function, unsigned int number, bool awake, struct rp_wire_why *why)
 {
 	struct sa_queue *queue = &function->queues[number];
-	int rc;
+	int rc = sa_ask_needed(function) ? ask(function, number, &awake, why) : 0;
 
+	if (rc < 0)
+		return rc == -EINPROGRESS ? 0 : rc;
 	/* A parked carriage may have something to bring back, however memory is reached now. */
 	if (queue->carriage != NULL || sa_reach_by_messages(function, queue)) {
 		rc = sa_carried_attach(function, number, awake, why);
@@ -159,8 +176,10 @@ attach(struct softaccel_function *function, unsigned int number, bool awake, str
 		return rc;
 	if (awake && queue->carriage == NULL)
 		eventfd_write(queue->ring.kick_fd, 1);
-	sa_device_event(function, "queue %u: started at position 0x%x%s", number, queue->regs->position,
-			queue->carriage == NULL ? "" : ", its memory is reached by messages");
+	/* Not each time that it goes on with a page more. */
+	if (!awake || !sa_ask_needed(function))
+		sa_device_event(function, "queue %u: started at position 0x%x%s", number, queue->regs->position,
+				queue->carriage == NULL ? "" : ", its memory is reached by messages");
 	return 0;
 }
 
@@ -263,6 +282,11 @@ sa_queue_update(struct softaccel_function *function, unsigned int number, struct
 
 	int rc;
 
+	if (sa_ask_is_active(&queue->ask)) {
+		if (!run)
+			sa_ask_cancel(function, number);
+		return 0;
+	}
 	if (run && !queue->attached) {
 		rc = attach(function, number, false, why);
 		if (rc < 0)
@@ -271,7 +295,7 @@ sa_queue_update(struct softaccel_function *function, unsigned int number, struct
 		detach(function, number);
 		give_up(function, queue);
 	}
-	return run ? judge_again(function, number, why) : 0;
+	return run && queue->attached && !sa_ask_needed(function) ? judge_again(function, number, why) : 0;
 }
 
 /* Not to be touched before DRIVER_OK, but the driver wants to know now. */
@@ -280,6 +304,8 @@ check(struct softaccel_function *function, unsigned int number, struct rp_wire_w
 {
 	int rc;
 
+	if (sa_ask_needed(function))
+		return sa_ask_check(function, number, why);
 	if (sa_reach_by_messages(function, &function->queues[number]))
 		return sa_carried_check(function, number, why);
 	sa_gate_close(&function->path->gate);
@@ -311,6 +337,7 @@ let_go(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];
 
+	sa_ask_cancel(function, number);
 	if (queue->attached)
 		detach(function, number);
 	rp_vfu_virtio_queue_stopped(function->virtio, number);
@@ -383,6 +410,7 @@ sa_queue_forgive(struct softaccel_function *function, unsigned int number)
 
 	if (queue->drain == SA_DRAIN_STOP)
 		stop_now(function, number);
+	sa_ask_cancel(function, number);
 	if (queue->attached)
 		detach(function, number);
 	sa_reach_part(queue);
@@ -448,6 +476,47 @@ carry_on(struct softaccel_function *function, unsigned int number)
 	give_up(function, queue);
 }
 
+/* The data path does not know where something is, and has published what went before. */
+static void
+find_out(struct softaccel_function *function, unsigned int number)
+{
+	struct sa_queue *queue = &function->queues[number];
+	struct rp_wire_why why = {.error = 0};
+	int rc;
+
+	detach(function, number);
+	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_STOPPED, __ATOMIC_RELEASE);
+	queue->ask.awake = true;
+	rc = sa_ask_page(function, number, queue->ring.missed_iova, queue->ring.missed_access_mask);
+	if (rc == 0)
+		rc = attach(function, number, true, &why);
+	if (rc < 0 && rc != -EINPROGRESS && rc != -ENOTCONN)
+		sa_queue_lost(function, number, why.error < 0 ? why.text : strerror(-rc));
+}
+
+void
+sa_queue_translated(struct softaccel_function *function, unsigned int number)
+{
+	struct sa_queue *queue = &function->queues[number];
+	struct rp_wire_why why = {.error = 0};
+
+	if (queue->attached || !should_run(function, queue))
+		return;
+	if (attach(function, number, false, &why) < 0)
+		sa_queue_lost(function, number, why.text);
+}
+
+void
+sa_queue_lost(struct softaccel_function *function, unsigned int number, const char *why)
+{
+	struct sa_queue *queue = &function->queues[number];
+
+	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_BROKEN, __ATOMIC_RELEASE);
+	sa_count(&queue->carried.errors, 1);
+	say_broken(function, number, why);
+	give_up(function, queue);
+}
+
 void
 sa_queue_notice(struct softaccel_function *function, unsigned int number)
 {
@@ -463,6 +532,10 @@ sa_queue_notice(struct softaccel_function *function, unsigned int number)
 	if (sa_ring_state(&queue->ring) != SOFTACCEL_QUEUE_BROKEN)
 		return;
 	far_why = queue->ring.far_why;
+	if (far_why != NULL && queue->ring.missed) {
+		find_out(function, number);
+		return;
+	}
 	if (far_why != NULL && sa_reach_is_far(function)) {
 		carry_on(function, number);
 		return;

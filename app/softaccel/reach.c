@@ -23,15 +23,9 @@ static const struct {
 	{"device area", RP_DMA_WRITE, RP_DMA_WRITE},
 };
 
-struct extent {
-	uint64_t iova;
-	uint64_t size_bytes;
-	uint32_t access_mask;
-};
-
-static void
-extents_of(const struct softaccel_function *function, const struct sa_queue *queue,
-	   struct extent ret_extents[RP_VRING_PARTS_COUNT])
+void
+sa_reach_extents(const struct softaccel_function *function, const struct sa_queue *queue,
+		 struct sa_extent ret_extents[RP_VRING_PARTS_COUNT])
 {
 	const struct rp_vring_layout layout = {.num = queue->regs->size,
 					       .features = rp_vfu_virtio_features(function->virtio)};
@@ -43,8 +37,8 @@ extents_of(const struct softaccel_function *function, const struct sa_queue *que
 
 	rp_vring_part_bytes(&layout, bytes);
 	for (i = 0; i < RP_VRING_PARTS_COUNT; i++)
-		ret_extents[i] = (struct extent){iovas[i], bytes[i],
-						 packed ? parts[i].packed_access_mask : parts[i].split_access_mask};
+		ret_extents[i] = (struct sa_extent){iovas[i], bytes[i],
+						    packed ? parts[i].packed_access_mask : parts[i].split_access_mask};
 }
 
 /* The mapping that holds an address. */
@@ -60,7 +54,7 @@ struct reach {
 };
 
 static struct reach
-reach_of(const struct rp_dma_space *space, const struct extent *extent)
+reach_of(const struct rp_dma_space *space, const struct sa_extent *extent)
 {
 	struct reach reach = {.mapped = true};
 	uint64_t iova = extent->iova, left_bytes = extent->size_bytes;
@@ -129,13 +123,15 @@ bool
 sa_reach_by_messages(struct softaccel_function *function, const struct sa_queue *queue)
 {
 	const struct rp_dma_space *space = rp_vfu_server_dma(function->server);
-	struct extent extents[RP_VRING_PARTS_COUNT];
+	struct sa_extent extents[RP_VRING_PARTS_COUNT];
 	bool far = has_far_buffers(function, queue);
 	unsigned int i;
 
+	if (sa_ask_needed(function))
+		return false;
 	if (function->dma == SOFTACCEL_DMA_MESSAGES || queue->unjoinable)
 		return true;
-	extents_of(function, queue, extents);
+	sa_reach_extents(function, queue, extents);
 	for (i = 0; i < RP_VRING_PARTS_COUNT; i++) {
 		struct reach reach = reach_of(space, &extents[i]);
 
@@ -151,12 +147,12 @@ bool
 sa_reach_directly(struct softaccel_function *function, const struct sa_queue *queue)
 {
 	const struct rp_dma_space *space = rp_vfu_server_dma(function->server);
-	struct extent extents[RP_VRING_PARTS_COUNT];
+	struct sa_extent extents[RP_VRING_PARTS_COUNT];
 	unsigned int i;
 
 	if (function->dma == SOFTACCEL_DMA_MESSAGES || queue->unjoinable || has_far_buffers(function, queue))
 		return false;
-	extents_of(function, queue, extents);
+	sa_reach_extents(function, queue, extents);
 	for (i = 0; i < RP_VRING_PARTS_COUNT; i++) {
 		struct reach reach = reach_of(space, &extents[i]);
 
@@ -180,14 +176,14 @@ sa_reach_join(const struct softaccel_function *function, struct sa_queue *queue,
 	      struct rp_wire_why *why)
 {
 	struct rp_dma_space *space = rp_vfu_server_dma(function->server);
-	struct extent extents[RP_VRING_PARTS_COUNT];
+	struct sa_extent extents[RP_VRING_PARTS_COUNT];
 	unsigned int i;
 	int rc = 0;
 
 	sa_reach_part(queue);
-	extents_of(function, queue, extents);
+	sa_reach_extents(function, queue, extents);
 	for (i = 0; rc == 0 && i < RP_VRING_PARTS_COUNT; i++) {
-		const struct extent *extent = &extents[i];
+		const struct sa_extent *extent = &extents[i];
 		struct reach reach = reach_of(space, extent);
 
 		/* In one piece, or refused in the words of whoever takes the ring. */
@@ -207,10 +203,10 @@ sa_reach_join(const struct softaccel_function *function, struct sa_queue *queue,
 int
 sa_reach_check(const struct softaccel_function *function, const struct sa_queue *queue, struct rp_wire_why *why)
 {
-	struct extent extents[RP_VRING_PARTS_COUNT];
+	struct sa_extent extents[RP_VRING_PARTS_COUNT];
 	unsigned int i;
 
-	extents_of(function, queue, extents);
+	sa_reach_extents(function, queue, extents);
 	for (i = 0; i < RP_VRING_PARTS_COUNT; i++) {
 		if (!reach_of(rp_vfu_server_dma(function->server), &extents[i]).mapped)
 			return rp_wire_why_set(why, -EBADMSG, "ring: the %s is not mapped with the access it needs",

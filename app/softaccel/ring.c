@@ -49,6 +49,7 @@ hand_on(struct sa_ring *ring)
 {
 	const char *why = rp_vring_dev_why(&ring->vring);
 
+	ring->missed = rp_vring_dev_missed(&ring->vring, &ring->missed_iova, &ring->missed_access_mask);
 	if (!rp_vring_dev_mend(&ring->vring))
 		return;
 	ring->far_why = why;
@@ -60,7 +61,13 @@ hand_on(struct sa_ring *ring)
 void
 sa_ring_break(struct sa_ring *ring)
 {
+	uint64_t iova;
+	uint32_t access_mask;
+
 	if (ring->state != SOFTACCEL_QUEUE_RUNNING)
+		return;
+	/* While it was handed on the ring itself went: what could not be published is done again. */
+	if (ring->far_why != NULL && rp_vring_dev_missed(&ring->vring, &iova, &access_mask))
 		return;
 	ring->far_why = NULL;
 	hand_on(ring);

@@ -10,6 +10,7 @@
 #include <linux/virtio_ring.h>
 
 #include "rp_accel_vendor.h"
+#include "rp_vfu_server_iommu.h"
 #include "rp_vfu_virtio.h"
 #include "sa_datapath.h"
 #include "sa_doorbell.h"
@@ -27,6 +28,7 @@
  *   queue.c      starting and stopping queues
  *   carried.c    the same for queues whose memory is reached by messages
  *   reach.c      which of the two a queue must be
+ *   asking.c     queues whose addresses the client translates
  *
  * Whether a queue's ring is served follows from facts, in one place
  * (sa_queue_update()): it is enabled, the driver said DRIVER_OK, a client is
@@ -53,6 +55,21 @@ enum sa_drain {
 	SA_DRAIN_SWITCH, /* the ring is served directly from there on */
 };
 
+/** What a queue waits for whose addresses the client translates: one page at a time. */
+struct sa_ask {
+	struct softaccel_function *function;
+	unsigned int number;
+	bool active; /* wait is the cache's */
+	bool paging; /* group is the server's */
+	bool awake; /* what the ring holds may have been kicked for already */
+	unsigned int rounds;
+	uint64_t iova;
+	uint32_t access_mask;
+	struct rp_dma_atc_wait wait;
+	struct rp_vfu_page_group group;
+	struct rp_vfu_page page;
+};
+
 struct sa_queue {
 	struct rp_vfu_virtio_queue *regs; /* of function->virtio */
 	bool attached; /* the data path, or the messenger, has the ring */
@@ -64,6 +81,7 @@ struct sa_queue {
 	struct softaccel_queue_counters carried; /* atomic words: what carriages count */
 	struct rp_vring_note *notes; /* for queue_size_max entries; NULL until a ring needs them */
 	struct rp_dma_view *views[RP_VRING_PARTS_COUNT]; /* of parts of the ring that lie in several mappings */
+	struct sa_ask ask;
 	bool unjoinable; /* until it is reset: it has such a part and cannot be served directly */
 	struct sa_ring ring;
 };
@@ -76,9 +94,11 @@ struct softaccel_function {
 	struct rp_vfu_pci *pci;
 	struct rp_vfu_server *server; /* of pci */
 	struct rp_vfu_virtio *virtio; /* the registers */
+	struct rp_dma_atc *atc; /* of server; NULL: addresses are never translated */
 	struct rp_dma_reader *reader;
 	bool connected;
 	enum softaccel_dma dma;
+	bool iommu; /* addresses are translated by clients that offer it */
 	bool memory_changed; /* since has_far_memory was found */
 	struct softaccel_dma_counters mapped; /* atomic words: what the client does; accesses are the reader's */
 	bool has_far_memory; /* some is without a file */
@@ -125,7 +145,34 @@ int sa_pci_serve(struct softaccel_function *function, const struct rp_vfu_pci_op
 /* registers.c */
 extern const struct rp_vfu_virtio_ops sa_registers_ops;
 
+/* asking.c */
+
+/** Whether the client translates the device's addresses. */
+bool sa_ask_needed(const struct softaccel_function *function);
+/** Ask for a page. @return 0 (it is known), -EINPROGRESS (sa_queue_translated() or _lost() will be called), -ENOTCONN, -ENOMEM. */
+int sa_ask_page(struct softaccel_function *function, unsigned int number, uint64_t iova, uint32_t access_mask);
+/** Ask for the first page of the queue's ring that is not known. @return 0 (all are) or as sa_ask_page(). */
+int sa_ask_ring(struct softaccel_function *function, unsigned int number);
+/** As sa_reach_join(), of translated addresses. */
+int sa_ask_join(const struct softaccel_function *function, struct sa_queue *queue, struct rp_vring_layout *layout,
+		struct rp_wire_why *why);
+/** Judge a ring before its addresses may be looked at. @return 0 or as sa_queue_update(). */
+int sa_ask_check(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why);
+/** Wait no more. */
+void sa_ask_cancel(struct softaccel_function *function, unsigned int number);
+bool sa_ask_is_active(const struct sa_ask *ask);
+
 /* reach.c */
+
+struct sa_extent {
+	uint64_t iova;
+	uint64_t size_bytes;
+	uint32_t access_mask;
+};
+
+/** Where the parts of a queue's ring are. */
+void sa_reach_extents(const struct softaccel_function *function, const struct sa_queue *queue,
+		      struct sa_extent ret_extents[RP_VRING_PARTS_COUNT]);
 
 /** Whether a queue must be served by messages. */
 bool sa_reach_by_messages(struct softaccel_function *function, const struct sa_queue *queue);
@@ -163,6 +210,11 @@ void sa_carried_drain(struct softaccel_function *function, unsigned int number, 
 void sa_carried_fini(struct softaccel_function *function);
 
 /* queue.c */
+
+/** A page that was asked for is known. */
+void sa_queue_translated(struct softaccel_function *function, unsigned int number);
+/** A page that was asked for will never be: the queue is broken. */
+void sa_queue_lost(struct softaccel_function *function, unsigned int number, const char *why);
 
 /** The ring as it was programmed; its notes are lent. @return 0 or -ENOMEM. */
 int sa_queue_layout(const struct softaccel_function *function, struct sa_queue *queue,

@@ -46,6 +46,9 @@ struct sa_ring {
 	uint32_t position; /* atomic: where the ring stood at the last flush */
 	uint32_t *doorbell;
 	const char *far_why; /* broken, but only because it may have to be carried; NULL: no */
+	bool missed; /* that, because the translation of an address is not known: */
+	uint64_t missed_iova;
+	uint32_t missed_access_mask;
 	bool carried; /* it stands for another: the doorbell wakes the courier */
 	int courier_fd; /* borrowed; if carried */
 	bool rung; /* atomic: the doorbell was, for the courier */

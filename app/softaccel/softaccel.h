@@ -71,6 +71,7 @@ struct softaccel_function_config {
 	bool packed_off; /**< VIRTIO_F_RING_PACKED is not offered */
 	bool in_order_off; /**< VIRTIO_F_IN_ORDER is not offered */
 	enum softaccel_dma dma;
+	bool iommu; /**< a client that offers `ringpass.iommu` translates the device's addresses */
 };
 
 enum softaccel_queue_state {
@@ -96,6 +97,17 @@ struct softaccel_dma_counters {
 	uint64_t mappings_removed; /**< also those of a client that left */
 	uint64_t translations; /**< each of a ring's part or of a piece of a buffer, at the moment of its use */
 	uint64_t refused; /**< of such accesses: nothing (any more) was mapped there with that access and a file */
+};
+
+/** How it went where the client translates the device's addresses; of all clients so far. */
+struct softaccel_iommu_counters {
+	uint64_t misses; /**< that the data path stood still for, and those of a ring's start */
+	uint64_t translations; /**< answers that were taken in */
+	uint64_t faults; /**< answers that say: not present */
+	uint64_t voided; /**< answers dropped because of an invalidation meanwhile */
+	uint64_t invalidations;
+	uint64_t invalidations_in_use; /**< that had to wait for the data path */
+	uint64_t page_requests;
 };
 
 /** Why a packet went nowhere. Counted at the switch port that came last. */
@@ -175,6 +187,9 @@ void softaccel_queue_counters(const struct softaccel_function *function, unsigne
 /** Of queues that are served directly; any thread. */
 void softaccel_function_dma_counters(const struct softaccel_function *function,
 				     struct softaccel_dma_counters *ret_counters);
+/** Any thread. All zeroes without softaccel_function_config.iommu. */
+void softaccel_function_iommu_counters(const struct softaccel_function *function,
+				       struct softaccel_iommu_counters *ret_counters);
 void softaccel_function_port_counters(const struct softaccel_function *function,
 				      struct softaccel_port_counters *ret_counters);
 /** @return 0 or -ENOENT (no uplink). */

@@ -137,6 +137,7 @@ on_dma(const char *cmd, const char *params, struct rte_tel_data *data)
 {
 	const struct softaccel_function *function;
 	struct softaccel_dma_counters counters;
+	struct softaccel_iommu_counters iommu;
 	unsigned int number;
 
 	(void)cmd;
@@ -145,8 +146,10 @@ on_dma(const char *cmd, const char *params, struct rte_tel_data *data)
 	rte_tel_data_start_dict(data);
 	pthread_mutex_lock(&lock);
 	function = served == NULL ? NULL : softaccel_function_at(served, number);
-	if (function != NULL)
+	if (function != NULL) {
 		softaccel_function_dma_counters(function, &counters);
+		softaccel_function_iommu_counters(function, &iommu);
+	}
 	pthread_mutex_unlock(&lock);
 	if (function == NULL)
 		return -EINVAL;
@@ -155,6 +158,13 @@ on_dma(const char *cmd, const char *params, struct rte_tel_data *data)
 	rte_tel_data_add_dict_uint(data, "mappings_removed", counters.mappings_removed);
 	rte_tel_data_add_dict_uint(data, "translations", counters.translations);
 	rte_tel_data_add_dict_uint(data, "refused", counters.refused);
+	rte_tel_data_add_dict_uint(data, "iommu_misses", iommu.misses);
+	rte_tel_data_add_dict_uint(data, "iommu_translations", iommu.translations);
+	rte_tel_data_add_dict_uint(data, "iommu_faults", iommu.faults);
+	rte_tel_data_add_dict_uint(data, "iommu_voided", iommu.voided);
+	rte_tel_data_add_dict_uint(data, "iommu_invalidations", iommu.invalidations);
+	rte_tel_data_add_dict_uint(data, "iommu_invalidations_in_use", iommu.invalidations_in_use);
+	rte_tel_data_add_dict_uint(data, "iommu_page_requests", iommu.page_requests);
 	return 0;
 }
 

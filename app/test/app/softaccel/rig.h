@@ -55,6 +55,7 @@ enum rig_reach {
 	RIG_REACH_BUFFERS,
 	RIG_REACH_MOST, /* all but the last eighth */
 	RIG_REACH_PAGES, /* all, each page by itself and from anywhere in the file: as behind an IOMMU of the guest's */
+	RIG_REACH_LATER, /* nothing: the test maps what is asked for */
 };
 
 struct rig_guest {

@@ -135,6 +135,8 @@ map_pages(struct rig_guest *guest)
 static void
 map_memory(struct rig_guest *guest)
 {
+	if (guest->reach == RIG_REACH_LATER)
+		return;
 	if (guest->reach == RIG_REACH_PAGES) {
 		map_pages(guest);
 		return;

@@ -35,6 +35,7 @@ what_is_not_said_has_a_default(void **state)
 	assert_false(options.functions[0].packed_off);
 	assert_false(options.functions[0].in_order_off);
 	assert_int_equal(options.functions[0].dma, SOFTACCEL_DMA_AUTO);
+	assert_false(options.functions[0].iommu);
 	options_free(&options);
 }
 
@@ -47,9 +48,10 @@ every_key_is_taken(void **state)
 	(void)state;
 	assert_int_equal(parse("socket=/"
 			       "s,queue_pairs=3,queue_size=64,mac=52:54:00:00:00:07,group=g,doorbell=shared,msix=off,"
-			       "dma=messages",
+			       "dma=messages,iommu=on",
 			       &options, &why),
 			 0);
+	assert_true(options.functions[0].iommu);
 	assert_int_equal(options.functions[0].queue_pairs, 3);
 	assert_int_equal(options.functions[0].queue_size, 64);
 	assert_int_equal(options.functions[0].mac[5], 7);
