@@ -18,7 +18,8 @@
 #define DESK_QUEUES 4u
 #define DESK_FEATURES (1ull << 32 | 1ull << 30)
 #define DESK_PROTOCOL_FEATURES 0x1ae3dull
-#define DESK_TIMEOUT_MS 500u
+#define DESK_TIMEOUT_MS 60000u /* of a backend that answers: its thread may wait long for a processor */
+#define DESK_SHORT_TIMEOUT_MS 500u /* of one that does not */
 #define DESK_SCRIPT_MAX 16
 #define DESK_ASKED_MAX 128
 

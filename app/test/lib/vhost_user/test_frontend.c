@@ -197,6 +197,18 @@ a_ring_that_is_another(void **state)
 	assert_int_equal(base, 55);
 }
 
+/* For a backend that is not going to answer. */
+static void
+in_a_hurry(struct desk *desk)
+{
+	struct rp_vhu_frontend_config config = desk_config;
+
+	config.timeout_ms = DESK_SHORT_TIMEOUT_MS;
+	desk_close(desk);
+	desk_open(desk, &config);
+	desk_negotiate(desk);
+}
+
 /* Whatever comes later would be taken for the answer to something else: the connection ends. */
 static void
 no_answer_in_time(void **state)
@@ -205,12 +217,12 @@ no_answer_in_time(void **state)
 	struct rp_wire_why why = {0};
 	uint64_t before_ms, took_ms;
 
-	desk_negotiate(desk);
+	in_a_hurry(desk);
 	before_ms = rp_wire_clock_ms();
 	assert_int_equal(rp_vhu_frontend_set_features(desk->frontend, 0, &why), -ETIMEDOUT);
 	took_ms = rp_wire_clock_ms() - before_ms;
 	assert_string_equal(why.text, "SET_FEATURES: no answer within 500 ms");
-	assert_true(took_ms >= DESK_TIMEOUT_MS && took_ms < 5000);
+	assert_true(took_ms >= DESK_SHORT_TIMEOUT_MS);
 	assert_int_equal(desk->disconnected_count, 1);
 	assert_int_equal(rp_vhu_frontend_set_features(desk->frontend, 0, &why), -ENOTCONN);
 	desk_expect(desk, RP_VHU_SET_FEATURES, 0x9);
@@ -224,7 +236,7 @@ a_backend_that_never_stops_talking(void **state)
 	struct rp_wire_why why = {0};
 	unsigned int i;
 
-	desk_negotiate(desk);
+	in_a_hurry(desk);
 	for (i = 0; i < 200; i++)
 		assert_true(peer_send(desk->channel, 2, 0x1, NULL, 0, NULL, 0));
 	assert_int_equal(rp_vhu_frontend_process(desk->frontend), 0);
