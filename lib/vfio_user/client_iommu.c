@@ -131,7 +131,7 @@ set_answer(struct rp_vfu_client_iommu_state *iommu, struct rp_vfu_question *ques
 	question->answered = true;
 	question->header.flags = RP_VFU_TYPE_REPLY;
 	iommu->answers_count++;
-	if (error < 0) {
+	if (error < 0 || translation == NULL) {
 		question->header.flags |= RP_VFU_FLAG_ERROR;
 		question->header.error = rp_vfu_errno_wire(error);
 		return;
