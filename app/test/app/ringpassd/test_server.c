@@ -44,12 +44,12 @@ remember(void *ctx, const struct rp_port_event *event)
 }
 
 static int
-set_up(void **state)
+set_up_with(void **state, unsigned int stall_ms)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 	struct rpd_ports_config ports_config = {.registry = &fake_registry, .event = remember, .ctx = fixture};
 	struct rpd_server_config config = {
-		.path = test_socket_path(), .event = remember, .ctx = fixture, .stall_ms = 500};
+		.path = test_socket_path(), .event = remember, .ctx = fixture, .stall_ms = stall_ms};
 	struct rpd_port_spec spec = {.name = "vm0", .socket_path = "/tmp/vm0", .accelerators_count = 1};
 	struct rp_wire_why why;
 
@@ -66,6 +66,19 @@ set_up(void **state)
 	assert_int_equal(rpd_server_create(&config, &fixture->server, &why), 0);
 	*state = fixture;
 	return 0;
+}
+
+/* Nobody here is slow, however long it waits for a processor. */
+static int
+set_up(void **state)
+{
+	return set_up_with(state, 60000);
+}
+
+static int
+set_up_impatient(void **state)
+{
+	return set_up_with(state, 500);
 }
 
 static int
@@ -474,7 +487,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_watchers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_fast_writer, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_slow_watcher, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_stalled_client, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_stalled_client, set_up_impatient, tear_down),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
