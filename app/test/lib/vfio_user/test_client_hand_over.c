@@ -276,6 +276,7 @@ the_successor_can_do_everything(void **state)
 	assert_int_equal(rp_vfu_client_dma_remap(client, &memories[1], &why), 0);
 	assert_int_equal(rp_vfu_client_dma_unmap_many(client, memories, MEMORIES, &why), 0);
 	assert_int_equal(rp_vfu_client_reset(client, &why), 0);
+	serving_stop(&serving);
 	assert_int_equal(device.resets, 1);
 }
 
@@ -403,6 +404,7 @@ a_parcel_that_was_changed(void **state)
 	assert_int_equal(adopt(parcel), 0);
 	rp_wire_parcel_destroy(parcel);
 	assert_int_equal(rp_vfu_client_reset(client, &why), 0);
+	serving_stop(&serving);
 	assert_int_equal(device.refusals, 0);
 	assert_int_equal(device.disconnects, 0);
 }
