@@ -6,7 +6,7 @@ import os
 import re
 
 EVENTS = ("virtio_queue_notify", "virtio_set_status")
-STATUS = re.compile(r"virtio_set_status vdev (0x[0-9a-f]+) ")
+STATUS = re.compile(r"virtio_set_status vdev (0x[0-9a-f]+) val (\d+)")
 KICK = re.compile(r"virtio_queue_notify vdev (0x[0-9a-f]+) n (\d+) ")
 
 
@@ -33,6 +33,10 @@ class Trace:
         """@return the device whose status was written since the file had that size, or None."""
         found = STATUS.search(self._text(start))
         return found and found.group(1)
+
+    def statuses(self, device):
+        """@return what was written to its device status, oldest first."""
+        return [int(value) for one, value in STATUS.findall(self._text()) if one == device]
 
     def kicks(self, device):
         """@return {queue: number}."""

@@ -237,5 +237,9 @@ class HardwareVm:
         """How often the hardware was kicked. @return {queue: number} of a function, since the VM was started."""
         return self._trace.kicks(self._devices[index])
 
+    def statuses(self, index=0):
+        """What its drivers wrote to a function's device status (virtio 1.2, 2.1), since the VM was started."""
+        return self._trace.statuses(self._devices[index])
+
     def stop(self):
         self.vm.stop()
