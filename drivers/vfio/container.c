@@ -341,7 +341,7 @@ kvfio_container_adopt(struct kvfio_host *host, unsigned int number, const char *
 	if (group == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
 	rc = adopt_container(host, name, container_fd, &container, why);
-	if (rc < 0) {
+	if (container == NULL) {
 		free(group);
 		return rc;
 	}

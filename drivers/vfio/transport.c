@@ -351,11 +351,11 @@ int
 kvfio_transport_open(struct kvfio_host *host, const struct rp_vfio_config *config,
 		     struct rp_accel_transport *ret_transport, struct rp_wire_why *why)
 {
-	struct kvfio_device *device;
+	struct kvfio_device *device = NULL;
 	struct kvfio_place place;
 	int rc = kvfio_device_create(host, config, &place, &device, why);
 
-	if (rc < 0)
+	if (device == NULL)
 		return rc;
 	pthread_mutex_lock(&host->lock);
 	rc = open_locked(device, config, &place, why);

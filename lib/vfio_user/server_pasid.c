@@ -74,6 +74,15 @@ rp_vfu_server_pasids_settle(struct rp_vfu_server *server)
 		(void)rp_dma_space_settled(one->dma, RP_DMA_SETTLED);
 }
 
+static bool
+drop_memory(struct rp_dma_space *dma)
+{
+	bool had_memory = rp_dma_space_count(dma) > 0;
+
+	rp_vfu_server_drop_memory(dma);
+	return had_memory;
+}
+
 bool
 rp_vfu_server_pasids_clear(struct rp_vfu_server *server)
 {
@@ -82,10 +91,8 @@ rp_vfu_server_pasids_clear(struct rp_vfu_server *server)
 
 	if (server->iommu == NULL)
 		return false;
-	LIST_FOREACH (one, &server->iommu->pasids, link) {
-		had_memory |= rp_dma_space_count(one->dma) > 0;
-		rp_vfu_server_drop_memory(one->dma);
-	}
+	LIST_FOREACH (one, &server->iommu->pasids, link)
+		had_memory |= drop_memory(one->dma);
 	return had_memory;
 }
 
