@@ -172,16 +172,22 @@ def shadow_packed(rig):
     rig.wait_fresh()
 
 
+def _redone_sending(rig, name):
+    """What hardware of class B had taken and not used is done again, and counted (doc/prog_guide/port.md)."""
+    return sum(queue["redone"] for queue in rig.show(name)["queues"] if queue["queue"] % 2)
+
+
 def _toggle_under_traffic(rig, name):
     address = wire.peer(SHAPES[name].functions[0])
     stream = ping.PingStream(rig.guest, address)
     time.sleep(PAUSE_SECONDS)
-    start = ping.clock(rig.guest)
+    start, redone = ping.clock(rig.guest), _redone_sending(rig, name)
     rig.host.control.disable(name, 0)
     rig.wait(name, "stopped")
     rig.host.control.enable(name, 0)
     rig.wait(name, MID_LIFE)
     window = ping.Window(start, ping.clock(rig.guest))
+    stream.allow_repeats(_redone_sending(rig, name) - redone)
     time.sleep(PAUSE_SECONDS)
     report = stream.finish([window])
     assert report.lost == []

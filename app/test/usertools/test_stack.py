@@ -42,8 +42,9 @@ def test_parse():
 @pytest.mark.parametrize("second", ["seq=3 ttl=64 time=2.0 ms (DUP!)", "seq=3 ttl=64 time=2.0 ms"])
 def test_a_second_answer_is_an_error(second):
     text = f"1.00 64 bytes from h: seq=3 ttl=64 time=1.0 ms\n1.10 64 bytes from h: {second}\n"
-    with pytest.raises(TestvmError, match="twice"):
+    with pytest.raises(TestvmError, match="1 pings were answered twice, expected 0 at most:\n1.00 .*\n1.10 "):
         ping.parse(text)
+    assert ping.parse(text, 1) == {3: 0.999}
 
 
 def test_a_loss_outside_of_the_windows_counts():
