@@ -64,7 +64,6 @@ def test_strict_packed(start_stack, current_qemu):
     run_strict(start_stack(current_qemu, STRICT, packed=True), True)
 
 
-@pytest.mark.skipif("RINGPASS_VIOMMU_MIB" not in os.environ, reason="RINGPASS_VIOMMU_MIB=256 runs it")
 def test_strict_split_with_the_current_qemu(start_stack, current_qemu):
     run_strict(start_stack(current_qemu, STRICT), False)
 
