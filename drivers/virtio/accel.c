@@ -69,17 +69,22 @@ accel_set_features(void *priv, uint64_t features, struct rp_wire_why *why)
 }
 
 static int
+map_memory(struct virtio_device *device, const struct virtio_memory *memory, struct rp_wire_why *words)
+{
+	int rc = vdrv_usable(device, words);
+
+	if (rc == 0)
+		rc = vdrv_dma_map(device, memory, words);
+	return vdrv_judge(device, rc, words);
+}
+
+static int
 accel_dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
 	      struct rp_wire_why *why)
 {
 	const struct virtio_memory memory = {iova, size_bytes, fd, offset_bytes, hva, false};
-	struct virtio_device *device = priv;
-	struct rp_wire_why *words = WORDS(why);
-	int rc = vdrv_usable(device, words);
 
-	if (rc == 0)
-		rc = vdrv_dma_map(device, &memory, words);
-	return vdrv_judge(device, rc, words);
+	return map_memory(priv, &memory, WORDS(why));
 }
 
 static int
@@ -87,13 +92,8 @@ accel_peer_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t 
 	       struct rp_wire_why *why)
 {
 	const struct virtio_memory memory = {iova, size_bytes, fd, offset_bytes, hva, true};
-	struct virtio_device *device = priv;
-	struct rp_wire_why *words = WORDS(why);
-	int rc = vdrv_usable(device, words);
 
-	if (rc == 0)
-		rc = vdrv_dma_map(device, &memory, words);
-	return vdrv_judge(device, rc, words);
+	return map_memory(priv, &memory, WORDS(why));
 }
 
 static int
