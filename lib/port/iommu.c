@@ -15,7 +15,6 @@
 #define TRANSLATIONS_MAX 65536u
 #define MISSES_MAX 128u
 #define MISSES_ASKED_MAX 32u /* at one moment: a frontend has no endless room for its updates either */
-#define MISS_BYTES 4096u /* the smallest page of any guest's IOMMU */
 #define CHANNEL_FULL_MS 10
 #define ACCESS_BOTH (RP_VHU_IOTLB_READ_MASK | RP_VHU_IOTLB_WRITE_MASK)
 
@@ -165,7 +164,7 @@ port_iommu_find(struct rp_port *port, uint64_t iova, uint64_t size_bytes, uint8_
 {
 	struct port_iommu *iommu = port->iommu;
 	const struct port_translation *known = port_translations_find(iommu->translations, iova);
-	uint64_t page = iova & ~(uint64_t)(MISS_BYTES - 1);
+	uint64_t page = iova & ~(uint64_t)(PORT_IOMMU_PAGE_BYTES - 1);
 	struct miss *miss;
 
 	if (known != NULL && (known->perm & perm) == perm) {
@@ -284,7 +283,7 @@ take_back(struct rp_port *port, uint64_t iova, uint64_t size_bytes)
 	for (i = 0; i < MISSES_MAX; i++) {
 		struct miss *miss = &iommu->misses[i];
 
-		if (miss->state == MISS_NONE || miss->page > last || iova > miss->page + (MISS_BYTES - 1))
+		if (miss->state == MISS_NONE || miss->page > last || iova > miss->page + (PORT_IOMMU_PAGE_BYTES - 1))
 			continue;
 		miss->void_ = true;
 		if (miss->state != MISS_ASKED)

@@ -25,6 +25,8 @@
 #include "rp_vhu_backend.h"
 #include "rp_vring_shadow.h"
 
+#define PORT_IOMMU_PAGE_BYTES 4096u /* the smallest page of any guest's IOMMU */
+
 struct rp_port;
 struct rp_port_info;
 struct port_queue;

@@ -116,15 +116,16 @@ look_up(struct rp_port *port, struct port_iommu_ring *ring, unsigned int index, 
 	*ret_gpa = UINT64_MAX;
 	ring->writable[index] = true;
 	for (done = 0; done < part->size_bytes; done += bytes) {
-		uint64_t page_rest = 4096 - ((part->iova + done) & 4095);
+		uint64_t rest = part->size_bytes - done;
 
-		bytes = part->size_bytes - done < page_rest ? part->size_bytes - done : page_rest;
-		rc = port_iommu_find(port, part->iova + done, part->size_bytes - done, part->perm, false, &gpa, &bytes);
+		rc = port_iommu_find(port, part->iova + done, rest, part->perm, false, &gpa, &bytes);
 		if (rc == -EFAULT)
 			return rc;
 		if (rc < 0) {
+			uint64_t page_rest = PORT_IOMMU_PAGE_BYTES - (part->iova + done) % PORT_IOMMU_PAGE_BYTES;
+
 			result = rc;
-			bytes = part->size_bytes - done < page_rest ? part->size_bytes - done : page_rest;
+			bytes = rest < page_rest ? rest : page_rest;
 			continue;
 		}
 		if (done == 0)

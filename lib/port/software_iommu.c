@@ -12,7 +12,6 @@
 
 #include "software_parts.h"
 
-#define PAGE_BYTES 4096u
 #define ACCESS_BOTH (RP_VHU_IOTLB_READ_MASK | RP_VHU_IOTLB_WRITE_MASK)
 
 static bool
@@ -28,7 +27,7 @@ tell(struct rp_port *port, const struct port_software_miss *miss, struct rp_wire
 {
 	uint8_t perm = port_iommu_permits(port, miss->page, ACCESS_BOTH) ? ACCESS_BOTH : miss->perm;
 	uint64_t gpa, bytes, uva = 0;
-	int rc = port_iommu_find(port, miss->page, PAGE_BYTES, miss->perm, false, &gpa, &bytes);
+	int rc = port_iommu_find(port, miss->page, PORT_IOMMU_PAGE_BYTES, miss->perm, false, &gpa, &bytes);
 
 	if (rc == 0 && port_software_uva(port, gpa, bytes, &uva) < 0)
 		rc = -EFAULT;
@@ -54,7 +53,7 @@ remember(struct port_software *software, const struct port_software_miss *miss, 
 int
 port_software_on_miss(void *ctx, uint64_t iova, uint8_t perm, bool access_fail, struct rp_wire_why *why)
 {
-	const struct port_software_miss miss = {.page = iova & ~(uint64_t)(PAGE_BYTES - 1), .perm = perm};
+	const struct port_software_miss miss = {.page = iova & ~(uint64_t)(PORT_IOMMU_PAGE_BYTES - 1), .perm = perm};
 	struct rp_port *port = ctx;
 	int rc;
 
