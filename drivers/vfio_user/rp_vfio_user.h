@@ -3,6 +3,7 @@
 #define RP_VFIO_USER_H
 
 #include "rp_accel_hand_over.h"
+#include "rp_accel_iommu.h"
 #include "rp_accel_transport.h"
 
 /**
@@ -16,6 +17,9 @@
  * because the end of that process is the only proof that a server which no longer
  * answers has let go of guest memory.
  *
+ * With an IOMMU the device may ask for translations, without PASIDs. Such a connection is not
+ * given to another process: what was asked and answered over it is nowhere written down.
+ *
  * Threads: one thread.
  *
  * Specification: QEMU docs/interop/vfio-user.rst.
@@ -26,6 +30,7 @@
 struct rp_vfio_user_config {
 	const char *socket_path;
 	uint32_t timeout_ms; /**< of one command; 0: RP_VFIO_USER_TIMEOUT_MS */
+	const struct rp_accel_iommu *iommu; /**< offered to the device as `ringpass.iommu`; copied; NULL: not offered */
 };
 
 /**

@@ -9,22 +9,12 @@
 #include "peer.h"
 #include "rp_vfio_user.h"
 #include "rp_vfu_client_hand_over.h"
+#include "transport_iommu.h"
 #include "rp_wire_fd.h"
 #include "rp_wire_parcel.h"
 
 #define SCOPE "vfio-user"
 #define STATE_VERSION 1u
-
-struct transport {
-	struct rp_vfu_client *client;
-	struct rp_vfu_client_device device;
-	uint32_t msix_count;
-	int epoll_fd; /* outlives the client's socket, so that whoever polls it never polls a closed number */
-	int pidfd;
-	int peer_pid;
-	char path[128];
-	struct rp_wire_why lost; /* error 0: connected */
-};
 
 static void
 on_disconnected(void *ctx, const struct rp_wire_why *why)
@@ -51,6 +41,7 @@ transport_get_info(void *priv, struct rp_accel_transport_info *ret_info)
 	ret_info->resettable = transport->device.resettable;
 	ret_info->vfio_file_fd = -1;
 	ret_info->peer_pid = transport->peer_pid;
+	ret_info->asks = vfio_user_iommu_asks(transport);
 }
 
 static int
@@ -229,6 +220,8 @@ transport_give(void *priv, struct rp_wire_parcel *parcel, struct rp_wire_why *wh
 
 	if (transport->lost.error != 0)
 		return rp_wire_why_set(why, transport->lost.error, "%s", transport->lost.text);
+	if (vfio_user_iommu_asks(transport))
+		return rp_wire_why_set(why, -ENOTSUP, "the device asks this process for translations");
 	rp_wire_parcel_enter(parcel, SCOPE, 0);
 	/* First: it may have to be asked again. */
 	rc = rp_vfu_client_give(transport->client, parcel, why);
@@ -266,6 +259,9 @@ static const struct rp_accel_transport_ops transport_ops = {
 	.close = transport_close,
 	.give = transport_give,
 	.leave = transport_leave,
+	.translated = vfio_user_iommu_translated,
+	.page_respond = vfio_user_iommu_page_respond,
+	.invalidate = vfio_user_iommu_invalidate,
 };
 
 static int
@@ -354,6 +350,10 @@ rp_vfio_user_open(const struct rp_vfio_user_config *config, struct rp_accel_tran
 
 	if (transport == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	if (config->iommu != NULL) {
+		transport->iommu = *config->iommu;
+		client_config.iommu = &vfio_user_iommu_ops;
+	}
 	rc = rp_vfu_client_create(&client_config, &client_ops, transport, &transport->client, why);
 	if (rc == 0)
 		transport->pidfd =

@@ -37,6 +37,7 @@ accel_get_info(void *priv, struct rp_accel_info *ret_info)
 	memcpy(ret_info->iova_ranges, transport->iova_ranges, sizeof(ret_info->iova_ranges));
 	ret_info->iova_ranges_count = transport->iova_ranges_count;
 	ret_info->iova_page_bytes = transport->iova_page_bytes;
+	ret_info->asks = transport->asks;
 }
 
 /* A device that refuses what it must receive is not negotiated with. */
@@ -290,6 +291,30 @@ accel_leave(void *priv)
 	vdrv_leave(priv);
 }
 
+static int
+accel_translated(void *priv, uint64_t token, const struct rp_accel_translation *translation)
+{
+	return vdrv_translated(priv, token, translation);
+}
+
+static int
+accel_page_respond(void *priv, uint32_t group, bool present)
+{
+	return vdrv_page_respond(priv, group, present);
+}
+
+static int
+accel_invalidate(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = vdrv_usable(device, words);
+
+	if (rc == 0)
+		rc = vdrv_invalidate(device, iova, size_bytes, words);
+	return vdrv_judge(device, rc, words);
+}
+
 const struct rp_accel_ops vdrv_accel_ops = {
 	.get_info = accel_get_info,
 	.set_features = accel_set_features,
@@ -313,4 +338,7 @@ const struct rp_accel_ops vdrv_accel_ops = {
 	.close = accel_close,
 	.give = accel_give,
 	.leave = accel_leave,
+	.translated = accel_translated,
+	.page_respond = accel_page_respond,
+	.invalidate = accel_invalidate,
 };

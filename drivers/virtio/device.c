@@ -111,6 +111,8 @@ interrogate(struct virtio_device *device, struct rp_wire_why *why)
 	if (rc == 0)
 		rc = vdrv_queues_open(device, why);
 	if (rc == 0)
+		rc = vdrv_iommu_check(device, why);
+	if (rc == 0)
 		rc = vdrv_vendor_open(device, why);
 	if (rc == 0)
 		rc = vdrv_config_open(device, why);

@@ -44,24 +44,41 @@ check(const struct rp_accel_devargs *args, struct rp_wire_why *why)
 }
 
 static int
-open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, struct rp_wire_why *why)
+open_with(const struct rp_vfio_user_config *config, bool *ret_asks, struct rp_accel *ret_accel, struct rp_wire_why *why)
 {
+	const struct rp_virtio_config virtio_config = {.wait_ms = config->timeout_ms};
 	struct rp_accel_transport transport = {0};
-	struct rp_virtio_config virtio_config;
-	struct rp_vfio_user_config config = {0};
-	int rc = parse(args, &config, why);
+	struct rp_accel_transport_info info;
+	int rc = rp_vfio_user_open(config, &transport, why);
 
-	if (rc == 0)
-		rc = rp_vfio_user_open(&config, &transport, why);
 	if (rc != 0)
 		return rc;
-	virtio_config.wait_ms = config.timeout_ms;
+	transport.ops->get_info(transport.priv, &info);
+	*ret_asks = info.asks;
 	rc = rp_virtio_open(&transport, &virtio_config, ret_accel, why);
 	if (rc < 0) {
-		rp_wire_why_prefix(why, "%s: ", config.socket_path);
+		rp_wire_why_prefix(why, "%s: ", config->socket_path);
 		transport.ops->close(transport.priv);
 	}
 	return rc;
+}
+
+static int
+open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, struct rp_wire_why *why)
+{
+	struct rp_vfio_user_config config = {0};
+	bool asks = false;
+	int rc = parse(args, &config, why);
+
+	if (rc != 0)
+		return rc;
+	config.iommu = rp_accel_devargs_iommu(args);
+	rc = open_with(&config, &asks, ret_accel, why);
+	if (rc != -ENOTSUP || !asks)
+		return rc;
+	/* A device whose questions cannot be answered is not offered to ask. */
+	config.iommu = NULL;
+	return open_with(&config, &asks, ret_accel, why);
 }
 
 static int

@@ -23,6 +23,7 @@
  *   net.c           what the device is to receive
  *   device.c        open, close, failure
  *   hand_over.c     going on in another process
+ *   iommu.c         a device that asks for translations
  *   accel.c         the operations table
  *   vfio.c          the driver over kernel VFIO
  *   vfio_user.c     the driver over vfio-user
@@ -242,6 +243,14 @@ void vdrv_mapped_release(struct virtio_mapped *mapped);
 /* dma.c */
 int vdrv_dma_map(struct virtio_device *device, const struct virtio_memory *memory, struct rp_wire_why *why);
 int vdrv_dma_unmap(struct virtio_device *device, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
+
+/* iommu.c */
+/* As rp_accel_ops. -ENOTSUP: it asks for none. */
+int vdrv_translated(const struct virtio_device *device, uint64_t token, const struct rp_accel_translation *translation);
+int vdrv_page_respond(const struct virtio_device *device, uint32_t group, bool present);
+int vdrv_invalidate(const struct virtio_device *device, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
+/* Whether its questions can be left to whoever opened it. @return 0 or -ENOTSUP. */
+int vdrv_iommu_check(const struct virtio_device *device, struct rp_wire_why *why);
 
 /* window.c */
 /* As rp_accel_ops. */

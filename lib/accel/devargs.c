@@ -8,6 +8,7 @@
 #include <rte_kvargs.h>
 
 #include "devargs.h"
+#include "rp_accel_iommu.h"
 
 #define LIST_MAX 160
 
@@ -122,4 +123,10 @@ rp_accel_devargs_get_u32(const struct rp_accel_devargs *args, const char *key, u
 				       min, max);
 	*ret = (uint32_t)number;
 	return 0;
+}
+
+const struct rp_accel_iommu *
+rp_accel_devargs_iommu(const struct rp_accel_devargs *args)
+{
+	return args->iommu;
 }

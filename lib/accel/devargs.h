@@ -10,6 +10,7 @@ struct rte_kvargs;
 struct rp_accel_devargs {
 	const struct rp_accel_driver *driver;
 	struct rte_kvargs *kvargs;
+	const struct rp_accel_iommu *iommu; /* who opens it; NULL: translates nothing */
 };
 
 /* 0 or -EBADMSG; on failure nothing is held. */

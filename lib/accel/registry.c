@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "devargs.h"
+#include "rp_accel_iommu.h"
 
 int
 rp_accel_check(const struct rp_accel_registry *registry, const char *device_arguments, struct rp_wire_why *why)
@@ -24,11 +25,19 @@ int
 rp_accel_open(const struct rp_accel_registry *registry, const char *device_arguments, struct rp_accel *ret_accel,
 	      struct rp_wire_why *why)
 {
+	return rp_accel_open_translated(registry, device_arguments, NULL, ret_accel, why);
+}
+
+int
+rp_accel_open_translated(const struct rp_accel_registry *registry, const char *device_arguments,
+			 const struct rp_accel_iommu *iommu, struct rp_accel *ret_accel, struct rp_wire_why *why)
+{
 	struct rp_accel_devargs args;
 	int rc = accel_devargs_parse(registry, device_arguments, &args, why);
 
 	if (rc < 0)
 		return rc;
+	args.iommu = iommu;
 	rc = args.driver->open(&args, ret_accel, why);
 	if (rc < 0)
 		rp_wire_why_prefix(why, "%s: ", args.driver->name);

@@ -50,6 +50,8 @@ struct rp_accel_info {
 	struct rp_dma_iova_range iova_ranges[RP_DMA_IOVA_RANGES_MAX];
 	unsigned int iova_ranges_count; /**< 0: anywhere */
 	uint64_t iova_page_bytes; /**< addresses and sizes given to dma_map are multiples of it; a power of two */
+	/** It asks for the translation of every address, its rings' included; translated and its like are set. */
+	bool asks;
 };
 
 /**
@@ -110,11 +112,12 @@ struct rp_accel_queue_counters {
 };
 
 struct rp_accel;
+struct rp_accel_translation;
 struct rp_wire_parcel;
 
 /**
- * What an accelerator does. Every member is set but those of a hand-over and of
- * other devices' memory, which may be NULL.
+ * What an accelerator does. Every member is set but those of a hand-over, of other
+ * devices' memory and of translations, which may be NULL.
  *
  * Errors: -ENOTSUP, -EINVAL, -EBUSY, -EEXIST and -ENOSPC refuse one request, and
  * the device goes on. -ENOTCONN (it left), -ETIMEDOUT (no answer in time) and -EIO
@@ -240,6 +243,26 @@ struct rp_accel_ops {
 	int (*give)(void *priv, struct rp_wire_parcel *parcel, struct rp_wire_why *why);
 	/** As rp_accel_leave(). Set when give is. */
 	void (*leave)(void *priv);
+	/**
+	 * The answer to a question that was to be answered later (rp_accel_iommu.h). In a callback too.
+	 * @param translation NULL: the device's access fails.
+	 * @return 0, -ENOENT (no such question any more), -EINVAL (what breaks a rule of the answer; it is
+	 *         still to be given).
+	 */
+	int (*translated)(void *priv, uint64_t token, const struct rp_accel_translation *translation);
+	/**
+	 * The response to a page request, once what is behind its pages is mapped. In a callback too.
+	 * @param present false: a page is not there and will not be.
+	 * @return 0, -ENOENT (no such request any more), -ENOTCONN.
+	 */
+	int (*page_respond)(void *priv, uint32_t group, bool present);
+	/**
+	 * Take translations back; bounded in time. On return of 0 the device uses none of them
+	 * any more. It asks meanwhile, and does not wait for answers.
+	 * @param iova of a whole page. @param size_bytes of whole pages; 0: every address.
+	 * @return 0, -EINVAL (the range), -ENOTCONN, -ETIMEDOUT, -EIO.
+	 */
+	int (*invalidate)(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
 };
 
 /** An open accelerator. */

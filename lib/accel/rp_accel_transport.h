@@ -29,6 +29,7 @@ struct rp_accel_transport_info {
 	struct rp_dma_iova_range iova_ranges[RP_DMA_IOVA_RANGES_MAX]; /**< as rp_accel_info has them */
 	unsigned int iova_ranges_count; /**< 0: anywhere */
 	uint64_t iova_page_bytes; /**< a power of two */
+	bool asks; /**< as rp_accel_info has it */
 };
 
 /** A piece of a region that may be mmapped from a file. */
@@ -39,7 +40,8 @@ struct rp_accel_transport_window {
 };
 
 /**
- * How a driver reaches its device. Every member is set but those of a hand-over, which may be NULL.
+ * How a driver reaches its device. Every member is set but those of a hand-over and of translations, which
+ * may be NULL.
  *
  * Errors: -ENOTCONN (gone), -ETIMEDOUT (no answer in time) and -EIO are final: the
  * device is not to be trusted any more, and the same comes from process. Any other
@@ -83,6 +85,10 @@ struct rp_accel_transport_ops {
 	int (*give)(void *priv, struct rp_wire_parcel *parcel, struct rp_wire_why *why);
 	/** As rp_accel_leave(). Set when give is. */
 	void (*leave)(void *priv);
+	/** As those of rp_accel_ops; -EINVAL also from invalidate. Set with rp_accel_transport_info.asks. */
+	int (*translated)(void *priv, uint64_t token, const struct rp_accel_translation *translation);
+	int (*page_respond)(void *priv, uint32_t group, bool present);
+	int (*invalidate)(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
 };
 
 /** An open transport. It belongs to the driver on it, which closes it. */

@@ -13,9 +13,11 @@
 
 #include "fake_device.h"
 #include "rp_accel_hand_over.h"
+#include "rp_accel_iommu.h"
 #include "rp_virtio.h"
 #include "rp_wire_fd.h"
 #include "rp_wire_parcel.h"
+#include "rp_vfu_server_iommu.h"
 #include "server_peer.h"
 
 /* The whole of it: device arguments, vfio-user client and server, and the fake device's registers behind them. */
@@ -301,6 +303,51 @@ a_running_device_goes_on(void **state)
 	assert_int_equal(stack->accel.ops->dma_unmap(stack->accel.priv, 0, 0x10000, NULL), 0);
 }
 
+static int
+translate_nothing(void *ctx, uint64_t token, uint64_t iova, uint32_t access_mask, struct rp_accel_translation *ret)
+{
+	(void)ctx, (void)token, (void)iova, (void)access_mask, (void)ret;
+	return -EIO;
+}
+
+static void
+give_no_page(void *ctx, uint32_t group, const struct rp_accel_page *pages, unsigned int count)
+{
+	(void)ctx, (void)group, (void)pages, (void)count;
+}
+
+/* Offered to whom it is of use: without a control queue of ours in the same addresses. */
+static void
+a_device_that_may_ask(void **state)
+{
+	const struct rp_accel_iommu iommu = {.translate = translate_nothing, .page_request = give_no_page};
+	static const struct rp_vfu_server_iommu device_iommu = {.translations_max = 8};
+	struct stack *stack = *state;
+	struct rp_accel_info info;
+	unsigned int i;
+	int rc;
+
+	stack->config.iommu = &device_iommu;
+	for (i = 0; i < 2; i++) {
+		if (i == 1) {
+			fake_add_control(&stack->fake);
+			stack->regions[FAKE_BAR_NOTIFY].size_bytes = 8 * FAKE_PAGE;
+			stack->regions[FAKE_BAR_NOTIFY].fd = -1;
+		}
+		server_peer_start(&stack->peer, &stack->config, &server_ops, &stack->fake);
+		rc = rp_accel_open_translated(&registry, stack->arguments, &iommu, &stack->accel, &stack->why);
+		if (rc < 0)
+			print_error("%s\n", stack->why.text);
+		assert_int_equal(rc, 0);
+		stack->accel.ops->get_info(stack->accel.priv, &info);
+		assert_int_equal(info.asks, i == 0);
+		assert_int_equal(stack->accel.ops->invalidate(stack->accel.priv, 0, 0, &stack->why),
+				 i == 0 ? 0 : -ENOTSUP);
+		rp_accel_close(&stack->accel);
+		server_peer_stop(&stack->peer);
+	}
+}
+
 static bool
 is_quiet(void *ctx)
 {
@@ -363,7 +410,7 @@ main(void)
 		TEST(a_device_that_is_refused),	       TEST(queues_start_and_stop),
 		TEST(kicks_take_the_best_way),	       TEST(the_notify_area_is_the_devices_page),
 		TEST(a_device_process_that_is_killed), TEST(a_device_process_that_hangs),
-		TEST(a_running_device_goes_on),
+		TEST(a_running_device_goes_on),	       TEST(a_device_that_may_ask),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

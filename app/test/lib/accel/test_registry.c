@@ -2,12 +2,13 @@
 #include <errno.h>
 #include <string.h>
 
-#include "rp_accel.h"
+#include "rp_accel_iommu.h"
 #include "test_support.h"
 
 static int opened_count;
 static int closed_count;
 static int open_result;
+static const struct rp_accel_iommu *seen_iommu;
 
 static void
 close_thing(void *priv)
@@ -25,6 +26,7 @@ open_thing(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, stru
 	if (open_result < 0)
 		return rp_wire_why_set(why, open_result, "cannot be had");
 	opened_count++;
+	seen_iommu = rp_accel_devargs_iommu(args);
 	ret_accel->ops = &ops;
 	ret_accel->priv = &opened_count;
 	return 0;
@@ -65,6 +67,21 @@ open_and_close(void **state)
 	rp_accel_close(&accel);
 	assert_int_equal(opened_count, 1);
 	assert_int_equal(closed_count, 1);
+}
+
+static void
+who_opens_it_may_be_its_iommu(void **state)
+{
+	const struct rp_accel_iommu iommu = {.ctx = NULL};
+	struct rp_accel accel = {0};
+
+	(void)state;
+	assert_int_equal(rp_accel_open_translated(&registry, "thing,path=x", &iommu, &accel, NULL), 0);
+	assert_ptr_equal(seen_iommu, &iommu);
+	rp_accel_close(&accel);
+	assert_int_equal(rp_accel_open(&registry, "thing,path=x", &accel, NULL), 0);
+	assert_null(seen_iommu);
+	rp_accel_close(&accel);
 }
 
 static void
@@ -134,6 +151,7 @@ main(void)
 		cmocka_unit_test_setup(check_opens_nothing, setup),
 		cmocka_unit_test_setup(an_empty_registry_refuses, setup),
 		cmocka_unit_test_setup(class_names, setup),
+		cmocka_unit_test_setup(who_opens_it_may_be_its_iommu, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
