@@ -348,6 +348,10 @@ show_iommu(const struct rp_port_info *info)
 	rpd_json_add_number(object, "misses", iommu->misses);
 	rpd_json_add_number(object, "misses_refused", iommu->misses_refused);
 	rpd_json_add_number(object, "rings_stopped", iommu->rings_stopped);
+	rpd_json_add_number(object, "device_translations", iommu->device_translations);
+	rpd_json_add_number(object, "device_page_requests", iommu->device_page_requests);
+	rpd_json_add_number(object, "device_pages", iommu->device_pages);
+	rpd_json_add_number(object, "device_invalidations", iommu->device_invalidations);
 	return object;
 }
 

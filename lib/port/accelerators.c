@@ -28,6 +28,7 @@ accelerator_ready(struct rp_port *port, struct port_source *source)
 		port_accelerator_fail(port, source->index, rc, &why);
 	else if (rc == 1)
 		port_net_changed(port, source->index);
+	port_iommu_run(port);
 }
 
 /* The link's state is for us to know, also when the guest hears of it from its VMM (QEMU says nothing of the bit). */
@@ -90,7 +91,8 @@ static int
 open_one(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 {
 	struct port_accelerator *accelerator = &port->accelerators[index];
-	int rc = rp_accel_open(port->registry, accelerator->arguments, &accelerator->accel, why);
+	int rc = rp_accel_open_translated(port->registry, accelerator->arguments, port_asks_iommu(accelerator),
+					  &accelerator->accel, why);
 
 	if (rc < 0)
 		return rc;
@@ -113,6 +115,7 @@ close_one(struct rp_port *port, struct port_accelerator *accelerator)
 	if (accelerator->sections != NULL)
 		rp_dma_sections_forget(accelerator->sections);
 	port_private_close(accelerator);
+	port_asks_forget(accelerator);
 	accelerator->closing = false;
 	accelerator->failed = false;
 	accelerator->features_set = false;
@@ -146,7 +149,7 @@ port_accelerator_prepare(struct rp_port *port, const char *arguments, struct rp_
 	accelerator->private.fd = -1;
 	accelerator->arguments = strdup(arguments);
 	port->accelerators_count++;
-	if (accelerator->arguments == NULL ||
+	if (accelerator->arguments == NULL || port_asks_create(accelerator) < 0 ||
 	    rp_dma_sections_create(&port_sections_ops, accelerator, &accelerator->sections) < 0)
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
 	return 0;
@@ -205,6 +208,7 @@ port_accelerators_close(struct rp_port *port)
 	for (i = 0; i < port->accelerators_count; i++) {
 		close_one(port, &port->accelerators[i]);
 		rp_dma_sections_destroy(port->accelerators[i].sections);
+		port_asks_destroy(&port->accelerators[i]);
 		free(port->accelerators[i].arguments);
 	}
 	port->accelerators_count = 0;
@@ -379,7 +383,8 @@ open_candidate(struct rp_port *port, unsigned int index, struct rp_accel *ret_ca
 	       struct rp_wire_why *why)
 {
 	struct port_accelerator *accelerator = &port->accelerators[index];
-	int rc = rp_accel_open(port->registry, accelerator->arguments, ret_candidate, why);
+	int rc = rp_accel_open_translated(port->registry, accelerator->arguments, port_asks_iommu(accelerator),
+					  ret_candidate, why);
 
 	if (rc < 0)
 		return rc;

@@ -23,6 +23,9 @@ port_accelerator_map(struct port_accelerator *accelerator, const struct rp_vhu_r
 	const struct rp_dma_section_iommu iommu = port_accelerator_iommu(accelerator);
 	int rc;
 
+	/* It is given what it requests. */
+	if (port_asks_is(accelerator))
+		return 0;
 	accelerator->region = region;
 	rc = rp_dma_sections_map(accelerator->sections, &section, &iommu, rp_wire_clock_ms(), why);
 	accelerator->region = NULL;
@@ -91,7 +94,7 @@ map_for_all(struct rp_port *port, const struct rp_vhu_region *region, struct rp_
 	while (i-- > 0) {
 		const struct rp_accel *accel = &port->accelerators[i].accel;
 
-		if (port_accelerator_usable(port, (int)i))
+		if (port_accelerator_usable(port, (int)i) && !port_asks_is(&port->accelerators[i]))
 			accel->ops->dma_unmap(accel->priv, region->gpa, region->size_bytes, NULL);
 	}
 	return rc;
@@ -132,7 +135,10 @@ port_accelerators_region_remove(struct rp_port *port, const struct rp_vhu_region
 
 		if (!port_accelerator_usable(port, (int)i))
 			continue;
-		rc = accel->ops->dma_unmap(accel->priv, region->gpa, region->size_bytes, &why);
+		if (port_asks_is(&port->accelerators[i]))
+			rc = port_asks_region_remove(&port->accelerators[i], region, &why);
+		else
+			rc = accel->ops->dma_unmap(accel->priv, region->gpa, region->size_bytes, &why);
 		if (rc < 0)
 			port_accelerator_fail(port, i, rc, &why);
 	}

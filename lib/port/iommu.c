@@ -70,6 +70,21 @@ port_iommu_wake(struct rp_port *port)
 		port->iommu->run_due = true;
 }
 
+void
+port_iommu_wake_now(struct rp_port *port)
+{
+	if (port->iommu == NULL)
+		return;
+	port->iommu->run_due = true;
+	port->iommu->retry_at_ms = rp_wire_clock_ms();
+}
+
+struct rp_port_iommu_info *
+port_iommu_counters(const struct rp_port *port)
+{
+	return &port->iommu->info;
+}
+
 bool
 port_iommu_is_on(const struct rp_port *port)
 {
@@ -91,6 +106,7 @@ port_iommu_forget(struct rp_port *port)
 		if (iommu->misses[i].state != MISS_ASKED)
 			iommu->misses[i].state = MISS_NONE;
 	}
+	port_asks_refuse(port);
 }
 
 bool
@@ -260,8 +276,8 @@ is_used(const struct rp_port *port, const struct port_queue *queue, uint64_t iov
 		return true;
 	if (queue->shadow.ring != NULL)
 		return rp_vring_shadow_uses(queue->shadow.ring, iova, size_bytes);
-	/* It reads addresses that nobody but it knows. */
-	return queue->running;
+	/* It reads addresses that nobody but it knows; and is told itself, if it is one that asks. */
+	return queue->running && !port_asks_iovas(port, queue->accelerator);
 }
 
 static void
@@ -319,6 +335,7 @@ port_iommu_on_invalidate(void *ctx, uint64_t iova, uint64_t size_bytes)
 		return;
 	port->iommu->info.invalidations++;
 	take_back(port, iova, size_bytes);
+	port_asks_invalidate(port, iova, size_bytes);
 	port_software_iotlb_invalidate(port, iova, size_bytes);
 }
 
@@ -492,6 +509,7 @@ port_iommu_run(struct rp_port *port)
 	if (iommu == NULL || !iommu->run_due || port->closing)
 		return;
 	iommu->run_due = false;
+	iommu->retry_at_ms = 0;
 	if (!rp_vhu_backend_attached(port->backend))
 		return;
 	read_all = settle_answers(port);
@@ -509,6 +527,7 @@ port_iommu_run(struct rp_port *port)
 		if (queue->shadow.ring != NULL)
 			tell_refusals(port, queue);
 	}
+	port_asks_run(port);
 	port_software_iotlb_run(port);
 	iommu->run_due |= !read_all;
 }

@@ -78,10 +78,12 @@ int port_iommu_translate(void *ctx, uint64_t iova, uint64_t size_bytes, uint32_t
 void port_iommu_ring_start(struct rp_port *port, struct port_queue *queue);
 void port_iommu_ring_stop(struct rp_port *port, struct port_queue *queue);
 void port_iommu_wake(struct rp_port *port); /* the next run looks at all who wait */
+void port_iommu_wake_now(struct rp_port *port); /* and it comes by itself */
 /* Who waited may go on. Never inside a request. */
 void port_iommu_run(struct rp_port *port);
 void port_iommu_tick(struct rp_port *port, uint64_t now_ms);
 uint64_t port_iommu_deadline(const struct rp_port *port); /* 0: none */
+struct rp_port_iommu_info *port_iommu_counters(const struct rp_port *port);
 void port_iommu_get_info(const struct rp_port *port, struct rp_port_info *ret_info);
 
 /* iommu_ring.c */

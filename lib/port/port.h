@@ -31,11 +31,13 @@
  *   log.c           a migration begins or ends
  *   ring_part.c     where a part of a ring is for us
  *   iommu.h         a guest whose addresses are translated
+ *   asks.h          a device that translates them itself
  *   offer.c         what the frontend is offered, once that is known
  *   vhost_device.c  what of the frontend's words is the software backend's alone
  *   software.h      the software backend behind the port
  */
 
+#include "asks.h"
 #include "blackout.h"
 #include "files.h"
 #include "iommu.h"
@@ -183,6 +185,7 @@ struct port_accelerator {
 	const struct rp_vhu_region *region; /* while that is mapped */
 	struct port_source source;
 	struct port_private private;
+	struct port_asks *asks; /* NULL: it is not offered to ask */
 	bool moving; /* its private rings: none is served */
 	bool closing; /* no window is offered any more */
 	bool stops_whole; /* it was seen not to stop one queue while others run */

@@ -123,7 +123,9 @@ port_queue_start(struct rp_port *port, struct port_queue *queue, struct rp_wire_
 	int rc;
 
 	assert(queue->software != PORT_SOFTWARE_RING_SERVES);
-	rc = prepare(port, queue, &config, why);
+	rc = port_asks_settle(port, (unsigned int)queue->accelerator, why);
+	if (rc == 0)
+		rc = prepare(port, queue, &config, why);
 	if (rc == 0)
 		rc = accel->ops->queue_start(accel->priv, queue->accelerator_queue, &config, why);
 	if (rc < 0)

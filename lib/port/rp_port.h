@@ -301,6 +301,11 @@ struct rp_port_iommu_info {
 	uint64_t misses; /**< asked for */
 	uint64_t misses_refused; /**< to which the frontend said that there is nothing, or not with that permission */
 	uint64_t rings_stopped; /**< because the device had what was taken back in use */
+	/* Devices that translate by themselves (rp_accel_iommu.h). */
+	uint64_t device_translations; /**< that they asked for */
+	uint64_t device_page_requests; /**< pages that they requested */
+	uint64_t device_pages; /**< pages of the guest's memory that were mapped for them, upon a request */
+	uint64_t device_invalidations; /**< that they were told of, and completed */
 };
 
 struct rp_port_info {

@@ -39,7 +39,9 @@ port_shadow_logging(const struct rp_port *port)
 static bool
 is_translated(struct rp_port *port, const struct port_queue *queue)
 {
-	return port_iommu_is_on(port) && !(queue->iommu.identity && port_iommu_all_identity(port) == 0);
+	if (!port_iommu_is_on(port) || port_asks_directly(port, (unsigned int)queue->accelerator))
+		return false;
+	return !(queue->iommu.identity && port_iommu_all_identity(port) == 0);
 }
 
 static int

@@ -136,6 +136,7 @@ stack_accel_start(struct stack_accel *stack, const struct stack_function *functi
 			.mac = {0x52, 0x54, 0, 0, 0, functions[i].mac_last},
 			.doorbell = functions[i].doorbell,
 			.packed_off = functions[i].packed_off,
+			.iommu = functions[i].iommu,
 		};
 
 		if (softaccel_function_add(stack->accel, &config, &function, &why) < 0)
@@ -159,8 +160,8 @@ stack_accel_stop(struct stack_accel *stack)
 	rp_wire_fd_close(&stack->stop_fd);
 }
 
-void
-stack_port_open(struct test_port *port, unsigned int index, unsigned int first, unsigned int count)
+static void
+open_port(struct test_port *port, unsigned int index, unsigned int first, unsigned int count, bool access_platform)
 {
 	static const struct rp_accel_driver *const drivers[] = {&rp_virtio_vfio_user_driver, NULL};
 	static const struct rp_accel_registry registry = {.drivers = drivers};
@@ -173,12 +174,25 @@ stack_port_open(struct test_port *port, unsigned int index, unsigned int first, 
 		.accelerators_count = count,
 		.doorbell_delay_ms = 1,
 		.reconnect_ms = 5,
+		.access_platform = access_platform,
 	};
 	unsigned int i;
 
 	for (i = 0; i < count; i++)
 		accelerators[i] = stack_accel_arguments(first + i);
 	test_port_open(port, &config, &registry);
+}
+
+void
+stack_port_open(struct test_port *port, unsigned int index, unsigned int first, unsigned int count)
+{
+	open_port(port, index, first, count, false);
+}
+
+void
+stack_port_open_translated(struct test_port *port, unsigned int index, unsigned int first, unsigned int count)
+{
+	open_port(port, index, first, count, true);
 }
 
 void

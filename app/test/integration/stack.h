@@ -26,6 +26,7 @@ struct stack_function {
 	uint8_t mac_last;
 	enum softaccel_doorbell doorbell;
 	bool packed_off;
+	bool iommu; /* its addresses may be translated by its client */
 };
 
 /* The kinds of ring that every test runs with; a test finds its own in cmocka's state. */
@@ -51,6 +52,9 @@ const char *stack_port_socket(unsigned int index);
 
 /* A port number `index` on functions [first, first + count). */
 void stack_port_open(struct test_port *port, unsigned int index, unsigned int first, unsigned int count);
+
+/* The same, for guests that may have an IOMMU in front of the device. */
+void stack_port_open_translated(struct test_port *port, unsigned int index, unsigned int first, unsigned int count);
 
 /* All queues of the guest have their doorbell and run direct. */
 void stack_wait_direct(struct test_vm *vm, struct test_port *port);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fake_accel.h"
+#include "fake_asks.h"
 #include "fake_rings.h"
 #include "rp_accel_hand_over.h"
 #include "rp_vring_position.h"
@@ -115,28 +116,6 @@ fake_accel_teardown(void)
 	}
 }
 
-void
-fake_accel_die(bool quiet)
-{
-	LOCKED;
-	uint64_t one = 1;
-
-	fake_accel.quiet = quiet;
-	fake_accel.dead = true;
-	assert_int_equal(write(fake_accel.failure_fd, &one, sizeof(one)), sizeof(one));
-}
-
-void
-fake_accel_change(uint16_t offset_bytes, uint8_t value)
-{
-	LOCKED;
-	uint64_t one = 1;
-
-	fake_accel.config[offset_bytes] = value;
-	fake_accel.config_changed = true;
-	assert_int_equal(write(fake_accel.failure_fd, &one, sizeof(one)), sizeof(one));
-}
-
 static void
 get_info(void *priv, struct rp_accel_info *info)
 {
@@ -153,6 +132,7 @@ get_info(void *priv, struct rp_accel_info *info)
 	info->peer_pid = fake_accel.peer_pid;
 	info->notify_by_address = !fake_accel.notify_by_value;
 	info->iova_page_bytes = fake_accel.page_bytes;
+	info->asks = fake_accel.asks && fake_accel.iommu != NULL && device_of(priv) == 0;
 	if (fake_accel.reach.last != 0)
 		info->iova_ranges[info->iova_ranges_count++] = fake_accel.reach;
 	info->vfio_file_fd = fake_accel.groups[device_of(priv)];
@@ -396,7 +376,7 @@ is_dead(void)
 }
 
 static int
-process(void *priv, struct rp_wire_why *why)
+process_events(void *priv, struct rp_wire_why *why)
 {
 	LOCKED;
 
@@ -410,6 +390,16 @@ process(void *priv, struct rp_wire_why *why)
 		return 0;
 	fake_accel.config_changed = false;
 	return changed ? 1 : 0;
+}
+
+static int
+process(void *priv, struct rp_wire_why *why)
+{
+	int rc = process_events(priv, why);
+
+	if (rc == 0)
+		fake_asks_put(false);
+	return rc;
 }
 
 static void
@@ -536,6 +526,9 @@ static const struct rp_accel_ops ops = {
 	.close = close_device,
 	.give = give,
 	.leave = leave,
+	.translated = fake_asks_translated,
+	.page_respond = fake_asks_page_respond,
+	.invalidate = fake_asks_invalidate,
 };
 
 static int
@@ -544,7 +537,7 @@ open_device(const struct rp_accel_devargs *args, struct rp_accel *ret_accel, str
 	LOCKED;
 	int error = fake_accel.open_error;
 
-	(void)args;
+	fake_accel.iommu = rp_accel_devargs_iommu(args);
 	if (error != 0)
 		return rp_wire_why_set(why, error, "nobody listens");
 	if (fake_accel.open && fake_accel.opens_once)

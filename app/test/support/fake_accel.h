@@ -2,7 +2,7 @@
 #ifndef FAKE_ACCEL_H
 #define FAKE_ACCEL_H
 
-#include "rp_accel.h"
+#include "rp_accel_iommu.h"
 #include "test_support.h"
 
 /*
@@ -27,6 +27,20 @@ struct fake_accel_queue {
 	unsigned int starts, stops, kicks, calls;
 	uint32_t position; /* what a stop answers */
 	uint16_t pairs_at_start, pairs_at_stop; /* what the device was told to receive in by then */
+};
+
+#define FAKE_ACCEL_QUESTIONS 64u
+
+/* What the device asked its IOMMU, and what it heard. */
+struct fake_question {
+	uint64_t iova;
+	uint32_t access_mask;
+	bool is_page; /* a page was requested; else a translation asked for */
+	bool inside; /* it is put while an invalidation is carried out */
+	bool put;
+	bool answered;
+	int error; /* of the answer; of a page: -EFAULT */
+	struct rp_accel_translation translation;
 };
 
 struct fake_accel {
@@ -57,6 +71,8 @@ struct fake_accel {
 	bool one_container; /* what is mapped for one device is in the way of the other, unless it is the same range */
 	int peer_error; /* of memory of another device */
 	struct rp_dma_section_hole holes[RP_DMA_SECTION_HOLES_MAX]; /* in its only BAR, FAKE_ACCEL_BAR: its doorbells */
+	bool asks; /* for translations, if it may */
+	int invalidate_error;
 	int groups[FAKE_ACCEL_DEVICES]; /* VFIO group of each, the test's own; -1: none */
 
 	/* What happened. */
@@ -71,6 +87,11 @@ struct fake_accel {
 	unsigned int mappings; /* of another device's memory too */
 	bool peer_had_file; /* of the last one */
 	unsigned int resets;
+	const struct rp_accel_iommu *iommu; /* of the last open */
+	struct fake_question questions[FAKE_ACCEL_QUESTIONS];
+	unsigned int questions_count;
+	unsigned int invalidations;
+	uint64_t invalidated_iova, invalidated_bytes; /* of the last one */
 	struct rp_accel_net net; /* as set last */
 	unsigned int net_sets;
 	struct fake_accel_queue queues[FAKE_ACCEL_DEVICES * FAKE_ACCEL_QUEUES];
@@ -97,6 +118,10 @@ void fake_accel_setup(void);
 /* From now on the device serves its rings, in a thread of its own. */
 void fake_accel_serve(void);
 void fake_accel_teardown(void);
+/* The device asks, now or while it is told of an invalidation. @return the question's number. */
+unsigned int fake_accel_ask(uint64_t iova, uint32_t access_mask, bool inside);
+unsigned int fake_accel_request(uint64_t iova, uint32_t access_mask, bool inside);
+struct fake_question fake_accel_question(unsigned int number);
 /* The device dies: its process() fails from now on. */
 void fake_accel_die(bool quiet);
 /* A byte of its configuration space changes, and it says so. */

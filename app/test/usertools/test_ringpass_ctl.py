@@ -182,12 +182,17 @@ def test_show_with_windows(server):
 
 def test_show_an_iommu(server):
     iommu = {"negotiated": True, "translations": 4, "updates": 10, "invalidations": 6, "misses": 11, "misses_refused": 1,
-             "rings_stopped": 2}
+             "rings_stopped": 2, "device_translations": 0, "device_page_requests": 0, "device_pages": 0,
+             "device_invalidations": 0}
     server.answers["port.show"] = {**PORT, "iommu": iommu, "queues": [queue(0, accesses_refused=1), queue(1, accesses_refused=2)]}
     lines = run(server.path, "show", "vm0").stdout.splitlines()
     assert lines[4:6] == [
         "  iommu     the guest's addresses are translated",
         "    4 translations; told 10, taken back 6, asked for 11, of these refused 1; accesses refused 3; rings stopped 2"]
+    server.answers["port.show"] = {**PORT, "iommu": {**iommu, "device_translations": 30, "device_page_requests": 8,
+                                                     "device_pages": 7, "device_invalidations": 5}}
+    assert run(server.path, "show", "vm0").stdout.splitlines()[6] == (
+        "    devices asked for 30 translations and 8 pages; pages mapped 7; they were told of 5 invalidations")
     server.answers["port.show"] = {**PORT, "iommu": {**iommu, "negotiated": False}}
     assert run(server.path, "show", "vm0").stdout.splitlines()[4] == "  iommu     not negotiated by the guest"
 

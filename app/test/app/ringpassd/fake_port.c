@@ -329,6 +329,10 @@ rp_port_get_info(const struct rp_port *port, struct rp_port_info *ret_info)
 		.misses = 4,
 		.misses_refused = 5,
 		.rings_stopped = 6,
+		.device_translations = 7,
+		.device_page_requests = 8,
+		.device_pages = 9,
+		.device_invalidations = 10,
 	};
 }
 

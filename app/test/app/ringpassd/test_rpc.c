@@ -362,9 +362,11 @@ test_iommu(void **state)
 	struct fixture *fixture = *state;
 
 	fake_ports.access_platform = fake_ports.connected = true;
-	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
-			  "\"iommu\":{\"negotiated\":false,\"translations\":1,\"updates\":2,\"invalidations\":3,"
-			  "\"misses\":4,\"misses_refused\":5,\"rings_stopped\":6},\"software\":null,");
+	assert_answer_has(
+		fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
+		"\"iommu\":{\"negotiated\":false,\"translations\":1,\"updates\":2,\"invalidations\":3,"
+		"\"misses\":4,\"misses_refused\":5,\"rings_stopped\":6,\"device_translations\":7,"
+		"\"device_page_requests\":8,\"device_pages\":9,\"device_invalidations\":10},\"software\":null,");
 }
 
 /* Nobody is served before it is known what the backend can: the port waits, and says for what. */

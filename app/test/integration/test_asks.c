@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * The whole chain behind a guest's IOMMU: the frontend's IOTLB, a port, ringpass.iommu, and a
+ * softaccel that translates and faults by itself. Rings are direct; what the device does
+ * outside of a live mapping fails the test (test_viommu.h).
+ */
+
+#include "stack.h"
+
+static const struct stack_function two[] = {
+	{.queue_pairs = 1, .mac_last = 1, .iommu = true},
+	{.queue_pairs = 1, .mac_last = 2, .iommu = true},
+};
+
+struct pair {
+	struct stack_accel accel;
+	struct test_port port_a, port_b;
+	struct test_vm a, b;
+};
+
+static void
+pair_open(struct pair *p, const struct test_vm_options *format, enum test_vm_viommu viommu)
+{
+	struct test_vm_options options = *format;
+
+	options.viommu = viommu;
+	stack_accel_start(&p->accel, two, 2);
+	stack_port_open_translated(&p->port_a, 0, 0, 1);
+	stack_port_open_translated(&p->port_b, 1, 1, 1);
+	test_vm_open(&p->a, stack_port_socket(0), 2, 64, &options);
+	test_vm_open(&p->b, stack_port_socket(1), 2, 64, &options);
+	test_vm_start_all(&p->a);
+	test_vm_start_all(&p->b);
+}
+
+static void
+pair_close(struct pair *p)
+{
+	test_vm_close(&p->a);
+	test_vm_close(&p->b);
+	test_port_close(&p->port_a);
+	test_port_close(&p->port_b);
+	stack_accel_stop(&p->accel);
+}
+
+struct arrival {
+	struct pair *pair;
+	struct test_vm *vm;
+	struct stack_packet packet;
+};
+
+/* Both frontends are asked for what their devices do not know. */
+static bool
+arrives(void *ctx)
+{
+	struct arrival *arrival = ctx;
+
+	rp_vhu_frontend_process(arrival->pair->a.frontend);
+	rp_vhu_frontend_process(arrival->pair->b.frontend);
+	return stack_receive(arrival->vm, 0, &arrival->packet);
+}
+
+static void
+one_way(struct pair *p, struct test_vm *from, struct test_vm *to, uint32_t number)
+{
+	uint8_t from_last = from == &p->a ? 1 : 2, to_last = to == &p->a ? 1 : 2;
+	struct arrival arrival = {.pair = p, .vm = to};
+
+	assert_true(stack_send(from, 1, to_last, from_last, 0, number));
+	if (!test_wait(arrives, &arrival, STACK_LIMIT_MS))
+		fail_msg("packet %u did not arrive: %s; %s", number, test_port_queue(&p->port_a, 1).reason,
+			 test_port_queue(&p->port_b, 0).reason);
+	assert_int_equal(arrival.packet.sequence, number);
+}
+
+static void
+exchange(struct pair *p, uint32_t count)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		one_way(p, &p->a, &p->b, i);
+		one_way(p, &p->b, &p->a, i);
+	}
+}
+
+static bool
+is_direct(void *ctx)
+{
+	struct pair *p = ctx;
+	unsigned int i;
+
+	rp_vhu_frontend_process(p->a.frontend);
+	rp_vhu_frontend_process(p->b.frontend);
+	for (i = 0; i < 2; i++)
+		if (test_port_queue(&p->port_a, i).mode != RP_PORT_QUEUE_DIRECT ||
+		    test_port_queue(&p->port_b, i).mode != RP_PORT_QUEUE_DIRECT)
+			return false;
+	return true;
+}
+
+static void
+translated_and_direct(void **state)
+{
+	struct rp_port_iommu_info iommu;
+	struct pair p;
+
+	pair_open(&p, *state, TEST_VM_TRANSLATED);
+	if (!test_wait(is_direct, &p, STACK_LIMIT_MS))
+		fail_msg("not direct: %s", test_port_queue(&p.port_a, 0).reason);
+	exchange(&p, 200);
+	iommu = test_port_info(&p.port_a).iommu;
+	/* Strict: each buffer is mapped, asked for, used, and taken back. */
+	assert_true(iommu.device_translations >= 200 && iommu.device_invalidations >= 200);
+	/* No page of the guest's was there before the device requested it. */
+	assert_true(iommu.device_pages > 0 && iommu.device_pages <= iommu.device_page_requests);
+	assert_int_equal(iommu.rings_stopped, 0);
+	assert_int_equal(test_port_queue(&p.port_a, 1).relayed_kicks_after_map, 0);
+	pair_close(&p);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		STACK_TESTS(translated_and_direct),
+	};
+
+	return cmocka_run_group_tests(tests, stack_setup, stack_teardown);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FAKE_ASKS_H
+#define FAKE_ASKS_H
+
+#include "fake_accel.h"
+
+/* What the fake accelerator says by itself, its questions above all. None of these is called under the fake's lock. */
+
+void fake_asks_put(bool inside);
+/* As rp_accel_ops. */
+int fake_asks_translated(void *priv, uint64_t token, const struct rp_accel_translation *translation);
+int fake_asks_page_respond(void *priv, uint32_t group, bool present);
+int fake_asks_invalidate(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
+
+#endif
