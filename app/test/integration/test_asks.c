@@ -120,11 +120,154 @@ translated_and_direct(void **state)
 	pair_close(&p);
 }
 
+#define BURST 24u
+
+/* As many as a ring has room for are under way at a time; each arrives once, in order. */
+static void
+burst(struct pair *p, struct test_vm *from, struct test_vm *to, uint32_t first)
+{
+	uint8_t from_last = from == &p->a ? 1 : 2, to_last = to == &p->a ? 1 : 2;
+	struct arrival arrival = {.pair = p, .vm = to};
+	uint32_t i;
+
+	for (i = 0; i < BURST; i++)
+		assert_true(stack_send(from, 1, to_last, from_last, 0, first + i));
+	for (i = 0; i < BURST; i++) {
+		if (!test_wait(arrives, &arrival, STACK_LIMIT_MS))
+			fail_msg("packet %u did not arrive: %s; %s", first + i, test_port_queue(&p->port_a, 1).reason,
+				 test_port_queue(&p->port_b, 0).reason);
+		assert_int_equal(arrival.packet.sequence, first + i);
+	}
+}
+
+static void
+bursts(struct pair *p, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		burst(p, &p->a, &p->b, i * BURST);
+		burst(p, &p->b, &p->a, i * BURST);
+	}
+}
+
+/* Buffers are taken back while others are translated, requested and used. */
+static void
+bulk(void **state)
+{
+	struct pair p;
+
+	pair_open(&p, *state, TEST_VM_TRANSLATED);
+	assert_true(test_wait(is_direct, &p, STACK_LIMIT_MS));
+	bursts(&p, 50);
+	assert_int_equal(test_port_info(&p.port_a).iommu.rings_stopped, 0);
+	assert_int_equal(test_port_info(&p.port_a).iommu.misses_refused, 0);
+	pair_close(&p);
+}
+
+/* Each of its drivers has other pages, and nothing of the one before is remembered. */
+static void
+drivers_come_and_go(void **state)
+{
+	struct pair p;
+	unsigned int i;
+
+	pair_open(&p, *state, TEST_VM_TRANSLATED);
+	for (i = 0; i < 5; i++) {
+		assert_true(test_wait(is_direct, &p, STACK_LIMIT_MS));
+		bursts(&p, 3);
+		test_vm_reload(i % 2 == 0 ? &p.a : &p.b);
+		test_vm_start_all(i % 2 == 0 ? &p.a : &p.b);
+	}
+	pair_close(&p);
+}
+
+static bool
+is_shadow(void *ctx)
+{
+	struct pair *p = ctx;
+
+	rp_vhu_frontend_process(p->a.frontend);
+	return test_port_queue(&p->port_a, 0).mode == RP_PORT_QUEUE_SHADOW &&
+	       test_port_queue(&p->port_a, 1).mode == RP_PORT_QUEUE_SHADOW;
+}
+
+static void
+shadow_and_back(void **state)
+{
+	struct pair p;
+	unsigned int i;
+
+	pair_open(&p, *state, TEST_VM_TRANSLATED);
+	for (i = 0; i < 5; i++) {
+		assert_true(test_wait(is_direct, &p, STACK_LIMIT_MS));
+		bursts(&p, 2);
+		assert_int_equal(test_port_ring(&p.port_a, i % 2, RP_PORT_RING_SHADOW), 0);
+		assert_true(test_wait(is_shadow, &p, STACK_LIMIT_MS));
+		bursts(&p, 2);
+		assert_int_equal(test_port_ring(&p.port_a, i % 2, RP_PORT_RING_AUTO), 0);
+	}
+	pair_close(&p);
+}
+
+/* The same port and device, and a guest that has none; and one whose IOMMU leaves everything where it is. */
+static void
+other_guests(void **state)
+{
+	struct rp_port_iommu_info iommu;
+	struct pair p;
+
+	pair_open(&p, *state, TEST_VM_NO_VIOMMU);
+	assert_true(test_wait(is_direct, &p, STACK_LIMIT_MS));
+	bursts(&p, 3);
+	iommu = test_port_info(&p.port_a).iommu;
+	assert_true(iommu.misses == 0 && iommu.device_pages > 0);
+	pair_close(&p);
+	pair_open(&p, *state, TEST_VM_IDENTITY);
+	assert_true(test_wait(is_direct, &p, STACK_LIMIT_MS));
+	bursts(&p, 3);
+	assert_true(test_port_info(&p.port_a).iommu.misses > 0);
+	pair_close(&p);
+}
+
+static bool
+is_broken(void *ctx)
+{
+	struct pair *p = ctx;
+
+	rp_vhu_frontend_process(p->a.frontend);
+	return test_port_queue(&p->port_a, 1).counters.errors > 0;
+}
+
+/* A driver that names what is not mapped: its ring ends, nothing is touched, and the next driver's is served. */
+static void
+not_permitted(void **state)
+{
+	struct stack_packet packet;
+	struct pair p;
+
+	pair_open(&p, *state, TEST_VM_TRANSLATED);
+	assert_true(test_wait(is_direct, &p, STACK_LIMIT_MS));
+	bursts(&p, 1);
+	p.a.viommu_denied = TEST_VIOMMU_READ;
+	assert_true(stack_send(&p.a, 1, 2, 1, 0, 0));
+	assert_true(test_wait(is_broken, &p, STACK_LIMIT_MS));
+	assert_true(test_port_info(&p.port_a).iommu.misses_refused > 0);
+	assert_false(stack_receive(&p.b, 0, &packet));
+	p.a.viommu_denied = 0;
+	test_vm_reload(&p.a);
+	test_vm_start_all(&p.a);
+	assert_true(test_wait(is_direct, &p, STACK_LIMIT_MS));
+	bursts(&p, 2);
+	pair_close(&p);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		STACK_TESTS(translated_and_direct),
+		STACK_TESTS(translated_and_direct), STACK_TESTS(bulk),	       STACK_TESTS(drivers_come_and_go),
+		STACK_TESTS(shadow_and_back),	    STACK_TESTS(other_guests), STACK_TESTS(not_permitted),
 	};
 
 	return cmocka_run_group_tests(tests, stack_setup, stack_teardown);
