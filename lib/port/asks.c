@@ -334,11 +334,39 @@ port_asks_region_remove(struct port_accelerator *accelerator, const struct rp_vh
 			struct rp_wire_why *why)
 {
 	const struct rp_accel *accel = &accelerator->accel;
-	int rc = invalidate(accelerator, 0, 0, why);
+	int rc;
 
+	/* First: it asks while it is told. */
 	port_translations_unset(accelerator->asks->mapped, region->gpa, region->gpa + (region->size_bytes - 1));
+	rc = invalidate(accelerator, 0, 0, why);
 	/* As many pieces as there were page requests, at once (doc/protocol/vfio-user-dma.md). */
 	return rc < 0 ? rc : accel->ops->dma_unmap(accel->priv, region->gpa, region->size_bytes, why);
+}
+
+/* A device has room for so many pages. All of them are taken back: those that are in use it requests again. */
+static int
+make_room(struct port_accelerator *accelerator, struct rp_wire_why *why)
+{
+	struct rp_port *port = accelerator->port;
+	struct rp_vhu_region region;
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && i < rp_vhu_backend_regions_count(port->backend); i++)
+		if (rp_vhu_backend_region(port->backend, i, &region) == 0)
+			rc = port_asks_region_remove(accelerator, &region, why);
+	return rc;
+}
+
+static int
+map_whole(struct port_accelerator *accelerator, uint64_t first, uint64_t page_bytes, const struct rp_vhu_region *region,
+	  struct rp_wire_why *why)
+{
+	const struct rp_accel *accel = &accelerator->accel;
+
+	return accel->ops->dma_map(
+		accel->priv, first, page_bytes, region->fd, region->offset_bytes + (first - region->gpa),
+		rp_dma_space_translate(accelerator->port->memory, first, page_bytes, RP_DMA_READ), why);
 }
 
 /* The page of this machine's that has a page of the guest's. 0, -EFAULT (it is not whole, or not there), or what dma_map says. */
@@ -347,7 +375,6 @@ map_page(struct port_accelerator *accelerator, uint64_t gpa, struct rp_wire_why 
 {
 	const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), first = gpa & ~(page_bytes - 1);
 	const struct port_translation page = {.first = first, .last = first + (page_bytes - 1), .gpa = first};
-	const struct rp_accel *accel = &accelerator->accel;
 	struct rp_vhu_region region;
 	int rc;
 
@@ -356,9 +383,12 @@ map_page(struct port_accelerator *accelerator, uint64_t gpa, struct rp_wire_why 
 	if (!find_region(accelerator->port, gpa, &region) || first < region.gpa ||
 	    page_bytes > region.size_bytes - (first - region.gpa))
 		return rp_wire_why_set(why, -EFAULT, "0x%" PRIx64 " is not guest memory, or no whole page of it", gpa);
-	rc = accel->ops->dma_map(accel->priv, first, page_bytes, region.fd, region.offset_bytes + (first - region.gpa),
-				 rp_dma_space_translate(accelerator->port->memory, first, page_bytes, RP_DMA_READ),
-				 why);
+	rc = map_whole(accelerator, first, page_bytes, &region, why);
+	if (rc == -ENOSPC) {
+		rc = make_room(accelerator, why);
+		if (rc == 0)
+			rc = map_whole(accelerator, first, page_bytes, &region, why);
+	}
 	/* What does not fit into the book any more was forgotten, and is there. */
 	if (rc < 0 && rc != -EEXIST)
 		return rc;

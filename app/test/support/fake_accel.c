@@ -182,6 +182,9 @@ dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_
 	assert_non_null(hva);
 	if (fake_accel.map_error != 0)
 		return rp_wire_why_set(why, fake_accel.map_error, "map refused");
+	if (fake_accel.pieces_max != 0 &&
+	    rp_dma_space_count(fake_accel.spaces[device_of(priv)]) >= fake_accel.pieces_max)
+		return rp_wire_why_set(why, -ENOSPC, "too many pieces");
 	if (is_taken(1 - device_of(priv), iova, size_bytes))
 		return rp_wire_why_set(why, -EEXIST, "other memory is mapped there by another device");
 	rc = rp_dma_space_map(fake_accel.spaces[device_of(priv)], &mapping, why);

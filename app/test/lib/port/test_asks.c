@@ -291,6 +291,32 @@ without_an_iommu(void **state)
 	fixture_close(&f);
 }
 
+/* More of the guest's pages than the device has room for: it is told that all have gone, and requests what it uses. */
+static void
+more_pages_than_fit(void **state)
+{
+	unsigned int before, i;
+	struct fixture f;
+
+	(void)state;
+	open_with(&f, TEST_VM_NO_VIOMMU);
+	FAKE_SET(pieces_max, (size_t)4);
+	for (i = 0; i < 10; i++) {
+		before = fake_now().invalidations;
+		/* Not side by side. */
+		assert_int_equal(request(&f, TEST_VM_GPA + i * 0x20000ull, BOTH), 0);
+		assert_int_equal(ask(&f, TEST_VM_GPA + i * 0x20000ull, BOTH).translation.access_mask, BOTH);
+		assert_true((fake_now().invalidations > before) == (i == 4 || i == 8));
+		assert_int_equal(pieces(), i % 4 + 1);
+	}
+	assert_int_equal(ask(&f, TEST_VM_GPA, BOTH).translation.access_mask, 0);
+	FAKE_SET(map_error, -ENOSPC);
+	assert_int_equal(request(&f, TEST_VM_GPA, BOTH), -EFAULT);
+	FAKE_SET(map_error, 0);
+	assert_int_equal(request(&f, TEST_VM_GPA, BOTH), 0);
+	fixture_close(&f);
+}
+
 /* What is gone is not the device's any more, and what it was translated to is void. */
 static void
 memory_that_goes(void **state)
@@ -392,6 +418,7 @@ main(void)
 		cmocka_unit_test(a_device_that_does_not_let_go),
 		cmocka_unit_test(shadow_and_back),
 		cmocka_unit_test(without_an_iommu),
+		cmocka_unit_test(more_pages_than_fit),
 		cmocka_unit_test(memory_that_goes),
 		cmocka_unit_test(frontends_come_and_go),
 		cmocka_unit_test(a_device_that_failed_begins_anew),
