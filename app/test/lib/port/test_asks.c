@@ -196,6 +196,24 @@ an_invalidation_is_acknowledged_after_the_devices(void **state)
 	fixture_close(&f);
 }
 
+static bool
+is_put(void *ctx)
+{
+	return fake_accel_question(*(unsigned int *)ctx).put;
+}
+
+static bool
+is_answered(void *ctx)
+{
+	return fake_accel_question(*(unsigned int *)ctx).answered;
+}
+
+static bool
+was_told_more(void *ctx)
+{
+	return fake_now().invalidations > *(unsigned int *)ctx;
+}
+
 /* One that was asked for before, and one that the device asks while it is told: the frontend is deaf until it is answered. */
 static void
 an_invalidation_waits_for_no_miss(void **state)
@@ -207,8 +225,7 @@ an_invalidation_waits_for_no_miss(void **state)
 	open_direct(&f);
 	outside = fake_accel_ask(ANYWHERE, READ, false);
 	page = fake_accel_request(ANYWHERE - 4096, READ, false);
-	while (!fake_accel_question(outside).put || !fake_accel_question(page).put)
-		usleep(1000);
+	assert_true(test_wait(is_put, &outside, LIMIT_MS) && test_wait(is_put, &page, LIMIT_MS));
 	inside = fake_accel_ask(ANYWHERE - 8192, READ, true);
 	invalidate(&f, ANYWHERE - 0x10000, 0x11000);
 	assert_true(fake_accel_question(inside).put);
@@ -241,7 +258,7 @@ static void
 shadow_and_back(void **state)
 {
 	struct fake_question question;
-	unsigned int before;
+	unsigned int before, page;
 	struct fixture f;
 	uint64_t iova;
 
@@ -250,7 +267,11 @@ shadow_and_back(void **state)
 	iova = fake_now().queues[TX].config.desc_iova & ~4095ull;
 	assert_int_equal(request(&f, iova, BOTH), 0);
 	before = fake_now().invalidations;
+	/* Of what it asks meanwhile nobody hears but the port, which is not woken by anything else. */
+	page = fake_accel_request(gpa_of(&f, iova), BOTH, true);
 	assert_int_equal(test_port_ring(&f.port, RX, RP_PORT_RING_SHADOW), 0);
+	assert_true(test_wait(is_answered, &page, LIMIT_MS));
+	assert_int_equal(fake_accel_question(page).error, 0);
 	assert_true(fixture_becomes(&f, is_shadow));
 	assert_true(fake_now().invalidations > before);
 	assert_int_equal(fake_now().invalidated_bytes, 0);
@@ -352,18 +373,18 @@ memory_that_goes(void **state)
 static void
 frontends_come_and_go(void **state)
 {
+	unsigned int page, before;
 	struct fixture f;
-	unsigned int page;
 
 	(void)state;
 	open_direct(&f);
 	page = fake_accel_request(ANYWHERE, READ, false);
-	while (!fake_accel_question(page).put)
-		usleep(1000);
+	assert_true(test_wait(is_put, &page, LIMIT_MS));
+	before = fake_now().invalidations;
 	test_vm_disconnect(&f.vm);
-	while (!fake_accel_question(page).answered)
-		usleep(1000);
+	assert_true(test_wait(is_answered, &page, LIMIT_MS));
 	assert_int_equal(fake_accel_question(page).error, -EFAULT);
+	assert_true(test_wait(was_told_more, &before, LIMIT_MS));
 	assert_int_equal(fake_now().invalidated_bytes, 0);
 	fixture_close(&f);
 }
