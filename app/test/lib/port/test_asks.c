@@ -369,6 +369,29 @@ memory_that_goes(void **state)
 	fixture_close(&f);
 }
 
+/* The next driver may have another domain, and nobody says that this one's is gone. */
+static void
+the_last_ring_stops(void **state)
+{
+	unsigned int before, page, i;
+	struct fixture f;
+
+	(void)state;
+	open_direct(&f);
+	page = fake_accel_request(ANYWHERE, READ, false);
+	assert_true(test_wait(is_put, &page, LIMIT_MS));
+	before = fake_now().invalidations;
+	for (i = 0; i < f.vm.queues_count; i++) {
+		assert_int_equal(fake_now().invalidations, before);
+		test_vm_queue_stop(&f.vm, i);
+	}
+	assert_int_equal(fake_now().invalidations, before + 1);
+	assert_int_equal(fake_now().invalidated_bytes, 0);
+	assert_true(test_wait(is_answered, &page, LIMIT_MS));
+	assert_int_equal(fake_accel_question(page).error, -EFAULT);
+	fixture_close(&f);
+}
+
 /* What is outstanding when the frontend leaves does not come; what it learns from the next one is that one's. */
 static void
 frontends_come_and_go(void **state)
@@ -441,6 +464,7 @@ main(void)
 		cmocka_unit_test(without_an_iommu),
 		cmocka_unit_test(more_pages_than_fit),
 		cmocka_unit_test(memory_that_goes),
+		cmocka_unit_test(the_last_ring_stops),
 		cmocka_unit_test(frontends_come_and_go),
 		cmocka_unit_test(a_device_that_failed_begins_anew),
 		cmocka_unit_test(offered_with_access_platform_alone),
