@@ -127,6 +127,9 @@ on_translate(void *ctx, uint64_t token, uint64_t iova, uint32_t access_mask, str
 	int rc;
 
 	counters(accelerator)->device_translations++;
+	/* While it is opened: there is no guest yet. */
+	if (accelerator->port->backend == NULL)
+		return -EIO;
 	rc = answer(accelerator, iova, (uint8_t)access_mask, ret);
 	if (rc != -EAGAIN)
 		return rc;
@@ -145,7 +148,8 @@ on_page_request(void *ctx, uint32_t number, const struct rp_accel_page *pages, u
 
 	counters(accelerator)->device_page_requests += count;
 	if (group == NULL) {
-		accelerator->accel.ops->page_respond(accelerator->accel.priv, number, false);
+		if (accelerator->accel.ops != NULL)
+			accelerator->accel.ops->page_respond(accelerator->accel.priv, number, false);
 		return;
 	}
 	group->number = number;

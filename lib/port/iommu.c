@@ -506,7 +506,7 @@ port_iommu_run(struct rp_port *port)
 	bool read_all;
 	unsigned int i;
 
-	if (iommu == NULL || !iommu->run_due || port->closing)
+	if (iommu == NULL || !iommu->run_due || port->closing || port->backend == NULL)
 		return;
 	iommu->run_due = false;
 	iommu->retry_at_ms = 0;

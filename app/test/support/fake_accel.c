@@ -119,8 +119,11 @@ fake_accel_teardown(void)
 static void
 get_info(void *priv, struct rp_accel_info *info)
 {
+	/* It may ask as soon as it is open. */
+	fake_asks_put(false);
+
 	LOCKED;
-	(void)priv;
+
 	memset(info, 0, sizeof(*info));
 	snprintf(info->driver, sizeof(info->driver), "fake");
 	snprintf(info->transport, sizeof(info->transport), "none");

@@ -439,6 +439,32 @@ a_device_that_failed_begins_anew(void **state)
 	fixture_close(&f);
 }
 
+/* Nobody can know anything by then. What it asks for again is answered. */
+static void
+it_asks_while_it_is_opened(void **state)
+{
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+
+	(void)state;
+	config.access_platform = true;
+	fixture_begin(&f);
+	FAKE_SET(class, RP_ACCEL_CLASS_A);
+	FAKE_SET(asks, true);
+	fake_take()->questions[0] = (struct fake_question){.iova = TEST_VM_GPA, .access_mask = READ};
+	fake_give();
+	fake_take()->questions[1] = (struct fake_question){.iova = TEST_VM_GPA, .access_mask = READ, .is_page = true};
+	fake_give();
+	FAKE_SET(questions_count, 2u);
+	fixture_open_with(&f, &config, NULL);
+	assert_int_equal(fake_accel_question(0).error, -EIO);
+	assert_true(fixture_becomes(&f, all_answered));
+	assert_int_equal(ask(&f, TEST_VM_GPA, READ).error, 0);
+	assert_int_equal(request(&f, TEST_VM_GPA, READ), 0);
+	assert_int_equal(ask(&f, TEST_VM_GPA, READ).translation.address, TEST_VM_GPA);
+	fixture_close(&f);
+}
+
 static void
 offered_with_access_platform_alone(void **state)
 {
@@ -467,6 +493,7 @@ main(void)
 		cmocka_unit_test(the_last_ring_stops),
 		cmocka_unit_test(frontends_come_and_go),
 		cmocka_unit_test(a_device_that_failed_begins_anew),
+		cmocka_unit_test(it_asks_while_it_is_opened),
 		cmocka_unit_test(offered_with_access_platform_alone),
 	};
 
