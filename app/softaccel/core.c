@@ -28,13 +28,26 @@ watch(const struct softaccel *accel, int fd, struct softaccel_function *function
 	return epoll_ctl(accel->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+static int
+check_config(const struct softaccel_config *config, struct rp_wire_why *why)
+{
+	if ((unsigned int)config->copies > SOFTACCEL_COPIES_TWO)
+		return rp_wire_why_set(why, -EINVAL, "copies: is %u, expected one or two", config->copies);
+	if ((unsigned int)config->isa > SOFTACCEL_ISA_GENERIC)
+		return rp_wire_why_set(why, -EINVAL, "isa: is %u, expected auto or generic", config->isa);
+	return 0;
+}
+
 int
 softaccel_create(const struct softaccel_config *config, const struct softaccel_ops *ops, void *ctx,
 		 struct softaccel **ret_accel, struct rp_wire_why *why)
 {
-	struct softaccel *accel = calloc(1, sizeof(*accel));
-	int rc;
+	struct softaccel *accel;
+	int rc = check_config(config, why);
 
+	if (rc < 0)
+		return rc;
+	accel = calloc(1, sizeof(*accel));
 	if (accel == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "no memory for an accelerator");
 	accel->ops = ops;

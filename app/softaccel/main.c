@@ -178,14 +178,13 @@ static int
 run(const struct options *options, const cpu_set_t *cpus)
 {
 	static const struct softaccel_ops ops = {.event = log_event};
-	const struct softaccel_config config = {.mbufs_count = 0};
 	struct control control = {.cpus = *cpus};
 	struct rp_wire_why why;
 	int rc = EXIT_FAILURE;
 
 	if (control_init(&control) < 0)
 		log_line("cannot set up the event loop");
-	else if (softaccel_create(&config, &ops, NULL, &control.accel, &why) < 0)
+	else if (softaccel_create(&options->config, &ops, NULL, &control.accel, &why) < 0)
 		log_line("%s", why.text);
 	else
 		rc = serve(&control, options);

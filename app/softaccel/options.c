@@ -30,6 +30,10 @@ const char options_usage[] =
 	"                iommu=on|off      have addresses translated by a client that offers it\n"
 	"                                  (default off)\n"
 	"  --uplink    an ethdev of DPDK, by its device name (net_tap0)\n"
+	"  --copies    one|two: how often a frame between guests is copied (default one);\n"
+	"              two takes every frame through a packet buffer\n"
+	"  --isa       auto|generic: copy with the widest instructions that the processor\n"
+	"              has (default), or with those that each of its kind has\n"
 	"  --help      show this\n";
 
 typedef int (*setter)(struct softaccel_function_config *config, const char *value);
@@ -270,6 +274,45 @@ add_function(struct options *options, const char *text, struct rp_wire_why *why)
 	return rc;
 }
 
+/* @return which of two words it is, or -EINVAL: why names the option. */
+static int
+take_word(const char *option, const char *value, const char *const words[2], struct rp_wire_why *why)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (strcmp(value, words[i]) == 0)
+			return i;
+	}
+	return rp_wire_why_set(why, -EINVAL, "%s: '%s', expected %s or %s", option, value, words[0], words[1]);
+}
+
+static int
+take_copies(struct options *options, const char *value, struct rp_wire_why *why)
+{
+	static const char *const words[] = {[SOFTACCEL_COPIES_ONE] = "one", [SOFTACCEL_COPIES_TWO] = "two"};
+	int rc = take_word("--copies", value, words, why);
+
+	if (rc < 0)
+		return rc;
+	options->config.copies = (enum softaccel_copies)rc;
+	return 0;
+}
+
+static int
+take_isa(struct options *options, const char *value, struct rp_wire_why *why)
+{
+	static const char *const words[] = {[SOFTACCEL_ISA_AUTO] = "auto", [SOFTACCEL_ISA_GENERIC] = "generic"};
+	int rc = take_word("--isa", value, words, why);
+
+	if (rc < 0)
+		return rc;
+	options->config.isa = (enum softaccel_isa)rc;
+	return 0;
+}
+
+#define EXPECTED "expected --function, --uplink, --copies, --isa or --help"
+
 static int
 take_option(struct options *options, int option, char **argv, struct rp_wire_why *why)
 {
@@ -279,26 +322,33 @@ take_option(struct options *options, int option, char **argv, struct rp_wire_why
 	case 'u':
 		options->uplink = optarg;
 		return 0;
+	case 'c':
+		return take_copies(options, optarg, why);
+	case 'i':
+		return take_isa(options, optarg, why);
 	case 'h':
 		options->help = true;
 		return 0;
 	case ':':
 		return rp_wire_why_set(why, -EINVAL, "%s: has no value, expected one", argv[optind - 1]);
 	default:
-		return rp_wire_why_set(why, -EINVAL, "%s: unknown argument, expected --function, --uplink or --help",
-				       argv[optind - 1]);
+		return rp_wire_why_set(why, -EINVAL, "%s: unknown argument, " EXPECTED, argv[optind - 1]);
 	}
 }
 
 int
 options_parse(int argc, char **argv, struct options *ret_options, struct rp_wire_why *why)
 {
+	/* clang-format off */
 	static const struct option long_options[] = {
 		{"function", required_argument, NULL, 'f'},
 		{"uplink", required_argument, NULL, 'u'},
+		{"copies", required_argument, NULL, 'c'},
+		{"isa", required_argument, NULL, 'i'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
+	/* clang-format on */
 	int option, rc = 0;
 
 	*ret_options = (struct options){.functions_count = 0};
@@ -307,8 +357,7 @@ options_parse(int argc, char **argv, struct options *ret_options, struct rp_wire
 	while (rc == 0 && (option = getopt_long(argc, argv, "+:", long_options, NULL)) != -1)
 		rc = take_option(ret_options, option, argv, why);
 	if (rc == 0 && optind < argc)
-		rc = rp_wire_why_set(why, -EINVAL, "%s: unknown argument, expected --function, --uplink or --help",
-				     argv[optind]);
+		rc = rp_wire_why_set(why, -EINVAL, "%s: unknown argument, " EXPECTED, argv[optind]);
 	if (rc == 0 && !ret_options->help && ret_options->functions_count == 0)
 		rc = rp_wire_why_set(why, -EINVAL, "--function: missing, expected at least one after --");
 	if (rc < 0 || ret_options->help)

@@ -17,6 +17,7 @@
 struct options {
 	struct softaccel_function_config functions[SOFTACCEL_FUNCTIONS_MAX]; /* strings belong to the options */
 	unsigned int functions_count;
+	struct softaccel_config config;
 	const char *uplink; /* borrowed from argv; NULL: none */
 	bool help;
 };

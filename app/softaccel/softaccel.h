@@ -51,8 +51,22 @@ enum softaccel_dma {
 	SOFTACCEL_DMA_MESSAGES, /**< by messages also where it gave descriptors: for tests */
 };
 
+/** How often a frame from one guest to another is copied. What arrives, and what is counted, is the same. */
+enum softaccel_copies {
+	SOFTACCEL_COPIES_ONE, /**< once, from guest to guest, where that can be; else as with two */
+	SOFTACCEL_COPIES_TWO, /**< into a packet buffer and out of it */
+};
+
+/** Which instructions copy payload. */
+enum softaccel_isa {
+	SOFTACCEL_ISA_AUTO, /**< the widest that the processor has */
+	SOFTACCEL_ISA_GENERIC, /**< what every processor of the architecture has */
+};
+
 struct softaccel_config {
 	uint32_t mbufs_count; /**< packet buffers; 0: 4096 */
+	enum softaccel_copies copies;
+	enum softaccel_isa isa;
 };
 
 struct softaccel_ops {
@@ -136,7 +150,7 @@ struct softaccel_port_counters {
 /**
  * Make an accelerator without functions.
  * @param ops borrowed; may be NULL.
- * @return 0, -ENOMEM, or what eventfd(2) and epoll_create(2) say.
+ * @return 0, -EINVAL (why names the field), -ENOMEM, or what eventfd(2) and epoll_create(2) say.
  */
 int softaccel_create(const struct softaccel_config *config, const struct softaccel_ops *ops, void *ctx,
 		     struct softaccel **ret_accel, struct rp_wire_why *why);

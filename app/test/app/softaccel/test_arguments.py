@@ -53,6 +53,11 @@ class Arguments(unittest.TestCase):
                     self.refused("--function", f"socket=s,{key}={value}", words=["--function", key])
         self.refused("--function", "socket=" + "s" * 108, words=["socket", "107"])
 
+    def test_copies(self):
+        self.refused("--function", "socket=s", "--copies", "three", words=["--copies", "'three'", "one or two"])
+        self.refused("--function", "socket=s", "--isa", "", words=["--isa", "auto or generic"])
+        self.refused("--function", "socket=s", "--isa", words=["--isa"])
+
     def test_socket_of_another(self):
         self.refused("--function", "socket=s", "--function", "socket=s", words=["socket", "'s'"])
 
@@ -72,3 +77,5 @@ class Arguments(unittest.TestCase):
         self.assertIn("packed=on|off", done.stdout)
         self.assertIn("in_order=on|off", done.stdout)
         self.assertIn("dma=auto|messages", done.stdout)
+        self.assertIn("--copies    one|two", done.stdout)
+        self.assertIn("--isa       auto|generic", done.stdout)

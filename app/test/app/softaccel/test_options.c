@@ -36,6 +36,9 @@ what_is_not_said_has_a_default(void **state)
 	assert_false(options.functions[0].in_order_off);
 	assert_int_equal(options.functions[0].dma, SOFTACCEL_DMA_AUTO);
 	assert_false(options.functions[0].iommu);
+	assert_int_equal(options.config.mbufs_count, 0);
+	assert_int_equal(options.config.copies, SOFTACCEL_COPIES_ONE);
+	assert_int_equal(options.config.isa, SOFTACCEL_ISA_AUTO);
 	options_free(&options);
 }
 
@@ -81,6 +84,44 @@ kinds_of_ring_are_switched_one_by_one(void **state)
 	assert_string_equal(why.text, "--function: packed: '1', expected on or off");
 }
 
+static int
+parse_switching(const char *option, const char *value, struct options *ret_options, struct rp_wire_why *why)
+{
+	char words[5][32] = {"softaccel", "--function", "socket=/s", "", ""};
+	char *argv[] = {words[0], words[1], words[2], words[3], words[4], NULL};
+
+	snprintf(words[3], sizeof(words[3]), "%s", option);
+	snprintf(words[4], sizeof(words[4]), "%s", value);
+	return options_parse(5, argv, ret_options, why);
+}
+
+static void
+how_frames_are_copied(void **state)
+{
+	struct options options;
+	struct rp_wire_why why;
+
+	(void)state;
+	assert_int_equal(parse_switching("--copies", "two", &options, &why), 0);
+	assert_int_equal(options.config.copies, SOFTACCEL_COPIES_TWO);
+	assert_int_equal(options.config.isa, SOFTACCEL_ISA_AUTO);
+	options_free(&options);
+	assert_int_equal(parse_switching("--copies", "one", &options, &why), 0);
+	assert_int_equal(options.config.copies, SOFTACCEL_COPIES_ONE);
+	options_free(&options);
+	assert_int_equal(parse_switching("--isa", "generic", &options, &why), 0);
+	assert_int_equal(options.config.copies, SOFTACCEL_COPIES_ONE);
+	assert_int_equal(options.config.isa, SOFTACCEL_ISA_GENERIC);
+	options_free(&options);
+	assert_int_equal(parse_switching("--isa", "auto", &options, &why), 0);
+	assert_int_equal(options.config.isa, SOFTACCEL_ISA_AUTO);
+	options_free(&options);
+	assert_int_equal(parse_switching("--copies", "2", &options, &why), -EINVAL);
+	assert_string_equal(why.text, "--copies: '2', expected one or two");
+	assert_int_equal(parse_switching("--isa", "avx", &options, &why), -EINVAL);
+	assert_string_equal(why.text, "--isa: 'avx', expected auto or generic");
+}
+
 int
 main(void)
 {
@@ -88,6 +129,7 @@ main(void)
 		cmocka_unit_test(what_is_not_said_has_a_default),
 		cmocka_unit_test(every_key_is_taken),
 		cmocka_unit_test(kinds_of_ring_are_switched_one_by_one),
+		cmocka_unit_test(how_frames_are_copied),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
