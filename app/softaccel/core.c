@@ -8,7 +8,6 @@
 #include "rp_wire_fd.h"
 #include "sa_device.h"
 
-#define MBUFS_DEFAULT 4096u
 #define EVENTS_MAX 16
 
 struct softaccel {
@@ -52,7 +51,7 @@ softaccel_create(const struct softaccel_config *config, const struct softaccel_o
 		return rp_wire_why_set(why, -ENOMEM, "no memory for an accelerator");
 	accel->ops = ops;
 	accel->ops_ctx = ctx;
-	rc = sa_datapath_init(&accel->path, config->mbufs_count == 0 ? MBUFS_DEFAULT : config->mbufs_count);
+	rc = sa_datapath_init(&accel->path, config);
 	if (rc < 0) {
 		free(accel);
 		return rp_wire_why_set(why, rc, "data path: %s", strerror(-rc));

@@ -8,6 +8,7 @@
 #include "sa_datapath.h"
 #include "sa_packet.h"
 
+#define MBUFS_DEFAULT 4096u
 #define MBUF_CACHE 64u
 
 static int
@@ -44,16 +45,17 @@ make_descriptors(struct sa_datapath *path)
 }
 
 int
-sa_datapath_init(struct sa_datapath *path, uint32_t mbufs_count)
+sa_datapath_init(struct sa_datapath *path, const struct softaccel_config *config)
 {
 	int rc;
 
 	*path = (struct sa_datapath){.kick_epoll_fd = -1, .notice_fd = -1};
+	path->scratch.copy = sa_copier_choose(config->isa)->copy;
 	rc = sa_gate_init(&path->gate);
 	if (rc == 0)
 		rc = make_descriptors(path);
 	if (rc == 0)
-		rc = make_pool(path, mbufs_count);
+		rc = make_pool(path, config->mbufs_count == 0 ? MBUFS_DEFAULT : config->mbufs_count);
 	if (rc == 0)
 		rc = sa_switch_init(&path->sw, &path->scratch);
 	if (rc < 0)

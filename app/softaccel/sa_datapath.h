@@ -39,7 +39,7 @@ struct sa_datapath {
 };
 
 /** @return 0 or a negative errno. */
-int sa_datapath_init(struct sa_datapath *path, uint32_t mbufs_count);
+int sa_datapath_init(struct sa_datapath *path, const struct softaccel_config *config);
 void sa_datapath_fini(struct sa_datapath *path);
 
 /** The loop keeps every reader online while it iterates. */

@@ -8,6 +8,7 @@
 #include <rte_mbuf.h>
 
 #include "rp_vring_dev.h"
+#include "sa_copy.h"
 #include "sa_held.h"
 #include "softaccel.h"
 
@@ -65,6 +66,7 @@ struct sa_ring {
 struct sa_ring_scratch {
 	struct rp_vring_chain chain; /* too large for the stack */
 	struct rte_mempool *pool;
+	sa_copy_fn copy; /* of payload */
 };
 
 /** One packet takes at most this many chains: a frame in buffers of 64 bytes. */

@@ -7,6 +7,7 @@
 #include "rig.h"
 #include "sa_datapath.h"
 
+static const struct softaccel_config config = {.mbufs_count = 255};
 static struct sa_datapath path;
 
 /* A wake-up that came too late to end a sleep is no work; taken for some, it would keep the loop from sleeping. */
@@ -14,7 +15,7 @@ static void
 late_wake_up_is_no_work(void **state)
 {
 	(void)state;
-	assert_int_equal(sa_datapath_init(&path, 255), 0);
+	assert_int_equal(sa_datapath_init(&path, &config), 0);
 	eventfd_write(path.gate.wake_fd, 1);
 	assert_int_equal(sa_datapath_poll(&path), 0);
 	assert_int_equal(sa_datapath_poll(&path), 0);
@@ -25,7 +26,7 @@ static void
 stop_before_run(void **state)
 {
 	(void)state;
-	assert_int_equal(sa_datapath_init(&path, 255), 0);
+	assert_int_equal(sa_datapath_init(&path, &config), 0);
 	sa_datapath_stop(&path);
 	sa_datapath_run(&path);
 	sa_datapath_fini(&path);
@@ -65,7 +66,7 @@ stop_at_the_gate(void **state)
 	pthread_t thread;
 
 	(void)state;
-	assert_int_equal(sa_datapath_init(&path, 255), 0);
+	assert_int_equal(sa_datapath_init(&path, &config), 0);
 	assert_int_equal(pthread_create(&thread, NULL, run_main, NULL), 0);
 	wait_at_gate(&path.gate.asleep);
 	__atomic_store_n(&path.gate.wanted, true, __ATOMIC_SEQ_CST);
