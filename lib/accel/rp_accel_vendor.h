@@ -27,6 +27,13 @@
  *
  * A position is encoded as in vhost-user's GET_VRING_BASE (rp_vring_position.h).
  *
+ * Doorbells: a store to a doorbell's page wakes nobody, so whoever watches pages never sleeps
+ * for long. With RP_ACCEL_VENDOR_DOORBELL_MASK the driver says in `doorbell` whether anybody may
+ * store to a queue's page, and the device, in words behind the last entry, which queues' pages it
+ * would like to be rung by: bit q % 32 of word q / 32, at rp_accel_vendor_wishes_at(). Whenever a
+ * wish differs from what `doorbell` says (EVENTFD or PAGE) and either has changed, the device sends
+ * its configuration change interrupt, and leaves config_generation as it is.
+ *
  * Threads: constant data; any thread.
  */
 
@@ -38,6 +45,7 @@
 #define RP_ACCEL_VENDOR_RING_STATE_MASK 0x1u /**< flags: stop, position read and write work */
 #define RP_ACCEL_VENDOR_NOTIFY_ADDRESS_MASK 0x2u /**< flags: doorbells are decoded by address */
 #define RP_ACCEL_VENDOR_COUNTERS_MASK 0x4u /**< flags: counters are maintained */
+#define RP_ACCEL_VENDOR_DOORBELL_MASK 0x8u /**< flags: `doorbell` and the words of wishes are there */
 
 #define RP_ACCEL_VENDOR_STOPPED 0u /**< control, read */
 #define RP_ACCEL_VENDOR_RUNNING 1u /**< control, read */
@@ -45,6 +53,12 @@
 #define RP_ACCEL_VENDOR_STOPPING 3u /**< control, read: read it again until it says something else */
 #define RP_ACCEL_VENDOR_STOPPING_MAX_MS 2000u
 #define RP_ACCEL_VENDOR_STOP 1u /**< control, written */
+
+#define RP_ACCEL_VENDOR_DOORBELL_ANY 0u /**< doorbell: not said (after a reset): kicks come in any way */
+#define RP_ACCEL_VENDOR_DOORBELL_EVENTFD 1u /**< doorbell: nobody stores to the page, from now on */
+#define RP_ACCEL_VENDOR_DOORBELL_PAGE 2u /**< doorbell: the page may be stored to at any time */
+/** After EVENTFD was written the device looks at the page this long, then takes the queue as kicked once. */
+#define RP_ACCEL_VENDOR_DOORBELL_WATCH_MS 250u
 
 /** In PCI configuration space. */
 struct rp_accel_vendor_cap {
@@ -78,8 +92,23 @@ struct rp_accel_vendor_queue {
 	uint64_t packets;
 	uint64_t bytes;
 	uint64_t errors;
-	uint64_t reserved;
+	uint32_t doorbell; /* RW: RP_ACCEL_VENDOR_DOORBELL_* */
+	uint32_t reserved;
 } __attribute__((packed));
 static_assert(sizeof(struct rp_accel_vendor_queue) == 64, "vendor queue");
+
+/** Bytes of the words of wishes, 4 each. */
+static inline uint64_t
+rp_accel_vendor_wishes_bytes(uint32_t queues_count)
+{
+	return ((uint64_t)queues_count + 31) / 32 * 4;
+}
+
+/** Where in the register block they begin. */
+static inline uint64_t
+rp_accel_vendor_wishes_at(uint16_t stride_bytes, uint32_t queues_count)
+{
+	return sizeof(struct rp_accel_vendor_header) + (uint64_t)stride_bytes * queues_count;
+}
 
 #endif

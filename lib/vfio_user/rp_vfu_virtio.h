@@ -69,6 +69,8 @@ struct rp_vfu_virtio_queue {
 	bool stopping; /**< queue_stop() takes its time */
 	bool broken; /**< the device's to write: the ring broke a rule; forgotten when the queue is stopped or enabled */
 	uint32_t position; /**< where to start (rp_vring_position.h); while it is enabled the device's to write */
+	uint8_t doorbell; /**< RP_ACCEL_VENDOR_DOORBELL_*: whether anybody may store to the doorbell's page */
+	bool wants_page; /**< as the device said last with rp_vfu_virtio_want_page() */
 	uint64_t desc_iova; /**< as the driver wrote it, whatever that is, as are the others */
 	uint64_t avail_iova;
 	uint64_t used_iova;
@@ -103,6 +105,12 @@ struct rp_vfu_virtio_ops {
 	 *         does not wait for it. Anything else is as 0.
 	 */
 	int (*queue_stop)(void *ctx, unsigned int queue, enum rp_vfu_virtio_stop kind);
+	/**
+	 * The driver wrote `doorbell`, perhaps what was there already; with `has_doorbell_wishes`. After
+	 * RP_ACCEL_VENDOR_DOORBELL_EVENTFD the page is looked at for RP_ACCEL_VENDOR_DOORBELL_WATCH_MS more.
+	 * A reset, or queue_reset, is not told: the queue is stopped, and all is as at the beginning.
+	 */
+	void (*queue_doorbell)(void *ctx, unsigned int queue);
 	/** The queue's vector is another one. */
 	void (*queue_vector)(void *ctx, unsigned int queue);
 	/** DRIVER_OK was set: queues that are enabled are wanted now (virtio 1.2, 3.1.1). */
@@ -129,6 +137,7 @@ struct rp_vfu_virtio_config {
 	uint16_t queue_size_max; /**< 1 to RP_VFU_VIRTIO_QUEUE_SIZE_MAX; a power of two where split rings are offered */
 	uint16_t vectors_count; /**< of MSI-X, up to one a queue and one more; 0: by the pin (rp_vfu_pci_config.intx) */
 	bool has_counters; /**< look() fills them in */
+	bool has_doorbell_wishes; /**< the device says how it wants to be rung: rp_vfu_virtio_want_page() */
 	const void *config; /**< device configuration as the driver reads it; NULL with 0 bytes: there is none */
 	uint32_t config_bytes; /**< up to RP_VFU_VIRTIO_CONFIG_MAX_BYTES */
 	uint32_t capabilities_offset_bytes; /**< of the first one, in configuration space; 0: behind what is there */
@@ -193,6 +202,14 @@ bool rp_vfu_virtio_rung(struct rp_vfu_virtio *virtio, unsigned int queue);
  * @return as rp_vfu_pci_irq_trigger() or rp_vfu_pci_intx(); 0 before rp_vfu_virtio_describe().
  */
 int rp_vfu_virtio_interrupt(struct rp_vfu_virtio *virtio, unsigned int queue);
+
+/**
+ * Say whether the device wants a queue to be rung by its doorbell's page, or by eventfd: the
+ * driver is told, by the interrupt for configuration changes, unless that is what it does or it
+ * never said what it does. The wish outlives what happens to the queue; a reset forgets it (by page).
+ * With `has_doorbell_wishes`.
+ */
+void rp_vfu_virtio_want_page(struct rp_vfu_virtio *virtio, unsigned int queue, bool page);
 
 /**
  * Change the device configuration; once the driver is ready it is told so (4.1.5.1.5).

@@ -53,6 +53,8 @@ struct rp_vfu_virtio {
 
 /* A queue's registers as after power-on, its position as of a fresh ring. */
 void vfu_virtio_queue_reset(struct rp_vfu_virtio *virtio, unsigned int queue);
+/* What the driver wrote, if it is one of RP_ACCEL_VENDOR_DOORBELL_*. */
+void vfu_virtio_queue_doorbell(struct rp_vfu_virtio *virtio, unsigned int queue, uint32_t doorbell);
 void vfu_virtio_queue_stop(struct rp_vfu_virtio *virtio, unsigned int queue, enum rp_vfu_virtio_stop kind);
 /* A driver set these bits of the status, or wrote 0. */
 void vfu_virtio_set_status(struct rp_vfu_virtio *virtio, uint8_t status);

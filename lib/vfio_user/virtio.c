@@ -5,6 +5,7 @@
 
 #include <linux/virtio_config.h>
 
+#include "rp_accel_vendor.h"
 #include "rp_vring_dev.h"
 #include "vfu_virtio.h"
 
@@ -165,6 +166,8 @@ vfu_virtio_queue_reset(struct rp_vfu_virtio *virtio, unsigned int queue)
 		.size = virtio->config.queue_size_max,
 		.vector = RP_VFU_VIRTIO_NO_VECTOR,
 		.position = rp_vring_position_fresh(virtio->features),
+		.doorbell = RP_ACCEL_VENDOR_DOORBELL_ANY,
+		.wants_page = true,
 	};
 }
 
@@ -248,6 +251,37 @@ tell_config(struct rp_vfu_virtio *virtio)
 {
 	if ((virtio->status & VIRTIO_CONFIG_S_DRIVER_OK) != 0)
 		interrupt(virtio, virtio->config_vector, VFU_VIRTIO_ISR_CONFIG_MASK);
+}
+
+/* A driver that does not know the register never wrote to it, and is left alone. */
+static void
+tell_wish(struct rp_vfu_virtio *virtio, unsigned int queue)
+{
+	const struct rp_vfu_virtio_queue *regs = &virtio->queues[queue];
+	uint8_t wanted = regs->wants_page ? RP_ACCEL_VENDOR_DOORBELL_PAGE : RP_ACCEL_VENDOR_DOORBELL_EVENTFD;
+
+	if (regs->doorbell != RP_ACCEL_VENDOR_DOORBELL_ANY && regs->doorbell != wanted)
+		tell_config(virtio);
+}
+
+void
+rp_vfu_virtio_want_page(struct rp_vfu_virtio *virtio, unsigned int queue, bool page)
+{
+	if (virtio->queues[queue].wants_page == page)
+		return;
+	virtio->queues[queue].wants_page = page;
+	tell_wish(virtio, queue);
+}
+
+void
+vfu_virtio_queue_doorbell(struct rp_vfu_virtio *virtio, unsigned int queue, uint32_t doorbell)
+{
+	if (!virtio->config.has_doorbell_wishes || doorbell > RP_ACCEL_VENDOR_DOORBELL_PAGE)
+		return;
+	virtio->queues[queue].doorbell = (uint8_t)doorbell;
+	if (virtio->ops.queue_doorbell != NULL)
+		virtio->ops.queue_doorbell(virtio->ctx, queue);
+	tell_wish(virtio, queue);
 }
 
 int

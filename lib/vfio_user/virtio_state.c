@@ -6,18 +6,23 @@
 #include "rp_accel_vendor.h"
 #include "vfu_virtio.h"
 
-/* The ring state capability's block (rp_accel_vendor.h): a header, then an entry for each queue. */
+/* The ring state capability's block (rp_accel_vendor.h): a header, an entry for each queue, words of wishes. */
 
 #define HEADER_BYTES ((uint32_t)sizeof(struct rp_accel_vendor_header))
 #define QUEUE_BYTES ((uint32_t)sizeof(struct rp_accel_vendor_queue))
 #define POSITION_AT ((uint32_t)offsetof(struct rp_accel_vendor_queue, position))
 #define CONTROL_AT ((uint32_t)offsetof(struct rp_accel_vendor_queue, control))
+#define DOORBELL_AT ((uint32_t)offsetof(struct rp_accel_vendor_queue, doorbell))
 #define FIELD_BYTES 4u
 
 uint32_t
 vfu_virtio_state_bytes(const struct rp_vfu_virtio *virtio)
 {
-	return HEADER_BYTES + virtio->config.queues_count * QUEUE_BYTES;
+	uint32_t bytes = (uint32_t)rp_accel_vendor_wishes_at(QUEUE_BYTES, virtio->config.queues_count);
+
+	if (virtio->config.has_doorbell_wishes)
+		bytes += (uint32_t)rp_accel_vendor_wishes_bytes(virtio->config.queues_count);
+	return bytes;
 }
 
 static uint32_t
@@ -46,6 +51,7 @@ queue_image(struct rp_vfu_virtio *virtio, unsigned int queue)
 		.packets = htole64(counters.packets),
 		.bytes = htole64(counters.bytes),
 		.errors = htole64(counters.errors),
+		.doorbell = htole32(virtio->queues[queue].doorbell),
 	};
 }
 
@@ -61,6 +67,15 @@ copy_overlap(const void *image, uint32_t image_at, uint32_t image_bytes, uint32_
 		memcpy(ret_bytes + (first - at), (const uint8_t *)image + (first - image_at), end - first);
 }
 
+static void
+wishes_image(const struct rp_vfu_virtio *virtio, uint32_t *ret_words)
+{
+	unsigned int queue;
+
+	for (queue = 0; queue < virtio->config.queues_count; queue++)
+		ret_words[queue / 32] |= htole32((uint32_t)virtio->queues[queue].wants_page << queue % 32);
+}
+
 void
 vfu_virtio_state_read(struct rp_vfu_virtio *virtio, uint32_t at, uint32_t count_bytes, uint8_t *ret_bytes)
 {
@@ -70,9 +85,11 @@ vfu_virtio_state_read(struct rp_vfu_virtio *virtio, uint32_t at, uint32_t count_
 		.stride_bytes = htole16(QUEUE_BYTES),
 		.queues_count = htole32(virtio->config.queues_count),
 		.flags = htole32(RP_ACCEL_VENDOR_RING_STATE_MASK | RP_ACCEL_VENDOR_NOTIFY_ADDRESS_MASK |
-				 (virtio->config.has_counters ? RP_ACCEL_VENDOR_COUNTERS_MASK : 0)),
+				 (virtio->config.has_counters ? RP_ACCEL_VENDOR_COUNTERS_MASK : 0) |
+				 (virtio->config.has_doorbell_wishes ? RP_ACCEL_VENDOR_DOORBELL_MASK : 0)),
 	};
 	uint32_t queue = at < HEADER_BYTES ? 0 : (at - HEADER_BYTES) / QUEUE_BYTES;
+	uint32_t wishes[RP_VFU_VIRTIO_QUEUES_MAX / 32] = {0};
 
 	copy_overlap(&header, 0, HEADER_BYTES, at, count_bytes, ret_bytes);
 	for (; queue < virtio->config.queues_count; queue++) {
@@ -84,6 +101,11 @@ vfu_virtio_state_read(struct rp_vfu_virtio *virtio, uint32_t at, uint32_t count_
 		image = queue_image(virtio, queue);
 		copy_overlap(&image, queue_at, QUEUE_BYTES, at, count_bytes, ret_bytes);
 	}
+	if (!virtio->config.has_doorbell_wishes)
+		return;
+	wishes_image(virtio, wishes);
+	copy_overlap(wishes, (uint32_t)rp_accel_vendor_wishes_at(QUEUE_BYTES, virtio->config.queues_count),
+		     (uint32_t)rp_accel_vendor_wishes_bytes(virtio->config.queues_count), at, count_bytes, ret_bytes);
 }
 
 /* Registers that are not covered as a whole stay as they are: half a position means nothing. */
@@ -110,5 +132,7 @@ vfu_virtio_state_write(struct rp_vfu_virtio *virtio, uint32_t at, uint32_t count
 			virtio->queues[queue].position = value;
 		if (covers(at, count_bytes, bytes, queue_at + CONTROL_AT, &value) && value == RP_ACCEL_VENDOR_STOP)
 			vfu_virtio_queue_stop(virtio, queue, RP_VFU_VIRTIO_STOP);
+		if (covers(at, count_bytes, bytes, queue_at + DOORBELL_AT, &value))
+			vfu_virtio_queue_doorbell(virtio, queue, value);
 	}
 }

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 
+#include "rp_wire_fd.h"
 #include "virtio_fixture.h"
 
 /* The ring state capability (rp_accel_vendor.h). */
 
 #define fixture virtio_fixture
 
+enum { ANY, EVENTFD, PAGE }; /* doorbell */
 enum { STOPPED, RUNNING, BROKEN, STOPPING }; /* control, read */
 #define STOP 1u
+#define QUEUE_RESET_AT 58u
 
 static void
 test_the_header(void **state)
@@ -173,6 +177,132 @@ test_registers_have_their_own_width(void **state)
 	assert_int_equal(virtio_state(2, VIRTIO_POSITION), 8);
 }
 
+/* With wishes: @return the eventfd of its configuration vector. */
+static int
+start_with_wishes(unsigned int queues_count)
+{
+	struct rp_vfu_virtio_config config = virtio_config;
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	config.has_doorbell_wishes = true;
+	config.queues_count = (uint16_t)queues_count;
+	virtio_start_as(&config);
+	virtio_fixture.before.fds_count--; /* it is closed by the test */
+	function_attach(&fixture.function, RP_VFU_PCI_MSIX_IRQ, VIRTIO_QUEUES, fd);
+	virtio_ready(VIRTIO_FEATURES);
+	virtio_put(VIRTIO_PCI_COMMON_MSIX, 2, VIRTIO_QUEUES);
+	return fd;
+}
+
+static bool
+was_told(int fd)
+{
+	return function_signals(fd) > 0;
+}
+
+static uint32_t
+wishes(unsigned int queues_count, unsigned int word)
+{
+	return virtio_get(VIRTIO_STATE_AT + 16 + 64 * queues_count + 4 * word, 4);
+}
+
+/* Who never said how he kicks is asked for nothing. */
+static void
+test_wishes(void **state)
+{
+	uint32_t generation;
+	int fd = start_with_wishes(VIRTIO_QUEUES);
+
+	generation = virtio_get(VIRTIO_PCI_COMMON_CFGGENERATION, 1);
+	assert_int_equal(virtio_get(VIRTIO_STATE_AT + 12, 4), 15);
+	assert_int_equal(virtio_state(1, VIRTIO_DOORBELL), ANY);
+	assert_int_equal(wishes(VIRTIO_QUEUES, 0), 7);
+	rp_vfu_virtio_want_page(fixture.virtio, 1, false);
+	assert_int_equal(wishes(VIRTIO_QUEUES, 0), 5);
+	assert_false(was_told(fd));
+	/* He does the opposite, then what is wished. */
+	virtio_set_state(1, VIRTIO_DOORBELL, PAGE);
+	assert_true(was_told(fd));
+	assert_int_equal(fixture.doorbells, 1);
+	assert_int_equal(fixture.last_queue, 1);
+	virtio_set_state(1, VIRTIO_DOORBELL, EVENTFD);
+	assert_false(was_told(fd));
+	rp_vfu_virtio_want_page(fixture.virtio, 1, false);
+	assert_false(was_told(fd));
+	rp_vfu_virtio_want_page(fixture.virtio, 1, true);
+	assert_true(was_told(fd));
+	/* Told twice, the device is told twice, and asks once more. */
+	virtio_set_state(1, VIRTIO_DOORBELL, EVENTFD);
+	assert_true(was_told(fd));
+	assert_int_equal(fixture.doorbells, 3);
+	assert_int_equal(virtio_state(1, VIRTIO_DOORBELL), EVENTFD);
+	assert_int_equal(virtio_get(VIRTIO_PCI_COMMON_CFGGENERATION, 1), generation);
+	/* A number that means nothing. */
+	virtio_set_state(1, VIRTIO_DOORBELL, 3);
+	assert_int_equal(virtio_state(1, VIRTIO_DOORBELL), EVENTFD);
+	assert_int_equal(fixture.doorbells, 3);
+	rp_wire_fd_close(&fd);
+	virtio_teardown(state);
+}
+
+static void
+test_a_reset_forgets_wishes(void **state)
+{
+	int fd = start_with_wishes(VIRTIO_QUEUES);
+
+	virtio_set_state(0, VIRTIO_DOORBELL, EVENTFD);
+	virtio_set_state(2, VIRTIO_DOORBELL, EVENTFD);
+	rp_vfu_virtio_want_page(fixture.virtio, 2, false);
+	assert_int_equal(wishes(VIRTIO_QUEUES, 0), 3);
+	/* A stop does not. */
+	virtio_enable(2);
+	virtio_set_state(2, VIRTIO_CONTROL, STOP);
+	assert_int_equal(virtio_state(2, VIRTIO_DOORBELL), EVENTFD);
+	assert_int_equal(wishes(VIRTIO_QUEUES, 0), 3);
+	virtio_put(VIRTIO_PCI_COMMON_Q_SELECT, 2, 2);
+	virtio_put(QUEUE_RESET_AT, 2, 1);
+	assert_int_equal(virtio_state(2, VIRTIO_DOORBELL), ANY);
+	assert_int_equal(wishes(VIRTIO_QUEUES, 0), 7);
+	assert_int_equal(virtio_state(0, VIRTIO_DOORBELL), EVENTFD);
+	virtio_put(VIRTIO_PCI_COMMON_STATUS, 1, 0);
+	assert_int_equal(virtio_state(0, VIRTIO_DOORBELL), ANY);
+	rp_wire_fd_close(&fd);
+	virtio_teardown(state);
+}
+
+static void
+test_words_of_many_queues(void **state)
+{
+	struct rp_vfu_virtio_config config = virtio_config;
+	uint8_t bytes[12];
+
+	config.has_doorbell_wishes = true;
+	config.queues_count = 67;
+	virtio_start_as(&config);
+	assert_int_equal(wishes(67, 2), 7);
+	rp_vfu_virtio_want_page(fixture.virtio, 65, false);
+	rp_vfu_virtio_want_page(fixture.virtio, 32, false);
+	/* The end of the last entry, and words in part. */
+	assert_int_equal(
+		function_read(&fixture.function, VIRTIO_REGISTERS, VIRTIO_STATE_AT + 16 + 64 * 67 - 2, 12, bytes), 0);
+	assert_memory_equal(bytes, "\0\0\377\377\377\377\376\377\377\377\5\0", 12);
+	/* They are the device's. */
+	virtio_put(VIRTIO_STATE_AT + 16 + 64 * 67, 4, 0);
+	assert_int_equal(wishes(67, 0), 0xffffffff);
+	virtio_teardown(state);
+}
+
+/* A device that has no wishes has no such register either. */
+static void
+test_no_wishes(void **state)
+{
+	(void)state;
+	virtio_set_state(0, VIRTIO_DOORBELL, EVENTFD);
+	assert_int_equal(virtio_state(0, VIRTIO_DOORBELL), 0);
+	assert_int_equal(wishes(VIRTIO_QUEUES, 0), 0);
+	assert_int_equal(fixture.doorbells, 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, virtio_setup, virtio_teardown)
 
 int
@@ -187,6 +317,10 @@ main(void)
 		CASE(test_a_stop_that_takes_its_time),
 		CASE(test_a_ring_that_is_broken),
 		CASE(test_registers_have_their_own_width),
+		cmocka_unit_test(test_wishes),
+		cmocka_unit_test(test_a_reset_forgets_wishes),
+		cmocka_unit_test(test_words_of_many_queues),
+		CASE(test_no_wishes),
 	};
 
 	return cmocka_run_group_tests_name("virtio ring state", tests, NULL, NULL);

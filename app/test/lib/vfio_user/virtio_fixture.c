@@ -49,6 +49,15 @@ on_vector(void *ctx, unsigned int queue)
 }
 
 static void
+on_doorbell(void *ctx, unsigned int queue)
+{
+	struct virtio_fixture *fixture = ctx;
+
+	fixture->doorbells++;
+	fixture->last_queue = queue;
+}
+
+static void
 on_driver_ok(void *ctx)
 {
 	((struct virtio_fixture *)ctx)->readies++;
@@ -97,6 +106,7 @@ const struct rp_vfu_virtio_ops virtio_ops = {
 	.queue_enable = on_enable,
 	.queue_stop = on_stop,
 	.queue_vector = on_vector,
+	.queue_doorbell = on_doorbell,
 	.driver_ok = on_driver_ok,
 	.features_refused = on_features_refused,
 	.reset = on_reset,

@@ -34,6 +34,7 @@ struct virtio_fixture {
 	int enable_result;
 	int stop_result;
 	unsigned int enables, stops, resets, vectors, readies, refusals, looks, config_writes;
+	unsigned int doorbells; /* words about one */
 	unsigned int last_queue;
 	enum rp_vfu_virtio_stop last_stop;
 	uint8_t status_at_reset;
@@ -66,5 +67,6 @@ uint32_t virtio_state(unsigned int queue, uint32_t at);
 void virtio_set_state(unsigned int queue, uint32_t at, uint32_t value);
 #define VIRTIO_POSITION 0u
 #define VIRTIO_CONTROL 4u
+#define VIRTIO_DOORBELL 56u
 
 #endif
