@@ -278,10 +278,12 @@ int
 sa_queue_update(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
 {
 	struct sa_queue *queue = &function->queues[number];
-	bool run = should_run(function, queue);
-
+	bool run;
 	int rc;
 
+	/* The data path found something that we have not looked at yet, and a ring that only has to go on is no broken one. */
+	sa_queue_notice(function, number);
+	run = should_run(function, queue);
 	if (sa_ask_is_active(&queue->ask)) {
 		if (!run)
 			sa_ask_cancel(function, number);

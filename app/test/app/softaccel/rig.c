@@ -59,6 +59,7 @@ rig_create(struct rig *rig)
 	struct rp_wire_why why;
 
 	memset(rig, 0, sizeof(*rig));
+	pthread_mutex_init(&rig->control_turn, NULL);
 	assert_int_equal(softaccel_create(&config, &ops, NULL, &rig->accel, &why), 0);
 }
 
@@ -89,10 +90,25 @@ control_main(void *ctx)
 	struct pollfd messages = {.fd = softaccel_fd(rig->accel), .events = POLLIN};
 
 	while (!__atomic_load_n(&rig->stop, __ATOMIC_ACQUIRE)) {
-		if (poll(&messages, 1, 20) > 0)
-			softaccel_process(rig->accel);
+		if (poll(&messages, 1, 20) <= 0)
+			continue;
+		pthread_mutex_lock(&rig->control_turn);
+		softaccel_process(rig->accel);
+		pthread_mutex_unlock(&rig->control_turn);
 	}
 	return NULL;
+}
+
+void
+rig_control_pause(struct rig *rig)
+{
+	pthread_mutex_lock(&rig->control_turn);
+}
+
+void
+rig_control_resume(struct rig *rig)
+{
+	pthread_mutex_unlock(&rig->control_turn);
 }
 
 static void *

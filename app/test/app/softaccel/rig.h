@@ -35,6 +35,7 @@ struct rig {
 	unsigned int functions_count;
 	pthread_t control;
 	pthread_t data;
+	pthread_mutex_t control_turn; /* held while the control side works */
 	bool running;
 	bool stop; /* atomic */
 };
@@ -83,6 +84,9 @@ void rig_create(struct rig *rig);
 unsigned int rig_function(struct rig *rig, struct softaccel_function_config config);
 /* Give both sides a thread. */
 void rig_run(struct rig *rig);
+/* The control side does nothing more until it is resumed; the data path goes on. */
+void rig_control_pause(struct rig *rig);
+void rig_control_resume(struct rig *rig);
 void rig_destroy(struct rig *rig);
 
 /*

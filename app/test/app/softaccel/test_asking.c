@@ -21,6 +21,7 @@
 #define PAGE_BYTES 4096ull /* of the protocol, whatever this machine has */
 #define PAGES (RIG_MEMORY_BYTES / (unsigned int)PAGE_BYTES)
 #define TRANSLATED_IOVA 0x8000000000ull
+#define ANOTHER_IOVA 0x9000000000ull
 #define RW (RP_VFU_DMA_MAP_READ_MASK | RP_VFU_DMA_MAP_WRITE_MASK)
 
 /* What the VMM says of each page of the device's. */
@@ -276,6 +277,48 @@ invalidations_while_it_runs(void **state)
 	assert_int_equal(accesses().refused, 0);
 }
 
+static void
+on_another_mapped(void *ctx, int error, const struct rp_wire_why *why)
+{
+	(void)why;
+	assert_int_equal(error, 0);
+	*(bool *)ctx = true;
+}
+
+static bool
+tx_has_missed(void *ctx)
+{
+	(void)ctx;
+	return softaccel_queue_state(fixture.rig.functions[0], TX) == SOFTACCEL_QUEUE_BROKEN;
+}
+
+/* Another queue's page is mapped just after a ring missed, before the control side has looked why it stands. */
+static void
+a_page_comes_when_a_ring_has_just_missed(void **state)
+{
+	const struct rp_vfu_client_iommu_range everything = {.all_pasids = true, .all = true};
+	bool mapped = false;
+	const struct rp_vfu_client_done done = {.done = on_another_mapped, .ctx = &mapped};
+	struct rp_vfu_client_memory another = {.iova = ANOTHER_IOVA, .size_bytes = PAGE_BYTES, .access_mask = RW};
+	uint8_t frame[RIG_FRAME_BYTES], packet[RIG_BUFFER_BYTES];
+
+	(void)state;
+	start();
+	carry(&fixture.guest, &fixture.plain, 0);
+	assert_int_equal(rp_vfu_client_invalidate(fixture.guest.client, &everything, NULL), 0);
+	rig_control_pause(&fixture.rig);
+	another.fd = fixture.guest.memory_fd;
+	assert_int_equal(rp_vfu_client_dma_map_start(fixture.guest.client, &another, &done, NULL), 0);
+	rig_frame(frame, RIG_BROADCAST, 1, 0, 7);
+	assert_true(rig_send(&fixture.guest, TX, frame, sizeof(frame)));
+	rig_ring(&fixture.guest, TX);
+	assert_true(test_wait(tx_has_missed, NULL, LIMIT_MS));
+	rig_control_resume(&fixture.rig);
+	assert_int_equal(receive(&fixture.plain, packet), RIG_HEADER_BYTES + sizeof(frame));
+	assert_int_equal(rig_frame_sequence(packet + RIG_HEADER_BYTES), 7);
+	assert_true(mapped);
+}
+
 static bool
 tx_is_broken(void *ctx)
 {
@@ -381,6 +424,7 @@ main(void)
 		RIG_TESTS(pages_are_asked_for_on_demand),
 		RIG_TESTS(answers_may_come_later),
 		RIG_TESTS(invalidations_while_it_runs),
+		RIG_TESTS(a_page_comes_when_a_ring_has_just_missed),
 		RIG_TESTS(a_page_that_is_forbidden_breaks_its_queue),
 		RIG_TESTS(a_client_that_lies_is_not_asked_for_ever),
 		RIG_TESTS(resets_and_leaves_while_it_waits),
