@@ -53,10 +53,12 @@ class Function:
     doorbell: str = "page"
     packed: bool = True  # offered
     msix: bool = True
+    iommu: bool = False  # its addresses may be translated by its client
 
     def argument(self):
         text = (f"socket={self.socket},queue_pairs={self.queue_pairs},mac={self.mac},doorbell={self.doorbell},"
                 f"packed={'on' if self.packed else 'off'},msix={'on' if self.msix else 'off'}")
+        text += ",iommu=on" if self.iommu else ""
         return f"{text},group={self.group}" if self.group else text
 
 

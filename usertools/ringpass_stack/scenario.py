@@ -75,7 +75,7 @@ class Stack:
     def __init__(self, supervisor, build, store, guests=1, queue_pairs=2, functions_per_guest=1, uplink=False,
                  qemu_listens=False, doorbell="page", port_options=None, machine_options=None, software=False,
                  bridged=False, bridge=None, host="", software_environment=None, ringpassd_environment=None,
-                 accelerator_options="", **nic_options):
+                 accelerator_options="", asks=False, **nic_options):
         """store: a testvm Cache. functions_per_guest: share the queue pairs of each guest, as one switch port.
         qemu_listens: QEMU is the server of the vhost-user socket. doorbell: softaccel's. port_options: more keys of
         the ports. machine_options: of prepare.machine(). Both may be a list with one for each guest. nic_options: of
@@ -83,7 +83,7 @@ class Stack:
         without testpmd. bridge: of another stack that has started it, whose hosts this one shall reach. host: a digit
         that sets this stack apart from others in the same directory and namespace. software_environment,
         ringpassd_environment: variables for the software backends, and for ringpassd. accelerator_options: more of each
-        accelerator's arguments."""
+        accelerator's arguments. asks: softaccel translates by itself, behind a guest's IOMMU."""
         self.supervisor = supervisor
         self.host = host
         self.software_environment = software_environment
@@ -99,7 +99,7 @@ class Stack:
             mac, socket = f"52:54:00:00:00:{index + 1:02x}", supervisor.path(f"vm{host}{index}.sock")
             group = f"guest{index}" if functions_per_guest > 1 else ""
             own = [Function(supervisor.path(f"f{host}{index}-{number}.sock"), mac, queue_pairs // functions_per_guest,
-                            group, doorbell) for number in range(functions_per_guest)]
+                            group, doorbell, iommu=asks) for number in range(functions_per_guest)]
             functions += own
             more = dict(_of_guest(port_options, index))
             if software:
