@@ -13,8 +13,10 @@
 
 struct bench_options {
 	bool quick;
+	bool once; /* one pair of each and no more: whether it works, not how fast */
 	int guest_cpu; /* also of threads that sleep: a relay on the guest's CPU is a relay at its best */
 	int device_cpu;
+	uint64_t deadline_ns; /* of this scenario, by bench_now_ns() */
 };
 
 /* Where the two CPUs are to each other; the host moves them without a word. */
@@ -30,9 +32,9 @@ struct bench_row {
 	const char *bench;
 	const char *unit;
 	double value; /* median over the runs, as is the peer's */
-	const char *peer;
+	const char *peer; /* NULL: a value that is compared with nothing */
 	double peer_value;
-	double spread; /* between the quartiles of the pairs' ratios, divided by their median */
+	double spread; /* between the quartiles of the pairs' ratios (or of the values), divided by their median */
 	unsigned int runs;
 	enum place placement;
 	double hop_ns;
@@ -47,7 +49,35 @@ struct bench_pair {
 };
 
 #define BENCH_PAIRS_MAX 64
-#define BENCH_ROWS_MAX 128
+#define BENCH_PAIRS_WANTED 8u /* of one placement, to be worth a comparison; twice as many when not quick */
+#define BENCH_ROWS_MAX 256
+#define BENCH_FIGURES_MAX 8u
+
+/* One of the figures that a measurement yields; its rows'. */
+struct bench_figure {
+	const char *bench;
+	const char *unit;
+};
+
+/*
+ * Each sets up what it needs, warms up, measures, and fills a value for each figure.
+ * @return 0 or a negative errno.
+ */
+struct bench_pairs_ops {
+	int (*ours)(void *ctx, double *ret_values);
+	int (*peer)(void *ctx, double *ret_values); /* NULL: the figures are compared with nothing */
+	double (*hop_ns)(void *ctx); /* NULL: one CPU does all of it */
+};
+
+struct bench_pairs_config {
+	const struct bench_options *options;
+	const struct bench_figure *figures;
+	unsigned int figures_count;
+	const char *peer; /* in words; kept until the table is printed */
+	/* What is left of the scenario's time is for so many measurements, this one included; 0: 1. */
+	unsigned int share;
+	unsigned int pairs_wanted; /* 0: BENCH_PAIRS_WANTED, twice as many when not quick */
+};
 
 struct bench_rows {
 	struct bench_row rows[BENCH_ROWS_MAX];
@@ -82,10 +112,21 @@ const char *place_name(enum place place);
 /* report.c */
 double report_percentile(double *values, unsigned int count, unsigned int percent); /* sorts */
 void report_facts(const struct bench_options *options);
+/* A value that is compared with nothing. */
+void report_value(struct bench_rows *rows, const char *bench, const char *unit, double value);
 /* One row of the pairs that were measured in row->placement; none, no row. */
 void report_pairs(struct bench_rows *rows, const struct bench_row *row, const struct bench_pair *pairs,
 		  unsigned int count);
 void report_table(const struct bench_rows *rows);
+
+/* pairs.c */
+/*
+ * Ours and the peer in turns, A B A B, between looks at where the CPUs are, until there are enough pairs of one
+ * placement or the time is over; then a row for each figure and placement. The first pair warms up.
+ * @return 0 or a negative errno, after one line on stderr.
+ */
+int bench_pairs_run(const struct bench_pairs_config *config, const struct bench_pairs_ops *ops, void *ctx,
+		    struct bench_rows *rows);
 
 /* Scenarios: 0 or a negative errno, after one line on stderr. */
 int bench_kick(const struct bench_options *options, struct bench_rows *rows);

@@ -25,65 +25,98 @@ bench_interrupted(void)
 	return interrupted != 0;
 }
 
+/*
+ * What there is. A scenario has its share of the two minutes (fifteen) that all together may take, and says which
+ * rows a quick run has; others come with a whole one.
+ */
 static const struct scenario {
 	const char *name;
 	int (*run)(const struct bench_options *options, struct bench_rows *rows);
+	unsigned int quick_s, whole_s;
+	const char *benches;
 } scenarios[] = {
-	{"kick", bench_kick},
-	{"software_request", bench_software_request},
-	{"translate", bench_translate},
-	{"vfio_user_access", bench_vfio_user_access},
-	{"vfio_user_dma", bench_vfio_user_dma},
-	{"vfio_user_map", bench_vfio_user_map},
+	{"kick", bench_kick, 5, 30, "kick_p50 kick_p99"},
+	{"software_request", bench_software_request, 4, 20, "request_features request_enable request_restart"},
+	{"translate", bench_translate, 5, 60,
+	 "translate_1 translate_1_many map_unmap_1 translate_1m translate_1m_many map_unmap_1m map_bytes_1m "
+	 "map_mmaps_1m"},
+	{"vfio_user_access", bench_vfio_user_access, 4, 20,
+	 "vfu_region_rtt vfu_region_rtt_waiting vfu_region_rtt_polled"},
+	{"vfio_user_dma", bench_vfio_user_dma, 6, 60,
+	 "vfu_dma_read_4k vfu_dma_read_4k_x32 vfu_dma_write_4k vfu_dma_write_4k_x32 vfu_dma_read_1m "
+	 "vfu_dma_read_1m_x32 "
+	 "vfu_dma_write_1m vfu_dma_write_1m_x32"},
+	{"vfio_user_map", bench_vfio_user_map, 2, 15, "vfu_dma_map vfu_dma_unmap vfu_dma_map_file vfu_dma_unmap_file"},
 };
 
 #define SCENARIOS_COUNT (sizeof(scenarios) / sizeof(scenarios[0]))
+#define ALL_MASK ((UINT64_C(1) << SCENARIOS_COUNT) - 1)
+
+/* For usertools/ringpass-bench, which runs them one by one. */
+static void
+list(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < SCENARIOS_COUNT; i++)
+		printf("{\"scenario\":\"%s\",\"quick_s\":%u,\"whole_s\":%u,\"benches\":\"%s\"}\n", scenarios[i].name,
+		       scenarios[i].quick_s, scenarios[i].whole_s, scenarios[i].benches);
+}
 
 /* @return the bit of a scenario, 0 when there is none of that name. */
-static uint32_t
+static uint64_t
 find(const char *name)
 {
 	unsigned int i;
 
 	for (i = 0; i < SCENARIOS_COUNT; i++) {
 		if (strcmp(scenarios[i].name, name) == 0)
-			return 1u << i;
+			return UINT64_C(1) << i;
 	}
 	return 0;
 }
 
+/* @return 0, or -1 after a line on stderr. */
 static int
-parse(int argc, char **argv, struct bench_options *options, uint32_t *ret_chosen_mask)
+parse(int argc, char **argv, struct bench_options *options, uint64_t *ret_chosen_mask)
 {
-	uint32_t chosen_mask = 0, mask;
+	uint64_t chosen_mask = 0, mask;
 	int i;
 
 	for (i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--quick") == 0) {
+		if (strcmp(argv[i], "--quick") == 0 || strcmp(argv[i], "--once") == 0) {
 			options->quick = true;
+			options->once = options->once || strcmp(argv[i], "--once") == 0;
 			continue;
 		}
 		mask = find(argv[i]);
 		if (mask == 0) {
-			fprintf(stderr, "ringpass-bench: '%s', expected --quick, or a name of doc/guides/bench.md\n",
+			fprintf(stderr,
+				"ringpass-bench: '%s', expected --list, --quick, --once, or a scenario of "
+				"doc/guides/bench.md\n",
 				argv[i]);
 			return -1;
 		}
 		chosen_mask |= mask;
 	}
-	*ret_chosen_mask = chosen_mask == 0 ? UINT32_MAX : chosen_mask;
+	*ret_chosen_mask = chosen_mask == 0 ? ALL_MASK : chosen_mask;
 	return 0;
 }
 
 static int
-run(const struct bench_options *options, uint32_t chosen_mask, struct bench_rows *rows)
+run(const struct bench_options *options, uint64_t chosen_mask, struct bench_rows *rows)
 {
 	unsigned int i;
 	int rc = 0;
 
 	for (i = 0; rc == 0 && !bench_interrupted() && i < SCENARIOS_COUNT; i++) {
-		if ((chosen_mask & 1u << i) != 0)
-			rc = scenarios[i].run(options, rows);
+		unsigned int budget_s = options->quick ? scenarios[i].quick_s : scenarios[i].whole_s;
+		struct bench_options now = *options;
+
+		if ((chosen_mask & UINT64_C(1) << i) == 0)
+			continue;
+		now.deadline_ns = bench_now_ns() + budget_s * UINT64_C(1000000000);
+		rc = scenarios[i].run(&now, rows);
 	}
 	return rc;
 }
@@ -107,9 +140,13 @@ main(int argc, char **argv)
 {
 	struct bench_options options = {0};
 	static struct bench_rows rows;
-	uint32_t chosen_mask = 0;
+	uint64_t chosen_mask = 0;
 	int rc;
 
+	if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+		list();
+		return EXIT_SUCCESS;
+	}
 	if (parse(argc, argv, &options, &chosen_mask) < 0)
 		return EXIT_ARGUMENTS;
 	if (place_choose_cpus(&options) < 0) {

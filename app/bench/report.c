@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,16 +45,20 @@ cpu_model(char *ret_text, size_t size)
 void
 report_facts(const struct bench_options *options)
 {
+	const time_t now = time(NULL);
 	struct utsname kernel;
+	char date[16];
+	struct tm parts;
 	double load = 0;
 	char model[128];
 
 	uname(&kernel);
 	getloadavg(&load, 1);
 	cpu_model(model, sizeof(model));
-	printf("{\"facts\":{\"cpu\":\"%s\",\"kernel\":\"%s\",\"compiler\":\"%s\",\"build\":\"%s\",\"guest_cpu\":%d,"
-	       "\"device_cpu\":%d,\"load\":%.1f,\"quick\":%s}}\n",
-	       model, kernel.release, __VERSION__, BENCH_BUILD, options->guest_cpu, options->device_cpu, load,
+	strftime(date, sizeof(date), "%Y-%m-%d", gmtime_r(&now, &parts));
+	printf("{\"facts\":{\"date\":\"%s\",\"cpu\":\"%s\",\"kernel\":\"%s\",\"compiler\":\"%s\",\"flags\":\"%s\","
+	       "\"guest_cpu\":%d,\"device_cpu\":%d,\"load\":%.1f,\"quick\":%s}}\n",
+	       date, model, kernel.release, __VERSION__, BENCH_FLAGS, options->guest_cpu, options->device_cpu, load,
 	       options->quick ? "true" : "false");
 	fflush(stdout);
 	if (load > QUIET_LOAD)
@@ -65,20 +70,62 @@ report_facts(const struct bench_options *options)
 static int
 digits(double value)
 {
+	if (value < 1)
+		return 4;
 	return value < 100 ? 2 : 0;
+}
+
+/* A number that JSON has, or its word for none. */
+static const char *
+number(char text[32], bool there, double value, int behind)
+{
+	if (there && isfinite(value))
+		snprintf(text, 32, "%.*f", behind, value);
+	else
+		snprintf(text, 32, "null");
+	return text;
+}
+
+static double
+ratio_of(const struct bench_row *row)
+{
+	return row->value / row->peer_value;
 }
 
 static void
 report_row(struct bench_rows *rows, const struct bench_row *row)
 {
+	const bool compared = row->peer != NULL;
+	char value[32], peer_value[32], ratio[32], spread[32];
+
 	if (rows->count == BENCH_ROWS_MAX)
 		return;
 	rows->rows[rows->count++] = *row;
-	printf("{\"bench\":\"%s\",\"value\":%.*f,\"unit\":\"%s\",\"peer\":\"%s\",\"peer_value\":%.*f,\"ratio\":%.4f,"
-	       "\"runs\":%u,\"spread\":%.3f,\"placement\":\"%s\",\"hop_ns\":%.0f}\n",
-	       row->bench, digits(row->value), row->value, row->unit, row->peer, digits(row->peer_value),
-	       row->peer_value, row->value / row->peer_value, row->runs, row->spread, place_name(row->placement),
-	       row->hop_ns);
+	printf("{\"bench\":\"%s\",\"value\":%s,\"unit\":\"%s\",\"peer\":%s%s%s,\"peer_value\":%s,\"ratio\":%s,"
+	       "\"runs\":%u,\"spread\":%s,\"placement\":\"%s\",\"hop_ns\":%.0f,\"flags\":\"%s\"}\n",
+	       row->bench, number(value, true, row->value, digits(row->value)), row->unit, compared ? "\"" : "",
+	       compared ? row->peer : "null", compared ? "\"" : "",
+	       number(peer_value, compared, row->peer_value, digits(row->peer_value)),
+	       number(ratio, compared, ratio_of(row), 4), row->runs, number(spread, true, row->spread, 3),
+	       place_name(row->placement), row->hop_ns, BENCH_FLAGS);
+	fflush(stdout);
+}
+
+void
+report_value(struct bench_rows *rows, const char *bench, const char *unit, double value)
+{
+	const struct bench_row row = {.bench = bench, .unit = unit, .value = value, .runs = 1, .placement = PLACE_ONE};
+
+	report_row(rows, &row);
+}
+
+/* How far the middle half of them is apart, in parts of their median. */
+static double
+spread_of(double *values, unsigned int count)
+{
+	double quartiles = report_percentile(values, count, 75) - report_percentile(values, count, 25);
+
+	return quartiles == 0 ? 0 : quartiles / report_percentile(values, count, 50);
 }
 
 void
@@ -93,7 +140,7 @@ report_pairs(struct bench_rows *rows, const struct bench_row *row, const struct 
 			continue;
 		ours[found] = pairs[i].ours;
 		peers[found] = pairs[i].peer;
-		ratios[found] = pairs[i].ours / pairs[i].peer;
+		ratios[found] = row->peer != NULL ? pairs[i].ours / pairs[i].peer : pairs[i].ours;
 		hops[found++] = pairs[i].hop_ns;
 	}
 	if (found == 0)
@@ -102,8 +149,7 @@ report_pairs(struct bench_rows *rows, const struct bench_row *row, const struct 
 	full.value = report_percentile(ours, found, 50);
 	full.peer_value = report_percentile(peers, found, 50);
 	full.hop_ns = report_percentile(hops, found, 50);
-	full.spread = report_percentile(ratios, found, 75) - report_percentile(ratios, found, 25);
-	full.spread /= report_percentile(ratios, found, 50);
+	full.spread = spread_of(ratios, found);
 	report_row(rows, &full);
 }
 
@@ -116,10 +162,13 @@ report_table(const struct bench_rows *rows)
 	       "ratio", "spread", "pairs", "hop ns", "peer is");
 	for (i = 0; i < rows->count; i++) {
 		const struct bench_row *row = &rows->rows[i];
+		char peer_value[32], ratio[32];
 
-		printf("%-28s %-9s %10.*f %10.*f %-5s %7.4f %7.3f %5u %7.0f  %s\n", row->bench,
-		       place_name(row->placement), digits(row->value), row->value, digits(row->peer_value),
-		       row->peer_value, row->unit, row->value / row->peer_value, row->spread, row->runs, row->hop_ns,
-		       row->peer);
+		snprintf(peer_value, sizeof(peer_value), "%.*f", digits(row->peer_value), row->peer_value);
+		snprintf(ratio, sizeof(ratio), "%.4f", ratio_of(row));
+		printf("%-28s %-9s %10.*f %10s %-5s %7s %7.3f %5u %7.0f  %s\n", row->bench, place_name(row->placement),
+		       digits(row->value), row->value, row->peer != NULL ? peer_value : "", row->unit,
+		       row->peer != NULL ? ratio : "", row->spread, row->runs, row->hop_ns,
+		       row->peer != NULL ? row->peer : "");
 	}
 }

@@ -126,10 +126,11 @@ measure(struct software_request *request, struct bench_rows *rows)
 		{"request_enable", enable},
 		{"request_restart", restart},
 	};
+	const unsigned int count = sizeof(requests) / sizeof(requests[0]);
 	unsigned int i;
 	int rc = 0;
 
-	for (i = 0; rc == 0 && i < sizeof(requests) / sizeof(requests[0]); i++) {
+	for (i = 0; rc == 0 && i < count; i++) {
 		const struct vfu_measure one = {
 			.name = requests[i].name,
 			.unit = "ns",
@@ -137,6 +138,7 @@ measure(struct software_request *request, struct bench_rows *rows)
 			.ours = through,
 			.theirs = directly,
 			.ctx = request,
+			.share = count - i,
 		};
 
 		request->exchange = requests[i].exchange;

@@ -116,39 +116,62 @@ lap(struct translate *translate, bool ours, bool waiting)
 	return (double)started_ns / steps;
 }
 
-static void
-compare_waiting(struct translate *translate, struct bench_pair *pair)
+static int
+translations_waiting(void *ctx, double *ret_ns)
 {
-	*pair = (struct bench_pair){lap(translate, true, true), lap(translate, false, true), 0, PLACE_ONE};
+	*ret_ns = lap(ctx, true, true);
+	return 0;
 }
 
-static void
-compare_many(struct translate *translate, struct bench_pair *pair)
+static int
+loads_waiting(void *ctx, double *ret_ns)
 {
-	*pair = (struct bench_pair){lap(translate, true, false), lap(translate, false, false), 0, PLACE_ONE};
+	*ret_ns = lap(ctx, false, true);
+	return 0;
 }
 
-static void
-compare(struct translate *translate, const char *name, const char *peer,
-	void (*one_pair)(struct translate *translate, struct bench_pair *pair))
+static int
+translations_many(void *ctx, double *ret_ns)
 {
-	const struct bench_row row = {.bench = name, .unit = "ns", .peer = peer, .placement = PLACE_ONE};
-	unsigned int count = translate->options->quick ? PAIRS_QUICK : PAIRS, i;
-	struct bench_pair pairs[PAIRS];
-
-	one_pair(translate, &pairs[0]);
-	for (i = 0; i < count && !bench_interrupted(); i++)
-		one_pair(translate, &pairs[i]);
-	report_pairs(translate->rows, &row, pairs, i);
+	*ret_ns = lap(ctx, true, false);
+	return 0;
 }
 
-static void
+static int
+loads_many(void *ctx, double *ret_ns)
+{
+	*ret_ns = lap(ctx, false, false);
+	return 0;
+}
+
+static int
+compare(struct translate *translate, const char *name, const char *peer, const struct bench_pairs_ops *ops)
+{
+	const struct bench_figure figure = {name, "ns"};
+	const struct bench_pairs_config config = {
+		.options = translate->options,
+		.figures = &figure,
+		.figures_count = 1,
+		.peer = peer,
+		.pairs_wanted = translate->options->quick ? PAIRS_QUICK : PAIRS,
+	};
+
+	return bench_pairs_run(&config, ops, translate, translate->rows);
+}
+
+static int
 compare_both(struct translate *translate, const char *waiting_name, const char *many_name)
 {
+	static const struct bench_pairs_ops waiting = {translations_waiting, loads_waiting, NULL};
+	static const struct bench_pairs_ops many = {translations_many, loads_many, NULL};
+	int rc;
+
 	rp_dma_reader_online(translate->reader);
-	compare(translate, waiting_name, "one indexed load, same order, each waits for the last", compare_waiting);
-	compare(translate, many_name, "indexed loads, same order, many at a time", compare_many);
+	rc = compare(translate, waiting_name, "one indexed load, same order, each waits for the last", &waiting);
+	if (rc == 0)
+		rc = compare(translate, many_name, "indexed loads, same order, many at a time", &many);
 	rp_dma_reader_offline(translate->reader);
+	return rc;
 }
 
 /* A mapping of each file that stays: else the mmap of a file would go and come with its only mapping. */
@@ -272,7 +295,7 @@ empty(struct translate *translate)
 /* The names of its rows; NULL: no such row. */
 struct size {
 	uint32_t count;
-	bool anywhere;
+	bool anywhere, quickly; /* also in a quick run */
 	const char *waiting, *many, *change, *bytes, *mmaps;
 };
 
@@ -287,8 +310,9 @@ measure(struct translate *translate, const struct size *size, double *changes_at
 			   "a mapping's word in a plain array", sizeof(uint64_t));
 	if (rc == 0 && size->mmaps != NULL)
 		report_one(translate, size->mmaps, "mmaps", mmaps_count(), "one for each mapping", size->count);
+	if (rc == 0)
+		rc = compare_both(translate, size->waiting, size->many);
 	if (rc == 0) {
-		compare_both(translate, size->waiting, size->many);
 		changes = change(translate);
 		if (*changes_at_one <= 0)
 			*changes_at_one = changes;
@@ -336,12 +360,13 @@ int
 bench_translate(const struct bench_options *options, struct bench_rows *rows)
 {
 	static const struct size sizes[] = {
-		{1, false, "translate_1", "translate_1_many", "map_unmap_1", NULL, NULL},
-		{1000, false, "translate_1k", "translate_1k_many", "map_unmap_1k", NULL, NULL},
-		{65536, false, "translate_64k", "translate_64k_many", "map_unmap_64k", "map_bytes_64k",
+		{1, false, true, "translate_1", "translate_1_many", "map_unmap_1", NULL, NULL},
+		{1000, false, false, "translate_1k", "translate_1k_many", "map_unmap_1k", NULL, NULL},
+		{65536, false, false, "translate_64k", "translate_64k_many", "map_unmap_64k", "map_bytes_64k",
 		 "map_mmaps_64k"},
-		{COUNT_MAX, false, "translate_1m", "translate_1m_many", "map_unmap_1m", "map_bytes_1m", "map_mmaps_1m"},
-		{COUNT_MAX, true, "translate_1m_anywhere", "translate_1m_anywhere_many", "map_unmap_1m_anywhere",
+		{COUNT_MAX, false, true, "translate_1m", "translate_1m_many", "map_unmap_1m", "map_bytes_1m",
+		 "map_mmaps_1m"},
+		{COUNT_MAX, true, false, "translate_1m_anywhere", "translate_1m_anywhere_many", "map_unmap_1m_anywhere",
 		 "map_bytes_1m_anywhere", NULL},
 	};
 	struct translate translate = {
@@ -357,8 +382,10 @@ bench_translate(const struct bench_options *options, struct bench_rows *rows)
 	__asm__ volatile("" : "+m"(translate.zero));
 	place_pin(options->guest_cpu);
 	rc = open_translate(&translate);
-	for (i = 0; rc == 0 && i < sizeof(sizes) / sizeof(sizes[0]) && !bench_interrupted(); i++)
-		rc = measure(&translate, &sizes[i], &changes_at_one);
+	for (i = 0; rc == 0 && i < sizeof(sizes) / sizeof(sizes[0]) && !bench_interrupted(); i++) {
+		if (sizes[i].quickly || !options->quick)
+			rc = measure(&translate, &sizes[i], &changes_at_one);
+	}
 	close_translate(&translate);
 	/* Looked at, so that nothing of what was found is left out. */
 	__asm__ volatile("" : : "r"(translate.sum));

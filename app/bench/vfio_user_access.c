@@ -80,12 +80,13 @@ measure_asleep(struct access *access, struct bench_rows *rows)
 {
 	const struct rp_vfu_client_config config = {.socket_path = access->rig.socket_path};
 	struct vfu_measure measure = {
-		.name = "region_read_asleep",
+		.name = "vfu_region_rtt",
 		.unit = "ns",
 		.peer = "a bare ping-pong, both ends asleep in poll(2)",
 		.ours = read_register,
 		.theirs = ping,
 		.ctx = access,
+		.share = 3,
 	};
 	struct rp_wire_why why = {0};
 	int rc = rp_vfu_client_create(&config, NULL, NULL, &access->client, &why);
@@ -97,7 +98,8 @@ measure_asleep(struct access *access, struct bench_rows *rows)
 	rc = vfu_rig_measure(&access->rig, &measure, rows);
 	access->task = VFU_TASK_SERVE_WAITING;
 	access->floor_wait = VFU_WAIT_RECV;
-	measure.name = "region_read_waiting";
+	measure.share = 2;
+	measure.name = "vfu_region_rtt_waiting";
 	measure.peer = "a bare ping-pong, both ends asleep in recv(2)";
 	if (rc == 0)
 		rc = vfu_rig_measure(&access->rig, &measure, rows);
@@ -109,7 +111,7 @@ static int
 measure_spinning(struct access *access, struct bench_rows *rows)
 {
 	const struct vfu_measure measure = {
-		.name = "region_read_spinning",
+		.name = "vfu_region_rtt_polled",
 		.unit = "ns",
 		.peer = "a bare ping-pong, both ends spinning",
 		.ours = read_register,

@@ -26,6 +26,21 @@
 #define NAIVE_BYTES 8u
 #define NAIVE_COUNT 500u
 
+#define SIZES 4u
+#define SHAPES 4u /* read and write, one in flight and many */
+
+static const struct size {
+	const char *name;
+	uint32_t size_bytes;
+	unsigned int count;
+	bool quickly; /* also in a quick run */
+} sizes[SIZES] = {
+	{"8", 8, 500, false},
+	{"4k", 4096, 500, true},
+	{"64k", 65536, 200, false},
+	{"1m", SIZE_MAX_BYTES, 32, true},
+};
+
 struct job {
 	bool write;
 	uint32_t size_bytes;
@@ -175,12 +190,12 @@ naive(void *ctx, double *ret_kb_per_s)
 }
 
 static int
-measure_size(struct dma *dma, uint32_t size_bytes, unsigned int count, const char *way, struct bench_rows *rows)
+measure_size(struct dma *dma, const struct size *size, bool window, unsigned int sizes_left, struct bench_rows *rows)
 {
 	unsigned int i;
 	int rc = 0;
 
-	for (i = 0; rc == 0 && i < 4; i++) {
+	for (i = 0; rc == 0 && i < SHAPES; i++) {
 		bool write = i >= 2, many = i % 2 != 0;
 		char *name = NULL;
 		struct vfu_measure measure = {
@@ -189,17 +204,19 @@ measure_size(struct dma *dma, uint32_t size_bytes, unsigned int count, const cha
 			.ours = measured,
 			.theirs = naive,
 			.ctx = dma,
+			.share = sizes_left * SHAPES - i,
 		};
 
 		/* Rows keep the pointer until the table is printed. */
-		if (asprintf(&name, "dma_%s_%u%s%s", write ? "write" : "read", size_bytes, many ? "_x32" : "", way) < 0)
+		if (asprintf(&name, "vfu_dma_%s_%s%s%s", write ? "write" : "read", size->name, many ? "_x32" : "",
+			     window ? "_window" : "") < 0)
 			return -ENOMEM;
 		measure.name = name;
 		dma->measured = (struct job){
 			.write = write,
-			.size_bytes = size_bytes,
+			.size_bytes = size->size_bytes,
 			.in_flight = many ? IN_FLIGHT : 1,
-			.count = many ? 2 * count : count,
+			.count = many ? 2 * size->count : size->count,
 		};
 		rc = vfu_rig_measure(&dma->rig, &measure, rows);
 	}
@@ -209,10 +226,7 @@ measure_size(struct dma *dma, uint32_t size_bytes, unsigned int count, const cha
 static int
 measure_way(struct dma *dma, bool window, struct bench_rows *rows)
 {
-	static const struct {
-		uint32_t size_bytes;
-		unsigned int count;
-	} sizes[] = {{8, 500}, {4096, 500}, {65536, 200}, {SIZE_MAX_BYTES, 32}};
+	const bool quick = dma->rig.options->quick;
 	const struct rp_vfu_client_config config = {
 		.socket_path = dma->rig.socket_path,
 		.specification_only = !window,
@@ -225,15 +239,19 @@ measure_way(struct dma *dma, bool window, struct bench_rows *rows)
 		.access_mask = RP_VFU_DMA_MAP_READ_MASK | RP_VFU_DMA_MAP_WRITE_MASK,
 	};
 	struct rp_wire_why why = {0};
-	unsigned int i;
+	/* The window changes nothing for what is small. */
+	unsigned int i = window ? SIZES / 2 : 0, later = window ? 0 : SIZES / 2;
 	int rc = rp_vfu_client_create(&config, NULL, NULL, &dma->client, &why);
 
 	if (rc == 0)
 		rc = rp_vfu_client_dma_map_memory(dma->client, &memory, &why);
 	if (rc < 0)
 		vfu_rig_complain("client", rc, &why);
-	for (i = 0; rc == 0 && !bench_interrupted() && i < sizeof(sizes) / sizeof(sizes[0]); i++)
-		rc = measure_size(dma, sizes[i].size_bytes, sizes[i].count, window ? "_window" : "", rows);
+	for (; rc == 0 && !bench_interrupted() && i < SIZES; i++) {
+		if (quick && !sizes[i].quickly)
+			continue;
+		rc = measure_size(dma, &sizes[i], window, SIZES - i + later, rows);
+	}
 	dma->client = rp_vfu_client_destroy(dma->client);
 	return rc;
 }
@@ -254,7 +272,7 @@ bench_vfio_user_dma(const struct bench_options *options, struct bench_rows *rows
 		rc = vfu_rig_open(&dma.rig, options);
 	if (rc == 0)
 		rc = measure_way(&dma, false, rows);
-	if (rc == 0)
+	if (rc == 0 && !options->quick)
 		rc = measure_way(&dma, true, rows);
 	vfu_rig_close(&dma.rig);
 	free(dma.device);

@@ -58,8 +58,8 @@ static int
 measure(struct pages *pages, int fd, struct bench_rows *rows)
 {
 	static const char *const names[2][2] = {
-		{"dma_map", "dma_unmap"},
-		{"dma_map_file", "dma_unmap_file"},
+		{"vfu_dma_map", "vfu_dma_unmap"},
+		{"vfu_dma_map_file", "vfu_dma_unmap_file"},
 	};
 	unsigned int i;
 	int rc = 0;
@@ -73,6 +73,7 @@ measure(struct pages *pages, int fd, struct bench_rows *rows)
 			.ours = many,
 			.theirs = one,
 			.ctx = pages,
+			.share = (fd >= 0 ? 2 : 4) - i,
 		};
 
 		pages->unmap = i == 1;

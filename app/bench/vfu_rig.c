@@ -13,7 +13,6 @@
 #include "rp_wire_fd.h"
 #include "vfu_rig.h"
 
-#define PAIRS_MIN 8u
 /* Then it looks whether there is something else to do. */
 #define WAIT_MS 20
 
@@ -232,52 +231,57 @@ vfu_rig_close(struct vfu_rig *rig)
 		rmdir(rig->directory);
 }
 
-static double
-hop_ns(struct vfu_rig *rig)
+double
+vfu_rig_hop_ns(struct vfu_rig *rig)
 {
 	vfu_rig_do(rig, VFU_TASK_PROBE);
 	return place_hop_ns(&rig->probe);
 }
 
-static int
-run_pair(struct vfu_rig *rig, const struct vfu_measure *measure, struct bench_pair *ret_pair)
-{
-	double before = hop_ns(rig), between, after;
-	int rc = measure->ours(measure->ctx, &ret_pair->ours);
+struct one_measure {
+	struct vfu_rig *rig;
+	const struct vfu_measure *measure;
+};
 
-	if (rc < 0)
-		return rc;
-	between = hop_ns(rig);
-	rc = measure->theirs(measure->ctx, &ret_pair->peer);
-	if (rc < 0)
-		return rc;
-	after = hop_ns(rig);
-	ret_pair->hop_ns = between;
-	ret_pair->placement = place_of(between);
-	if (place_of(before) != ret_pair->placement || place_of(after) != ret_pair->placement)
-		ret_pair->placement = PLACE_MIXED;
-	return 0;
+static int
+take_ours(void *ctx, double *ret_values)
+{
+	const struct one_measure *one = ctx;
+
+	return one->measure->ours(one->measure->ctx, ret_values);
+}
+
+static int
+take_theirs(void *ctx, double *ret_values)
+{
+	const struct one_measure *one = ctx;
+
+	return one->measure->theirs(one->measure->ctx, ret_values);
+}
+
+static double
+take_hop_ns(void *ctx)
+{
+	const struct one_measure *one = ctx;
+
+	return vfu_rig_hop_ns(one->rig);
 }
 
 int
 vfu_rig_measure(struct vfu_rig *rig, const struct vfu_measure *measure, struct bench_rows *rows)
 {
-	unsigned int wanted = rig->options->quick ? PAIRS_MIN : 2 * PAIRS_MIN, count = 0;
-	struct bench_row row = {.bench = measure->name, .unit = measure->unit, .peer = measure->peer};
-	unsigned int of[PLACES_COUNT] = {0};
-	struct bench_pair pairs[BENCH_PAIRS_MAX];
-	int rc = 0;
+	static const struct bench_pairs_ops ops = {take_ours, take_theirs, take_hop_ns};
+	const struct bench_figure figure = {measure->name, measure->unit};
+	const struct bench_pairs_config config = {
+		.options = rig->options,
+		.figures = &figure,
+		.figures_count = 1,
+		.peer = measure->peer,
+		.share = measure->share,
+	};
+	struct one_measure one = {rig, measure};
+	int rc = bench_pairs_run(&config, &ops, &one, rows);
 
-	while (rc == 0 && !bench_interrupted() && of[PLACE_NEAR] < wanted && of[PLACE_FAR] < wanted &&
-	       count < BENCH_PAIRS_MAX) {
-		rc = run_pair(rig, measure, &pairs[count]);
-		if (rc == 0)
-			of[pairs[count++].placement]++;
-	}
 	vfu_rig_do(rig, VFU_TASK_SERVE_ASLEEP);
-	if (rc < 0)
-		return vfu_rig_complain(measure->name, rc, NULL);
-	for (row.placement = PLACE_NEAR; row.placement < PLACE_MIXED; row.placement++)
-		report_pairs(rows, &row, pairs, count);
-	return 0;
+	return rc;
 }

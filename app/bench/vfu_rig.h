@@ -74,7 +74,11 @@ struct vfu_measure {
 	int (*ours)(void *ctx, double *ret_value);
 	int (*theirs)(void *ctx, double *ret_value);
 	void *ctx;
+	unsigned int share; /* of what is left of the scenario's time, as in bench_pairs_config */
 };
+
+/* Where the CPUs are now. */
+double vfu_rig_hop_ns(struct vfu_rig *rig);
 
 /* Pairs of it, until one placement has enough, and a row for each placement. @return 0 or a negative errno. */
 int vfu_rig_measure(struct vfu_rig *rig, const struct vfu_measure *measure, struct bench_rows *rows);

@@ -1,37 +1,67 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A benchmark that nobody runs is soon one that does not: each name once, quickly. What it measures decides nothing."""
+"""A benchmark that nobody runs is soon one that does not: each scenario once. What it measures decides nothing."""
 import json
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
-BUILD = os.environ.get("RINGPASS_BUILD_DIR") or pathlib.Path(__file__).resolve().parents[4] / "build"
+TOP = pathlib.Path(__file__).resolve().parents[4]
+BUILD = os.environ.get("RINGPASS_BUILD_DIR") or TOP / "build"
 BENCH = os.path.join(BUILD, "app", "bench", "ringpass-bench")
-KEYS = {"bench", "value", "unit", "peer", "peer_value", "ratio", "runs", "spread"}
+KEYS = {"bench", "value", "unit", "peer", "peer_value", "ratio", "runs", "spread", "placement", "hop_ns", "flags"}
+PLACEMENTS = {"near", "far", "mixed", "one"}
+
+sys.path.insert(0, str(TOP / "usertools"))
+from ringpass_bench import names, scenarios  # noqa: E402
+
+# Names that no scenario has yet.
+LATER = names.REQUIRED - {
+    "vfu_region_rtt", "vfu_region_rtt_polled", "vfu_dma_read_4k", "vfu_dma_read_1m", "vfu_dma_write_1m", "translate_1m"}
 
 
-@pytest.mark.parametrize("name, benches", [
-    ("kick", {"kick_p50", "kick_p99"}),
-    ("software_request", {"request_features", "request_enable", "request_restart"}),
-    ("translate", {"translate_1", "translate_1_many", "map_unmap_1", "translate_1k", "translate_1k_many", "map_unmap_1k",
-                   "translate_64k", "translate_64k_many", "map_unmap_64k", "map_bytes_64k", "map_mmaps_64k",
-                   "translate_1m", "translate_1m_many", "map_unmap_1m", "map_bytes_1m", "map_mmaps_1m",
-                   "translate_1m_anywhere", "translate_1m_anywhere_many", "map_unmap_1m_anywhere",
-                   "map_bytes_1m_anywhere"}),
-    ("vfio_user_access", {"region_read_asleep", "region_read_waiting", "region_read_spinning"}),
-    ("vfio_user_map", {"dma_map", "dma_unmap", "dma_map_file", "dma_unmap_file"}),
-])
-def test_every_line_is_there(name, benches):
-    done = subprocess.run([BENCH, "--quick", name], capture_output=True, text=True, timeout=300, check=False)
+def known():
+    return scenarios.known(BENCH)
+
+
+def check_row(row):
+    assert KEYS == row.keys()
+    assert row["placement"] in PLACEMENTS and row["runs"] > 0 and row["spread"] >= 0 and row["hop_ns"] >= 0
+    assert row["flags"].startswith("-O")
+    assert row["value"] >= 0 and row["unit"]
+    if row["peer"] is None:
+        assert row["peer_value"] is None and row["ratio"] is None
+    else:
+        assert row["value"] > 0 and row["peer_value"] > 0
+        assert row["ratio"] == pytest.approx(row["value"] / row["peer_value"], rel=0.02, abs=0.0001)
+
+
+@pytest.mark.parametrize("scenario", [one for one in known() if not one.module], ids=lambda one: one.name)
+def test_every_row_is_there(scenario):
+    done = subprocess.run([BENCH, "--once", scenario.name], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert "cpu" in lines[0]["facts"]
-    assert {line["bench"] for line in lines[1:]} == benches
-    for line in lines[1:]:
-        assert KEYS <= line.keys()
-        assert line["value"] > 0 and line["peer_value"] > 0 and line["runs"] > 0
+    assert {"date", "cpu", "kernel", "compiler", "flags", "load", "guest_cpu", "device_cpu"} <= lines[0]["facts"].keys()
+    for row in lines[1:]:
+        check_row(row)
+    assert {row["bench"] for row in lines[1:]} == set(scenario.benches)
+
+
+def test_every_name_that_comparisons_rely_on_is_in_a_quick_run():
+    there = {bench for one in known() if one.quick_s for bench in one.benches}
+    assert names.REQUIRED - LATER <= there
+
+
+def test_a_row_belongs_to_one_scenario():
+    benches = [bench for one in known() for bench in one.benches]
+    assert len(benches) == len(set(benches))
+
+
+def test_all_together_fit():
+    assert sum(one.quick_s for one in known()) <= scenarios.QUICK_SECONDS
+    assert sum(one.whole_s for one in known()) <= scenarios.WHOLE_SECONDS
 
 
 def test_a_name_that_there_is_not():

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The driver around the benchmarks: what it runs, keeps and prints, with a program of the test's in place of the real."""
+import json
+import pathlib
+import stat
+import subprocess
+import sys
+import xml.dom.minidom
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[3]
+TOOL = TOP / "usertools" / "ringpass-bench"
+
+sys.path.insert(0, str(TOP / "usertools"))
+from ringpass_bench import names, plots, table  # noqa: E402
+
+ROW = {"bench": "translate_1m", "value": 90.0, "unit": "ns", "peer": "a <plain> load", "peer_value": 60.0, "ratio": 1.5,
+       "runs": 9, "spread": 0.05, "placement": "one", "hop_ns": 0, "flags": "-O2"}
+VALUE = {**ROW, "bench": "port_kib", "value": 70.0, "unit": "KiB", "peer": None, "peer_value": None, "ratio": None}
+FACTS = {"facts": {"date": "2026-01-02", "cpu": "x", "kernel": "6", "compiler": "12", "flags": "-O2", "load": 0.1}}
+
+PROGRAM = """#!/usr/bin/python3
+import sys
+if "--list" in sys.argv:
+    print('{"scenario":"one","quick_s":1,"whole_s":2,"benches":"translate_1m"}')
+    print('{"scenario":"two","quick_s":0,"whole_s":2,"benches":"port_kib"}')
+    print('{"scenario":"bad","quick_s":1,"whole_s":2,"benches":"nothing"}')
+    sys.exit(0)
+print(%r)
+print("a table, for people")
+if "bad" in sys.argv:
+    sys.exit(1)
+print(%r if "one" in sys.argv else %r)
+"""
+
+
+@pytest.fixture
+def build(tmp_path):
+    program = tmp_path / "app" / "bench" / "ringpass-bench"
+    program.parent.mkdir(parents=True)
+    program.write_text(PROGRAM % (json.dumps(FACTS), json.dumps(ROW), json.dumps(VALUE)))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return tmp_path
+
+
+def run(build, *arguments):
+    return subprocess.run([TOOL, "--build-dir", build, *arguments], capture_output=True, text=True, timeout=120,
+                          check=False)
+
+
+def results(build):
+    return [json.loads(line) for line in (build / "bench" / "results.jsonl").read_text().splitlines()]
+
+
+def test_facts_come_once_and_rows_know_their_scenario(build):
+    done = run(build, "one", "two")
+    assert done.returncode == 0, done.stderr
+    assert results(build) == [FACTS, {**ROW, "scenario": "one"}, {**VALUE, "scenario": "two"}]
+    assert [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")] == results(build)
+
+
+def test_a_scenario_that_fails_takes_no_other_with_it(build):
+    done = run(build, "bad", "one")
+    assert done.returncode == 1
+    assert "failed: bad" in done.stderr
+    assert {**ROW, "scenario": "one"} in results(build)
+
+
+def test_a_quick_run_leaves_out_what_is_not_quick(build):
+    run(build, "--quick")
+    assert {line.get("scenario") for line in results(build)} == {None, "one"}
+
+
+def test_a_name_that_there_is_not(build):
+    done = run(build, "slow")
+    assert done.returncode == 2
+    assert "expected one of: one, two, bad" in done.stderr
+
+
+def test_nothing_is_built(tmp_path):
+    done = run(tmp_path)
+    assert done.returncode == 2
+    assert "finished build" in done.stderr
+
+
+def test_a_table_for_a_terminal():
+    head, first, second = table.for_terminal([ROW, VALUE])
+    assert first.split()[:7] == ["translate_1m", "one", "90.00", "60.00", "ns", "1.500", "0.050"]
+    assert "at most 2   reached" in first
+    assert "at most 64  not reached" in second and head.index("target") == first.index("at most")
+
+
+def test_targets_hold_where_the_cpus_are_near():
+    row = {**ROW, "bench": "doorbell_p50", "ratio": 0.04}
+    assert table.verdict({**row, "placement": "near"}) == "reached"
+    assert table.verdict({**row, "placement": "near", "ratio": 0.06}) == "not reached"
+    assert table.verdict({**row, "placement": "far"}) == ""
+    assert table.verdict({**row, "placement": "near", "bench": "vfu_region_rtt"}) == ""
+    assert table.verdict({**row, "placement": "near", "bench": "pps_split_64", "ratio": 1.31}) == "reached"
+
+
+def test_a_table_for_the_readme(build):
+    run(build, "one", "two")
+    done = run(build, "--markdown")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("2026-01-02, x, kernel 6, gcc 12 `-O2`")
+    # In the order of the list of names, whatever was measured first.
+    assert [line.split("|")[2].strip() for line in lines[4:]] == ["`port_kib`", "`translate_1m`"]
+    assert "| `make bench BENCH=one` |" in lines[5] and "at most 2: reached" in lines[5]
+
+
+def test_a_drawing_for_each_scenario(build):
+    run(build, "one", "two")
+    for scenario in ("one", "two"):
+        text = (build / "bench" / f"{scenario}.svg").read_text()
+        assert xml.dom.minidom.parseString(text).documentElement.tagName == "svg"
+    assert "a &lt;plain&gt; load" in (build / "bench" / "one.svg").read_text()
+
+
+def test_nothing_can_be_drawn_of_nothing():
+    for value in (0, None):
+        assert "<svg" in plots.svg("zero", [{**VALUE, "value": value}])
+
+
+def test_a_name_is_there_once():
+    assert len(names.REQUIRED) == len(names.TARGETS) == len(names.BY_BENCH)

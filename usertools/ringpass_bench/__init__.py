@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ringpass-bench: runs the scenarios one by one, gathers their rows, and makes the table and the plots."""
