@@ -3,7 +3,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include <rte_common.h>
 #include <rte_hash.h>
 #include <rte_jhash.h>
 #include <rte_random.h>
@@ -11,6 +13,18 @@
 #include "sa_mac.h"
 
 #define AGE_STEPS_PER_CALL 256u
+
+/*
+ * Before the table: where the addresses that were looked for last are in it. Few addresses
+ * make up most of the traffic, and the table's own hash is made for hostile ones.
+ */
+#define RECENT_BITS 8
+#define NOBODY UINT64_MAX
+
+struct mac_recent {
+	sa_mac mac; /* NOBODY: none */
+	int32_t position;
+};
 
 struct mac_entry {
 	struct sa_mac_owner *owner;
@@ -21,6 +35,8 @@ struct sa_mac_table {
 	struct rte_hash *hash;
 	struct mac_entry *entries; /* at the position that the hash gave to the key */
 	uint32_t age_cursor;
+	uint64_t factor; /* odd, and not known to guests: they cannot aim at each other's places */
+	struct mac_recent recent[1u << RECENT_BITS];
 };
 
 int
@@ -38,8 +54,13 @@ sa_mac_table_create(uint32_t room_count, struct sa_mac_table **ret_table)
 		.extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
 	};
 
+	unsigned int i;
+
 	if (table == NULL)
 		return -ENOMEM;
+	table->factor = rte_rand() | 1;
+	for (i = 0; i < RTE_DIM(table->recent); i++)
+		table->recent[i].mac = NOBODY;
 	/* DPDK's names are process-wide; there may be several switches in one process. */
 	snprintf(name, sizeof(name), "sa_mac_%" PRIxPTR, (uintptr_t)table);
 	table->hash = rte_hash_create(&parameters);
@@ -64,6 +85,27 @@ sa_mac_table_destroy(struct sa_mac_table *table)
 	return NULL;
 }
 
+static struct mac_recent *
+recent_of(struct sa_mac_table *table, sa_mac mac)
+{
+	return &table->recent[mac * table->factor >> (64 - RECENT_BITS)];
+}
+
+/* @return where it is in the table, or a negative number. */
+static int32_t
+position_of(struct sa_mac_table *table, sa_mac mac)
+{
+	struct mac_recent *recent = recent_of(table, mac);
+	int32_t position;
+
+	if (recent->mac == mac)
+		return recent->position;
+	position = rte_hash_lookup(table->hash, &mac);
+	if (position >= 0)
+		*recent = (struct mac_recent){.mac = mac, .position = position};
+	return position;
+}
+
 static void
 move_entry(struct mac_entry *entry, struct sa_mac_owner *owner)
 {
@@ -79,7 +121,7 @@ sa_mac_learn(struct sa_mac_table *table, sa_mac mac, struct sa_mac_owner *owner,
 
 	if (mac == 0 || sa_mac_is_group(mac))
 		return;
-	position = rte_hash_lookup(table->hash, &mac);
+	position = position_of(table, mac);
 	if (position >= 0 && table->entries[position].owner == owner) {
 		table->entries[position].seen_s = now_s;
 		return;
@@ -102,14 +144,39 @@ sa_mac_learn(struct sa_mac_table *table, sa_mac mac, struct sa_mac_owner *owner,
 	table->entries[position].seen_s = now_s;
 }
 
-struct sa_mac_owner *
-sa_mac_find(const struct sa_mac_table *table, sa_mac mac, uint32_t now_s)
+bool
+sa_mac_refresh(struct sa_mac_table *table, sa_mac mac, const struct sa_mac_owner *owner, uint32_t now_s)
 {
-	int32_t position = rte_hash_lookup(table->hash, &mac);
+	int32_t position = position_of(table, mac);
+
+	if (position < 0 || table->entries[position].owner != owner)
+		return false;
+	table->entries[position].seen_s = now_s;
+	return true;
+}
+
+struct sa_mac_owner *
+sa_mac_find(struct sa_mac_table *table, sa_mac mac, uint32_t now_s)
+{
+	int32_t position = position_of(table, mac);
 
 	if (position < 0 || now_s - table->entries[position].seen_s > SA_MAC_AGE_SECONDS)
 		return NULL;
 	return table->entries[position].owner;
+}
+
+static void
+forget(struct sa_mac_table *table, const void *key, int32_t position)
+{
+	struct mac_recent *recent;
+	sa_mac mac;
+
+	memcpy(&mac, key, sizeof(mac));
+	recent = recent_of(table, mac);
+	if (recent->mac == mac)
+		recent->mac = NOBODY;
+	table->entries[position].owner->count--;
+	rte_hash_del_key(table->hash, key);
 }
 
 void
@@ -126,9 +193,7 @@ sa_mac_table_age(struct sa_mac_table *table, uint32_t now_s)
 			table->age_cursor = 0;
 			return;
 		}
-		if (now_s - table->entries[position].seen_s <= SA_MAC_AGE_SECONDS)
-			continue;
-		table->entries[position].owner->count--;
-		rte_hash_del_key(table->hash, key);
+		if (now_s - table->entries[position].seen_s > SA_MAC_AGE_SECONDS)
+			forget(table, key, position);
 	}
 }

@@ -53,8 +53,14 @@ sa_mac_is_group(sa_mac mac)
 /** @param now_s seconds that never go back. */
 void sa_mac_learn(struct sa_mac_table *table, sa_mac mac, struct sa_mac_owner *owner, uint32_t now_s);
 
+/**
+ * What sa_mac_learn() does with an address that its owner has already.
+ * @return false: it would do something else, and nothing was done.
+ */
+bool sa_mac_refresh(struct sa_mac_table *table, sa_mac mac, const struct sa_mac_owner *owner, uint32_t now_s);
+
 /** @return who has it, or NULL. */
-struct sa_mac_owner *sa_mac_find(const struct sa_mac_table *table, sa_mac mac, uint32_t now_s);
+struct sa_mac_owner *sa_mac_find(struct sa_mac_table *table, sa_mac mac, uint32_t now_s);
 
 /** Forget some of what is too old; a bounded piece of work per call. */
 void sa_mac_table_age(struct sa_mac_table *table, uint32_t now_s);

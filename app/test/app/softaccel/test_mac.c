@@ -28,6 +28,77 @@ learn_move_forget(void **state)
 	sa_mac_table_destroy(table);
 }
 
+/* A refresh keeps what is there from ageing, and makes, moves and counts nothing. */
+static void
+refresh_changes_no_owner(void **state)
+{
+	struct sa_mac_owner one = {.quota = 1}, two = {.quota = 1};
+	struct sa_mac_table *table;
+
+	(void)state;
+	assert_int_equal(sa_mac_table_create(8, &table), 0);
+	assert_false(sa_mac_refresh(table, MAC(1), &one, 0));
+	assert_int_equal(one.count, 0);
+	sa_mac_learn(table, MAC(1), &one, 0);
+	assert_false(sa_mac_refresh(table, MAC(1), &two, 100));
+	assert_ptr_equal(sa_mac_find(table, MAC(1), SA_MAC_AGE_SECONDS), &one);
+	assert_null(sa_mac_find(table, MAC(1), SA_MAC_AGE_SECONDS + 1));
+	assert_true(sa_mac_refresh(table, MAC(1), &one, 100));
+	assert_ptr_equal(sa_mac_find(table, MAC(1), SA_MAC_AGE_SECONDS + 100), &one);
+	assert_false(sa_mac_refresh(table, MAC(2), &one, 100));
+	assert_int_equal(one.refused_count, 0);
+	sa_mac_table_destroy(table);
+}
+
+/* What was looked for last is remembered beside the table; it must not outlive what it stands for. */
+static void
+what_was_forgotten_is_not_found(void **state)
+{
+	struct sa_mac_owner one = {.quota = 4}, two = {.quota = 4};
+	struct sa_mac_table *table;
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(sa_mac_table_create(8, &table), 0);
+	for (i = 0; i < 4; i++) {
+		sa_mac_learn(table, MAC(i), &one, 0);
+		assert_ptr_equal(sa_mac_find(table, MAC(i), 0), &one);
+	}
+	sa_mac_table_age(table, SA_MAC_AGE_SECONDS + 1);
+	for (i = 0; i < 4; i++) {
+		assert_null(sa_mac_find(table, MAC(i), 0));
+		assert_false(sa_mac_refresh(table, MAC(i), &one, 0));
+	}
+	/* The same places of the table, other addresses. */
+	for (i = 0; i < 4; i++)
+		sa_mac_learn(table, MAC(10 + i), &two, SA_MAC_AGE_SECONDS + 1);
+	for (i = 0; i < 4; i++) {
+		assert_null(sa_mac_find(table, MAC(i), SA_MAC_AGE_SECONDS + 1));
+		assert_ptr_equal(sa_mac_find(table, MAC(10 + i), SA_MAC_AGE_SECONDS + 1), &two);
+	}
+	assert_null(sa_mac_find(table, UINT64_MAX >> 16, 0));
+	sa_mac_table_destroy(table);
+}
+
+/* Far more addresses than are remembered: all are found, each at its owner. */
+static void
+more_than_are_remembered(void **state)
+{
+	struct sa_mac_owner owners[2] = {{.quota = 2000}, {.quota = 2000}};
+	struct sa_mac_table *table;
+	unsigned int i, round;
+
+	(void)state;
+	assert_int_equal(sa_mac_table_create(4000, &table), 0);
+	for (i = 0; i < 4000; i++)
+		sa_mac_learn(table, MAC(i), &owners[i % 2], 0);
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < 4000; i++)
+			assert_ptr_equal(sa_mac_find(table, MAC(i), 0), &owners[i % 2]);
+	}
+	sa_mac_table_destroy(table);
+}
+
 static void
 only_addresses_of_somebody(void **state)
 {
@@ -75,6 +146,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(learn_move_forget),
+		cmocka_unit_test(refresh_changes_no_owner),
+		cmocka_unit_test(what_was_forgotten_is_not_found),
+		cmocka_unit_test(more_than_are_remembered),
 		cmocka_unit_test(only_addresses_of_somebody),
 		cmocka_unit_test(quotas),
 	};
