@@ -55,7 +55,6 @@ collect_eventfds(struct sa_datapath *path)
 static unsigned int
 serve_transmit_rings(struct sa_datapath *path)
 {
-	struct rte_mbuf *mbufs[SA_BURST];
 	unsigned int i, packets = 0;
 
 	for (i = 0; i < path->running_count; i++) {
@@ -64,8 +63,7 @@ serve_transmit_rings(struct sa_datapath *path)
 
 		if (!ring->transmits || !ring->awake)
 			continue;
-		count = sa_ring_transmit(ring, &path->scratch, mbufs);
-		sa_switch_forward(&path->sw, ring->port, mbufs, count);
+		count = sa_switch_serve(&path->sw, ring);
 		/* A ring that is still awake has more, whatever became of these. */
 		packets += ring->awake ? count + 1 : count;
 	}

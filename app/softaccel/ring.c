@@ -106,6 +106,15 @@ sa_ring_try_sleep(struct sa_ring *ring)
 	return false;
 }
 
+bool
+sa_ring_found_empty(struct sa_ring *ring)
+{
+	if (++ring->empty_looks < SA_RING_EMPTY_LOOKS)
+		return false;
+	ring->empty_looks = 0;
+	return sa_ring_try_sleep(ring);
+}
+
 static void
 interrupt(struct sa_ring *ring)
 {

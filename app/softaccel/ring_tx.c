@@ -37,7 +37,8 @@ packet_from_chain(struct sa_ring *ring, const struct rp_vring_chain *chain, stru
 }
 
 unsigned int
-sa_ring_transmit(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf **ret_mbufs)
+sa_ring_transmit(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf **ret_mbufs,
+		 unsigned int max_count)
 {
 	int waiting = rp_vring_dev_available(&ring->vring);
 	unsigned int wanted, taken, packets = 0;
@@ -46,9 +47,12 @@ sa_ring_transmit(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct r
 		sa_ring_break(ring);
 		return 0;
 	}
-	if (waiting == 0 && sa_ring_try_sleep(ring))
+	if (waiting == 0) {
+		sa_ring_found_empty(ring);
 		return 0;
-	wanted = waiting == 0 || waiting > (int)SA_BURST ? SA_BURST : (unsigned int)waiting;
+	}
+	ring->empty_looks = 0;
+	wanted = RTE_MIN((unsigned int)waiting, max_count);
 	/* Without buffers the ring stays awake and its turn comes again. */
 	if (rte_pktmbuf_alloc_bulk(scratch->pool, ret_mbufs, wanted) != 0)
 		return 0;

@@ -18,8 +18,9 @@
  *
  * Theory of operation: a ring is *asleep* until its doorbell or its eventfd was
  * seen; while it sleeps its memory is not looked at, as hardware would not. A
- * transmit ring falls asleep when it was found empty, a receive ring when a
- * packet found no buffer; both ask for a kick first, and look once more.
+ * transmit ring falls asleep when it was found empty for SA_RING_EMPTY_LOOKS times,
+ * a receive ring when a packet found no buffer; both ask for a kick first, and look
+ * once more.
  *
  * A ring may stand for one that the data path cannot reach (sa_courier.h): then the
  * doorbell is the guest's and wakes the courier, everything else is the courier's.
@@ -44,6 +45,7 @@ struct sa_ring {
 	bool dirty; /* is in the list of rings to flush */
 	bool interrupt_owed; /* the driver wanted one while no eventfd was attached */
 	uint16_t unpublished_count; /* taken and filled, but not published */
+	uint16_t empty_looks; /* of a transmit ring, in a row */
 	uint32_t position; /* atomic: where the ring stood at the last flush */
 	uint32_t *doorbell;
 	const char *far_why; /* broken, but only because it may have to be carried; NULL: no */
@@ -71,6 +73,9 @@ struct sa_ring_scratch {
 
 /** One packet takes at most this many chains: a frame in buffers of 64 bytes. */
 #define SA_RING_FRAME_CHAINS 64u
+
+/** Looks at a transmit ring that was served a moment ago, before it falls asleep. */
+#define SA_RING_EMPTY_LOOKS 32u
 
 /** Frames of one transmit burst. */
 #define SA_BURST 32u
@@ -107,10 +112,12 @@ void sa_ring_kicked(struct sa_ring *ring);
 
 /**
  * Take what the guest sent.
- * @param ret_mbufs room for SA_BURST; the caller owns what is returned.
+ * @param ret_mbufs room for max_count; the caller owns what is returned.
+ * @param max_count chains to take, 1 to SA_BURST.
  * @return how many.
  */
-unsigned int sa_ring_transmit(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf **ret_mbufs);
+unsigned int sa_ring_transmit(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf **ret_mbufs,
+			      unsigned int max_count);
 
 /**
  * Copy a packet into the guest's buffers. The mbuf stays the caller's; its
@@ -130,6 +137,12 @@ void sa_ring_break(struct sa_ring *ring);
 
 /** Fall asleep, having asked for a kick. @return false: something came meanwhile, still awake. */
 bool sa_ring_try_sleep(struct sa_ring *ring);
+
+/**
+ * A transmit ring was found empty: fall asleep if that is so for long enough that the
+ * guest's kick costs less than the looks. @return false: look at it again.
+ */
+bool sa_ring_found_empty(struct sa_ring *ring);
 
 /** Leave the ring as its next owner expects it: notifications wanted. @return where it goes on. */
 uint32_t sa_ring_release(struct sa_ring *ring);

@@ -81,6 +81,9 @@ void sa_switch_ring_give_up(struct sa_ring *ring);
 /** A ring may have got buffers: deliver what waits for it. */
 void sa_switch_deliver_held(struct sa_switch *sw, struct sa_ring *ring);
 
+/** Take what the guest sent on a transmit ring and switch it. @return how many frames. */
+unsigned int sa_switch_serve(struct sa_switch *sw, struct sa_ring *ring);
+
 /** Switch packets that came from a port; takes the mbufs. */
 void sa_switch_forward(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf **mbufs, unsigned int count);
 

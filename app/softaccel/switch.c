@@ -271,6 +271,16 @@ sa_switch_forward(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf **
 	__atomic_store_n(&from->counters.macs_refused, from->macs.refused_count, __ATOMIC_RELAXED);
 }
 
+unsigned int
+sa_switch_serve(struct sa_switch *sw, struct sa_ring *ring)
+{
+	struct rte_mbuf *mbufs[SA_BURST];
+	unsigned int count = sa_ring_transmit(ring, sw->scratch, mbufs, SA_BURST);
+
+	sa_switch_forward(sw, ring->port, mbufs, count);
+	return count;
+}
+
 void
 sa_switch_flush(struct sa_switch *sw)
 {

@@ -2,6 +2,7 @@
 #include <endian.h>
 #include <string.h>
 
+#include "rp_vring_burst.h"
 #include "sa_ring.h"
 
 /*
@@ -11,26 +12,43 @@
 
 #define DESC_BYTES 16u
 
-int __real_rp_vring_dev_pop(struct rp_vring_dev *ring, struct rp_vring_chain *ret_chain);
-int __wrap_rp_vring_dev_pop(struct rp_vring_dev *ring, struct rp_vring_chain *ret_chain);
+int __real_rp_vring_dev_fill(struct rp_vring_dev *ring, uint16_t ahead, uint16_t head, uint32_t written_bytes);
+int __wrap_rp_vring_dev_fill(struct rp_vring_dev *ring, uint16_t ahead, uint16_t head, uint32_t written_bytes);
+int __real_rp_vring_dev_fill_burst(struct rp_vring_dev *ring, uint16_t ahead, const struct rp_vring_done *done,
+				   uint16_t count);
+int __wrap_rp_vring_dev_fill_burst(struct rp_vring_dev *ring, uint16_t ahead, const struct rp_vring_done *done,
+				   uint16_t count);
 bool __real_sa_ring_observe(struct sa_ring *ring);
 bool __wrap_sa_ring_observe(struct sa_ring *ring);
 
 static struct rp_vring_dev *last_ring;
 static uint64_t last_iova;
 
-/* A split ring: the head is the number of a descriptor. */
-int
-__wrap_rp_vring_dev_pop(struct rp_vring_dev *ring, struct rp_vring_chain *ret_chain)
+/* A split ring: the head is the number of a descriptor. What was written to was no frame that was sent. */
+static void
+remember(struct rp_vring_dev *ring, uint16_t head, uint32_t written_bytes)
 {
-	int rc = __real_rp_vring_dev_pop(ring, ret_chain);
+	if (written_bytes > 0)
+		return;
+	memcpy(&last_iova, ring->desc + head * DESC_BYTES, sizeof(last_iova));
+	last_iova = le64toh(last_iova);
+	last_ring = ring;
+}
 
-	if (rc == 1) {
-		memcpy(&last_iova, ring->desc + ret_chain->head * DESC_BYTES, sizeof(last_iova));
-		last_iova = le64toh(last_iova);
-		last_ring = ring;
-	}
-	return rc;
+int
+__wrap_rp_vring_dev_fill(struct rp_vring_dev *ring, uint16_t ahead, uint16_t head, uint32_t written_bytes)
+{
+	remember(ring, head, written_bytes);
+	return __real_rp_vring_dev_fill(ring, ahead, head, written_bytes);
+}
+
+int
+__wrap_rp_vring_dev_fill_burst(struct rp_vring_dev *ring, uint16_t ahead, const struct rp_vring_done *done,
+			       uint16_t count)
+{
+	if (count > 0)
+		remember(ring, done[count - 1].head, done[count - 1].written_bytes);
+	return __real_rp_vring_dev_fill_burst(ring, ahead, done, count);
 }
 
 bool

@@ -125,6 +125,29 @@ no_lost_wake_up(void **state)
 	assert_true(fixture.ring.awake);
 }
 
+/* Between two bursts of a guest that sends all the time no kick is asked for, and none is needed. */
+static void
+empty_for_a_while_is_still_awake(void **state)
+{
+	struct sa_ring_scratch scratch = {.pool = NULL};
+	struct rte_mbuf *mbufs[SA_BURST];
+	unsigned int look;
+
+	(void)state;
+	eventfd_write(fixture.ring.kick_fd, 1);
+	sa_ring_kicked(&fixture.ring);
+	for (look = 1; look < SA_RING_EMPTY_LOOKS; look++) {
+		assert_int_equal(sa_ring_transmit(&fixture.ring, &scratch, mbufs, SA_BURST), 0);
+		assert_true(fixture.ring.awake);
+	}
+	driver_adds();
+	assert_false(rp_vring_drv_needs_kick(fixture.driver));
+	assert_false(sa_ring_found_empty(&fixture.ring));
+	for (look = 1; look < SA_RING_EMPTY_LOOKS; look++)
+		assert_false(sa_ring_found_empty(&fixture.ring));
+	assert_true(fixture.ring.awake);
+}
+
 static void
 asleep_means_kick_wanted(void **state)
 {
@@ -180,7 +203,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TESTS(rings_wake_by_their_doorbell), RIG_TESTS(no_lost_wake_up),
 		RIG_TESTS(asleep_means_kick_wanted),	 RIG_TESTS(release_leaves_notifications_wanted),
-		RIG_TESTS(broken_is_said_once),
+		RIG_TESTS(broken_is_said_once),		 RIG_TESTS(empty_for_a_while_is_still_awake),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
