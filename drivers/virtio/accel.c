@@ -195,6 +195,24 @@ accel_queue_notify_area(void *priv, unsigned int queue, struct rp_accel_notify_a
 }
 
 static int
+accel_queue_doorbell(void *priv, unsigned int queue, bool page, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = vdrv_usable(device, words);
+
+	if (rc == 0)
+		rc = vdrv_wishes_tell(device, queue, page, words);
+	return vdrv_judge(device, rc, words);
+}
+
+static bool
+accel_queue_wants_page(void *priv, unsigned int queue)
+{
+	return vdrv_wishes_page(priv, queue);
+}
+
+static int
 accel_queue_counters(void *priv, unsigned int queue, struct rp_accel_queue_counters *ret_counters)
 {
 	struct virtio_device *device = priv;
@@ -328,6 +346,8 @@ const struct rp_accel_ops vdrv_accel_ops = {
 	.queue_call = accel_queue_call,
 	.queue_kick = accel_queue_kick,
 	.queue_notify_area = accel_queue_notify_area,
+	.queue_doorbell = accel_queue_doorbell,
+	.queue_wants_page = accel_queue_wants_page,
 	.queue_counters = accel_queue_counters,
 	.config_get = accel_config_get,
 	.net_set = accel_net_set,

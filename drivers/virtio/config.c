@@ -19,9 +19,9 @@ read_bytes(const struct virtio_device *device, uint32_t offset_bytes, uint32_t s
 }
 
 /* 2.5.1: bytes belong together when the generation was the same before and after. */
-int
-vdrv_config_get(const struct virtio_device *device, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes,
-		struct rp_wire_why *why)
+static int
+get(const struct virtio_device *device, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes,
+    uint64_t *ret_generation, struct rp_wire_why *why)
 {
 	const struct virtio_place *place = &device->layout.places[VIRTIO_CONFIG];
 	uint64_t before, after;
@@ -41,10 +41,20 @@ vdrv_config_get(const struct virtio_device *device, uint32_t offset_bytes, uint3
 			rc = vdrv_common_read(device, COMMON_CONFIG_GENERATION, 1, &after, why);
 		if (rc != 0)
 			return rc;
+		*ret_generation = after;
 		if (before == after)
 			return 0;
 	}
 	return rp_wire_why_set(why, -EIO, "config_generation: changed in each of %u reads", TRIES_MAX);
+}
+
+int
+vdrv_config_get(const struct virtio_device *device, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes,
+		struct rp_wire_why *why)
+{
+	uint64_t generation;
+
+	return get(device, offset_bytes, size_bytes, ret_bytes, &generation, why);
 }
 
 int
@@ -55,7 +65,7 @@ vdrv_config_open(struct virtio_device *device, struct rp_wire_why *why)
 	if (!vdrv_feature(device->device_features, VIRTIO_NET_F_MAC_BIT) ||
 	    !device->layout.places[VIRTIO_CONFIG].present)
 		return 0;
-	rc = vdrv_config_get(device, NET_CONFIG_MAC, NET_CONFIG_MAC_BYTES, device->mac, why);
-	device->has_mac = rc == 0;
+	rc = get(device, NET_CONFIG_MAC, NET_CONFIG_MAC_BYTES, device->mac, &device->generation, why);
+	device->has_mac = device->generation_known = rc == 0;
 	return rc;
 }

@@ -53,7 +53,7 @@ vdrv_process(struct virtio_device *device, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -EIO, "configuration interrupt: eventfd: %s", strerror(errno));
 	/* Whether or not it woke us: one without a vector for it is looked at as well. */
 	rc = vdrv_status_check(device, why);
-	return rc == 0 && size > 0 && device->negotiated ? 1 : rc;
+	return rc == 0 && size > 0 && device->negotiated ? vdrv_wishes_changed(device, why) : rc;
 }
 
 static int

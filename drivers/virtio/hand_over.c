@@ -395,7 +395,7 @@ open_doorbells(struct virtio_device *device, struct rp_wire_why *why)
 {
 	int rc = vdrv_doorbells_open(device, why);
 
-	if (rc == 1)
+	if (rc > 0)
 		eventfd_write(device->config_event_fd, 1);
 	return rc < 0 ? rc : 0;
 }
@@ -431,6 +431,8 @@ rebuild(struct virtio_device *device, const struct virtio_adoption *adoption, st
 		rc = vdrv_vendor_open(device, why);
 	if (rc == 0)
 		rc = open_doorbells(device, why);
+	if (rc == 0 && device->negotiated)
+		rc = vdrv_wishes_adopt(device, why);
 	if (rc == 0 && device->ctrlq.present)
 		rc = vdrv_ctrlq_adopt(device, given.running ? &given.state : NULL, why);
 	if (rc == 0)

@@ -148,7 +148,10 @@ arm_config_vector(struct virtio_device *device, struct rp_wire_why *why)
 	    transport->ops->irq_set(transport->priv, device->queues_count, device->config_event_fd, NULL) == 0)
 		vector = device->queues_count;
 	rc = vdrv_common_write(device, COMMON_CONFIG_MSIX_VECTOR, 2, vector, why);
-	return rc < 0 ? rc : vdrv_common_read(device, COMMON_CONFIG_MSIX_VECTOR, 2, &vector, why);
+	if (rc == 0)
+		rc = vdrv_common_read(device, COMMON_CONFIG_MSIX_VECTOR, 2, &vector, why);
+	vdrv_wishes_begin(device, vector);
+	return rc;
 }
 
 static int

@@ -16,15 +16,18 @@ read_header(const struct virtio_device *device, uint64_t offset_bytes, unsigned 
 	return vdrv_read(device, VIRTIO_VENDOR, offset_bytes, width_bytes, ret_value, why);
 }
 
-static uint64_t
-queue_register(const struct virtio_device *device, unsigned int queue, size_t field_bytes)
+uint64_t
+vdrv_vendor_register(const struct virtio_device *device, unsigned int queue, size_t field_bytes)
 {
 	return sizeof(struct rp_accel_vendor_header) + (uint64_t)queue * device->vendor.stride_bytes + field_bytes;
 }
 
 static int
-check_extent(const struct virtio_device *device, uint64_t stride_bytes, uint64_t queues_count, struct rp_wire_why *why)
+check_extent(const struct virtio_device *device, uint64_t stride_bytes, uint64_t queues_count, uint64_t flags,
+	     struct rp_wire_why *why)
 {
+	uint64_t wishes_bytes =
+		(flags & RP_ACCEL_VENDOR_DOORBELL_MASK) != 0 ? rp_accel_vendor_wishes_bytes((uint32_t)queues_count) : 0;
 	uint64_t length_bytes = device->layout.places[VIRTIO_VENDOR].length_bytes;
 
 	if (stride_bytes < sizeof(struct rp_accel_vendor_queue) || stride_bytes % 8 != 0)
@@ -35,11 +38,12 @@ check_extent(const struct virtio_device *device, uint64_t stride_bytes, uint64_t
 		return rp_wire_why_set(why, -EBADMSG, "ring state: queues: %" PRIu64 ", expected at least %u",
 				       queues_count, device->queues_count);
 	/* Two 16-bit and 32-bit numbers: cannot wrap. */
-	if (sizeof(struct rp_accel_vendor_header) + stride_bytes * queues_count > length_bytes)
+	if (rp_accel_vendor_wishes_at((uint16_t)stride_bytes, (uint32_t)queues_count) + wishes_bytes > length_bytes)
 		return rp_wire_why_set(why, -EBADMSG,
-				       "ring state: %" PRIu64 " queues of %" PRIu64 " bytes reach beyond "
+				       "ring state: %" PRIu64 " queues of %" PRIu64 " bytes%s reach beyond "
 				       "its length %" PRIu64,
-				       queues_count, stride_bytes, length_bytes);
+				       queues_count, stride_bytes, wishes_bytes != 0 ? " and their wishes" : "",
+				       length_bytes);
 	return 0;
 }
 
@@ -68,11 +72,12 @@ vdrv_vendor_open(struct virtio_device *device, struct rp_wire_why *why)
 	if (version != RP_ACCEL_VENDOR_VERSION)
 		return rp_wire_why_set(why, -EBADMSG, "ring state: version: %" PRIu64 ", expected %u", version,
 				       RP_ACCEL_VENDOR_VERSION);
-	rc = check_extent(device, stride_bytes, queues_count, why);
+	rc = check_extent(device, stride_bytes, queues_count, flags, why);
 	if (rc != 0)
 		return rc;
 	device->vendor.flags = (uint32_t)flags;
 	device->vendor.stride_bytes = (uint16_t)stride_bytes;
+	device->vendor.queues_count = (uint32_t)queues_count;
 	return 0;
 }
 
@@ -86,7 +91,7 @@ int
 vdrv_vendor_set_position(const struct virtio_device *device, unsigned int queue, uint32_t position,
 			 struct rp_wire_why *why)
 {
-	uint64_t at = queue_register(device, queue, QUEUE(position));
+	uint64_t at = vdrv_vendor_register(device, queue, QUEUE(position));
 	uint64_t back;
 	int rc = vdrv_write(device, VIRTIO_VENDOR, at, 4, position, why);
 
@@ -105,7 +110,7 @@ int
 vdrv_vendor_stop(const struct virtio_device *device, unsigned int queue, uint32_t *ret_position,
 		 struct rp_wire_why *why)
 {
-	uint64_t control_at = queue_register(device, queue, QUEUE(control));
+	uint64_t control_at = vdrv_vendor_register(device, queue, QUEUE(control));
 	struct rp_wire_why words = {0};
 	uint64_t state, position;
 	int rc = vdrv_write(device, VIRTIO_VENDOR, control_at, 4, RP_ACCEL_VENDOR_STOP, why);
@@ -114,8 +119,8 @@ vdrv_vendor_stop(const struct virtio_device *device, unsigned int queue, uint32_
 	if (rc == 0)
 		rc = vdrv_wait_while(device, control_at, RP_ACCEL_VENDOR_STOPPING, &state, why);
 	if (rc == 0)
-		rc = vdrv_read(device, VIRTIO_VENDOR, queue_register(device, queue, QUEUE(position)), 4, &position,
-			       why);
+		rc = vdrv_read(device, VIRTIO_VENDOR, vdrv_vendor_register(device, queue, QUEUE(position)), 4,
+			       &position, why);
 	if (rc != 0)
 		return rc;
 	if (state != RP_ACCEL_VENDOR_STOPPED)
@@ -148,7 +153,7 @@ vdrv_vendor_counters(const struct virtio_device *device, unsigned int queue,
 	if (!vdrv_vendor_has(device, RP_ACCEL_VENDOR_COUNTERS_MASK))
 		return rp_wire_why_set(why, -ENOTSUP, "the device does not count");
 	for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		int rc = vdrv_read(device, VIRTIO_VENDOR, queue_register(device, queue, fields[i].at_bytes), 8,
+		int rc = vdrv_read(device, VIRTIO_VENDOR, vdrv_vendor_register(device, queue, fields[i].at_bytes), 8,
 				   fields[i].value, why);
 
 		if (rc != 0)

@@ -15,6 +15,7 @@
  *   ctrlq_memory.c  memory of our own, beside it
  *   ctrlq.c         the control queue: one command and its answer
  *   vendor.c        the ring state capability
+ *   wish.c          how the device wants to be kicked
  *   queue_open.c    which queues there are
  *   queue.c         start, stop, call
  *   doorbell.c      how we ring
@@ -65,6 +66,7 @@ struct virtio_layout {
 struct virtio_vendor {
 	uint32_t flags;
 	uint16_t stride_bytes;
+	uint32_t queues_count;
 };
 
 enum virtio_kick_path {
@@ -164,6 +166,10 @@ struct virtio_device {
 	int epoll_fd; /* transport and config_event_fd */
 	int config_event_fd;
 	bool has_config_vector; /* the vector after those of the queues */
+	bool config_armed; /* ... and the device took it */
+	bool generation_known;
+	uint64_t generation; /* of its configuration, when we last heard of a change */
+	uint32_t page_wishes[RP_ACCEL_QUEUES_MAX / 32]; /* a bit for each queue */
 
 	struct rp_wire_why failed; /* error 0: the device works */
 	bool quiet; /* failed, and a reset was read back since */
@@ -292,6 +298,20 @@ int vdrv_vendor_stop(const struct virtio_device *device, unsigned int queue, uin
 int vdrv_vendor_counters(const struct virtio_device *device, unsigned int queue,
 			 struct rp_accel_queue_counters *ret_counters, struct rp_wire_why *why);
 
+/* The register of a queue's entry. */
+uint64_t vdrv_vendor_register(const struct virtio_device *device, unsigned int queue, size_t field_bytes);
+
+/* wish.c */
+/* It was reset, and has this vector for changes of its configuration. */
+void vdrv_wishes_begin(struct virtio_device *device, uint64_t config_vector);
+/* It goes on from a predecessor. @return 0, or a loss. */
+int vdrv_wishes_adopt(struct virtio_device *device, struct rp_wire_why *why);
+/* As queue_doorbell. */
+int vdrv_wishes_tell(const struct virtio_device *device, unsigned int queue, bool page, struct rp_wire_why *why);
+bool vdrv_wishes_page(const struct virtio_device *device, unsigned int queue);
+/* The interrupt for configuration changes came. @return RP_ACCEL_CHANGED_*, or a loss. */
+int vdrv_wishes_changed(struct virtio_device *device, struct rp_wire_why *why);
+
 /* queue_open.c */
 int vdrv_queues_open(struct virtio_device *device, struct rp_wire_why *why);
 /* Of the queue that is selected. @param is_ours it must be where we can ring it. */
@@ -339,7 +359,7 @@ int vdrv_net_tell(struct virtio_device *device, struct rp_wire_why *why);
 int vdrv_usable(const struct virtio_device *device, struct rp_wire_why *why);
 /* The one place where a device becomes a failed one. Returns rc. */
 int vdrv_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why);
-/* 1: the configuration changed. */
+/* RP_ACCEL_CHANGED_*, or a loss. */
 int vdrv_process(struct virtio_device *device, struct rp_wire_why *why);
 /* Also of a half-opened one. */
 void vdrv_close(struct virtio_device *device);

@@ -115,9 +115,12 @@ struct rp_accel;
 struct rp_accel_translation;
 struct rp_wire_parcel;
 
+#define RP_ACCEL_CHANGED_CONFIG 1 /**< process: the device's configuration (virtio 1.2, 2.5) */
+#define RP_ACCEL_CHANGED_WISHES 2 /**< process: how it wants queues to be kicked */
+
 /**
- * What an accelerator does. Every member is set but those of a hand-over, of other
- * devices' memory and of translations, which may be NULL.
+ * What an accelerator does. Every member is set but those of a hand-over, of
+ * other devices' memory, of translations and of wishes, which may be NULL.
  *
  * Errors: -ENOTSUP, -EINVAL, -EBUSY, -EEXIST and -ENOSPC refuse one request, and
  * the device goes on. -ENOTCONN (it left), -ETIMEDOUT (no answer in time) and -EIO
@@ -201,6 +204,16 @@ struct rp_accel_ops {
 	 */
 	int (*queue_notify_area)(void *priv, unsigned int queue, struct rp_accel_notify_area *ret_area,
 				 struct rp_wire_why *why);
+	/**
+	 * Say whether the doorbell that queue_notify_area gives may be stored to: true before it is
+	 * handed out, false once nobody has it any more. Then kicks come by queue_kick alone, and the
+	 * device need not watch the page. Forgotten by set_features and reset; a stop keeps it. NULL: the
+	 * device watches always.
+	 * @return 0, -ENOTSUP (it watches always), -EINVAL (no such queue), -ENOTCONN, -ETIMEDOUT, -EIO.
+	 */
+	int (*queue_doorbell)(void *priv, unsigned int queue, bool page, struct rp_wire_why *why);
+	/** Whether the device would like the doorbell to be handed out, as far as it said. Set when queue_doorbell is. */
+	bool (*queue_wants_page)(void *priv, unsigned int queue);
 	/** @return 0, -ENOTSUP (the device does not count), -EINVAL (no such queue), -ENOTCONN, -ETIMEDOUT, -EIO. */
 	int (*queue_counters)(void *priv, unsigned int queue, struct rp_accel_queue_counters *ret_counters);
 	/**
@@ -227,9 +240,9 @@ struct rp_accel_ops {
 	/** To poll for POLLIN; then call process. The same from open to close; -1: none. */
 	int (*get_fd)(void *priv);
 	/**
-	 * @return 0; 1: the device's configuration changed (virtio 1.2, 2.5), config_get says
-	 *         to what; -ENOTCONN / -ETIMEDOUT / -EIO once the device failed: it serves
-	 *         nothing any more.
+	 * @return 0, or what changed: RP_ACCEL_CHANGED_CONFIG, config_get says to what, and
+	 *         RP_ACCEL_CHANGED_WISHES, queue_wants_page says to what; -ENOTCONN / -ETIMEDOUT /
+	 *         -EIO once the device failed: it serves nothing any more.
 	 */
 	int (*process)(void *priv, struct rp_wire_why *why);
 	/**

@@ -36,7 +36,9 @@ reset(struct fake_device *fake)
 		queue->enable = 0;
 		queue->position = 0;
 		queue->control = RP_ACCEL_VENDOR_STOPPED;
+		queue->doorbell = RP_ACCEL_VENDOR_DOORBELL_ANY;
 	}
+	memset(fake->wishes, 0xff, sizeof(fake->wishes));
 }
 
 static uint16_t
@@ -191,6 +193,12 @@ write_common(struct fake_device *fake, uint64_t at, uint64_t value)
 }
 
 static uint64_t
+fake_wishes_at(const struct fake_device *fake)
+{
+	return sizeof(fake->vendor) + (uint64_t)fake->vendor.stride_bytes * fake->vendor.queues_count;
+}
+
+static uint64_t
 read_vendor(struct fake_device *fake, uint64_t at, unsigned int *ret_width)
 {
 	static const unsigned int header_widths[16] = {[0] = 4, [4] = 2, [6] = 2, [8] = 4, [12] = 4};
@@ -201,6 +209,10 @@ read_vendor(struct fake_device *fake, uint64_t at, unsigned int *ret_width)
 		*ret_width = header_widths[at];
 		memcpy(&value, (uint8_t *)&fake->vendor + at, *ret_width);
 		return value;
+	}
+	if (at >= fake_wishes_at(fake)) {
+		*ret_width = 4;
+		return fake->wishes[(at - fake_wishes_at(fake)) / 4];
 	}
 	queue = &fake->queues[(at - sizeof(fake->vendor)) / fake->vendor.stride_bytes];
 	field = (at - sizeof(fake->vendor)) % fake->vendor.stride_bytes;
@@ -223,6 +235,12 @@ write_vendor(struct fake_device *fake, uint64_t at, uint64_t value)
 	if ((at - sizeof(fake->vendor)) % fake->vendor.stride_bytes == 0) {
 		assert_int_equal(queue->control, RP_ACCEL_VENDOR_STOPPED);
 		queue->position = (uint32_t)value;
+		return;
+	}
+	if ((at - sizeof(fake->vendor)) % fake->vendor.stride_bytes == 56) {
+		assert_true((fake->vendor.flags & RP_ACCEL_VENDOR_DOORBELL_MASK) != 0);
+		queue->doorbell = (uint32_t)value;
+		queue->doorbells_told++;
 		return;
 	}
 	assert_int_equal((at - sizeof(fake->vendor)) % fake->vendor.stride_bytes, 4);

@@ -47,6 +47,8 @@ struct fake_queue {
 	uint32_t position;
 	uint32_t control;
 	uint64_t counters[6];
+	uint32_t doorbell; /* as the driver said */
+	unsigned int doorbells_told;
 };
 
 #define FAKE_COMMANDS_MAX 32u
@@ -134,6 +136,7 @@ struct fake_device {
 	struct fake_queue queues[FAKE_QUEUES_MAX];
 	uint8_t net_config[64];
 	struct rp_accel_vendor_header vendor;
+	uint32_t wishes[FAKE_QUEUES_MAX / 32 + 1];
 	struct rp_accel_transport_info info;
 	int notify_fd; /* owned; the file behind the notify BAR */
 	bool has_io_fds;

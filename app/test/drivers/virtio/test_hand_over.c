@@ -311,6 +311,37 @@ a_change_of_the_configuration(void **state)
 	rp_wire_fd_close(&event_fd);
 }
 
+/* Wishes, changed while nobody was there, and afterwards. */
+static void
+wishes_go_on(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct rp_accel_ops *ops;
+	struct rp_wire_parcel *parcel;
+	int event_fd;
+
+	fixture->fake.vendor.flags |= RP_ACCEL_VENDOR_DOORBELL_MASK;
+	fixture->fake.has_io_fds = true;
+	start(fixture, 0);
+	event_fd = rp_wire_fd_dup(fixture->fake.irq_fds[CONFIG_VECTOR]);
+	assert_int_equal(fixture->accel.ops->queue_doorbell(fixture->accel.priv, 0, true, NULL), 0);
+	parcel = give_and_leave(fixture);
+	fixture->fake.wishes[0] = ~1u;
+	assert_int_equal(adopt(fixture, parcel), 0);
+	rp_wire_parcel_destroy(parcel);
+	ops = fixture->accel.ops;
+	assert_false(ops->queue_wants_page(fixture->accel.priv, 0));
+	assert_true(ops->queue_wants_page(fixture->accel.priv, 1));
+	assert_int_equal(fixture->fake.queues[0].doorbell, RP_ACCEL_VENDOR_DOORBELL_PAGE);
+	assert_int_equal(ops->queue_doorbell(fixture->accel.priv, 0, false, NULL), 0);
+	fixture->fake.wishes[0] = ~0u;
+	eventfd_write(event_fd, 1);
+	assert_int_equal(ops->process(fixture->accel.priv, &fixture->why) & RP_ACCEL_CHANGED_WISHES,
+			 RP_ACCEL_CHANGED_WISHES);
+	assert_true(ops->queue_wants_page(fixture->accel.priv, 0));
+	rp_wire_fd_close(&event_fd);
+}
+
 static void
 who_gave_may_go_on(void **state)
 {
@@ -488,6 +519,7 @@ main(void)
 		TEST(the_packed_control_queue_goes_on),
 		TEST(the_control_queue_makes_way_afterwards),
 		TEST(before_the_negotiation),
+		TEST(wishes_go_on),
 		TEST(a_change_of_the_configuration),
 		TEST(who_gave_may_go_on),
 		TEST(what_cannot_be_given),
