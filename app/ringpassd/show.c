@@ -219,6 +219,7 @@ add_counters(struct json_object *object, const struct rp_port_queue_info *info)
 	rpd_json_add_number(object, "relayed_interrupts", info->relayed_interrupts);
 	rpd_json_add_number(object, "moves", info->moves);
 	rpd_json_add_number(object, "doorbell_maps", info->doorbell_maps);
+	rpd_json_add_number(object, "doorbell_idles", info->doorbell_idles);
 	rpd_json_add_number(object, "packets", counters->packets);
 	rpd_json_add_number(object, "bytes", counters->bytes);
 	rpd_json_add_number(object, "errors", counters->errors);
@@ -255,6 +256,7 @@ rpd_show_queue(struct json_object *object, const struct rp_port_queue_info *info
 	rpd_json_add_text(object, "direction", info->queue % 2 == 0 ? "rx" : "tx");
 	rpd_json_add_text(object, "mode", rp_port_queue_mode_name(info->mode));
 	rpd_json_add_text(object, "doorbell", rp_port_doorbell_state_name(info->doorbell));
+	add_bool(object, "doorbell_wanted", info->doorbell_wanted);
 	rpd_json_add_text(object, "doorbell_policy", rpd_doorbell_policy_name(info->doorbell_policy));
 	rpd_json_add_text(object, "reason", info->reason);
 	add_bool(object, "user_enabled", info->user_enabled);

@@ -93,7 +93,7 @@ vdrv_wishes_changed(struct virtio_device *device, struct rp_wire_why *why)
 {
 	uint32_t words[RP_ACCEL_QUEUES_MAX / 32];
 	bool config = true;
-	int rc, changed;
+	int rc;
 
 	if (!understands(device))
 		return RP_ACCEL_CHANGED_CONFIG;
@@ -103,9 +103,7 @@ vdrv_wishes_changed(struct virtio_device *device, struct rp_wire_why *why)
 		rc = read_wishes(device, words, why);
 	if (rc < 0)
 		return rc;
-	changed = config ? RP_ACCEL_CHANGED_CONFIG : 0;
-	if (memcmp(words, device->page_wishes, sizeof(words)) != 0)
-		changed |= RP_ACCEL_CHANGED_WISHES;
 	memcpy(device->page_wishes, words, sizeof(words));
-	return changed;
+	/* A wish that is what it was when we looked last may have been another meanwhile. */
+	return RP_ACCEL_CHANGED_WISHES | (config ? RP_ACCEL_CHANGED_CONFIG : 0);
 }

@@ -26,7 +26,9 @@ accelerator_ready(struct rp_port *port, struct port_source *source)
 
 	if (rc < 0)
 		port_accelerator_fail(port, source->index, rc, &why);
-	else if (rc == 1)
+	if (rc > 0 && (rc & RP_ACCEL_CHANGED_WISHES) != 0)
+		port_doorbell_heard(port, source->index);
+	if (rc > 0 && (rc & RP_ACCEL_CHANGED_CONFIG) != 0)
 		port_net_changed(port, source->index);
 	port_iommu_run(port);
 }

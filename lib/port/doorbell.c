@@ -12,7 +12,8 @@
  * mapping is taken back without waiting. GET_VRING_BASE drops it on the frontend's side (a master
  * of 2018 keeps it, so there it is taken back); an offer that was
  * under way then is stale: its answer does not tell on which side of the drop it
- * was mapped, so it is taken back before the next one.
+ * was mapped, so it is taken back before the next one. A device that would rather be
+ * woken gets its doorbell back, and is offered again when it says so (doorbell_wish.c).
  *
  *             offer            accepted
  *   UNMAPPED --------> PENDING --------> MAPPED
@@ -95,6 +96,9 @@ action_offer(struct rp_port *port, struct port_queue *queue)
 	if (rc == 0)
 		rc = port_files_claim(port->files, accelerator, port->name, rp_vhu_backend_peer(port->backend), area.fd,
 				      &why);
+	/* It must watch before the guest can store. */
+	if (rc == 0 && port_doorbell_tell(port, queue, true) < 0)
+		return -ENOTCONN;
 	if (rc == 0)
 		rc = rp_vhu_backend_notify_area_set(port->backend, queue->index, area.fd, area.offset_bytes,
 						    area.size_bytes, queue->index, &why);
@@ -244,16 +248,25 @@ happen(struct rp_port *port, struct port_queue *queue, enum doorbell_event event
 	return rc;
 }
 
+/* But for what the device would like. */
 static bool
-wanted(const struct rp_port *port, const struct port_queue *queue)
+possible(const struct rp_port *port, const struct port_queue *queue)
 {
 	return queue->running && queue->shadow.ring == NULL && !port->closing && port->channel_up &&
 	       !queue->doorbell.refused && queue->doorbell.policy == RP_PORT_DOORBELL_AUTO;
 }
 
+bool
+port_doorbell_is_wanted(const struct rp_port *port, const struct port_queue *queue)
+{
+	return possible(port, queue) && !queue->doorbell.unwanted;
+}
+
 void
 port_doorbell_started(struct rp_port *port, struct port_queue *queue)
 {
+	queue->doorbell.unwanted = false;
+	queue->doorbell.told = PORT_DOORBELL_TOLD_NOTHING;
 	queue->doorbell.refused = false;
 	queue->doorbell.reason[0] = '\0';
 	if (queue->doorbell.state == RP_PORT_DOORBELL_UNMAPPED)
@@ -319,6 +332,29 @@ offer_under_way(const struct rp_port *port)
 	return false;
 }
 
+/* As every queue may become idle in the same moment, and what a VMM is asked for costs it time. */
+static uint64_t
+give_back_at(const struct rp_port *port, const struct port_queue *queue)
+{
+	uint64_t held_ms = queue->doorbell.mapped_at_ms + port->doorbell_delay_ms;
+
+	if (!possible(port, queue))
+		return queue->doorbell.not_before_ms;
+	return held_ms > port->last_offer_ms + PACE_MS ? held_ms : port->last_offer_ms + PACE_MS;
+}
+
+static void
+give_back(struct rp_port *port, struct port_queue *queue)
+{
+	bool idle = possible(port, queue);
+
+	if (happen(port, queue, EVENT_TAKE_BACK) < 0 || !idle)
+		return;
+	port->last_offer_ms = rp_wire_clock_ms();
+	queue->doorbell_idles++;
+	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "doorbell-idle", "the device would rather be woken");
+}
+
 uint64_t
 port_doorbell_deadline(const struct rp_port *port, const struct port_queue *queue)
 {
@@ -326,14 +362,16 @@ port_doorbell_deadline(const struct rp_port *port, const struct port_queue *queu
 
 	switch (doorbell->state) {
 	case RP_PORT_DOORBELL_UNMAPPED:
-		if (!wanted(port, queue) || offer_under_way(port))
+		if (port_doorbell_untold(port, queue))
+			return 1;
+		if (!port_doorbell_is_wanted(port, queue) || offer_under_way(port))
 			return 0;
 		if (doorbell->not_before_ms < port->last_offer_ms + PACE_MS)
 			return port->last_offer_ms + PACE_MS;
 		return doorbell->not_before_ms;
 	case RP_PORT_DOORBELL_MAPPED:
-		if (!wanted(port, queue))
-			return doorbell->not_before_ms;
+		if (!port_doorbell_is_wanted(port, queue))
+			return give_back_at(port, queue);
 		return doorbell->drain_due ? doorbell->drain_at_ms : 0;
 	default:
 		return 0;
@@ -348,10 +386,12 @@ port_doorbell_tick(struct rp_port *port, struct port_queue *queue, uint64_t now_
 
 	if (deadline_ms == 0 || now_ms < deadline_ms)
 		return;
-	if (doorbell->state == RP_PORT_DOORBELL_UNMAPPED) {
+	if (port_doorbell_untold(port, queue)) {
+		port_doorbell_tell(port, queue, false);
+	} else if (doorbell->state == RP_PORT_DOORBELL_UNMAPPED) {
 		happen(port, queue, EVENT_OFFER);
-	} else if (!wanted(port, queue)) {
-		happen(port, queue, EVENT_TAKE_BACK);
+	} else if (!port_doorbell_is_wanted(port, queue)) {
+		give_back(port, queue);
 	} else {
 		port_relay_drain(port, queue);
 		doorbell->drain_due = false;

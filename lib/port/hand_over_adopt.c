@@ -155,8 +155,10 @@ go_on(struct rp_port *port)
 			port_event(port, RP_PORT_EVENT_NOTICE, (int)i, "queue-adopted", "accelerator %d queue %u runs",
 				   queue->accelerator, queue->accelerator_queue);
 	}
-	for (i = 0; i < port->accelerators_count; i++)
+	for (i = 0; i < port->accelerators_count; i++) {
+		port_doorbell_heard(port, i);
 		port_net_opened(port, i);
+	}
 	rp_port_resume(port);
 }
 

@@ -125,6 +125,8 @@ rp_port_give(struct rp_port *port, struct rp_wire_parcel *parcel, struct rp_wire
 	if (rc == 0)
 		rc = port_accelerators_check(port, why);
 	if (rc == 0)
+		port_doorbell_watch_all(port);
+	if (rc == 0)
 		rc = pack(port, parcel, why);
 	if (rc == 0)
 		return 0;

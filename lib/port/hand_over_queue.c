@@ -86,6 +86,7 @@ pack_counters(const struct port_queue *queue, struct rp_wire_parcel *parcel)
 	for (i = 0; i < COUNT_OF(counters); i++)
 		rp_wire_parcel_put_number(parcel, counters[i].name,
 					  *(const uint64_t *)((const uint8_t *)queue + counters[i].offset_bytes));
+	rp_wire_parcel_put_number(parcel, "doorbell_idles", queue->doorbell_idles);
 	pack_device_counters(&queue->counters_base, "device_base", parcel);
 	pack_device_counters(&queue->counters_kept, "device_kept", parcel);
 	pack_device_counters(&queue->counters_last, "device_last", parcel);
@@ -99,6 +100,9 @@ unpack_counters(struct port_queue *queue, struct rp_wire_parcel *parcel)
 	for (i = 0; i < COUNT_OF(counters); i++)
 		*number_at(queue, counters[i].offset_bytes) =
 			rp_wire_parcel_get_number(parcel, counters[i].name, UINT64_MAX);
+	/* One that knows nothing of them gave none back. */
+	if (rp_wire_parcel_has(parcel, "doorbell_idles"))
+		queue->doorbell_idles = rp_wire_parcel_get_number(parcel, "doorbell_idles", UINT64_MAX);
 	unpack_device_counters(&queue->counters_base, "device_base", parcel);
 	unpack_device_counters(&queue->counters_kept, "device_kept", parcel);
 	unpack_device_counters(&queue->counters_last, "device_last", parcel);

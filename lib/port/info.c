@@ -81,6 +81,8 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int index, struct rp_port_
 	ret_info->moves_to_software = queue->moves_to_software;
 	port_blackout_tell(&queue->blackouts, ret_info);
 	ret_info->doorbell_maps = queue->doorbell_maps;
+	ret_info->doorbell_wanted = !queue->doorbell.unwanted;
+	ret_info->doorbell_idles = queue->doorbell_idles;
 	return 0;
 }
 

@@ -14,6 +14,7 @@
  *   position.c      where a ring goes on
  *   net.c           addresses, filters and pairs of a network device, and its link
  *   doorbell.c      the notify area's states
+ *   doorbell_wish.c how the device wants to be kicked, and what it is told
  *   vfio_file.c     the VFIO group behind a queue, in the frontend's hands
  *   windows.c       device memory of one accelerator for another
  *   files.c         which doorbell files went to which guest
@@ -64,11 +65,20 @@ struct port_source {
 	unsigned int index; /* of the queue or accelerator */
 };
 
+/* What the device was told of a doorbell since its queue started. */
+enum port_doorbell_told {
+	PORT_DOORBELL_TOLD_NOTHING,
+	PORT_DOORBELL_TOLD_EVENTFD,
+	PORT_DOORBELL_TOLD_PAGE,
+};
+
 struct port_doorbell {
 	enum rp_port_doorbell_state state;
 	enum rp_port_doorbell_policy policy;
 	bool refused; /* the frontend or the device said no; until the next start */
 	bool stale; /* PENDING, but the ring was stopped meanwhile: its answer says nothing */
+	bool unwanted; /* the device would rather be woken: the queue is idle */
+	enum port_doorbell_told told;
 	bool drain_due; /* MAPPED, and kicks sent before it took effect may still be in the eventfd */
 	uint64_t not_before_ms; /* no offer before */
 	uint64_t drain_at_ms;
@@ -161,6 +171,7 @@ struct port_queue {
 	uint64_t lost;
 	unsigned int redo_due; /* chains that the next owner does again, if the ring goes on */
 	uint64_t doorbell_maps;
+	uint64_t doorbell_idles; /* given back because the device wished so */
 	struct rp_accel_queue_counters counters_base; /* of the device when it was opened */
 	struct rp_accel_queue_counters counters_kept; /* of devices that were closed */
 	struct rp_accel_queue_counters counters_last;
@@ -469,6 +480,17 @@ void port_doorbell_reply(struct rp_port *port, struct port_queue *queue, int err
 void port_doorbell_tick(struct rp_port *port, struct port_queue *queue, uint64_t now_ms);
 uint64_t port_doorbell_deadline(const struct rp_port *port, const struct port_queue *queue); /* 0: none */
 bool port_doorbell_outstanding(const struct port_queue *queue);
+
+bool port_doorbell_is_wanted(const struct rp_port *port, const struct port_queue *queue);
+
+/* doorbell_wish.c */
+/* Before the doorbell is given away, and once it is back. 0, or the accelerator failed now. */
+int port_doorbell_tell(struct rp_port *port, struct port_queue *queue, bool page);
+/* Nobody has the doorbell, and the device does not know. */
+bool port_doorbell_untold(const struct rp_port *port, const struct port_queue *queue);
+void port_doorbell_heard(struct rp_port *port, unsigned int accelerator); /* its wishes changed */
+/* For a successor that may know nothing of wishes: every device watches. */
+void port_doorbell_watch_all(struct rp_port *port);
 
 /* vfio_file.c */
 /* Give or take back what is due; -ENOSPC: the channel is full, later. */

@@ -338,6 +338,8 @@ port_queue_reason(const struct rp_port *port, const struct port_queue *queue, ch
 			text = "the doorbell is being taken back";
 		else if (!port->channel_up)
 			text = "the frontend opened no backend channel";
+		else if (doorbell->unwanted)
+			text = "the queue is idle, and the device would rather be woken";
 		else
 			text = "the doorbell will be offered soon";
 		break;

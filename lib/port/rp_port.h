@@ -286,6 +286,8 @@ struct rp_port_queue_info {
 	uint64_t blackout_median_us;
 	uint64_t blackout_max_us;
 	uint64_t doorbell_maps;
+	bool doorbell_wanted; /**< false: the device would rather be woken, because the queue is idle */
+	uint64_t doorbell_idles; /**< how often the doorbell was taken back for that */
 	uint64_t redone; /**< chains that were taken but not used when the ring was taken away, and were done again */
 	uint64_t accesses_refused; /**< chains given back undone: the guest's IOMMU does not permit what they name */
 	uint64_t lost; /**< of these given back with nothing done, because they could not be */

@@ -359,6 +359,28 @@ queue_notify_area(void *priv, unsigned int index, struct rp_accel_notify_area *a
 }
 
 static int
+queue_doorbell(void *priv, unsigned int index, bool page, struct rp_wire_why *why)
+{
+	LOCKED;
+	struct fake_accel_queue *queue = queue_of(priv, index);
+
+	queue->tells++;
+	if (fake_accel.tell_error != 0)
+		return rp_wire_why_set(why, fake_accel.tell_error, "not to be told");
+	if (!fake_accel.has_wishes)
+		return rp_wire_why_set(why, -ENOTSUP, "it has no wishes");
+	queue->told = page ? FAKE_TOLD_PAGE : FAKE_TOLD_EVENTFD;
+	return 0;
+}
+
+static bool
+queue_wants_page(void *priv, unsigned int index)
+{
+	LOCKED;
+	return !queue_of(priv, index)->woken;
+}
+
+static int
 queue_counters(void *priv, unsigned int index, struct rp_accel_queue_counters *counters)
 {
 	LOCKED;
@@ -387,7 +409,8 @@ process_events(void *priv, struct rp_wire_why *why)
 	LOCKED;
 
 	uint64_t count;
-	bool changed = fake_accel.config_changed;
+	int changed = (fake_accel.config_changed ? RP_ACCEL_CHANGED_CONFIG : 0) |
+		      (fake_accel.wishes_changed ? RP_ACCEL_CHANGED_WISHES : 0);
 
 	(void)priv;
 	if (is_dead())
@@ -395,7 +418,8 @@ process_events(void *priv, struct rp_wire_why *why)
 	if (read(fake_accel.failure_fd, &count, sizeof(count)) < 0)
 		return 0;
 	fake_accel.config_changed = false;
-	return changed ? 1 : 0;
+	fake_accel.wishes_changed = false;
+	return changed;
 }
 
 static int
@@ -522,6 +546,8 @@ static const struct rp_accel_ops ops = {
 	.queue_call = queue_call,
 	.queue_kick = queue_kick,
 	.queue_notify_area = queue_notify_area,
+	.queue_doorbell = queue_doorbell,
+	.queue_wants_page = queue_wants_page,
 	.queue_counters = queue_counters,
 	.config_get = config_get,
 	.net_set = net_set,

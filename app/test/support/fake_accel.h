@@ -26,6 +26,13 @@ struct fake_accel_queue {
 	int call_fd; /* a duplicate of what was wired */
 	unsigned int starts, stops, kicks, calls;
 	uint32_t position; /* what a stop answers */
+	bool woken; /* with has_wishes: it would rather be */
+	enum {
+		FAKE_TOLD_NOTHING,
+		FAKE_TOLD_EVENTFD,
+		FAKE_TOLD_PAGE
+	} told; /* of its doorbell, since it was negotiated with */
+	unsigned int tells;
 	uint16_t pairs_at_start, pairs_at_stop; /* what the device was told to receive in by then */
 };
 
@@ -58,6 +65,8 @@ struct fake_accel {
 	int adopt_error;
 	int start_error;
 	int stop_error;
+	int tell_error;
+	bool has_wishes; /* how it wants to be kicked */
 	int map_error;
 	bool no_mac; /* it cannot be set */
 	bool serves; /* its rings: what is sent on a pair is received on it */
@@ -98,6 +107,7 @@ struct fake_accel {
 	struct fake_accel_queue queues[FAKE_ACCEL_DEVICES * FAKE_ACCEL_QUEUES];
 	bool dead;
 	bool config_changed;
+	bool wishes_changed;
 	int failure_fd; /* an eventfd; written: process() has something to say */
 	int doorbell_fd; /* a sealed memfd, one page per queue */
 };
@@ -125,6 +135,8 @@ unsigned int fake_accel_request(uint64_t iova, uint32_t access_mask, bool inside
 struct fake_question fake_accel_question(unsigned int number);
 /* The device dies: its process() fails from now on. */
 void fake_accel_die(bool quiet);
+/* A queue of the first device becomes idle, or is in use again, and it says so. */
+void fake_accel_wish(unsigned int queue, bool woken);
 /* A byte of its configuration space changes, and it says so. */
 void fake_accel_change(uint16_t offset_bytes, uint8_t value);
 

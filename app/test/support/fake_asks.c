@@ -24,6 +24,17 @@ fake_accel_die(bool quiet)
 }
 
 void
+fake_accel_wish(unsigned int queue, bool woken)
+{
+	struct fake_accel *fake = fake_take();
+
+	fake->queues[queue].woken = woken;
+	fake->wishes_changed = true;
+	wake(fake);
+	fake_give();
+}
+
+void
 fake_accel_change(uint16_t offset_bytes, uint8_t value)
 {
 	struct fake_accel *fake = fake_take();

@@ -71,11 +71,10 @@ a_wish_is_no_change_of_the_configuration(void **state)
 	assert_int_equal(process(fixture), RP_ACCEL_CHANGED_WISHES);
 	for (i = 0; i < 4; i++)
 		assert_int_equal(wants_page(fixture, i), i % 2);
-	interrupt(fixture);
 	assert_int_equal(process(fixture), 0);
-	fixture->fake.generation++;
+	/* It may have been another in between. */
 	interrupt(fixture);
-	assert_int_equal(process(fixture), RP_ACCEL_CHANGED_CONFIG);
+	assert_int_equal(process(fixture), RP_ACCEL_CHANGED_WISHES);
 	fixture->fake.generation++;
 	fixture->fake.wishes[0] = ~0u;
 	interrupt(fixture);

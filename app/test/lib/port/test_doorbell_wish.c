@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+/* A device that says how it wants to be kicked. */
+
+static void
+open_with_wishes(struct fixture *f)
+{
+	fixture_begin(f);
+	FAKE_SET(has_wishes, true);
+}
+
+static void
+start_mapped(struct fixture *f, unsigned int queue)
+{
+	struct rp_port_config config = fixture_config();
+
+	open_with_wishes(f);
+	fixture_open_with(f, &config, NULL);
+	test_vm_queue_start(&f->vm, queue, 0);
+	assert_true(test_vm_wait_doorbell(&f->vm, queue, true, LIMIT_MS));
+	assert_true(test_port_wait_mode(&f->port, queue, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+}
+
+static bool
+told_eventfd(struct fixture *f)
+{
+	(void)f;
+	return fake_now().queues[1].told == FAKE_TOLD_EVENTFD;
+}
+
+static bool
+told_page(struct fixture *f)
+{
+	(void)f;
+	return fake_now().queues[1].told == FAKE_TOLD_PAGE;
+}
+
+static void
+the_device_is_told_first(void **state)
+{
+	const struct test_vm_options options = {.deaf_while_waiting = true};
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+	int i;
+
+	(void)state;
+	open_with_wishes(&f);
+	fixture_open_with(&f, &config, &options);
+	test_vm_queue_start(&f.vm, 1, 0);
+	/* Offered, and the frontend has not looked yet. */
+	for (i = 0; i < LIMIT_MS && test_port_queue(&f.port, 1).doorbell != RP_PORT_DOORBELL_PENDING; i++)
+		usleep(1000);
+	assert_int_equal(fake_now().queues[1].told, FAKE_TOLD_PAGE);
+	assert_true(test_vm_wait_doorbell(&f.vm, 1, true, LIMIT_MS));
+	assert_true(test_port_wait_mode(&f.port, 1, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+	assert_int_equal(fake_now().queues[1].tells, 1);
+	assert_true(test_port_queue(&f.port, 1).doorbell_wanted);
+	fixture_close(&f);
+}
+
+static void
+given_back_when_idle(void **state)
+{
+	struct fixture f;
+	struct rp_port_queue_info info;
+	unsigned int kicks;
+
+	(void)state;
+	start_mapped(&f, 1);
+	kicks = fake_now().queues[1].kicks;
+	fake_accel_wish(1, true);
+	assert_true(test_vm_wait_doorbell(&f.vm, 1, false, LIMIT_MS));
+	assert_true(fixture_becomes(&f, told_eventfd));
+	info = test_port_queue(&f.port, 1);
+	assert_int_equal(info.mode, RP_PORT_QUEUE_RELAYED);
+	assert_int_equal(info.doorbell, RP_PORT_DOORBELL_UNMAPPED);
+	assert_int_equal(info.doorbell_idles, 1);
+	assert_false(info.doorbell_wanted);
+	assert_string_equal(info.reason, "the queue is idle, and the device would rather be woken");
+	assert_int_equal(test_port_events(&f.port, "doorbell-idle"), 1);
+	/* What was stored to the page while nobody knew whose it was. */
+	assert_true(fake_now().queues[1].kicks > kicks);
+	assert_int_equal(f.vm.unmaps, 1);
+	assert_int_equal(fake_now().queues[1].stops, 0);
+	/* Not offered by itself; kicks come all the same. */
+	assert_false(test_vm_wait_doorbell(&f.vm, 1, true, 60));
+	kicks = fake_now().queues[1].kicks;
+	test_vm_kick(&f.vm, 1);
+	while (fake_now().queues[1].kicks == kicks)
+		usleep(500);
+	assert_int_equal(fake_now().queues[1].tells, 2);
+	fixture_close(&f);
+}
+
+static void
+offered_again_under_load(void **state)
+{
+	struct fixture f;
+	unsigned int i;
+
+	(void)state;
+	start_mapped(&f, 1);
+	for (i = 1; i <= 3; i++) {
+		fake_accel_wish(1, true);
+		assert_true(test_vm_wait_doorbell(&f.vm, 1, false, LIMIT_MS));
+		assert_true(fixture_becomes(&f, told_eventfd));
+		fake_accel_wish(1, false);
+		assert_true(test_vm_wait_doorbell(&f.vm, 1, true, LIMIT_MS));
+		assert_int_equal(fake_now().queues[1].told, FAKE_TOLD_PAGE);
+		assert_true(test_port_wait_mode(&f.port, 1, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+		assert_int_equal(test_port_queue(&f.port, 1).doorbell_idles, i);
+	}
+	assert_int_equal(f.vm.maps, 4);
+	assert_int_equal(f.vm.unmaps, 3);
+	fixture_close(&f);
+}
+
+static bool
+was_mapped_and_idle(struct fixture *f)
+{
+	return f->vm.maps == 1 && f->vm.unmaps == 1 && told_eventfd(f);
+}
+
+/* It changes its mind while the frontend has not answered: the answer comes first. */
+static void
+a_wish_while_an_answer_is_out(void **state)
+{
+	const struct test_vm_options options = {.deaf_while_waiting = true};
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+	int i;
+
+	(void)state;
+	open_with_wishes(&f);
+	fixture_open_with(&f, &config, &options);
+	test_vm_queue_start(&f.vm, 1, 0);
+	for (i = 0; i < LIMIT_MS && test_port_queue(&f.port, 1).doorbell != RP_PORT_DOORBELL_PENDING; i++)
+		usleep(1000);
+	fake_accel_wish(1, true);
+	while (test_port_queue(&f.port, 1).doorbell_wanted)
+		usleep(500);
+	assert_int_equal(fake_now().queues[1].told, FAKE_TOLD_PAGE);
+	assert_true(fixture_becomes(&f, was_mapped_and_idle));
+	/* And back, while it is being taken back. */
+	fake_accel_wish(1, false);
+	assert_true(test_vm_wait_doorbell(&f.vm, 1, true, LIMIT_MS));
+	assert_true(test_port_wait_mode(&f.port, 1, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+	fake_accel_wish(1, true);
+	for (i = 0; i < LIMIT_MS && test_port_queue(&f.port, 1).doorbell != RP_PORT_DOORBELL_REVOKING; i++)
+		usleep(1000);
+	assert_int_equal(test_port_queue(&f.port, 1).doorbell, RP_PORT_DOORBELL_REVOKING);
+	fake_accel_wish(1, false);
+	while (!test_port_queue(&f.port, 1).doorbell_wanted)
+		usleep(500);
+	assert_int_equal(fake_now().queues[1].told, FAKE_TOLD_PAGE);
+	for (i = 0; i < LIMIT_MS && f.vm.maps < 3; i++) {
+		rp_vhu_frontend_process(f.vm.frontend);
+		usleep(1000);
+	}
+	assert_true(test_port_wait_mode(&f.port, 1, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+	assert_int_equal(fake_now().queues[1].told, FAKE_TOLD_PAGE);
+	fixture_close(&f);
+}
+
+/* Whoever keeps the page from the guest, the device need not watch it. */
+static void
+told_that_nobody_will_store(void **state)
+{
+	const struct test_vm_options options = {.notify_slot_bytes = 2 * (size_t)4096};
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+
+	(void)state;
+	start_mapped(&f, 1);
+	test_port_doorbell(&f.port, 1, RP_PORT_DOORBELL_RELAY);
+	assert_true(test_vm_wait_doorbell(&f.vm, 1, false, LIMIT_MS));
+	assert_true(fixture_becomes(&f, told_eventfd));
+	assert_int_equal(test_port_queue(&f.port, 1).doorbell_idles, 0);
+	test_port_doorbell(&f.port, 1, RP_PORT_DOORBELL_AUTO);
+	assert_true(test_vm_wait_doorbell(&f.vm, 1, true, LIMIT_MS));
+	assert_int_equal(fake_now().queues[1].told, FAKE_TOLD_PAGE);
+	fixture_close(&f);
+
+	open_with_wishes(&f);
+	fixture_open_with(&f, &config, &options);
+	test_vm_queue_start(&f.vm, 1, 0);
+	assert_true(fixture_becomes(&f, told_eventfd));
+	assert_int_equal(test_port_events(&f.port, "doorbell-refused"), 1);
+	fixture_close(&f);
+}
+
+static bool
+queue_1_runs(struct fixture *f)
+{
+	(void)f;
+	return fake_now().queues[1].running;
+}
+
+/* A start is use; and what was said of the ring before is forgotten, wherever the doorbell was. */
+static void
+stopped_in_every_state(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start_mapped(&f, 1);
+	fake_accel_wish(1, true);
+	assert_true(fixture_becomes(&f, told_eventfd));
+	test_vm_queue_stop(&f.vm, 1);
+	test_vm_queue_start(&f.vm, 1, 0);
+	assert_true(test_vm_wait_doorbell(&f.vm, 1, true, LIMIT_MS));
+	assert_true(fixture_becomes(&f, told_page));
+	/* Disabled and enabled while the page is out: the device keeps watching until it is back. */
+	assert_true(test_port_wait_mode(&f.port, 1, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+	assert_int_equal(test_port_disable(&f.port, 1), 0);
+	assert_int_equal(test_port_enable(&f.port, 1), 0);
+	assert_int_equal(test_port_queue(&f.port, 1).doorbell, RP_PORT_DOORBELL_REVOKING);
+	fake_accel_wish(1, true);
+	while (test_port_queue(&f.port, 1).doorbell_wanted)
+		usleep(500);
+	assert_int_equal(fake_now().queues[1].told, FAKE_TOLD_PAGE);
+	assert_true(fixture_becomes(&f, told_eventfd));
+	assert_true(fixture_becomes(&f, queue_1_runs));
+	assert_int_equal(test_port_queue(&f.port, 1).doorbell, RP_PORT_DOORBELL_UNMAPPED);
+	fixture_close(&f);
+}
+
+static void
+a_device_without_wishes(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_open(&f);
+	test_vm_queue_start(&f.vm, 1, 0);
+	assert_true(test_vm_wait_doorbell(&f.vm, 1, true, LIMIT_MS));
+	assert_true(test_port_wait_mode(&f.port, 1, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+	assert_int_equal(fake_now().queues[1].tells, 1);
+	assert_int_equal(test_port_queue(&f.port, 1).doorbell_idles, 0);
+	fixture_close(&f);
+}
+
+static bool
+failed(struct fixture *f)
+{
+	return test_port_events(&f->port, "accelerator-failed") > 0;
+}
+
+static void
+a_device_that_leaves_when_told(void **state)
+{
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+
+	(void)state;
+	open_with_wishes(&f);
+	FAKE_SET(tell_error, -ENOTCONN);
+	fixture_open_with(&f, &config, NULL);
+	test_vm_queue_start(&f.vm, 1, 0);
+	assert_true(fixture_becomes(&f, failed));
+	assert_int_equal(f.vm.maps, 0);
+	assert_int_equal(test_port_queue(&f.port, 1).doorbell, RP_PORT_DOORBELL_UNMAPPED);
+	fixture_close(&f);
+}
+
+/* All of them in one moment: one after the other. */
+static void
+many_at_once(void **state)
+{
+	struct fixture f;
+	unsigned int i;
+
+	(void)state;
+	start_mapped(&f, 0);
+	for (i = 1; i < 4; i++)
+		test_vm_queue_start(&f.vm, i, 0);
+	for (i = 1; i < 4; i++) {
+		assert_true(test_vm_wait_doorbell(&f.vm, i, true, LIMIT_MS));
+		assert_true(test_port_wait_mode(&f.port, i, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+	}
+	for (i = 0; i < 4; i++)
+		fake_accel_wish(i, true);
+	for (i = 0; i < 4; i++) {
+		assert_true(test_vm_wait_doorbell(&f.vm, i, false, LIMIT_MS));
+		assert_true(test_port_wait_mode(&f.port, i, RP_PORT_QUEUE_RELAYED, LIMIT_MS));
+		assert_int_equal(test_port_queue(&f.port, i).doorbell_idles, 1);
+	}
+	fixture_close(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_device_is_told_first),
+		cmocka_unit_test(given_back_when_idle),
+		cmocka_unit_test(offered_again_under_load),
+		cmocka_unit_test(a_wish_while_an_answer_is_out),
+		cmocka_unit_test(told_that_nobody_will_store),
+		cmocka_unit_test(stopped_in_every_state),
+		cmocka_unit_test(a_device_without_wishes),
+		cmocka_unit_test(a_device_that_leaves_when_told),
+		cmocka_unit_test(many_at_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
