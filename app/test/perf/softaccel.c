@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <pthread.h>
+#include <string.h>
+
+#include "count.h"
+#include "rig.h"
+
+/*
+ * Packets of one guest to another through softaccel: transmit ring, switch, receive ring. Its data path
+ * is called here, when all packets are there; its threads only set it up.
+ */
+
+#define RX 0u
+#define TX 1u
+#define BURST (RIG_QUEUE_SIZE / 2)
+#define FRAME_ROOM 1514u
+
+static struct {
+	struct rig rig;
+	struct rig_guest guests[2];
+	uint8_t frame[FRAME_ROOM];
+	uint32_t frame_bytes;
+} fixture;
+
+static void
+end_threads(struct rig *rig)
+{
+	__atomic_store_n(&rig->stop, true, __ATOMIC_RELEASE);
+	softaccel_stop(rig->accel);
+	pthread_join(rig->data, NULL);
+	pthread_join(rig->control, NULL);
+	rig->running = false;
+}
+
+static void
+send_frames(unsigned int guest, unsigned int count)
+{
+	unsigned int i;
+
+	rig_frame(fixture.frame, 1 - guest, guest, 1, 0);
+	for (i = 0; i < count; i++)
+		assert_true(rig_send(&fixture.guests[guest], TX, fixture.frame, fixture.frame_bytes));
+	rig_ring(&fixture.guests[guest], TX);
+}
+
+static void
+run(void)
+{
+	while (softaccel_poll(fixture.rig.accel) > 0)
+		;
+}
+
+static void
+receive_frames(unsigned int guest, unsigned int count)
+{
+	uint8_t packet[RIG_BUFFER_BYTES];
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		assert_int_equal(rig_receive(&fixture.guests[guest], RX, packet, sizeof(packet)),
+				 RIG_HEADER_BYTES + fixture.frame_bytes);
+	assert_memory_equal(packet + RIG_HEADER_BYTES, fixture.frame, fixture.frame_bytes);
+	rig_post(&fixture.guests[guest], RX, BURST, RIG_BUFFER_BYTES);
+	rig_ring(&fixture.guests[guest], RX);
+	assert_int_equal(rig_reap(&fixture.guests[1 - guest], TX), count);
+}
+
+static void
+open_pair(const struct count_scenario *scenario)
+{
+	unsigned int i;
+
+	fixture.frame_bytes = scenario->size;
+	rig_eal_init();
+	rig_create(&fixture.rig);
+	for (i = 0; i < 2; i++)
+		rig_function(&fixture.rig, (struct softaccel_function_config){.queue_pairs = 1});
+	rig_run(&fixture.rig);
+	for (i = 0; i < 2; i++)
+		rig_guest_start(&fixture.guests[i], &fixture.rig, i, 2, RIG_FEATURES_DEFAULT | scenario->features);
+	end_threads(&fixture.rig);
+	/* The switch knows both from here on. */
+	for (i = 0; i < 2; i++) {
+		send_frames(i, 1);
+		run();
+		receive_frames(1 - i, 1);
+	}
+}
+
+static void
+prepare(void)
+{
+	send_frames(0, BURST);
+}
+
+static void
+settle(void)
+{
+	receive_frames(1, BURST);
+}
+
+static void
+close_pair(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 2; i++)
+		rig_guest_fini(&fixture.guests[i]);
+	rig_destroy(&fixture.rig);
+}
+
+#define STEPS                                                                                                          \
+	.rounds = 32, .operations = BURST, .open = open_pair, .prepare = prepare, .run = run, .settle = settle,        \
+	.close = close_pair
+
+/* clang-format off */
+const struct count_scenario count_scenarios[] = {
+	{"softaccel_split_64", STEPS, .size = 60},
+	{"softaccel_split_1518", STEPS, .size = 1514},
+	{"softaccel_packed_64", STEPS, .features = RIG_PACKED, .size = 60},
+	{"softaccel_packed_1518", STEPS, .features = RIG_PACKED, .size = 1514},
+	{NULL},
+};
+/* clang-format on */
