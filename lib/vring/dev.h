@@ -26,6 +26,12 @@ int rp_vring_dev_break(struct rp_vring_dev *ring, const char *why);
 /** Translate a sound ring's parts anew if they may have moved. @return 0 or -EBADMSG (ring broken). */
 int rp_vring_dev_check(struct rp_vring_dev *ring);
 
+/**
+ * Look at the driver's index. What was announced before is there, also when it says less now:
+ * somebody may be about to take it.
+ * @return whether it is within the ring.
+ */
+bool rp_vring_split_look(struct rp_vring_dev *ring);
 int rp_vring_split_available(struct rp_vring_dev *ring);
 int rp_vring_split_peek(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_chain *ret_chain);
 void rp_vring_split_advance(struct rp_vring_dev *ring, uint16_t count);

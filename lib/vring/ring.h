@@ -65,6 +65,13 @@ vring_load64(const uint8_t *at)
 	return le64toh(__atomic_load_n((const uint64_t *)(const void *)at, __ATOMIC_RELAXED));
 }
 
+/** Half a packed descriptor with its flags: the other half is read after it. */
+static inline uint64_t
+vring_load64_acquire(const uint8_t *at)
+{
+	return le64toh(__atomic_load_n((const uint64_t *)(const void *)at, __ATOMIC_ACQUIRE));
+}
+
 static inline void
 vring_store16(uint8_t *at, uint16_t value)
 {

@@ -10,6 +10,7 @@
 #include "rp_dma.h"
 #include "rp_dma_atc.h"
 #include "rp_dma_view.h"
+#include "rp_dma_window.h"
 #include "rp_vring_position.h"
 #include "rp_wire_why.h"
 
@@ -140,6 +141,7 @@ struct rp_vring_dev {
 	uint64_t missed_iova;
 	uint32_t missed_access_mask;
 	bool out_of_reach; /* that is for a buffer or a table that could not be translated */
+	struct rp_dma_window window; /* of bursts: where buffers were last */
 };
 
 /**

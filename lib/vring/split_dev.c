@@ -12,16 +12,25 @@ note_of(const struct rp_vring_dev *ring, uint16_t index)
 	return &ring->layout.notes[index & (ring->layout.num - 1)];
 }
 
-int
-rp_vring_split_available(struct rp_vring_dev *ring)
+bool
+rp_vring_split_look(struct rp_vring_dev *ring)
 {
 	uint16_t index = vring_load16_acquire(ring->avail + SPLIT_INDEX_AT);
 	uint16_t count = (uint16_t)(index - ring->next_avail);
 
 	if (count > ring->layout.num)
+		return false;
+	if (count > (uint16_t)(ring->seen_avail - ring->next_avail))
+		ring->seen_avail = index;
+	return true;
+}
+
+int
+rp_vring_split_available(struct rp_vring_dev *ring)
+{
+	if (!rp_vring_split_look(ring))
 		return rp_vring_dev_break(ring, "the available index is beyond the ring");
-	ring->seen_avail = index;
-	return count;
+	return (uint16_t)(ring->seen_avail - ring->next_avail);
 }
 
 static int
