@@ -25,7 +25,7 @@ MOVED_PERCENT = 0.05
 WHOLE = 0.005
 TIMEOUT_S = 300
 # The C library's copies are chosen by the processor; these are every x86-64's.
-PLAIN_LIBC = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX,-ERMS,-FSRM"
+PLAIN_LIBC = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX,-AVX_Fast_Unaligned_Load,-ERMS,-FSRM"
 
 
 class CountError(Exception):
@@ -89,7 +89,7 @@ def scenarios(build_dir):
 def run_callgrind(program, name, out):
     """@return what the program printed; `out` has callgrind's words."""
     run = subprocess.run(
-        ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}", "--collect-atstart=no",
+        ["valgrind", "-q", "--tool=callgrind", "--fair-sched=try", f"--callgrind-out-file={out}", "--collect-atstart=no",
          "--toggle-collect=count_measured", "--collect-systime=yes", "--compress-strings=no", "--compress-pos=no",
          str(program), name],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S,

@@ -17,8 +17,9 @@ struct count_scenario {
 	void (*run)(void); /* counted */
 	void (*settle)(void); /* after each round, not counted: what was done is right and complete */
 	void (*close)(void);
-	uint64_t features; /* the scenario's own, as the next */
+	uint64_t features; /* the scenario's own, as what follows */
 	uint32_t size;
+	unsigned int variant;
 };
 
 /* The program of a room: its scenarios; the last one's name is NULL. */

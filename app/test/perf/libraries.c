@@ -7,16 +7,19 @@
 #define VERSION_1 (UINT64_C(1) << 32)
 #define VRING                                                                                                          \
 	.rounds = 32, .operations = 32, .open = count_vring_open, .prepare = count_vring_prepare,                      \
-	.run = count_vring_run, .settle = count_vring_settle, .close = count_vring_close
+	.settle = count_vring_settle, .close = count_vring_close
 #define DMA .open = count_dma_open, .close = count_dma_close
 
 /* clang-format off */
 const struct count_scenario count_scenarios[] = {
-	{"vring_split", VRING, .features = VERSION_1},
-	{"vring_split_event_idx", VRING, .features = VERSION_1 | F_EVENT_IDX},
-	{"vring_split_indirect", VRING, .features = VERSION_1 | F_INDIRECT_DESC},
-	{"vring_packed", VRING, .features = VERSION_1 | F_RING_PACKED},
-	{"vring_packed_in_order", VRING, .features = VERSION_1 | F_RING_PACKED | F_IN_ORDER},
+	{"vring_split", VRING, .run = count_vring_run, .features = VERSION_1},
+	{"vring_split_event_idx", VRING, .run = count_vring_run, .features = VERSION_1 | F_EVENT_IDX},
+	{"vring_split_indirect", VRING, .run = count_vring_run, .features = VERSION_1 | F_INDIRECT_DESC},
+	{"vring_packed", VRING, .run = count_vring_run, .features = VERSION_1 | F_RING_PACKED},
+	{"vring_packed_in_order", VRING, .run = count_vring_run, .features = VERSION_1 | F_RING_PACKED | F_IN_ORDER},
+	{"vring_burst_split", VRING, .run = count_vring_burst, .features = VERSION_1},
+	{"vring_burst_split_indirect", VRING, .run = count_vring_burst, .features = VERSION_1 | F_INDIRECT_DESC},
+	{"vring_burst_packed", VRING, .run = count_vring_burst, .features = VERSION_1 | F_RING_PACKED},
 	{"dma_translate_1", 16, 256, DMA, .run = count_dma_translate, .size = 1},
 	{"dma_translate_64", 16, 256, DMA, .run = count_dma_translate, .size = 64},
 	{"dma_translate_1k", 16, 256, DMA, .run = count_dma_translate, .size = 1024},

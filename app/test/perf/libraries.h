@@ -10,6 +10,7 @@ void count_vring_open(const struct count_scenario *scenario);
 void count_vring_close(void);
 void count_vring_prepare(void);
 void count_vring_run(void);
+void count_vring_burst(void);
 void count_vring_settle(void);
 
 void count_dma_open(const struct count_scenario *scenario);
