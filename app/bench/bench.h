@@ -103,6 +103,8 @@ struct place_probe {
 };
 
 int place_pin(int cpu);
+/* Of a thread that mostly sleeps: under chrt -f it would else never run on a CPU on which another one spins. */
+void place_before_spinners(void);
 int place_choose_cpus(struct bench_options *options);
 void place_echo(struct place_probe *probe); /* the other side, in a loop */
 double place_hop_ns(struct place_probe *probe);
@@ -129,7 +131,9 @@ int bench_pairs_run(const struct bench_pairs_config *config, const struct bench_
 		    struct bench_rows *rows);
 
 /* Scenarios: 0 or a negative errno, after one line on stderr. */
-int bench_kick(const struct bench_options *options, struct bench_rows *rows);
+int bench_doorbell(const struct bench_options *options, struct bench_rows *rows);
+int bench_host_cpu(const struct bench_options *options, struct bench_rows *rows);
+int bench_interrupt(const struct bench_options *options, struct bench_rows *rows);
 int bench_software_request(const struct bench_options *options, struct bench_rows *rows);
 int bench_translate(const struct bench_options *options, struct bench_rows *rows);
 int bench_vfio_user_access(const struct bench_options *options, struct bench_rows *rows);

@@ -35,7 +35,12 @@ static const struct scenario {
 	unsigned int quick_s, whole_s;
 	const char *benches;
 } scenarios[] = {
-	{"kick", bench_kick, 5, 30, "kick_p50 kick_p99"},
+	{"doorbell", bench_doorbell, 12, 60,
+	 "doorbell_p50 doorbell_p99 doorbell_256_p50 doorbell_256_p99 doorbell_load_p50 doorbell_load_p99 "
+	 "doorbell_vhost_p50 doorbell_vhost_p99 doorbell_vhost_256_p50 doorbell_vhost_256_p99"},
+	{"interrupt", bench_interrupt, 6, 30,
+	 "interrupt_p50 interrupt_p99 interrupt_device_cpu_p50 interrupt_device_cpu_p99"},
+	{"host_cpu", bench_host_cpu, 5, 20, "host_cpu_direct_ms_per_mpkt host_cpu_relayed_ms_per_mpkt"},
 	{"software_request", bench_software_request, 4, 20, "request_features request_enable request_restart"},
 	{"translate", bench_translate, 5, 60,
 	 "translate_1 translate_1_many map_unmap_1 translate_1m translate_1m_many map_unmap_1m map_bytes_1m "

@@ -23,6 +23,18 @@ place_pin(int cpu)
 	return sched_setaffinity(0, sizeof(set), &set) < 0 ? -errno : 0;
 }
 
+void
+place_before_spinners(void)
+{
+	struct sched_param param;
+
+	if (sched_getscheduler(0) != SCHED_FIFO || sched_getparam(0, &param) < 0 ||
+	    param.sched_priority >= sched_get_priority_max(SCHED_FIFO))
+		return;
+	param.sched_priority++;
+	(void)sched_setscheduler(0, SCHED_FIFO, &param);
+}
+
 int
 place_choose_cpus(struct bench_options *options)
 {

@@ -15,6 +15,7 @@
 
 #define SAMPLES_MAX 500u
 #define WARM_UP 20u
+#define QUEUES 2u
 #define ANSWER_LIMIT_MS 20000
 
 struct software_request {
@@ -67,14 +68,14 @@ enable(struct software_side *side, unsigned int turn)
 static int
 restart(struct software_side *side, unsigned int turn)
 {
-	uint32_t bases[SOFTWARE_RIG_QUEUES];
+	uint32_t bases[QUEUES];
 	unsigned int queue;
 	int rc = 0;
 
 	(void)turn;
-	for (queue = 0; rc == 0 && queue < SOFTWARE_RIG_QUEUES; queue++)
+	for (queue = 0; rc == 0 && queue < QUEUES; queue++)
 		rc = rp_vhu_frontend_ring_stop(side->frontend, queue, &bases[queue], NULL);
-	for (queue = 0; rc == 0 && queue < SOFTWARE_RIG_QUEUES; queue++)
+	for (queue = 0; rc == 0 && queue < QUEUES; queue++)
 		rc = software_side_start(side, queue, bases[queue], NULL);
 	return rc;
 }
@@ -154,7 +155,7 @@ bench_software_request(const struct bench_options *options, struct bench_rows *r
 	int rc;
 
 	request = (struct software_request){.samples_count = options->quick ? 100 : SAMPLES_MAX};
-	rc = software_rig_open(&request.rig, options);
+	rc = software_rig_open(&request.rig, options, QUEUES, true);
 	if (rc == 0)
 		rc = measure(&request, rows);
 	software_rig_close(&request.rig);

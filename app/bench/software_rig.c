@@ -17,15 +17,17 @@
 #define GPA 0x40000000ull
 #define RING_NUM 256u
 #define RING_BYTES 0x10000u
-#define MEMORY_BYTES (SOFTWARE_RIG_QUEUES * RING_BYTES)
 #define CONNECT_LIMIT_NS 30000000000ull
 #define CONNECT_PAUSE_US 10000u
 #define ANSWER_LIMIT_MS 20000u
 
+/* librte_vhost's callbacks know nobody: the device that came last. */
+static int latest_vid = -1;
+
 static int
 on_new_device(int vid)
 {
-	(void)vid;
+	__atomic_store_n(&latest_vid, vid, __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -131,7 +133,7 @@ rings_open(struct software_side *side, uint64_t features, struct rp_wire_why *wh
 	unsigned int queue;
 	int rc = 0;
 
-	for (queue = 0; rc == 0 && queue < SOFTWARE_RIG_QUEUES; queue++) {
+	for (queue = 0; rc == 0 && queue < side->queues_count; queue++) {
 		uint64_t offset = (uint64_t)queue * RING_BYTES;
 
 		side->kick_fds[queue] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -143,12 +145,18 @@ rings_open(struct software_side *side, uint64_t features, struct rp_wire_why *wh
 	return rc;
 }
 
+static size_t
+memory_bytes(const struct software_side *side)
+{
+	return (size_t)side->queues_count * RING_BYTES;
+}
+
 static int
 negotiate(struct software_side *side, const char *path, uint64_t *ret_features, struct rp_wire_why *why)
 {
 	const struct rp_vhu_frontend_config config = {
 		.protocol_features = 1ull << RP_VHU_PF_REPLY_ACK_BIT | 1ull << RP_VHU_PF_MQ_BIT,
-		.queues_max = SOFTWARE_RIG_QUEUES,
+		.queues_max = SOFTWARE_RIG_QUEUES_MAX,
 		.timeout_ms = ANSWER_LIMIT_MS,
 		.need_reply_always = true,
 	};
@@ -170,15 +178,15 @@ negotiate(struct software_side *side, const char *path, uint64_t *ret_features, 
 static int
 side_open(struct software_side *side, const char *path)
 {
-	struct rp_vhu_region region = {.gpa = GPA, .size_bytes = MEMORY_BYTES};
+	struct rp_vhu_region region = {.gpa = GPA, .size_bytes = memory_bytes(side)};
 	struct rp_wire_why why = {0};
 	uint64_t features = 0;
 	int rc;
 
 	side->memory_fd = memfd_create("bench-guest", MFD_CLOEXEC);
-	if (side->memory_fd < 0 || ftruncate(side->memory_fd, MEMORY_BYTES) < 0)
+	if (side->memory_fd < 0 || ftruncate(side->memory_fd, (off_t)memory_bytes(side)) < 0)
 		return vfu_rig_complain("guest memory", -errno, NULL);
-	side->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, side->memory_fd, 0);
+	side->memory = mmap(NULL, memory_bytes(side), PROT_READ | PROT_WRITE, MAP_SHARED, side->memory_fd, 0);
 	if (side->memory == MAP_FAILED)
 		return vfu_rig_complain("guest memory", -errno, NULL);
 	region.uva = (uint64_t)(uintptr_t)side->memory;
@@ -197,35 +205,36 @@ side_close(struct software_side *side)
 	unsigned int queue;
 
 	side->frontend = rp_vhu_frontend_destroy(side->frontend);
-	for (queue = 0; queue < SOFTWARE_RIG_QUEUES; queue++) {
+	for (queue = 0; queue < side->queues_count; queue++) {
 		side->rings[queue] = rp_vring_drv_destroy(side->rings[queue]);
 		rp_wire_fd_close(&side->kick_fds[queue]);
 		rp_wire_fd_close(&side->call_fds[queue]);
 	}
 	if (side->memory != MAP_FAILED)
-		munmap(side->memory, MEMORY_BYTES);
+		munmap(side->memory, memory_bytes(side));
 	rp_wire_fd_close(&side->memory_fd);
 }
 
 static void
-side_empty(struct software_side *side)
+side_empty(struct software_side *side, unsigned int queues_count)
 {
 	unsigned int queue;
 
+	side->queues_count = queues_count;
 	side->memory = MAP_FAILED;
 	side->memory_fd = -1;
-	for (queue = 0; queue < SOFTWARE_RIG_QUEUES; queue++)
+	for (queue = 0; queue < SOFTWARE_RIG_QUEUES_MAX; queue++)
 		side->kick_fds[queue] = side->call_fds[queue] = -1;
 }
 
 int
-software_rig_open(struct software_rig *rig, const struct bench_options *options)
+software_rig_open(struct software_rig *rig, const struct bench_options *options, unsigned int queues_count, bool port)
 {
 	int rc;
 
 	memset(rig, 0, sizeof(*rig));
-	side_empty(&rig->direct);
-	side_empty(&rig->through);
+	side_empty(&rig->direct, queues_count);
+	side_empty(&rig->through, queues_count);
 	rig->port_stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = vfu_rig_open(&rig->base, options);
 	if (rc < 0)
@@ -233,13 +242,25 @@ software_rig_open(struct software_rig *rig, const struct bench_options *options)
 	snprintf(rig->socket_backend, sizeof(rig->socket_backend), "%s/backend", rig->base.directory);
 	snprintf(rig->socket_port, sizeof(rig->socket_port), "%s/port", rig->base.directory);
 	rc = backend_open(rig);
-	if (rc == 0)
+	if (rc == 0 && port)
 		rc = port_open(rig);
 	if (rc == 0)
 		rc = side_open(&rig->direct, rig->socket_backend);
-	if (rc == 0)
+	if (rc == 0 && port)
 		rc = side_open(&rig->through, rig->socket_port);
 	return rc;
+}
+
+int
+software_rig_kick_fd(const struct software_rig *rig, unsigned int queue)
+{
+	int vid = __atomic_load_n(&latest_vid, __ATOMIC_ACQUIRE);
+	struct rte_vhost_vring ring;
+
+	if (vid < 0 || queue >= rig->direct.queues_count ||
+	    rte_vhost_get_vhost_vring(vid, (uint16_t)queue, &ring) < 0 || ring.kickfd < 0)
+		return -ENOENT;
+	return ring.kickfd;
 }
 
 void
