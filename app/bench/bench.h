@@ -134,6 +134,11 @@ int bench_pairs_run(const struct bench_pairs_config *config, const struct bench_
 int bench_doorbell(const struct bench_options *options, struct bench_rows *rows);
 int bench_host_cpu(const struct bench_options *options, struct bench_rows *rows);
 int bench_interrupt(const struct bench_options *options, struct bench_rows *rows);
+int bench_pps_split(const struct bench_options *options, struct bench_rows *rows);
+int bench_pps_packed(const struct bench_options *options, struct bench_rows *rows);
+int bench_pps_switch_split(const struct bench_options *options, struct bench_rows *rows);
+int bench_pps_switch_packed(const struct bench_options *options, struct bench_rows *rows);
+int bench_pps_parity(const struct bench_options *options, struct bench_rows *rows);
 int bench_software_request(const struct bench_options *options, struct bench_rows *rows);
 int bench_translate(const struct bench_options *options, struct bench_rows *rows);
 int bench_vfio_user_access(const struct bench_options *options, struct bench_rows *rows);

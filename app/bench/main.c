@@ -41,6 +41,11 @@ static const struct scenario {
 	{"interrupt", bench_interrupt, 6, 30,
 	 "interrupt_p50 interrupt_p99 interrupt_device_cpu_p50 interrupt_device_cpu_p99"},
 	{"host_cpu", bench_host_cpu, 5, 20, "host_cpu_direct_ms_per_mpkt host_cpu_relayed_ms_per_mpkt"},
+	{"pps_split", bench_pps_split, 6, 40, "pps_split_64 pps_split_1518"},
+	{"pps_packed", bench_pps_packed, 6, 40, "pps_packed_64 pps_packed_1518"},
+	{"pps_switch_split", bench_pps_switch_split, 6, 40, "pps_switch_split_64 pps_switch_split_1518"},
+	{"pps_switch_packed", bench_pps_switch_packed, 6, 40, "pps_switch_packed_64 pps_switch_packed_1518"},
+	{"pps_parity", bench_pps_parity, 10, 40, "pps_parity_split_64 pps_parity_packed_64"},
 	{"software_request", bench_software_request, 4, 20, "request_features request_enable request_restart"},
 	{"translate", bench_translate, 5, 60,
 	 "translate_1 translate_1_many map_unmap_1 translate_1m translate_1m_many map_unmap_1m map_bytes_1m "

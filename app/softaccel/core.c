@@ -162,6 +162,12 @@ softaccel_poll(struct softaccel *accel)
 	return sa_datapath_poll(&accel->path);
 }
 
+unsigned int
+softaccel_drain(struct softaccel *accel)
+{
+	return sa_datapath_drain(&accel->path);
+}
+
 void
 softaccel_run(struct softaccel *accel)
 {

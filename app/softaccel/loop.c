@@ -172,6 +172,29 @@ sa_datapath_poll(struct sa_datapath *path)
 	return done;
 }
 
+unsigned int
+sa_datapath_drain(struct sa_datapath *path)
+{
+	unsigned int done, all = 0;
+
+	sa_gate_enter(&path->gate);
+	readers_online(path);
+	do {
+		if (unlikely(sa_gate_is_wanted(&path->gate))) {
+			readers_offline(path);
+			sa_gate_pass(&path->gate);
+			readers_online(path);
+		}
+		readers_quiescent(path);
+		keep_time(path);
+		done = iterate(path, ++path->drain_iterations_count % BUSY_ITERATIONS_PER_EPOLL == 0);
+		all += done;
+	} while (done > 0);
+	readers_offline(path);
+	sa_gate_leave(&path->gate);
+	return all;
+}
+
 static bool
 is_stopped(const struct sa_datapath *path)
 {

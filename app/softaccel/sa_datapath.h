@@ -35,6 +35,7 @@ struct sa_datapath {
 	int notice_fd; /* an eventfd for the control side: a ring broke */
 	struct sa_idle idle;
 	uint32_t aged_s;
+	unsigned int drain_iterations_count;
 	bool stop; /* atomic */
 };
 
@@ -53,6 +54,8 @@ void sa_datapath_ring_remove(struct sa_datapath *path, struct sa_ring *ring);
 
 /** One iteration. @return what was done. */
 unsigned int sa_datapath_poll(struct sa_datapath *path);
+/** Iterations until one finds nothing. @return what was done. */
+unsigned int sa_datapath_drain(struct sa_datapath *path);
 void sa_datapath_run(struct sa_datapath *path);
 void sa_datapath_stop(struct sa_datapath *path);
 

@@ -24,10 +24,10 @@
  * gives no descriptors for its memory gets a thread that waits for messages
  * (sa_messenger.h).
  *
- * Threads: softaccel_poll() and softaccel_run() belong to one thread, the data
- * path's; softaccel_stop() and the functions that read counters may be called
- * from any; everything else belongs to one thread, the control side's. Both may
- * be the same thread when softaccel_poll() is used.
+ * Threads: softaccel_poll(), softaccel_drain() and softaccel_run() belong to one
+ * thread, the data path's; softaccel_stop() and the functions that read counters
+ * may be called from any; everything else belongs to one thread, the control
+ * side's. Both may be the same thread when softaccel_run() is not used.
  */
 
 #define SOFTACCEL_FUNCTIONS_MAX 32u
@@ -180,6 +180,14 @@ void softaccel_process(struct softaccel *accel);
 
 /** Data path: one iteration. @return what was done (kicks and packets); 0: nothing. */
 unsigned int softaccel_poll(struct softaccel *accel);
+
+/**
+ * Data path: iterate as softaccel_run() does, which asks the kernel for kicks now and then
+ * only, until there is nothing to do. For a caller that has other work for its thread; it
+ * does not return while guests keep it busy.
+ * @return what was done (kicks and packets); 0: nothing.
+ */
+unsigned int softaccel_drain(struct softaccel *accel);
 
 /** Data path: iterate, and sleep when idle, until softaccel_stop(). */
 void softaccel_run(struct softaccel *accel);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include <linux/virtio_ring.h>
+#include <rte_byteorder.h>
+
+#include "packets_ring.h"
+
+#define AVAIL_MASK (1u << VRING_PACKED_DESC_F_AVAIL)
+#define USED_MASK (1u << VRING_PACKED_DESC_F_USED)
+
+/* Slots are at fixed descriptors, since nothing else takes any: the last one ends where the ring does. */
+static void
+write_chain(struct packets_ring *ring, uint16_t slot, uint32_t frame_bytes)
+{
+	struct vring_packed_desc *descs = (struct vring_packed_desc *)ring->desc + (unsigned int)slot * ring->parts;
+	uint16_t shared = (uint16_t)((ring->device_writes ? VRING_DESC_F_WRITE : 0) |
+				     (ring->avail_wrap ? AVAIL_MASK : USED_MASK));
+	unsigned int part = ring->parts;
+
+	/* The first one last: with it the chain is the device's. */
+	while (part-- > 0) {
+		struct packets_piece piece = packets_piece(ring, slot, part, frame_bytes);
+		uint16_t flags = (uint16_t)(shared | (part + 1 == ring->parts ? 0 : VRING_DESC_F_NEXT));
+
+		descs[part].addr = rte_cpu_to_le_64(piece.iova);
+		descs[part].len = rte_cpu_to_le_32(piece.bytes);
+		descs[part].id = rte_cpu_to_le_16(slot);
+		__atomic_store_n(&descs[part].flags, rte_cpu_to_le_16(flags), __ATOMIC_RELEASE);
+	}
+	if (slot + 1 == ring->slots)
+		ring->avail_wrap = !ring->avail_wrap;
+}
+
+bool
+packets_packed_add(struct packets_ring *ring, const uint16_t *frame_bytes, unsigned int count)
+{
+	const struct vring_packed_desc_event *event = (const struct vring_packed_desc_event *)ring->used;
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		write_chain(ring, packets_ring_slot(ring, ring->out + i),
+			    frame_bytes == NULL ? PACKETS_FRAME_MAX : frame_bytes[i]);
+	ring->out = (uint16_t)(ring->out + count);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return rte_le_to_cpu_16(__atomic_load_n(&event->flags, __ATOMIC_RELAXED)) != VRING_PACKED_EVENT_FLAG_DISABLE;
+}
+
+int
+packets_packed_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret_written_bytes)
+{
+	const struct vring_packed_desc *descs = (const struct vring_packed_desc *)ring->desc;
+	unsigned int count = 0;
+
+	while (count < max && count < ring->out) {
+		uint16_t slot = packets_ring_slot(ring, count);
+		const struct vring_packed_desc *desc = &descs[(unsigned int)slot * ring->parts];
+		uint16_t flags = rte_le_to_cpu_16(__atomic_load_n(&desc->flags, __ATOMIC_ACQUIRE));
+
+		if (((flags & AVAIL_MASK) != 0) != ring->used_wrap || ((flags & USED_MASK) != 0) != ring->used_wrap)
+			break;
+		if (rte_le_to_cpu_16(desc->id) != slot)
+			return -EBADMSG;
+		if (ret_written_bytes != NULL)
+			ret_written_bytes[count] = rte_le_to_cpu_32(desc->len);
+		if (slot + 1 == ring->slots)
+			ring->used_wrap = !ring->used_wrap;
+		count++;
+	}
+	ring->first = packets_ring_slot(ring, count);
+	ring->out = (uint16_t)(ring->out - count);
+	return (int)count;
+}

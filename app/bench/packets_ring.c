@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <string.h>
+
+#include <linux/virtio_config.h>
+
+#include "packets_ring.h"
+
+int
+packets_ring_open(struct packets_ring *ring, const struct packets_ring_place *place)
+{
+	struct rp_vring_layout layout;
+	int rc;
+
+	_Static_assert(PACKETS_RING_NUM * PACKETS_BUFFER_BYTES <= PACKETS_RING_BYTES - PACKETS_RING_AREA,
+		       "room for the buffers");
+	*ring = (struct packets_ring){
+		.packed = (place->features & 1ull << VIRTIO_F_RING_PACKED) != 0,
+		.device_writes = place->device_writes,
+		.parts = place->parts,
+		.slots = (uint16_t)(PACKETS_RING_NUM / place->parts),
+		.avail_wrap = true,
+		.used_wrap = true,
+		.buffers = place->memory + PACKETS_RING_AREA,
+		.buffers_iova = place->memory_iova + PACKETS_RING_AREA,
+	};
+	if (rp_vring_drv_bytes(PACKETS_RING_NUM, place->features) > PACKETS_RING_AREA)
+		return -EINVAL;
+	rc = rp_vring_drv_create(PACKETS_RING_NUM, place->memory, place->memory_iova, place->features, &ring->layout);
+	if (rc < 0)
+		return rc;
+	/* It stays so: who generates load polls. */
+	rp_vring_drv_set_interrupt(ring->layout, false);
+	rp_vring_drv_layout(ring->layout, &layout);
+	ring->desc = place->memory + (layout.desc_iova - place->memory_iova);
+	ring->avail = place->memory + (layout.avail_iova - place->memory_iova);
+	ring->used = place->memory + (layout.used_iova - place->memory_iova);
+	memset(ring->buffers, 0, (size_t)PACKETS_RING_NUM * PACKETS_BUFFER_BYTES);
+	return 0;
+}
+
+void
+packets_ring_close(struct packets_ring *ring)
+{
+	ring->layout = rp_vring_drv_destroy(ring->layout);
+}
+
+bool
+packets_ring_add(struct packets_ring *ring, const uint16_t *frame_bytes, unsigned int count)
+{
+	return ring->packed ? packets_packed_add(ring, frame_bytes, count) :
+			      packets_split_add(ring, frame_bytes, count);
+}
+
+int
+packets_ring_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret_written_bytes)
+{
+	return ring->packed ? packets_packed_reap(ring, max, ret_written_bytes) :
+			      packets_split_reap(ring, max, ret_written_bytes);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include <linux/virtio_ring.h>
+#include <rte_byteorder.h>
+
+#include "packets_ring.h"
+
+static void
+write_chain(struct packets_ring *ring, uint16_t slot, uint32_t frame_bytes)
+{
+	struct vring_desc *descs = (struct vring_desc *)ring->desc;
+	uint16_t flags = ring->device_writes ? VRING_DESC_F_WRITE : 0;
+	unsigned int part, at = (unsigned int)slot * ring->parts;
+
+	for (part = 0; part < ring->parts; part++) {
+		struct packets_piece piece = packets_piece(ring, slot, part, frame_bytes);
+		bool last = part + 1 == ring->parts;
+
+		descs[at + part] = (struct vring_desc){
+			.addr = rte_cpu_to_le_64(piece.iova),
+			.len = rte_cpu_to_le_32(piece.bytes),
+			.flags = rte_cpu_to_le_16((uint16_t)(flags | (last ? 0 : VRING_DESC_F_NEXT))),
+			.next = rte_cpu_to_le_16((uint16_t)(last ? 0 : at + part + 1)),
+		};
+	}
+}
+
+bool
+packets_split_add(struct packets_ring *ring, const uint16_t *frame_bytes, unsigned int count)
+{
+	struct vring_avail *avail = (struct vring_avail *)ring->avail;
+	const struct vring_used *used = (const struct vring_used *)ring->used;
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		uint16_t slot = packets_ring_slot(ring, ring->out + i);
+
+		write_chain(ring, slot, frame_bytes == NULL ? PACKETS_FRAME_MAX : frame_bytes[i]);
+		avail->ring[ring->avail_index++ % PACKETS_RING_NUM] = rte_cpu_to_le_16((uint16_t)(slot * ring->parts));
+	}
+	ring->out = (uint16_t)(ring->out + count);
+	__atomic_store_n(&avail->idx, rte_cpu_to_le_16(ring->avail_index), __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return (__atomic_load_n(&used->flags, __ATOMIC_RELAXED) & rte_cpu_to_le_16(VRING_USED_F_NO_NOTIFY)) == 0;
+}
+
+int
+packets_split_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret_written_bytes)
+{
+	const struct vring_used *used = (const struct vring_used *)ring->used;
+	uint16_t index = rte_le_to_cpu_16(__atomic_load_n(&used->idx, __ATOMIC_ACQUIRE));
+	unsigned int count = (uint16_t)(index - ring->used_index), i;
+
+	if (count > ring->out)
+		return -EBADMSG;
+	count = count < max ? count : max;
+	for (i = 0; i < count; i++) {
+		const struct vring_used_elem *entry = &used->ring[ring->used_index++ % PACKETS_RING_NUM];
+
+		if (rte_le_to_cpu_32(entry->id) != (uint32_t)packets_ring_slot(ring, i) * ring->parts)
+			return -EBADMSG;
+		if (ret_written_bytes != NULL)
+			ret_written_bytes[i] = rte_le_to_cpu_32(entry->len);
+	}
+	ring->first = packets_ring_slot(ring, count);
+	ring->out = (uint16_t)(ring->out - count);
+	return (int)count;
+}
