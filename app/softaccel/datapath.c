@@ -57,7 +57,7 @@ sa_datapath_init(struct sa_datapath *path, const struct softaccel_config *config
 	if (rc == 0)
 		rc = make_pool(path, config->mbufs_count == 0 ? MBUFS_DEFAULT : config->mbufs_count);
 	if (rc == 0)
-		rc = sa_switch_init(&path->sw, &path->scratch);
+		rc = sa_switch_init(&path->sw, &path->scratch, config->copies);
 	if (rc < 0)
 		sa_datapath_fini(path);
 	return rc;

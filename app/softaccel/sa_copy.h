@@ -29,6 +29,18 @@ struct sa_copier {
 	sa_copy_fn copy;
 };
 
+/** A line that will be written: have it, and alone. */
+static inline void
+sa_prefetch_write(const void *line)
+{
+#if defined(__x86_64__)
+	/* Where it is not known it does nothing; the compiler would make it a read unless told of one processor. */
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)line));
+#else
+	__builtin_prefetch(line, 1);
+#endif
+}
+
 /** All that were built, the narrowest first; that one can be used everywhere. */
 const struct sa_copier *sa_copiers(unsigned int *ret_count);
 

@@ -13,7 +13,10 @@
  * Threads: no state; any thread.
  */
 
-/** @param frame an Ethernet frame of at least 14 bytes. */
+/** No more than this is looked at: Ethernet, two VLAN tags, the longest IPv4 header, ports. */
+#define SA_FLOW_BYTES_MAX 86u
+
+/** @param frame an Ethernet frame of at least 14 bytes; the first SA_FLOW_BYTES_MAX of its size_bytes will do. */
 uint32_t sa_flow_hash(const uint8_t *frame, uint32_t size_bytes);
 
 #endif

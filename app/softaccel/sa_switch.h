@@ -7,6 +7,7 @@
 
 #include <rte_mbuf.h>
 
+#include "sa_flow.h"
 #include "sa_mac.h"
 #include "sa_ring.h"
 #include "softaccel.h"
@@ -51,6 +52,8 @@ struct sa_switch {
 	unsigned int dirty_count;
 	unsigned int dirty_room;
 	struct sa_ring_scratch *scratch; /* borrowed */
+	enum softaccel_copies copies;
+	uint32_t packet_bytes_max; /* virtio-net header and frame */
 	uint32_t now_s;
 };
 
@@ -60,8 +63,35 @@ sa_port_drop(struct sa_port *port, enum softaccel_drop why)
 	sa_count(&port->counters.drops[why], 1);
 }
 
+/** What the table says about a port, for other threads. */
+static inline void
+sa_port_show_macs(struct sa_port *port)
+{
+	__atomic_store_n(&port->counters.macs_count, port->macs.count, __ATOMIC_RELAXED);
+	__atomic_store_n(&port->counters.macs_refused, port->macs.refused_count, __ATOMIC_RELAXED);
+}
+
+/** Which of a port's running receive rings (there is one at least) a frame goes to. */
+static inline struct sa_ring *
+sa_switch_receive_ring(const struct sa_port *port, const uint8_t *frame, uint32_t frame_bytes)
+{
+	uint32_t hash = port->receive_count > 1 ? sa_flow_hash(frame, frame_bytes) : 0;
+
+	return port->receive_rings[(uint64_t)hash * port->receive_count >> 32];
+}
+
+/** What was filled is published at the end of the iteration. */
+static inline void
+sa_switch_mark_dirty(struct sa_switch *sw, struct sa_ring *ring)
+{
+	if (ring->dirty || ring->unpublished_count == 0)
+		return;
+	ring->dirty = true;
+	sw->dirty[sw->dirty_count++] = ring;
+}
+
 /** @return 0 or -ENOMEM. */
-int sa_switch_init(struct sa_switch *sw, struct sa_ring_scratch *scratch);
+int sa_switch_init(struct sa_switch *sw, struct sa_ring_scratch *scratch, enum softaccel_copies copies);
 /** Ends its ports too. */
 void sa_switch_fini(struct sa_switch *sw);
 

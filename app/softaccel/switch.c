@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sa_flow.h"
+#include "sa_packet.h"
+#include "sa_pass.h"
 #include "sa_switch.h"
 #include "sa_uplink.h"
 
@@ -21,9 +22,10 @@ count_delivery(struct sa_port *port, int why)
 }
 
 int
-sa_switch_init(struct sa_switch *sw, struct sa_ring_scratch *scratch)
+sa_switch_init(struct sa_switch *sw, struct sa_ring_scratch *scratch, enum softaccel_copies copies)
 {
-	*sw = (struct sa_switch){.scratch = scratch};
+	*sw = (struct sa_switch){.scratch = scratch, .copies = copies};
+	sw->packet_bytes_max = SA_NET_HEADER_BYTES + rte_pktmbuf_data_room_size(scratch->pool) - RTE_PKTMBUF_HEADROOM;
 	return sa_mac_table_create(SOFTACCEL_FUNCTIONS_MAX * SA_FUNCTION_MACS_MAX + SA_UPLINK_MACS_MAX, &sw->macs);
 }
 
@@ -160,15 +162,6 @@ hold(struct sa_ring *ring, struct rte_mbuf *mbuf)
 	return sa_held_keep(&ring->held, &ring->port->held_count, mbuf) ? HELD : SOFTACCEL_DROP_RX_NO_BUFFER;
 }
 
-static void
-mark_dirty(struct sa_switch *sw, struct sa_ring *ring)
-{
-	if (ring->dirty || ring->unpublished_count == 0)
-		return;
-	ring->dirty = true;
-	sw->dirty[sw->dirty_count++] = ring;
-}
-
 void
 sa_switch_deliver_held(struct sa_switch *sw, struct sa_ring *ring)
 {
@@ -185,7 +178,7 @@ sa_switch_deliver_held(struct sa_switch *sw, struct sa_ring *ring)
 			break;
 		count_delivery(ring->port, why);
 	}
-	mark_dirty(sw, ring);
+	sa_switch_mark_dirty(sw, ring);
 	sa_held_forget(held, &ring->port->held_count, done);
 	/* Not before a frame went through: to be awake is not yet to have buffers. */
 	if (done > 0 && held->count == 0 && held->arrived)
@@ -195,21 +188,19 @@ sa_switch_deliver_held(struct sa_switch *sw, struct sa_ring *ring)
 static int
 receive(struct sa_switch *sw, struct sa_port *port, struct rte_mbuf *mbuf)
 {
-	const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
-	uint32_t hash = port->receive_count > 1 ? sa_flow_hash(frame, rte_pktmbuf_pkt_len(mbuf)) : 0;
 	struct sa_ring *ring;
 	int why;
 
 	if (port->receive_count == 0)
 		return SOFTACCEL_DROP_RX_NO_QUEUE;
-	ring = port->receive_rings[(uint64_t)hash * port->receive_count >> 32];
+	ring = sa_switch_receive_ring(port, rte_pktmbuf_mtod(mbuf, const uint8_t *), rte_pktmbuf_pkt_len(mbuf));
 	if (ring->held.changing) {
 		why = hold(ring, mbuf);
 		sa_switch_deliver_held(sw, ring);
 		return why;
 	}
 	why = sa_ring_receive(ring, sw->scratch, mbuf);
-	mark_dirty(sw, ring);
+	sa_switch_mark_dirty(sw, ring);
 	/* The guest may well have buffers that the messenger has not brought yet. */
 	if (why == SOFTACCEL_DROP_RX_NO_BUFFER && ring->carried && !ring->awake)
 		ring->held.changing = true;
@@ -267,16 +258,18 @@ sa_switch_forward(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf **
 	for (i = 0; i < count; i++)
 		forward_one(sw, from, mbufs[i]);
 	rte_pktmbuf_free_bulk(mbufs, count);
-	__atomic_store_n(&from->counters.macs_count, from->macs.count, __ATOMIC_RELAXED);
-	__atomic_store_n(&from->counters.macs_refused, from->macs.refused_count, __ATOMIC_RELAXED);
+	sa_port_show_macs(from);
 }
 
 unsigned int
 sa_switch_serve(struct sa_switch *sw, struct sa_ring *ring)
 {
 	struct rte_mbuf *mbufs[SA_BURST];
-	unsigned int count = sa_ring_transmit(ring, sw->scratch, mbufs, SA_BURST);
+	unsigned int count;
 
+	if (sw->copies == SOFTACCEL_COPIES_ONE && !ring->carried)
+		return sa_pass_serve(sw, ring);
+	count = sa_ring_transmit(ring, sw->scratch, mbufs, SA_BURST);
 	sa_switch_forward(sw, ring->port, mbufs, count);
 	return count;
 }

@@ -86,14 +86,40 @@ any_bytes(void **state)
 	}
 }
 
+/* What a copy of a frame's begin must have: with other bytes behind that the flow is the same. */
+static void
+no_more_is_looked_at(void **state)
+{
+	static const uint16_t types[] = {0x0800, 0x86dd, 0x0806};
+	uint8_t frame[200];
+	unsigned int round, tags, i;
+
+	(void)state;
+	srand(2);
+	for (round = 0; round < 20000; round++) {
+		uint32_t hash;
+
+		for (i = 0; i < sizeof(frame); i++)
+			frame[i] = (uint8_t)rand();
+		tags = round % 3;
+		for (i = 0; i < tags; i++)
+			memcpy(frame + 12 + 4 * i, (const uint8_t[]){0x81, 0x00}, 2);
+		frame[12 + 4 * tags] = (uint8_t)(types[round % 5 % 3] >> 8);
+		frame[13 + 4 * tags] = (uint8_t)types[round % 5 % 3];
+		hash = sa_flow_hash(frame, sizeof(frame));
+		for (i = SA_FLOW_BYTES_MAX; i < sizeof(frame); i++)
+			frame[i] = (uint8_t)rand();
+		assert_int_equal(sa_flow_hash(frame, sizeof(frame)), hash);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_tells_flows_apart),
-		cmocka_unit_test(fragments_stay_together),
-		cmocka_unit_test(tags_are_looked_behind),
-		cmocka_unit_test(any_bytes),
+		cmocka_unit_test(what_tells_flows_apart), cmocka_unit_test(fragments_stay_together),
+		cmocka_unit_test(tags_are_looked_behind), cmocka_unit_test(any_bytes),
+		cmocka_unit_test(no_more_is_looked_at),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <string.h>
+
+#include <linux/virtio_net.h>
+
+#include <rte_branch_prediction.h>
+#include <rte_ether.h>
+#include <rte_prefetch.h>
+
+#include "rp_vring_burst.h"
+#include "sa_cursor.h"
+#include "sa_flow.h"
+#include "sa_packet.h"
+#include "sa_pass.h"
+
+#define LINE_BYTES 64u
+#define FLAGS_AT 0u
+#define GSO_TYPE_AT 1u
+#define NUM_BUFFERS_AT 10u
+#define DESTINATION_AT SA_NET_HEADER_BYTES
+#define SOURCE_AT (DESTINATION_AT + RTE_ETHER_ADDR_LEN)
+
+static_assert(SA_PASS_FLOW_BYTES >= SA_NET_HEADER_BYTES + SA_FLOW_BYTES_MAX, "flows are told from the copy");
+
+/* A packet that may be passed: its virtio-net header and its frame are one run of bytes. */
+struct packet {
+	uint32_t size_bytes;
+	uint32_t head_bytes; /* of the copy */
+	struct sa_cursor rest; /* what the copy does not have, in the sender's memory */
+	uint8_t head[SA_PASS_FLOW_BYTES];
+};
+
+/* A burst. Its chains are passed in runs that go to the same ring, each when its end is known. */
+struct pass {
+	struct sa_switch *sw;
+	struct sa_ring *from;
+	struct sa_ring *to; /* of the run */
+	unsigned int passed_count; /* chains before the run */
+	unsigned int judged_count; /* chains up to the run's end */
+	unsigned int left_count; /* chains behind it that are for the path through packet buffers */
+	struct rp_vring_burst_chain sent[SA_BURST];
+	struct packet packets[SA_BURST];
+	struct rp_vring_burst_chain room[RP_VRING_BURST_MAX];
+	struct rp_vring_done done[RP_VRING_BURST_MAX];
+};
+
+static void
+prefetch_sent(const struct rp_vring_burst_chain *chain)
+{
+	const struct iovec *iov = chain->iov;
+
+	rte_prefetch0(iov[0].iov_base);
+	if (chain->out_count > 1)
+		rte_prefetch0(iov[1].iov_base);
+	else if (iov[0].iov_len > LINE_BYTES)
+		rte_prefetch0((const uint8_t *)iov[0].iov_base + LINE_BYTES);
+}
+
+static void
+prefetch_room(const struct rp_vring_burst_chain *chain)
+{
+	const struct iovec *iov = &chain->iov[chain->out_count];
+
+	if (chain->in_count == 0)
+		return;
+	sa_prefetch_write(iov->iov_base);
+	if (iov->iov_len > LINE_BYTES)
+		sa_prefetch_write((const uint8_t *)iov->iov_base + LINE_BYTES);
+}
+
+static void
+copy_head(struct packet *packet, uint32_t up_to_bytes)
+{
+	uint32_t wanted_bytes = RTE_MIN(up_to_bytes, packet->size_bytes);
+
+	sa_cursor_read(&packet->rest, packet->head + packet->head_bytes, wanted_bytes - packet->head_bytes);
+	packet->head_bytes = wanted_bytes;
+}
+
+/* A copy of a size that the compiler knows, where there is nothing to be pieced together. */
+static void
+start_packet(struct packet *packet, const struct rp_vring_burst_chain *chain)
+{
+	packet->size_bytes = chain->out_bytes;
+	packet->rest = (struct sa_cursor){.part = chain->iov};
+	packet->head_bytes = 0;
+	if (chain->iov[0].iov_len < SA_PASS_HEAD_BYTES) {
+		copy_head(packet, SA_PASS_HEAD_BYTES);
+		return;
+	}
+	memcpy(packet->head, chain->iov[0].iov_base, SA_PASS_HEAD_BYTES);
+	packet->rest.used_bytes = SA_PASS_HEAD_BYTES;
+	packet->head_bytes = SA_PASS_HEAD_BYTES;
+}
+
+static struct sa_port *
+destination_of(const struct pass *pass, const struct packet *packet)
+{
+	struct sa_switch *sw = pass->sw;
+	struct sa_port *from = pass->from->port, *to;
+	sa_mac destination = sa_mac_from_bytes(packet->head + DESTINATION_AT);
+
+	if (sa_mac_is_group(destination) ||
+	    !sa_mac_refresh(sw->macs, sa_mac_from_bytes(packet->head + SOURCE_AT), &from->macs, sw->now_s))
+		return NULL;
+	to = (struct sa_port *)sa_mac_find(sw->macs, destination, sw->now_s);
+	return to == NULL || to == from || to->receive_count == 0 ? NULL : to;
+}
+
+/* @return where the packet goes if it is one to be passed, else NULL. */
+static struct sa_ring *
+judge(const struct pass *pass, const struct rp_vring_burst_chain *chain, struct packet *packet)
+{
+	struct sa_port *port;
+	struct sa_ring *to;
+
+	if (chain->out_bytes < SA_NET_HEADER_BYTES + RTE_ETHER_HDR_LEN || chain->out_bytes > pass->sw->packet_bytes_max)
+		return NULL;
+	start_packet(packet, chain);
+	if ((packet->head[FLAGS_AT] & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0 ||
+	    packet->head[GSO_TYPE_AT] != VIRTIO_NET_HDR_GSO_NONE)
+		return NULL;
+	port = destination_of(pass, packet);
+	if (port == NULL)
+		return NULL;
+	if (port->receive_count > 1)
+		copy_head(packet, SA_PASS_FLOW_BYTES);
+	to = sa_switch_receive_ring(port, packet->head + SA_NET_HEADER_BYTES, packet->size_bytes - SA_NET_HEADER_BYTES);
+	return to->awake && !to->held.changing && !to->carried ? to : NULL;
+}
+
+/* How many chains of the receiver a packet takes. @return 0: there are not enough, or they are of no use. */
+static unsigned int
+count_room(const struct sa_ring *to, const struct rp_vring_burst_chain *room, unsigned int room_count,
+	   uint32_t size_bytes)
+{
+	uint64_t room_bytes = 0;
+	unsigned int count;
+
+	if (room_count == 0 || room[0].in_bytes <= SA_NET_HEADER_BYTES)
+		return 0;
+	if (likely(room[0].in_bytes >= size_bytes))
+		return 1;
+	if (!to->mergeable)
+		return 0;
+	for (count = 0; room_bytes < size_bytes; count++) {
+		if (count == room_count || count == SA_RING_FRAME_CHAINS || room[count].in_bytes == 0)
+			return 0;
+		room_bytes += room[count].in_bytes;
+	}
+	return count;
+}
+
+static void
+copy_rest(const struct pass *pass, struct sa_cursor *to, struct sa_cursor *from, size_t size_bytes)
+{
+	while (size_bytes > 0) {
+		size_t run_bytes, piece_bytes;
+		uint8_t *target = sa_cursor_next(to, size_bytes, &run_bytes);
+
+		for (size_bytes -= run_bytes; run_bytes > 0; run_bytes -= piece_bytes, target += piece_bytes) {
+			const uint8_t *source = sa_cursor_next(from, run_bytes, &piece_bytes);
+
+			pass->sw->scratch->copy(target, source, piece_bytes);
+		}
+	}
+}
+
+/* Fill one chain with as much of the packet as it takes. @return how much. */
+static uint32_t
+fill_chain(const struct pass *pass, const struct rp_vring_burst_chain *room, struct packet *packet,
+	   uint32_t offset_bytes)
+{
+	struct sa_cursor to = {.part = &room->iov[room->out_count]};
+	uint32_t size_bytes = RTE_MIN(packet->size_bytes - offset_bytes, room->in_bytes), head_bytes = 0;
+
+	if (offset_bytes < packet->head_bytes) {
+		head_bytes = RTE_MIN(packet->head_bytes - offset_bytes, size_bytes);
+		sa_cursor_write(&to, packet->head + offset_bytes, head_bytes);
+	}
+	copy_rest(pass, &to, &packet->rest, size_bytes - head_bytes);
+	return size_bytes;
+}
+
+static void
+fill_packet(struct pass *pass, struct packet *packet, const struct rp_vring_burst_chain *room, unsigned int room_count,
+	    struct rp_vring_done *ret_done)
+{
+	uint32_t offset_bytes = 0;
+	unsigned int i;
+
+	memset(packet->head, 0, SA_NET_HEADER_BYTES);
+	packet->head[NUM_BUFFERS_AT] = (uint8_t)room_count;
+	for (i = 0; i < room_count; i++) {
+		ret_done[i].head = room[i].head;
+		ret_done[i].written_bytes = fill_chain(pass, &room[i], packet, offset_bytes);
+		offset_bytes += ret_done[i].written_bytes;
+	}
+}
+
+static void
+count_passed(struct pass *pass, unsigned int count, uint64_t bytes)
+{
+	struct sa_ring *from = pass->from, *to = pass->to;
+
+	sa_count(&from->port->counters.in_packets, count);
+	sa_count(&from->counters.packets, count);
+	sa_count(&from->counters.bytes, bytes);
+	sa_count(&to->port->counters.out_packets, count);
+	sa_count(&to->counters.packets, count);
+	sa_count(&to->counters.bytes, bytes);
+	pass->passed_count += count;
+}
+
+/* What was filled is the guest's. @return whether it is. */
+static bool
+give(struct pass *pass, unsigned int chains_count)
+{
+	struct sa_ring *to = pass->to;
+
+	if (rp_vring_dev_fill_burst(&to->vring, to->unpublished_count, pass->done, (uint16_t)chains_count) < 0) {
+		sa_ring_break(to);
+		return false;
+	}
+	rp_vring_dev_advance(&to->vring, (uint16_t)chains_count);
+	to->unpublished_count = (uint16_t)(to->unpublished_count + chains_count);
+	sa_switch_mark_dirty(pass->sw, to);
+	return true;
+}
+
+/* Pass packets as long as there is room for them. @return how many. */
+static unsigned int
+pass_into(struct pass *pass, unsigned int room_count)
+{
+	struct packet *packets = &pass->packets[pass->passed_count];
+	unsigned int waiting = pass->judged_count - pass->passed_count, count, used = 0;
+	uint64_t bytes = 0;
+
+	for (count = 0; count < waiting; count++) {
+		const struct rp_vring_burst_chain *room = &pass->room[used];
+		unsigned int chains = count_room(pass->to, room, room_count - used, packets[count].size_bytes);
+
+		if (chains == 0)
+			break;
+		fill_packet(pass, &packets[count], room, chains, &pass->done[used]);
+		bytes += packets[count].size_bytes - SA_NET_HEADER_BYTES;
+		used += chains;
+	}
+	if (count == 0 || !give(pass, used))
+		return 0;
+	count_passed(pass, count, bytes);
+	return count;
+}
+
+/* Pass the run. @return whether all of it was; if not, what is left of it is for the other path. */
+static bool
+pass_run(struct pass *pass)
+{
+	unsigned int wanted = pass->judged_count - pass->passed_count;
+
+	while (pass->passed_count < pass->judged_count) {
+		int i, room_count = rp_vring_dev_peek_burst(&pass->to->vring, 0, pass->room, (uint16_t)wanted);
+
+		for (i = 0; i < room_count; i++)
+			prefetch_room(&pass->room[i]);
+		/* A packet may need several buffers: ask for more before giving up. */
+		if ((room_count <= 0 || pass_into(pass, (unsigned int)room_count) == 0) &&
+		    (room_count != (int)wanted || wanted == RP_VRING_BURST_MAX)) {
+			pass->left_count = pass->judged_count - pass->passed_count;
+			return false;
+		}
+		wanted = RP_VRING_BURST_MAX;
+	}
+	return true;
+}
+
+static unsigned int
+count_left(struct pass *pass, unsigned int sent_count)
+{
+	unsigned int count = 1;
+
+	while (pass->judged_count + count < sent_count &&
+	       judge(pass, &pass->sent[pass->judged_count + count], &pass->packets[0]) == NULL)
+		count++;
+	return count;
+}
+
+static void
+pass_burst(struct pass *pass, unsigned int sent_count)
+{
+	pass->to = NULL;
+	pass->passed_count = 0;
+	pass->judged_count = 0;
+	pass->left_count = 0;
+	while (pass->judged_count < sent_count) {
+		unsigned int at = pass->judged_count;
+		struct sa_ring *to = judge(pass, &pass->sent[at], &pass->packets[at]);
+
+		if (to != pass->to && !pass_run(pass))
+			return;
+		if (to == NULL) {
+			pass->left_count = count_left(pass, sent_count);
+			return;
+		}
+		pass->to = to;
+		pass->judged_count++;
+	}
+	pass_run(pass);
+}
+
+/* What was passed is the sender's again. */
+static void
+take_back(struct pass *pass)
+{
+	struct sa_ring *from = pass->from;
+	unsigned int i;
+
+	for (i = 0; i < pass->passed_count; i++)
+		pass->done[i] = (struct rp_vring_done){.head = pass->sent[i].head};
+	if (rp_vring_dev_fill_burst(&from->vring, from->unpublished_count, pass->done, (uint16_t)i) < 0) {
+		sa_ring_break(from);
+		return;
+	}
+	rp_vring_dev_advance(&from->vring, (uint16_t)i);
+	from->unpublished_count = (uint16_t)(from->unpublished_count + i);
+}
+
+static unsigned int
+forward_left(struct pass *pass)
+{
+	struct rte_mbuf *mbufs[SA_BURST];
+	unsigned int count = sa_ring_transmit(pass->from, pass->sw->scratch, mbufs, pass->left_count);
+
+	sa_switch_forward(pass->sw, pass->from->port, mbufs, count);
+	return count;
+}
+
+/* @return how many chains there were, or a negative number: there is nothing more to be done. */
+static int
+look(struct pass *pass, unsigned int max_count)
+{
+	int i, count = rp_vring_dev_peek_burst(&pass->from->vring, 0, pass->sent, (uint16_t)max_count);
+
+	for (i = 0; i < count; i++)
+		prefetch_sent(&pass->sent[i]);
+	/* Too many pieces for this path. */
+	if (count == -EMSGSIZE)
+		return 0;
+	if (count < 0)
+		sa_ring_break(pass->from);
+	return count == 0 ? -EAGAIN : count;
+}
+
+unsigned int
+sa_pass_serve(struct sa_switch *sw, struct sa_ring *ring)
+{
+	unsigned int left = SA_BURST, packets = 0;
+	struct pass pass;
+
+	pass.sw = sw;
+	pass.from = ring;
+	while (left > 0 && ring->awake) {
+		int sent_count = look(&pass, left);
+
+		if (sent_count < 0)
+			break;
+		pass.left_count = 1;
+		pass.passed_count = 0;
+		if (sent_count > 0)
+			pass_burst(&pass, (unsigned int)sent_count);
+		take_back(&pass);
+		packets += pass.passed_count;
+		left -= pass.passed_count + pass.left_count;
+		if (pass.left_count == 0)
+			break;
+		packets += forward_left(&pass);
+	}
+	if (left < SA_BURST)
+		ring->empty_looks = 0;
+	else if (ring->awake)
+		sa_ring_found_empty(ring);
+	sa_port_show_macs(ring->port);
+	sa_ring_flush(ring);
+	return packets;
+}
