@@ -230,6 +230,25 @@ softaccel_queue_counters(const struct softaccel_function *function, unsigned int
 }
 
 void
+softaccel_queue_doorbell(const struct softaccel_function *function, unsigned int queue,
+			 struct softaccel_queue_doorbell *ret_doorbell)
+{
+	const struct sa_watch *watch = &function->queues[queue].ring.watch;
+
+	*ret_doorbell = (struct softaccel_queue_doorbell){
+		.told = __atomic_load_n(&watch->doorbell, __ATOMIC_RELAXED),
+		.wants_page = sa_watch_wants_page(watch),
+		.watched = __atomic_load_n(&watch->watched, __ATOMIC_RELAXED),
+	};
+}
+
+void
+softaccel_sleep_counters(const struct softaccel *accel, struct softaccel_sleep_counters *ret_counters)
+{
+	sa_counters_copy(&accel->path.sleeps, ret_counters, sizeof(*ret_counters));
+}
+
+void
 softaccel_function_dma_counters(const struct softaccel_function *function, struct softaccel_dma_counters *ret_counters)
 {
 	struct rp_dma_reader_counters reader;

@@ -219,6 +219,7 @@ sa_device_create(struct sa_datapath *path, const struct softaccel_function_confi
 	function->features = features_of(config);
 	function->dma = config->dma;
 	function->iommu = config->iommu;
+	function->idle_ms = config->doorbell == SOFTACCEL_DOORBELL_NONE ? 0 : config->idle_ms;
 	function->memory_changed = true;
 	function->doorbells.fd = -1;
 	function->intx_fd = -1;
@@ -278,6 +279,8 @@ sa_device_notice(struct softaccel_function *function)
 {
 	unsigned int number;
 
-	for (number = 0; number < function->queues_count; number++)
+	for (number = 0; number < function->queues_count; number++) {
 		sa_queue_notice(function, number);
+		sa_queue_say_wish(function, number);
+	}
 }

@@ -90,6 +90,7 @@ keep_time(struct sa_datapath *path)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	path->now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 	path->sw.now_s = (uint32_t)now.tv_sec;
 	if (path->sw.now_s != path->aged_s) {
 		path->aged_s = path->sw.now_s;
@@ -98,10 +99,27 @@ keep_time(struct sa_datapath *path)
 }
 
 static unsigned int
+judge_doorbells(struct sa_datapath *path)
+{
+	unsigned int i, kicked = 0;
+
+	path->judge_ms = path->now_ms + SA_WATCH_JUDGE_MS;
+	for (i = 0; i < path->running_count; i++) {
+		if (!sa_ring_judge(path->running[i]))
+			continue;
+		sa_switch_deliver_held(&path->sw, path->running[i]);
+		kicked++;
+	}
+	return kicked;
+}
+
+static unsigned int
 iterate(struct sa_datapath *path, bool ask_kernel)
 {
 	unsigned int done = observe_doorbells(path);
 
+	if (path->now_ms >= path->judge_ms)
+		done += judge_doorbells(path);
 	if (ask_kernel)
 		done += collect_eventfds(path);
 	done += serve_transmit_rings(path);
@@ -137,18 +155,32 @@ readers_quiescent(struct sa_datapath *path)
 		rp_dma_reader_quiescent(path->readers[i]);
 }
 
-/* Every ring that is asleep has asked for its kick; the rest is looked at again after the sleep. */
+/* A store to a doorbell would not wake us. */
+static bool
+watches(const struct sa_datapath *path)
+{
+	unsigned int i;
+
+	for (i = 0; i < path->running_count; i++)
+		if (path->running[i]->watch.watched)
+			return true;
+	return false;
+}
+
+/*
+ * Every ring that is asleep has asked for its kick and was looked at once more; the rest is looked
+ * at again after the sleep, which what came since then ends.
+ */
 static void
 sleep_us(struct sa_datapath *path, uint32_t us)
 {
 	struct pollfd kicked = {.fd = path->kick_epoll_fd, .events = POLLIN};
 	struct timespec limit = {.tv_nsec = (long)us * 1000};
-	bool forever = false;
+	bool forever = path->uplink == NULL && !watches(path);
 
-	if (path->running_count == 0) {
-		forever = path->uplink == NULL;
+	if (path->running_count == 0)
 		limit.tv_nsec = SA_IDLE_DRAIN_US * 1000;
-	}
+	sa_count(forever ? &path->sleeps.untimed : &path->sleeps.timed, 1);
 	readers_offline(path);
 	sa_gate_sleep(&path->gate);
 	ppoll(&kicked, 1, forever ? NULL : &limit, NULL);

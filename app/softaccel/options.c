@@ -12,6 +12,8 @@
 
 #define QUEUE_PAIRS_DEFAULT 1u
 #define QUEUE_SIZE_DEFAULT 1024u
+#define IDLE_MS_DEFAULT 5000u
+#define IDLE_MS_MAX 3600000ul
 
 const char options_usage[] =
 	"usage: softaccel EAL-ARGUMENTS -- --function socket=PATH[,key=value...] [--function ...] [--uplink NAME]\n"
@@ -27,6 +29,8 @@ const char options_usage[] =
 	"                in_order=on|off   offer to use rings in order (default on)\n"
 	"                dma=auto|messages reach a guest's memory as its client allows (default),\n"
 	"                                  or always by messages\n"
+	"                idle_ms=N         a queue with next to nothing to do for so long would rather be woken\n"
+	"                                  than rung; 0: never (default 5000)\n"
 	"                iommu=on|off      have addresses translated by a client that offers it\n"
 	"                                  (default off)\n"
 	"  --uplink    an ethdev of DPDK, by its device name (net_tap0)\n"
@@ -152,6 +156,22 @@ set_in_order(struct softaccel_function_config *config, const char *value)
 }
 
 static int
+set_idle_ms(struct softaccel_function_config *config, const char *value)
+{
+	unsigned long number;
+	char *end;
+
+	if (value[0] < '0' || value[0] > '9')
+		return -EINVAL;
+	errno = 0;
+	number = strtoul(value, &end, 10);
+	if (errno != 0 || *end != '\0' || number > IDLE_MS_MAX)
+		return -EINVAL;
+	config->idle_ms = (uint32_t)number;
+	return 0;
+}
+
+static int
 set_iommu(struct softaccel_function_config *config, const char *value)
 {
 	bool off = true;
@@ -186,6 +206,7 @@ static const struct {
 	{ "packed",      "on or off",                                      set_packed },
 	{ "in_order",    "on or off",                                      set_in_order },
 	{ "dma",         "auto or messages",                               set_dma },
+	{ "idle_ms",     "a number from 0 to 3600000",                     set_idle_ms },
 	{ "iommu",       "on or off",                                      set_iommu },
 };
 /* clang-format on */
@@ -202,7 +223,7 @@ set_key(struct softaccel_function_config *config, const struct rte_kvargs_pair *
 	if (i == RTE_DIM(keys))
 		return rp_wire_why_set(why, -EINVAL,
 				       "--function: unknown key '%s', expected one of socket, queue_pairs, "
-				       "queue_size, mac, group, doorbell, msix, packed, in_order, dma, iommu",
+				       "queue_size, mac, group, doorbell, msix, packed, in_order, dma, idle_ms, iommu",
 				       pair->key);
 	if ((*seen_mask & 1u << i) != 0)
 		return rp_wire_why_set(why, -EINVAL, "--function: %s: given twice, expected once", pair->key);
@@ -240,6 +261,7 @@ fill_function(struct options *options, const struct rte_kvargs *arguments, struc
 	*config = (struct softaccel_function_config){
 		.queue_pairs = QUEUE_PAIRS_DEFAULT,
 		.queue_size = QUEUE_SIZE_DEFAULT,
+		.idle_ms = IDLE_MS_DEFAULT,
 	};
 	rte_eth_random_addr(config->mac);
 	for (i = 0; rc == 0 && i < arguments->count; i++)

@@ -65,6 +65,7 @@ make_registers(struct softaccel_function *function, const struct rp_vfu_io_fd *i
 		.queue_size_max = function->queue_size_max,
 		.vectors_count = (uint16_t)sa_device_vectors(function),
 		.has_counters = true,
+		.has_doorbell_wishes = function->idle_ms != 0,
 		.config = config_bytes,
 		.config_bytes = sizeof(config_bytes),
 		.capabilities_offset_bytes = CAPABILITIES_OFFSET,

@@ -20,6 +20,8 @@ sa_queue_init(struct softaccel_function *function, unsigned int number, uint32_t
 		.notice_fd = function->path->notice_fd,
 		.order = order,
 		.port = function->port,
+		.now_ms = &function->path->now_ms,
+		.watch = {.idle_ms = function->idle_ms, .never = function->doorbells.fd < 0},
 	};
 	sa_queue_reset(function, number);
 }
@@ -84,6 +86,7 @@ sa_queue_ready_ring(const struct softaccel_function *function, struct sa_queue *
 	ring->unpublished_count = 0;
 	ring->held.arrived = true;
 	ring->position = queue->regs->position;
+	sa_queue_begin_watch(queue);
 }
 
 void
@@ -174,6 +177,7 @@ attach(struct softaccel_function *function, unsigned int number, bool awake, str
 	}
 	if (rc < 0)
 		return rc;
+	sa_queue_say_wish(function, number);
 	if (awake && queue->carriage == NULL)
 		eventfd_write(queue->ring.kick_fd, 1);
 	/* Not each time that it goes on with a page more. */

@@ -31,6 +31,12 @@ on_driver_ok(void *ctx)
 }
 
 static void
+on_doorbell(void *ctx, unsigned int number)
+{
+	sa_queue_doorbell(ctx, number);
+}
+
+static void
 on_vector(void *ctx, unsigned int number)
 {
 	sa_queue_rewire(ctx, number);
@@ -88,6 +94,7 @@ const struct rp_vfu_virtio_ops sa_registers_ops = {
 	.queue_enable = on_enable,
 	.queue_stop = on_stop,
 	.queue_vector = on_vector,
+	.queue_doorbell = on_doorbell,
 	.driver_ok = on_driver_ok,
 	.features_refused = on_features_refused,
 	.reset = on_reset,

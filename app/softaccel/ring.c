@@ -15,18 +15,46 @@ wake(struct sa_ring *ring)
 		sa_ring_break(ring);
 }
 
-bool
-sa_ring_observe(struct sa_ring *ring)
+void
+sa_ring_rung(struct sa_ring *ring)
 {
-	if (!sa_doorbell_observe(ring->doorbell))
-		return false;
-	sa_count(&ring->counters.direct_kicks, 1);
 	if (!ring->carried) {
 		wake(ring);
-		return true;
+		return;
 	}
 	__atomic_store_n(&ring->rung, true, __ATOMIC_RELEASE);
 	eventfd_write(ring->courier_fd, 1);
+}
+
+bool
+sa_ring_observe(struct sa_ring *ring)
+{
+	if (!ring->watch.watched || !sa_doorbell_observe(ring->doorbell))
+		return false;
+	sa_count(&ring->counters.direct_kicks, 1);
+	sa_ring_rung(ring);
+	return true;
+}
+
+bool
+sa_ring_judge(struct sa_ring *ring)
+{
+	const struct softaccel_queue_counters *counters = &ring->counters;
+
+	switch (sa_watch_judge(&ring->watch, counters->direct_kicks + counters->eventfd_kicks + counters->packets,
+			       *ring->now_ms)) {
+	case SA_WATCH_SAME:
+		return false;
+	case SA_WATCH_WISH:
+		eventfd_write(ring->notice_fd, 1);
+		return false;
+	case SA_WATCH_KICK:
+		break;
+	}
+	/* The last look: what is stored from now on is seen when the doorbell is watched again. */
+	if (sa_doorbell_observe(ring->doorbell))
+		sa_count(&ring->counters.direct_kicks, 1);
+	sa_ring_rung(ring);
 	return true;
 }
 
@@ -40,6 +68,9 @@ sa_ring_kicked(struct sa_ring *ring)
 	/* Kicks and interrupts between us and a courier are not the guest's. */
 	if (!ring->carried)
 		sa_count(&ring->counters.eventfd_kicks, count);
+	/* But as many as the guest gives reason for. */
+	if (sa_watch_kicked(&ring->watch, count, *ring->now_ms))
+		eventfd_write(ring->notice_fd, 1);
 	wake(ring);
 }
 

@@ -36,6 +36,9 @@ struct sa_datapath {
 	struct sa_idle idle;
 	uint32_t aged_s;
 	unsigned int drain_iterations_count;
+	uint64_t now_ms; /* the coarse clock, once an iteration */
+	uint64_t judge_ms; /* when doorbells are judged next */
+	struct softaccel_sleep_counters sleeps; /* atomic words */
 	bool stop; /* atomic */
 };
 

@@ -29,6 +29,7 @@
  *   carried.c    the same for queues whose memory is reached by messages
  *   reach.c      which of the two a queue must be
  *   asking.c     queues whose addresses the client translates
+ *   wish.c       whether doorbells are watched, and what the driver is told
  *
  * Whether a queue's ring is served follows from facts, in one place
  * (sa_queue_update()): it is enabled, the driver said DRIVER_OK, a client is
@@ -98,6 +99,7 @@ struct softaccel_function {
 	struct rp_dma_reader *reader;
 	bool connected;
 	enum softaccel_dma dma;
+	uint32_t idle_ms; /* 0: doorbells are watched always */
 	bool iommu; /* addresses are translated by clients that offer it */
 	bool memory_changed; /* since has_far_memory was found */
 	struct softaccel_dma_counters mapped; /* atomic words: what the client does; accesses are the reader's */
@@ -253,5 +255,14 @@ void sa_queue_drained(struct softaccel_function *function, unsigned int number);
 void sa_queue_notice(struct softaccel_function *function, unsigned int number);
 /** A vector's eventfd, or the queue's vector, changed. */
 void sa_queue_rewire(struct softaccel_function *function, unsigned int number);
+
+/* wish.c */
+
+/** The queue starts, or goes on in another way. With the gate closed. */
+void sa_queue_begin_watch(struct sa_queue *queue);
+/** Tell the driver how the queue would like to be kicked, if that is another way than before. */
+void sa_queue_say_wish(struct softaccel_function *function, unsigned int number);
+/** The driver said how it kicks (regs->doorbell). */
+void sa_queue_doorbell(struct softaccel_function *function, unsigned int number);
 
 #endif

@@ -10,6 +10,7 @@
 #include "rp_vring_dev.h"
 #include "sa_copy.h"
 #include "sa_held.h"
+#include "sa_watch.h"
 #include "softaccel.h"
 
 /**
@@ -48,6 +49,8 @@ struct sa_ring {
 	uint16_t empty_looks; /* of a transmit ring, in a row */
 	uint32_t position; /* atomic: where the ring stood at the last flush */
 	uint32_t *doorbell;
+	struct sa_watch watch; /* of it */
+	const uint64_t *now_ms; /* borrowed: the data path's clock */
 	const char *far_why; /* broken, but only because it may have to be carried; NULL: no */
 	bool missed; /* that, because the translation of an address is not known: */
 	uint64_t missed_iova;
@@ -107,6 +110,10 @@ sa_ring_state(const struct sa_ring *ring)
 
 /** Look at the doorbell word; a ring that was rung wakes. @return whether it was rung. */
 bool sa_ring_observe(struct sa_ring *ring);
+/** As if its doorbell had been rung. */
+void sa_ring_rung(struct sa_ring *ring);
+/** Judge whether the doorbell is worth looking at. @return whether the ring was taken as kicked for it. */
+bool sa_ring_judge(struct sa_ring *ring);
 /** The kick eventfd is readable. */
 void sa_ring_kicked(struct sa_ring *ring);
 

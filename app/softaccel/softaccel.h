@@ -85,6 +85,11 @@ struct softaccel_function_config {
 	bool packed_off; /**< VIRTIO_F_RING_PACKED is not offered */
 	bool in_order_off; /**< VIRTIO_F_IN_ORDER is not offered */
 	enum softaccel_dma dma;
+	/**
+	 * A queue with next to nothing to do for so long would rather be woken than watch its doorbell, and
+	 * says so to a driver that listens (doc/protocol/ring-state-capability.md); 0: it watches always.
+	 */
+	uint32_t idle_ms;
 	bool iommu; /**< a client that offers `ringpass.iommu` translates the device's addresses */
 };
 
@@ -92,6 +97,19 @@ enum softaccel_queue_state {
 	SOFTACCEL_QUEUE_STOPPED,
 	SOFTACCEL_QUEUE_RUNNING,
 	SOFTACCEL_QUEUE_BROKEN, /**< its ring broke a rule; nothing touches it until it is stopped or reset */
+};
+
+/** How the data path rested, since it was made. */
+struct softaccel_sleep_counters {
+	uint64_t timed; /**< sleeps that a timer ends, because somebody may store to a doorbell, or for the uplink */
+	uint64_t untimed; /**< sleeps until it is woken */
+};
+
+/** How a queue is kicked. */
+struct softaccel_queue_doorbell {
+	uint8_t told; /**< what the driver said: RP_ACCEL_VENDOR_DOORBELL_* (rp_accel_vendor.h) */
+	bool wants_page; /**< it is in use, and would like its doorbell; else it would rather be woken */
+	bool watched; /**< its doorbell is looked at */
 };
 
 /** Of one queue, since its function was added. */
@@ -206,6 +224,11 @@ enum softaccel_queue_state softaccel_queue_state(const struct softaccel_function
 bool softaccel_queue_by_messages(const struct softaccel_function *function, unsigned int queue);
 void softaccel_queue_counters(const struct softaccel_function *function, unsigned int queue,
 			      struct softaccel_queue_counters *ret_counters);
+/** Any thread; as it was a moment ago. */
+void softaccel_queue_doorbell(const struct softaccel_function *function, unsigned int queue,
+			      struct softaccel_queue_doorbell *ret_doorbell);
+/** Any thread. */
+void softaccel_sleep_counters(const struct softaccel *accel, struct softaccel_sleep_counters *ret_counters);
 /** Of queues that are served directly; any thread. */
 void softaccel_function_dma_counters(const struct softaccel_function *function,
 				     struct softaccel_dma_counters *ret_counters);

@@ -89,8 +89,10 @@ add_queue(struct rte_tel_data *answer, const struct softaccel_function *function
 		[SOFTACCEL_QUEUE_RUNNING] = "running",
 		[SOFTACCEL_QUEUE_BROKEN] = "broken",
 	};
+	static const char *const kicked_by[] = {"any", "eventfd", "page"};
 	struct rte_tel_data *dict = rte_tel_data_alloc();
 	struct softaccel_queue_counters counters;
+	struct softaccel_queue_doorbell doorbell;
 
 	if (dict == NULL)
 		return;
@@ -98,6 +100,10 @@ add_queue(struct rte_tel_data *answer, const struct softaccel_function *function
 	softaccel_queue_counters(function, queue, &counters);
 	rte_tel_data_add_dict_string(dict, "state", states[softaccel_queue_state(function, queue)]);
 	rte_tel_data_add_dict_string(dict, "dma", softaccel_queue_by_messages(function, queue) ? "messages" : "direct");
+	softaccel_queue_doorbell(function, queue, &doorbell);
+	rte_tel_data_add_dict_string(dict, "kicked_by", doorbell.told <= 2 ? kicked_by[doorbell.told] : "?");
+	rte_tel_data_add_dict_string(dict, "wants", doorbell.wants_page ? "page" : "eventfd");
+	rte_tel_data_add_dict_uint(dict, "watched", doorbell.watched);
 	rte_tel_data_add_dict_uint(dict, "direct_kicks", counters.direct_kicks);
 	rte_tel_data_add_dict_uint(dict, "eventfd_kicks", counters.eventfd_kicks);
 	rte_tel_data_add_dict_uint(dict, "interrupts", counters.interrupts);
@@ -169,6 +175,23 @@ on_dma(const char *cmd, const char *params, struct rte_tel_data *data)
 }
 
 static int
+on_sleeps(const char *cmd, const char *params, struct rte_tel_data *data)
+{
+	struct softaccel_sleep_counters sleeps = {.timed = 0};
+
+	(void)cmd;
+	(void)params;
+	rte_tel_data_start_dict(data);
+	pthread_mutex_lock(&lock);
+	if (served != NULL)
+		softaccel_sleep_counters(served, &sleeps);
+	pthread_mutex_unlock(&lock);
+	rte_tel_data_add_dict_uint(data, "timed", sleeps.timed);
+	rte_tel_data_add_dict_uint(data, "untimed", sleeps.untimed);
+	return 0;
+}
+
+static int
 on_uplink(const char *cmd, const char *params, struct rte_tel_data *data)
 {
 	struct softaccel_port_counters port;
@@ -192,6 +215,7 @@ telemetry_start(const struct softaccel *accel)
 				   "Queues of a function. Parameters: function number[, first queue]");
 	rte_telemetry_register_cmd("/softaccel/dma", on_dma,
 				   "How a function reaches its guest's memory. Parameter: function number");
+	rte_telemetry_register_cmd("/softaccel/sleeps", on_sleeps, "How the data path rested");
 	rte_telemetry_register_cmd("/softaccel/uplink", on_uplink, "The uplink's switch port");
 }
 

@@ -136,6 +136,7 @@ stack_accel_start(struct stack_accel *stack, const struct stack_function *functi
 			.mac = {0x52, 0x54, 0, 0, 0, functions[i].mac_last},
 			.doorbell = functions[i].doorbell,
 			.packed_off = functions[i].packed_off,
+			.idle_ms = functions[i].idle_ms,
 			.iommu = functions[i].iommu,
 		};
 

@@ -26,6 +26,7 @@ struct stack_function {
 	uint8_t mac_last;
 	enum softaccel_doorbell doorbell;
 	bool packed_off;
+	uint32_t idle_ms; /* 0: never idle */
 	bool iommu; /* its addresses may be translated by its client */
 };
 

@@ -64,8 +64,8 @@ device_of(const void *priv)
 	return priv == &second_device ? 1 : 0;
 }
 
-static struct fake_accel_queue *
-queue_of(const void *priv, unsigned int index)
+struct fake_accel_queue *
+fake_queue_of(const void *priv, unsigned int index)
 {
 	return &fake_accel.queues[device_of(priv) * FAKE_ACCEL_QUEUES + index];
 }
@@ -202,7 +202,7 @@ dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *wh
 	unsigned int i;
 
 	for (i = 0; i < FAKE_ACCEL_QUEUES; i++) {
-		const struct fake_accel_queue *queue = queue_of(priv, i);
+		const struct fake_accel_queue *queue = fake_queue_of(priv, i);
 
 		/* A running ring must not lose its memory. */
 		assert_true(!queue->running || queue->config.desc_iova - iova >= size_bytes);
@@ -275,7 +275,7 @@ static int
 queue_start(void *priv, unsigned int index, const struct rp_accel_queue_config *config, struct rp_wire_why *why)
 {
 	LOCKED;
-	struct fake_accel_queue *queue = queue_of(priv, index);
+	struct fake_accel_queue *queue = fake_queue_of(priv, index);
 	int copy = -1;
 
 	(void)priv;
@@ -303,7 +303,7 @@ static int
 queue_stop(void *priv, unsigned int index, uint32_t *ret_position, struct rp_wire_why *why)
 {
 	LOCKED;
-	struct fake_accel_queue *queue = queue_of(priv, index);
+	struct fake_accel_queue *queue = fake_queue_of(priv, index);
 
 	(void)priv;
 	if (fake_accel.stop_error != 0)
@@ -324,7 +324,7 @@ static int
 queue_call(void *priv, unsigned int index, int call_fd, struct rp_wire_why *why)
 {
 	LOCKED;
-	struct fake_accel_queue *queue = queue_of(priv, index);
+	struct fake_accel_queue *queue = fake_queue_of(priv, index);
 	int copy = call_fd < 0 ? -1 : rp_wire_fd_dup(call_fd);
 
 	(void)priv, (void)why;
@@ -338,10 +338,10 @@ queue_kick(void *priv, unsigned int index)
 {
 	LOCKED;
 
-	if (!queue_of(priv, index)->running)
+	if (!fake_queue_of(priv, index)->running)
 		return -EINVAL;
-	queue_of(priv, index)->kicks++;
-	fake_ring_kick(queue_of(priv, index)->ring);
+	fake_queue_of(priv, index)->kicks++;
+	fake_ring_kick(fake_queue_of(priv, index)->ring);
 	return 0;
 }
 
@@ -353,31 +353,9 @@ queue_notify_area(void *priv, unsigned int index, struct rp_accel_notify_area *a
 	if (fake_accel.no_notify_area)
 		return rp_wire_why_set(why, -ENOTSUP, "doorbell page is shared by 4 queues");
 	area->fd = fake_accel.doorbell_fd;
-	area->offset_bytes = (uint64_t)(queue_of(priv, index) - fake_accel.queues) * 4096;
+	area->offset_bytes = (uint64_t)(fake_queue_of(priv, index) - fake_accel.queues) * 4096;
 	area->size_bytes = 4096;
 	return 0;
-}
-
-static int
-queue_doorbell(void *priv, unsigned int index, bool page, struct rp_wire_why *why)
-{
-	LOCKED;
-	struct fake_accel_queue *queue = queue_of(priv, index);
-
-	queue->tells++;
-	if (fake_accel.tell_error != 0)
-		return rp_wire_why_set(why, fake_accel.tell_error, "not to be told");
-	if (!fake_accel.has_wishes)
-		return rp_wire_why_set(why, -ENOTSUP, "it has no wishes");
-	queue->told = page ? FAKE_TOLD_PAGE : FAKE_TOLD_EVENTFD;
-	return 0;
-}
-
-static bool
-queue_wants_page(void *priv, unsigned int index)
-{
-	LOCKED;
-	return !queue_of(priv, index)->woken;
 }
 
 static int
@@ -386,7 +364,7 @@ queue_counters(void *priv, unsigned int index, struct rp_accel_queue_counters *c
 	LOCKED;
 	(void)priv;
 	memset(counters, 0, sizeof(*counters));
-	counters->eventfd_kicks = queue_of(priv, index)->kicks;
+	counters->eventfd_kicks = fake_queue_of(priv, index)->kicks;
 	return 0;
 }
 
@@ -546,8 +524,8 @@ static const struct rp_accel_ops ops = {
 	.queue_call = queue_call,
 	.queue_kick = queue_kick,
 	.queue_notify_area = queue_notify_area,
-	.queue_doorbell = queue_doorbell,
-	.queue_wants_page = queue_wants_page,
+	.queue_doorbell = fake_wishes_tell,
+	.queue_wants_page = fake_wishes_page,
 	.queue_counters = queue_counters,
 	.config_get = config_get,
 	.net_set = net_set,

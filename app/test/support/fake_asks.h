@@ -12,4 +12,11 @@ int fake_asks_translated(void *priv, uint64_t token, const struct rp_accel_trans
 int fake_asks_page_respond(void *priv, uint32_t group, bool present);
 int fake_asks_invalidate(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *why);
 
+/* fake_wishes.c */
+int fake_wishes_tell(void *priv, unsigned int index, bool page, struct rp_wire_why *why);
+bool fake_wishes_page(void *priv, unsigned int index);
+
+/* fake_accel.c; under the lock. */
+struct fake_accel_queue *fake_queue_of(const void *priv, unsigned int index);
+
 #endif

@@ -23,6 +23,7 @@ static struct {
 	struct sa_doorbells doorbells;
 	int notice_fd;
 	struct sa_ring ring;
+	uint64_t now_ms;
 	struct rp_vring_note notes[NUM];
 	uint64_t features;
 } fixture;
@@ -41,6 +42,8 @@ make_ring(void)
 		.kick_fd = fixture.doorbells.kick_fds[0],
 		.call_fd = -1,
 		.notice_fd = fixture.notice_fd,
+		.watch = {.watched = true},
+		.now_ms = &fixture.now_ms,
 	};
 	assert_int_equal(rp_vring_dev_init(&fixture.ring.vring, &layout, rp_vring_position_fresh(fixture.features),
 					   fixture.reader, NULL),

@@ -100,6 +100,44 @@ frames_move_while_nobody_is_there(void **state)
 	}
 }
 
+static bool
+tx_was_told_eventfd(struct fixture *f)
+{
+	(void)f;
+	return fake_now().queues[TX].told == FAKE_TOLD_EVENTFD;
+}
+
+/* Who comes may know nothing of a device's wishes: it watches, until he says otherwise. */
+static void
+an_idle_queue(void **state)
+{
+	const struct setting setting = {.format = formats[0]};
+	unsigned int maps;
+
+	(void)state;
+	open_pair(&setting);
+	FAKE_SET(has_wishes, true);
+	assert_true(fixture_becomes(&t.f, is_direct));
+	fake_accel_wish(TX, true);
+	assert_true(fixture_becomes(&t.f, tx_was_told_eventfd));
+	maps = t.f.vm.maps;
+	give();
+	assert_int_equal(fake_now().queues[TX].told, FAKE_TOLD_PAGE);
+	send_frames(&t, 1);
+	adopt(&setting);
+	assert_true(fixture_becomes(&t.f, tx_was_told_eventfd));
+	assert_int_equal(test_port_queue(&t.f.port, TX).doorbell_idles, 1);
+	assert_false(test_port_queue(&t.f.port, TX).doorbell_wanted);
+	all_arrive_once(&t);
+	assert_int_equal(t.f.vm.maps, maps);
+	fake_accel_wish(TX, false);
+	assert_true(test_vm_wait_doorbell(&t.f.vm, TX, true, LIMIT_MS));
+	assert_int_equal(fake_now().queues[TX].told, FAKE_TOLD_PAGE);
+	send_frames(&t, FRAMES);
+	all_arrive_once(&t);
+	close_pair();
+}
+
 /* Kicks wait in their eventfd, and interrupts in theirs. */
 static void
 what_is_relayed_waits(void **state)
@@ -358,6 +396,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_move_while_nobody_is_there),
+		cmocka_unit_test(an_idle_queue),
 		cmocka_unit_test(what_is_relayed_waits),
 		cmocka_unit_test(private_rings_go_on_later),
 		cmocka_unit_test(an_offer_under_way),
