@@ -25,6 +25,7 @@ const struct count_scenario count_scenarios[] = {
 	{"dma_translate_1k", 16, 256, DMA, .run = count_dma_translate, .size = 1024},
 	{"dma_translate_16k", 16, 256, DMA, .run = count_dma_translate, .size = 16384},
 	{"dma_map_unmap_1k", 16, 1, DMA, .run = count_dma_change, .size = 1024},
+	{"dma_map_unmap_16k", 16, 1, DMA, .run = count_dma_change, .size = 16384},
 	{NULL},
 };
 /* clang-format on */

@@ -19,7 +19,8 @@
 
 static struct {
 	struct rig rig;
-	struct rig_guest guests[2];
+	struct rig_guest guests[RIG_FUNCTIONS_MAX];
+	unsigned int guests_count;
 	uint8_t frame[FRAME_ROOM];
 	uint32_t frame_bytes;
 	bool time_stands;
@@ -89,7 +90,7 @@ receive_frames(unsigned int guest, unsigned int count)
 }
 
 static void
-open_pair(const struct count_scenario *scenario)
+open_guests(const struct count_scenario *scenario, unsigned int guests_count, uint16_t queue_pairs)
 {
 	const struct softaccel_config config = {
 		.mbufs_count = 1024,
@@ -98,23 +99,41 @@ open_pair(const struct count_scenario *scenario)
 	};
 	unsigned int i;
 
-	fixture.frame_bytes = scenario->size;
 	rig_eal_init();
 	assert_int_equal(softaccel_create(&config, NULL, NULL, &fixture.rig.accel, NULL), 0);
-	for (i = 0; i < 2; i++)
-		rig_function(&fixture.rig, (struct softaccel_function_config){.queue_pairs = 1});
+	fixture.guests_count = guests_count;
+	for (i = 0; i < guests_count; i++)
+		rig_function(&fixture.rig, (struct softaccel_function_config){.queue_pairs = queue_pairs});
 	rig_run(&fixture.rig);
-	for (i = 0; i < 2; i++)
-		rig_guest_start(&fixture.guests[i], &fixture.rig, i, 2, RIG_FEATURES_DEFAULT | scenario->features);
+	for (i = 0; i < guests_count; i++)
+		rig_guest_start(&fixture.guests[i], &fixture.rig, i, 2u * queue_pairs,
+				RIG_FEATURES_DEFAULT | scenario->features);
 	end_threads(&fixture.rig);
 	__real_clock_gettime(CLOCK_MONOTONIC, &fixture.now);
 	fixture.time_stands = true;
+}
+
+static void
+open_pair(const struct count_scenario *scenario)
+{
+	unsigned int i;
+
+	fixture.frame_bytes = scenario->size;
+	open_guests(scenario, 2, 1);
 	/* The switch knows both from here on. */
 	for (i = 0; i < 2; i++) {
 		send_frames(i, 1);
 		run();
 		receive_frames(1 - i, 1);
 	}
+}
+
+/* Nobody has anything to send: what a pass costs for each queue that there is. */
+static void
+open_idle(const struct count_scenario *scenario)
+{
+	open_guests(scenario, RIG_FUNCTIONS_MAX, (uint16_t)scenario->size);
+	run();
 }
 
 static void
@@ -130,19 +149,19 @@ settle(void)
 }
 
 static void
-close_pair(void)
+close_guests(void)
 {
 	unsigned int i;
 
 	fixture.time_stands = false;
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < fixture.guests_count; i++)
 		rig_guest_fini(&fixture.guests[i]);
 	rig_destroy(&fixture.rig);
 }
 
 #define STEPS                                                                                                          \
 	.rounds = 32, .operations = BURST, .open = open_pair, .prepare = prepare, .run = run_once, .settle = settle,   \
-	.close = close_pair
+	.close = close_guests
 
 #define MBUFS STEPS, .variant = SOFTACCEL_COPIES_TWO
 #define SWITCH STEPS, .variant = SOFTACCEL_COPIES_ONE
@@ -157,6 +176,8 @@ const struct count_scenario count_scenarios[] = {
 	{"softaccel_switch_split_1518", SWITCH, .size = 1514},
 	{"softaccel_switch_packed_64", SWITCH, .features = RIG_PACKED, .size = 60},
 	{"softaccel_switch_packed_1518", SWITCH, .features = RIG_PACKED, .size = 1514},
+	{"softaccel_idle_8_queues", 64, 1, open_idle, NULL, run_once, NULL, close_guests, .size = 1},
+	{"softaccel_idle_32_queues", 64, 1, open_idle, NULL, run_once, NULL, close_guests, .size = 4},
 	{NULL},
 };
 /* clang-format on */
