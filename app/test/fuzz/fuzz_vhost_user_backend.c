@@ -4,19 +4,23 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "parcel.h"
 #include "rp_vhu_backend.h"
 #include "rp_wire_fd.h"
 #include "vhost_user.h"
 
 /*
  * A hostile frontend against rp_vhu_backend: messages, bytes, descriptors, a backend
- * channel that lies, disconnects at any moment, and an owner that asks and refuses. What
- * the owner is told must make sense whatever the frontend said.
+ * channel that lies, disconnects at any moment, an owner that asks and refuses, and one that
+ * goes and leaves its successor something bent. What the owner is told must make sense
+ * whatever the frontend, or the predecessor, said.
  */
 
+#define PACKED (1ull << 34)
 #define FEATURES (0x1ull << 32 | 1ull << 33 | 1ull << 34 | 1ull << 29 | 1ull << RP_VHU_F_LOG_ALL_BIT)
 
 struct owner {
+	struct rp_vhu_backend_config config;
 	struct rp_vhu_backend *backend;
 	struct fuzz_input *input;
 	uint64_t protocol_features;
@@ -104,6 +108,8 @@ on_vring_start(void *ctx, unsigned int queue, const struct rp_vhu_vring *vring, 
 
 	fuzz_require(queue < FUZZ_QUEUES && !owner->started[queue], "a ring that is not started is started");
 	fuzz_require(vring->num > 0 && vring->num <= 32768, "a ring has a size");
+	fuzz_require((rp_vhu_backend_features(owner->backend) & PACKED) != 0 || (vring->num & (vring->num - 1)) == 0,
+		     "the size of a split ring is a power of two");
 	if ((rp_vhu_backend_features(owner->backend) & 1ull << RP_VHU_F_ACCESS_PLATFORM_BIT) == 0)
 		fuzz_require(inside_a_region(owner, vring->desc_gpa) && inside_a_region(owner, vring->avail_gpa) &&
 				     inside_a_region(owner, vring->used_gpa),
@@ -345,6 +351,63 @@ answer_channel(struct owner *owner)
 	fuzz_message_send(&message, owner->input, owner->channel);
 }
 
+/* The owner is told nothing of what is there already: it asks, and then it is as if it had been told. */
+static void
+look_around(struct owner *owner)
+{
+	unsigned int i;
+
+	owner->regions_count = 0;
+	for (i = 0; i < rp_vhu_backend_regions_count(owner->backend); i++) {
+		struct rp_vhu_region region;
+		struct rp_wire_why why;
+
+		fuzz_require(rp_vhu_backend_region(owner->backend, i, &region) == 0, "a region by index");
+		owner->refuse = false;
+		on_region_add(owner, &region, &why);
+	}
+	for (i = 0; i < FUZZ_QUEUES; i++) {
+		struct rp_vhu_vring vring;
+		struct rp_wire_why why;
+
+		owner->started[i] = false;
+		fuzz_require(rp_vhu_backend_vring(owner->backend, i, &vring) == 0, "a ring's index");
+		if (vring.started)
+			on_vring_start(owner, i, &vring, &why);
+	}
+	on_log(owner, rp_vhu_backend_log(owner->backend));
+}
+
+/* A successor takes over what is left, and not always what was meant. */
+static void
+hand_over(struct owner *owner)
+{
+	struct rp_wire_parcel *parcel, *arrived;
+	struct rp_vhu_backend *successor;
+	struct rp_wire_why why = {0};
+	int rc;
+
+	fuzz_require(rp_wire_parcel_create(&parcel) == 0, "a parcel");
+	rc = rp_vhu_backend_give(owner->backend, parcel, &why);
+	if (rc < 0) {
+		fuzz_require(why.error == rc, "a refusal has a reason");
+		rp_wire_parcel_destroy(parcel);
+		return;
+	}
+	fuzz_require(rp_vhu_backend_create(&owner->config, &ops, owner, &successor, NULL) == 0, "a backend");
+	arrived = fuzz_parcel_bent(owner->input, parcel);
+	rp_wire_parcel_destroy(parcel);
+	rc = rp_vhu_backend_adopt(successor, arrived, &why);
+	fuzz_require(rc == 0 || (why.error == rc && why.text[0] != '\0'), "a refusal has a reason");
+	fuzz_require(rp_vhu_backend_attached(successor) == (rc == 0), "a connection is adopted, or there is none");
+	rp_wire_parcel_destroy(arrived);
+	rp_vhu_backend_leave(owner->backend);
+	rp_vhu_backend_destroy(owner->backend);
+	owner->backend = successor;
+	look_around(owner);
+	fuzz_require(rc == 0 || owner->regions_count == 0, "no memory without a frontend");
+}
+
 static void
 step(struct owner *owner)
 {
@@ -370,6 +433,8 @@ step(struct owner *owner)
 		rp_vhu_backend_process(owner->backend);
 		rp_vhu_backend_detach(owner->backend);
 		attach(owner);
+	} else if (kind >= 252) {
+		hand_over(owner);
 	} else {
 		return; /* more than one message at once: nothing is processed in between */
 	}
@@ -386,16 +451,19 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size_bytes)
 {
 	struct fuzz_input input = {bytes, size_bytes};
-	struct owner owner = {.input = &input, .frontend = -1, .channel = -1, .channel_theirs = -1};
-	struct rp_vhu_backend_config config = {.features = FEATURES, .queues_max = FUZZ_QUEUES};
+	struct owner owner = {.config = {.features = FEATURES, .queues_max = FUZZ_QUEUES},
+			      .input = &input,
+			      .frontend = -1,
+			      .channel = -1,
+			      .channel_theirs = -1};
 	struct rp_vhu_dialect dialect;
 
 	fuzz_begin();
-	config.profile = (enum rp_vhu_profile)fuzz_below(&input, RP_VHU_PROFILE_VFIO2018 + 1);
-	fuzz_require(rp_vhu_dialect_init(&dialect, config.profile, NULL, NULL) == 0, "a dialect");
-	config.protocol_features = dialect.protocol_features & ~dialect.vfio_mask;
+	owner.config.profile = (enum rp_vhu_profile)fuzz_below(&input, RP_VHU_PROFILE_VFIO2018 + 1);
+	fuzz_require(rp_vhu_dialect_init(&dialect, owner.config.profile, NULL, NULL) == 0, "a dialect");
+	owner.config.protocol_features = dialect.protocol_features & ~dialect.vfio_mask;
 	owner.protocol_features = dialect.protocol_features;
-	fuzz_require(rp_vhu_backend_create(&config, &ops, &owner, &owner.backend, NULL) == 0, "a backend");
+	fuzz_require(rp_vhu_backend_create(&owner.config, &ops, &owner, &owner.backend, NULL) == 0, "a backend");
 	attach(&owner);
 	while (input.left_bytes > 0)
 		step(&owner);

@@ -25,6 +25,7 @@ ALL_REQUESTS = range(1, 45)
 RIGHT = 15  # no deviation, no perturbation, nothing cut
 WHOLE = 0
 PLAIN_MEMORY = 7
+PARCEL_LIES = 8  # of parcel.c
 
 
 def u64(value):
@@ -46,7 +47,7 @@ def request(number_, *fields, queue=0):
     return [number_ - 1, 0, queue, *fields, RIGHT, WHOLE]
 
 
-ASK, ANSWER, REFUSE, HANG_UP = 200, 190, 220, 240
+ASK, ANSWER, REFUSE, HANG_UP, HAND_OVER = 200, 190, 220, 240, 252
 
 
 def features(packed=False, platform=False, log=False):
@@ -88,6 +89,17 @@ def backend_seeds():
     yield "owner-refuses", [0, *handshake(), REFUSE, *memory(), *memory(), *ring(0), REFUSE, *memory(2), *ring(0)]
     yield "owner-refuses-slot", [0, *handshake(), REFUSE, *request(ADD_MEM_REG, 7), *request(ADD_MEM_REG, 7)]
     yield "hang-up", [0, *handshake(), *memory(), *ring(0), HANG_UP, *handshake(), *memory(), *ring(1)]
+    running = [*handshake(), *memory(2), *ring(0), *ring(1)]
+    yield "hand-over", [0, *running, ASK, 0, 0, HAND_OVER, 0, ANSWER, 1, 0, 0, 0, *request(GET_VRING_BASE, queue=0),
+                        *memory(), HAND_OVER, 0, *request(RESET_DEVICE)]
+    yield "hand-over-packed", [1, *handshake(packed=True), *memory(), *ring(0, number(0x80008000)), HAND_OVER, 0,
+                               *request(GET_VRING_BASE)]
+    yield "hand-over-migration", [0, *handshake(), *memory(), *ring(0), *request(SET_LOG_BASE, 9, 0), HAND_OVER, 0,
+                                  *request(GET_VRING_BASE)]
+    for lie in range(PARCEL_LIES):
+        # Of the connection, of memory, of a ring: its size, and whether it runs.
+        yield f"hand-over-lies-{lie}", [0, *(byte for item in (1, 16, 30, 40) for byte in
+                                             [*running, HAND_OVER, 1, item, 0, lie, *([20] if lie >= 4 else [])])]
     yield "every-message", [0, *handshake(), *[byte for id_ in ALL_REQUESTS for byte in request(id_, 0, 0, 0)]]
     yield "many-descriptors", [0, SET_MEM_TABLE - 1, 0, 0, 0, PLAIN_MEMORY, 0, 40, *[0] * 40, WHOLE]
 
