@@ -24,6 +24,8 @@
 /* The guest sleeps by then, and its CPU, if nothing else runs there. */
 #define ASLEEP_NS 60000u
 #define ANSWER_LIMIT_MS 60000
+/* The guest gave up: there is no further turn. */
+#define TURN_NONE UINT64_MAX
 
 struct interrupt {
 	struct vfu_rig rig;
@@ -47,8 +49,12 @@ write_each(void *ctx)
 	uint64_t turn, until_ns;
 
 	for (turn = 1; turn <= interrupt->samples_count + WARM_UP; turn++) {
-		while (__atomic_load_n(&interrupt->turn, __ATOMIC_ACQUIRE) != turn)
+		uint64_t asked;
+
+		while ((asked = __atomic_load_n(&interrupt->turn, __ATOMIC_ACQUIRE)) < turn)
 			rte_pause();
+		if (asked == TURN_NONE)
+			return;
 		until_ns = bench_now_ns() + ASLEEP_NS;
 		while (bench_now_ns() < until_ns)
 			rte_pause();
@@ -70,8 +76,11 @@ run_lap(struct interrupt *interrupt, int device_fd, double *ret_values)
 	vfu_rig_job(&interrupt->rig, write_each, interrupt);
 	for (turn = 1; turn <= interrupt->samples_count + WARM_UP; turn++) {
 		__atomic_store_n(&interrupt->turn, turn, __ATOMIC_RELEASE);
-		if (poll(&wait, 1, ANSWER_LIMIT_MS) != 1)
-			return -ETIMEDOUT;
+		/* Also by a signal, after which nothing is worth being measured. */
+		if (poll(&wait, 1, ANSWER_LIMIT_MS) != 1) {
+			__atomic_store_n(&interrupt->turn, TURN_NONE, __ATOMIC_RELEASE);
+			return bench_interrupted() ? -EINTR : -ETIMEDOUT;
+		}
 		woken_ns = bench_now_ns();
 		(void)eventfd_read(interrupt->guest_fd, &told);
 		if (turn > WARM_UP)
