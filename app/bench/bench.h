@@ -131,6 +131,7 @@ int bench_pairs_run(const struct bench_pairs_config *config, const struct bench_
 		    struct bench_rows *rows);
 
 /* Scenarios: 0 or a negative errno, after one line on stderr. */
+int bench_device_ns(const struct bench_options *options, struct bench_rows *rows);
 int bench_doorbell(const struct bench_options *options, struct bench_rows *rows);
 int bench_host_cpu(const struct bench_options *options, struct bench_rows *rows);
 int bench_interrupt(const struct bench_options *options, struct bench_rows *rows);

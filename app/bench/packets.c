@@ -27,65 +27,76 @@
 #define PEER "librte_vhost, same switch, same CPU"
 #define OURS "softaccel, same generator"
 
-/* The rows of one scenario. */
-struct family {
-	struct packets_rig_config config;
-	struct packets_measure small, large, mixed, chains, pairs2, null_small, null_large;
-	struct packets_measure alone_small, alone_large;
+/* The rows of a family. */
+struct rows {
+	struct packets_measure small, large, mixed, null_small, null_large, chains, pairs2;
 };
 
 /* clang-format off */
-#define FAMILY(name, ring_features, copies_how, isa_which)                                                             \
+#define AGAINST_PEER .peer = PEER, .ours = PACKETS_PORT, .theirs = PACKETS_PEER
+#define NULL_DEVICE .peer = OURS, .ours = PACKETS_NULL, .theirs = PACKETS_PORT
+#define ROW(name) .bench = "pps_" name, .idle_bench = "idle_polls_" name
+#define ROWS(name)                                                                                                     \
 	{                                                                                                              \
-		.config = {                                                                                            \
-			.devices = {[PACKETS_PORT] = true, [PACKETS_PEER] = true, [PACKETS_NULL] = true},              \
-			.shape = {.pairs = 1, .features = PACKETS_FEATURES | (ring_features), .parts = 1},             \
-			.copies = (copies_how),                                                                        \
-			.isa = (isa_which),                                                                            \
-		},                                                                                                     \
-		.small = {"pps_" name "_64", "idle_polls_" name "_64", PEER, PACKETS_PORT, PACKETS_PEER,               \
-			  .share = 2, .load = SMALL},                                                                  \
-		.large = {"pps_" name "_1518", "idle_polls_" name "_1518", PEER, PACKETS_PORT, PACKETS_PEER,           \
-			  .share = 1, .load = LARGE},                                                                  \
-		.mixed = {"pps_" name "_mixed", "idle_polls_" name "_mixed", PEER, PACKETS_PORT, PACKETS_PEER,         \
-			  .share = 7, .load = MIXED},                                                                  \
-		.null_small = {"pps_null_" name "_64", "idle_polls_null_" name "_64", OURS, PACKETS_NULL,              \
-			       PACKETS_PORT, .share = 6, .load = SMALL},                                               \
-		.null_large = {"pps_null_" name "_1518", "idle_polls_null_" name "_1518", OURS, PACKETS_NULL,          \
-			       PACKETS_PORT, .share = 5, .load = LARGE},                                               \
-		.alone_small = {"device_ns_" name "_64", NULL, PEER, PACKETS_PORT, PACKETS_PEER,                       \
-				.share = 4, .load = SMALL},                                                            \
-		.alone_large = {"device_ns_" name "_1518", NULL, PEER, PACKETS_PORT, PACKETS_PEER,                     \
-				.share = 3, .load = LARGE},                                                            \
-		.chains = {"pps_" name "_chains_64", "idle_polls_" name "_chains_64", PEER, PACKETS_PORT,              \
-			   PACKETS_PEER, .share = 2, .load = SMALL},                                                   \
-		.pairs2 = {"pps_" name "_pairs2_64", "idle_polls_" name "_pairs2_64", PEER, PACKETS_PORT,              \
-			   PACKETS_PEER, .share = 1, .load = SMALL},                                                   \
+		.small = {ROW(name "_64"), .alone_bench = "device_ns_" name "_64", AGAINST_PEER, .share = 2,           \
+			  .load = SMALL},                                                                              \
+		.large = {ROW(name "_1518"), .alone_bench = "device_ns_" name "_1518", AGAINST_PEER, .share = 1,       \
+			  .load = LARGE},                                                                              \
+		.mixed = {ROW(name "_mixed"), AGAINST_PEER, .share = 5, .load = MIXED},                                \
+		.null_small = {ROW("null_" name "_64"), NULL_DEVICE, .share = 4, .load = SMALL},                       \
+		.null_large = {ROW("null_" name "_1518"), NULL_DEVICE, .share = 3, .load = LARGE},                     \
+		.chains = {ROW(name "_chains_64"), AGAINST_PEER, .share = 2, .load = SMALL},                           \
+		.pairs2 = {ROW(name "_pairs2_64"), AGAINST_PEER, .share = 1, .load = SMALL},                           \
 	}
 /* clang-format on */
 
-static int
-compare_all(struct packets_rig *rig, const struct family *family, struct bench_rows *rows)
-{
-	const struct packets_measure *const more[] = {&family->mixed, &family->null_small, &family->null_large};
-	unsigned int i;
-	int rc = packets_compare(rig, &family->small, rows);
+static const struct rows rows_of[PACKETS_FAMILIES_COUNT] = {
+	[PACKETS_SPLIT] = ROWS("split"),
+	[PACKETS_PACKED] = ROWS("packed"),
+	[PACKETS_SWITCH_SPLIT] = ROWS("switch_split"),
+	[PACKETS_SWITCH_PACKED] = ROWS("switch_packed"),
+};
 
-	if (rc == 0)
-		rc = packets_compare(rig, &family->large, rows);
-	for (i = 0; rc == 0 && !rig->options->quick && i < sizeof(more) / sizeof(more[0]); i++)
-		rc = packets_compare(rig, more[i], rows);
-	if (rc == 0 && !rig->options->quick)
-		rc = packets_compare_alone(rig, &family->alone_small, rows);
-	return rc < 0 || rig->options->quick ? rc : packets_compare_alone(rig, &family->alone_large, rows);
+static struct packets_rig_config
+config_of(enum packets_family family)
+{
+	bool packed = family == PACKETS_PACKED || family == PACKETS_SWITCH_PACKED;
+	bool same_work = family == PACKETS_SPLIT || family == PACKETS_PACKED;
+
+	return (struct packets_rig_config){
+		.devices = {[PACKETS_PORT] = true, [PACKETS_PEER] = true, [PACKETS_NULL] = true},
+		.shape = {.pairs = 1,
+			  .features = PACKETS_FEATURES | (packed ? 1ull << VIRTIO_F_RING_PACKED : 0),
+			  .parts = 1},
+		.copies = same_work ? SOFTACCEL_COPIES_TWO : SOFTACCEL_COPIES_ONE,
+		.isa = same_work ? SOFTACCEL_ISA_GENERIC : SOFTACCEL_ISA_AUTO,
+	};
+}
+
+static int
+compare_sizes(const struct bench_options *options, enum packets_family family, struct bench_rows *rows)
+{
+	const struct rows *of = &rows_of[family];
+	const struct packets_measure *const all[] = {
+		&of->small, &of->large, &of->mixed, &of->null_small, &of->null_large,
+	};
+	unsigned int i, count = options->quick ? 2 : sizeof(all) / sizeof(all[0]);
+	const struct packets_rig_config config = config_of(family);
+	struct packets_rig rig;
+	int rc = packets_rig_open(&rig, options, &config);
+
+	for (i = 0; rc == 0 && i < count; i++)
+		rc = packets_compare(&rig, all[i], rows);
+	packets_rig_close(&rig);
+	return rc;
 }
 
 /* The same guests, but each of their rings is made otherwise. */
 static int
-compare_other(const struct bench_options *options, const struct family *family, unsigned int pairs, uint8_t parts,
+compare_shape(const struct bench_options *options, enum packets_family family, unsigned int pairs, uint8_t parts,
 	      const struct packets_measure *measure, struct bench_rows *rows)
 {
-	struct packets_rig_config config = family->config;
+	struct packets_rig_config config = config_of(family);
 	struct packets_rig rig;
 	int rc;
 
@@ -100,50 +111,64 @@ compare_other(const struct bench_options *options, const struct family *family, 
 }
 
 static int
-run(const struct bench_options *options, const struct family *family, struct bench_rows *rows)
+run(const struct bench_options *options, enum packets_family family, struct bench_rows *rows)
 {
-	struct packets_rig rig;
-	int rc = packets_rig_open(&rig, options, &family->config);
+	int rc = compare_sizes(options, family, rows);
 
-	if (rc == 0)
-		rc = compare_all(&rig, family, rows);
-	packets_rig_close(&rig);
 	if (rc < 0 || options->quick)
 		return rc;
-	rc = compare_other(options, family, 1, 2, &family->chains, rows);
-	return rc < 0 ? rc : compare_other(options, family, 2, 1, &family->pairs2, rows);
+	rc = compare_shape(options, family, 1, 2, &rows_of[family].chains, rows);
+	return rc < 0 ? rc : compare_shape(options, family, 2, 1, &rows_of[family].pairs2, rows);
 }
 
 int
 bench_pps_split(const struct bench_options *options, struct bench_rows *rows)
 {
-	static const struct family family = FAMILY("split", 0, SOFTACCEL_COPIES_TWO, SOFTACCEL_ISA_GENERIC);
-
-	return run(options, &family, rows);
+	return run(options, PACKETS_SPLIT, rows);
 }
 
 int
 bench_pps_packed(const struct bench_options *options, struct bench_rows *rows)
 {
-	static const struct family family =
-		FAMILY("packed", 1ull << VIRTIO_F_RING_PACKED, SOFTACCEL_COPIES_TWO, SOFTACCEL_ISA_GENERIC);
-
-	return run(options, &family, rows);
+	return run(options, PACKETS_PACKED, rows);
 }
 
 int
 bench_pps_switch_split(const struct bench_options *options, struct bench_rows *rows)
 {
-	static const struct family family = FAMILY("switch_split", 0, SOFTACCEL_COPIES_ONE, SOFTACCEL_ISA_AUTO);
-
-	return run(options, &family, rows);
+	return run(options, PACKETS_SWITCH_SPLIT, rows);
 }
 
 int
 bench_pps_switch_packed(const struct bench_options *options, struct bench_rows *rows)
 {
-	static const struct family family =
-		FAMILY("switch_packed", 1ull << VIRTIO_F_RING_PACKED, SOFTACCEL_COPIES_ONE, SOFTACCEL_ISA_AUTO);
+	return run(options, PACKETS_SWITCH_PACKED, rows);
+}
 
-	return run(options, &family, rows);
+static int
+compare_alone(const struct bench_options *options, enum packets_family family, struct bench_rows *rows)
+{
+	struct packets_rig_config config = config_of(family);
+	struct packets_rig rig;
+	int rc;
+
+	config.devices[PACKETS_NULL] = false;
+	rc = packets_rig_open(&rig, options, &config);
+	if (rc == 0)
+		rc = packets_compare_alone(&rig, &rows_of[family].small, rows);
+	if (rc == 0)
+		rc = packets_compare_alone(&rig, &rows_of[family].large, rows);
+	packets_rig_close(&rig);
+	return rc;
+}
+
+int
+bench_device_ns(const struct bench_options *options, struct bench_rows *rows)
+{
+	enum packets_family family;
+	int rc = 0;
+
+	for (family = PACKETS_SPLIT; rc == 0 && family < PACKETS_FAMILIES_COUNT; family++)
+		rc = compare_alone(options, family, rows);
+	return rc;
 }

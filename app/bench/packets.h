@@ -12,9 +12,19 @@
 /* What every driver here negotiates: what librte_vhost and softaccel both have, and no offload. */
 #define PACKETS_FEATURES (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_NET_F_MRG_RXBUF)
 
+/* Two kinds of ring, and two kinds of work. */
+enum packets_family {
+	PACKETS_SPLIT, /* the same work as the peer: two copies, its instruction set */
+	PACKETS_PACKED,
+	PACKETS_SWITCH_SPLIT, /* softaccel as it is used */
+	PACKETS_SWITCH_PACKED,
+	PACKETS_FAMILIES_COUNT,
+};
+
 struct packets_measure {
 	const char *bench; /* packets per second; higher is better */
 	const char *idle_bench; /* how often the generator looked for packets and found none */
+	const char *alone_bench; /* the device's time for a packet, with both ends in its own thread; lower is better */
 	const char *peer;
 	enum packets_device ours, theirs;
 	unsigned int pairs_wanted; /* 0: the usual number */
@@ -25,7 +35,7 @@ struct packets_measure {
 /* @return 0 or a negative errno, after one line on stderr. */
 int packets_compare(struct packets_rig *rig, const struct packets_measure *measure, struct bench_rows *rows);
 
-/* The same, but the device's time for a packet, with both ends in its own thread. */
+/* As alone_bench says. */
 int packets_compare_alone(struct packets_rig *rig, const struct packets_measure *measure, struct bench_rows *rows);
 
 #endif

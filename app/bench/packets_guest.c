@@ -55,7 +55,7 @@ connect_patiently(const char *path, int *ret_fd, struct rp_wire_why *why)
 }
 
 static int
-negotiate(struct packets_side *side, struct packets_guest *guest, const char *path, struct rp_wire_why *why)
+dial(struct packets_guest *guest, const char *path, struct rp_wire_why *why)
 {
 	const struct rp_vhu_frontend_config config = {
 		.protocol_features = 1ull << RP_VHU_PF_REPLY_ACK_BIT | 1ull << RP_VHU_PF_MQ_BIT |
@@ -65,14 +65,20 @@ negotiate(struct packets_side *side, struct packets_guest *guest, const char *pa
 		.timeout_ms = ANSWER_LIMIT_MS,
 	};
 	static const struct rp_vhu_frontend_ops ops;
-	uint64_t features = side->features | 1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT;
 	int fd = -1, rc = connect_patiently(path, &fd, why);
 
 	if (rc == 0)
 		rc = rp_vhu_frontend_create(&fd, &config, &ops, guest, &guest->frontend);
 	rp_wire_fd_close(&fd);
-	if (rc == 0)
-		rc = rp_vhu_frontend_negotiate(guest->frontend, why);
+	return rc;
+}
+
+static int
+negotiate(struct packets_side *side, struct packets_guest *guest, struct rp_wire_why *why)
+{
+	uint64_t features = side->features | 1ull << RP_VHU_F_PROTOCOL_FEATURES_BIT;
+	int rc = rp_vhu_frontend_negotiate(guest->frontend, why);
+
 	if (rc == 0 && (features & ~rp_vhu_frontend_features_offered(guest->frontend)) != 0)
 		rc = rp_wire_why_set(
 			why, -ENOTSUP, "features 0x%llx are not offered",
@@ -80,8 +86,8 @@ negotiate(struct packets_side *side, struct packets_guest *guest, const char *pa
 	return rc < 0 ? rc : rp_vhu_frontend_set_features(guest->frontend, features, why);
 }
 
-int
-packets_guest_connect(struct packets_side *side, unsigned int number, const char *socket_path)
+static int
+set_up(struct packets_side *side, struct packets_guest *guest, struct rp_wire_why *why)
 {
 	const struct rp_vhu_region region = {
 		.gpa = PACKETS_GPA,
@@ -89,16 +95,29 @@ packets_guest_connect(struct packets_side *side, unsigned int number, const char
 		.uva = (uint64_t)(uintptr_t)side->memory,
 		.fd = side->memory_fd,
 	};
-	struct packets_guest *guest = &side->guests[number];
-	struct rp_wire_why why = {0};
 	unsigned int queue;
-	int rc = negotiate(side, guest, socket_path, &why);
+	int rc = negotiate(side, guest, why);
 
 	if (rc == 0)
-		rc = rp_vhu_frontend_set_mem_table(guest->frontend, &region, 1, &why);
+		rc = rp_vhu_frontend_set_mem_table(guest->frontend, &region, 1, why);
 	for (queue = 0; rc == 0 && queue < 2 * side->pairs; queue++)
-		rc = start_behind_frontend(side, guest, queue, &why);
-	return vfu_rig_complain(socket_path, rc, &why);
+		rc = start_behind_frontend(side, guest, queue, why);
+	return rc;
+}
+
+int
+packets_guests_connect(struct packets_side *side, const char *const *socket_paths)
+{
+	struct rp_wire_why why = {0};
+	unsigned int guest;
+	int rc = 0;
+
+	/* Both, before either waits for an answer: whoever looks for new ones once a second takes them together. */
+	for (guest = 0; rc == 0 && guest < PACKETS_GUESTS; guest++)
+		rc = dial(&side->guests[guest], socket_paths[guest], &why);
+	for (guest = 0; rc == 0 && guest < PACKETS_GUESTS; guest++)
+		rc = set_up(side, &side->guests[guest], &why);
+	return vfu_rig_complain("guests", rc, &why);
 }
 
 static int
@@ -127,16 +146,19 @@ start_queue(struct packets_side *side, struct packets_guest *guest, unsigned int
 		guest->doorbells[queue] = NULL;
 		return -errno;
 	}
+	if (guest->accel.ops->queue_doorbell != NULL)
+		rc = guest->accel.ops->queue_doorbell(guest->accel.priv, queue, true, why);
+	if (rc < 0 && rc != -ENOTSUP)
+		return rc;
 	return guest->accel.ops->queue_start(guest->accel.priv, queue, &config, why);
 }
 
-int
-packets_guest_take(struct packets_side *side, unsigned int number, const char *socket_path)
+static int
+take(struct packets_side *side, struct packets_guest *guest, const char *socket_path)
 {
 	static const struct rp_accel_driver *const drivers[] = {&rp_virtio_vfio_user_driver, NULL};
 	static const struct rp_accel_registry registry = {.drivers = drivers};
 	const struct rp_accel_net net = {.queue_pairs = (uint16_t)side->pairs};
-	struct packets_guest *guest = &side->guests[number];
 	struct rp_wire_why why = {0};
 	char arguments[128];
 	unsigned int queue;
@@ -156,6 +178,17 @@ packets_guest_take(struct packets_side *side, unsigned int number, const char *s
 	return vfu_rig_complain(socket_path, rc, &why);
 }
 
+int
+packets_guests_take(struct packets_side *side, const char *const *socket_paths)
+{
+	unsigned int guest;
+	int rc = 0;
+
+	for (guest = 0; rc == 0 && guest < PACKETS_GUESTS; guest++)
+		rc = take(side, &side->guests[guest], socket_paths[guest]);
+	return rc;
+}
+
 void
 packets_guest_disconnect(struct packets_guest *guest)
 {
@@ -170,10 +203,9 @@ packets_guest_disconnect(struct packets_guest *guest)
 	rp_accel_close(&guest->accel);
 }
 
-int
-packets_guest_wait_doorbells(struct packets_side *side, unsigned int number)
+static int
+wait_doorbells(struct packets_side *side, struct packets_guest *guest)
 {
-	struct packets_guest *guest = &side->guests[number];
 	uint64_t deadline_ns = bench_now_ns() + DOORBELL_LIMIT_NS;
 	unsigned int queue = 0;
 
@@ -188,4 +220,15 @@ packets_guest_wait_doorbells(struct packets_side *side, unsigned int number)
 		usleep(DOORBELL_PAUSE_US);
 	}
 	return 0;
+}
+
+int
+packets_guests_wait_doorbells(struct packets_side *side)
+{
+	unsigned int guest;
+	int rc = 0;
+
+	for (guest = 0; rc == 0 && guest < PACKETS_GUESTS; guest++)
+		rc = wait_doorbells(side, &side->guests[guest]);
+	return rc;
 }

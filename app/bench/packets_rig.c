@@ -136,15 +136,15 @@ open_side(struct packets_rig *rig, enum packets_device device)
 static int
 connect_through_ports(struct packets_rig *rig)
 {
-	unsigned int guest;
+	const char *const paths[PACKETS_GUESTS] = {rig->socket_ports[0], rig->socket_ports[1]};
 	int rc = open_ports(rig);
 
 	if (rc == 0)
 		rc = open_side(rig, PACKETS_PORT);
-	for (guest = 0; rc == 0 && guest < PACKETS_GUESTS; guest++)
-		rc = packets_guest_connect(&rig->sides[PACKETS_PORT], guest, rig->socket_ports[guest]);
-	for (guest = 0; rc == 0 && guest < PACKETS_GUESTS; guest++)
-		rc = packets_guest_wait_doorbells(&rig->sides[PACKETS_PORT], guest);
+	if (rc == 0)
+		rc = packets_guests_connect(&rig->sides[PACKETS_PORT], paths);
+	if (rc == 0)
+		rc = packets_guests_wait_doorbells(&rig->sides[PACKETS_PORT]);
 	if (rc == 0)
 		usleep(SETTLE_US);
 	return rc;
@@ -153,23 +153,26 @@ connect_through_ports(struct packets_rig *rig)
 static int
 connect_whole(struct packets_rig *rig)
 {
-	unsigned int guest;
+	const char *const paths[PACKETS_GUESTS] = {
+		rig->socket_functions[PACKETS_GUESTS],
+		rig->socket_functions[PACKETS_GUESTS + 1],
+	};
 	int rc = open_side(rig, PACKETS_WHOLE);
 
-	for (guest = 0; rc == 0 && guest < PACKETS_GUESTS; guest++)
-		rc = packets_guest_take(&rig->sides[PACKETS_WHOLE], guest,
-					rig->socket_functions[PACKETS_GUESTS + guest]);
-	return rc;
+	return rc < 0 ? rc : packets_guests_take(&rig->sides[PACKETS_WHOLE], paths);
 }
 
 static int
 connect_peer(struct packets_rig *rig)
 {
-	unsigned int guest;
+	const char *const paths[PACKETS_GUESTS] = {
+		rig->peer.guests[0].socket_path,
+		rig->peer.guests[1].socket_path,
+	};
 	int rc = open_side(rig, PACKETS_PEER);
 
-	for (guest = 0; rc == 0 && guest < PACKETS_GUESTS; guest++)
-		rc = packets_guest_connect(&rig->sides[PACKETS_PEER], guest, rig->peer.guests[guest].socket_path);
+	if (rc == 0)
+		rc = packets_guests_connect(&rig->sides[PACKETS_PEER], paths);
 	return rc < 0 ? rc : packets_peer_wait(&rig->peer);
 }
 

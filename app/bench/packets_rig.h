@@ -40,11 +40,12 @@ enum packets_task {
 	PACKETS_TASK_STOP,
 };
 
+#define PACKETS_ROUNDS 100u
+
 /* Both ends of a device in the device's thread, one after the other; only the device is timed. */
 struct packets_alone {
 	const struct packets_load *load;
-	unsigned int rounds;
-	double device_ns; /* of a packet */
+	double device_ns; /* of a packet, median of the rounds */
 	int rc;
 	bool done; /* atomic: the rest is the caller's again */
 };
@@ -97,6 +98,6 @@ int packets_rig_measure(struct packets_rig *rig, enum packets_device device, con
 
 /* The device's time for a packet, wherever the CPUs are. @return 0 or a negative errno. */
 int packets_rig_measure_alone(struct packets_rig *rig, enum packets_device device, const struct packets_load *load,
-			      unsigned int rounds, double *ret_device_ns);
+			      double *ret_device_ns);
 
 #endif

@@ -57,20 +57,20 @@ static void
 be_alone(struct packets_rig *rig)
 {
 	struct packets_alone *alone = &rig->alone;
-	uint64_t round_ns, ns = 0, packets = 0;
+	double packet_ns[PACKETS_ROUNDS];
 	unsigned int round;
-	int taken = 0;
+	uint64_t round_ns;
+	int taken = 1;
 
-	for (round = 0; taken >= 0 && round < 2 * alone->rounds; round++) {
+	/* The first half warms up. */
+	for (round = 0; taken > 0 && round < 2 * PACKETS_ROUNDS; round++) {
 		taken = alone_round(rig, &round_ns);
-		/* The first half warms up. */
-		if (taken < 0 || round < alone->rounds)
-			continue;
-		ns += round_ns;
-		packets += (unsigned int)taken;
+		packet_ns[round % PACKETS_ROUNDS] = (double)round_ns / taken;
 	}
-	alone->rc = taken < 0 ? taken : packets == 0 ? -EIO : 0;
-	alone->device_ns = packets == 0 ? 0 : (double)ns / (double)packets;
+	alone->rc = taken > 0 ? 0 : taken < 0 ? taken : -EIO;
+	/* Not the mean: what interrupts the thread is in some of the rounds. */
+	if (taken > 0)
+		alone->device_ns = report_percentile(packet_ns, PACKETS_ROUNDS, 50);
 	__atomic_store_n(&alone->done, true, __ATOMIC_RELEASE);
 }
 
@@ -182,7 +182,7 @@ packets_rig_measure(struct packets_rig *rig, enum packets_device device, const s
 
 int
 packets_rig_measure_alone(struct packets_rig *rig, enum packets_device device, const struct packets_load *load,
-			  unsigned int rounds, double *ret_device_ns)
+			  double *ret_device_ns)
 {
 	int rc;
 
@@ -191,7 +191,7 @@ packets_rig_measure_alone(struct packets_rig *rig, enum packets_device device, c
 	packets_rig_rest(rig);
 	if (rc < 0)
 		return rc;
-	rig->alone = (struct packets_alone){.load = load, .rounds = rounds};
+	rig->alone = (struct packets_alone){.load = load};
 	tell(rig, PACKETS_TASK_ALONE);
 	while (!__atomic_load_n(&rig->alone.done, __ATOMIC_ACQUIRE))
 		usleep(ALONE_PAUSE_US);

@@ -68,13 +68,13 @@ int packets_side_open(struct packets_side *side, const struct bench_options *opt
 /* Frontends and accelerators are gone. */
 void packets_side_close(struct packets_side *side);
 
-/* One guest to whoever listens there as a vhost-user backend; disconnected by packets_guest_disconnect(). */
-int packets_guest_connect(struct packets_side *side, unsigned int guest, const char *socket_path);
-/* One guest with the whole device, which serves vfio-user there. */
-int packets_guest_take(struct packets_side *side, unsigned int guest, const char *socket_path);
+/* Both guests to whoever listens there as vhost-user backends. @return 0 or a negative errno, after one line on stderr. */
+int packets_guests_connect(struct packets_side *side, const char *const *socket_paths);
+/* Both guests with whole devices, which serve vfio-user there. As packets_guests_connect(). */
+int packets_guests_take(struct packets_side *side, const char *const *socket_paths);
 void packets_guest_disconnect(struct packets_guest *guest);
 /* Wait until each ring has its doorbell. @return 0 or -ETIMEDOUT. */
-int packets_guest_wait_doorbells(struct packets_side *side, unsigned int guest);
+int packets_guests_wait_doorbells(struct packets_side *side);
 
 /* The frames to send, in turn. */
 struct packets_load {
@@ -83,7 +83,7 @@ struct packets_load {
 };
 
 struct packets_result {
-	double mpps; /* that the receiver has got, and read */
+	double kpps; /* that the receiver has got, and read */
 	double idle_share; /* of its looks, those that found nothing */
 };
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
+
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
@@ -12,51 +14,144 @@
  */
 
 #define PAIRS_WANTED 21u
-#define PEER "the same softaccel, passed whole to the same driver"
+#define RUN_NS 20000000ull
+#define LOOKS 3u /* at where the CPUs are: before, between and after a pair */
+
+struct parity {
+	struct packets_rig rig;
+	enum place looks[LOOKS];
+	unsigned int looks_count;
+	double ours;
+	double ratio; /* of the pair whose last look is still to come */
+	double ratios[PLACES_COUNT][BENCH_PAIRS_MAX + 1];
+	unsigned int counts[PLACES_COUNT];
+};
+
+static const struct packets_load load = {.sizes_bytes = {64}, .sizes_count = 1};
 
 static int
-run(const struct bench_options *options, uint64_t ring_features, const struct packets_measure *measure,
-    struct bench_rows *rows)
+run_device(struct parity *parity, enum packets_device device, double *ret_values)
 {
+	struct packets_result result = {0};
+	int rc = packets_rig_measure(&parity->rig, device, &load, RUN_NS, &result);
+
+	ret_values[0] = result.kpps;
+	ret_values[1] = 100 * result.idle_share;
+	return rc;
+}
+
+static int
+run_ours(void *ctx, double *ret_values)
+{
+	struct parity *parity = ctx;
+	int rc = run_device(parity, PACKETS_PORT, ret_values);
+
+	parity->ours = ret_values[0];
+	return rc;
+}
+
+static int
+run_whole(void *ctx, double *ret_values)
+{
+	struct parity *parity = ctx;
+	int rc = run_device(parity, PACKETS_WHOLE, ret_values);
+
+	parity->ratio = parity->ours / ret_values[0];
+	return rc;
+}
+
+static double
+look(void *ctx)
+{
+	struct parity *parity = ctx;
+	double hop_ns = packets_rig_hop_ns(&parity->rig);
+	enum place place = place_of(hop_ns);
+
+	parity->looks[parity->looks_count++] = place;
+	if (parity->looks_count < LOOKS)
+		return hop_ns;
+	parity->looks_count = 0;
+	if (parity->looks[0] != place || parity->looks[1] != place)
+		place = PLACE_MIXED;
+	if (parity->counts[place] <= BENCH_PAIRS_MAX)
+		parity->ratios[place][parity->counts[place]++] = parity->ratio;
+	return hop_ns;
+}
+
+/* Where the median of all such pairs is, with 95 per cent: so many places around the middle of those that were run. */
+static void
+report_interval(struct parity *parity, const char *low_bench, const char *high_bench, struct bench_rows *rows)
+{
+	enum place place, most = PLACE_NEAR;
+	unsigned int count, low;
+	double *ratios;
+
+	for (place = PLACE_NEAR; place < PLACES_COUNT; place++)
+		most = parity->counts[place] > parity->counts[most] ? place : most;
+	count = parity->counts[most];
+	if (count == 0)
+		return;
+	ratios = parity->ratios[most];
+	report_percentile(ratios, count, 50);
+	low = (unsigned int)fmax(0, (count - 1.96 * sqrt(count)) / 2);
+	report_value(rows, low_bench, "ratio", ratios[low]);
+	report_value(rows, high_bench, "ratio", ratios[count - 1 - low]);
+}
+
+/* One kind of ring. */
+struct kind {
+	uint64_t ring_features;
+	unsigned int share;
+	struct bench_figure figures[2];
+	const char *low_bench, *high_bench;
+};
+
+static int
+run(const struct bench_options *options, const struct kind *kind, struct bench_rows *rows)
+{
+	static const struct bench_pairs_ops ops = {run_ours, run_whole, look};
 	const struct packets_rig_config config = {
 		.devices = {[PACKETS_PORT] = true, [PACKETS_WHOLE] = true},
-		.shape = {.pairs = 1, .features = PACKETS_FEATURES | ring_features, .parts = 1},
+		.shape = {.pairs = 1, .features = PACKETS_FEATURES | kind->ring_features, .parts = 1},
 		.copies = SOFTACCEL_COPIES_ONE,
 		.isa = SOFTACCEL_ISA_AUTO,
 	};
-	struct packets_rig rig;
-	int rc = packets_rig_open(&rig, options, &config);
+	const struct bench_pairs_config pairs = {
+		.options = options,
+		.figures = kind->figures,
+		.figures_count = 2,
+		.peer = "the same softaccel, passed whole to the same driver",
+		.pairs_wanted = PAIRS_WANTED,
+		.share = kind->share,
+	};
+	struct parity parity = {.looks_count = 0};
+	int rc = packets_rig_open(&parity.rig, options, &config);
 
 	if (rc == 0)
-		rc = packets_compare(&rig, measure, rows);
-	packets_rig_close(&rig);
+		rc = bench_pairs_run(&pairs, &ops, &parity, rows);
+	if (rc == 0)
+		report_interval(&parity, kind->low_bench, kind->high_bench, rows);
+	packets_rig_close(&parity.rig);
 	return rc;
 }
 
 int
 bench_pps_parity(const struct bench_options *options, struct bench_rows *rows)
 {
-	static const struct packets_measure split = {
-		.bench = "pps_parity_split_64",
-		.idle_bench = "idle_polls_parity_split_64",
-		.peer = PEER,
-		.ours = PACKETS_PORT,
-		.theirs = PACKETS_WHOLE,
-		.pairs_wanted = PAIRS_WANTED,
+	static const struct kind split = {
 		.share = 2,
-		.load = {.sizes_bytes = {64}, .sizes_count = 1},
+		.figures = {{"pps_parity_split_64", "kpps"}, {"idle_polls_parity_split_64", "%"}},
+		.low_bench = "pps_parity_split_64_low",
+		.high_bench = "pps_parity_split_64_high",
 	};
-	static const struct packets_measure packed = {
-		.bench = "pps_parity_packed_64",
-		.idle_bench = "idle_polls_parity_packed_64",
-		.peer = PEER,
-		.ours = PACKETS_PORT,
-		.theirs = PACKETS_WHOLE,
-		.pairs_wanted = PAIRS_WANTED,
+	static const struct kind packed = {
+		.ring_features = 1ull << VIRTIO_F_RING_PACKED,
 		.share = 1,
-		.load = {.sizes_bytes = {64}, .sizes_count = 1},
+		.figures = {{"pps_parity_packed_64", "kpps"}, {"idle_polls_parity_packed_64", "%"}},
+		.low_bench = "pps_parity_packed_64_low",
+		.high_bench = "pps_parity_packed_64_high",
 	};
-	int rc = run(options, 0, &split, rows);
+	int rc = run(options, &split, rows);
 
-	return rc < 0 ? rc : run(options, 1ull << VIRTIO_F_RING_PACKED, &packed, rows);
+	return rc < 0 ? rc : run(options, &packed, rows);
 }
