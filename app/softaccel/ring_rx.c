@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <rte_prefetch.h>
+
+#include "rp_vring_burst.h"
 #include "sa_cursor.h"
 #include "sa_packet.h"
 #include "sa_ring.h"
@@ -158,4 +161,94 @@ sa_ring_receive(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rt
 	sa_count(&ring->counters.packets, 1);
 	sa_count(&ring->counters.bytes, frame_bytes);
 	return DELIVERED;
+}
+
+/* What is there already is not written: the line may then stay in the guest's cache as well. */
+static void
+write_header_once(uint8_t *to, const uint8_t header[SA_NET_HEADER_BYTES])
+{
+	uint8_t there[SA_NET_HEADER_BYTES];
+
+	memcpy(there, to, sizeof(there));
+	if (memcmp(there, header, sizeof(there)) != 0)
+		memcpy(to, header, sizeof(there));
+}
+
+static void
+write_parts(const struct iovec *part, sa_copy_fn copy, const uint8_t header[SA_NET_HEADER_BYTES], const uint8_t *frame,
+	    uint32_t frame_bytes)
+{
+	struct sa_cursor cursor = {.part = part};
+	uint8_t *first = part->iov_base;
+
+	if (likely(part->iov_len >= SA_NET_HEADER_BYTES + frame_bytes)) {
+		write_header_once(first, header);
+		copy(first + SA_NET_HEADER_BYTES, frame, frame_bytes);
+		return;
+	}
+	sa_cursor_write(&cursor, header, SA_NET_HEADER_BYTES);
+	sa_cursor_write(&cursor, frame, frame_bytes);
+}
+
+static void
+prefetch(const struct rp_vring_burst_chain *chain)
+{
+	uint8_t *first = chain->iov[chain->out_count].iov_base;
+
+	rte_prefetch0(first);
+	__builtin_prefetch(first + SA_NET_HEADER_BYTES, 1);
+}
+
+/* Copy as many as fit, each into one chain. @return how many. */
+static unsigned int
+copy_burst(struct sa_ring *ring, sa_copy_fn copy, const struct rp_vring_burst_chain *chains, struct rte_mbuf **mbufs,
+	   unsigned int count, struct rp_vring_done *ret_done)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		const struct rp_vring_burst_chain *chain = &chains[i];
+		struct rte_mbuf *mbuf = mbufs[i];
+		uint32_t written_bytes = SA_NET_HEADER_BYTES + rte_pktmbuf_pkt_len(mbuf);
+		uint8_t header[SA_NET_HEADER_BYTES];
+
+		if (chain->in_bytes < written_bytes)
+			break;
+		if (!ring->guest_csum)
+			sa_packet_complete(mbuf);
+		sa_packet_header_write(mbuf, header, ring->guest_csum);
+		write_parts(chain->iov + chain->out_count, copy, header, rte_pktmbuf_mtod(mbuf, const uint8_t *),
+			    rte_pktmbuf_pkt_len(mbuf));
+		ret_done[i] = (struct rp_vring_done){.head = chain->head, .written_bytes = written_bytes};
+	}
+	return i;
+}
+
+unsigned int
+sa_ring_receive_burst(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf **mbufs,
+		      unsigned int count)
+{
+	struct rp_vring_burst_chain chains[SA_BURST];
+	struct rp_vring_done done[SA_BURST];
+	uint64_t bytes = 0;
+	unsigned int i;
+	int room;
+
+	if (!ring->awake)
+		return 0;
+	room = rp_vring_dev_peek_burst(&ring->vring, 0, chains, (uint16_t)RTE_MIN(count, SA_BURST));
+	if (room <= 0)
+		return 0;
+	for (i = 0; i < (unsigned int)room; i++)
+		prefetch(&chains[i]);
+	count = copy_burst(ring, scratch->copy, chains, mbufs, (unsigned int)room, done);
+	if (count == 0 || rp_vring_dev_fill_burst(&ring->vring, ring->unpublished_count, done, (uint16_t)count) < 0)
+		return 0;
+	rp_vring_dev_advance(&ring->vring, (uint16_t)count);
+	ring->unpublished_count = (uint16_t)(ring->unpublished_count + count);
+	for (i = 0; i < count; i++)
+		bytes += rte_pktmbuf_pkt_len(mbufs[i]);
+	sa_count(&ring->counters.packets, count);
+	sa_count(&ring->counters.bytes, bytes);
+	return count;
 }

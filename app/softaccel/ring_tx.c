@@ -1,77 +1,174 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <rte_ether.h>
+#include <errno.h>
 
+#include <rte_ether.h>
+#include <rte_prefetch.h>
+
+#include "rp_vring_burst.h"
 #include "sa_cursor.h"
 #include "sa_packet.h"
 #include "sa_ring.h"
 #include "sa_switch.h"
 
-/* @return whether the chain became a packet; if not, why was counted. */
-static bool
-packet_from_chain(struct sa_ring *ring, const struct rp_vring_chain *chain, struct rte_mbuf *mbuf)
+/* What the guest sent in a chain. */
+struct sent {
+	const struct iovec *parts;
+	uint32_t bytes;
+};
+
+/* Counted once for a burst. */
+struct tally {
+	uint64_t packets;
+	uint64_t bytes;
+};
+
+static void
+read_parts(const struct sent *sent, sa_copy_fn copy, uint8_t header[SA_NET_HEADER_BYTES], uint8_t *frame,
+	   uint32_t frame_bytes)
 {
-	struct sa_cursor cursor = {.part = chain->iov};
+	const uint8_t *first = sent->parts->iov_base;
+	struct sa_cursor cursor = {.part = sent->parts};
+
+	if (likely(sent->parts->iov_len == sent->bytes)) {
+		memcpy(header, first, SA_NET_HEADER_BYTES);
+		copy(frame, first + SA_NET_HEADER_BYTES, frame_bytes);
+		return;
+	}
+	if (sent->parts->iov_len == SA_NET_HEADER_BYTES && sent->parts[1].iov_len == frame_bytes) {
+		memcpy(header, first, SA_NET_HEADER_BYTES);
+		copy(frame, sent->parts[1].iov_base, frame_bytes);
+		return;
+	}
+	sa_cursor_read(&cursor, header, SA_NET_HEADER_BYTES);
+	sa_cursor_read(&cursor, frame, frame_bytes);
+}
+
+/* @return whether it became a packet; if not, why was counted. */
+static bool
+packet_from(struct sa_ring *ring, sa_copy_fn copy, const struct sent *sent, struct rte_mbuf *mbuf, struct tally *tally)
+{
 	uint8_t header[SA_NET_HEADER_BYTES];
 	uint32_t frame_bytes;
-	char *frame;
 
-	if (chain->out_bytes < SA_NET_HEADER_BYTES) {
+	if (sent->bytes < SA_NET_HEADER_BYTES) {
 		sa_count(&ring->counters.errors, 1);
 		return false;
 	}
-	frame_bytes = chain->out_bytes - SA_NET_HEADER_BYTES;
+	frame_bytes = sent->bytes - SA_NET_HEADER_BYTES;
 	if (frame_bytes < RTE_ETHER_HDR_LEN || frame_bytes > rte_pktmbuf_tailroom(mbuf)) {
 		sa_port_drop(ring->port, SOFTACCEL_DROP_TX_LENGTH);
 		return false;
 	}
-	frame = rte_pktmbuf_append(mbuf, (uint16_t)frame_bytes);
-	sa_cursor_read(&cursor, header, sizeof(header));
-	sa_cursor_read(&cursor, (uint8_t *)frame, frame_bytes);
+	mbuf->data_len = (uint16_t)frame_bytes;
+	mbuf->pkt_len = frame_bytes;
+	read_parts(sent, copy, header, rte_pktmbuf_mtod(mbuf, uint8_t *), frame_bytes);
 	if (!sa_packet_header_read(mbuf, header, ring->csum)) {
 		sa_port_drop(ring->port, SOFTACCEL_DROP_TX_BAD_HEADER);
 		return false;
 	}
-	sa_count(&ring->counters.packets, 1);
-	sa_count(&ring->counters.bytes, frame_bytes);
+	tally->packets++;
+	tally->bytes += frame_bytes;
 	return true;
+}
+
+static void
+count_sent(struct sa_ring *ring, const struct tally *tally)
+{
+	sa_count(&ring->counters.packets, tally->packets);
+	sa_count(&ring->counters.bytes, tally->bytes);
+}
+
+/* A chain of many parts. @return how many packets. */
+static unsigned int
+transmit_long(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf **ret_mbufs)
+{
+	const struct rp_vring_chain *chain = &scratch->chain;
+	struct tally tally = {0};
+	struct sent sent;
+	int rc;
+
+	/* Without buffers the ring stays awake and its turn comes again. */
+	if (rte_pktmbuf_alloc_bulk(scratch->pool, ret_mbufs, 1) != 0)
+		return 0;
+	rc = rp_vring_dev_pop(&ring->vring, &scratch->chain);
+	if (rc < 0)
+		sa_ring_break(ring);
+	if (rc == 1) {
+		sent = (struct sent){.parts = chain->iov, .bytes = chain->out_bytes};
+		packet_from(ring, scratch->copy, &sent, ret_mbufs[0], &tally);
+		if (rp_vring_dev_fill(&ring->vring, ring->unpublished_count, chain->head, 0) == 0)
+			ring->unpublished_count++;
+	}
+	if (tally.packets == 0)
+		rte_pktmbuf_free(ret_mbufs[0]);
+	count_sent(ring, &tally);
+	return (unsigned int)tally.packets;
+}
+
+/* What a packet of one or two parts begins with; more is fetched when it is looked at. */
+static void
+prefetch(const struct rp_vring_burst_chain *chain)
+{
+	const uint8_t *first = chain->iov[0].iov_base;
+
+	rte_prefetch0(first);
+	if (chain->out_count > 1)
+		rte_prefetch0(chain->iov[1].iov_base);
+	else
+		rte_prefetch0(first + SA_NET_HEADER_BYTES);
+}
+
+/* @return how many packets there are; the mbufs of chains that became none are free. */
+static unsigned int
+transmit_chains(struct sa_ring *ring, sa_copy_fn copy, const struct rp_vring_burst_chain *chains, unsigned int count,
+		struct rte_mbuf **mbufs)
+{
+	struct rp_vring_done done[SA_BURST];
+	struct tally tally = {0};
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		prefetch(&chains[i]);
+	for (i = 0; i < count; i++) {
+		const struct sent sent = {.parts = chains[i].iov, .bytes = chains[i].out_bytes};
+		struct rte_mbuf *mbuf = mbufs[tally.packets];
+
+		done[i] = (struct rp_vring_done){.head = chains[i].head};
+		if (unlikely(!packet_from(ring, copy, &sent, mbuf, &tally)))
+			rte_pktmbuf_reset(mbuf);
+	}
+	rte_pktmbuf_free_bulk(mbufs + tally.packets, count - (unsigned int)tally.packets);
+	rp_vring_dev_advance(&ring->vring, (uint16_t)count);
+	if (rp_vring_dev_fill_burst(&ring->vring, ring->unpublished_count, done, (uint16_t)count) == 0)
+		ring->unpublished_count = (uint16_t)(ring->unpublished_count + count);
+	count_sent(ring, &tally);
+	return (unsigned int)tally.packets;
 }
 
 unsigned int
 sa_ring_transmit(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf **ret_mbufs,
 		 unsigned int max_count)
 {
-	int waiting = rp_vring_dev_available(&ring->vring);
-	unsigned int wanted, taken, packets = 0;
+	struct rp_vring_burst_chain chains[SA_BURST];
+	int waiting = rp_vring_dev_peek_burst(&ring->vring, 0, chains, (uint16_t)max_count);
+	unsigned int packets;
 
-	if (waiting < 0) {
-		sa_ring_break(ring);
-		return 0;
-	}
 	if (waiting == 0) {
 		sa_ring_found_empty(ring);
 		return 0;
 	}
 	ring->empty_looks = 0;
-	wanted = RTE_MIN((unsigned int)waiting, max_count);
-	/* Without buffers the ring stays awake and its turn comes again. */
-	if (rte_pktmbuf_alloc_bulk(scratch->pool, ret_mbufs, wanted) != 0)
+	if (waiting == -EMSGSIZE) {
+		packets = transmit_long(ring, scratch, ret_mbufs);
+	} else if (waiting < 0) {
+		sa_ring_break(ring);
 		return 0;
-	for (taken = 0; taken < wanted; taken++) {
-		int rc = rp_vring_dev_pop(&ring->vring, &scratch->chain);
-
-		if (rc == 0)
-			break;
-		if (rc < 0) {
-			sa_ring_break(ring);
-			break;
-		}
-		if (packet_from_chain(ring, &scratch->chain, ret_mbufs[packets]))
-			packets++;
-		else
-			rte_pktmbuf_reset(ret_mbufs[packets]);
-		rp_vring_dev_fill(&ring->vring, ring->unpublished_count++, scratch->chain.head, 0);
+	} else {
+		/* As for a long one. */
+		if (rte_pktmbuf_alloc_bulk(scratch->pool, ret_mbufs, (unsigned int)waiting) != 0)
+			return 0;
+		packets = transmit_chains(ring, scratch->copy, chains, (unsigned int)waiting, ret_mbufs);
 	}
-	rte_pktmbuf_free_bulk(ret_mbufs + packets, wanted - packets);
 	sa_ring_flush(ring);
 	return packets;
 }

@@ -133,6 +133,14 @@ unsigned int sa_ring_transmit(struct sa_ring *ring, struct sa_ring_scratch *scra
  */
 int sa_ring_receive(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf *mbuf);
 
+/**
+ * The same for many, as long as each fits into the next chain, which is the rule; what does not,
+ * and what finds no chain, is for sa_ring_receive(), which knows why.
+ * @return how many of the first were delivered.
+ */
+unsigned int sa_ring_receive_burst(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf **mbufs,
+				   unsigned int count);
+
 /** Publish what is filled and interrupt if the driver wants it. */
 void sa_ring_flush(struct sa_ring *ring);
 

@@ -185,15 +185,12 @@ sa_switch_deliver_held(struct sa_switch *sw, struct sa_ring *ring)
 		held->changing = false;
 }
 
+/* One frame, whatever the ring is like. @return as sa_ring_receive(), or HELD. */
 static int
-receive(struct sa_switch *sw, struct sa_port *port, struct rte_mbuf *mbuf)
+receive(struct sa_switch *sw, struct sa_ring *ring, struct rte_mbuf *mbuf)
 {
-	struct sa_ring *ring;
 	int why;
 
-	if (port->receive_count == 0)
-		return SOFTACCEL_DROP_RX_NO_QUEUE;
-	ring = sa_switch_receive_ring(port, rte_pktmbuf_mtod(mbuf, const uint8_t *), rte_pktmbuf_pkt_len(mbuf));
 	if (ring->held.changing) {
 		why = hold(ring, mbuf);
 		sa_switch_deliver_held(sw, ring);
@@ -208,23 +205,59 @@ receive(struct sa_switch *sw, struct sa_port *port, struct rte_mbuf *mbuf)
 	return why >= 0 && ring->held.changing ? hold(ring, mbuf) : why;
 }
 
-/* The mbuf stays the caller's. */
+/* Frames for one ring, one behind the other; borrowed. */
+struct run {
+	struct sa_ring *ring;
+	unsigned int count;
+	struct rte_mbuf *mbufs[SA_BURST];
+};
+
+/* From the first frame on that is not as all are, one by one. */
 static void
-deliver(struct sa_switch *sw, struct sa_port *to, struct rte_mbuf *mbuf)
+run_end(struct sa_switch *sw, struct run *run)
 {
+	struct sa_ring *ring = run->ring;
+	unsigned int i = 0;
 	int why;
+
+	if (run->count == 0)
+		return;
+	if (!ring->held.changing) {
+		i = sa_ring_receive_burst(ring, sw->scratch, run->mbufs, run->count);
+		sa_count(&ring->port->counters.out_packets, i);
+		sa_switch_mark_dirty(sw, ring);
+	}
+	for (; i < run->count; i++) {
+		why = receive(sw, ring, run->mbufs[i]);
+		if (why != HELD)
+			count_delivery(ring->port, why);
+	}
+	run->count = 0;
+}
+
+/* The mbuf stays the caller's, who ends the run. */
+static void
+deliver(struct sa_switch *sw, struct run *run, struct sa_port *to, struct rte_mbuf *mbuf)
+{
+	struct sa_ring *ring;
 
 	if (to->uplink != NULL) {
 		sa_uplink_send(to->uplink, mbuf);
 		return;
 	}
-	why = receive(sw, to, mbuf);
-	if (why != HELD)
-		count_delivery(to, why);
+	if (to->receive_count == 0) {
+		sa_port_drop(to, SOFTACCEL_DROP_RX_NO_QUEUE);
+		return;
+	}
+	ring = sa_switch_receive_ring(to, rte_pktmbuf_mtod(mbuf, const uint8_t *), rte_pktmbuf_pkt_len(mbuf));
+	if (ring != run->ring || run->count == SA_BURST)
+		run_end(sw, run);
+	run->ring = ring;
+	run->mbufs[run->count++] = mbuf;
 }
 
 static void
-forward_one(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf *mbuf)
+forward_one(struct sa_switch *sw, struct run *run, struct sa_port *from, struct rte_mbuf *mbuf)
 {
 	const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
 	sa_mac destination = sa_mac_from_bytes(frame);
@@ -239,24 +272,31 @@ forward_one(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf *mbuf)
 		return;
 	}
 	if (to != NULL) {
-		deliver(sw, to, mbuf);
+		deliver(sw, run, to, mbuf);
 		return;
 	}
 	sa_count(&from->counters.flooded, 1);
 	for (i = 0; i < sw->ports_count; i++) {
-		if (sw->ports[i] != from)
-			deliver(sw, sw->ports[i], mbuf);
+		if (sw->ports[i] == from)
+			continue;
+		deliver(sw, run, sw->ports[i], mbuf);
+		/* It may complete the frame for its guest; the next one is not to get it otherwise than in turn. */
+		run_end(sw, run);
 	}
 }
 
 void
 sa_switch_forward(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf **mbufs, unsigned int count)
 {
+	struct run run;
 	unsigned int i;
 
+	run.ring = NULL;
+	run.count = 0;
 	sa_count(&from->counters.in_packets, count);
 	for (i = 0; i < count; i++)
-		forward_one(sw, from, mbufs[i]);
+		forward_one(sw, &run, from, mbufs[i]);
+	run_end(sw, &run);
 	rte_pktmbuf_free_bulk(mbufs, count);
 	sa_port_show_macs(from);
 }

@@ -65,7 +65,6 @@ burst_single(struct burst *burst, struct rp_vring_burst_chain *chain, uint64_t i
 
 	if (__builtin_expect(hva == NULL, 0))
 		return false;
-	__builtin_prefetch(hva, 0);
 	chain->out_count = !writable;
 	chain->in_count = writable;
 	chain->out_bytes = writable ? 0 : size_bytes;

@@ -80,13 +80,63 @@ look_at_chain(struct burst *burst, const struct look *look, struct rp_vring_burs
 	return burst_single(burst, chain, iova, burst_len(meta), (flags & PACKED_DESC_WRITE) != 0);
 }
 
-static void
-look_back(struct rp_vring_dev *ring, const struct look *look, uint16_t count)
+/* Take note of a chain; of one that was looked at before the note must say the same. @return whether it is plain. */
+static inline bool
+note_chain(struct look *look, const struct rp_vring_burst_chain *chain, uint16_t skip, bool again)
 {
-	uint16_t room = (uint16_t)(look->num - ring->out_size - ring->peeked_size);
+	struct rp_vring_note *note;
 
-	ring->peeked_size = (uint16_t)(ring->peeked_size + room - look->room);
-	ring->peeked_count = (uint16_t)(ring->peeked_count + count);
+	if (chain->head >= look->num)
+		return false;
+	note = &look->notes[chain->head];
+	if (__builtin_expect(again, 0)) {
+		if (note->skip != skip || look->notes[look->place].order_id != chain->head)
+			return false;
+	} else {
+		if (note->skip != 0)
+			return false;
+		note->skip = skip;
+		look->notes[look->place].order_id = chain->head;
+	}
+	look->place = (uint16_t)(look->place + 1 == look->num ? 0 : look->place + 1);
+	move(look, skip);
+	return true;
+}
+
+/* From the first chain that was not taken. */
+static void
+look_from(struct look *look, const struct rp_vring_dev *ring, uint16_t ahead)
+{
+	*look = (struct look){
+		.descs = ring->desc,
+		.notes = ring->layout.notes,
+		.num = ring->layout.num,
+		.at = ring->next_avail,
+		.room = (uint16_t)(ring->layout.num - ring->out_size),
+		.place = ring->take_place,
+		.wrap = ring->avail_wrap,
+	};
+	if (ahead == ring->peeked_count) {
+		look->place = (uint16_t)((look->place + ahead) % look->num);
+		look->at = ring->peek_at;
+		look->wrap = ring->peek_wrap;
+		look->room = (uint16_t)(look->room - ring->peeked_size);
+		return;
+	}
+	for (; ahead > 0; ahead--) {
+		move(look, look->notes[look->notes[look->place].order_id].skip);
+		look->place = (uint16_t)(look->place + 1 == look->num ? 0 : look->place + 1);
+	}
+}
+
+/* What is new of it. */
+static void
+keep(struct rp_vring_dev *ring, const struct look *look, uint16_t peeked_count)
+{
+	if (peeked_count <= ring->peeked_count)
+		return;
+	ring->peeked_count = peeked_count;
+	ring->peeked_size = (uint16_t)(look->num - ring->out_size - look->room);
 	ring->peek_at = look->at;
 	ring->peek_wrap = look->wrap;
 }
@@ -95,33 +145,25 @@ uint16_t
 rp_vring_packed_burst(struct burst *burst, uint16_t ahead, struct rp_vring_burst_chain *ret_chains, uint16_t max_count)
 {
 	struct rp_vring_dev *ring = burst->ring;
-	struct look look = {
-		.descs = ring->desc,
-		.notes = ring->layout.notes,
-		.num = ring->layout.num,
-		.at = ring->peek_at,
-		.room = (uint16_t)(ring->layout.num - ring->out_size - ring->peeked_size),
-		.place = (uint16_t)((ring->take_place + ring->peeked_count) % ring->layout.num),
-		.wrap = ring->peek_wrap,
-	};
+	struct look look;
 	uint16_t i;
 
 	burst->odd = true;
-	/* What was looked at before is compared with its note. */
-	if (ahead != ring->peeked_count)
+	/* Those between must be looked at first. */
+	if (ahead > ring->peeked_count)
 		return 0;
+	look_from(&look, ring, ahead);
 	for (i = 0; i < max_count; i++) {
-		struct rp_vring_burst_chain *chain = &ret_chains[i];
-		uint16_t skip = look_at_chain(burst, &look, chain);
+		bool again = ahead + i < ring->peeked_count;
+		uint16_t skip = look_at_chain(burst, &look, &ret_chains[i]);
 
-		if (skip == 0 || chain->head >= look.num || look.notes[chain->head].skip != 0)
+		if (skip == 0 || !note_chain(&look, &ret_chains[i], skip, again)) {
+			/* One that was there is not gone. */
+			burst->odd |= again;
 			break;
-		look.notes[chain->head].skip = skip;
-		look.notes[look.place].order_id = chain->head;
-		look.place = (uint16_t)(look.place + 1 == look.num ? 0 : look.place + 1);
-		move(&look, skip);
+		}
 	}
-	look_back(ring, &look, i);
+	keep(ring, &look, (uint16_t)(ahead + i));
 	return i;
 }
 
