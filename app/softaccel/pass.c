@@ -19,6 +19,7 @@
 #define GSO_TYPE_AT 1u
 #define NUM_BUFFERS_AT 10u
 #define DESTINATION_AT SA_NET_HEADER_BYTES
+#define FRAME_HEAD_BYTES (SA_PASS_HEAD_BYTES - SA_NET_HEADER_BYTES)
 #define SOURCE_AT (DESTINATION_AT + RTE_ETHER_ADDR_LEN)
 
 static_assert(SA_PASS_FLOW_BYTES >= SA_NET_HEADER_BYTES + SA_FLOW_BYTES_MAX, "flows are told from the copy");
@@ -31,11 +32,20 @@ struct packet {
 	uint8_t head[SA_PASS_FLOW_BYTES];
 };
 
+/* Destination and source, as they are compared. */
+struct addresses {
+	uint64_t first;
+	uint32_t rest;
+};
+static_assert(sizeof(uint64_t) + sizeof(uint32_t) == 2 * RTE_ETHER_ADDR_LEN, "addresses in two words");
+
 /* A burst. Its chains are passed in runs that go to the same ring, each when its end is known. */
 struct pass {
 	struct sa_switch *sw;
 	struct sa_ring *from;
 	struct sa_ring *to; /* of the run */
+	struct addresses last; /* of the packet that was judged before ... */
+	struct sa_ring *last_to; /* ... and goes there, whatever else it holds; NULL: this must be found out */
 	unsigned int passed_count; /* chains before the run */
 	unsigned int judged_count; /* chains up to the run's end */
 	unsigned int left_count; /* chains behind it that are for the path through packet buffers */
@@ -78,20 +88,27 @@ copy_head(struct packet *packet, uint32_t up_to_bytes)
 	packet->head_bytes = wanted_bytes;
 }
 
-/* A copy of a size that the compiler knows, where there is nothing to be pieced together. */
-static void
+/* Drivers lay a packet out in two ways: in one piece, or the header by itself. These are copies of known sizes. */
+static inline void
 start_packet(struct packet *packet, const struct rp_vring_burst_chain *chain)
 {
+	const struct iovec *iov = chain->iov;
+
 	packet->size_bytes = chain->out_bytes;
-	packet->rest = (struct sa_cursor){.part = chain->iov};
-	packet->head_bytes = 0;
-	if (chain->iov[0].iov_len < SA_PASS_HEAD_BYTES) {
-		copy_head(packet, SA_PASS_HEAD_BYTES);
-		return;
-	}
-	memcpy(packet->head, chain->iov[0].iov_base, SA_PASS_HEAD_BYTES);
-	packet->rest.used_bytes = SA_PASS_HEAD_BYTES;
 	packet->head_bytes = SA_PASS_HEAD_BYTES;
+	if (iov[0].iov_len >= SA_PASS_HEAD_BYTES) {
+		memcpy(packet->head, iov[0].iov_base, SA_PASS_HEAD_BYTES);
+		packet->rest = (struct sa_cursor){.part = iov, .used_bytes = SA_PASS_HEAD_BYTES};
+	} else if (chain->out_count > 1 && iov[0].iov_len == SA_NET_HEADER_BYTES &&
+		   iov[1].iov_len >= FRAME_HEAD_BYTES) {
+		memcpy(packet->head, iov[0].iov_base, SA_NET_HEADER_BYTES);
+		memcpy(packet->head + SA_NET_HEADER_BYTES, iov[1].iov_base, FRAME_HEAD_BYTES);
+		packet->rest = (struct sa_cursor){.part = iov + 1, .used_bytes = FRAME_HEAD_BYTES};
+	} else {
+		packet->head_bytes = 0;
+		packet->rest = (struct sa_cursor){.part = iov};
+		copy_head(packet, SA_PASS_HEAD_BYTES);
+	}
 }
 
 static struct sa_port *
@@ -108,12 +125,34 @@ destination_of(const struct pass *pass, const struct packet *packet)
 	return to == NULL || to == from || to->receive_count == 0 ? NULL : to;
 }
 
-/* @return where the packet goes if it is one to be passed, else NULL. */
+/* @return where a packet between other addresses than the last one goes. */
 static struct sa_ring *
-judge(const struct pass *pass, const struct rp_vring_burst_chain *chain, struct packet *packet)
+find_ring(struct pass *pass, struct packet *packet)
 {
-	struct sa_port *port;
+	struct sa_port *port = destination_of(pass, packet);
 	struct sa_ring *to;
+
+	pass->last_to = NULL;
+	if (port == NULL)
+		return NULL;
+	if (port->receive_count > 1)
+		copy_head(packet, SA_PASS_FLOW_BYTES);
+	to = sa_switch_receive_ring(port, packet->head + SA_NET_HEADER_BYTES, packet->size_bytes - SA_NET_HEADER_BYTES);
+	if (!to->awake || to->held.changing || to->carried)
+		return NULL;
+	if (port->receive_count == 1)
+		pass->last_to = to;
+	return to;
+}
+
+/*
+ * Within a burst nothing changes where packets between two addresses go.
+ * @return where the packet goes if it is one to be passed, else NULL.
+ */
+static struct sa_ring *
+judge(struct pass *pass, const struct rp_vring_burst_chain *chain, struct packet *packet)
+{
+	struct addresses addresses;
 
 	if (chain->out_bytes < SA_NET_HEADER_BYTES + RTE_ETHER_HDR_LEN || chain->out_bytes > pass->sw->packet_bytes_max)
 		return NULL;
@@ -121,13 +160,12 @@ judge(const struct pass *pass, const struct rp_vring_burst_chain *chain, struct 
 	if ((packet->head[FLAGS_AT] & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0 ||
 	    packet->head[GSO_TYPE_AT] != VIRTIO_NET_HDR_GSO_NONE)
 		return NULL;
-	port = destination_of(pass, packet);
-	if (port == NULL)
-		return NULL;
-	if (port->receive_count > 1)
-		copy_head(packet, SA_PASS_FLOW_BYTES);
-	to = sa_switch_receive_ring(port, packet->head + SA_NET_HEADER_BYTES, packet->size_bytes - SA_NET_HEADER_BYTES);
-	return to->awake && !to->held.changing && !to->carried ? to : NULL;
+	memcpy(&addresses.first, packet->head + DESTINATION_AT, sizeof(addresses.first));
+	memcpy(&addresses.rest, packet->head + DESTINATION_AT + sizeof(addresses.first), sizeof(addresses.rest));
+	if (pass->last_to != NULL && addresses.first == pass->last.first && addresses.rest == pass->last.rest)
+		return pass->last_to;
+	pass->last = addresses;
+	return find_ring(pass, packet);
 }
 
 /* How many chains of the receiver a packet takes. @return 0: there are not enough, or they are of no use. */
@@ -199,6 +237,44 @@ fill_packet(struct pass *pass, struct packet *packet, const struct rp_vring_burs
 	}
 }
 
+/* Whether a packet fits into one piece, its head is a full one, and its rest lies together. */
+static inline bool
+is_plain(const struct packet *packet, const struct rp_vring_burst_chain *room)
+{
+	return room->in_count > 0 && room->iov[room->out_count].iov_len >= packet->size_bytes &&
+	       packet->head_bytes == SA_PASS_HEAD_BYTES &&
+	       packet->rest.part->iov_len - packet->rest.used_bytes >= packet->size_bytes - SA_PASS_HEAD_BYTES;
+}
+
+/* Less than a call, for the end of a short frame. */
+static inline void
+copy_end(sa_copy_fn copy, uint8_t *to, const uint8_t *from, uint32_t size_bytes)
+{
+	uint64_t first, last;
+
+	if (size_bytes < sizeof(first) || size_bytes > 2 * sizeof(first)) {
+		copy(to, from, size_bytes);
+		return;
+	}
+	memcpy(&first, from, sizeof(first));
+	memcpy(&last, from + size_bytes - sizeof(last), sizeof(last));
+	memcpy(to, &first, sizeof(first));
+	memcpy(to + size_bytes - sizeof(last), &last, sizeof(last));
+}
+
+/* As fill_packet(), for a plain one. */
+static inline void
+fill_plain(sa_copy_fn copy, const struct packet *packet, const struct rp_vring_burst_chain *room)
+{
+	static const uint8_t header[SA_NET_HEADER_BYTES] = {[NUM_BUFFERS_AT] = 1};
+	uint8_t *target = room->iov[room->out_count].iov_base;
+	const uint8_t *rest = (const uint8_t *)packet->rest.part->iov_base + packet->rest.used_bytes;
+
+	memcpy(target, header, sizeof(header));
+	memcpy(target + sizeof(header), packet->head + sizeof(header), SA_PASS_HEAD_BYTES - sizeof(header));
+	copy_end(copy, target + SA_PASS_HEAD_BYTES, rest, packet->size_bytes - SA_PASS_HEAD_BYTES);
+}
+
 static void
 count_passed(struct pass *pass, unsigned int count, uint64_t bytes)
 {
@@ -235,15 +311,23 @@ pass_into(struct pass *pass, unsigned int room_count)
 {
 	struct packet *packets = &pass->packets[pass->passed_count];
 	unsigned int waiting = pass->judged_count - pass->passed_count, count, used = 0;
+	sa_copy_fn copy = pass->sw->scratch->copy;
 	uint64_t bytes = 0;
 
 	for (count = 0; count < waiting; count++) {
 		const struct rp_vring_burst_chain *room = &pass->room[used];
-		unsigned int chains = count_room(pass->to, room, room_count - used, packets[count].size_bytes);
+		unsigned int chains = 1;
 
-		if (chains == 0)
-			break;
-		fill_packet(pass, &packets[count], room, chains, &pass->done[used]);
+		if (likely(used < room_count && is_plain(&packets[count], room))) {
+			fill_plain(copy, &packets[count], room);
+			pass->done[used].head = room->head;
+			pass->done[used].written_bytes = packets[count].size_bytes;
+		} else {
+			chains = count_room(pass->to, room, room_count - used, packets[count].size_bytes);
+			if (chains == 0)
+				break;
+			fill_packet(pass, &packets[count], room, chains, &pass->done[used]);
+		}
 		bytes += packets[count].size_bytes - SA_NET_HEADER_BYTES;
 		used += chains;
 	}
@@ -290,6 +374,7 @@ static void
 pass_burst(struct pass *pass, unsigned int sent_count)
 {
 	pass->to = NULL;
+	pass->last_to = NULL;
 	pass->passed_count = 0;
 	pass->judged_count = 0;
 	pass->left_count = 0;
