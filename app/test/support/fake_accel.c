@@ -385,7 +385,6 @@ static int
 process_events(void *priv, struct rp_wire_why *why)
 {
 	LOCKED;
-
 	uint64_t count;
 	int changed = (fake_accel.config_changed ? RP_ACCEL_CHANGED_CONFIG : 0) |
 		      (fake_accel.wishes_changed ? RP_ACCEL_CHANGED_WISHES : 0);

@@ -28,7 +28,8 @@ fake_wishes_page(void *priv, unsigned int index)
 {
 	bool wants;
 
-	wants = !(fake_take(), fake_queue_of(priv, index)->woken);
+	fake_take();
+	wants = !fake_queue_of(priv, index)->woken;
 	fake_give();
 	return wants;
 }
