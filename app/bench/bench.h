@@ -145,5 +145,6 @@ int bench_translate(const struct bench_options *options, struct bench_rows *rows
 int bench_vfio_user_access(const struct bench_options *options, struct bench_rows *rows);
 int bench_vfio_user_dma(const struct bench_options *options, struct bench_rows *rows);
 int bench_vfio_user_map(const struct bench_options *options, struct bench_rows *rows);
+int bench_wake(const struct bench_options *options, struct bench_rows *rows);
 
 #endif

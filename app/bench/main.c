@@ -65,6 +65,7 @@ static const struct scenario {
 	 "vfu_dma_read_1m_x32 "
 	 "vfu_dma_write_1m vfu_dma_write_1m_x32"},
 	{"vfio_user_map", bench_vfio_user_map, 2, 15, "vfu_dma_map vfu_dma_unmap vfu_dma_map_file vfu_dma_unmap_file"},
+	{"wake", bench_wake, 4, 20, "wake_p50 wake_p99 wake_timer_p50 wake_timer_p99"},
 };
 
 #define SCENARIOS_COUNT (sizeof(scenarios) / sizeof(scenarios[0]))
