@@ -31,10 +31,9 @@ check_echo(const struct rp_vfu_call *call, const struct rp_vfu_wire_region_acces
 	return 0;
 }
 
-/* Judge an answer and take what it brings. @param ret_bytes NULL: of a write. */
-static int
-take_answer(const struct rp_vfu_call *call, const struct rp_vfu_wire_region_access *asked, void *ret_bytes,
-	    struct rp_wire_why *why)
+int
+rp_vfu_client_take_answer(const struct rp_vfu_call *call, const struct rp_vfu_wire_region_access *asked,
+			  void *ret_bytes, struct rp_wire_why *why)
 {
 	int rc = check_echo(call, asked, why);
 
@@ -77,7 +76,7 @@ on_reply(struct rp_vfu_client *client, struct rp_vfu_call *call)
 	int error = call->error;
 
 	if (error == 0)
-		error = take_answer(call, &access->asked, access->ret_bytes, &call->why);
+		error = rp_vfu_client_take_answer(call, &access->asked, access->ret_bytes, &call->why);
 	rp_vfu_client_tell(client, &access->done, error, &call->why);
 	free(access);
 }
@@ -173,7 +172,7 @@ access_once(struct rp_vfu_client *client, const struct rp_vfu_wire_region_access
 	};
 	int rc = rp_vfu_client_call(client, &call, why);
 
-	return rc < 0 ? rc : take_answer(&call, asked, ret_bytes, why);
+	return rc < 0 ? rc : rp_vfu_client_take_answer(&call, asked, ret_bytes, why);
 }
 
 /* More than a message carries: pieces, as many under way as there may be. */

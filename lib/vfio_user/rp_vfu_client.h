@@ -203,6 +203,24 @@ struct rp_vfu_client_write {
 int rp_vfu_client_region_write_multi(struct rp_vfu_client *client, const struct rp_vfu_client_write *writes,
 				     unsigned int count, unsigned int *ret_done, struct rp_wire_why *why);
 
+/** A read or a write of at most 8 bytes. */
+struct rp_vfu_client_access {
+	uint32_t region;
+	uint32_t count_bytes; /**< 1 to 8 */
+	uint64_t offset_bytes;
+	bool write;
+	uint8_t bytes[8]; /**< to be written, or as they were read */
+};
+
+/**
+ * Many small accesses, done in their order, that cost the round trips of a few: all that fit are under way at
+ * once. Nobody looks at one answer before the next access is on its way, so that what must not happen
+ * unless something was read first belongs into another call.
+ * @return as the others: the first error. The accesses behind the one that failed may have been done, or not.
+ */
+int rp_vfu_client_region_access_many(struct rp_vfu_client *client, struct rp_vfu_client_access *accesses,
+				     unsigned int count, struct rp_wire_why *why);
+
 /** Attach an eventfd (borrowed) to one vector; -1 detaches. */
 int rp_vfu_client_irq_set(struct rp_vfu_client *client, uint32_t irq_index, uint32_t vector, int eventfd,
 			  struct rp_wire_why *why);

@@ -125,6 +125,16 @@ serve_held(struct rp_vfu_server *server, struct rp_wire_why *why)
 	return rc;
 }
 
+/* Who gathers writes has mostly sent what it wants to know of them behind them. */
+static bool
+is_one_of_many(const struct rp_wire_msg *msg)
+{
+	struct rp_vfu_msg_view view;
+
+	rp_vfu_msg_parse(msg, &view);
+	return view.header.command == RP_VFU_REGION_WRITE_MULTI;
+}
+
 /* Deal with one message. @return 0, -EAGAIN when none can be dealt with now, or an error. */
 static int
 serve_message(struct rp_vfu_server *server, struct rp_wire_why *why)
@@ -140,8 +150,9 @@ serve_message(struct rp_vfu_server *server, struct rp_wire_why *why)
 	if (rc < 0)
 		return rc;
 	server->speaks = true;
-	/* Answers leave together while more commands are at hand. */
-	if (rp_wire_conn_has_ahead(server->conn))
+	server->expects_more = is_one_of_many(msg);
+	/* Answers leave together while more commands are at hand, or as good as. */
+	if (server->expects_more || rp_wire_conn_has_ahead(server->conn))
 		rp_wire_conn_cork(server->conn);
 	if (!is_to_be_held(server, msg))
 		return rp_vfu_server_dispatch(server, msg, why);
@@ -196,7 +207,8 @@ serve_messages(struct rp_vfu_server *server, struct rp_wire_why *why)
 
 	for (turn = 0; rc == 0 && turn < MESSAGES_PER_TURN; turn++) {
 		rc = serve_message(server, why);
-		if (rc == 0 && !rp_wire_conn_has_ahead(server->conn) && rp_wire_conn_uncork(server->conn) < 0)
+		if (rc == 0 && !server->expects_more && !rp_wire_conn_has_ahead(server->conn) &&
+		    rp_wire_conn_uncork(server->conn) < 0)
 			rc = rp_wire_why_set(why, -ENOTCONN, "peer left before its replies");
 	}
 	return rc;

@@ -23,6 +23,7 @@
  *   client_window.c       the payload window (no messages)
  *   client_memory.c       what of our memory the server may reach (no messages)
  *   client_dma.c          giving memory and taking it back
+ *   client_access.c       many registers for one round trip
  *   client_region.c       region access
  *   client_write_multi.c  many small writes in one message
  *   client_irq.c          interrupts
@@ -200,6 +201,10 @@ struct rp_vfu_client_done rp_vfu_batch_done(struct rp_vfu_batch *batch);
 
 /* Wait for all. @param rc of starting the last one. @return the first error, or rc. */
 int rp_vfu_batch_wait(struct rp_vfu_client *client, struct rp_vfu_batch *batch, int rc, struct rp_wire_why *why);
+
+/* Judge an answer to a region's access and take what it brings. @param ret_bytes NULL: of a write. @return 0 or -EBADMSG. */
+int rp_vfu_client_take_answer(const struct rp_vfu_call *call, const struct rp_vfu_wire_region_access *asked,
+			      void *ret_bytes, struct rp_wire_why *why);
 
 /* A reply came. @return 0; -EBADMSG: of nobody, the server is gone now. */
 int rp_vfu_client_take_reply(struct rp_vfu_client *client, struct rp_wire_msg *msg, const struct rp_vfu_msg_view *view);

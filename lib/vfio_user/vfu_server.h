@@ -118,6 +118,7 @@ struct rp_vfu_server {
 	struct rp_wire_conn *conn; /* NULL: no client */
 	uint32_t watched_events; /* what epoll looks for on conn */
 	bool speaks; /* its last message was not long ago */
+	bool expects_more; /* by the last command: its answer may wait for the next one, until none is there */
 	unsigned int unlooked_count; /* messages since everything was looked at */
 	enum rp_vfu_state state; /* of conn */
 	struct rp_vfu_terms terms; /* in READY */

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "script.h"
+
+/* Many registers for one round trip. */
+
+#define REGISTER_BYTES 4u
+
+static struct liar liar;
+static struct rp_vfu_client *client;
+static struct rp_wire_why why;
+
+static unsigned int multis, single_writes, reads, before_first_read;
+static uint64_t written; /* in all, one by one or together */
+static uint64_t lie; /* how many writes were done less */
+static uint32_t refuse_at; /* a read of this offset is refused; 0: none */
+static bool with_multi;
+
+static bool
+serve(struct liar *l, const struct peer_msg *command)
+{
+	uint64_t count, offset_bytes;
+	uint8_t answer[16 + REGISTER_BYTES];
+
+	switch (command->command) {
+	case 1:
+		script_version(l, command, with_multi ? "\"write_multiple\":true" : "", NULL, 0);
+		return true;
+	case 15:
+		memcpy(&count, command->payload, sizeof(count));
+		multis++;
+		written += count;
+		count -= lie;
+		liar_reply(l, command, &count, sizeof(count), NULL, 0);
+		return true;
+	case 10:
+		single_writes++;
+		written++;
+		liar_reply(l, command, command->payload, 16, NULL, 0);
+		return true;
+	case 9:
+		if (reads++ == 0)
+			before_first_read = (unsigned int)written;
+		memcpy(answer, command->payload, 16);
+		memcpy(&offset_bytes, command->payload, sizeof(offset_bytes));
+		memset(answer + 16, (int)offset_bytes, REGISTER_BYTES);
+		if (refuse_at != 0 && offset_bytes == refuse_at)
+			liar_error(l, command, EACCES);
+		else
+			liar_reply(l, command, answer, sizeof(answer), NULL, 0);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int
+begin(bool multi)
+{
+	multis = single_writes = reads = before_first_read = refuse_at = 0;
+	written = lie = 0;
+	with_multi = multi;
+	liar.lie_from_version = true;
+	client = liar_client(&liar, serve);
+	return 0;
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	return begin(true);
+}
+
+static int
+setup_without(void **state)
+{
+	(void)state;
+	return begin(false);
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	client = rp_vfu_client_destroy(client);
+	liar_stop(&liar);
+	return 0;
+}
+
+static struct rp_vfu_client_access
+access_of(bool write, uint64_t offset_bytes)
+{
+	return (struct rp_vfu_client_access){
+		.region = 2, .count_bytes = REGISTER_BYTES, .offset_bytes = offset_bytes, .write = write};
+}
+
+static void
+in_order_and_answered(void)
+{
+	struct rp_vfu_client_access list[] = {
+		access_of(true, 0x10),	access_of(true, 0x14), access_of(true, 0x18),  access_of(false, 0x21),
+		access_of(false, 0x22), access_of(true, 0x1c), access_of(false, 0x23),
+	};
+	const uint8_t first[] = {0x21, 0x21, 0x21, 0x21}, last[] = {0x23, 0x23, 0x23, 0x23};
+
+	assert_int_equal(rp_vfu_client_region_access_many(client, list, 7, &why), 0);
+	assert_int_equal(written, 4);
+	assert_int_equal(reads, 3);
+	assert_int_equal(before_first_read, 3);
+	assert_memory_equal(list[3].bytes, first, REGISTER_BYTES);
+	assert_memory_equal(list[6].bytes, last, REGISTER_BYTES);
+}
+
+static void
+writes_in_a_row_are_one_message(void **state)
+{
+	(void)state;
+	in_order_and_answered();
+	assert_int_equal(multis, 2);
+	assert_int_equal(single_writes, 0);
+}
+
+static void
+without_the_capability_each_is_its_own(void **state)
+{
+	(void)state;
+	in_order_and_answered();
+	assert_int_equal(multis, 0);
+	assert_int_equal(single_writes, 4);
+}
+
+/* More than may be under way at once, and more than a message takes. */
+static void
+more_than_a_lot(void **state)
+{
+	enum { COUNT = 3000 };
+	struct rp_vfu_client_access *many = calloc(COUNT, sizeof(*many));
+	unsigned int i;
+
+	(void)state;
+	assert_non_null(many);
+	for (i = 0; i < COUNT; i++)
+		many[i] = access_of(i % 5 != 0, i % 256);
+	assert_int_equal(rp_vfu_client_region_access_many(client, many, COUNT, &why), 0);
+	assert_int_equal(reads, COUNT / 5);
+	assert_int_equal(written, COUNT - COUNT / 5);
+	for (i = 0; i < COUNT; i += 5)
+		assert_int_equal(many[i].bytes[0], i % 256);
+	free(many);
+}
+
+static void
+what_is_refused_is_said(void **state)
+{
+	struct rp_vfu_client_access list[] = {access_of(false, 1), access_of(false, 2), access_of(false, 3)};
+
+	(void)state;
+	refuse_at = 2;
+	assert_int_equal(rp_vfu_client_region_access_many(client, list, 3, &why), -EACCES);
+	assert_int_equal(why.error, -EACCES);
+	refuse_at = 0;
+	assert_int_equal(rp_vfu_client_region_access_many(client, list, 3, &why), 0);
+}
+
+static void
+fewer_writes_than_asked_for(void **state)
+{
+	struct rp_vfu_client_access list[] = {access_of(true, 1), access_of(true, 2), access_of(false, 3)};
+
+	(void)state;
+	lie = 1;
+	assert_int_equal(rp_vfu_client_region_access_many(client, list, 3, &why), -EIO);
+	assert_string_equal(why.text, "REGION_WRITE_MULTI: the server did 1 writes of 2");
+	lie = UINT64_MAX;
+	assert_int_equal(rp_vfu_client_region_access_many(client, list, 3, &why), -EBADMSG);
+}
+
+static void
+our_callers_mistakes(void **state)
+{
+	struct rp_vfu_client_access none = access_of(true, 0), nine = none, wraps = access_of(false, UINT64_MAX);
+
+	(void)state;
+	none.count_bytes = 0;
+	nine.count_bytes = 9;
+	assert_int_equal(rp_vfu_client_region_access_many(client, &none, 1, &why), -EINVAL);
+	assert_int_equal(rp_vfu_client_region_access_many(client, &nine, 1, &why), -EINVAL);
+	assert_int_equal(rp_vfu_client_region_access_many(client, &wraps, 1, &why), -EINVAL);
+	assert_int_equal(rp_vfu_client_region_access_many(client, &none, 0, &why), 0);
+	assert_int_equal(written + reads, 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(writes_in_a_row_are_one_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_the_capability_each_is_its_own, setup_without, teardown),
+		cmocka_unit_test_setup_teardown(more_than_a_lot, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_refused_is_said, setup, teardown),
+		cmocka_unit_test_setup_teardown(fewer_writes_than_asked_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(our_callers_mistakes, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("vfio-user client: many accesses", tests, NULL, NULL);
+}
