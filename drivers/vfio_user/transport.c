@@ -79,6 +79,36 @@ transport_region_write(void *priv, uint32_t region, uint64_t offset_bytes, uint3
 	return rp_vfu_client_region_write(transport->client, region, offset_bytes, count_bytes, bytes, why);
 }
 
+/* At most so many are copied at a time. */
+#define ACCESSES_MAX 256u
+
+static int
+transport_region_access_many(void *priv, struct rp_accel_transport_access *accesses, unsigned int count,
+			     struct rp_wire_why *why)
+{
+	struct rp_vfu_client_access ours[ACCESSES_MAX];
+	struct transport *transport = priv;
+	unsigned int at, some, i;
+	int rc = 0;
+
+	for (at = 0; rc == 0 && at < count; at += some) {
+		some = count - at < ACCESSES_MAX ? count - at : ACCESSES_MAX;
+		for (i = 0; i < some; i++) {
+			ours[i] = (struct rp_vfu_client_access){
+				.region = accesses[at + i].region,
+				.count_bytes = accesses[at + i].count_bytes,
+				.offset_bytes = accesses[at + i].offset_bytes,
+				.write = accesses[at + i].write,
+			};
+			memcpy(ours[i].bytes, accesses[at + i].bytes, sizeof(ours[i].bytes));
+		}
+		rc = rp_vfu_client_region_access_many(transport->client, ours, some, why);
+		for (i = 0; rc == 0 && i < some; i++)
+			memcpy(accesses[at + i].bytes, ours[i].bytes, sizeof(ours[i].bytes));
+	}
+	return rc;
+}
+
 static int
 transport_region_window(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
 			struct rp_accel_transport_window *ret_window, struct rp_wire_why *why)
@@ -129,6 +159,15 @@ transport_irq_set(void *priv, uint32_t vector, int eventfd, struct rp_wire_why *
 	struct transport *transport = priv;
 
 	return rp_vfu_client_irq_set(transport->client, RP_VFU_PCI_MSIX_IRQ, vector, eventfd, why);
+}
+
+static int
+transport_irq_set_many(void *priv, uint32_t vector, uint32_t count, const int *eventfds, struct rp_wire_why *why)
+{
+	struct transport *transport = priv;
+
+	return rp_vfu_client_irq_eventfds(transport->client, RP_VFU_PCI_MSIX_IRQ, RP_VFU_IRQ_ACTION_TRIGGER_MASK,
+					  vector, count, eventfds, why);
 }
 
 static int
@@ -247,9 +286,11 @@ static const struct rp_accel_transport_ops transport_ops = {
 	.region_size = transport_region_size,
 	.region_read = transport_region_read,
 	.region_write = transport_region_write,
+	.region_access_many = transport_region_access_many,
 	.region_window = transport_region_window,
 	.region_io_fd = transport_region_io_fd,
 	.irq_set = transport_irq_set,
+	.irq_set_many = transport_irq_set_many,
 	.dma_map = transport_dma_map,
 	.dma_unmap = transport_dma_unmap,
 	.reset = transport_reset,

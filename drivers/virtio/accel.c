@@ -147,6 +147,31 @@ accel_queue_start(void *priv, unsigned int queue, const struct rp_accel_queue_co
 }
 
 static int
+accel_queues_start(void *priv, struct rp_accel_queue_start *starts, unsigned int count, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = vdrv_usable(device, words);
+	unsigned int i;
+
+	if (rc < 0) {
+		for (i = 0; i < count; i++) {
+			starts[i].error = rc;
+			starts[i].why = *words;
+		}
+		return rc;
+	}
+	rc = vdrv_queues_start(device, starts, count, words);
+	/* One that broke a rule is a device that broke a rule. */
+	for (i = 0; rc == 0 && i < count; i++)
+		if (vdrv_error_is_loss(starts[i].error)) {
+			rc = starts[i].error;
+			*words = starts[i].why;
+		}
+	return vdrv_judge(device, rc, words);
+}
+
+static int
 accel_queue_stop(void *priv, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why)
 {
 	struct virtio_device *device = priv;
@@ -342,6 +367,7 @@ const struct rp_accel_ops vdrv_accel_ops = {
 	.region_info = accel_region_info,
 	.region_window = accel_region_window,
 	.queue_start = accel_queue_start,
+	.queues_start = accel_queues_start,
 	.queue_stop = accel_queue_stop,
 	.queue_call = accel_queue_call,
 	.queue_kick = accel_queue_kick,

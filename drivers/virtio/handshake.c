@@ -11,12 +11,6 @@ read_status(const struct virtio_device *device, uint64_t *ret_status, struct rp_
 	return vdrv_common_read(device, COMMON_DEVICE_STATUS, 1, ret_status, why);
 }
 
-static int
-write_status(const struct virtio_device *device, uint64_t status, struct rp_wire_why *why)
-{
-	return vdrv_common_write(device, COMMON_DEVICE_STATUS, 1, status, why);
-}
-
 /* 4.1.4.3: two halves behind a select register */
 int
 vdrv_device_features(const struct virtio_device *device, uint64_t *ret_features, struct rp_wire_why *why)
@@ -35,21 +29,6 @@ vdrv_device_features(const struct virtio_device *device, uint64_t *ret_features,
 	}
 	*ret_features = features;
 	return 0;
-}
-
-static int
-write_features(const struct virtio_device *device, uint64_t features, struct rp_wire_why *why)
-{
-	unsigned int half;
-	int rc = 0;
-
-	for (half = 0; half < 2 && rc == 0; half++) {
-		rc = vdrv_common_write(device, COMMON_DRIVER_FEATURE_SELECT, 4, half, why);
-		if (rc == 0)
-			rc = vdrv_common_write(device, COMMON_DRIVER_FEATURE, 4, features >> 32 * half & 0xffffffffu,
-					       why);
-	}
-	return rc;
 }
 
 static int
@@ -86,29 +65,42 @@ vdrv_disable_master(const struct virtio_device *device)
 static int
 write_reset(const struct virtio_device *device, struct rp_wire_why *why)
 {
-	int rc = write_status(device, 0, why);
+	struct virtio_access accesses[] = {
+		virtio_common_set(COMMON_DEVICE_STATUS, 1, 0),
+		virtio_common_get(COMMON_DEVICE_STATUS, 1),
+	};
+	int rc = vdrv_access_many(device, accesses, 2, why);
 
 	/* 4.1.4.3.2: the reset is complete when the status reads 0. */
-	return rc < 0 ? rc : vdrv_wait(device, COMMON_DEVICE_STATUS, 1, 0, "device_status (reset)", why);
+	if (rc < 0 || accesses[1].value == 0)
+		return rc;
+	return vdrv_wait(device, COMMON_DEVICE_STATUS, 1, 0, "device_status (reset)", why);
 }
 
 static void
 forget_session(struct virtio_device *device)
 {
 	const struct rp_accel_transport *transport = &device->transport;
-	unsigned int i;
+	int none[RP_ACCEL_QUEUES_MAX];
+	unsigned int i, j, count;
 
 	device->negotiated = false;
 	device->driver_ok = false;
 	device->net_told = false;
 	device->mac_was_set = false;
 	vdrv_ctrlq_forget(device);
-	for (i = 0; i < device->queues_count; i++) {
-		if (!device->queues[i].running)
-			continue;
-		device->queues[i].running = false;
-		/* The device is quiet; a refusal leaves an eventfd with it that it has no reason to write. */
-		transport->ops->irq_set(transport->priv, i, -1, NULL);
+	/* The device is quiet; a refusal leaves an eventfd with it that it has no reason to write. */
+	for (i = 0; i < device->queues_count; i += count) {
+		for (count = 0; i + count < device->queues_count && device->queues[i + count].running; count++) {
+			device->queues[i + count].running = false;
+			none[count] = -1;
+		}
+		if (count > 1 && transport->ops->irq_set_many != NULL)
+			transport->ops->irq_set_many(transport->priv, i, count, none, NULL);
+		else
+			for (j = i; j < i + count; j++)
+				transport->ops->irq_set(transport->priv, j, -1, NULL);
+		count = count == 0 ? 1 : count;
 	}
 }
 
@@ -117,6 +109,7 @@ vdrv_reset(struct virtio_device *device, struct rp_wire_why *why)
 {
 	int rc = write_reset(device, why);
 
+	device->is_reset = rc == 0;
 	if (rc == 0)
 		forget_session(device);
 	return rc;
@@ -131,42 +124,53 @@ vdrv_reset_hard(struct virtio_device *device, struct rp_wire_why *why)
 	if (rc != -ETIMEDOUT || !device->transport_info.resettable)
 		return rc;
 	/* A device that ignores its driver may still obey its bus; if not, why keeps what led here. */
+	device->config_wired = false;
 	if (transport->ops->reset(transport->priv, NULL) < 0 || vdrv_enable_bus(device, NULL) < 0)
 		return rc;
 	return vdrv_reset(device, why);
 }
 
-/* Without it the device still works, but we learn that it failed only when we use it. */
-static int
-arm_config_vector(struct virtio_device *device, struct rp_wire_why *why)
+/*
+ * Without it the device still works, but we learn that it failed only when we use it. The eventfd stays with
+ * the vector through resets of the device; which vector it is, does not.
+ */
+static uint64_t
+config_vector(struct virtio_device *device)
 {
 	const struct rp_accel_transport *transport = &device->transport;
-	uint64_t vector = VIRTIO_NO_VECTOR;
-	int rc;
 
-	if (device->has_config_vector &&
-	    transport->ops->irq_set(transport->priv, device->queues_count, device->config_event_fd, NULL) == 0)
-		vector = device->queues_count;
-	rc = vdrv_common_write(device, COMMON_CONFIG_MSIX_VECTOR, 2, vector, why);
-	if (rc == 0)
-		rc = vdrv_common_read(device, COMMON_CONFIG_MSIX_VECTOR, 2, &vector, why);
-	vdrv_wishes_begin(device, vector);
-	return rc;
+	if (device->has_config_vector && !device->config_wired)
+		device->config_wired = transport->ops->irq_set(transport->priv, device->queues_count,
+							       device->config_event_fd, NULL) == 0;
+	return device->config_wired ? device->queues_count : VIRTIO_NO_VECTOR;
 }
 
 static int
 accept_features(struct virtio_device *device, uint64_t features, struct rp_wire_why *why)
 {
-	uint64_t status = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER;
+	const uint64_t driver = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER;
+	/* 3.1.1, in its order */
+	struct virtio_access accesses[] = {
+		virtio_common_set(COMMON_DEVICE_STATUS, 1, VIRTIO_STATUS_ACKNOWLEDGE),
+		virtio_common_set(COMMON_DEVICE_STATUS, 1, driver),
+		virtio_common_set(COMMON_DRIVER_FEATURE_SELECT, 4, 0),
+		virtio_common_set(COMMON_DRIVER_FEATURE, 4, features & 0xffffffffu),
+		virtio_common_set(COMMON_DRIVER_FEATURE_SELECT, 4, 1),
+		virtio_common_set(COMMON_DRIVER_FEATURE, 4, features >> 32),
+		virtio_common_set(COMMON_DEVICE_STATUS, 1, driver | VIRTIO_STATUS_FEATURES_OK),
+		virtio_common_set(COMMON_CONFIG_MSIX_VECTOR, 2, config_vector(device)),
+		virtio_common_get(COMMON_CONFIG_MSIX_VECTOR, 2),
+		virtio_common_get(COMMON_DEVICE_STATUS, 1),
+	};
+	const unsigned int count = sizeof(accesses) / sizeof(accesses[0]);
 	char names[160];
-	int rc = write_features(device, features, why);
+	uint64_t status;
+	int rc = vdrv_access_many(device, accesses, count, why);
 
-	if (rc == 0)
-		rc = write_status(device, status | VIRTIO_STATUS_FEATURES_OK, why);
-	if (rc == 0)
-		rc = read_status(device, &status, why);
 	if (rc != 0)
 		return rc;
+	status = accesses[count - 1].value;
+	vdrv_wishes_begin(device, accesses[count - 2].value);
 	if ((status & VIRTIO_STATUS_NEEDS_RESET) != 0)
 		return rp_wire_why_set(why, -EIO, "device_status: 0x%02" PRIx64 ", it asks for a reset", status);
 	if ((status & VIRTIO_STATUS_FEATURES_OK) != 0)
@@ -182,16 +186,12 @@ accept_features(struct virtio_device *device, uint64_t features, struct rp_wire_
 int
 vdrv_negotiate(struct virtio_device *device, uint64_t guest_features, struct rp_wire_why *why)
 {
-	int rc = vdrv_reset(device, why);
+	/* One that was reset last and told nothing since is as it would be after another reset. */
+	int rc = device->is_reset ? 0 : vdrv_reset(device, why);
 
-	if (rc == 0)
-		rc = write_status(device, VIRTIO_STATUS_ACKNOWLEDGE, why);
-	if (rc == 0)
-		rc = write_status(device, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER, why);
+	device->is_reset = false;
 	if (rc == 0)
 		rc = accept_features(device, guest_features | device->own_features, why);
-	if (rc == 0)
-		rc = arm_config_vector(device, why);
 	if (rc != 0)
 		return rc;
 	device->guest_features = guest_features;
@@ -199,35 +199,34 @@ vdrv_negotiate(struct virtio_device *device, uint64_t guest_features, struct rp_
 	return 0;
 }
 
+struct virtio_access
+vdrv_driver_ok(void)
+{
+	return virtio_common_set(COMMON_DEVICE_STATUS, 1,
+				 VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK |
+					 VIRTIO_STATUS_DRIVER_OK);
+}
+
 int
 vdrv_set_driver_ok(struct virtio_device *device, struct rp_wire_why *why)
 {
+	struct virtio_access access = vdrv_driver_ok();
 	int rc;
 
 	if (device->driver_ok)
 		return 0;
-	rc = write_status(device,
-			  VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK |
-				  VIRTIO_STATUS_DRIVER_OK,
-			  why);
+	rc = vdrv_access_many(device, &access, 1, why);
 	device->driver_ok = rc == 0;
 	return rc;
 }
 
 int
-vdrv_status_check(const struct virtio_device *device, struct rp_wire_why *why)
+vdrv_status_judge(const struct virtio_device *device, uint64_t status, struct rp_wire_why *why)
 {
 	uint64_t expected = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK;
-	uint64_t status;
-	int rc;
 
-	if (!device->negotiated)
-		return 0;
 	if (device->driver_ok)
 		expected |= VIRTIO_STATUS_DRIVER_OK;
-	rc = read_status(device, &status, why);
-	if (rc != 0)
-		return rc;
 	if ((status & VIRTIO_STATUS_NEEDS_RESET) != 0)
 		return rp_wire_why_set(why, -EIO, "device_status: 0x%02" PRIx64 ", it asks for a reset", status);
 	if (status != expected)
@@ -236,4 +235,16 @@ vdrv_status_check(const struct virtio_device *device, struct rp_wire_why *why)
 				       ": it was reset by somebody else",
 				       status, expected);
 	return 0;
+}
+
+int
+vdrv_status_check(const struct virtio_device *device, struct rp_wire_why *why)
+{
+	uint64_t status;
+	int rc;
+
+	if (!device->negotiated)
+		return 0;
+	rc = read_status(device, &status, why);
+	return rc < 0 ? rc : vdrv_status_judge(device, status, why);
 }

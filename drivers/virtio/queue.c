@@ -1,30 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "rp_accel_vendor.h"
 #include "virtio.h"
 #include "virtio_regs.h"
-
-/* Write a register and see that the device took it. */
-static int
-set_and_verify(const struct virtio_device *device, uint64_t offset_bytes, uint64_t value, const char *name,
-	       unsigned int queue, struct rp_wire_why *why)
-{
-	uint64_t back;
-	int rc = vdrv_common_write(device, offset_bytes, 2, value, why);
-
-	if (rc == 0)
-		rc = vdrv_common_read(device, offset_bytes, 2, &back, why);
-	if (rc != 0)
-		return rc;
-	if (back != value)
-		return rp_wire_why_set(why, -ENOTSUP,
-				       "queue %u: %s: reads 0x%" PRIx64 " after 0x%" PRIx64
-				       " was written: the device refuses it",
-				       queue, name, back, value);
-	return 0;
-}
 
 /* 2.7 and 2.8 */
 static int
@@ -70,41 +51,122 @@ check_config(const struct virtio_device *device, unsigned int queue, const struc
 	return check_ring(device, queue, config, why);
 }
 
-/* 4.1.3.1: 64-bit fields as two 32-bit accesses */
-static int
-set_address(const struct virtio_device *device, uint64_t offset_bytes, uint64_t iova, struct rp_wire_why *why)
-{
-	int rc = vdrv_common_write(device, offset_bytes, 4, iova & 0xffffffffu, why);
+/* What is written to start a queue, and read to see that the device took it. */
+enum {
+	PROGRAM_SELECT,
+	PROGRAM_SIZE,
+	PROGRAM_VECTOR,
+	PROGRAM_ADDRESSES, /* six halves */
+	PROGRAM_POSITION = PROGRAM_ADDRESSES + 6,
+	PROGRAM_ENABLED_BACK,
+	PROGRAM_SIZE_BACK,
+	PROGRAM_VECTOR_BACK,
+	PROGRAM_POSITION_BACK,
+	PROGRAM_COUNT,
+};
 
-	return rc < 0 ? rc : vdrv_common_write(device, offset_bytes + 4, 4, iova >> 32, why);
+enum {
+	ENABLE_SELECT,
+	ENABLE_SET,
+	ENABLE_BACK,
+	ENABLE_COUNT,
+};
+
+/* 4.1.3.1: 64-bit fields as two 32-bit accesses */
+static void
+set_address(struct virtio_access *accesses, uint64_t offset_bytes, uint64_t iova)
+{
+	accesses[0] = virtio_common_set(offset_bytes, 4, iova & 0xffffffffu);
+	accesses[1] = virtio_common_set(offset_bytes + 4, 4, iova >> 32);
 }
 
-/* 4.1.5.1.3 and 4.1.5.1.2.1 */
+static bool
+has_position(const struct virtio_device *device, unsigned int queue)
+{
+	return queue < device->queues_count && vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK);
+}
+
+/*
+ * 4.1.5.1.3 and 4.1.5.1.2.1: everything but the enabling. What is written comes first, in a row: that is one message
+ * where a message is what an access costs.
+ */
+static void
+describe(const struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
+	 uint16_t vector, struct virtio_access *accesses)
+{
+	accesses[PROGRAM_SELECT] = virtio_common_set(COMMON_QUEUE_SELECT, 2, queue);
+	accesses[PROGRAM_SIZE] = virtio_common_set(COMMON_QUEUE_SIZE, 2, config->num);
+	accesses[PROGRAM_VECTOR] = virtio_common_set(COMMON_QUEUE_MSIX_VECTOR, 2, vector);
+	set_address(&accesses[PROGRAM_ADDRESSES], COMMON_QUEUE_DESC, config->desc_iova);
+	set_address(&accesses[PROGRAM_ADDRESSES + 2], COMMON_QUEUE_DRIVER, config->avail_iova);
+	set_address(&accesses[PROGRAM_ADDRESSES + 4], COMMON_QUEUE_DEVICE, config->used_iova);
+	accesses[PROGRAM_ENABLED_BACK] = virtio_common_get(COMMON_QUEUE_ENABLE, 2);
+	accesses[PROGRAM_SIZE_BACK] = virtio_common_get(COMMON_QUEUE_SIZE, 2);
+	accesses[PROGRAM_VECTOR_BACK] = virtio_common_get(COMMON_QUEUE_MSIX_VECTOR, 2);
+	/* Of a queue without one: the same two again, to have as many for each. */
+	accesses[PROGRAM_POSITION] = accesses[PROGRAM_POSITION - 1];
+	accesses[PROGRAM_POSITION_BACK] = accesses[PROGRAM_VECTOR_BACK];
+	if (has_position(device, queue))
+		vdrv_vendor_position(device, queue, config->position, &accesses[PROGRAM_POSITION],
+				     &accesses[PROGRAM_POSITION_BACK]);
+}
+
+static void
+enable(unsigned int queue, struct virtio_access *accesses)
+{
+	accesses[ENABLE_SELECT] = virtio_common_set(COMMON_QUEUE_SELECT, 2, queue);
+	accesses[ENABLE_SET] = virtio_common_set(COMMON_QUEUE_ENABLE, 2, 1);
+	accesses[ENABLE_BACK] = virtio_common_get(COMMON_QUEUE_ENABLE, 2);
+}
+
+/* See that the device took what was written. */
+static int
+verify(const struct virtio_access *written, const struct virtio_access *back, const char *name, unsigned int queue,
+       struct rp_wire_why *why)
+{
+	if (back->value == written->value)
+		return 0;
+	return rp_wire_why_set(why, -ENOTSUP,
+			       "queue %u: %s: reads 0x%" PRIx64 " after 0x%" PRIx64
+			       " was written: the device refuses it",
+			       queue, name, back->value, written->value);
+}
+
+static int
+judge(const struct virtio_device *device, unsigned int queue, const struct virtio_access *accesses,
+      struct rp_wire_why *why)
+{
+	int rc = 0;
+
+	if (accesses[PROGRAM_ENABLED_BACK].value != 0)
+		rc = rp_wire_why_set(why, -EIO, "queue %u: queue_enable: reads %" PRIu64 " though it was stopped",
+				     queue, accesses[PROGRAM_ENABLED_BACK].value);
+	if (rc == 0)
+		rc = verify(&accesses[PROGRAM_SIZE], &accesses[PROGRAM_SIZE_BACK], "queue_size", queue, why);
+	if (rc == 0)
+		rc = verify(&accesses[PROGRAM_VECTOR], &accesses[PROGRAM_VECTOR_BACK], "queue_msix_vector", queue, why);
+	if (rc == 0 && has_position(device, queue))
+		rc = vdrv_vendor_check_position(queue, &accesses[PROGRAM_POSITION], &accesses[PROGRAM_POSITION_BACK],
+						why);
+	return rc;
+}
+
 int
 vdrv_queue_program(const struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
 		   uint16_t vector, struct rp_wire_why *why)
 {
-	uint64_t enabled;
-	int rc = vdrv_queue_select(device, queue, why);
+	struct virtio_access accesses[PROGRAM_COUNT];
+	int rc;
 
+	describe(device, queue, config, vector, accesses);
+	rc = vdrv_access_many(device, accesses, PROGRAM_COUNT, why);
 	if (rc == 0)
-		rc = vdrv_common_read(device, COMMON_QUEUE_ENABLE, 2, &enabled, why);
-	if (rc == 0 && enabled != 0)
-		rc = rp_wire_why_set(why, -EIO, "queue %u: queue_enable: reads %" PRIu64 " though it was stopped",
-				     queue, enabled);
-	if (rc == 0)
-		rc = set_and_verify(device, COMMON_QUEUE_SIZE, config->num, "queue_size", queue, why);
-	if (rc == 0)
-		rc = set_and_verify(device, COMMON_QUEUE_MSIX_VECTOR, vector, "queue_msix_vector", queue, why);
-	if (rc == 0)
-		rc = set_address(device, COMMON_QUEUE_DESC, config->desc_iova, why);
-	if (rc == 0)
-		rc = set_address(device, COMMON_QUEUE_DRIVER, config->avail_iova, why);
-	if (rc == 0)
-		rc = set_address(device, COMMON_QUEUE_DEVICE, config->used_iova, why);
-	if (rc == 0 && queue < device->queues_count && vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
-		rc = vdrv_vendor_set_position(device, queue, config->position, why);
-	return rc < 0 ? rc : set_and_verify(device, COMMON_QUEUE_ENABLE, 1, "queue_enable", queue, why);
+		rc = judge(device, queue, accesses, why);
+	if (rc < 0)
+		return rc;
+	enable(queue, accesses);
+	rc = vdrv_access_many(device, accesses, ENABLE_COUNT, why);
+	return rc < 0 ? rc : verify(&accesses[ENABLE_SET], &accesses[ENABLE_BACK], "queue_enable", queue, why);
 }
 
 static int
@@ -128,29 +190,236 @@ start_error(int error, struct rp_wire_why *why)
 	return -ENOTSUP;
 }
 
+/* Those that go on, each with its place in the list. */
+struct starting {
+	struct rp_accel_queue_start *starts;
+	unsigned int *places;
+	unsigned int count;
+};
+
+static void
+refuse(struct rp_accel_queue_start *start, int error, const struct rp_wire_why *why)
+{
+	start->error = error;
+	start->why = *why;
+}
+
+/* What ends the device ends them all. @return error. */
+static int
+refuse_all(const struct starting *starting, int error, const struct rp_wire_why *why)
+{
+	unsigned int i;
+
+	for (i = 0; i < starting->count; i++)
+		refuse(&starting->starts[starting->places[i]], error, why);
+	return error;
+}
+
+/* Those that were refused go on no more. */
+static void
+keep_the_good(struct starting *starting)
+{
+	unsigned int i, kept = 0;
+
+	for (i = 0; i < starting->count; i++)
+		if (starting->starts[starting->places[i]].error == 0)
+			starting->places[kept++] = starting->places[i];
+	starting->count = kept;
+}
+
+/* How many from here on have numbers in a row. */
+static unsigned int
+row_of(const struct starting *starting, unsigned int first)
+{
+	unsigned int count = 1;
+
+	while (first + count < starting->count && starting->starts[starting->places[first + count]].queue ==
+							  starting->starts[starting->places[first]].queue + count)
+		count++;
+	return count;
+}
+
+static bool
+set_row(const struct virtio_device *device, const struct starting *starting, unsigned int first, unsigned int count)
+{
+	const struct rp_accel_transport *transport = &device->transport;
+	int eventfds[RP_ACCEL_QUEUES_MAX];
+	unsigned int i;
+
+	if (count == 1 || transport->ops->irq_set_many == NULL)
+		return false;
+	for (i = 0; i < count; i++)
+		eventfds[i] = starting->starts[starting->places[first + i]].config.call_fd;
+	return transport->ops->irq_set_many(transport->priv, starting->starts[starting->places[first]].queue, count,
+					    eventfds, NULL) == 0;
+}
+
+static void
+set_vectors(const struct virtio_device *device, struct starting *starting)
+{
+	unsigned int first, count, i;
+
+	for (first = 0; first < starting->count; first += count) {
+		count = row_of(starting, first);
+		if (set_row(device, starting, first, count))
+			continue;
+		/* One by one, to know which. */
+		for (i = first; i < first + count; i++) {
+			struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
+			int rc = set_vector(device, start->queue, start->config.call_fd, &start->why);
+
+			if (rc < 0)
+				start->error = start_error(rc, &start->why);
+		}
+	}
+	keep_the_good(starting);
+}
+
+static void
+take_back_vector(const struct virtio_device *device, const struct rp_accel_queue_start *start)
+{
+	set_vector(device, start->queue, -1, NULL);
+}
+
+static int
+program_all(const struct virtio_device *device, struct starting *starting, struct virtio_access *accesses,
+	    struct rp_wire_why *why)
+{
+	unsigned int i;
+	int rc;
+
+	for (i = 0; i < starting->count; i++) {
+		const struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
+
+		/* The vector of a queue has its number. */
+		describe(device, start->queue, &start->config, (uint16_t)start->queue, accesses + i * PROGRAM_COUNT);
+	}
+	rc = vdrv_access_many(device, accesses, starting->count * PROGRAM_COUNT, why);
+	if (rc < 0)
+		return refuse_all(starting, rc, why);
+	for (i = 0; i < starting->count; i++) {
+		struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
+
+		start->error = judge(device, start->queue, accesses + i * PROGRAM_COUNT, &start->why);
+		if (start->error < 0)
+			take_back_vector(device, start);
+	}
+	keep_the_good(starting);
+	return 0;
+}
+
+/* And tell the device that its driver is there, if it was not told yet. What the device says of itself is read in passing. */
+static int
+enable_all(struct virtio_device *device, struct starting *starting, struct virtio_access *accesses,
+	   struct rp_wire_why *why)
+{
+	unsigned int count = starting->count * ENABLE_COUNT, i;
+	int rc;
+
+	for (i = 0; i < starting->count; i++)
+		enable(starting->starts[starting->places[i]].queue, accesses + i * ENABLE_COUNT);
+	if (!device->driver_ok)
+		accesses[count++] = vdrv_driver_ok();
+	accesses[count++] = virtio_common_get(COMMON_DEVICE_STATUS, 1);
+	rc = vdrv_access_many(device, accesses, count, why);
+	if (rc < 0)
+		return refuse_all(starting, rc, why);
+	device->driver_ok = true;
+	rc = vdrv_status_judge(device, accesses[count - 1].value, why);
+	for (i = 0; i < starting->count; i++) {
+		struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
+		const struct virtio_access *enabled = accesses + i * ENABLE_COUNT;
+
+		start->error =
+			verify(&enabled[ENABLE_SET], &enabled[ENABLE_BACK], "queue_enable", start->queue, &start->why);
+		if (start->error < 0) {
+			take_back_vector(device, start);
+			continue;
+		}
+		device->queues[start->queue].running = true;
+		device->queues[start->queue].size = start->config.num;
+	}
+	keep_the_good(starting);
+	return rc < 0 ? refuse_all(starting, rc, why) : 0;
+}
+
+static int
+start_all(struct virtio_device *device, struct starting *starting, struct virtio_access *accesses,
+	  struct rp_wire_why *why)
+{
+	int rc;
+
+	set_vectors(device, starting);
+	if (starting->count == 0)
+		return 0;
+	rc = program_all(device, starting, accesses, why);
+	return rc < 0 || starting->count == 0 ? rc : enable_all(device, starting, accesses, why);
+}
+
+static bool
+is_twice(const struct starting *starting, unsigned int queue)
+{
+	unsigned int i;
+
+	for (i = 0; i < starting->count && starting->starts[starting->places[i]].queue != queue; i++)
+		;
+	return i < starting->count;
+}
+
+static void
+check_all(const struct virtio_device *device, struct starting *starting, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		struct rp_accel_queue_start *start = &starting->starts[i];
+
+		start->why = (struct rp_wire_why){.error = 0};
+		start->error = check_config(device, start->queue, &start->config, &start->why);
+		if (start->error == 0 && is_twice(starting, start->queue))
+			start->error = rp_wire_why_set(&start->why, -EBUSY, "queue %u: is there twice", start->queue);
+		if (start->error == 0)
+			starting->places[starting->count++] = i;
+	}
+}
+
+int
+vdrv_queues_start(struct virtio_device *device, struct rp_accel_queue_start *starts, unsigned int count,
+		  struct rp_wire_why *why)
+{
+	struct starting starting = {.starts = starts};
+	struct virtio_access *accesses;
+	unsigned int places[RP_ACCEL_QUEUES_MAX];
+	int rc;
+
+	if (count > RP_ACCEL_QUEUES_MAX)
+		return rp_wire_why_set(why, -EINVAL, "%u queues, expected at most %u", count, RP_ACCEL_QUEUES_MAX);
+	starting.places = places;
+	check_all(device, &starting, count);
+	if (starting.count == 0)
+		return 0;
+	rc = vdrv_net_tell(device, why);
+	if (rc < 0)
+		return refuse_all(&starting, rc, why);
+	accesses = calloc(starting.count, PROGRAM_COUNT * sizeof(*accesses));
+	if (accesses == NULL)
+		return refuse_all(&starting, rp_wire_why_set(why, -ENOTSUP, "no memory to start %u queues with", count),
+				  why);
+	rc = start_all(device, &starting, accesses, why);
+	free(accesses);
+	return rc;
+}
+
 int
 vdrv_queue_start(struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
 		 struct rp_wire_why *why)
 {
-	int rc = check_config(device, queue, config, why);
+	struct rp_accel_queue_start start = {.queue = queue, .config = *config};
+	int rc = vdrv_queues_start(device, &start, 1, why);
 
-	if (rc == 0)
-		rc = vdrv_net_tell(device, why);
-	if (rc < 0)
-		return rc;
-	rc = set_vector(device, queue, config->call_fd, why);
-	if (rc < 0)
-		return start_error(rc, why);
-	/* The vector of a queue has its number. */
-	rc = vdrv_queue_program(device, queue, config, (uint16_t)queue, why);
-	if (rc < 0) {
-		set_vector(device, queue, -1, NULL);
-		return rc;
-	}
-	device->queues[queue].running = true;
-	device->queues[queue].size = config->num;
-	rc = vdrv_set_driver_ok(device, why);
-	return rc < 0 ? rc : vdrv_status_check(device, why);
+	if (rc == 0 && start.error < 0)
+		*why = start.why;
+	return rc < 0 ? rc : start.error;
 }
 
 /* 4.1.4.3.2: the reset is over when queue_reset reads 0, and then queue_enable does too. */

@@ -10,6 +10,7 @@
 
 #define PAUSE_MIN_US 50u
 #define PAUSE_MAX_US 2000u
+#define ACCESSES_TOGETHER_MAX 256u
 
 bool
 vdrv_error_is_loss(int error)
@@ -100,6 +101,85 @@ vdrv_write(const struct virtio_device *device, enum virtio_structure structure, 
 		return 0;
 	rp_wire_why_prefix(why, "%s: write at 0x%" PRIx64 ": ", vdrv_structure_name(structure), offset_bytes);
 	return vdrv_error_from_transport(rc, why);
+}
+
+static void
+to_transport(const struct virtio_device *device, const struct virtio_access *access,
+	     struct rp_accel_transport_access *ret_access)
+{
+	const struct virtio_place *place = &device->layout.places[access->structure];
+	unsigned int i;
+
+	assert(place->present && access->offset_bytes + access->width_bytes <= place->length_bytes);
+	*ret_access = (struct rp_accel_transport_access){
+		.region = place->bar,
+		.count_bytes = access->width_bytes,
+		.offset_bytes = place->offset_bytes + access->offset_bytes,
+		.write = access->write,
+	};
+	for (i = 0; i < sizeof(ret_access->bytes); i++)
+		ret_access->bytes[i] = (uint8_t)(access->value >> 8 * i);
+}
+
+static int
+take_read(const struct virtio_device *device, const struct rp_accel_transport_access *done,
+	  struct virtio_access *access, struct rp_wire_why *why)
+{
+	unsigned int i;
+
+	access->value = 0;
+	for (i = 0; i < access->width_bytes; i++)
+		access->value |= (uint64_t)done->bytes[i] << 8 * i;
+	if (access->value != UINT64_MAX >> (64 - 8 * access->width_bytes))
+		return 0;
+	return check_presence(device, access->structure, access->offset_bytes, why);
+}
+
+static int
+access_together(const struct virtio_device *device, struct virtio_access *accesses, unsigned int count,
+		struct rp_wire_why *why)
+{
+	struct rp_accel_transport_access list[ACCESSES_TOGETHER_MAX];
+	unsigned int i;
+	int rc;
+
+	for (i = 0; i < count; i++)
+		to_transport(device, &accesses[i], &list[i]);
+	rc = device->transport.ops->region_access_many(device->transport.priv, list, count, why);
+	if (rc < 0) {
+		rp_wire_why_prefix(why, "%u registers from %s 0x%" PRIx64 " on: ", count,
+				   vdrv_structure_name(accesses[0].structure), accesses[0].offset_bytes);
+		return vdrv_error_from_transport(rc, why);
+	}
+	for (i = 0; rc == 0 && i < count; i++)
+		if (!accesses[i].write)
+			rc = take_read(device, &list[i], &accesses[i], why);
+	return rc;
+}
+
+static int
+access_one(const struct virtio_device *device, struct virtio_access *access, struct rp_wire_why *why)
+{
+	if (access->write)
+		return vdrv_write(device, access->structure, access->offset_bytes, access->width_bytes, access->value,
+				  why);
+	return vdrv_read(device, access->structure, access->offset_bytes, access->width_bytes, &access->value, why);
+}
+
+int
+vdrv_access_many(const struct virtio_device *device, struct virtio_access *accesses, unsigned int count,
+		 struct rp_wire_why *why)
+{
+	unsigned int at = 0, some;
+	int rc = 0;
+
+	for (; rc == 0 && at < count; at += some) {
+		some = device->transport.ops->region_access_many == NULL ? 1 : ACCESSES_TOGETHER_MAX;
+		some = some < count - at ? some : count - at;
+		rc = some == 1 ? access_one(device, &accesses[at], why) :
+				 access_together(device, &accesses[at], some, why);
+	}
+	return rc;
 }
 
 int

@@ -87,48 +87,57 @@ vdrv_vendor_has(const struct virtio_device *device, uint32_t flag_mask)
 	return (device->vendor.flags & flag_mask) != 0;
 }
 
-int
-vdrv_vendor_set_position(const struct virtio_device *device, unsigned int queue, uint32_t position,
-			 struct rp_wire_why *why)
+void
+vdrv_vendor_position(const struct virtio_device *device, unsigned int queue, uint32_t position,
+		     struct virtio_access *ret_write, struct virtio_access *ret_back)
 {
-	uint64_t at = vdrv_vendor_register(device, queue, QUEUE(position));
-	uint64_t back;
-	int rc = vdrv_write(device, VIRTIO_VENDOR, at, 4, position, why);
+	*ret_back = (struct virtio_access){VIRTIO_VENDOR, 4, vdrv_vendor_register(device, queue, QUEUE(position)),
+					   false, 0};
+	*ret_write = *ret_back;
+	ret_write->write = true;
+	ret_write->value = position;
+}
 
-	if (rc == 0)
-		rc = vdrv_read(device, VIRTIO_VENDOR, at, 4, &back, why);
-	if (rc != 0)
-		return rc;
-	if (back != position)
-		return rp_wire_why_set(why, -EIO,
-				       "ring state: queue %u: position: reads 0x%" PRIx64 " after 0x%x was written",
-				       queue, back, position);
-	return 0;
+int
+vdrv_vendor_check_position(unsigned int queue, const struct virtio_access *written, const struct virtio_access *back,
+			   struct rp_wire_why *why)
+{
+	if (back->value == written->value)
+		return 0;
+	return rp_wire_why_set(why, -EIO,
+			       "ring state: queue %u: position: reads 0x%" PRIx64 " after 0x%" PRIx64 " was written",
+			       queue, back->value, written->value);
 }
 
 int
 vdrv_vendor_stop(const struct virtio_device *device, unsigned int queue, uint32_t *ret_position,
 		 struct rp_wire_why *why)
 {
-	uint64_t control_at = vdrv_vendor_register(device, queue, QUEUE(control));
+	const uint64_t control_at = vdrv_vendor_register(device, queue, QUEUE(control));
+	struct virtio_access accesses[] = {
+		{VIRTIO_VENDOR, 4, control_at, true, RP_ACCEL_VENDOR_STOP},
+		{VIRTIO_VENDOR, 4, control_at, false, 0},
+		{VIRTIO_VENDOR, 4, vdrv_vendor_register(device, queue, QUEUE(position)), false, 0},
+	};
+	struct virtio_access *state = &accesses[1], *position = &accesses[2];
 	struct rp_wire_why words = {0};
-	uint64_t state, position;
-	int rc = vdrv_write(device, VIRTIO_VENDOR, control_at, 4, RP_ACCEL_VENDOR_STOP, why);
+	int rc = vdrv_access_many(device, accesses, 3, why);
 
 	/* A device that reaches the ring by messages drains after it answered. */
-	if (rc == 0)
-		rc = vdrv_wait_while(device, control_at, RP_ACCEL_VENDOR_STOPPING, &state, why);
-	if (rc == 0)
-		rc = vdrv_read(device, VIRTIO_VENDOR, vdrv_vendor_register(device, queue, QUEUE(position)), 4,
-			       &position, why);
+	if (rc == 0 && state->value == RP_ACCEL_VENDOR_STOPPING) {
+		rc = vdrv_wait_while(device, control_at, RP_ACCEL_VENDOR_STOPPING, &state->value, why);
+		if (rc == 0)
+			rc = vdrv_access_many(device, position, 1, why);
+	}
 	if (rc != 0)
 		return rc;
-	if (state != RP_ACCEL_VENDOR_STOPPED)
+	if (state->value != RP_ACCEL_VENDOR_STOPPED)
 		return rp_wire_why_set(why, -EIO, "ring state: queue %u: control: reads %" PRIu64 " after a stop",
-				       queue, state);
-	if (rp_vring_position_check(device->guest_features, device->queues[queue].size, (uint32_t)position, &words) < 0)
+				       queue, state->value);
+	if (rp_vring_position_check(device->guest_features, device->queues[queue].size, (uint32_t)position->value,
+				    &words) < 0)
 		return rp_wire_why_set(why, -EIO, "ring state: queue %u: %.140s", queue, words.text);
-	*ret_position = (uint32_t)position;
+	*ret_position = (uint32_t)position->value;
 	return 0;
 }
 

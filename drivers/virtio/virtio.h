@@ -144,6 +144,7 @@ struct virtio_device {
 	uint64_t guest_features; /* acked by the guest; valid while negotiated */
 	bool negotiated;
 	bool driver_ok;
+	bool is_reset; /* its status reads 0, and it was told nothing since */
 
 	bool vectors_short; /* fewer than data queues */
 	unsigned int all_queues_count; /* as the device says, control queue included */
@@ -166,6 +167,7 @@ struct virtio_device {
 	int epoll_fd; /* transport and config_event_fd */
 	int config_event_fd;
 	bool has_config_vector; /* the vector after those of the queues */
+	bool config_wired; /* ... and it has its eventfd */
 	bool config_armed; /* ... and the device took it */
 	bool generation_known;
 	uint64_t generation; /* of its configuration, when we last heard of a change */
@@ -187,11 +189,35 @@ int vdrv_layout_check(const struct rp_accel_transport *transport, const struct v
 enum virtio_structure vdrv_layout_find(const struct virtio_layout *layout, uint32_t bar, uint64_t offset_bytes,
 				       uint64_t size_bytes);
 
+/* One of many. */
+struct virtio_access {
+	enum virtio_structure structure;
+	unsigned int width_bytes; /* 1, 2, 4 or 8 */
+	uint64_t offset_bytes;
+	bool write;
+	uint64_t value; /* to be written, or as it was read */
+};
+
+static inline struct virtio_access
+virtio_common_get(uint64_t offset_bytes, unsigned int width_bytes)
+{
+	return (struct virtio_access){VIRTIO_COMMON, width_bytes, offset_bytes, false, 0};
+}
+
+static inline struct virtio_access
+virtio_common_set(uint64_t offset_bytes, unsigned int width_bytes, uint64_t value)
+{
+	return (struct virtio_access){VIRTIO_COMMON, width_bytes, offset_bytes, true, value};
+}
+
 /* regs.c: width_bytes is 1, 2, 4 or 8. Errors are -ENOTCONN, -ETIMEDOUT, or -EIO for whatever else the transport says. */
 int vdrv_read(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
 	      unsigned int width_bytes, uint64_t *ret_value, struct rp_wire_why *why);
 int vdrv_write(const struct virtio_device *device, enum virtio_structure structure, uint64_t offset_bytes,
 	       unsigned int width_bytes, uint64_t value, struct rp_wire_why *why);
+/* In their order, and for fewer round trips than one by one; after an error the others may have been done, or not. */
+int vdrv_access_many(const struct virtio_device *device, struct virtio_access *accesses, unsigned int count,
+		     struct rp_wire_why *why);
 int vdrv_common_read(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
 		     uint64_t *ret_value, struct rp_wire_why *why);
 int vdrv_common_write(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
@@ -236,6 +262,10 @@ int vdrv_reset(struct virtio_device *device, struct rp_wire_why *why);
 int vdrv_reset_hard(struct virtio_device *device, struct rp_wire_why *why);
 int vdrv_negotiate(struct virtio_device *device, uint64_t guest_features, struct rp_wire_why *why);
 int vdrv_set_driver_ok(struct virtio_device *device, struct rp_wire_why *why);
+/* How it is told that its driver is ready. */
+struct virtio_access vdrv_driver_ok(void);
+/* What the status of a negotiated device says. @return as vdrv_status_check(). */
+int vdrv_status_judge(const struct virtio_device *device, uint64_t status, struct rp_wire_why *why);
 /* 0, or -EIO: the device wants a reset, or was reset by somebody else. */
 int vdrv_status_check(const struct virtio_device *device, struct rp_wire_why *why);
 
@@ -291,8 +321,11 @@ void vdrv_ctrlq_forget(struct virtio_device *device);
 /* vendor.c */
 int vdrv_vendor_open(struct virtio_device *device, struct rp_wire_why *why);
 bool vdrv_vendor_has(const struct virtio_device *device, uint32_t flag_mask);
-int vdrv_vendor_set_position(const struct virtio_device *device, unsigned int queue, uint32_t position,
-			     struct rp_wire_why *why);
+/* Where a queue starts: how it is written, and read back. */
+void vdrv_vendor_position(const struct virtio_device *device, unsigned int queue, uint32_t position,
+			  struct virtio_access *ret_write, struct virtio_access *ret_back);
+int vdrv_vendor_check_position(unsigned int queue, const struct virtio_access *written,
+			       const struct virtio_access *back, struct rp_wire_why *why);
 int vdrv_vendor_stop(const struct virtio_device *device, unsigned int queue, uint32_t *ret_position,
 		     struct rp_wire_why *why);
 int vdrv_vendor_counters(const struct virtio_device *device, unsigned int queue,
@@ -328,6 +361,9 @@ int vdrv_queue_reset(const struct virtio_device *device, unsigned int queue, str
 unsigned int vdrv_queue_running(const struct virtio_device *device, unsigned int except);
 int vdrv_queue_start(struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
 		     struct rp_wire_why *why);
+/* As rp_accel_ops.queues_start. */
+int vdrv_queues_start(struct virtio_device *device, struct rp_accel_queue_start *starts, unsigned int count,
+		      struct rp_wire_why *why);
 int vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why);
 int vdrv_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why);
 

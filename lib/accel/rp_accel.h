@@ -78,6 +78,14 @@ struct rp_accel_queue_config {
 	int call_fd; /**< borrowed: the guest's own eventfd; -1: none, the guest polls */
 };
 
+/** One of several that are started together. */
+struct rp_accel_queue_start {
+	unsigned int queue;
+	struct rp_accel_queue_config config;
+	int error; /**< set: as queue_start would have said it */
+	struct rp_wire_why why; /**< set */
+};
+
 /** The doorbell of a queue as something that another process can mmap. */
 struct rp_accel_notify_area {
 	int fd; /**< borrowed from the accelerator */
@@ -120,7 +128,7 @@ struct rp_wire_parcel;
 
 /**
  * What an accelerator does. Every member is set but those of a hand-over, of
- * other devices' memory, of translations and of wishes, which may be NULL.
+ * other devices' memory, of translations, of wishes and queues_start, which may be NULL.
  *
  * Errors: -ENOTSUP, -EINVAL, -EBUSY, -EEXIST and -ENOSPC refuse one request, and
  * the device goes on. -ENOTCONN (it left), -ETIMEDOUT (no answer in time) and -EIO
@@ -174,6 +182,15 @@ struct rp_accel_ops {
 	 */
 	int (*queue_start)(void *priv, unsigned int queue, const struct rp_accel_queue_config *config,
 			   struct rp_wire_why *why);
+	/**
+	 * Serve several rings, for fewer round trips to the device than queue_start for each. What is refused
+	 * of one is no reason to refuse another. NULL: that is no cheaper.
+	 * @param count at most RP_ACCEL_QUEUES_MAX.
+	 * @return 0 (each has its own result), -ENOTCONN, -ETIMEDOUT, -EIO: that is then also the result of each that
+	 *         was not refused before.
+	 */
+	int (*queues_start)(void *priv, struct rp_accel_queue_start *starts, unsigned int count,
+			    struct rp_wire_why *why);
 	/**
 	 * Drain and stop; bounded in time. On return of 0 the ring is let go of.
 	 * @param ret_position class A: where another may go on (rp_vring_position.h). Class B

@@ -39,9 +39,18 @@ struct rp_accel_transport_window {
 	uint64_t size_bytes; /**< as asked */
 };
 
+/** A register's read or write. */
+struct rp_accel_transport_access {
+	uint32_t region;
+	uint32_t count_bytes; /**< 1, 2, 4 or 8 */
+	uint64_t offset_bytes;
+	bool write;
+	uint8_t bytes[8]; /**< to be written, or as they were read */
+};
+
 /**
- * How a driver reaches its device. Every member is set but those of a hand-over and of translations, which
- * may be NULL.
+ * How a driver reaches its device. Every member is set but those of a hand-over, of translations and those for
+ * many at once, which may be NULL.
  *
  * Errors: -ENOTCONN (gone), -ETIMEDOUT (no answer in time) and -EIO are final: the
  * device is not to be trusted any more, and the same comes from process. Any other
@@ -56,6 +65,12 @@ struct rp_accel_transport_ops {
 			   struct rp_wire_why *why);
 	int (*region_write)(void *priv, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, const void *bytes,
 			    struct rp_wire_why *why);
+	/**
+	 * Many registers, in their order, for less than each of them costs alone. NULL: that is no cheaper here.
+	 * @return 0, or the first error: what comes behind it may have been done, or not.
+	 */
+	int (*region_access_many)(void *priv, struct rp_accel_transport_access *accesses, unsigned int count,
+				  struct rp_wire_why *why);
 	/** @param ret_window its fd is borrowed, until close. @return 0, or -ENOTSUP: that piece is not mmap-able. */
 	int (*region_window)(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
 			     struct rp_accel_transport_window *ret_window, struct rp_wire_why *why);
@@ -67,6 +82,11 @@ struct rp_accel_transport_ops {
 	 * @param eventfd borrowed, -1 detaches.
 	 */
 	int (*irq_set)(void *priv, uint32_t vector, int eventfd, struct rp_wire_why *why);
+	/**
+	 * As irq_set, for vectors in a row. NULL: that is no cheaper here.
+	 * @return 0, or an error: some of them are set.
+	 */
+	int (*irq_set_many)(void *priv, uint32_t vector, uint32_t count, const int *eventfds, struct rp_wire_why *why);
 	/** As rp_accel_ops.dma_map. @return 0, -EEXIST, -ENOSPC, or another refusal of the device's. */
 	int (*dma_map)(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
 		       struct rp_wire_why *why);
