@@ -171,16 +171,31 @@ give(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, stru
 	return rc;
 }
 
+static int
+stand_in(struct rp_port *port, struct port_queue *queue, enum rp_port_owner refused, int error, struct rp_wire_why *why)
+{
+	enum rp_port_owner next;
+
+	if (!port_software_configured(port))
+		return error;
+	next = port_wish_target(port, queue);
+	return next == refused || next == RP_PORT_OWNER_NONE ? error : give(port, queue, next, why);
+}
+
 int
 port_move_give(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, struct rp_wire_why *why)
 {
 	int rc = give(port, queue, to, why);
-	enum rp_port_owner next;
 
-	if (rc == 0 || !port_software_configured(port))
-		return rc;
-	next = port_wish_target(port, queue);
-	return next == to || next == RP_PORT_OWNER_NONE ? rc : give(port, queue, next, why);
+	return rc == 0 ? 0 : stand_in(port, queue, to, rc, why);
+}
+
+int
+port_move_not_given(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, int error,
+		    struct rp_wire_why *why)
+{
+	note_refusal(port, queue, to, to, error, why);
+	return stand_in(port, queue, to, error, why);
 }
 
 int

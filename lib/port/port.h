@@ -8,6 +8,7 @@
  *   port.c          life of a port, its poll descriptor, what it tells
  *   endpoint.c      the frontend's connections: served, turned away, lost
  *   timer.c         one timerfd for all deadlines
+ *   starts.c        rings that start together
  *   vhost.c         what the frontend says (callbacks of the vhost-user backend)
  *   accelerators.c  open, lose and regain accelerators; accelerators_memory.c: their memory
  *   queue.c         who serves a queue: start and stop
@@ -130,6 +131,7 @@ struct port_queue {
 	int kick_fd; /* duplicates: ours to poll and to hand on, whatever the frontend swaps */
 	int call_fd;
 
+	bool start_due; /* what began it was put off (starts.c) */
 	bool running; /* the accelerator serves the ring */
 	enum port_software_ring software; /* what the software backend has of it; written by software*.c alone */
 	bool software_served; /* it was given the ring, and has not said where it stands since */
@@ -263,6 +265,7 @@ struct rp_port {
 	bool memory_stale; /* the software backend was not told of the last change yet */
 	bool software_refused_log; /* the file, and the feature */
 	bool software_refused_logging;
+	bool starts_due; /* of a queue */
 	bool in_moves; /* port_moves_run() is at work */
 	bool access_platform;
 	struct port_iommu *iommu; /* NULL: addresses are always the guest's own */
@@ -355,9 +358,17 @@ const char *port_wish_why_not(const struct rp_port *port, const struct port_queu
 void port_wish_reason(const struct rp_port *port, const struct port_queue *queue, char *ret_text, size_t size);
 void port_wish_begin(struct port_queue *queue); /* what was refused may be tried again */
 
+/* starts.c */
+/* As port_queue_update(), but later: port_starts_run(). */
+void port_starts_add(struct rp_port *port, struct port_queue *queue);
+void port_starts_run(struct rp_port *port);
+
 /* move.c */
 /* Nobody has it: give it to this side, or to the one that may stand in. */
 int port_move_give(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, struct rp_wire_why *why);
+/* What a side said to its being given: noted, and the side that may stand in has it. 0, or why nobody has. */
+int port_move_not_given(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, int error,
+			struct rp_wire_why *why);
 /* Take it from whoever has it. 0, or why it cannot be, or there is no proof. */
 int port_move_release(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
 void port_move_left(struct port_queue *queue, enum rp_port_owner owner); /* not by the frontend's wish */
@@ -437,6 +448,9 @@ port_queue_is_on(const struct port_queue *queue, unsigned int accelerator)
 enum rp_port_owner port_queue_owner(const struct port_queue *queue);
 /* The accelerator is to serve a ring that nobody has; and to let go of one. */
 int port_queue_start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
+/* Several of one accelerator's, which has queues_start. @param ret_starts of each: error, why. */
+void port_queues_start(struct rp_port *port, unsigned int accelerator, struct port_queue *const *queues,
+		       struct rp_accel_queue_start *ret_starts, unsigned int count);
 int port_queue_stop(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
 /* A later start goes on there: chains that are done again are counted. */
 void port_queue_resumed(const struct rp_port *port, struct port_queue *queue);

@@ -115,21 +115,9 @@ port_queue_resumed(const struct rp_port *port, struct port_queue *queue)
 	queue->redo_due = 0;
 }
 
-int
-port_queue_start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+static void
+started(struct rp_port *port, struct port_queue *queue)
 {
-	const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
-	struct rp_accel_queue_config config;
-	int rc;
-
-	assert(queue->software != PORT_SOFTWARE_RING_SERVES);
-	rc = port_asks_settle(port, (unsigned int)queue->accelerator, why);
-	if (rc == 0)
-		rc = prepare(port, queue, &config, why);
-	if (rc == 0)
-		rc = accel->ops->queue_start(accel->priv, queue->accelerator_queue, &config, why);
-	if (rc < 0)
-		return not_started(port, queue, rc, why);
 	queue->running = true;
 	queue->reason[0] = '\0';
 	if (queue->served_before)
@@ -146,7 +134,56 @@ port_queue_start(struct rp_port *port, struct port_queue *queue, struct rp_wire_
 		port_shadow_begin(port, queue);
 	port_relay_nudge(port, queue, queue->served_before);
 	queue->served_before = true;
+}
+
+int
+port_queue_start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
+{
+	const struct rp_accel *accel = &port->accelerators[queue->accelerator].accel;
+	struct rp_accel_queue_config config;
+	int rc;
+
+	assert(queue->software != PORT_SOFTWARE_RING_SERVES);
+	rc = port_asks_settle(port, (unsigned int)queue->accelerator, why);
+	if (rc == 0)
+		rc = prepare(port, queue, &config, why);
+	if (rc == 0)
+		rc = accel->ops->queue_start(accel->priv, queue->accelerator_queue, &config, why);
+	if (rc < 0)
+		return not_started(port, queue, rc, why);
+	started(port, queue);
 	return 0;
+}
+
+void
+port_queues_start(struct rp_port *port, unsigned int accelerator, struct port_queue *const *queues,
+		  struct rp_accel_queue_start *ret_starts, unsigned int count)
+{
+	const struct rp_accel *accel = &port->accelerators[accelerator].accel;
+	unsigned int tried, i;
+
+	for (tried = 0; tried < count; tried++) {
+		struct rp_accel_queue_start *start = &ret_starts[tried];
+
+		assert(queues[tried]->software != PORT_SOFTWARE_RING_SERVES);
+		start->queue = queues[tried]->accelerator_queue;
+		start->error = port_asks_settle(port, accelerator, &start->why);
+		if (start->error == 0)
+			start->error = prepare(port, queues[tried], &start->config, &start->why);
+		if (start->error < 0)
+			break;
+	}
+	if (tried > 0)
+		accel->ops->queues_start(accel->priv, ret_starts, tried, NULL);
+	for (i = 0; i < tried; i++) {
+		if (ret_starts[i].error < 0)
+			not_started(port, queues[i], ret_starts[i].error, &ret_starts[i].why);
+		else
+			started(port, queues[i]);
+	}
+	/* From the one on that could not be prepared, each by itself. */
+	for (; i < count; i++)
+		ret_starts[i].error = port_queue_start(port, queues[i], &ret_starts[i].why);
 }
 
 /* Where the ring stands, as far as anybody knows. @return whether that is exact. */

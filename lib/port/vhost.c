@@ -139,7 +139,7 @@ on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, 
 	if (vring->iova)
 		port_iommu_ring_start(port, queue);
 	else
-		port_queue_update(port, queue, NULL);
+		port_starts_add(port, queue);
 	return 0;
 }
 
@@ -165,6 +165,7 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 	else if (why_stopped != RP_VHU_STOP_MEMORY && why_stopped != RP_VHU_STOP_STATUS)
 		port_doorbell_dropped(port, queue);
 	queue->frontend_started = false;
+	queue->start_due = false;
 	queue->had = RP_PORT_OWNER_NONE;
 	/* All of them end, and such a backend may have to stop for each. */
 	if (why_stopped == RP_VHU_STOP_END)
@@ -192,7 +193,7 @@ on_vring_enable(void *ctx, unsigned int index, bool enabled, struct rp_wire_why 
 
 	(void)why;
 	queue->frontend_enabled = enabled;
-	port_queue_update(port, queue, NULL);
+	port_starts_add(port, queue);
 	if (enabled && queue->frontend_started && port_software_configured(port) &&
 	    queue->software != PORT_SOFTWARE_RING_SERVES)
 		port_software_ring_started(port, queue);
@@ -352,6 +353,12 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 	port_endpoint_lost(port);
 }
 
+static void
+on_settle(void *ctx)
+{
+	port_starts_run(ctx);
+}
+
 static const struct rp_vhu_backend_ops backend_ops = {
 	.features = on_features,
 	.region_add = on_region_add,
@@ -359,6 +366,7 @@ static const struct rp_vhu_backend_ops backend_ops = {
 	.vring_start = on_vring_start,
 	.vring_stop = on_vring_stop,
 	.vring_enable = on_vring_enable,
+	.settle = on_settle,
 	.vring_call = on_vring_call,
 	.vring_kick = on_vring_kick,
 	.vring_log = on_vring_log,

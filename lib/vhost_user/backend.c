@@ -227,6 +227,7 @@ process_requests(struct rp_vhu_backend *backend, struct rp_wire_why *why)
 		if (backend->detach_wanted)
 			return rp_wire_why_set(why, -ENOTCONN, "detached");
 	}
+	vhu_backend_settle(backend);
 	return vhu_backend_watch(backend, backend->conn);
 }
 

@@ -89,6 +89,29 @@ handle(struct rp_vhu_backend *backend, struct vhu_request *request, uint32_t id,
 	return handler != NULL ? handler(backend, request, why) : rp_wire_why_set(why, -ENOTSUP, "no handler");
 }
 
+/* Many of these come in a row, and mean something together. */
+static bool
+is_of_rings(uint32_t request)
+{
+	return (request >= RP_VHU_SET_VRING_NUM && request <= RP_VHU_SET_VRING_BASE) ||
+	       (request >= RP_VHU_SET_VRING_KICK && request <= RP_VHU_SET_VRING_ERR) ||
+	       request == RP_VHU_SET_VRING_ENABLE;
+}
+
+static bool
+is_waited_for(const struct rp_vhu_backend *backend, const struct rp_vhu_header *header)
+{
+	return (header->flags & RP_VHU_FLAG_NEED_REPLY) != 0 &&
+	       (backend->protocol_features & 1ull << RP_VHU_PF_REPLY_ACK_BIT) != 0;
+}
+
+void
+vhu_backend_settle(struct rp_vhu_backend *backend)
+{
+	if (backend->ops->settle != NULL)
+		backend->ops->settle(backend->ctx);
+}
+
 int
 vhu_backend_dispatch(struct rp_vhu_backend *backend, struct rp_wire_msg *msg, struct rp_wire_why *why)
 {
@@ -108,6 +131,9 @@ vhu_backend_dispatch(struct rp_vhu_backend *backend, struct rp_wire_msg *msg, st
 	if ((header.flags & RP_VHU_FLAG_REPLY) != 0)
 		return rp_wire_why_set(why, -EPROTO, "header: flags: a reply (0x%x) where a request is expected",
 				       header.flags);
+	/* Not before a ring is stopped: it would be started only for that. */
+	if (!is_of_rings(header.request) && header.request != RP_VHU_GET_VRING_BASE)
+		vhu_backend_settle(backend);
 	row = rp_vhu_msg_find(header.request);
 	rc = rp_vhu_msg_check(row, header.request, request.payload, request.size_bytes, msg->fds_count,
 			      backend->protocol_features, why);
@@ -120,6 +146,8 @@ vhu_backend_dispatch(struct rp_vhu_backend *backend, struct rp_wire_msg *msg, st
 		backend->ops->refused(backend->ctx, why);
 	if (rp_wire_why_closes(rc))
 		return rc;
+	if (is_waited_for(backend, &header))
+		vhu_backend_settle(backend);
 	rc = answer(backend, &header, row, &request, rc);
 	rp_wire_fd_close(&request.reply_fd);
 	if (rc < 0)

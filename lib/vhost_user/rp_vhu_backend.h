@@ -140,6 +140,12 @@ struct rp_vhu_backend_ops {
 	void (*vring_stop)(void *ctx, unsigned int queue, enum rp_vhu_stop stop, uint32_t *ret_base);
 	/** SET_VRING_ENABLE, or RESET_OWNER, changed it; says nothing about whether the ring is started. */
 	int (*vring_enable)(void *ctx, unsigned int queue, bool enabled, struct rp_wire_why *why);
+	/**
+	 * Optional: what vring_start, vring_call and vring_enable put off is done now, if it is not: because the
+	 * frontend waits for an answer, speaks of something else than rings, or has said all that there is to read.
+	 * A ring that is stopped meanwhile is stopped: vring_stop() comes without it.
+	 */
+	void (*settle)(void *ctx);
 	/** SET_VRING_CALL on a started ring: the interrupt goes to this eventfd from now on (-1: none, poll). */
 	int (*vring_call)(void *ctx, unsigned int queue, int call_fd, struct rp_wire_why *why);
 	/** SET_VRING_KICK on a started ring (-1: poll). */

@@ -104,6 +104,8 @@ void vhu_backend_close(struct rp_vhu_backend *backend, const struct rp_wire_why 
 void vhu_backend_forget(struct rp_vhu_backend *backend);
 
 /* backend_dispatch.c: 0, or -EPROTO / -ENOTCONN when the connection must end. */
+/* What was put off is done. */
+void vhu_backend_settle(struct rp_vhu_backend *backend);
 int vhu_backend_dispatch(struct rp_vhu_backend *backend, struct rp_wire_msg *msg, struct rp_wire_why *why);
 
 uint64_t vhu_request_u64(const struct vhu_request *request);

@@ -300,6 +300,23 @@ queue_start(void *priv, unsigned int index, const struct rp_accel_queue_config *
 }
 
 static int
+queues_start(void *priv, struct rp_accel_queue_start *starts, unsigned int count, struct rp_wire_why *why)
+{
+	unsigned int i;
+
+	(void)why;
+	fake_accel.rows++;
+	if (count > fake_accel.longest_row)
+		fake_accel.longest_row = count;
+	for (i = 0; i < count; i++) {
+		starts[i].error = fake_accel.row_refused_mask & 1u << starts[i].queue ?
+					  rp_wire_why_set(&starts[i].why, -ENOTSUP, "refused in a row") :
+					  queue_start(priv, starts[i].queue, &starts[i].config, &starts[i].why);
+	}
+	return 0;
+}
+
+static int
 queue_stop(void *priv, unsigned int index, uint32_t *ret_position, struct rp_wire_why *why)
 {
 	LOCKED;
@@ -519,6 +536,7 @@ static const struct rp_accel_ops ops = {
 	.region_info = region_info,
 	.region_window = region_window,
 	.queue_start = queue_start,
+	.queues_start = queues_start,
 	.queue_stop = queue_stop,
 	.queue_call = queue_call,
 	.queue_kick = queue_kick,

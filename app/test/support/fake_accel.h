@@ -55,6 +55,7 @@ struct fake_accel {
 	uint64_t features;
 	uint16_t queue_size_max;
 	bool notify_by_value; /* else by address */
+	uint32_t row_refused_mask; /* a bit for each queue: not started together with others */
 	bool no_notify_area;
 	enum rp_accel_class class;
 	int peer_pid;
@@ -91,6 +92,8 @@ struct fake_accel {
 	unsigned int leaves; /* ended without a word */
 	unsigned int adopts;
 	unsigned int closes;
+	unsigned int rows; /* of queues that were to start together */
+	unsigned int longest_row;
 	uint64_t negotiated;
 	struct rp_dma_space *spaces[FAKE_ACCEL_DEVICES]; /* what each can reach */
 	struct rp_dma_reader *readers[FAKE_ACCEL_DEVICES];

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Rings that start together. A frontend starts all rings of a device in a row; each start costs the
+ * accelerator several round trips, and many starts together hardly more than one. So what starts a ring is put
+ * off until the frontend waits for something, or has said all that there was to read (settle, in
+ * rp_vhu_backend.h): nobody can tell the difference but by the clock.
+ *
+ * Only a ring that nobody has, and that goes to an accelerator, waits so. Whatever else happens to it
+ * meanwhile finds it as it is: not started.
+ */
+
+#include <stdlib.h>
+
+#include "port.h"
+
+struct list {
+	struct port_queue *queues[RP_VHU_QUEUES_MAX];
+	unsigned int count;
+};
+
+void
+port_starts_add(struct rp_port *port, struct port_queue *queue)
+{
+	if (port_queue_owner(queue) == RP_PORT_OWNER_NONE && port_wish_target(port, queue) == RP_PORT_OWNER_HARDWARE) {
+		queue->start_due = true;
+		port->starts_due = true;
+	} else {
+		port_queue_update(port, queue, NULL);
+	}
+}
+
+static void
+one_by_one(struct rp_port *port, const struct list *list)
+{
+	unsigned int i;
+
+	for (i = 0; i < list->count; i++)
+		port_queue_update(port, list->queues[i], NULL);
+}
+
+static void
+together(struct rp_port *port, unsigned int accelerator, const struct list *list)
+{
+	struct rp_accel_queue_start *starts = calloc(list->count, sizeof(*starts));
+	unsigned int i;
+
+	if (starts == NULL) {
+		one_by_one(port, list);
+		return;
+	}
+	port_queues_start(port, accelerator, list->queues, starts, list->count);
+	port_net_update(port, accelerator);
+	for (i = 0; i < list->count; i++)
+		if (starts[i].error < 0)
+			port_move_not_given(port, list->queues[i], RP_PORT_OWNER_HARDWARE, starts[i].error,
+					    &starts[i].why);
+	free(starts);
+}
+
+static void
+run(struct rp_port *port, unsigned int accelerator, const struct list *list)
+{
+	if (list->count > 1 && port_accelerator_usable(port, (int)accelerator) &&
+	    port->accelerators[accelerator].accel.ops->queues_start != NULL)
+		together(port, accelerator, list);
+	else
+		one_by_one(port, list);
+}
+
+/* Those of one accelerator that still should start. */
+static void
+collect(struct rp_port *port, unsigned int accelerator, struct list *list)
+{
+	unsigned int i;
+
+	list->count = 0;
+	for (i = 0; i < port->queues_count; i++) {
+		struct port_queue *queue = &port->queues[i];
+
+		if (!queue->start_due || !port_queue_is_on(queue, accelerator))
+			continue;
+		queue->start_due = false;
+		if (port_queue_owner(queue) != RP_PORT_OWNER_NONE)
+			continue;
+		if (port_wish_target(port, queue) == RP_PORT_OWNER_HARDWARE)
+			list->queues[list->count++] = queue;
+		else
+			port_queue_update(port, queue, NULL);
+	}
+}
+
+void
+port_starts_run(struct rp_port *port)
+{
+	struct list list;
+	unsigned int i;
+
+	if (!port->starts_due)
+		return;
+	port->starts_due = false;
+	for (i = 0; i < port->accelerators_count; i++) {
+		collect(port, i, &list);
+		run(port, i, &list);
+	}
+}
