@@ -140,6 +140,7 @@ int bench_pps_packed(const struct bench_options *options, struct bench_rows *row
 int bench_pps_switch_split(const struct bench_options *options, struct bench_rows *rows);
 int bench_pps_switch_packed(const struct bench_options *options, struct bench_rows *rows);
 int bench_pps_parity(const struct bench_options *options, struct bench_rows *rows);
+int bench_setup(const struct bench_options *options, struct bench_rows *rows);
 int bench_software_request(const struct bench_options *options, struct bench_rows *rows);
 int bench_translate(const struct bench_options *options, struct bench_rows *rows);
 int bench_vfio_user_access(const struct bench_options *options, struct bench_rows *rows);
