@@ -17,6 +17,9 @@ import subprocess
 import tempfile
 
 COMMITTED = pathlib.Path("app/test/perf/counts.json")
+# A table of them, between two lines of their own.
+DOCUMENT = pathlib.Path("doc/guides/performance.md")
+TABLE = re.compile(r"(?<=<!-- counts: devtools/count-instructions writes this -->\n)(.*?)(?=<!-- end of counts -->)", re.S)
 PROGRAMS = ("count-libraries", "count-softaccel", "count-vfio-user", "count-vhost-user")
 LIMIT_PERCENT = 2.0
 # A tenth of an instruction is no news.
@@ -183,6 +186,17 @@ def updated(committed, counts, why, build):
     return result
 
 
+def table(committed):
+    """The lines of the document's table."""
+    lines = ["", "| scenario | instructions | system calls | allocations |", "|---|---|---|---|"]
+    for name, record in sorted(committed["scenarios"].items()):
+        lines.append(f"| `{name}` | {record['instructions']:.0f} | {record['system_calls']:.2g} "
+                     f"| {record['allocations']:.2g} |")
+    return "\n".join([*lines, "", ""])
+
+
 def save(top, committed):
     committed["scenarios"] = dict(sorted(committed["scenarios"].items()))
     (top / COMMITTED).write_text(json.dumps(committed, indent="\t") + "\n")
+    document = top / DOCUMENT
+    document.write_text(TABLE.sub(lambda _: table(committed), document.read_text()))

@@ -89,3 +89,9 @@ def test_each_committed_count_has_a_reason():
     for name, record in committed["scenarios"].items():
         assert record["why"].strip(), name
         assert 0 < record["limit_percent"] <= 5, name
+
+
+def test_the_document_has_these_counts():
+    found = instcount.TABLE.search((house.TOP / instcount.DOCUMENT).read_text())
+    assert found, f"{instcount.DOCUMENT} has lost the two lines around its table"
+    assert found[0] == instcount.table(instcount.load(house.TOP)), "devtools/count-instructions --update --why 'REASON'"
