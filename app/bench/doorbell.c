@@ -20,6 +20,8 @@
 #include "software_rig.h"
 
 #define QUEUES 256u
+/* Of 256, those that are rung; anywhere in the device's turn. */
+#define RUNG_STEP 32u
 #define SAMPLES_MAX 1000u
 #define WARM_UP 100u
 /* The relay sleeps again, and the device looks at nothing but what is at rest. */
@@ -75,7 +77,8 @@ static int
 one_kick(struct doorbell *doorbell, enum way way, double *ret_ns)
 {
 	uint64_t quiet_until_ns = bench_now_ns() + PAUSE_NS + (draw(doorbell) & PAUSE_MORE_MASK), started_ns, seen_ns;
-	unsigned int queue = doorbell->watched_count == 1 ? RIG_TX : draw(doorbell) % QUEUES;
+	unsigned int queue =
+		doorbell->watched_count == 1 ? RIG_TX : RIG_TX + draw(doorbell) % (QUEUES / RUNG_STEP) * RUNG_STEP;
 	int rc;
 
 	while (bench_now_ns() < quiet_until_ns)
@@ -100,10 +103,11 @@ watch(struct doorbell *doorbell, enum way way)
 {
 	struct bells *bells = &doorbell->bells;
 	bool one = doorbell->watched_count == 1;
+	const struct rig_queues rung = {RIG_TX, one ? QUEUES : RUNG_STEP};
 	int rc = 0;
 
 	if (!doorbell->against_vhost)
-		rc = rig_kick_directly(&doorbell->rig, way == WAY_DIRECT);
+		rc = rig_kick_some_directly(&doorbell->rig, rung, way == WAY_DIRECT);
 	rig_hold(&doorbell->rig);
 	bells->loaded = doorbell->loaded;
 	bells->first = one ? RIG_TX : 0;
@@ -212,7 +216,7 @@ vhost_open(struct doorbell *doorbell)
 		if (event.data.fd < 0 || epoll_ctl(doorbell->vhost_epoll_fd, EPOLL_CTL_ADD, event.data.fd, &event) < 0)
 			rc = rig_complain("librte_vhost's eventfds", -ENOENT, NULL);
 	}
-	return rc < 0 ? rc : rig_kick_directly(&doorbell->rig, true);
+	return rc < 0 ? rc : rig_kick_some_directly(&doorbell->rig, (struct rig_queues){RIG_TX, RUNG_STEP}, true);
 }
 
 int

@@ -102,7 +102,7 @@ port_main(void *ctx)
 			rp_port_process(rig->port);
 		if (wait[1].revents == 0 || eventfd_read(rig->port_fd, &told) < 0)
 			continue;
-		for (queue = 0; queue < rig->config.queues_count; queue++)
+		for (queue = rig->wanted.first; queue < rig->config.queues_count; queue += rig->wanted.step)
 			rp_port_queue_doorbell(rig->port, queue, __atomic_load_n(&rig->policy, __ATOMIC_ACQUIRE), NULL);
 	}
 	return NULL;
@@ -290,11 +290,11 @@ rig_close(struct rig *rig)
 }
 
 static bool
-kicks_are(const struct rig *rig, bool direct)
+kicks_are(const struct rig *rig, struct rig_queues queues, bool direct)
 {
 	unsigned int queue;
 
-	for (queue = 0; queue < rig->config.queues_count; queue++) {
+	for (queue = queues.first; queue < rig->config.queues_count; queue += queues.step) {
 		if ((rp_vhu_frontend_notify_map(rig->frontend, queue).address != NULL) != direct)
 			return false;
 	}
@@ -302,13 +302,14 @@ kicks_are(const struct rig *rig, bool direct)
 }
 
 int
-rig_kick_directly(struct rig *rig, bool direct)
+rig_kick_some_directly(struct rig *rig, struct rig_queues queues, bool direct)
 {
 	uint64_t deadline_ns = bench_now_ns() + SWITCH_LIMIT_NS;
 
+	rig->wanted = queues;
 	__atomic_store_n(&rig->policy, direct ? RP_PORT_DOORBELL_AUTO : RP_PORT_DOORBELL_RELAY, __ATOMIC_RELEASE);
 	eventfd_write(rig->port_fd, 1);
-	while (!kicks_are(rig, direct)) {
+	while (!kicks_are(rig, queues, direct)) {
 		if (bench_now_ns() > deadline_ns)
 			return rig_complain(direct ? "doorbells, to be mapped" : "doorbells, to be revoked", -ETIMEDOUT,
 					    NULL);
@@ -317,6 +318,12 @@ rig_kick_directly(struct rig *rig, bool direct)
 	}
 	usleep(SETTLE_US);
 	return 0;
+}
+
+int
+rig_kick_directly(struct rig *rig, bool direct)
+{
+	return rig_kick_some_directly(rig, (struct rig_queues){0, 1}, direct);
 }
 
 double

@@ -52,6 +52,12 @@ struct rig_config {
 	bool interrupts; /* the guest wants them, by call_fds */
 };
 
+/* One in `step` of them, from the first on. */
+struct rig_queues {
+	unsigned int first;
+	unsigned int step;
+};
+
 struct rig {
 	const struct bench_options *options;
 	struct rig_config config;
@@ -68,6 +74,7 @@ struct rig {
 	struct rp_port *port; /* of the port's thread while that runs */
 	int port_fd; /* an eventfd: look at `policy` and `port_stop` */
 	enum rp_port_doorbell_policy policy; /* atomic */
+	struct rig_queues wanted; /* of these */
 	bool port_stop; /* atomic */
 
 	struct rp_vhu_frontend *frontend;
@@ -87,6 +94,8 @@ void rig_close(struct rig *rig);
 
 /* Kick by the mapped doorbells, or by the port's relay. 0 or -ETIMEDOUT; returns when it has settled. */
 int rig_kick_directly(struct rig *rig, bool direct);
+/* These queues only. */
+int rig_kick_some_directly(struct rig *rig, struct rig_queues queues, bool direct);
 
 /* Where the CPUs are now. */
 double rig_hop_ns(struct rig *rig);
