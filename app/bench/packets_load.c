@@ -88,6 +88,13 @@ frame_is_right(const struct packets_side *side, const uint8_t *buffer, const str
 	return payload_is_intact(frame, frame_bytes);
 }
 
+/* A switch that does not know yet where somebody is sends his frames to everybody. */
+static bool
+is_for(const struct packets_side *side, const uint8_t *buffer)
+{
+	return side->no_device || memcmp(buffer + PACKETS_FRAME_AT, side->guests[PACKETS_RECEIVER].mac, 6) == 0;
+}
+
 /* @return how many packets, or -EBADMSG. */
 static int
 receive(struct packets_side *side, unsigned int pair, const struct packets_load *load)
@@ -96,7 +103,7 @@ receive(struct packets_side *side, unsigned int pair, const struct packets_load 
 	struct packets_flow *flow = &side->flows[pair];
 	uint32_t written_bytes[PACKETS_BURST];
 	uint16_t first = ring->first;
-	int count = packets_ring_reap(ring, PACKETS_BURST, written_bytes), i;
+	int count = packets_ring_reap(ring, PACKETS_BURST, written_bytes), others = 0, i;
 
 	if (count <= 0)
 		return count;
@@ -105,12 +112,14 @@ receive(struct packets_side *side, unsigned int pair, const struct packets_load 
 		const uint8_t *buffer =
 			packets_ring_buffer(ring, (uint16_t)(slot >= ring->slots ? slot - ring->slots : slot));
 
-		if (!frame_is_right(side, buffer, load, flow->received++, written_bytes[i]))
+		if (!is_for(side, buffer))
+			others++;
+		else if (!frame_is_right(side, buffer, load, flow->received++, written_bytes[i]))
 			return -EBADMSG;
 	}
 	if (packets_ring_add(ring, NULL, (unsigned int)count))
 		kick(&side->guests[PACKETS_RECEIVER], PACKETS_RX(pair));
-	return count;
+	return count - others;
 }
 
 /* The device has read these lines: to write them is to take them back first. */

@@ -78,7 +78,7 @@ look(void *ctx)
 	return hop_ns;
 }
 
-/* Where the median of all such pairs is, with 95 per cent: so many places around the middle of those that were run. */
+/* Where the median of all such ratios is, with 95 per cent: so many places around the middle of those that were run. */
 static void
 report_interval(struct parity *parity, const char *low_bench, const char *high_bench, struct bench_rows *rows)
 {
@@ -94,8 +94,8 @@ report_interval(struct parity *parity, const char *low_bench, const char *high_b
 	ratios = parity->ratios[most];
 	report_percentile(ratios, count, 50);
 	low = (unsigned int)fmax(0, (count - 1.96 * sqrt(count)) / 2);
-	report_value(rows, low_bench, "ratio", ratios[low]);
-	report_value(rows, high_bench, "ratio", ratios[count - 1 - low]);
+	report_value(rows, low_bench, "%", 100 * ratios[low]);
+	report_value(rows, high_bench, "%", 100 * ratios[count - 1 - low]);
 }
 
 /* One kind of ring. */
@@ -121,7 +121,7 @@ run(const struct bench_options *options, const struct kind *kind, struct bench_r
 		.figures = kind->figures,
 		.figures_count = 2,
 		.peer = "the same softaccel, passed whole to the same driver",
-		.pairs_wanted = PAIRS_WANTED,
+		.pairs_wanted = options->quick ? PAIRS_WANTED : 2 * PAIRS_WANTED,
 		.share = kind->share,
 	};
 	struct parity parity = {.looks_count = 0};
