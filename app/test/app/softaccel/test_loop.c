@@ -10,6 +10,9 @@
 static const struct softaccel_config config = {.mbufs_count = 255};
 static struct sa_datapath path;
 
+#define DRAINS_MAX 100u
+#define GATE_TURNS 50u
+
 /* A wake-up that came too late to end a sleep is no work; taken for some, it would keep the loop from sleeping. */
 static void
 late_wake_up_is_no_work(void **state)
@@ -19,6 +22,55 @@ late_wake_up_is_no_work(void **state)
 	eventfd_write(path.gate.wake_fd, 1);
 	assert_int_equal(sa_datapath_poll(&path), 0);
 	assert_int_equal(sa_datapath_poll(&path), 0);
+	sa_datapath_fini(&path);
+}
+
+/* Kicks by eventfd are the kernel's to tell: who only ever drains hears of them too, but does not ask each time. */
+static void
+draining_asks_the_kernel_now_and_then(void **state)
+{
+	unsigned int calls = 0;
+	eventfd_t told;
+
+	(void)state;
+	assert_int_equal(sa_datapath_init(&path, &config), 0);
+	while (calls++ < DRAINS_MAX) {
+		eventfd_write(path.gate.wake_fd, 1);
+		assert_int_equal(sa_datapath_drain(&path), 0);
+		if (eventfd_read(path.gate.wake_fd, &told) < 0)
+			break;
+	}
+	assert_true(calls > 1 && calls < DRAINS_MAX);
+	sa_datapath_fini(&path);
+}
+
+static void *
+drain_main(void *ctx)
+{
+	bool *stop = ctx;
+
+	while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE))
+		sa_datapath_drain(&path);
+	return NULL;
+}
+
+/* The control side has its turn, whatever the other one does. */
+static void
+draining_lets_others_through_the_gate(void **state)
+{
+	bool stop = false;
+	pthread_t thread;
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(sa_datapath_init(&path, &config), 0);
+	assert_int_equal(pthread_create(&thread, NULL, drain_main, &stop), 0);
+	for (i = 0; i < GATE_TURNS; i++) {
+		sa_gate_close(&path.gate);
+		sa_gate_open(&path.gate);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
 	sa_datapath_fini(&path);
 }
 
@@ -106,6 +158,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(late_wake_up_is_no_work),
+		cmocka_unit_test(draining_asks_the_kernel_now_and_then),
+		cmocka_unit_test(draining_lets_others_through_the_gate),
 		cmocka_unit_test(stop_before_run),
 		cmocka_unit_test(stop_at_the_gate),
 		cmocka_unit_test(sleeps_grow_to_a_ceiling),
