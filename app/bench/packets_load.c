@@ -322,6 +322,21 @@ packets_load_fill(struct packets_side *side, const struct packets_load *load)
 	return packets;
 }
 
+bool
+packets_load_has_arrived(const struct packets_side *side)
+{
+	unsigned int pair;
+	uint64_t under_way;
+
+	for (pair = 0; pair < side->pairs; pair++) {
+		under_way = side->flows[pair].sent - side->flows[pair].received;
+		if (!packets_ring_is_used(&side->guests[PACKETS_RECEIVER].rings[PACKETS_RX(pair)],
+					  (unsigned int)under_way))
+			return false;
+	}
+	return true;
+}
+
 int
 packets_load_take(struct packets_side *side, const struct packets_load *load)
 {

@@ -46,6 +46,16 @@ packets_packed_add(struct packets_ring *ring, const uint16_t *frame_bytes, unsig
 	return rte_le_to_cpu_16(__atomic_load_n(&event->flags, __ATOMIC_RELAXED)) != VRING_PACKED_EVENT_FLAG_DISABLE;
 }
 
+static bool
+is_used(const struct packets_ring *ring, uint16_t slot, bool wrap)
+{
+	const struct vring_packed_desc *descs = (const struct vring_packed_desc *)ring->desc;
+	uint16_t flags =
+		rte_le_to_cpu_16(__atomic_load_n(&descs[(unsigned int)slot * ring->parts].flags, __ATOMIC_ACQUIRE));
+
+	return ((flags & AVAIL_MASK) != 0) == wrap && ((flags & USED_MASK) != 0) == wrap;
+}
+
 int
 packets_packed_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret_written_bytes)
 {
@@ -55,9 +65,8 @@ packets_packed_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret_w
 	while (count < max && count < ring->out) {
 		uint16_t slot = packets_ring_slot(ring, count);
 		const struct vring_packed_desc *desc = &descs[(unsigned int)slot * ring->parts];
-		uint16_t flags = rte_le_to_cpu_16(__atomic_load_n(&desc->flags, __ATOMIC_ACQUIRE));
 
-		if (((flags & AVAIL_MASK) != 0) != ring->used_wrap || ((flags & USED_MASK) != 0) != ring->used_wrap)
+		if (!is_used(ring, slot, ring->used_wrap))
 			break;
 		if (rte_le_to_cpu_16(desc->id) != slot)
 			return -EBADMSG;
@@ -70,4 +79,12 @@ packets_packed_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret_w
 	ring->first = packets_ring_slot(ring, count);
 	ring->out = (uint16_t)(ring->out - count);
 	return (int)count;
+}
+
+bool
+packets_packed_is_used(const struct packets_ring *ring, unsigned int count)
+{
+	uint16_t slot = packets_ring_slot(ring, count - 1);
+
+	return count <= ring->out && is_used(ring, slot, slot < ring->first ? !ring->used_wrap : ring->used_wrap);
 }

@@ -58,3 +58,9 @@ packets_ring_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret_wri
 	return ring->packed ? packets_packed_reap(ring, max, ret_written_bytes) :
 			      packets_split_reap(ring, max, ret_written_bytes);
 }
+
+bool
+packets_ring_is_used(const struct packets_ring *ring, unsigned int count)
+{
+	return count == 0 || (ring->packed ? packets_packed_is_used(ring, count) : packets_split_is_used(ring, count));
+}

@@ -85,11 +85,16 @@ bool packets_ring_add(struct packets_ring *ring, const uint16_t *frame_bytes, un
  */
 int packets_ring_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret_written_bytes);
 
+/* Whether the oldest `count` that are out have been used; 0: true. */
+bool packets_ring_is_used(const struct packets_ring *ring, unsigned int count);
+
 /* packets_split.c, packets_packed.c: as above, for one kind of ring. */
 bool packets_split_add(struct packets_ring *ring, const uint16_t *frame_bytes, unsigned int count);
 int packets_split_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret_written_bytes);
 bool packets_packed_add(struct packets_ring *ring, const uint16_t *frame_bytes, unsigned int count);
 int packets_packed_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret_written_bytes);
+bool packets_split_is_used(const struct packets_ring *ring, unsigned int count);
+bool packets_packed_is_used(const struct packets_ring *ring, unsigned int count);
 
 /* A piece of a packet's buffer, as a descriptor says it. */
 struct packets_piece {

@@ -99,6 +99,8 @@ int packets_load_run(struct packets_side *side, const struct packets_load *load,
 
 /* Fill the transmit rings, kick, and return: the caller's thread is the device's too. @return how many packets. */
 unsigned int packets_load_fill(struct packets_side *side, const struct packets_load *load);
+/* Whether all of it has been given to the receiver. */
+bool packets_load_has_arrived(const struct packets_side *side);
 /* Take what arrived of it. @return how many packets, or a negative errno. */
 int packets_load_take(struct packets_side *side, const struct packets_load *load);
 

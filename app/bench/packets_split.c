@@ -67,3 +67,12 @@ packets_split_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret_wr
 	ring->out = (uint16_t)(ring->out - count);
 	return (int)count;
 }
+
+bool
+packets_split_is_used(const struct packets_ring *ring, unsigned int count)
+{
+	const struct vring_used *used = (const struct vring_used *)ring->used;
+	uint16_t index = rte_le_to_cpu_16(__atomic_load_n(&used->idx, __ATOMIC_ACQUIRE));
+
+	return (uint16_t)(index - ring->used_index) >= count;
+}

@@ -163,9 +163,9 @@ softaccel_poll(struct softaccel *accel)
 }
 
 unsigned int
-softaccel_drain(struct softaccel *accel)
+softaccel_drain(struct softaccel *accel, unsigned int enough)
 {
-	return sa_datapath_drain(&accel->path);
+	return sa_datapath_drain(&accel->path, enough);
 }
 
 void

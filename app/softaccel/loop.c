@@ -205,7 +205,7 @@ sa_datapath_poll(struct sa_datapath *path)
 }
 
 unsigned int
-sa_datapath_drain(struct sa_datapath *path)
+sa_datapath_drain(struct sa_datapath *path, unsigned int enough)
 {
 	unsigned int done, all = 0;
 
@@ -221,7 +221,7 @@ sa_datapath_drain(struct sa_datapath *path)
 		keep_time(path);
 		done = iterate(path, ++path->drain_iterations_count % BUSY_ITERATIONS_PER_EPOLL == 0);
 		all += done;
-	} while (done > 0);
+	} while (done > 0 && all < enough);
 	readers_offline(path);
 	sa_gate_leave(&path->gate);
 	return all;

@@ -57,8 +57,8 @@ void sa_datapath_ring_remove(struct sa_datapath *path, struct sa_ring *ring);
 
 /** One iteration. @return what was done. */
 unsigned int sa_datapath_poll(struct sa_datapath *path);
-/** Iterations until one finds nothing. @return what was done. */
-unsigned int sa_datapath_drain(struct sa_datapath *path);
+/** Iterations until one finds nothing, or enough was done. @return what was done. */
+unsigned int sa_datapath_drain(struct sa_datapath *path, unsigned int enough);
 void sa_datapath_run(struct sa_datapath *path);
 void sa_datapath_stop(struct sa_datapath *path);
 

@@ -201,11 +201,11 @@ unsigned int softaccel_poll(struct softaccel *accel);
 
 /**
  * Data path: iterate as softaccel_run() does, which asks the kernel for kicks now and then
- * only, until there is nothing to do. For a caller that has other work for its thread; it
- * does not return while guests keep it busy.
- * @return what was done (kicks and packets); 0: nothing.
+ * only, until there is nothing to do. For a caller that has other work for its thread.
+ * @param enough end as soon as so much was done; while guests keep it busy nothing else ends it.
+ * @return what was done (kicks, packets, and looks at rings that may have more); 0: nothing.
  */
-unsigned int softaccel_drain(struct softaccel *accel);
+unsigned int softaccel_drain(struct softaccel *accel, unsigned int enough);
 
 /** Data path: iterate, and sleep when idle, until softaccel_stop(). */
 void softaccel_run(struct softaccel *accel);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <limits.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -36,7 +37,7 @@ draining_asks_the_kernel_now_and_then(void **state)
 	assert_int_equal(sa_datapath_init(&path, &config), 0);
 	while (calls++ < DRAINS_MAX) {
 		eventfd_write(path.gate.wake_fd, 1);
-		assert_int_equal(sa_datapath_drain(&path), 0);
+		assert_int_equal(sa_datapath_drain(&path, UINT_MAX), 0);
 		if (eventfd_read(path.gate.wake_fd, &told) < 0)
 			break;
 	}
@@ -50,7 +51,7 @@ drain_main(void *ctx)
 	bool *stop = ctx;
 
 	while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE))
-		sa_datapath_drain(&path);
+		sa_datapath_drain(&path, UINT_MAX);
 	return NULL;
 }
 
