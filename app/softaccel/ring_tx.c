@@ -22,32 +22,49 @@ struct tally {
 	uint64_t bytes;
 };
 
+/* The frame, and the header if there is anything in it for us. */
 static void
-read_parts(const struct sent *sent, sa_copy_fn copy, uint8_t header[SA_NET_HEADER_BYTES], uint8_t *frame,
-	   uint32_t frame_bytes)
+read_parts(const struct sent *sent, sa_copy_fn copy, uint8_t *header, uint8_t *frame, uint32_t frame_bytes)
 {
-	const uint8_t *first = sent->parts->iov_base;
+	const uint8_t *first = sent->parts->iov_base, *body = first + SA_NET_HEADER_BYTES;
 	struct sa_cursor cursor = {.part = sent->parts};
+	uint8_t there[SA_NET_HEADER_BYTES];
 
-	if (likely(sent->parts->iov_len == sent->bytes)) {
-		memcpy(header, first, SA_NET_HEADER_BYTES);
-		copy(frame, first + SA_NET_HEADER_BYTES, frame_bytes);
-		return;
+	if (unlikely(sent->parts->iov_len != sent->bytes)) {
+		if (sent->parts->iov_len != SA_NET_HEADER_BYTES || sent->parts[1].iov_len != frame_bytes) {
+			sa_cursor_read(&cursor, header == NULL ? there : header, SA_NET_HEADER_BYTES);
+			sa_cursor_read(&cursor, frame, frame_bytes);
+			return;
+		}
+		body = sent->parts[1].iov_base;
 	}
-	if (sent->parts->iov_len == SA_NET_HEADER_BYTES && sent->parts[1].iov_len == frame_bytes) {
+	if (header != NULL)
 		memcpy(header, first, SA_NET_HEADER_BYTES);
-		copy(frame, sent->parts[1].iov_base, frame_bytes);
-		return;
+	copy(frame, body, frame_bytes);
+}
+
+/*
+ * Without VIRTIO_NET_F_CSUM nothing in a header has a meaning for this device (virtio 1.2, 5.1.6.2), so it is
+ * not fetched: it often lies in a line of its own.
+ */
+static bool
+read_packet(const struct sa_ring *ring, sa_copy_fn copy, const struct sent *sent, struct rte_mbuf *mbuf)
+{
+	uint8_t *frame = rte_pktmbuf_mtod(mbuf, uint8_t *), header[SA_NET_HEADER_BYTES];
+
+	if (!ring->csum) {
+		read_parts(sent, copy, NULL, frame, mbuf->pkt_len);
+		sa_packet(mbuf)->needs_csum = false;
+		return true;
 	}
-	sa_cursor_read(&cursor, header, SA_NET_HEADER_BYTES);
-	sa_cursor_read(&cursor, frame, frame_bytes);
+	read_parts(sent, copy, header, frame, mbuf->pkt_len);
+	return sa_packet_header_read(mbuf, header, true);
 }
 
 /* @return whether it became a packet; if not, why was counted. */
 static bool
 packet_from(struct sa_ring *ring, sa_copy_fn copy, const struct sent *sent, struct rte_mbuf *mbuf, struct tally *tally)
 {
-	uint8_t header[SA_NET_HEADER_BYTES];
 	uint32_t frame_bytes;
 
 	if (sent->bytes < SA_NET_HEADER_BYTES) {
@@ -61,8 +78,7 @@ packet_from(struct sa_ring *ring, sa_copy_fn copy, const struct sent *sent, stru
 	}
 	mbuf->data_len = (uint16_t)frame_bytes;
 	mbuf->pkt_len = frame_bytes;
-	read_parts(sent, copy, header, rte_pktmbuf_mtod(mbuf, uint8_t *), frame_bytes);
-	if (!sa_packet_header_read(mbuf, header, ring->csum)) {
+	if (!read_packet(ring, copy, sent, mbuf)) {
 		sa_port_drop(ring->port, SOFTACCEL_DROP_TX_BAD_HEADER);
 		return false;
 	}
@@ -107,11 +123,12 @@ transmit_long(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_
 
 /* What a packet of one or two parts begins with; more is fetched when it is looked at. */
 static void
-prefetch(const struct rp_vring_burst_chain *chain)
+prefetch(const struct rp_vring_burst_chain *chain, bool csum)
 {
 	const uint8_t *first = chain->iov[0].iov_base;
 
-	rte_prefetch0(first);
+	if (csum)
+		rte_prefetch0(first);
 	if (chain->out_count > 1)
 		rte_prefetch0(chain->iov[1].iov_base);
 	else
@@ -128,7 +145,7 @@ transmit_chains(struct sa_ring *ring, sa_copy_fn copy, const struct rp_vring_bur
 	unsigned int i;
 
 	for (i = 0; i < count; i++)
-		prefetch(&chains[i]);
+		prefetch(&chains[i], ring->csum);
 	for (i = 0; i < count; i++) {
 		const struct sent sent = {.parts = chains[i].iov, .bytes = chains[i].out_bytes};
 		struct rte_mbuf *mbuf = mbufs[tally.packets];

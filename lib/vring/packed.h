@@ -35,6 +35,8 @@ _Static_assert(offsetof(struct packed_desc, len) == 8, "virtio 1.2, 2.8.13");
 _Static_assert(offsetof(struct packed_desc, id) == 12, "virtio 1.2, 2.8.13");
 _Static_assert(offsetof(struct packed_desc, flags) == 14, "virtio 1.2, 2.8.13");
 
+#define PACKED_META_AT 8u /* length, id and flags: what a used descriptor has, and one access has all of it */
+
 /* 2.8.14: the place in the lower half of 32 bits, the flags in the upper half, so that one access has both. */
 #define PACKED_EVENT_BYTES 4u
 #define PACKED_EVENT_ENABLE 0x0u

@@ -117,19 +117,22 @@ void
 rp_vring_packed_advance(struct rp_vring_dev *ring, uint16_t count)
 {
 	struct rp_vring_note *notes = ring->layout.notes;
+	uint16_t place = ring->take_place, size = 0, i;
 
 	assert(count <= ring->peeked_count);
-	for (; count > 0; count--) {
-		struct rp_vring_note *note = &notes[notes[ring->take_place].order_id];
+	for (i = 0; i < count; i++) {
+		struct rp_vring_note *note = &notes[notes[place].order_id];
 
 		note->taken = 1;
-		ring->out_count++;
-		ring->out_size = (uint16_t)(ring->out_size + note->skip);
-		ring->peeked_count--;
-		ring->peeked_size = (uint16_t)(ring->peeked_size - note->skip);
-		ring->take_place = place_of(ring, ring->take_place, 1);
-		packed_move(ring->layout.num, &ring->next_avail, &ring->avail_wrap, note->skip);
+		size = (uint16_t)(size + note->skip);
+		place = place_of(ring, place, 1);
 	}
+	ring->take_place = place;
+	ring->out_count = (uint16_t)(ring->out_count + count);
+	ring->out_size = (uint16_t)(ring->out_size + size);
+	ring->peeked_count = (uint16_t)(ring->peeked_count - count);
+	ring->peeked_size = (uint16_t)(ring->peeked_size - size);
+	packed_move(ring->layout.num, &ring->next_avail, &ring->avail_wrap, size);
 }
 
 int
@@ -168,47 +171,66 @@ claim(struct rp_vring_dev *ring, uint16_t count)
 	return -EINVAL;
 }
 
-/* Write one used descriptor but for its flags. @return them. */
-static uint16_t
-write_used(struct rp_vring_dev *ring)
+/* Where the next used descriptor goes; what the ring says is brought up to date when all are written. */
+struct giving {
+	uint16_t at;
+	uint16_t place;
+	uint16_t size; /* descriptors of the chains so far */
+	bool wrap;
+};
+
+/* @return the half behind the address as the driver is to find it. */
+static uint64_t
+next_used(const struct rp_vring_dev *ring, struct giving *giving)
 {
-	struct rp_vring_note *place = &ring->layout.notes[ring->give_place];
-	struct rp_vring_note *note = &ring->layout.notes[place->filled_id];
-	uint8_t *desc = desc_of(ring, ring->next_used);
-	uint16_t flags = packed_used_flags(ring->used_wrap);
+	struct rp_vring_note *notes = ring->layout.notes, *place = &notes[giving->place];
+	struct rp_vring_note *note = &notes[place->filled_id];
+	uint16_t flags = packed_used_flags(giving->wrap);
+	uint64_t meta = place->filled_bytes | (uint64_t)place->filled_id << 32;
 
 	if (place->filled_bytes != 0)
 		flags |= PACKED_DESC_WRITE;
-	vring_store32(desc + offsetof(struct packed_desc, len), place->filled_bytes);
-	vring_store16(desc + offsetof(struct packed_desc, id), place->filled_id);
-	ring->out_count--;
-	ring->out_size = (uint16_t)(ring->out_size - note->skip);
-	if (ring->unsignalled_count <= UINT16_MAX)
-		ring->unsignalled_count += note->skip;
-	ring->give_place = place_of(ring, ring->give_place, 1);
-	packed_move(ring->layout.num, &ring->next_used, &ring->used_wrap, note->skip);
-	note->skip = 0;
 	place->filled_id = VRING_NO_ID;
-	return flags;
+	giving->place = place_of(ring, giving->place, 1);
+	giving->size = (uint16_t)(giving->size + note->skip);
+	packed_move(ring->layout.num, &giving->at, &giving->wrap, note->skip);
+	note->skip = 0;
+	return meta | (uint64_t)flags << 48;
+}
+
+static void
+keep(struct rp_vring_dev *ring, const struct giving *giving, uint16_t count)
+{
+	ring->next_used = giving->at;
+	ring->used_wrap = giving->wrap;
+	ring->give_place = giving->place;
+	ring->out_count = (uint16_t)(ring->out_count - count);
+	ring->out_size = (uint16_t)(ring->out_size - giving->size);
+	if (ring->unsignalled_count <= UINT16_MAX)
+		ring->unsignalled_count += giving->size;
 }
 
 int
 rp_vring_packed_publish(struct rp_vring_dev *ring, uint16_t count)
 {
+	struct giving giving = {.at = ring->next_used, .place = ring->give_place, .wrap = ring->used_wrap};
 	uint8_t *first_desc = desc_of(ring, ring->next_used);
-	uint16_t first_flags, i;
+	uint64_t first;
+	uint16_t i;
 
 	if (claim(ring, count) < 0)
 		return -EINVAL;
 	if (count == 0)
 		return 0;
-	first_flags = write_used(ring);
+	first = next_used(ring, &giving);
 	for (i = 1; i < count; i++) {
-		uint8_t *desc = desc_of(ring, ring->next_used);
+		uint8_t *desc = desc_of(ring, giving.at);
 
-		vring_store16(desc + offsetof(struct packed_desc, flags), write_used(ring));
+		vring_store64(desc + PACKED_META_AT, next_used(ring, &giving));
 	}
-	vring_store16_release(first_desc + offsetof(struct packed_desc, flags), first_flags);
+	keep(ring, &giving, count);
+	/* The driver looks at the others when it has seen this one. */
+	vring_store64_release(first_desc + PACKED_META_AT, first);
 	return 0;
 }
 

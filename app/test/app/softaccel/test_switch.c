@@ -436,17 +436,19 @@ checksums(void **state)
 static void
 bad_packets(void **state)
 {
+	static const uint64_t features[] = {RIG_FEATURES_DEFAULT | CSUM_FEATURES, RIG_FEATURES_DEFAULT};
 	uint8_t packet[RIG_BUFFER_BYTES] = {0};
 	struct rp_accel_vendor_queue image;
 	struct rig_guest *sender;
 
 	(void)state;
-	start(2, 1, NULL, NULL);
+	start(2, 1, NULL, features);
 	sender = &fixture.guests[0];
 	rig_send_raw(sender, TX, packet, 4); /* no whole header */
 	rig_send_raw(sender, TX, packet, RIG_HEADER_BYTES); /* no frame */
 	rig_send_raw(sender, TX, packet, RIG_HEADER_BYTES + 13); /* no Ethernet header */
-	packet[0] = 1; /* a checksum, not negotiated */
+	packet[0] = 1; /* a checksum, of what is not there */
+	packet[7] = 1;
 	rig_send_raw(sender, TX, packet, RIG_HEADER_BYTES + 60);
 	packet[0] = 0;
 	packet[1] = 1; /* segmentation, not offered */
@@ -464,15 +466,39 @@ bad_packets(void **state)
 	assert_int_equal(rp_vring_drv_free_count(sender->queues[TX].ring), RIG_QUEUE_SIZE);
 }
 
+/* Where nothing was negotiated that a header could say, it says nothing. */
+static void
+headers_without_a_meaning(void **state)
+{
+	uint8_t sent[RIG_HEADER_BYTES + RIG_FRAME_BYTES], packet[RIG_BUFFER_BYTES];
+
+	(void)state;
+	start(2, 1, NULL, NULL);
+	memset(sent, 0xff, RIG_HEADER_BYTES);
+	rig_frame(sent + RIG_HEADER_BYTES, RIG_BROADCAST, 0, 1, 7);
+	rig_send_raw(&fixture.guests[0], TX, sent, sizeof(sent));
+	rig_ring(&fixture.guests[0], TX);
+	assert_int_equal(rig_receive_wait(&fixture.guests[1], RX, packet, sizeof(packet)), sizeof(sent));
+	assert_memory_equal(packet, ((uint8_t[]){0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0}), RIG_HEADER_BYTES);
+	assert_memory_equal(packet + RIG_HEADER_BYTES, sent + RIG_HEADER_BYTES, RIG_FRAME_BYTES);
+	assert_int_equal(port_of(0).drops[SOFTACCEL_DROP_TX_BAD_HEADER], 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RIG_TESTS(sequence_numbers),  RIG_TESTS(known_addresses_are_not_flooded),
-		RIG_TESTS(group_is_one_port), RIG_TESTS(group_without_one_queue),
-		RIG_TESTS(mac_flood),	      RIG_TESTS(no_buffers),
-		RIG_TESTS(merged_buffers),    RIG_TESTS(unmerged_buffers),
-		RIG_TESTS(checksums),	      RIG_TESTS(bad_packets),
+		RIG_TESTS(sequence_numbers),
+		RIG_TESTS(known_addresses_are_not_flooded),
+		RIG_TESTS(group_is_one_port),
+		RIG_TESTS(group_without_one_queue),
+		RIG_TESTS(mac_flood),
+		RIG_TESTS(no_buffers),
+		RIG_TESTS(merged_buffers),
+		RIG_TESTS(unmerged_buffers),
+		RIG_TESTS(checksums),
+		RIG_TESTS(bad_packets),
+		RIG_TESTS(headers_without_a_meaning),
 	};
 
 	rig_eal_init();
