@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "port.h"
+#include "rp_dma_node.h"
 #include "rp_vring_shadow.h"
 #include "rp_wire_fd.h"
 
@@ -121,6 +122,25 @@ port_private_tables_at(const struct rp_port *port)
 	return ring_bytes(port);
 }
 
+/* Of a ring that its driver has made. */
+static int
+node_of_guest(const struct rp_port *port, unsigned int index)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->queues_count; i++) {
+		const struct port_queue *queue = &port->queues[i];
+		const void *ring;
+
+		if (!port_queue_is_on(queue, index) || !queue->frontend_started)
+			continue;
+		ring = rp_dma_space_translate(port->memory, queue->vring.desc_gpa, 1, RP_DMA_READ);
+		if (ring != NULL)
+			return rp_dma_node_of(ring);
+	}
+	return RP_DMA_NODE_ANY;
+}
+
 static int
 allocate(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 {
@@ -142,8 +162,11 @@ allocate(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 	if (rings->fd >= 0 && ftruncate(rings->fd, (off_t)rings->size_bytes) == 0 &&
 	    fcntl(rings->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
 		rings->hva = mmap(NULL, rings->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, rings->fd, 0);
-	if (rings->hva != MAP_FAILED)
+	if (rings->hva != MAP_FAILED) {
+		/* Beside the guest's rings that they are copied from and to; wherever it is, it works. */
+		rp_dma_node_place(rings->hva, rings->size_bytes, node_of_guest(port, index));
 		return 0;
+	}
 	error = errno;
 	rp_wire_why_set(why, -ENOSPC, "private rings: %" PRIu64 " bytes of memory: %s", rings->size_bytes,
 			strerror(error));

@@ -32,7 +32,7 @@ def _program(name):
     if not path:
         raise TestvmError(f"no {name} for the guest: install it")
     libraries = re.findall(r"(/\S+) \(0x", supervise.run(["ldd", path], BUILD_SECONDS))
-    return {f"bin/{name}": _read(path), **{library.lstrip("/"): _read(library) for library in libraries}}
+    return {f"bin/{os.path.basename(path)}": _read(path), **{library.lstrip("/"): _read(library) for library in libraries}}
 
 
 def _contents(busybox, modules, programs, scripts):
@@ -74,7 +74,7 @@ def _archive(tree):
 
 
 def build(store, kernel, module_names, programs=(), scripts=()):
-    """programs: names of programs of this machine to take along. scripts: paths of more files for the guest's root;
+    """programs: names, or paths, of programs of this machine to take along. scripts: paths of more files for the guest's root;
     one named "early" is run before the modules are loaded.
     @return path of a cpio archive in store (a Cache), made now or found there."""
     busybox = _busybox()

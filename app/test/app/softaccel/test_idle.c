@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <endian.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -125,6 +126,37 @@ send_one(void)
 	assert_true(rig_send(SENDER, TX, frame, sizeof(frame)));
 }
 
+/* For whoever reads of a frame that did not come: where it is. */
+static void
+fail_with_state(void)
+{
+	char text[800];
+	unsigned int function, queue;
+	int used = 0;
+
+	for (function = 0; function < 2; function++) {
+		struct softaccel_port_counters port;
+
+		softaccel_function_port_counters(fixture.rig.functions[function], &port);
+		used += snprintf(text + used, sizeof(text) - (size_t)used, "port %u: in %llu out %llu no-buffer %llu; ",
+				 function, (unsigned long long)port.in_packets, (unsigned long long)port.out_packets,
+				 (unsigned long long)port.drops[SOFTACCEL_DROP_RX_NO_BUFFER]);
+		for (queue = 0; queue < QUEUES; queue++) {
+			struct softaccel_queue_doorbell doorbell = doorbell_of(function, queue);
+			struct softaccel_queue_counters counters;
+
+			softaccel_queue_counters(fixture.rig.functions[function], queue, &counters);
+			used += snprintf(
+				text + used, sizeof(text) - (size_t)used,
+				"queue %u: state %d told %u watched %d direct %llu eventfd %llu packets %llu; ", queue,
+				softaccel_queue_state(fixture.rig.functions[function], queue), doorbell.told,
+				doorbell.watched, (unsigned long long)counters.direct_kicks,
+				(unsigned long long)counters.eventfd_kicks, (unsigned long long)counters.packets);
+		}
+	}
+	fail_msg("frame %u is missing: %s", fixture.sequence, text);
+}
+
 static void
 expect_one(void)
 {
@@ -134,7 +166,8 @@ expect_one(void)
 	for (tries = 0; tries < 10; tries++)
 		if (rig_receive_wait(RECEIVER, RX, packet, sizeof(packet)) == RIG_HEADER_BYTES + RIG_FRAME_BYTES)
 			break;
-	assert_true(tries < 10);
+	if (tries == 10)
+		fail_with_state();
 	assert_int_equal(rig_frame_sequence(packet + RIG_HEADER_BYTES), fixture.sequence);
 	rig_post(RECEIVER, RX, RIG_QUEUE_SIZE / 2, RIG_BUFFER_BYTES);
 	kick_by_message(RECEIVER, RX);
