@@ -22,6 +22,7 @@ class Scenario:
 
 # Each starts programs, guests or daemons; a row of its own is made by context.row().
 OUT_OF_PROCESS = (
+    Scenario("guest", 0, 120, ("guest_pps_split_64", "guest_pps_packed_64"), "guest"),
 )
 
 

@@ -70,6 +70,10 @@ def _parser():
     run.add_argument("--cpus", type=int, default=2)
     run.add_argument("--accel", choices=accel.CHOICES, help="do not probe")
     run.add_argument("--module", action="append", default=[], help="one more kernel module to load")
+    run.add_argument("--program", action="append", default=[], metavar="NAME",
+                     help="a program of this machine to take along")
+    run.add_argument("--library", action="append", default=[], metavar="PATH",
+                     help="a library of this machine that such a program loads by itself")
     run.add_argument("--iommu", default="", metavar="DEVICE", help="of the guest, in front of its devices, as QEMU's "
                      "-device takes it: intel-iommu,caching-mode=on or virtio-iommu-pci")
     run.add_argument("--kernel-root", default="/", metavar="DIR", help="where boot/ and lib/modules/ of its kernel are")
@@ -104,6 +108,7 @@ def _run(store, options):
     def work():
         supervisor.open()
         machine = prepare.machine(options.nic, store, options.accel, _modules(options),
+                                  programs=options.program, libraries=options.library,
                                   memory_mib=options.memory, memory=options.memory_kind, cpus=options.cpus,
                                   iommu=options.iommu, kernel_root=options.kernel_root,
                                   kernel_arguments=options.kernel_arguments)

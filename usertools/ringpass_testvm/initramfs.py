@@ -26,20 +26,34 @@ def _busybox():
     return path
 
 
+def _needed(path):
+    """{path in the guest: bytes} of the libraries that a program or a library needs."""
+    libraries = re.findall(r"(/\S+) \(0x", supervise.run(["ldd", path], BUILD_SECONDS))
+    return {library.lstrip("/"): _read(library) for library in libraries}
+
+
 def _program(name):
     """{path in the guest: bytes} of a program of this machine and the libraries that it needs."""
     path = shutil.which(name)
     if not path:
         raise TestvmError(f"no {name} for the guest: install it")
-    libraries = re.findall(r"(/\S+) \(0x", supervise.run(["ldd", path], BUILD_SECONDS))
-    return {f"bin/{os.path.basename(path)}": _read(path), **{library.lstrip("/"): _read(library) for library in libraries}}
+    return {f"bin/{os.path.basename(path)}": _read(path), **_needed(path)}
 
 
-def _contents(busybox, modules, programs, scripts):
+def _library(path):
+    """As _program(); it is where it is on this machine."""
+    if not os.path.exists(path):
+        raise TestvmError(f"no {path} for the guest: install it")
+    return {path.lstrip("/"): _read(path), **_needed(path)}
+
+
+def _contents(busybox, modules, programs, libraries, scripts):
     """{path in the guest: bytes}."""
     files = {"bin/busybox": _read(busybox)}
     for program in programs:
         files.update(_program(program))
+    for library in libraries:
+        files.update(_library(library))
     for script in (*(os.path.join(GUEST_DIRECTORY, name) for name in ("init", "agent")), *scripts):
         files[os.path.basename(script)] = _read(script)
     for index, (name, data) in enumerate(modules):
@@ -73,12 +87,12 @@ def _archive(tree):
     return done.stdout
 
 
-def build(store, kernel, module_names, programs=(), scripts=()):
-    """programs: names, or paths, of programs of this machine to take along. scripts: paths of more files for the guest's root;
+def build(store, kernel, module_names, programs=(), scripts=(), libraries=()):
+    """programs: names, or paths, of programs of this machine to take along. libraries: paths of what they load by themselves. scripts: paths of more files for the guest's root;
     one named "early" is run before the modules are loaded.
     @return path of a cpio archive in store (a Cache), made now or found there."""
     busybox = _busybox()
-    files = _contents(busybox, kernel.modules(module_names), programs, scripts)
+    files = _contents(busybox, kernel.modules(module_names), programs, libraries, scripts)
     recipe = _read(os.path.abspath(__file__))
     key = cache.content_hash([recipe, *(part for path in sorted(files) for part in (path, files[path]))])
     name = f"initramfs-{key}.cpio"
