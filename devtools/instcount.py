@@ -77,6 +77,8 @@ def why_not(build_dir, committed):
     """Why counts of this build cannot be compared with the committed ones; None: they can."""
     if shutil.which("valgrind") is None:
         return "valgrind is missing (devtools/install-packages test)"
+    if not _programs(build_dir):
+        return f"{build_dir}: app/test/perf is not built"
     ours = taken_with(build_dir)
     other = [f"{name} {ours[name]}, not {wanted}" for name, wanted in committed["taken_with"].items()
              if ours.get(name) != wanted]

@@ -70,6 +70,9 @@ def test_counts_of_another_build_are_not_compared(tmp_path, monkeypatch):
     monkeypatch.setattr(instcount, "taken_with", lambda build_dir: {"compiler": "gcc 13.1.0", "machine": "x86_64"})
     monkeypatch.setattr(instcount.shutil, "which", lambda name: f"/usr/bin/{name}")
     committed = {"taken_with": {"compiler": "gcc 12.2.0", "machine": "x86_64"}}
+    assert "not built" in instcount.why_not(tmp_path, committed)
+    (tmp_path / "app/test/perf").mkdir(parents=True)
+    (tmp_path / "app/test/perf" / instcount.PROGRAMS[0]).touch()
     assert "compiler gcc 13.1.0, not gcc 12.2.0" in instcount.why_not(tmp_path, committed)
     committed["taken_with"]["compiler"] = "gcc 13.1.0"
     assert instcount.why_not(tmp_path, committed) is None
