@@ -58,8 +58,8 @@ fake_give(void)
 	pthread_mutex_unlock(&lock);
 }
 
-static unsigned int
-device_of(const void *priv)
+unsigned int
+fake_device_of(const void *priv)
 {
 	return priv == &second_device ? 1 : 0;
 }
@@ -67,7 +67,7 @@ device_of(const void *priv)
 struct fake_accel_queue *
 fake_queue_of(const void *priv, unsigned int index)
 {
-	return &fake_accel.queues[device_of(priv) * FAKE_ACCEL_QUEUES + index];
+	return &fake_accel.queues[fake_device_of(priv) * FAKE_ACCEL_QUEUES + index];
 }
 
 void
@@ -127,7 +127,7 @@ get_info(void *priv, struct rp_accel_info *info)
 	memset(info, 0, sizeof(*info));
 	snprintf(info->driver, sizeof(info->driver), "fake");
 	snprintf(info->transport, sizeof(info->transport), "none");
-	snprintf(info->device, sizeof(info->device), device_of(priv) == 0 ? "first" : "second");
+	snprintf(info->device, sizeof(info->device), fake_device_of(priv) == 0 ? "first" : "second");
 	info->features = fake_accel.features;
 	info->queues_count = FAKE_ACCEL_QUEUES;
 	info->queue_size_max = fake_accel.queue_size_max;
@@ -135,10 +135,10 @@ get_info(void *priv, struct rp_accel_info *info)
 	info->peer_pid = fake_accel.peer_pid;
 	info->notify_by_address = !fake_accel.notify_by_value;
 	info->iova_page_bytes = fake_accel.page_bytes;
-	info->asks = fake_accel.asks && fake_accel.iommu != NULL && device_of(priv) == 0;
+	info->asks = fake_accel.asks && fake_accel.iommu != NULL && fake_device_of(priv) == 0;
 	if (fake_accel.reach.last != 0)
 		info->iova_ranges[info->iova_ranges_count++] = fake_accel.reach;
-	info->vfio_file_fd = fake_accel.groups[device_of(priv)];
+	info->vfio_file_fd = fake_accel.groups[fake_device_of(priv)];
 }
 
 static int
@@ -186,11 +186,11 @@ dma_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_
 	if (fake_accel.map_error != 0)
 		return rp_wire_why_set(why, fake_accel.map_error, "map refused");
 	if (fake_accel.pieces_max != 0 &&
-	    rp_dma_space_count(fake_accel.spaces[device_of(priv)]) >= fake_accel.pieces_max)
+	    rp_dma_space_count(fake_accel.spaces[fake_device_of(priv)]) >= fake_accel.pieces_max)
 		return rp_wire_why_set(why, -ENOSPC, "too many pieces");
-	if (is_taken(1 - device_of(priv), iova, size_bytes))
+	if (is_taken(1 - fake_device_of(priv), iova, size_bytes))
 		return rp_wire_why_set(why, -EEXIST, "other memory is mapped there by another device");
-	rc = rp_dma_space_map(fake_accel.spaces[device_of(priv)], &mapping, why);
+	rc = rp_dma_space_map(fake_accel.spaces[fake_device_of(priv)], &mapping, why);
 	fake_accel.mappings += rc == 0;
 	return rc;
 }
@@ -208,7 +208,7 @@ dma_unmap(void *priv, uint64_t iova, uint64_t size_bytes, struct rp_wire_why *wh
 		assert_true(!queue->running || queue->config.desc_iova - iova >= size_bytes);
 	}
 	fake_accel.mappings--;
-	return rp_dma_space_unmap(fake_accel.spaces[device_of(priv)], iova, size_bytes, why);
+	return rp_dma_space_unmap(fake_accel.spaces[fake_device_of(priv)], iova, size_bytes, why);
 }
 
 static int
@@ -232,43 +232,9 @@ peer_map(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset
 	fake_accel.peer_had_file = fd >= 0;
 	if (fake_accel.peer_error != 0)
 		return rp_wire_why_set(why, fake_accel.peer_error, "the IOMMU refuses it");
-	rc = rp_dma_space_map(fake_accel.spaces[device_of(priv)], &mapping, why);
+	rc = rp_dma_space_map(fake_accel.spaces[fake_device_of(priv)], &mapping, why);
 	fake_accel.mappings += rc == 0;
 	return rc;
-}
-
-static int
-region_info(void *priv, uint32_t region, struct rp_accel_region *ret_region, struct rp_wire_why *why)
-{
-	LOCKED;
-
-	(void)priv;
-	if (region != FAKE_ACCEL_BAR)
-		return rp_wire_why_set(why, -ENOTSUP, "BAR %u is absent", region);
-	*ret_region = (struct rp_accel_region){
-		.size_bytes = FAKE_ACCEL_BAR_BYTES,
-		.holes = {fake_accel.holes[0], fake_accel.holes[1]},
-		.holes_count = RP_DMA_SECTION_HOLES_MAX,
-	};
-	return 0;
-}
-
-static int
-region_window(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
-	      struct rp_accel_window *ret_window, struct rp_wire_why *why)
-{
-	LOCKED;
-
-	(void)why;
-	assert_int_equal(region, FAKE_ACCEL_BAR);
-	assert_true(offset_bytes + size_bytes <= FAKE_ACCEL_BAR_BYTES);
-	*ret_window = (struct rp_accel_window){
-		.fd = fake_accel.doorbell_fd,
-		.offset_bytes = offset_bytes,
-		.size_bytes = size_bytes,
-		.all_of_device = fake_accel.groups[device_of(priv)] >= 0,
-	};
-	return 0;
 }
 
 static int
@@ -286,7 +252,7 @@ queue_start(void *priv, unsigned int index, const struct rp_accel_queue_config *
 		if (fake_accel.class != RP_ACCEL_CLASS_A &&
 		    config->position != rp_vring_position_fresh(fake_accel.negotiated))
 			return rp_wire_why_set(why, -ENOTSUP, "class B starts fresh rings only");
-		queue->ring = fake_ring_open(config, fake_accel.negotiated, fake_accel.readers[device_of(priv)]);
+		queue->ring = fake_ring_open(config, fake_accel.negotiated, fake_accel.readers[fake_device_of(priv)]);
 	}
 	queue->running = true;
 	queue->pairs_at_start = fake_accel.net.queue_pairs;
@@ -479,7 +445,7 @@ reset_device(void *priv, struct rp_wire_why *why)
 	LOCKED;
 	(void)why;
 	fake_accel.resets++;
-	stop_all(device_of(priv));
+	stop_all(fake_device_of(priv));
 	return 0;
 }
 
@@ -513,7 +479,7 @@ give(void *priv, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
 
 	if (fake_accel.give_error != 0)
 		return rp_wire_why_set(why, fake_accel.give_error, "the device cannot be given away");
-	rp_wire_parcel_put_number(parcel, "device", device_of(priv));
+	rp_wire_parcel_put_number(parcel, "device", fake_device_of(priv));
 	rp_wire_parcel_put_fd(parcel, "failure", fake_accel.failure_fd);
 	return 0;
 }
@@ -533,8 +499,8 @@ static const struct rp_accel_ops ops = {
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
 	.peer_map = peer_map,
-	.region_info = region_info,
-	.region_window = region_window,
+	.region_info = fake_region_info,
+	.region_window = fake_region_window,
 	.queue_start = queue_start,
 	.queues_start = queues_start,
 	.queue_stop = queue_stop,

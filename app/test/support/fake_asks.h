@@ -16,7 +16,13 @@ int fake_asks_invalidate(void *priv, uint64_t iova, uint64_t size_bytes, struct 
 int fake_wishes_tell(void *priv, unsigned int index, bool page, struct rp_wire_why *why);
 bool fake_wishes_page(void *priv, unsigned int index);
 
+/* fake_region.c */
+int fake_region_info(void *priv, uint32_t region, struct rp_accel_region *ret_region, struct rp_wire_why *why);
+int fake_region_window(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
+		       struct rp_accel_window *ret_window, struct rp_wire_why *why);
+
 /* fake_accel.c; under the lock. */
+unsigned int fake_device_of(const void *priv);
 struct fake_accel_queue *fake_queue_of(const void *priv, unsigned int index);
 
 #endif
