@@ -18,8 +18,9 @@
 #define PAYLOAD_BYTE 0x5a
 #define PAYLOAD_WORD 0x5a5a5a5a5a5a5a5aull
 #define WORD_BYTES 8u
-/* Packets whose lines are asked for before they are needed. */
+/* Packets whose lines are asked for before they are needed: of all lines, or of the first two. */
 #define AHEAD 2u
+#define AHEAD_FIRST 12u
 #define NUM_BUFFERS_AT (PACKETS_FRAME_AT - 2u) /* the last field of the header, its low byte */
 #define TURNS_PER_CLOCK 16u
 #define LIMIT_NS 20000000000ull
@@ -95,6 +96,14 @@ is_for(const struct packets_side *side, const uint8_t *buffer)
 	return side->no_device || memcmp(buffer + PACKETS_FRAME_AT, side->guests[PACKETS_RECEIVER].mac, 6) == 0;
 }
 
+static uint16_t
+slot_at(const struct packets_ring *ring, uint16_t first, int ahead)
+{
+	unsigned int slot = first + (unsigned int)ahead;
+
+	return (uint16_t)(slot >= ring->slots ? slot - ring->slots : slot);
+}
+
 /* @return how many packets, or -EBADMSG. */
 static int
 receive(struct packets_side *side, unsigned int pair, const struct packets_load *load)
@@ -107,10 +116,13 @@ receive(struct packets_side *side, unsigned int pair, const struct packets_load 
 
 	if (count <= 0)
 		return count;
+	/* Header and first line of each come from the other CPU together. */
 	for (i = 0; i < count; i++) {
-		unsigned int slot = first + (unsigned int)i;
-		const uint8_t *buffer =
-			packets_ring_buffer(ring, (uint16_t)(slot >= ring->slots ? slot - ring->slots : slot));
+		__builtin_prefetch(packets_ring_buffer(ring, slot_at(ring, first, i)));
+		__builtin_prefetch(packets_ring_buffer(ring, slot_at(ring, first, i)) + PACKETS_FRAME_AT);
+	}
+	for (i = 0; i < count; i++) {
+		const uint8_t *buffer = packets_ring_buffer(ring, slot_at(ring, first, i));
 
 		if (!is_for(side, buffer))
 			others++;
@@ -124,12 +136,12 @@ receive(struct packets_side *side, unsigned int pair, const struct packets_load 
 
 /* The device has read these lines: to write them is to take them back first. */
 static void
-want_to_write(const struct packets_ring *ring, unsigned int ahead, uint16_t frame_bytes)
+want_to_write(const struct packets_ring *ring, unsigned int ahead, unsigned int bytes)
 {
 	const uint8_t *buffer = packets_ring_buffer(ring, packets_ring_slot(ring, ahead));
 	unsigned int at;
 
-	for (at = 0; at < PACKETS_FRAME_AT + frame_bytes; at += RTE_CACHE_LINE_SIZE)
+	for (at = 0; at < bytes; at += RTE_CACHE_LINE_SIZE)
 		__builtin_prefetch(buffer + at, 1);
 }
 
@@ -142,12 +154,16 @@ send(struct packets_side *side, unsigned int pair, const struct packets_load *lo
 	uint16_t sizes_bytes[PACKETS_BURST];
 	unsigned int i;
 
-	for (i = 0; i < AHEAD; i++)
-		want_to_write(ring, ring->out + i, load->sizes_bytes[(flow->sent + i) % load->sizes_count]);
+	for (i = 0; i < AHEAD_FIRST; i++)
+		want_to_write(ring, ring->out + i, PACKETS_FRAME_AT + RTE_CACHE_LINE_SIZE);
 	for (i = 0; i < count; i++) {
 		uint8_t *buffer = packets_ring_buffer(ring, packets_ring_slot(ring, ring->out + i));
 
-		want_to_write(ring, ring->out + i + AHEAD, load->sizes_bytes[(flow->sent + AHEAD) % load->sizes_count]);
+		if (i + AHEAD_FIRST < count)
+			want_to_write(ring, ring->out + i + AHEAD_FIRST, PACKETS_FRAME_AT + RTE_CACHE_LINE_SIZE);
+		if (i + AHEAD < count)
+			want_to_write(ring, ring->out + i + AHEAD,
+				      PACKETS_FRAME_AT + load->sizes_bytes[(flow->sent + AHEAD) % load->sizes_count]);
 		sizes_bytes[i] = load->sizes_bytes[flow->sent % load->sizes_count];
 		write_frame(buffer, flow, destination, flow->sent++, sizes_bytes[i]);
 	}
@@ -221,9 +237,22 @@ turn(struct packets_side *side, const struct packets_load *load, bool sends, str
 	return 0;
 }
 
+/* As a VMM does beside its guest: doorbells come and go. */
+static void
+hear_backends(struct packets_side *side)
+{
+	unsigned int guest;
+
+	for (guest = 0; guest < PACKETS_GUESTS; guest++) {
+		if (side->guests[guest].frontend != NULL)
+			rp_vhu_frontend_process(side->guests[guest].frontend);
+	}
+}
+
 /* Turns until the time has come, and some packets; the clock is looked at now and then. */
 static int
-turns_until(struct packets_side *side, const struct packets_load *load, uint64_t end_ns, struct polls *polls)
+turns_until(struct packets_side *side, const struct packets_load *load, uint64_t end_ns, bool listens,
+	    struct polls *polls)
 {
 	uint64_t packets = received(side) + PACKETS_MIN, now_ns = 0;
 	unsigned int turns = 0;
@@ -231,8 +260,11 @@ turns_until(struct packets_side *side, const struct packets_load *load, uint64_t
 
 	while (rc == 0 && (now_ns < end_ns || received(side) < packets)) {
 		rc = turn(side, load, true, polls);
-		if (rc == 0 && ++turns % TURNS_PER_CLOCK == 0)
+		if (rc == 0 && ++turns % TURNS_PER_CLOCK == 0) {
 			now_ns = bench_now_ns();
+			if (listens)
+				hear_backends(side);
+		}
 		if (now_ns > end_ns + LIMIT_NS)
 			rc = -ETIMEDOUT;
 	}
@@ -245,13 +277,13 @@ packets_load_run(struct packets_side *side, const struct packets_load *load, uin
 {
 	struct polls polls = {0};
 	uint64_t started_ns, ended_ns, packets;
-	int rc = turns_until(side, load, bench_now_ns() + WARM_UP_NS, &polls);
+	int rc = turns_until(side, load, bench_now_ns() + WARM_UP_NS, true, &polls);
 
 	polls = (struct polls){0};
 	started_ns = bench_now_ns();
 	packets = received(side);
 	if (rc == 0)
-		rc = turns_until(side, load, started_ns + duration_ns, &polls);
+		rc = turns_until(side, load, started_ns + duration_ns, false, &polls);
 	ended_ns = bench_now_ns();
 	packets = received(side) - packets;
 	while (rc == 0 && sent(side) != received(side))
