@@ -129,7 +129,7 @@ open_side(struct packets_rig *rig, enum packets_device device)
 	struct packets_shape shape = rig->config.shape;
 
 	/* One softaccel serves several of them: an address is in one place. */
-	shape.mac_last = (uint8_t)(MAC_STEP * (unsigned int)device);
+	shape.mac_last = (uint8_t)(MAC_STEP * (rig->config.whole_first ? PACKETS_DEVICES_COUNT - device : device));
 	return packets_side_open(&rig->sides[device], rig->options, &shape);
 }
 
@@ -228,9 +228,11 @@ packets_rig_open(struct packets_rig *rig, const struct bench_options *options, c
 		rc = vfu_rig_complain("device", packets_rig_device_start(rig), NULL);
 	if (rc == 0 && (wanted[PACKETS_PORT] || wanted[PACKETS_WHOLE]))
 		rc = open_accelerator(rig);
+	if (rc == 0 && wanted[PACKETS_WHOLE] && config->whole_first)
+		rc = connect_whole(rig);
 	if (rc == 0 && wanted[PACKETS_PORT])
 		rc = connect_through_ports(rig);
-	if (rc == 0 && wanted[PACKETS_WHOLE])
+	if (rc == 0 && wanted[PACKETS_WHOLE] && !config->whole_first)
 		rc = connect_whole(rig);
 	if (rc == 0 && wanted[PACKETS_PEER])
 		rc = connect_peer(rig);

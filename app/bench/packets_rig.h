@@ -28,6 +28,7 @@ enum packets_device {
 struct packets_rig_config {
 	bool devices[PACKETS_DEVICES_COUNT]; /* what is wanted */
 	struct packets_shape shape;
+	bool whole_first; /* before the ports: which one comes first must make no difference */
 	enum softaccel_copies copies;
 	enum softaccel_isa isa;
 };
