@@ -129,7 +129,9 @@ receive(struct packets_side *side, unsigned int pair, const struct packets_load 
 		else if (!frame_is_right(side, buffer, load, flow->received++, written_bytes[i]))
 			return -EBADMSG;
 	}
-	if (packets_ring_add(ring, NULL, (unsigned int)count))
+	/* A burst at a time, as DPDK's driver does it. */
+	if (ring->slots - ring->out >= (int)PACKETS_BURST &&
+	    packets_ring_add(ring, NULL, (unsigned int)(ring->slots - ring->out)))
 		kick(&side->guests[PACKETS_RECEIVER], PACKETS_RX(pair));
 	return count - others;
 }
