@@ -196,7 +196,18 @@ prefetch(const struct rp_vring_burst_chain *chain)
 	uint8_t *first = chain->iov[chain->out_count].iov_base;
 
 	rte_prefetch0(first);
-	__builtin_prefetch(first + SA_NET_HEADER_BYTES, 1);
+	sa_prefetch_write(first + SA_NET_HEADER_BYTES);
+}
+
+/* The lines of a long frame are wanted all at once, while the one before it is copied: a store waits for each alone. */
+static void
+prefetch_rest(const struct rp_vring_burst_chain *chain, uint32_t frame_bytes)
+{
+	const struct iovec *part = &chain->iov[chain->out_count];
+	size_t at, end = RTE_MIN(part->iov_len, (size_t)SA_NET_HEADER_BYTES + frame_bytes);
+
+	for (at = SA_NET_HEADER_BYTES + RTE_CACHE_LINE_SIZE; at < end; at += RTE_CACHE_LINE_SIZE)
+		sa_prefetch_write((uint8_t *)part->iov_base + at);
 }
 
 /* Copy as many as fit, each into one chain. @return how many. */
@@ -214,6 +225,8 @@ copy_burst(struct sa_ring *ring, sa_copy_fn copy, const struct rp_vring_burst_ch
 
 		if (chain->in_bytes < written_bytes)
 			break;
+		if (i + 1 < count)
+			prefetch_rest(chain + 1, rte_pktmbuf_pkt_len(mbufs[i + 1]));
 		if (!ring->guest_csum)
 			sa_packet_complete(mbuf);
 		sa_packet_header_write(mbuf, header, ring->guest_csum);
