@@ -54,13 +54,13 @@ class Function:
     packed: bool = True  # offered
     msix: bool = True
     iommu: bool = False  # its addresses may be translated by its client
-    idle_ms: int | None = None  # until an idle queue would rather be woken; 0: never; None: softaccel's own
+    idle_ms: int = 0  # 0: a guest keeps its doorbells however long it does nothing, for who waits to see them
 
     def argument(self):
         text = (f"socket={self.socket},queue_pairs={self.queue_pairs},mac={self.mac},doorbell={self.doorbell},"
-                f"packed={'on' if self.packed else 'off'},msix={'on' if self.msix else 'off'}")
+                f"packed={'on' if self.packed else 'off'},msix={'on' if self.msix else 'off'},"
+                f"idle_ms={self.idle_ms}")
         text += ",iommu=on" if self.iommu else ""
-        text += f",idle_ms={self.idle_ms}" if self.idle_ms is not None else ""
         return f"{text},group={self.group}" if self.group else text
 
 
