@@ -2,6 +2,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -103,6 +104,8 @@ struct place_probe {
 };
 
 int place_pin(int cpu);
+/* A thread that is there from its first moment: it need not get a turn where it came from, which may spin. */
+int place_start(pthread_t *ret_thread, int cpu, void *(*main)(void *ctx), void *ctx);
 /* Of a thread that mostly sleeps: under chrt -f it would else never run on a CPU on which another one spins. */
 void place_before_spinners(void);
 int place_choose_cpus(struct bench_options *options);

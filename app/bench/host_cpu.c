@@ -20,7 +20,7 @@
 #define PACKETS_QUICK 5000u
 #define WARM_UP 100u
 /* Long enough for the device to find its ring empty and to ask for a kick again. */
-#define PAUSE_NS 5000u
+#define PAUSE_NS 10000u
 #define PACKETS_PER_MPKT 1e6
 #define NS_PER_MS 1e6
 

@@ -34,7 +34,6 @@ struct interrupt {
 	int stop_fd;
 	pthread_t relay_thread;
 	bool relay_runs;
-	int relay_cpu;
 	int device_fd; /* what the device writes: one of the two */
 	unsigned int samples_count;
 	_Alignas(128) uint64_t turn; /* atomic: the guest goes to sleep in this one */
@@ -126,7 +125,6 @@ relay_main(void *ctx)
 	};
 	eventfd_t told;
 
-	(void)place_pin(interrupt->relay_cpu);
 	place_before_spinners();
 	while (poll(wait, 2, -1) >= 0 && wait[1].revents == 0) {
 		if (wait[0].revents != 0 && eventfd_read(interrupt->relay_fd, &told) == 0)
@@ -140,8 +138,7 @@ relay_start(struct interrupt *interrupt, int cpu)
 {
 	int rc;
 
-	interrupt->relay_cpu = cpu;
-	rc = -pthread_create(&interrupt->relay_thread, NULL, relay_main, interrupt);
+	rc = place_start(&interrupt->relay_thread, cpu, relay_main, interrupt);
 	interrupt->relay_runs = rc == 0;
 	return vfu_rig_complain("relay", rc, NULL);
 }

@@ -23,6 +23,24 @@ place_pin(int cpu)
 	return sched_setaffinity(0, sizeof(set), &set) < 0 ? -errno : 0;
 }
 
+int
+place_start(pthread_t *ret_thread, int cpu, void *(*main)(void *ctx), void *ctx)
+{
+	pthread_attr_t attributes;
+	cpu_set_t set;
+	int rc = pthread_attr_init(&attributes);
+
+	if (rc != 0)
+		return -rc;
+	CPU_ZERO(&set);
+	CPU_SET((unsigned int)cpu, &set);
+	rc = pthread_attr_setaffinity_np(&attributes, sizeof(set), &set);
+	if (rc == 0)
+		rc = pthread_create(ret_thread, &attributes, main, ctx);
+	pthread_attr_destroy(&attributes);
+	return -rc;
+}
+
 void
 place_before_spinners(void)
 {

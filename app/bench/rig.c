@@ -54,7 +54,7 @@ device_main(void *ctx)
 	const struct rig_device *device = rig->config.device;
 	enum rig_task task;
 
-	if (place_pin(rig->options->device_cpu) < 0 || (device->begin != NULL && device->begin(rig) < 0))
+	if (device->begin != NULL && device->begin(rig) < 0)
 		abort();
 	while ((task = __atomic_load_n(&rig->task, __ATOMIC_ACQUIRE)) != RIG_TASK_STOP) {
 		if (task == RIG_TASK_ECHO)
@@ -117,7 +117,7 @@ device_open(struct rig *rig)
 	rig->device_opened = true;
 	rc = rig->config.device->open(rig, &why);
 	if (rc == 0)
-		rc = -pthread_create(&rig->device_thread, NULL, device_main, rig);
+		rc = place_start(&rig->device_thread, rig->options->device_cpu, device_main, rig);
 	rig->device_runs = rc == 0;
 	if (rc == 0)
 		rc = -pthread_create(&rig->control_thread, NULL, control_main, rig);

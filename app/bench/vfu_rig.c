@@ -123,8 +123,6 @@ device_main(void *ctx)
 	struct vfu_rig *rig = ctx;
 	enum vfu_task task;
 
-	if (place_pin(rig->options->device_cpu) < 0)
-		abort();
 	while ((task = __atomic_load_n(&rig->task, __ATOMIC_ACQUIRE)) != VFU_TASK_STOP) {
 		__atomic_store_n(&rig->doing, task, __ATOMIC_RELEASE);
 		if (task == VFU_TASK_SERVE_ASLEEP)
@@ -210,7 +208,8 @@ vfu_rig_open(struct vfu_rig *rig, const struct bench_options *options)
 	if (rc == 0)
 		rc = device_open(rig);
 	if (rc == 0)
-		rc = vfu_rig_complain("device", -pthread_create(&rig->device_thread, NULL, device_main, rig), NULL);
+		rc = vfu_rig_complain("device", place_start(&rig->device_thread, options->device_cpu, device_main, rig),
+				      NULL);
 	rig->device_runs = rc == 0;
 	return rc;
 }
