@@ -18,7 +18,7 @@
  * Threads: the event loop's.
  */
 
-#define RPD_PORTS_MAX 256u
+#define RPD_PORTS_MAX 1024u
 
 struct rpd_ports;
 

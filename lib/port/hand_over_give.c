@@ -186,6 +186,7 @@ rp_port_leave(struct rp_port *port)
 	port_timer_close(port);
 	rp_wire_fd_close(&port->epoll_fd);
 	free(port->windows);
+	free(port->accelerators);
 	free(port);
 	return NULL;
 }

@@ -175,6 +175,12 @@ port_make(const struct rp_port_config *config, const struct rp_accel_registry *r
 		rp_wire_why_set(why, -ENOMEM, "no memory");
 		return -ENOMEM;
 	}
+	/* A port for each of a thousand guests has one or two of them, not what the limit allows. */
+	port->accelerators = calloc(config->accelerators_count + 1, sizeof(*port->accelerators));
+	if (port->accelerators == NULL) {
+		free(port);
+		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	}
 	port->epoll_fd = port->timer_fd = -1;
 	port->timer_source.fd = port->listen_source.fd = port->backend_source.fd = -1;
 	port->registry = registry;
@@ -268,6 +274,7 @@ rp_port_destroy(struct rp_port *port)
 	port_timer_close(port);
 	rp_wire_fd_close(&port->epoll_fd);
 	free(port->windows);
+	free(port->accelerators);
 	free(port);
 	return NULL;
 }

@@ -280,7 +280,7 @@ struct rp_port {
 	uint64_t features; /* acked by the frontend */
 	char refused[RP_PORT_REASON_MAX]; /* of this frontend's messages the first; empty: none */
 
-	struct port_accelerator accelerators[RP_PORT_ACCELERATORS_MAX];
+	struct port_accelerator *accelerators; /* room for as many as are configured */
 	unsigned int accelerators_count;
 	struct port_window *windows;
 	unsigned int windows_count;

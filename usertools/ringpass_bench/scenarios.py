@@ -23,6 +23,7 @@ class Scenario:
 # Each starts programs, guests or daemons; a row of its own is made by context.row().
 OUT_OF_PROCESS = (
     Scenario("guest", 0, 120, ("guest_pps_split_64", "guest_pps_packed_64"), "guest"),
+    Scenario("ports", 6, 15, ("daemon_rss_mib", "port_kib"), "ports"),
 )
 
 
