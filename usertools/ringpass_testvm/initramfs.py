@@ -88,8 +88,8 @@ def _archive(tree):
 
 
 def build(store, kernel, module_names, programs=(), scripts=(), libraries=()):
-    """programs: names, or paths, of programs of this machine to take along. libraries: paths of what they load by themselves. scripts: paths of more files for the guest's root;
-    one named "early" is run before the modules are loaded.
+    """programs: names, or paths, of programs of this machine to take along. libraries: paths of what they load by themselves.
+    scripts: paths of more files for the guest's root; one named "early" is run before the modules are loaded.
     @return path of a cpio archive in store (a Cache), made now or found there."""
     busybox = _busybox()
     files = _contents(busybox, kernel.modules(module_names), programs, libraries, scripts)
