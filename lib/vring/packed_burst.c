@@ -67,6 +67,10 @@ look_at_chain(struct burst *burst, const struct look *look, struct rp_vring_burs
 		burst->odd = false;
 		return 0;
 	}
+#if defined(__SANITIZE_THREAD__)
+	/* It knows what is released and acquired by address: the driver's store is of the flags alone. */
+	(void)vring_load16_acquire(desc + offsetof(struct packed_desc, flags));
+#endif
 	meta = vring_load64_acquire(desc + BURST_META_AT);
 	flags = burst_fourth(meta);
 	if (!packed_is_available(flags, look->wrap)) {

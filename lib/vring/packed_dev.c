@@ -229,8 +229,10 @@ rp_vring_packed_publish(struct rp_vring_dev *ring, uint16_t count)
 		vring_store64(desc + PACKED_META_AT, next_used(ring, &giving));
 	}
 	keep(ring, &giving, count);
-	/* The driver looks at the others when it has seen this one. */
-	vring_store64_release(first_desc + PACKED_META_AT, first);
+	/* The driver looks at the others when it has seen these flags, and waits for them where they are. */
+	vring_store32(first_desc + offsetof(struct packed_desc, len), (uint32_t)first);
+	vring_store16(first_desc + offsetof(struct packed_desc, id), (uint16_t)(first >> 32));
+	vring_store16_release(first_desc + offsetof(struct packed_desc, flags), (uint16_t)(first >> 48));
 	return 0;
 }
 

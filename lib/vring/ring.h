@@ -97,13 +97,6 @@ vring_store64(uint8_t *at, uint64_t value)
 	__atomic_store_n((uint64_t *)(void *)at, htole64(value), __ATOMIC_RELAXED);
 }
 
-/** What it says is whole, and what it announces is written before it. */
-static inline void
-vring_store64_release(uint8_t *at, uint64_t value)
-{
-	__atomic_store_n((uint64_t *)(void *)at, htole64(value), __ATOMIC_RELEASE);
-}
-
 /*
  * gcc warns that its thread sanitizer does not model fences. Data is ordered by
  * acquire and release above; the fence only orders a store before a load of the
