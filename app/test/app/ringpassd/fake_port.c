@@ -385,6 +385,7 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_port_
 			 ret_info->user_enabled ? "no frontend is connected" : "disabled by the user");
 	if (ret_info->mode == RP_PORT_QUEUE_DIRECT)
 		ret_info->doorbell = RP_PORT_DOORBELL_MAPPED;
+	ret_info->doorbell_wanted = true;
 	ret_info->accelerator_queue = queue;
 	ret_info->counters_valid = true;
 	ret_info->counters.direct_kicks = UINT64_MAX;

@@ -322,6 +322,7 @@ test_list_and_show(void **state)
 	assert_answer_has(
 		fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
 		"{\"queue\":1,\"direction\":\"tx\",\"mode\":\"direct\",\"doorbell\":\"mapped\","
+		"\"doorbell_wanted\":true,"
 		"\"doorbell_policy\":\"auto\",\"reason\":\"\",\"user_enabled\":true,\"frontend_enabled\":true,"
 		"\"frontend_started\":true,\"accelerator\":0,\"accelerator_queue\":1,"
 		"\"direct_kicks\":18446744073709551615,");
