@@ -285,8 +285,12 @@ sa_queue_update(struct softaccel_function *function, unsigned int number, struct
 	bool run;
 	int rc;
 
-	/* The data path found something that we have not looked at yet, and a ring that only has to go on is no broken one. */
-	sa_queue_notice(function, number);
+	/*
+	 * The data path found something that we have not looked at yet, and a ring that only has to go on is no broken
+	 * one. A carriage is asked in its own time: that its client has left looks like a fault until that is known.
+	 */
+	if (queue->carriage == NULL)
+		sa_queue_notice(function, number);
 	run = should_run(function, queue);
 	if (sa_ask_is_active(&queue->ask)) {
 		if (!run)
