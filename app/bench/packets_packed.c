@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include <linux/virtio_ring.h>
+#include <rte_atomic.h>
 #include <rte_byteorder.h>
 
 #include "packets_ring.h"
@@ -42,7 +43,7 @@ packets_packed_add(struct packets_ring *ring, const uint16_t *frame_bytes, unsig
 		write_chain(ring, packets_ring_slot(ring, ring->out + i),
 			    frame_bytes == NULL ? PACKETS_FRAME_MAX : frame_bytes[i]);
 	ring->out = (uint16_t)(ring->out + count);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	rte_smp_mb();
 	return rte_le_to_cpu_16(__atomic_load_n(&event->flags, __ATOMIC_RELAXED)) != VRING_PACKED_EVENT_FLAG_DISABLE;
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include <linux/virtio_ring.h>
+#include <rte_atomic.h>
 #include <rte_byteorder.h>
 
 #include "packets_ring.h"
@@ -41,7 +42,7 @@ packets_split_add(struct packets_ring *ring, const uint16_t *frame_bytes, unsign
 	}
 	ring->out = (uint16_t)(ring->out + count);
 	__atomic_store_n(&avail->idx, rte_cpu_to_le_16(ring->avail_index), __ATOMIC_RELEASE);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	rte_smp_mb();
 	return (__atomic_load_n(&used->flags, __ATOMIC_RELAXED) & rte_cpu_to_le_16(VRING_USED_F_NO_NOTIFY)) == 0;
 }
 
