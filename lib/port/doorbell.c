@@ -332,15 +332,23 @@ offer_under_way(const struct rp_port *port)
 	return false;
 }
 
+static uint64_t
+later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 /* As every queue may become idle in the same moment, and what a VMM is asked for costs it time. */
 static uint64_t
 give_back_at(const struct rp_port *port, const struct port_queue *queue)
 {
-	uint64_t held_ms = queue->doorbell.mapped_at_ms + port->doorbell_delay_ms;
+	/* A try that failed has put off the next one. */
+	uint64_t at_ms = queue->doorbell.not_before_ms;
 
 	if (!possible(port, queue))
-		return queue->doorbell.not_before_ms;
-	return held_ms > port->last_offer_ms + PACE_MS ? held_ms : port->last_offer_ms + PACE_MS;
+		return at_ms;
+	at_ms = later(at_ms, queue->doorbell.mapped_at_ms + port->doorbell_delay_ms);
+	return later(at_ms, port->last_offer_ms + PACE_MS);
 }
 
 static void

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "fixture.h"
+#include "port.h"
+#include "rp_wire_clock.h"
+#include "vhu_frontend.h"
 
 /* A device that says how it wants to be kicked. */
 
@@ -292,6 +296,54 @@ many_at_once(void **state)
 	fixture_close(&f);
 }
 
+static bool
+is_unwanted(struct fixture *f)
+{
+	return !test_port_queue(&f->port, 1).doorbell_wanted;
+}
+
+/* How often the port is ready in that time, although nobody has anything for it. */
+static unsigned int
+wakes(struct fixture *f, unsigned int limit_ms)
+{
+	uint64_t end_ms = rp_wire_clock_ms() + limit_ms;
+	struct pollfd wait = {.events = POLLIN};
+	unsigned int count = 0;
+
+	pthread_mutex_lock(&f->port.lock);
+	wait.fd = rp_port_fd(f->port.port);
+	while (rp_wire_clock_ms() < end_ms) {
+		count += poll(&wait, 1, 1) > 0;
+		rp_port_process(f->port.port);
+	}
+	pthread_mutex_unlock(&f->port.lock);
+	return count;
+}
+
+/* A frontend may lose the channel alone; then nothing can be taken back, and to try costs nothing. */
+static void
+a_channel_that_closes_while_it_is_mapped(void **state)
+{
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+
+	(void)state;
+	config.doorbell_delay_ms = 50;
+	open_with_wishes(&f);
+	fixture_open_with(&f, &config, NULL);
+	test_vm_queue_start(&f.vm, 1, 0);
+	assert_true(test_vm_wait_doorbell(&f.vm, 1, true, LIMIT_MS));
+	assert_true(test_port_wait_mode(&f.port, 1, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+	vhu_frontend_close_channel(f.vm.frontend);
+	fake_accel_wish(1, true);
+	assert_true(fixture_becomes(&f, is_unwanted));
+	/* Once for each delay, and a few more for what came before. */
+	assert_true(wakes(&f, 500) <= 25);
+	assert_int_equal(fake_now().queues[1].told, FAKE_TOLD_PAGE);
+	assert_int_equal(test_port_queue(&f.port, 1).doorbell, RP_PORT_DOORBELL_MAPPED);
+	fixture_close(&f);
+}
+
 int
 main(void)
 {
@@ -305,6 +357,7 @@ main(void)
 		cmocka_unit_test(a_device_without_wishes),
 		cmocka_unit_test(a_device_that_leaves_when_told),
 		cmocka_unit_test(many_at_once),
+		cmocka_unit_test(a_channel_that_closes_while_it_is_mapped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
