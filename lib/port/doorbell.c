@@ -14,6 +14,8 @@
  * under way then is stale: its answer does not tell on which side of the drop it
  * was mapped, so it is taken back before the next one. A device that would rather be
  * woken gets its doorbell back, and is offered again when it says so (doorbell_wish.c).
+ * Where the channel ends before an answer, or the frontend keeps what it should give
+ * back, the page may be out although nothing is mapped for us: until it was dropped.
  *
  *             offer            accepted
  *   UNMAPPED --------> PENDING --------> MAPPED
@@ -166,6 +168,7 @@ action_stale(struct rp_port *port, struct port_queue *queue)
 static int
 action_taken_back(struct rp_port *port, struct port_queue *queue)
 {
+	queue->doorbell.may_be_out = false;
 	put_off(port, queue);
 	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "doorbell-unmapped", "taken back");
 	/* A store may have fallen on the page while nobody watched it. */
@@ -200,6 +203,25 @@ action_gone(struct rp_port *port, struct port_queue *queue)
 	return 0;
 }
 
+/* Its answer is lost with the channel: nobody can say whether the frontend has the page. */
+static int
+action_lost(struct rp_port *port, struct port_queue *queue)
+{
+	queue->doorbell.may_be_out = true;
+	return action_gone(port, queue);
+}
+
+static int
+action_kept(struct rp_port *port, struct port_queue *queue)
+{
+	queue->doorbell.may_be_out = true;
+	put_off(port, queue);
+	port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "doorbell-kept",
+		   "the frontend does not give the notify area back");
+	port_relay_nudge(port, queue, queue->software == PORT_SOFTWARE_RING_SERVES);
+	return 0;
+}
+
 /* clang-format off */
 static const struct transition transitions[][EVENT_COUNT] = {
 	[RP_PORT_DOORBELL_UNMAPPED] = {
@@ -214,7 +236,7 @@ static const struct transition transitions[][EVENT_COUNT] = {
 		[EVENT_REFUSED]        = {true, RP_PORT_DOORBELL_UNMAPPED, action_refused},
 		[EVENT_TAKE_BACK]      = {true, RP_PORT_DOORBELL_PENDING, action_stale},
 		[EVENT_DROPPED]        = {true, RP_PORT_DOORBELL_PENDING, action_stale},
-		[EVENT_GONE]           = {true, RP_PORT_DOORBELL_UNMAPPED, action_gone},
+		[EVENT_GONE]           = {true, RP_PORT_DOORBELL_UNMAPPED, action_lost},
 	},
 	[RP_PORT_DOORBELL_MAPPED] = {
 		[EVENT_TAKE_BACK]      = {true, RP_PORT_DOORBELL_REVOKING, action_take_back},
@@ -223,10 +245,10 @@ static const struct transition transitions[][EVENT_COUNT] = {
 	},
 	[RP_PORT_DOORBELL_REVOKING] = {
 		[EVENT_ACCEPTED]       = {true, RP_PORT_DOORBELL_UNMAPPED, action_taken_back},
-		[EVENT_REFUSED]        = {true, RP_PORT_DOORBELL_UNMAPPED, action_taken_back},
+		[EVENT_REFUSED]        = {true, RP_PORT_DOORBELL_UNMAPPED, action_kept},
 		[EVENT_TAKE_BACK]      = {true, RP_PORT_DOORBELL_REVOKING, NULL},
 		[EVENT_DROPPED]        = {true, RP_PORT_DOORBELL_REVOKING, NULL},
-		[EVENT_GONE]           = {true, RP_PORT_DOORBELL_UNMAPPED, action_gone},
+		[EVENT_GONE]           = {true, RP_PORT_DOORBELL_UNMAPPED, action_lost},
 	},
 };
 /* clang-format on */
@@ -282,6 +304,7 @@ port_doorbell_stopped(struct rp_port *port, struct port_queue *queue)
 void
 port_doorbell_dropped(struct rp_port *port, struct port_queue *queue)
 {
+	queue->doorbell.may_be_out = false;
 	happen(port, queue, EVENT_DROPPED);
 }
 
@@ -289,6 +312,7 @@ void
 port_doorbell_disconnected(struct port_queue *queue)
 {
 	happen(NULL, queue, EVENT_GONE);
+	queue->doorbell.may_be_out = false;
 }
 
 void
@@ -318,7 +342,7 @@ port_doorbell_reply(struct rp_port *port, struct port_queue *queue, int error)
 bool
 port_doorbell_outstanding(const struct port_queue *queue)
 {
-	return queue->doorbell.state != RP_PORT_DOORBELL_UNMAPPED;
+	return queue->doorbell.state != RP_PORT_DOORBELL_UNMAPPED || queue->doorbell.may_be_out;
 }
 
 static bool

@@ -48,7 +48,7 @@ port_doorbell_tell(struct rp_port *port, struct port_queue *queue, bool page)
 bool
 port_doorbell_untold(const struct rp_port *port, const struct port_queue *queue)
 {
-	return queue->running && queue->doorbell.state == RP_PORT_DOORBELL_UNMAPPED &&
+	return queue->running && !port_doorbell_outstanding(queue) &&
 	       queue->doorbell.told != PORT_DOORBELL_TOLD_EVENTFD && !port_doorbell_is_wanted(port, queue) &&
 	       listener(port, queue) != NULL;
 }

@@ -116,6 +116,7 @@ pack_doorbell(const struct port_doorbell *doorbell, struct rp_wire_parcel *parce
 	rp_wire_parcel_put_number(parcel, "policy", doorbell->policy);
 	rp_wire_parcel_put_number(parcel, "refused", doorbell->refused);
 	rp_wire_parcel_put_number(parcel, "stale", doorbell->stale);
+	rp_wire_parcel_put_number(parcel, "may_be_out", doorbell->may_be_out);
 	rp_wire_parcel_put_number(parcel, "drain_due", doorbell->drain_due);
 	rp_wire_parcel_put_number(parcel, "not_before_ms", doorbell->not_before_ms);
 	rp_wire_parcel_put_number(parcel, "mapped_at_ms", doorbell->mapped_at_ms);
@@ -135,6 +136,8 @@ unpack_doorbell(const struct rp_port *port, struct port_doorbell *doorbell, stru
 	doorbell->policy = rp_wire_parcel_get_number(parcel, "policy", RP_PORT_DOORBELL_RELAY);
 	doorbell->refused = rp_wire_parcel_get_bool(parcel, "refused");
 	doorbell->stale = rp_wire_parcel_get_bool(parcel, "stale");
+	if (rp_wire_parcel_has(parcel, "may_be_out"))
+		doorbell->may_be_out = rp_wire_parcel_get_bool(parcel, "may_be_out");
 	doorbell->drain_due = rp_wire_parcel_get_bool(parcel, "drain_due");
 	doorbell->drain_at_ms = now_ms;
 	doorbell->not_before_ms =

@@ -78,6 +78,7 @@ struct port_doorbell {
 	enum rp_port_doorbell_policy policy;
 	bool refused; /* the frontend or the device said no; until the next start */
 	bool stale; /* PENDING, but the ring was stopped meanwhile: its answer says nothing */
+	bool may_be_out; /* whatever the state: nobody said what became of it */
 	bool unwanted; /* the device would rather be woken: the queue is idle */
 	enum port_doorbell_told told;
 	bool drain_due; /* MAPPED, and kicks sent before it took effect may still be in the eventfd */

@@ -344,6 +344,91 @@ a_channel_that_closes_while_it_is_mapped(void **state)
 	fixture_close(&f);
 }
 
+static bool
+is_state(struct fixture *f, enum rp_port_doorbell_state state)
+{
+	return test_port_queue(&f->port, 1).doorbell == state;
+}
+
+/* Until it is in that state, without a look at what the backend asks. */
+static void
+wait_state(struct fixture *f, enum rp_port_doorbell_state state)
+{
+	int i;
+
+	for (i = 0; i < LIMIT_MS && !is_state(f, state); i++)
+		usleep(1000);
+	assert_true(is_state(f, state));
+}
+
+static bool
+was_refused(struct fixture *f)
+{
+	return test_port_events(&f->port, "doorbell-refused") == 1;
+}
+
+/* What was offered may have been mapped before the channel ended: the device goes on to watch. */
+static void
+a_channel_that_closes_before_an_answer(void **state)
+{
+	const struct test_vm_options options = {.deaf_while_waiting = true};
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+
+	(void)state;
+	open_with_wishes(&f);
+	fixture_open_with(&f, &config, &options);
+	test_vm_queue_start(&f.vm, 1, 0);
+	wait_state(&f, RP_PORT_DOORBELL_PENDING);
+	vhu_frontend_close_channel(f.vm.frontend);
+	wait_state(&f, RP_PORT_DOORBELL_UNMAPPED);
+	assert_true(fixture_becomes(&f, was_refused));
+	wakes(&f, 20);
+	assert_int_equal(fake_now().queues[1].told, FAKE_TOLD_PAGE);
+	/* A guest that stopped its ring has dropped it. */
+	test_vm_queue_stop(&f.vm, 1);
+	test_vm_queue_start(&f.vm, 1, 0);
+	assert_true(fixture_becomes(&f, told_eventfd));
+	fixture_close(&f);
+}
+
+/* And what was to be given back may not have been. */
+static void
+a_channel_that_closes_before_it_is_back(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start_mapped(&f, 1);
+	fake_accel_wish(1, true);
+	wait_state(&f, RP_PORT_DOORBELL_REVOKING);
+	vhu_frontend_close_channel(f.vm.frontend);
+	wait_state(&f, RP_PORT_DOORBELL_UNMAPPED);
+	wakes(&f, 20);
+	assert_int_equal(fake_now().queues[1].told, FAKE_TOLD_PAGE);
+	fixture_close(&f);
+}
+
+static void
+a_frontend_that_does_not_give_it_back(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	start_mapped(&f, 1);
+	fake_accel_wish(1, true);
+	wait_state(&f, RP_PORT_DOORBELL_REVOKING);
+	/* Our frontend never refuses: its word comes from here. */
+	pthread_mutex_lock(&f.port.lock);
+	port_doorbell_reply(f.port.port, &f.port.port->queues[1], -EREMOTEIO);
+	pthread_mutex_unlock(&f.port.lock);
+	assert_int_equal(test_port_events(&f.port, "doorbell-kept"), 1);
+	wakes(&f, 20);
+	assert_int_equal(fake_now().queues[1].told, FAKE_TOLD_PAGE);
+	assert_true(is_state(&f, RP_PORT_DOORBELL_UNMAPPED));
+	fixture_close(&f);
+}
+
 int
 main(void)
 {
@@ -358,6 +443,9 @@ main(void)
 		cmocka_unit_test(a_device_that_leaves_when_told),
 		cmocka_unit_test(many_at_once),
 		cmocka_unit_test(a_channel_that_closes_while_it_is_mapped),
+		cmocka_unit_test(a_channel_that_closes_before_an_answer),
+		cmocka_unit_test(a_channel_that_closes_before_it_is_back),
+		cmocka_unit_test(a_frontend_that_does_not_give_it_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
