@@ -162,12 +162,6 @@ accel_queues_start(void *priv, struct rp_accel_queue_start *starts, unsigned int
 		return rc;
 	}
 	rc = vdrv_queues_start(device, starts, count, words);
-	/* One that broke a rule is a device that broke a rule. */
-	for (i = 0; rc == 0 && i < count; i++)
-		if (vdrv_error_is_loss(starts[i].error)) {
-			rc = starts[i].error;
-			*words = starts[i].why;
-		}
 	return vdrv_judge(device, rc, words);
 }
 

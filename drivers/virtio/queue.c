@@ -215,16 +215,25 @@ refuse_all(const struct starting *starting, int error, const struct rp_wire_why 
 	return error;
 }
 
-/* Those that were refused go on no more. */
-static void
-keep_the_good(struct starting *starting)
+/* Those that were refused go on no more; one that broke a rule is a device that broke a rule. @return 0, or the loss. */
+static int
+keep_the_good(struct starting *starting, struct rp_wire_why *why)
 {
 	unsigned int i, kept = 0;
+	int rc = 0;
 
-	for (i = 0; i < starting->count; i++)
-		if (starting->starts[starting->places[i]].error == 0)
+	for (i = 0; i < starting->count; i++) {
+		const struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
+
+		if (start->error == 0) {
 			starting->places[kept++] = starting->places[i];
+		} else if (rc == 0 && vdrv_error_is_loss(start->error)) {
+			rc = start->error;
+			*why = start->why;
+		}
+	}
 	starting->count = kept;
+	return rc < 0 ? refuse_all(starting, rc, why) : 0;
 }
 
 /* How many from here on have numbers in a row. */
@@ -254,25 +263,35 @@ set_row(const struct virtio_device *device, const struct starting *starting, uns
 					    eventfds, NULL) == 0;
 }
 
-static void
-set_vectors(const struct virtio_device *device, struct starting *starting)
+/* One by one, to know which; but nothing more of a device that is lost. */
+static int
+set_each(const struct virtio_device *device, const struct starting *starting, unsigned int first, unsigned int count)
 {
-	unsigned int first, count, i;
+	unsigned int i;
+	int rc = 0;
 
-	for (first = 0; first < starting->count; first += count) {
-		count = row_of(starting, first);
-		if (set_row(device, starting, first, count))
-			continue;
-		/* One by one, to know which. */
-		for (i = first; i < first + count; i++) {
-			struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
-			int rc = set_vector(device, start->queue, start->config.call_fd, &start->why);
+	for (i = first; i < first + count && !vdrv_error_is_loss(rc); i++) {
+		struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
 
-			if (rc < 0)
-				start->error = start_error(rc, &start->why);
-		}
+		rc = set_vector(device, start->queue, start->config.call_fd, &start->why);
+		if (rc < 0)
+			rc = start->error = start_error(rc, &start->why);
 	}
-	keep_the_good(starting);
+	return rc;
+}
+
+static int
+set_vectors(const struct virtio_device *device, struct starting *starting, struct rp_wire_why *why)
+{
+	unsigned int first, count;
+	int rc = 0;
+
+	for (first = 0; first < starting->count && !vdrv_error_is_loss(rc); first += count) {
+		count = row_of(starting, first);
+		if (!set_row(device, starting, first, count))
+			rc = set_each(device, starting, first, count);
+	}
+	return keep_the_good(starting, why);
 }
 
 static void
@@ -304,8 +323,7 @@ program_all(const struct virtio_device *device, struct starting *starting, struc
 		if (start->error < 0)
 			take_back_vector(device, start);
 	}
-	keep_the_good(starting);
-	return 0;
+	return keep_the_good(starting, why);
 }
 
 /* And tell the device that its driver is there, if it was not told yet. What the device says of itself is read in passing. */
@@ -339,7 +357,7 @@ enable_all(struct virtio_device *device, struct starting *starting, struct virti
 		device->queues[start->queue].running = true;
 		device->queues[start->queue].size = start->config.num;
 	}
-	keep_the_good(starting);
+	keep_the_good(starting, why);
 	return rc < 0 ? refuse_all(starting, rc, why) : 0;
 }
 
@@ -347,11 +365,10 @@ static int
 start_all(struct virtio_device *device, struct starting *starting, struct virtio_access *accesses,
 	  struct rp_wire_why *why)
 {
-	int rc;
+	int rc = set_vectors(device, starting, why);
 
-	set_vectors(device, starting);
-	if (starting->count == 0)
-		return 0;
+	if (rc < 0 || starting->count == 0)
+		return rc;
 	rc = program_all(device, starting, accesses, why);
 	return rc < 0 || starting->count == 0 ? rc : enable_all(device, starting, accesses, why);
 }

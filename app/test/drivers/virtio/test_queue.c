@@ -543,10 +543,14 @@ a_loss_ends_all_of_them(void **state)
 	struct rp_accel_queue_start starts[] = {start_of(0, 70), start_of(1, 71)};
 
 	fixture_negotiate(fixture);
-	fixture->fake.lies.position_xor = 1;
+	/* Against the rules, of one of them. */
+	fixture->fake.queues[0].enable = 1;
+	fixture->fake.lies.reset_ignored = true;
 	assert_int_equal(fixture->accel.ops->queues_start(fixture->accel.priv, starts, 2, &fixture->why), -EIO);
 	assert_int_equal(starts[0].error, -EIO);
 	assert_int_equal(starts[1].error, -EIO);
+	assert_non_null(strstr(starts[1].why.text, "queue 0: queue_enable: reads 1"));
+	assert_int_equal(fixture->fake.queues[1].enable, 0);
 	assert_int_equal(fixture->accel.ops->queues_start(fixture->accel.priv, starts, 2, &fixture->why), -EIO);
 }
 
