@@ -82,13 +82,19 @@ prepare(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_co
 	return 0;
 }
 
+/*
+ * A device that was asked, and lost, may have begun: then the ring is nobody else's before there is proof that it let
+ * go, and the private memory stays.
+ */
 static int
-not_started(struct rp_port *port, struct port_queue *queue, int error, struct rp_wire_why *why)
+not_started(struct rp_port *port, struct port_queue *queue, bool asked, int error, struct rp_wire_why *why)
 {
 	snprintf(queue->reason, sizeof(queue->reason), "not started: %.140s", why->text);
 	port_event(port, RP_PORT_EVENT_ERROR, (int)queue->index, "queue-start-failed", "%s", why->text);
 	port_relay_stop(port, queue);
-	port_shadow_close(queue);
+	queue->unproven = asked && accelerator_is_lost(error);
+	if (!queue->unproven)
+		port_shadow_close(queue);
 	if (accelerator_is_lost(error))
 		port_accelerator_fail(port, (unsigned int)queue->accelerator, error, why);
 	return error;
@@ -136,6 +142,15 @@ started(struct rp_port *port, struct port_queue *queue)
 	queue->served_before = true;
 }
 
+/* Since it was chosen: by the start of another ring. */
+static int
+is_gone(const struct rp_port *port, const struct port_queue *queue, struct rp_wire_why *why)
+{
+	if (port_accelerator_usable(port, queue->accelerator))
+		return 0;
+	return rp_wire_why_set(why, -ENOTCONN, "%s", port->accelerators[queue->accelerator].reason);
+}
+
 int
 port_queue_start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
 {
@@ -144,15 +159,35 @@ port_queue_start(struct rp_port *port, struct port_queue *queue, struct rp_wire_
 	int rc;
 
 	assert(queue->software != PORT_SOFTWARE_RING_SERVES);
-	rc = port_asks_settle(port, (unsigned int)queue->accelerator, why);
+	rc = is_gone(port, queue, why);
+	if (rc == 0)
+		rc = port_asks_settle(port, (unsigned int)queue->accelerator, why);
 	if (rc == 0)
 		rc = prepare(port, queue, &config, why);
-	if (rc == 0)
-		rc = accel->ops->queue_start(accel->priv, queue->accelerator_queue, &config, why);
 	if (rc < 0)
-		return not_started(port, queue, rc, why);
+		return not_started(port, queue, false, rc, why);
+	rc = accel->ops->queue_start(accel->priv, queue->accelerator_queue, &config, why);
+	if (rc < 0)
+		return not_started(port, queue, true, rc, why);
 	started(port, queue);
 	return 0;
+}
+
+/* A device that is lost, be it by the first kick of the ring before, has lost those too that it took. */
+static void
+conclude(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_start *start, int lost,
+	 const struct rp_wire_why *why)
+{
+	if (start->error == 0 && lost < 0) {
+		start->error = lost;
+		start->why = *why;
+	}
+	if (start->error == 0)
+		start->error = is_gone(port, queue, &start->why);
+	if (start->error < 0)
+		not_started(port, queue, true, start->error, &start->why);
+	else
+		started(port, queue);
 }
 
 void
@@ -160,7 +195,9 @@ port_queues_start(struct rp_port *port, unsigned int accelerator, struct port_qu
 		  struct rp_accel_queue_start *ret_starts, unsigned int count)
 {
 	const struct rp_accel *accel = &port->accelerators[accelerator].accel;
+	struct rp_wire_why why = {0};
 	unsigned int tried, i;
+	int rc = 0;
 
 	for (tried = 0; tried < count; tried++) {
 		struct rp_accel_queue_start *start = &ret_starts[tried];
@@ -174,13 +211,9 @@ port_queues_start(struct rp_port *port, unsigned int accelerator, struct port_qu
 			break;
 	}
 	if (tried > 0)
-		accel->ops->queues_start(accel->priv, ret_starts, tried, NULL);
-	for (i = 0; i < tried; i++) {
-		if (ret_starts[i].error < 0)
-			not_started(port, queues[i], ret_starts[i].error, &ret_starts[i].why);
-		else
-			started(port, queues[i]);
-	}
+		rc = accel->ops->queues_start(accel->priv, ret_starts, tried, &why);
+	for (i = 0; i < tried; i++)
+		conclude(port, queues[i], &ret_starts[i], rc, &why);
 	/* From the one on that could not be prepared, each by itself. */
 	for (; i < count; i++)
 		ret_starts[i].error = port_queue_start(port, queues[i], &ret_starts[i].why);

@@ -262,7 +262,7 @@ queue_start(void *priv, unsigned int index, const struct rp_accel_queue_config *
 	if (config->call_fd >= 0)
 		copy = rp_wire_fd_dup(config->call_fd);
 	rp_wire_fd_replace(&queue->call_fd, &copy);
-	return 0;
+	return fake_accel.begun_error == 0 ? 0 : rp_wire_why_set(why, fake_accel.begun_error, "no answer");
 }
 
 static int
@@ -270,7 +270,6 @@ queues_start(void *priv, struct rp_accel_queue_start *starts, unsigned int count
 {
 	unsigned int i;
 
-	(void)why;
 	fake_accel.rows++;
 	if (count > fake_accel.longest_row)
 		fake_accel.longest_row = count;
@@ -279,7 +278,7 @@ queues_start(void *priv, struct rp_accel_queue_start *starts, unsigned int count
 					  rp_wire_why_set(&starts[i].why, -ENOTSUP, "refused in a row") :
 					  queue_start(priv, starts[i].queue, &starts[i].config, &starts[i].why);
 	}
-	return 0;
+	return fake_accel.row_error == 0 ? 0 : rp_wire_why_set(why, fake_accel.row_error, "lost in a row");
 }
 
 static int

@@ -65,6 +65,8 @@ struct fake_accel {
 	int give_error; /* it cannot be given to a successor */
 	int adopt_error;
 	int start_error;
+	int begun_error; /* a start is answered by it, but the ring is served */
+	int row_error; /* so is a start of several together, and each says that it is served */
 	int stop_error;
 	int tell_error;
 	bool has_wishes; /* how it wants to be kicked */

@@ -293,6 +293,33 @@ a_dead_accelerator_without_proof_is_nobodys(void **state)
 	close_traffic(&t);
 }
 
+/* What a start that was not answered began, nobody sees: with proof the ring goes on where it says that it is. */
+static void
+a_start_that_is_lost_is_nobodys(void **state)
+{
+	static const enum rp_port_ring_policy rings[] = {RP_PORT_RING_DIRECT, RP_PORT_RING_SHADOW};
+	static struct traffic t;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		fake_software_setup();
+		open_moves_with(&t, (struct setting){.class = RP_ACCEL_CLASS_A, .ring = rings[i]});
+		FAKE_SET(begun_error, -ETIMEDOUT);
+		FAKE_SET(open_error, -ENOENT);
+		start_pair(&t);
+		/* That one was not asked of it. */
+		assert_true(wait_owner(&t, TX, RP_PORT_OWNER_SOFTWARE));
+		usleep(20000);
+		assert_int_equal(owner_of(&t, RX), RP_PORT_OWNER_NONE);
+		FAKE_SET(quiet, true);
+		becomes_owner(&t, RP_PORT_OWNER_SOFTWARE);
+		send_frames(&t, 50);
+		all_arrive_once(&t);
+		close_traffic(&t);
+	}
+}
+
 static void
 a_dead_software_backend(void **state)
 {
@@ -548,6 +575,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(no_proof_no_other_owner),
 		cmocka_unit_test(a_dead_accelerator_is_a_slow_queue),
 		cmocka_unit_test(a_dead_accelerator_without_proof_is_nobodys),
+		cmocka_unit_test(a_start_that_is_lost_is_nobodys),
 		cmocka_unit_test(a_dead_software_backend),
 		cmocka_unit_test(class_b_split),
 		cmocka_unit_test(class_b_packed_is_refused),

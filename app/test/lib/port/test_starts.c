@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 
 #include "fixture.h"
 #include "rp_vhu_proto.h"
@@ -129,13 +130,55 @@ one_of_them_is_refused(void **state)
 	fixture_close(&f);
 }
 
+/* The device may serve each of them: without proof none is said to be started, nor anybody else's. */
+static void
+expect_unproven(struct fixture *f)
+{
+	struct rp_port_queue_info info;
+	unsigned int i;
+
+	for (i = 0; i < FAKE_ACCEL_QUEUES; i++) {
+		info = test_port_queue(&f->port, i);
+		assert_int_equal(info.owner, RP_PORT_OWNER_NONE);
+		assert_string_equal(info.reason,
+				    "the accelerator failed and nothing proves that it let go of the ring");
+	}
+}
+
+static void
+a_row_that_is_lost(void **state)
+{
+	static const bool of_each[] = {true, false};
+	struct fixture f;
+	unsigned int i, j;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		begin(&f);
+		FAKE_SET(begun_error, of_each[i] ? -ETIMEDOUT : 0);
+		FAKE_SET(row_error, -EIO);
+		for (j = 0; j < FAKE_ACCEL_QUEUES; j++)
+			enable(&f, j, true);
+		go_on(&f);
+		assert_int_equal(fake_now().longest_row, FAKE_ACCEL_QUEUES);
+		expect_unproven(&f);
+		FAKE_SET(begun_error, 0);
+		FAKE_SET(row_error, 0);
+		FAKE_SET(quiet, true);
+		for (j = 0; j < FAKE_ACCEL_QUEUES; j++)
+			assert_true(test_port_wait_mode(&f.port, j, RP_PORT_QUEUE_RELAYED, LIMIT_MS) ||
+				    test_port_wait_mode(&f.port, j, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+		fixture_close(&f);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_row_starts_together),	  cmocka_unit_test(nobody_waits),
 		cmocka_unit_test(one_that_is_not_meant_any_more), cmocka_unit_test(stopped_before_it_began),
-		cmocka_unit_test(one_of_them_is_refused),
+		cmocka_unit_test(one_of_them_is_refused),	  cmocka_unit_test(a_row_that_is_lost),
 	};
 
 	return cmocka_run_group_tests_name("port: starts", tests, NULL, NULL);
