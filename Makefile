@@ -69,7 +69,7 @@ docs:
 	devtools/check-docs
 
 # Side by side with a peer; BENCH=--quick for two minutes instead of fifteen, BENCH=doorbell for one scenario.
-bench: install-build
+bench: install-build install-test
 	@$(MAKE) --no-print-directory all
 	$(PYTHON) usertools/ringpass-bench --build-dir $(BUILD) $(BENCH)
 
