@@ -55,5 +55,7 @@ TARGETS = (
     Target("translate_1m", "an address translated, a million mappings", at_most=2.0),
     Target("interposed_pps", "packets of a software queue behind a port", at_least=1.0),
 )
+# Named, and not there yet: nothing measures them.
+NOT_YET = frozenset({"move_blackout_p50_us", "move_blackout_p99_us", "interposed_pps"})
 REQUIRED = frozenset(target.bench for target in TARGETS)
 BY_BENCH = {target.bench: target for target in TARGETS}
