@@ -11,6 +11,7 @@ import pytest
 TOP = pathlib.Path(__file__).resolve().parents[4]
 BUILD = os.environ.get("RINGPASS_BUILD_DIR") or TOP / "build"
 BENCH = os.path.join(BUILD, "app", "bench", "ringpass-bench")
+TOOL = TOP / "usertools" / "ringpass-bench"
 KEYS = {"bench", "value", "unit", "peer", "peer_value", "ratio", "runs", "spread", "placement", "hop_ns", "flags"}
 PLACEMENTS = {"near", "far", "mixed", "one"}
 
@@ -64,3 +65,15 @@ def test_a_name_that_there_is_not():
     done = subprocess.run([BENCH, "slow"], capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 2
     assert "doc/guides/bench.md" in done.stderr
+
+
+def test_ports_through_the_driver(tmp_path):
+    done = subprocess.run([TOOL, "--build-dir", BUILD, "--once", "--output", tmp_path, "ports"], capture_output=True,
+                          text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert {row["bench"] for row in rows} == {"daemon_rss_mib", "port_kib"}
+    for row in rows:
+        assert KEYS | {"scenario"} == row.keys()
+        assert (row["scenario"], row["placement"], row["peer"]) == ("ports", "host", None)
+        assert row["value"] > 0
