@@ -22,7 +22,7 @@ def parse(arguments):
     parser.add_argument("--list", action="store_true", help="what there is, one JSON object a line")
     parser.add_argument("--output", metavar="DIRECTORY", help="default: bench in the build directory")
     parser.add_argument("--markdown", metavar="FILE", nargs="?", const="",
-                        help="run nothing; print the README's table from a file of results")
+                        help="run nothing; print a table in Markdown from a file of results")
     return parser.parse_args(arguments)
 
 
