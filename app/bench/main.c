@@ -12,6 +12,9 @@
 
 static volatile sig_atomic_t interrupted;
 
+/* Whoever reads what is printed may go as well; directories and sockets are tidied up for any of these. */
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+
 static void
 on_signal(int number)
 {
@@ -161,6 +164,7 @@ main(int argc, char **argv)
 	struct bench_options options = {0};
 	static struct bench_rows rows;
 	uint64_t chosen_mask = 0;
+	unsigned int i;
 	int rc;
 
 	if (argc == 2 && strcmp(argv[1], "--list") == 0) {
@@ -174,8 +178,8 @@ main(int argc, char **argv)
 				"the scheduler, not for each other\n");
 		return EXIT_FAILURE;
 	}
-	signal(SIGINT, on_signal);
-	signal(SIGTERM, on_signal);
+	for (i = 0; i < sizeof(ending_signals) / sizeof(ending_signals[0]); i++)
+		signal(ending_signals[i], on_signal);
 	if (start_dpdk() < 0) {
 		fprintf(stderr, "ringpass-bench: DPDK cannot start\n");
 		return EXIT_FAILURE;

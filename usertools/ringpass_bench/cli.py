@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 import argparse
+import contextlib
 import json
 import os
 import sys
 import time
+
+from ringpass_testvm import stopping
 
 from . import plots, scenarios, table
 from .context import Context
@@ -38,13 +41,14 @@ def run_one(scenario, context):
     """Its lines; each row knows its scenario."""
     context.seconds = scenario.quick_s if context.quick else scenario.whole_s
     lines = scenarios.run_module(scenario, context) if scenario.module else context.run_program(scenario.name)
-    for line in lines:
-        if "facts" in line:
-            if not context.facts:
-                context.facts = line["facts"]
-                yield line
-            continue
-        yield {**line, "scenario": scenario.name}
+    with contextlib.closing(lines):
+        for line in lines:
+            if "facts" in line:
+                if not context.facts:
+                    context.facts = line["facts"]
+                    yield line
+                continue
+            yield {**line, "scenario": scenario.name}
 
 
 def run_all(chosen, context, output):
@@ -54,12 +58,14 @@ def run_all(chosen, context, output):
         for scenario in chosen:
             started = time.monotonic()
             try:
-                for line in run_one(scenario, context):
-                    text = json.dumps(line)
-                    print(text, flush=True)
-                    file.write(text + "\n")
-                    if "facts" not in line:
-                        rows.append(line)
+                # Closed here when we are asked to end: it has a process that works.
+                with contextlib.closing(run_one(scenario, context)) as lines:
+                    for line in lines:
+                        text = json.dumps(line)
+                        print(text, flush=True)
+                        file.write(text + "\n")
+                        if "facts" not in line:
+                            rows.append(line)
             except (BenchError, OSError, ValueError) as error:
                 print(f"ringpass-bench: {scenario.name}: {error}", file=sys.stderr)
                 failed.append(scenario.name)
@@ -103,10 +109,11 @@ def measure(arguments):
 
 
 def main(arguments=None):
+    stopping.install()
     try:
         return measure(parse(arguments))
     except (BenchError, OSError) as error:
         print(f"ringpass-bench: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except stopping.Stopped as stopped:
+        return 128 + stopped.signum

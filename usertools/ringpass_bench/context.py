@@ -8,6 +8,9 @@ import os
 import signal
 import subprocess
 
+from ringpass_testvm import stopping
+from ringpass_testvm.supervise import die_with_parent
+
 from .errors import BenchError
 
 # A scenario ends by itself when its time is over; this is for one that hangs.
@@ -39,18 +42,30 @@ class Context:
         """The program's lines, as they come: first {"facts": ...}, then rows."""
         command = [self.program, *(["--once"] if self.once else ["--quick"] if self.quick else []), *scenarios]
         limit = PATIENCE * self.seconds + PATIENCE_SECONDS
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
-            with _ended(process, limit):
-                for line in process.stdout:
-                    if line.startswith("{"):
-                        yield json.loads(line)
-            if process.returncode:
-                raise BenchError(f"{' '.join(scenarios)}: exit status {process.returncode}")
+        with started(command, limit, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                if line.startswith("{"):
+                    yield json.loads(line)
+        if process.returncode:
+            raise BenchError(f"{' '.join(scenarios)}: exit status {process.returncode}")
+
+
+@contextlib.contextmanager
+def started(command, limit, **kwargs):
+    """A process that has ended behind this, whatever happens to us: also when we are killed it is asked to end."""
+    parent = os.getpid()
+    with contextlib.ExitStack() as stack:
+        with stopping.deferred():
+            process = stack.enter_context(subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, preexec_fn=lambda: die_with_parent(parent, signal.SIGTERM),
+                **kwargs))
+            stack.enter_context(_ended(process, limit))
+        yield process
 
 
 @contextlib.contextmanager
 def _ended(process, limit):
-    """Whatever happens, it has ended behind this; by a signal that it tidies up for, if there is time."""
+    """It ends by a signal that it tidies up for, if there is time."""
     previous = signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(limit)
     try:

@@ -17,6 +17,9 @@ import subprocess
 import tempfile
 import time
 
+from ringpass_testvm import stopping
+from ringpass_testvm.supervise import die_with_parent
+
 from .errors import BenchError
 
 PORTS = 1000
@@ -87,16 +90,22 @@ def daemon(context, directory, count):
             f'{{ name = "p{i}"; socket = "{directory}/p{i}"; queue_pairs = 1; software = "{directory}/backend"; }}'
             for i in range(count)) + "\n);\n")
     program = os.path.join(context.build_dir, "app", "ringpassd", "ringpassd")
-    with subprocess.Popen([program, "--config", path, "--rpc", f"{directory}/rpc-{count}", "--log-level", "error"],
-                          stdin=subprocess.DEVNULL) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(LIMIT_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    command = [program, "--config", path, "--rpc", f"{directory}/rpc-{count}", "--log-level", "error"]
+    parent = os.getpid()
+    with contextlib.ExitStack() as stack:
+        with stopping.deferred():
+            process = stack.enter_context(subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, preexec_fn=lambda: die_with_parent(parent)))
+            stack.callback(_end, process)
+        yield process
+
+
+def _end(process):
+    process.terminate()
+    try:
+        process.wait(LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def wait_until(fact, process, backend=None):
@@ -134,7 +143,9 @@ def run(context):
         raise BenchError(f"ports: {hard} descriptors are allowed, {count} ports need {needed}: ulimit -n")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
     try:
-        with tempfile.TemporaryDirectory(prefix="ringpass-bench.") as directory:
+        with contextlib.ExitStack() as stack:
+            with stopping.deferred():
+                directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="ringpass-bench."))
             rss, at_rest = measure(context, directory, 0)
             _rss, with_ports = measure(context, directory, count)
     finally:

@@ -28,8 +28,9 @@ MARK_VARIABLE = "RINGPASS_RUN"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with_parent(parent):
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(parent, signum=signal.SIGKILL):
+    """In a child before exec: it gets signum when the process with the id parent dies."""
+    _libc.prctl(PR_SET_PDEATHSIG, signum)
     if os.getppid() != parent:  # it has died between fork and prctl
         os._exit(1)
 
@@ -40,7 +41,7 @@ def run(argv, timeout, **kwargs):
     kwargs.setdefault("stdin", subprocess.DEVNULL)
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False,
-                              preexec_fn=lambda: _die_with_parent(parent), **kwargs)
+                              preexec_fn=lambda: die_with_parent(parent), **kwargs)
     except subprocess.TimeoutExpired as error:
         raise TestvmError(f"{argv[0]}: no end within {timeout} s") from error
     except OSError as error:
@@ -88,7 +89,7 @@ class Process:
             self._log_start = log.tell()
             try:
                 self._popen = subprocess.Popen(argv, stdout=log, stderr=log, env=env, start_new_session=True,
-                                               preexec_fn=lambda: _die_with_parent(parent), **kwargs)
+                                               preexec_fn=lambda: die_with_parent(parent), **kwargs)
             except OSError as error:
                 raise TestvmError(f"{name}: cannot start {argv[0]}: {error.strerror}") from error
         self.pid = self._popen.pid

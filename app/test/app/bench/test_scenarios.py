@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A benchmark that nobody runs is soon one that does not: each scenario once. What it measures decides nothing."""
+import contextlib
 import json
 import os
 import pathlib
+import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -14,6 +18,8 @@ BENCH = os.path.join(BUILD, "app", "bench", "ringpass-bench")
 TOOL = TOP / "usertools" / "ringpass-bench"
 KEYS = {"bench", "value", "unit", "peer", "peer_value", "ratio", "runs", "spread", "placement", "hop_ns", "flags"}
 PLACEMENTS = {"near", "far", "mixed", "one"}
+LIMIT_SECONDS = 120
+PAUSE_SECONDS = 0.02
 
 sys.path.insert(0, str(TOP / "usertools"))
 from ringpass_bench import names, scenarios  # noqa: E402
@@ -77,3 +83,53 @@ def test_ports_through_the_driver(tmp_path):
         assert KEYS | {"scenario"} == row.keys()
         assert (row["scenario"], row["placement"], row["peer"]) == ("ports", "host", None)
         assert row["value"] > 0
+
+
+def marked(mark):
+    """@return ids of all processes that were started with it, or that such a one has started."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if f"RINGPASS_RUN={mark}".encode() in pathlib.Path("/proc", pid, "environ").read_bytes().split(b"\0"):
+                found.append(int(pid))
+    return found
+
+
+def directories_of(pids):
+    """@return those of this benchmark in which the processes have sockets."""
+    inodes = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            inodes |= {os.readlink(entry) for entry in pathlib.Path("/proc", str(pid), "fd").iterdir()}
+    found = set()
+    for line in pathlib.Path("/proc/net/unix").read_text().splitlines():
+        words = line.split()
+        match = re.match(r"(.*/ringpass-bench\.[^/]+)/", words[-1])
+        if match and f"socket:[{words[6]}]" in inodes:
+            found.add(match[1])
+    return found
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda one: one.name)
+@pytest.mark.parametrize("name", ["setup", "ports"])
+def test_nothing_is_left_by_one_that_is_ended(tmp_path, name, signum):
+    if name == "ports" and signum == signal.SIGKILL:
+        pytest.skip("the directory is the driver's own, which has no say in this")
+    mark = f"bench-{os.getpid()}-{name}-{signum}"
+    with subprocess.Popen([TOOL, "--build-dir", BUILD, "--quick", "--output", tmp_path, name],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          env={**os.environ, "RINGPASS_RUN": mark}) as driver:
+        try:
+            deadline = time.monotonic() + LIMIT_SECONDS
+            while not (there := directories_of(marked(mark))):
+                assert driver.poll() is None and time.monotonic() < deadline, "ended before it was measuring"
+                time.sleep(PAUSE_SECONDS)
+            driver.send_signal(signum)
+            said = driver.communicate(timeout=LIMIT_SECONDS)[1]
+        finally:
+            driver.kill()
+    assert driver.returncode == (-signum if signum == signal.SIGKILL else 128 + signum), said
+    while (left := marked(mark)) and time.monotonic() < deadline:
+        time.sleep(PAUSE_SECONDS)
+    assert not left
+    assert not [path for path in there if os.path.exists(path)]
