@@ -305,8 +305,8 @@ give(struct pass *pass, unsigned int chains_count)
 	return true;
 }
 
-/* Pass packets as long as there is room for them. @return how many. */
-static unsigned int
+/* Pass packets as long as there is room for them. @return how many; negative: they went nowhere, the ring broke. */
+static int
 pass_into(struct pass *pass, unsigned int room_count)
 {
 	struct packet *packets = &pass->packets[pass->passed_count];
@@ -331,10 +331,13 @@ pass_into(struct pass *pass, unsigned int room_count)
 		bytes += packets[count].size_bytes - SA_NET_HEADER_BYTES;
 		used += chains;
 	}
-	if (count == 0 || !give(pass, used))
+	if (count == 0)
 		return 0;
+	/* Their cursors have moved: nobody may fill them again. */
+	if (!give(pass, used))
+		return -EBADMSG;
 	count_passed(pass, count, bytes);
-	return count;
+	return (int)count;
 }
 
 /* Pass the run. @return whether all of it was; if not, what is left of it is for the other path. */
@@ -344,13 +347,16 @@ pass_run(struct pass *pass)
 	unsigned int wanted = pass->judged_count - pass->passed_count;
 
 	while (pass->passed_count < pass->judged_count) {
-		int i, room_count = rp_vring_dev_peek_burst(&pass->to->vring, 0, pass->room, (uint16_t)wanted);
+		int i, passed = -ENOSPC, room_count = 0;
 
+		if (pass->to->awake)
+			room_count = rp_vring_dev_peek_burst(&pass->to->vring, 0, pass->room, (uint16_t)wanted);
 		for (i = 0; i < room_count; i++)
 			prefetch_room(&pass->room[i]);
+		if (room_count > 0)
+			passed = pass_into(pass, (unsigned int)room_count);
 		/* A packet may need several buffers: ask for more before giving up. */
-		if ((room_count <= 0 || pass_into(pass, (unsigned int)room_count) == 0) &&
-		    (room_count != (int)wanted || wanted == RP_VRING_BURST_MAX)) {
+		if (passed < 0 || (passed == 0 && (room_count != (int)wanted || wanted == RP_VRING_BURST_MAX))) {
 			pass->left_count = pass->judged_count - pass->passed_count;
 			return false;
 		}

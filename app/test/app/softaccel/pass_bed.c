@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "pass_bed.h"
+#include "rp_vring_burst.h"
 #include "rp_wire_fd.h"
 
 #define BUFFERS (2 * PASS_QUEUE_SIZE)
@@ -14,7 +15,30 @@
 
 struct pass_bed *pass_bed;
 
+const uint8_t pass_poison[PASS_BUFFER_BYTES];
+
 static unsigned int beds_count;
+
+int __real_rp_vring_dev_peek_burst(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_burst_chain *ret_chains,
+				   uint16_t max_count);
+int __wrap_rp_vring_dev_peek_burst(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_burst_chain *ret_chains,
+				   uint16_t max_count);
+
+/* The linker's --wrap: pieces that a chain does not have are there, and known when they are read. */
+int
+__wrap_rp_vring_dev_peek_burst(struct rp_vring_dev *ring, uint16_t ahead, struct rp_vring_burst_chain *ret_chains,
+			       uint16_t max_count)
+{
+	int i, count = __real_rp_vring_dev_peek_burst(ring, ahead, ret_chains, max_count);
+
+	for (i = 0; i < count; i++) {
+		unsigned int piece = (unsigned int)ret_chains[i].out_count + ret_chains[i].in_count;
+
+		for (; piece < RP_VRING_BURST_PIECES; piece++)
+			ret_chains[i].iov[piece] = (struct iovec){(void *)(uintptr_t)pass_poison, sizeof(pass_poison)};
+	}
+	return count;
+}
 
 static void
 open_queue(struct pass_queue *queue, struct sa_port *port, unsigned int number, uint64_t features)

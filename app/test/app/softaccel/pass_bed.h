@@ -43,6 +43,9 @@ struct pass_bed {
 /* The one that is open, NULL: none. A test may look at all of it: what it asks is what the switch did to it. */
 extern struct pass_bed *pass_bed;
 
+/* What a chain of a burst has behind its last piece. */
+extern const uint8_t pass_poison[PASS_BUFFER_BYTES];
+
 /* @param kind of all rings: see RIG_TESTS(). */
 void pass_open(uint64_t kind, enum softaccel_copies copies, unsigned int guests, unsigned int receive_rings);
 /* Nothing, if none is open: a test's teardown need not know how far it came. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <endian.h>
 #include <string.h>
 
 #include <linux/virtio_ring.h>
@@ -188,6 +189,50 @@ rings_that_change_hands_are_not_touched(void **state)
 	pass_expect_frame(1, 2, RIG_FRAME_BYTES);
 }
 
+/* The receiver offers as many buffers again as its ring has, before those that were used are published. */
+static void
+copy_while_the_receiver_offers(void *to, const void *from, size_t size_bytes)
+{
+	uint16_t *index = (uint16_t *)(void *)(pass_bed->queues[1][1].ring.vring.avail + sizeof(uint16_t));
+
+	if (hostile.copies++ == 0)
+		*index = htole16(le16toh(*index) + PASS_QUEUE_SIZE);
+	assert_false((const uint8_t *)from >= pass_poison && (const uint8_t *)from < pass_poison + sizeof(pass_poison));
+	memcpy(to, from, size_bytes);
+}
+
+/* It breaks its ring, and no packet is filled again that was filled. */
+static void
+what_cannot_be_given_is_not_filled_again(void **state)
+{
+	static const uint32_t cuts[] = {100, 200};
+	struct sa_ring *receiver;
+	uint8_t packet[PASS_BUFFER_BYTES] = {0};
+	unsigned int turn, i;
+
+	(void)state;
+	pass_open(kind, SOFTACCEL_COPIES_ONE, 2, 1);
+	hostile.copies = 0;
+	receiver = &pass_bed->queues[1][1].ring;
+	rig_frame(packet + RIG_HEADER_BYTES, 1, 0, 0, 0);
+	for (i = 0; i < PASS_QUEUE_SIZE; i++)
+		pass_post(1, 1, PASS_BUFFER_BYTES);
+	/* Rings are flushed when all were served: no buffer is given back before the end. */
+	for (turn = 0; turn <= PASS_QUEUE_SIZE / 16; turn++) {
+		for (i = 0; i < 16; i++)
+			assert_non_null(pass_send_pieces(0, packet, 300, cuts, RTE_DIM(cuts)));
+		if (turn == PASS_QUEUE_SIZE / 16 - 1)
+			pass_bed->scratch.copy = copy_while_the_receiver_offers;
+		assert_int_equal(receiver->state, SOFTACCEL_QUEUE_RUNNING);
+		assert_int_equal(sa_switch_serve(&pass_bed->sw, &pass_bed->queues[0][0].ring), 16);
+		assert_int_equal(pass_reap(0), 16);
+	}
+	assert_int_equal(receiver->state, SOFTACCEL_QUEUE_BROKEN);
+	assert_int_equal(receiver->counters.packets, PASS_QUEUE_SIZE);
+	assert_int_equal(pass_bed->queues[0][0].ring.state, SOFTACCEL_QUEUE_RUNNING);
+	sa_switch_flush(&pass_bed->sw);
+}
+
 /* Everything that traffic can be, made from a seed: what a guest does next. */
 struct traffic {
 	uint64_t random;
@@ -342,6 +387,7 @@ main(void)
 		RIG_TESTS(buffers_are_those_that_were_judged),
 		RIG_TESTS(what_comes_before_a_bad_chain_arrives),
 		RIG_TESTS(rings_that_change_hands_are_not_touched),
+		RIG_TEST(what_cannot_be_given_is_not_filled_again, split),
 		RIG_TESTS(both_ways_are_one),
 	};
 
