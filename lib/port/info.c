@@ -83,6 +83,8 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int index, struct rp_port_
 	ret_info->doorbell_maps = queue->doorbell_maps;
 	ret_info->doorbell_wanted = !queue->doorbell.unwanted;
 	ret_info->doorbell_idles = queue->doorbell_idles;
+	/* A device that is waited for is heard meanwhile. */
+	port_timer_update(port);
 	return 0;
 }
 

@@ -343,6 +343,9 @@ queue_notify_area(void *priv, unsigned int index, struct rp_accel_notify_area *a
 static int
 queue_counters(void *priv, unsigned int index, struct rp_accel_queue_counters *counters)
 {
+	if (fake_now().asks_when_counted)
+		fake_asks_put(false);
+
 	LOCKED;
 	(void)priv;
 	memset(counters, 0, sizeof(*counters));

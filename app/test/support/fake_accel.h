@@ -84,6 +84,7 @@ struct fake_accel {
 	int peer_error; /* of memory of another device */
 	struct rp_dma_section_hole holes[RP_DMA_SECTION_HOLES_MAX]; /* in its only BAR, FAKE_ACCEL_BAR: its doorbells */
 	bool asks; /* for translations, if it may */
+	bool asks_when_counted; /* what is not put yet, while its counters are read */
 	int invalidate_error;
 	size_t pieces_max; /* of memory that it takes; 0: any number */
 	int groups[FAKE_ACCEL_DEVICES]; /* VFIO group of each, the test's own; -1: none */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -10,6 +11,7 @@
 #define TX 1
 #define READ RP_DMA_READ
 #define BOTH (RP_DMA_READ | RP_DMA_WRITE)
+#define SETTLE_MS 200 /* until a port that has nothing to do sleeps */
 #define ANYWHERE (TEST_VIOMMU_IOVA - 0x10000) /* where nothing is mapped */
 
 static void
@@ -312,6 +314,35 @@ without_an_iommu(void **state)
 	fixture_close(&f);
 }
 
+/* Nothing else may happen for long: what it asks while it is asked is a reason to wake up. */
+static void
+it_asks_while_its_counters_are_read(void **state)
+{
+	struct rp_port_queue_info info;
+	struct pollfd wait = {.events = POLLIN};
+	struct fixture f;
+
+	(void)state;
+	open_with(&f, TEST_VM_NO_VIOMMU);
+	test_vm_start_all(&f.vm);
+	assert_true(fixture_becomes(&f, is_direct));
+	pthread_mutex_lock(&f.port.lock);
+	fake_take()->questions[0] = (struct fake_question){.iova = TEST_VM_GPA, .access_mask = BOTH, .is_page = true};
+	fake_give();
+	FAKE_SET(questions_count, 1u);
+	FAKE_SET(asks_when_counted, true);
+	wait.fd = rp_port_fd(f.port.port);
+	while (poll(&wait, 1, SETTLE_MS) > 0)
+		rp_port_process(f.port.port);
+	assert_int_equal(rp_port_get_queue_info(f.port.port, TX, &info), 0);
+	assert_true(fake_accel_question(0).put);
+	assert_int_equal(poll(&wait, 1, LIMIT_MS), 1);
+	pthread_mutex_unlock(&f.port.lock);
+	assert_true(fixture_becomes(&f, all_answered));
+	assert_int_equal(fake_accel_question(0).error, 0);
+	fixture_close(&f);
+}
+
 /* More of the guest's pages than the device has room for: it is told that all have gone, and requests what it uses. */
 static void
 more_pages_than_fit(void **state)
@@ -488,6 +519,7 @@ main(void)
 		cmocka_unit_test(a_device_that_does_not_let_go),
 		cmocka_unit_test(shadow_and_back),
 		cmocka_unit_test(without_an_iommu),
+		cmocka_unit_test(it_asks_while_its_counters_are_read),
 		cmocka_unit_test(more_pages_than_fit),
 		cmocka_unit_test(memory_that_goes),
 		cmocka_unit_test(the_last_ring_stops),
