@@ -72,7 +72,7 @@ port_doorbell_watch_all(struct rp_port *port)
 {
 	unsigned int i;
 
+	/* One that was told nothing since its start was told of the ring before. */
 	for (i = 0; i < port->queues_count; i++)
-		if (port->queues[i].doorbell.told == PORT_DOORBELL_TOLD_EVENTFD)
-			port_doorbell_tell(port, &port->queues[i], true);
+		port_doorbell_tell(port, &port->queues[i], true);
 }

@@ -136,6 +136,60 @@ a_ring_that_cannot_stop_alone(void **state)
 	close_pair();
 }
 
+static bool
+told_eventfd(struct fixture *f)
+{
+	(void)f;
+	return fake_now().queues[TX].told == FAKE_TOLD_EVENTFD;
+}
+
+static void
+sleep_and_stop(void)
+{
+	test_port_doorbell(&t.f.port, TX, RP_PORT_DOORBELL_RELAY);
+	test_vm_queue_start(&t.f.vm, TX, 0);
+	assert_true(fixture_becomes(&t.f, told_eventfd));
+	/* Nothing is said until it is offered. */
+	test_port_doorbell(&t.f.port, TX, RP_PORT_DOORBELL_AUTO);
+	test_vm_queue_stop(&t.f.vm, TX);
+}
+
+static void
+expect_watched_when_given(bool running)
+{
+	struct rp_wire_parcel_mark mark = rp_wire_parcel_mark(parcel);
+
+	pthread_mutex_lock(&t.f.port.lock);
+	assert_int_equal(fake_now().queues[TX].running, running);
+	assert_int_equal(fake_now().queues[TX].told, FAKE_TOLD_EVENTFD);
+	assert_int_equal(rp_port_give(t.f.port.port, parcel, NULL), 0);
+	assert_int_equal(fake_now().queues[TX].told, FAKE_TOLD_PAGE);
+	rp_wire_parcel_rewind(parcel, &mark);
+	rp_port_resume(t.f.port.port);
+	pthread_mutex_unlock(&t.f.port.lock);
+}
+
+/* Who comes may offer the page and say nothing: a ring that was told to sleep before it stopped watches, too. */
+static void
+a_ring_that_was_told_nothing(void **state)
+{
+	struct rp_port_config config = fixture_config();
+
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	config.doorbell_delay_ms = 60000;
+	fixture_begin(&t.f);
+	FAKE_SET(has_wishes, true);
+	fixture_open_with(&t.f, &config, NULL);
+	assert_int_equal(rp_wire_parcel_create(&parcel), 0);
+	sleep_and_stop();
+	expect_watched_when_given(false);
+	sleep_and_stop();
+	test_vm_queue_start(&t.f.vm, TX, 0);
+	expect_watched_when_given(true);
+	close_pair();
+}
+
 static void
 nobody_leaves(void **state)
 {
@@ -147,9 +201,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(it_can_be_called_off),		 cmocka_unit_test(without_a_frontend_there_is_nothing),
-		cmocka_unit_test(a_device_that_cannot_be_given), cmocka_unit_test(a_device_that_failed),
-		cmocka_unit_test(a_ring_that_cannot_stop_alone), cmocka_unit_test(nobody_leaves),
+		cmocka_unit_test(it_can_be_called_off),
+		cmocka_unit_test(without_a_frontend_there_is_nothing),
+		cmocka_unit_test(a_device_that_cannot_be_given),
+		cmocka_unit_test(a_device_that_failed),
+		cmocka_unit_test(a_ring_that_cannot_stop_alone),
+		cmocka_unit_test(a_ring_that_was_told_nothing),
+		cmocka_unit_test(nobody_leaves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
