@@ -160,6 +160,7 @@ leave_accelerators(struct rp_port *port)
 		rp_accel_leave(&accelerator->accel);
 		port_private_close(accelerator);
 		rp_dma_sections_destroy(accelerator->sections);
+		port_asks_destroy(accelerator);
 		free(accelerator->arguments);
 	}
 	port->accelerators_count = 0;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <malloc.h>
 
 #include "port.h"
+#include "rp_wire_fd.h"
 #include "rp_wire_parcel.h"
 #include "traffic.h"
 
@@ -197,6 +199,36 @@ nobody_leaves(void **state)
 	assert_null(rp_port_leave(NULL));
 }
 
+#define LIVES 8u
+#define CRUMBS_BYTES 1024u /* of one: what an allocator keeps for itself */
+
+/* A process goes on without the ports that it gave, with all that they had for their devices. */
+static void
+its_memory_leaves_too(void **state)
+{
+	struct rp_port_config config = fixture_config();
+	struct rp_wire_why why = {0};
+	size_t before_bytes = 0;
+	struct rp_port *port;
+	unsigned int i;
+
+	(void)state;
+	config.access_platform = true;
+	fixture_begin(&t.f);
+	for (i = 0; i <= LIVES; i++) {
+		if (rp_port_create(&config, &fake_accel_registry, NULL, NULL, &port, &why) < 0)
+			fail_msg("rp_port_create: %s", why.text);
+		assert_null(rp_port_leave(port));
+		if (i == 0)
+			before_bytes = mallinfo2().uordblks;
+	}
+	assert_true(mallinfo2().uordblks < before_bytes + LIVES * CRUMBS_BYTES);
+	fake_accel_teardown();
+	rp_wire_fd_close(&fake_take()->failure_fd);
+	fake_give();
+	test_leaks_assert_none(&t.f.leaks);
+}
+
 int
 main(void)
 {
@@ -208,6 +240,7 @@ main(void)
 		cmocka_unit_test(a_ring_that_cannot_stop_alone),
 		cmocka_unit_test(a_ring_that_was_told_nothing),
 		cmocka_unit_test(nobody_leaves),
+		cmocka_unit_test(its_memory_leaves_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
