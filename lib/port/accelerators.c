@@ -106,8 +106,9 @@ open_one(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 	return rc;
 }
 
+/* What it asked stays: a device that is open already may have asked since. */
 static void
-close_one(struct rp_port *port, struct port_accelerator *accelerator)
+close_device(struct rp_port *port, struct port_accelerator *accelerator)
 {
 	port_source_remove(port, &accelerator->source);
 	accelerator->closing = true;
@@ -117,11 +118,17 @@ close_one(struct rp_port *port, struct port_accelerator *accelerator)
 	if (accelerator->sections != NULL)
 		rp_dma_sections_forget(accelerator->sections);
 	port_private_close(accelerator);
-	port_asks_forget(accelerator);
 	accelerator->closing = false;
 	accelerator->failed = false;
 	accelerator->features_set = false;
 	port_net_forgotten(accelerator);
+}
+
+static void
+close_one(struct rp_port *port, struct port_accelerator *accelerator)
+{
+	close_device(port, accelerator);
+	port_asks_forget(accelerator);
 }
 
 /* Queue pairs go to the accelerators in the order of their list. */
@@ -385,9 +392,12 @@ open_candidate(struct rp_port *port, unsigned int index, struct rp_accel *ret_ca
 	       struct rp_wire_why *why)
 {
 	struct port_accelerator *accelerator = &port->accelerators[index];
-	int rc = rp_accel_open_translated(port->registry, accelerator->arguments, port_asks_iommu(accelerator),
-					  ret_candidate, why);
+	int rc;
 
+	/* What the last one asked, and the pages that it has, are not this one's. */
+	port_asks_forget(accelerator);
+	rc = rp_accel_open_translated(port->registry, accelerator->arguments, port_asks_iommu(accelerator),
+				      ret_candidate, why);
 	if (rc < 0)
 		return rc;
 	ret_candidate->ops->get_info(ret_candidate->priv, ret_info);
@@ -419,7 +429,7 @@ reopen(struct rp_port *port, unsigned int index, bool quiet, struct rp_wire_why 
 	rc = open_candidate(port, index, &candidate, &info, why);
 	if (rc < 0)
 		return rc;
-	close_one(port, accelerator);
+	close_device(port, accelerator);
 	accelerator->accel = candidate;
 	accelerator->info = info;
 	rc = watch(port, index);

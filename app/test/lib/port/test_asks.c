@@ -25,6 +25,7 @@ open_with(struct fixture *f, enum test_vm_viommu viommu)
 	fixture_begin(f);
 	FAKE_SET(class, RP_ACCEL_CLASS_A);
 	FAKE_SET(asks, true);
+	FAKE_SET(peer_pid, 1); /* who is open again, and is the same process, has let go */
 	fixture_open_with(f, &config, &options);
 }
 
@@ -470,6 +471,68 @@ a_device_that_failed_begins_anew(void **state)
 	fixture_close(&f);
 }
 
+/* What it will ask first when it is opened the next time. @return the first question's number. */
+static unsigned int
+ask_when_open(uint64_t iova)
+{
+	struct fake_accel *fake = fake_take();
+	unsigned int number = fake->questions_count;
+
+	fake->questions[number] = (struct fake_question){.iova = iova, .access_mask = BOTH};
+	fake->questions[number + 1] = (struct fake_question){.iova = iova, .access_mask = BOTH, .is_page = true};
+	fake->questions_count += 2;
+	fake_give();
+	return number;
+}
+
+/* Before the one that failed is closed: neither hears what the other asked or has. */
+static void
+it_asks_while_it_is_opened_again(void **state)
+{
+	struct fixture f;
+	unsigned int asked;
+
+	(void)state;
+	open_with(&f, TEST_VM_NO_VIOMMU);
+	assert_int_equal(request(&f, TEST_VM_GPA, BOTH), 0);
+	assert_int_equal(ask(&f, TEST_VM_GPA, BOTH).translation.access_mask, BOTH);
+	asked = ask_when_open(TEST_VM_GPA);
+	fake_accel_die(false);
+	assert_true(fixture_becomes(&f, is_open_again));
+	assert_true(fixture_becomes(&f, all_answered));
+	assert_int_equal(fake_accel_question(asked).error, 0);
+	assert_int_equal(fake_accel_question(asked).translation.access_mask, 0);
+	assert_int_equal(fake_accel_question(asked + 1).error, 0);
+	assert_int_equal(pieces(), 1);
+	fixture_close(&f);
+}
+
+/* One that is not taken had questions: they are nobody's. */
+static void
+one_that_is_not_taken_asked(void **state)
+{
+	struct fixture f;
+	unsigned int asked, page, i;
+	uint64_t features;
+
+	(void)state;
+	open_with(&f, TEST_VM_NO_VIOMMU);
+	features = fake_now().features;
+	FAKE_SET(features, (uint64_t)0);
+	asked = ask_when_open(TEST_VM_GPA);
+	fake_accel_die(true);
+	while (!fake_accel_question(asked + 1).put)
+		usleep(1000);
+	FAKE_SET(features, features);
+	for (i = 0; i < LIMIT_MS && test_port_events(&f.port, "accelerator-back") == 0; i++)
+		usleep(1000);
+	assert_int_equal(test_port_events(&f.port, "accelerator-back"), 1);
+	page = fake_accel_request(TEST_VM_GPA, BOTH, false);
+	assert_true(test_wait(is_answered, &page, LIMIT_MS));
+	assert_false(fake_accel_question(asked + 1).answered);
+	fixture_close(&f);
+}
+
 /* Nobody can know anything by then. What it asks for again is answered. */
 static void
 it_asks_while_it_is_opened(void **state)
@@ -526,6 +589,8 @@ main(void)
 		cmocka_unit_test(frontends_come_and_go),
 		cmocka_unit_test(a_device_that_failed_begins_anew),
 		cmocka_unit_test(it_asks_while_it_is_opened),
+		cmocka_unit_test(it_asks_while_it_is_opened_again),
+		cmocka_unit_test(one_that_is_not_taken_asked),
 		cmocka_unit_test(offered_with_access_platform_alone),
 	};
 
