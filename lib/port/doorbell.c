@@ -98,9 +98,6 @@ action_offer(struct rp_port *port, struct port_queue *queue)
 	if (rc == 0)
 		rc = port_files_claim(port->files, accelerator, port->name, rp_vhu_backend_peer(port->backend), area.fd,
 				      &why);
-	/* It must watch before the guest can store. */
-	if (rc == 0 && port_doorbell_tell(port, queue, true) < 0)
-		return -ENOTCONN;
 	if (rc == 0)
 		rc = rp_vhu_backend_notify_area_set(port->backend, queue->index, area.fd, area.offset_bytes,
 						    area.size_bytes, queue->index, &why);
@@ -387,6 +384,14 @@ give_back(struct rp_port *port, struct port_queue *queue)
 	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "doorbell-idle", "the device would rather be woken");
 }
 
+/* The device must watch before the guest can store, and fails, if it does, before anything is offered. */
+static void
+offer(struct rp_port *port, struct port_queue *queue)
+{
+	if (port_doorbell_tell(port, queue, true) == 0)
+		happen(port, queue, EVENT_OFFER);
+}
+
 uint64_t
 port_doorbell_deadline(const struct rp_port *port, const struct port_queue *queue)
 {
@@ -421,7 +426,7 @@ port_doorbell_tick(struct rp_port *port, struct port_queue *queue, uint64_t now_
 	if (port_doorbell_untold(port, queue)) {
 		port_doorbell_tell(port, queue, false);
 	} else if (doorbell->state == RP_PORT_DOORBELL_UNMAPPED) {
-		happen(port, queue, EVENT_OFFER);
+		offer(port, queue);
 	} else if (!port_doorbell_is_wanted(port, queue)) {
 		give_back(port, queue);
 	} else {

@@ -267,7 +267,11 @@ a_device_that_leaves_when_told(void **state)
 	test_vm_queue_start(&f.vm, 1, 0);
 	assert_true(fixture_becomes(&f, failed));
 	assert_int_equal(f.vm.maps, 0);
-	assert_int_equal(test_port_queue(&f.port, 1).doorbell, RP_PORT_DOORBELL_UNMAPPED);
+	pthread_mutex_lock(&f.port.lock);
+	/* There was no offer yet. */
+	assert_int_equal(f.port.port->queues[1].doorbell.state, RP_PORT_DOORBELL_UNMAPPED);
+	assert_false(f.port.port->queues[1].doorbell.stale);
+	pthread_mutex_unlock(&f.port.lock);
 	fixture_close(&f);
 }
 
