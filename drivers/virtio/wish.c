@@ -45,6 +45,7 @@ vdrv_wishes_begin(struct virtio_device *device, uint64_t config_vector)
 {
 	device->config_armed = device->has_config_vector && config_vector == device->queues_count;
 	memset(device->page_wishes, ALL_WISHES, sizeof(device->page_wishes));
+	device->generation_known = false;
 }
 
 int
@@ -75,7 +76,7 @@ vdrv_wishes_page(const struct virtio_device *device, unsigned int queue)
 	return queue >= device->queues_count || (device->page_wishes[queue / 32] >> queue % 32 & 1) != 0;
 }
 
-/* Before it was ever heard of, any interrupt may be about it. */
+/* Before it was heard of since the reset, which may begin it anew, any interrupt may be about it. */
 static int
 generation_changed(struct virtio_device *device, bool *ret_changed, struct rp_wire_why *why)
 {
