@@ -15,6 +15,7 @@
 #define ACCESS_MAX_BYTES 8u
 /* Messages under way at once: well below RP_VFU_CALLS_MAX, so that others' fit beside them. */
 #define LOT_MESSAGES 192u
+#define FEW_MESSAGES 8u /* without memory of their own: what most calls have, and all of them when there is none */
 #define RUN_MAX 32u /* writes of one message */
 
 /* A message of a lot. */
@@ -29,21 +30,8 @@ struct lot {
 	struct rp_vfu_batch batch;
 	struct rp_vfu_client_done done;
 	unsigned int parts_count, room;
-	struct part parts[];
+	struct part *parts;
 };
-
-static struct lot *
-make_lot(unsigned int accesses_count)
-{
-	unsigned int room = accesses_count < LOT_MESSAGES ? accesses_count : LOT_MESSAGES;
-	struct lot *lot = calloc(1, sizeof(*lot) + room * sizeof(lot->parts[0]));
-
-	if (lot == NULL)
-		return NULL;
-	lot->room = room;
-	lot->done = rp_vfu_batch_done(&lot->batch);
-	return lot;
-}
 
 static int
 check_accesses(const struct rp_vfu_client_access *accesses, unsigned int count, struct rp_wire_why *why)
@@ -223,21 +211,26 @@ rp_vfu_client_region_access_many(struct rp_vfu_client *client, struct rp_vfu_cli
 				 unsigned int count, struct rp_wire_why *why)
 {
 	int rc = check_accesses(accesses, count, why);
-	struct lot *lot;
-	unsigned int at = 0;
+	unsigned int room = count < LOT_MESSAGES ? count : LOT_MESSAGES, at = 0;
+	struct part few[FEW_MESSAGES], *many = NULL;
+	struct lot lot = {.parts = few, .room = FEW_MESSAGES};
 
 	if (rc == 0)
 		rc = rp_vfu_client_may_wait(client, RP_VFU_REGION_READ, why);
 	if (rc < 0 || count == 0)
 		return rc;
-	lot = make_lot(count);
-	if (lot == NULL)
-		return rp_wire_why_set(why, -ENOMEM, "no memory for %u accesses", count);
+	if (count > FEW_MESSAGES)
+		many = calloc(room, sizeof(*many));
+	if (many != NULL) {
+		lot.parts = many;
+		lot.room = room;
+	}
+	lot.done = rp_vfu_batch_done(&lot.batch);
 	while (rc >= 0 && at < count) {
 		rc = client->conn == NULL ? rp_wire_why_set(why, -ENOTCONN, "the server is gone") :
-					    do_lot(client, lot, accesses + at, count - at, why);
+					    do_lot(client, &lot, accesses + at, count - at, why);
 		at += rc < 0 ? 0 : (unsigned int)rc;
 	}
-	free(lot);
+	free(many);
 	return rc < 0 ? rc : 0;
 }

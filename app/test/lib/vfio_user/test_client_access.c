@@ -19,6 +19,17 @@ static uint64_t lie; /* how many writes were done less */
 static uint32_t refuse_at; /* a read of this offset is refused; 0: none */
 static bool with_multi;
 
+static __thread bool no_memory;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+void *
+__wrap_calloc(size_t count, size_t size)
+{
+	return no_memory ? NULL : __real_calloc(count, size);
+}
+
 static bool
 serve(struct liar *l, const struct peer_msg *command)
 {
@@ -153,6 +164,28 @@ more_than_a_lot(void **state)
 	free(many);
 }
 
+/* That is no reason to give up a device: it takes more round trips. */
+static void
+without_memory(void **state)
+{
+	enum { COUNT = 300 };
+	struct rp_vfu_client_access many[COUNT];
+	unsigned int i;
+	int rc;
+
+	(void)state;
+	for (i = 0; i < COUNT; i++)
+		many[i] = access_of(i % 5 != 0, i % 256);
+	no_memory = true;
+	rc = rp_vfu_client_region_access_many(client, many, COUNT, &why);
+	no_memory = false;
+	assert_int_equal(rc, 0);
+	assert_int_equal(reads, COUNT / 5);
+	assert_int_equal(written, COUNT - COUNT / 5);
+	for (i = 0; i < COUNT; i += 5)
+		assert_int_equal(many[i].bytes[0], i % 256);
+}
+
 static void
 what_is_refused_is_said(void **state)
 {
@@ -201,6 +234,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(writes_in_a_row_are_one_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_the_capability_each_is_its_own, setup_without, teardown),
 		cmocka_unit_test_setup_teardown(more_than_a_lot, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_refused_is_said, setup, teardown),
 		cmocka_unit_test_setup_teardown(fewer_writes_than_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(our_callers_mistakes, setup, teardown),
