@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -359,6 +360,18 @@ report(void *ctx, const char *line)
 	fprintf(ctx, "%s\n", line);
 }
 
+/* The soft limit is for programs that call select(2): it is 1024, which is not enough for the ports we allow. */
+static void
+raise_files_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int
 rpd_daemon_run(const struct rpd_options *options, const struct rp_accel_registry *registry)
 {
@@ -376,6 +389,7 @@ rpd_daemon_run(const struct rpd_options *options, const struct rp_accel_registry
 	}
 	/* A client or a log reader that leaves must not take the ports with it. */
 	signal(SIGPIPE, SIG_IGN);
+	raise_files_limit();
 	status = start(&self, options, &config, registry);
 	rpd_config_free(&config);
 	if (status == 0) {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -182,6 +183,27 @@ test_late_accelerator(void **state)
 }
 
 static void
+test_files_limit(void **state)
+{
+	struct rpd_options options = {.level = RP_PORT_EVENT_NOTICE, .rpc_path = rpc_path};
+	struct rlimit had, low, seen;
+	struct child child;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &had), 0);
+	low = (struct rlimit){.rlim_cur = had.rlim_max / 2, .rlim_max = had.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	run_child(&child, &options);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &had), 0);
+	assert_true(says(&child, "ringpassd: ready\n"));
+	assert_int_equal(prlimit(child.pid, RLIMIT_NOFILE, NULL, &seen), 0);
+	kill(child.pid, SIGTERM);
+	assert_int_equal(status_of(&child), 0);
+	assert_true(seen.rlim_cur == had.rlim_max);
+	assert_true(seen.rlim_max == had.rlim_max);
+}
+
+static void
 test_rpc_socket(void **state)
 {
 	struct rpd_options options = {.rpc_path = rpc_path, .level = RP_PORT_EVENT_NOTICE};
@@ -235,7 +257,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_runs_until_told),	  cmocka_unit_test(test_configuration),
 		cmocka_unit_test(test_bad_configuration), cmocka_unit_test(test_check_only),
-		cmocka_unit_test(test_late_accelerator),  cmocka_unit_test(test_rpc_socket),
+		cmocka_unit_test(test_late_accelerator),  cmocka_unit_test(test_files_limit),
+		cmocka_unit_test(test_rpc_socket),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
