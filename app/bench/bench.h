@@ -35,6 +35,7 @@ struct bench_row {
 	double value; /* median over the runs, as is the peer's */
 	const char *peer; /* NULL: a value that is compared with nothing */
 	double peer_value;
+	double ratio; /* median of the pairs' own ratios */
 	double spread; /* between the quartiles of the pairs' ratios (or of the values), divided by their median */
 	unsigned int runs;
 	enum place placement;
@@ -78,6 +79,10 @@ struct bench_pairs_config {
 	/* What is left of the scenario's time is for so many measurements, this one included; 0: 1. */
 	unsigned int share;
 	unsigned int pairs_wanted; /* 0: BENCH_PAIRS_WANTED, twice as many when not quick */
+	/* When its share is over it is content with so many, and goes on for less; 0: BENCH_PAIRS_WANTED. */
+	unsigned int pairs_least;
+	/* NULL, or rows of the first figure's interval: where the median of all such ratios is, with 95 per cent. */
+	const char *low_bench, *high_bench;
 };
 
 struct bench_rows {
@@ -122,6 +127,9 @@ void report_value(struct bench_rows *rows, const char *bench, const char *unit, 
 /* One row of the pairs that were measured in row->placement; none, no row. */
 void report_pairs(struct bench_rows *rows, const struct bench_row *row, const struct bench_pair *pairs,
 		  unsigned int count);
+/* The interval of the median of these pairs' ratios, in per cent, as two rows; row as for report_pairs(). */
+void report_interval(struct bench_rows *rows, const struct bench_row *row, const struct bench_pairs_config *config,
+		     const struct bench_pair *pairs, unsigned int count);
 void report_table(const struct bench_rows *rows);
 
 /* pairs.c */

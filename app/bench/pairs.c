@@ -63,6 +63,12 @@ pairs_wanted(const struct bench_pairs_config *config)
 	return config->options->quick ? BENCH_PAIRS_WANTED : 2 * BENCH_PAIRS_WANTED;
 }
 
+static unsigned int
+pairs_least(const struct bench_pairs_config *config)
+{
+	return config->pairs_least > 0 ? config->pairs_least : BENCH_PAIRS_WANTED;
+}
+
 /* When to be content with what makes a comparison, and when to end anyhow. */
 struct time_limits {
 	uint64_t content_ns;
@@ -106,7 +112,7 @@ has_enough(const struct bench_pairs_config *config, const struct taken *taken, c
 	if (taken->count == 0)
 		return false;
 	return config->options->once || now_ns >= limits->end_ns ||
-	       (now_ns >= limits->content_ns && most >= BENCH_PAIRS_WANTED);
+	       (now_ns >= limits->content_ns && most >= pairs_least(config));
 }
 
 static void
@@ -126,6 +132,8 @@ report(const struct bench_pairs_config *config, const struct bench_pairs_ops *op
 			row.unit = config->figures[i].unit;
 			report_pairs(rows, &row, taken->pairs[i], taken->count);
 		}
+		if (config->low_bench != NULL)
+			report_interval(rows, &row, config, taken->pairs[0], taken->count);
 	}
 	if (taken->of[PLACE_MIXED] > 0)
 		fprintf(stderr, "ringpass-bench: %s: %u of %u pairs %s, the CPUs moved\n", config->figures[0].bench,
@@ -140,6 +148,8 @@ bench_pairs_run(const struct bench_pairs_config *config, const struct bench_pair
 	struct taken taken = {.count = 0};
 	int rc = 0;
 
+	if (bench_interrupted())
+		return 0;
 	if (!config->options->once) {
 		rc = take_pair(config, ops, ctx, &taken);
 		taken = (struct taken){.count = 0};

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <math.h>
-
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
@@ -17,19 +15,12 @@
 #define RUN_NS 20000000ull
 /* Then both are made anew, in the other order: where memory happens to lie is worth a part in a hundred. */
 #define PAIRS_PER_RIG 4u
-#define LOOKS 3u /* at where the CPUs are: before, between and after a pair */
 
 struct parity {
 	const struct bench_options *options;
 	struct packets_rig_config config;
 	struct packets_rig rig;
 	unsigned int pairs; /* begun with this rig */
-	enum place looks[LOOKS];
-	unsigned int looks_count;
-	double ours;
-	double ratio; /* of the pair whose last look is still to come */
-	double ratios[PLACES_COUNT][BENCH_PAIRS_MAX + 1];
-	unsigned int counts[PLACES_COUNT];
 };
 
 static const struct packets_load load = {.sizes_bytes = {64}, .sizes_count = 1};
@@ -64,56 +55,21 @@ run_ours(void *ctx, double *ret_values)
 		rc = make_anew(parity);
 	if (rc == 0)
 		rc = run_device(parity, PACKETS_PORT, ret_values);
-	parity->ours = ret_values[0];
 	return rc;
 }
 
 static int
 run_whole(void *ctx, double *ret_values)
 {
-	struct parity *parity = ctx;
-	int rc = run_device(parity, PACKETS_WHOLE, ret_values);
-
-	parity->ratio = parity->ours / ret_values[0];
-	return rc;
+	return run_device(ctx, PACKETS_WHOLE, ret_values);
 }
 
 static double
 look(void *ctx)
 {
 	struct parity *parity = ctx;
-	double hop_ns = packets_rig_hop_ns(&parity->rig);
-	enum place place = place_of(hop_ns);
 
-	parity->looks[parity->looks_count++] = place;
-	if (parity->looks_count < LOOKS)
-		return hop_ns;
-	parity->looks_count = 0;
-	if (parity->looks[0] != place || parity->looks[1] != place)
-		place = PLACE_MIXED;
-	if (parity->counts[place] <= BENCH_PAIRS_MAX)
-		parity->ratios[place][parity->counts[place]++] = parity->ratio;
-	return hop_ns;
-}
-
-/* Where the median of all such ratios is, with 95 per cent: so many places around the middle of those that were run. */
-static void
-report_interval(struct parity *parity, const char *low_bench, const char *high_bench, struct bench_rows *rows)
-{
-	enum place place, most = PLACE_NEAR;
-	unsigned int count, low;
-	double *ratios;
-
-	for (place = PLACE_NEAR; place < PLACES_COUNT; place++)
-		most = parity->counts[place] > parity->counts[most] ? place : most;
-	count = parity->counts[most];
-	if (count == 0)
-		return;
-	ratios = parity->ratios[most];
-	report_percentile(ratios, count, 50);
-	low = (unsigned int)fmax(0, (count - 1.96 * sqrt(count)) / 2);
-	report_value(rows, low_bench, "%", 100 * ratios[low]);
-	report_value(rows, high_bench, "%", 100 * ratios[count - 1 - low]);
+	return packets_rig_hop_ns(&parity->rig);
 }
 
 /* One kind of ring. */
@@ -134,6 +90,9 @@ run(const struct bench_options *options, const struct kind *kind, struct bench_r
 		.figures_count = 2,
 		.peer = "the same softaccel, passed whole to the same driver",
 		.pairs_wanted = options->quick ? PAIRS_WANTED : 2 * PAIRS_WANTED,
+		.pairs_least = PAIRS_WANTED,
+		.low_bench = kind->low_bench,
+		.high_bench = kind->high_bench,
 		.share = kind->share,
 	};
 	struct parity parity = {
@@ -150,8 +109,6 @@ run(const struct bench_options *options, const struct kind *kind, struct bench_r
 
 	if (rc == 0)
 		rc = bench_pairs_run(&pairs, &ops, &parity, rows);
-	if (rc == 0)
-		report_interval(&parity, kind->low_bench, kind->high_bench, rows);
 	packets_rig_close(&parity.rig);
 	return rc;
 }

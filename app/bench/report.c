@@ -86,12 +86,6 @@ number(char text[32], bool there, double value, int behind)
 	return text;
 }
 
-static double
-ratio_of(const struct bench_row *row)
-{
-	return row->value / row->peer_value;
-}
-
 static void
 report_row(struct bench_rows *rows, const struct bench_row *row)
 {
@@ -106,7 +100,7 @@ report_row(struct bench_rows *rows, const struct bench_row *row)
 	       row->bench, number(value, true, row->value, digits(row->value)), row->unit, compared ? "\"" : "",
 	       compared ? row->peer : "null", compared ? "\"" : "",
 	       number(peer_value, compared, row->peer_value, digits(row->peer_value)),
-	       number(ratio, compared, ratio_of(row), 4), row->runs, number(spread, true, row->spread, 3),
+	       number(ratio, compared, row->ratio, 4), row->runs, number(spread, true, row->spread, 3),
 	       place_name(row->placement), row->hop_ns, BENCH_FLAGS);
 	fflush(stdout);
 }
@@ -150,6 +144,36 @@ report_pairs(struct bench_rows *rows, const struct bench_row *row, const struct 
 	full.peer_value = report_percentile(peers, found, 50);
 	full.hop_ns = report_percentile(hops, found, 50);
 	full.spread = spread_of(ratios, found);
+	full.ratio = report_percentile(ratios, found, 50);
+	report_row(rows, &full);
+}
+
+void
+report_interval(struct bench_rows *rows, const struct bench_row *row, const struct bench_pairs_config *config,
+		const struct bench_pair *pairs, unsigned int count)
+{
+	struct bench_row full = {.unit = "%", .placement = row->placement};
+	double ratios[BENCH_PAIRS_MAX], hops[BENCH_PAIRS_MAX];
+	unsigned int i, found = 0, low;
+
+	for (i = 0; i < count; i++) {
+		if (pairs[i].placement != row->placement)
+			continue;
+		ratios[found] = pairs[i].ours / pairs[i].peer;
+		hops[found++] = pairs[i].hop_ns;
+	}
+	if (found == 0)
+		return;
+	full.runs = found;
+	full.hop_ns = report_percentile(hops, found, 50);
+	report_percentile(ratios, found, 50);
+	/* So many places around the middle of those that were run. */
+	low = (unsigned int)fmax(0, (found - 1.96 * sqrt(found)) / 2);
+	full.bench = config->low_bench;
+	full.value = 100 * ratios[low];
+	report_row(rows, &full);
+	full.bench = config->high_bench;
+	full.value = 100 * ratios[found - 1 - low];
 	report_row(rows, &full);
 }
 
@@ -165,7 +189,7 @@ report_table(const struct bench_rows *rows)
 		char peer_value[32], ratio[32];
 
 		snprintf(peer_value, sizeof(peer_value), "%.*f", digits(row->peer_value), row->peer_value);
-		snprintf(ratio, sizeof(ratio), "%.4f", ratio_of(row));
+		snprintf(ratio, sizeof(ratio), "%.4f", row->ratio);
 		printf("%-28s %-9s %10.*f %10s %-5s %7s %7.3f %5u %7.0f  %s\n", row->bench, place_name(row->placement),
 		       digits(row->value), row->value, row->peer != NULL ? peer_value : "", row->unit,
 		       row->peer != NULL ? ratio : "", row->spread, row->runs, row->hop_ns,
