@@ -100,6 +100,24 @@ def test_targets_hold_where_the_cpus_are_near():
     assert table.verdict({**row, "placement": "near", "bench": "pps_split_64", "ratio": 1.31}) == "reached"
 
 
+def test_few_pairs_are_indicative():
+    row = {**ROW, "bench": "doorbell_p50", "ratio": 0.04, "placement": "near"}
+    assert [table.verdict({**row, "runs": runs}) for runs in (7, 8)] == ["indicative", "reached"]
+    row = {**row, "bench": "pps_parity_split_64", "ratio": 0.5}
+    assert [table.verdict({**row, "runs": runs}) for runs in (20, 21)] == ["indicative", "not reached"]
+    assert table.verdict({**row, "placement": "far", "runs": 1}) == ""
+    # Nothing was run in turns: it is what a daemon has.
+    assert table.verdict({**VALUE, "placement": "host", "runs": 1}) == "not reached"
+
+
+def test_a_rate_is_printed_with_its_idle_polls():
+    rows = [{**ROW, "bench": bench, "placement": placement} for bench in ("idle_polls_split_64", "pps_split_64", "other")
+            for placement in ("far", "near")]
+    lines = [line.split("|") for line in table.for_readme({}, rows)][4:]
+    assert [(line[2].strip(" `"), line[7].strip()) for line in lines] == [
+        ("pps_split_64", "near"), ("idle_polls_split_64", "near"), ("pps_split_64", "far"), ("idle_polls_split_64", "far")]
+
+
 def test_a_table_for_the_readme(build):
     run(build, "one", "two")
     done = run(build, "--markdown")
