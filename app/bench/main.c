@@ -54,10 +54,10 @@ static const struct scenario {
 	 "pps_switch_split_64 idle_polls_switch_split_64 pps_switch_split_1518 idle_polls_switch_split_1518"},
 	{"pps_switch_packed", bench_pps_switch_packed, 6, 60,
 	 "pps_switch_packed_64 idle_polls_switch_packed_64 pps_switch_packed_1518 idle_polls_switch_packed_1518"},
-	{"pps_parity", bench_pps_parity, 8, 40,
+	{"pps_parity", bench_pps_parity, 10, 60,
 	 "pps_parity_split_64 idle_polls_parity_split_64 pps_parity_split_64_low pps_parity_split_64_high "
 	 "pps_parity_packed_64 idle_polls_parity_packed_64 pps_parity_packed_64_low pps_parity_packed_64_high"},
-	{"setup", bench_setup, 20, 60, "setup_1_pair setup_128_pairs"},
+	{"setup", bench_setup, 24, 80, "setup_1_pair setup_128_pairs"},
 	{"software_request", bench_software_request, 4, 20, "request_features request_enable request_restart"},
 	{"translate", bench_translate, 5, 60,
 	 "translate_1 translate_1_many map_unmap_1 translate_1m translate_1m_many map_unmap_1m map_bytes_1m "

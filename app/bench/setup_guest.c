@@ -199,17 +199,22 @@ connect_patiently(const char *path, int *ret_fd, struct rp_wire_why *why)
 }
 
 static int
-run(struct setup_rig *rig, struct rp_vhu_frontend *frontend, double *ret_ns, struct rp_wire_why *why)
+run(struct setup_rig *rig, struct rp_vhu_frontend *frontend, bool ours, double *ret_ns, struct rp_wire_why *why)
 {
 	struct answer answer = {.there = false};
-	uint64_t features, started_ns;
-	int rc =
-		rp_vhu_frontend_submit(frontend, RP_VHU_GET_FEATURES, NULL, 0, NULL, 0, false, on_answer, &answer, why);
+	uint64_t features, started_ns, asked_ns;
+	int rc;
 
+	if (ours)
+		usleep((useconds_t)(rig->rest_ns / 1000));
+	asked_ns = bench_now_ns();
+	rc = rp_vhu_frontend_submit(frontend, RP_VHU_GET_FEATURES, NULL, 0, NULL, 0, false, on_answer, &answer, why);
 	if (rc == 0)
 		rc = wait_on(frontend, &answer);
 	/* What comes before the first answer is how long a listener takes to look: a second of librte_vhost's. */
 	started_ns = bench_now_ns();
+	if (!ours)
+		rig->rest_ns = started_ns - asked_ns;
 	if (rc == 0)
 		rc = rp_vhu_frontend_negotiate(frontend, why);
 	if (rc < 0)
@@ -246,7 +251,7 @@ setup_rig_lap(struct setup_rig *rig, bool ours, double *ret_ns)
 		rc = rp_vhu_frontend_create(&fd, &config, &ops, rig, &frontend);
 	rp_wire_fd_close(&fd);
 	if (rc == 0)
-		rc = run(rig, frontend, ret_ns, &why);
+		rc = run(rig, frontend, ours, ret_ns, &why);
 	rp_vhu_frontend_destroy(frontend);
 	for (queue = 0; queue < 2 * rig->pairs_count; queue++)
 		rig->rings[queue] = rp_vring_drv_destroy(rig->rings[queue]);

@@ -105,7 +105,7 @@ control_main(void *ctx)
 	struct setup_rig *rig = ctx;
 	struct pollfd wait[2] = {
 		{.fd = softaccel_fd(rig->accel), .events = POLLIN},
-		{.fd = rig->stop_fd, .events = POLLIN},
+		{.fd = rig->stop_fds[0], .events = POLLIN},
 	};
 
 	do {
@@ -121,7 +121,7 @@ port_main(void *ctx)
 	struct setup_rig *rig = ctx;
 	struct pollfd wait[2] = {
 		{.fd = rp_port_fd(rig->port), .events = POLLIN},
-		{.fd = rig->stop_fd, .events = POLLIN},
+		{.fd = rig->stop_fds[1], .events = POLLIN},
 	};
 
 	do {
@@ -230,7 +230,8 @@ setup_rig_open(struct setup_rig *rig, const struct bench_options *options, unsig
 	rig->memory = MAP_FAILED;
 	rig->memory_fd = -1;
 	rig->task = rig->doing = SETUP_TASK_ECHO;
-	rig->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rig->stop_fds[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rig->stop_fds[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	snprintf(rig->directory, sizeof(rig->directory), "/tmp/ringpass-bench.XXXXXX");
 	if (mkdtemp(rig->directory) == NULL) {
 		rc = complain(rig->directory, -errno, NULL);
@@ -276,21 +277,22 @@ setup_rig_close(struct setup_rig *rig)
 {
 	if (rig->device_runs)
 		setup_rig_do(rig, SETUP_TASK_OURS);
-	eventfd_write(rig->stop_fd, 1);
+	eventfd_write(rig->stop_fds[1], 1);
 	if (rig->port_runs)
 		pthread_join(rig->port_thread, NULL);
-	/* The control side has gone by then, and answers nothing: the connection is simply closed. */
+	/* It takes its queues back from a device that still answers. */
+	rig->port = rp_port_destroy(rig->port);
+	eventfd_write(rig->stop_fds[0], 1);
 	if (rig->control_runs)
 		pthread_join(rig->control_thread, NULL);
 	__atomic_store_n(&rig->task, SETUP_TASK_STOP, __ATOMIC_RELEASE);
 	if (rig->device_runs)
 		pthread_join(rig->device_thread, NULL);
-	rig->port = rp_port_destroy(rig->port);
 	rig->accel = softaccel_destroy(rig->accel);
 	if (rig->peer_runs)
 		rte_vhost_driver_unregister(rig->socket_peer);
 	guest_close(rig);
-	rp_wire_fd_close(&rig->stop_fd);
+	rp_wire_fd_close_all(rig->stop_fds, 2);
 	if (rig->directory[0] != '\0')
 		rmdir(rig->directory);
 }

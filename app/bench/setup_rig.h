@@ -37,8 +37,9 @@ struct setup_rig {
 	bool device_runs, control_runs, port_runs;
 	enum setup_task task; /* atomic: what the device's thread is to do */
 	enum setup_task doing; /* atomic: and what it does */
-	int stop_fd;
+	int stop_fds[2]; /* of the control side, of the port */
 	struct place_probe probe;
+	uint64_t rest_ns; /* how long librte_vhost last let its first answer be waited for */
 
 	int memory_fd;
 	uint8_t *memory;
@@ -58,7 +59,8 @@ uint64_t setup_guest_bytes(unsigned int pairs_count);
 void setup_rig_do(struct setup_rig *rig, enum setup_task task);
 
 /*
- * A frontend comes, as a VMM does, sets up all pairs, has one packet sent through the last of them, and goes.
+ * A frontend comes, as a VMM does, waits for its first answer (of the port it asks only after as long as librte_vhost
+ * last took), sets up all pairs, has one packet sent through the last of them, and goes.
  *
  * @param ours the port; else librte_vhost.
  * @param ret_ns from the first answer to the packet in the used ring.
