@@ -10,6 +10,7 @@ TOP = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(TOP / "usertools"))
 from ringpass_bench import guest  # noqa: E402
 from ringpass_bench.context import Context  # noqa: E402
+from ringpass_bench.errors import BenchError  # noqa: E402
 from ringpass_stack.guest_testpmd import GuestTestpmd, parse_stats  # noqa: E402
 from ringpass_testvm import TestvmError  # noqa: E402
 from ringpass_testvm.agent import Result  # noqa: E402
@@ -65,3 +66,19 @@ def test_a_row_is_of_pairs(tmp_path):
         "guest_pps_split_64", 20.0, 20.0, 1.0, 3, "-O2")
     assert row["spread"] == pytest.approx(0.5)
     assert guest.row_of(context, "packed", [(10.0, 20.0)])["spread"] == 0
+
+
+def test_a_pair_in_which_only_ours_carried_nothing_counts(tmp_path, capsys):
+    context = Context(str(tmp_path), quick=False, facts={"flags": "-O2"})
+    kept = guest.comparable("split", [(10.0, 20.0), (0, 20.0), (5.0, 0), (0, 0), (0, 20.0)])
+    assert kept == [(10.0, 20.0), (0, 20.0), (0, 20.0)]
+    said = capsys.readouterr().err
+    assert "2 pairs discarded" in said and "2 pairs in which ours" in said
+    row = guest.row_of(context, "split", kept)
+    assert (row["ratio"], row["runs"]) == (0, 3)
+
+
+@pytest.mark.parametrize("pairs", [[(0, 20.0)], [(5.0, 0)], []])
+def test_no_packets_is_an_error(pairs):
+    with pytest.raises(BenchError, match="no packets"):
+        guest.comparable("split", pairs)
