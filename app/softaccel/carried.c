@@ -104,6 +104,7 @@ make_carriage(struct softaccel_function *function, unsigned int number, struct r
 	carriage->courier.ring = &queue->ring;
 	carriage->courier.transmits = queue->ring.transmits;
 	carriage->courier.guest_kick_fd = function->doorbells.kick_fds[number];
+	carriage->courier.guest_said_fd = function->doorbells.said_fds[number];
 	carriage->courier.counters = &queue->carried;
 	rc = sa_queue_layout(function, queue, &layout, why);
 	if (rc == 0)
@@ -135,6 +136,7 @@ ready_ring(const struct softaccel_function *function, struct sa_queue *queue)
 	queue->ring.rung = false;
 	queue->ring.courier_fd = courier->bell_fd;
 	queue->ring.kick_fd = courier->local_kick_fd;
+	queue->ring.said_fd = -1;
 	queue->ring.call_fd = courier->bell_fd;
 }
 
@@ -142,9 +144,11 @@ ready_ring(const struct softaccel_function *function, struct sa_queue *queue)
 static bool
 forget_kicks(struct sa_queue *queue)
 {
+	const struct sa_courier *courier = &queue->carriage->courier;
 	bool rung = sa_doorbell_observe(queue->ring.doorbell);
 
-	return sa_doorbell_drain(queue->carriage->courier.guest_kick_fd) > 0 || rung;
+	rung |= sa_doorbell_drain(courier->guest_said_fd) > 0;
+	return sa_doorbell_drain(courier->guest_kick_fd) > 0 || rung;
 }
 
 int

@@ -44,7 +44,7 @@ wake(struct sa_courier *courier)
 bool
 sa_courier_hear(struct sa_courier *courier)
 {
-	uint64_t kicks = sa_doorbell_drain(courier->guest_kick_fd);
+	uint64_t kicks = sa_doorbell_drain(courier->guest_kick_fd) + sa_doorbell_drain(courier->guest_said_fd);
 	bool rung;
 
 	sa_doorbell_drain(courier->bell_fd);

@@ -96,6 +96,26 @@ sa_datapath_reader_remove(struct sa_datapath *path, struct rp_dma_reader *reader
 	}
 }
 
+static void
+unwatch_kicks(const struct sa_datapath *path, const struct sa_ring *ring)
+{
+	epoll_ctl(path->kick_epoll_fd, EPOLL_CTL_DEL, ring->kick_fd, NULL);
+	if (ring->said_fd >= 0)
+		epoll_ctl(path->kick_epoll_fd, EPOLL_CTL_DEL, ring->said_fd, NULL);
+}
+
+static int
+watch_kicks(struct sa_datapath *path, struct sa_ring *ring)
+{
+	int rc = watch(path, ring->kick_fd, ring);
+
+	if (rc == 0 && ring->said_fd >= 0)
+		rc = watch(path, ring->said_fd, ring);
+	if (rc < 0)
+		unwatch_kicks(path, ring);
+	return rc;
+}
+
 int
 sa_datapath_ring_add(struct sa_datapath *path, struct sa_ring *ring)
 {
@@ -110,13 +130,13 @@ sa_datapath_ring_add(struct sa_datapath *path, struct sa_ring *ring)
 		path->running = more;
 		path->running_room = room;
 	}
-	rc = watch(path, ring->kick_fd, ring);
+	rc = watch_kicks(path, ring);
 	if (rc < 0)
 		return rc;
 	if (!ring->transmits)
 		rc = sa_switch_ring_add(&path->sw, ring);
 	if (rc < 0) {
-		epoll_ctl(path->kick_epoll_fd, EPOLL_CTL_DEL, ring->kick_fd, NULL);
+		unwatch_kicks(path, ring);
 		return rc;
 	}
 	path->running[path->running_count++] = ring;
@@ -133,7 +153,7 @@ sa_datapath_ring_remove(struct sa_datapath *path, struct sa_ring *ring)
 	if (i == path->running_count)
 		return;
 	path->running[i] = path->running[--path->running_count];
-	epoll_ctl(path->kick_epoll_fd, EPOLL_CTL_DEL, ring->kick_fd, NULL);
+	unwatch_kicks(path, ring);
 	if (!ring->transmits)
 		sa_switch_ring_remove(ring);
 }

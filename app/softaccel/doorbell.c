@@ -40,21 +40,32 @@ make_memory(struct sa_doorbells *doorbells)
 	return 0;
 }
 
+/* @param ret_fds also set on failure: what there is. */
 static int
-make_eventfds(struct sa_doorbells *doorbells)
+make_eventfds(unsigned int count, int **ret_fds)
 {
 	unsigned int i;
+	int *fds = calloc(count, sizeof(*fds));
 
-	doorbells->kick_fds = calloc(doorbells->count, sizeof(*doorbells->kick_fds));
-	if (doorbells->kick_fds == NULL)
+	*ret_fds = fds;
+	if (fds == NULL)
 		return -ENOMEM;
-	memset(doorbells->kick_fds, 0xff, doorbells->count * sizeof(*doorbells->kick_fds));
-	for (i = 0; i < doorbells->count; i++) {
-		doorbells->kick_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (doorbells->kick_fds[i] < 0)
+	memset(fds, 0xff, count * sizeof(*fds));
+	for (i = 0; i < count; i++) {
+		fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (fds[i] < 0)
 			return -errno;
 	}
 	return 0;
+}
+
+static void
+close_eventfds(unsigned int count, int **fds)
+{
+	if (*fds != NULL)
+		rp_wire_fd_close_all(*fds, count);
+	free(*fds);
+	*fds = NULL;
 }
 
 int
@@ -71,7 +82,9 @@ sa_doorbells_init(struct sa_doorbells *doorbells, enum softaccel_doorbell mode, 
 	doorbells->size_bytes = power_of_two_at_least((size_t)queues_count * doorbells->multiplier_bytes);
 	rc = make_memory(doorbells);
 	if (rc == 0)
-		rc = make_eventfds(doorbells);
+		rc = make_eventfds(queues_count, &doorbells->kick_fds);
+	if (rc == 0)
+		rc = make_eventfds(queues_count, &doorbells->said_fds);
 	if (rc < 0) {
 		sa_doorbells_fini(doorbells);
 		return rc;
@@ -84,10 +97,8 @@ sa_doorbells_init(struct sa_doorbells *doorbells, enum softaccel_doorbell mode, 
 void
 sa_doorbells_fini(struct sa_doorbells *doorbells)
 {
-	if (doorbells->kick_fds != NULL)
-		rp_wire_fd_close_all(doorbells->kick_fds, doorbells->count);
-	free(doorbells->kick_fds);
-	doorbells->kick_fds = NULL;
+	close_eventfds(doorbells->count, &doorbells->said_fds);
+	close_eventfds(doorbells->count, &doorbells->kick_fds);
 	if (doorbells->memory != NULL)
 		munmap(doorbells->memory, doorbells->size_bytes);
 	doorbells->memory = NULL;
@@ -102,7 +113,14 @@ sa_doorbells_clear(struct sa_doorbells *doorbells)
 	for (i = 0; i < doorbells->count; i++) {
 		sa_doorbell_observe(sa_doorbell_word(doorbells, i));
 		sa_doorbell_drain(doorbells->kick_fds[i]);
+		sa_doorbell_drain(doorbells->said_fds[i]);
 	}
+}
+
+void
+sa_doorbells_say(const struct sa_doorbells *doorbells, unsigned int queue)
+{
+	eventfd_write(doorbells->said_fds[queue], 1);
 }
 
 int

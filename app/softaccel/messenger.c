@@ -298,18 +298,35 @@ sa_messenger_destroy(struct sa_messenger *messenger)
 	return NULL;
 }
 
+static void
+unwatch_courier(const struct sa_messenger *messenger, const struct sa_courier *courier)
+{
+	epoll_ctl(messenger->epoll_fd, EPOLL_CTL_DEL, courier->bell_fd, NULL);
+	epoll_ctl(messenger->epoll_fd, EPOLL_CTL_DEL, courier->guest_kick_fd, NULL);
+	epoll_ctl(messenger->epoll_fd, EPOLL_CTL_DEL, courier->guest_said_fd, NULL);
+}
+
+static int
+watch_courier(struct sa_messenger *messenger, const struct sa_courier *courier, unsigned int number)
+{
+	int rc = watch(messenger, courier->bell_fd, number);
+
+	if (rc == 0)
+		rc = watch(messenger, courier->guest_kick_fd, number);
+	if (rc == 0)
+		rc = watch(messenger, courier->guest_said_fd, number);
+	if (rc < 0)
+		unwatch_courier(messenger, courier);
+	return rc;
+}
+
 int
 sa_messenger_start(struct sa_messenger *messenger, struct sa_carriage *carriage, unsigned int number, bool resumed)
 {
-	int rc = watch(messenger, carriage->courier.bell_fd, number);
+	int rc = watch_courier(messenger, &carriage->courier, number);
 
 	if (rc < 0)
 		return rc;
-	rc = watch(messenger, carriage->courier.guest_kick_fd, number);
-	if (rc < 0) {
-		epoll_ctl(messenger->epoll_fd, EPOLL_CTL_DEL, carriage->courier.bell_fd, NULL);
-		return rc;
-	}
 	pthread_mutex_lock(&messenger->lock);
 	carriage->messenger = messenger;
 	carriage->state = SA_CARRIAGE_RUNNING;
@@ -333,8 +350,7 @@ sa_messenger_park(struct sa_messenger *messenger, struct sa_carriage *carriage, 
 	pthread_mutex_lock(&messenger->lock);
 	if (messenger->carriages[number] == carriage) {
 		messenger->carriages[number] = NULL;
-		epoll_ctl(messenger->epoll_fd, EPOLL_CTL_DEL, carriage->courier.bell_fd, NULL);
-		epoll_ctl(messenger->epoll_fd, EPOLL_CTL_DEL, carriage->courier.guest_kick_fd, NULL);
+		unwatch_courier(messenger, &carriage->courier);
 	}
 	carriage->leaving = true;
 	while (messenger->current == carriage) {

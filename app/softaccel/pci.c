@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <endian.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include <linux/virtio_ids.h>
 
@@ -37,7 +36,7 @@ notify_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint
 	(void)bytes;
 	/* virtio 1.2, 4.1.5.2: 16 bits; 32 with NOTIFICATION_DATA, which is not offered but harmless. */
 	if (queue >= 0 && (count == 2 || count == 4))
-		eventfd_write(function->doorbells.kick_fds[queue], 1);
+		sa_doorbells_say(&function->doorbells, (unsigned int)queue);
 	return 0;
 }
 

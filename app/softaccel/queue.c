@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "sa_device.h"
 
@@ -16,6 +15,7 @@ sa_queue_init(struct softaccel_function *function, unsigned int number, uint32_t
 		.transmits = number % 2 == 1, /* virtio 1.2, 5.1.2 */
 		.doorbell = sa_doorbell_word(&function->doorbells, number),
 		.kick_fd = function->doorbells.kick_fds[number],
+		.said_fd = function->doorbells.said_fds[number],
 		.call_fd = -1,
 		.notice_fd = function->path->notice_fd,
 		.order = order,
@@ -119,6 +119,7 @@ take_ring(struct softaccel_function *function, unsigned int number, struct rp_wi
 	sa_queue_ready_ring(function, queue);
 	queue->ring.carried = false;
 	queue->ring.kick_fd = function->doorbells.kick_fds[number];
+	queue->ring.said_fd = function->doorbells.said_fds[number];
 	queue->ring.call_fd = sa_queue_call_fd(function, queue);
 	return 0;
 }
@@ -179,7 +180,7 @@ attach(struct softaccel_function *function, unsigned int number, bool awake, str
 		return rc;
 	sa_queue_say_wish(function, number);
 	if (awake && queue->carriage == NULL)
-		eventfd_write(queue->ring.kick_fd, 1);
+		sa_doorbells_say(&function->doorbells, number);
 	/* Not each time that it goes on with a page more. */
 	if (!awake || !sa_ask_needed(function))
 		sa_device_event(function, "queue %u: started at position 0x%x%s", number, queue->regs->position,

@@ -63,6 +63,9 @@ sa_ring_kicked(struct sa_ring *ring)
 {
 	uint64_t count = sa_doorbell_drain(ring->kick_fd);
 
+	/* If both are readable it is called twice. */
+	if (count == 0 && ring->said_fd >= 0)
+		count = sa_doorbell_drain(ring->said_fd);
 	if (count == 0)
 		return;
 	/* Kicks and interrupts between us and a courier are not the guest's. */

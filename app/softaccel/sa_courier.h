@@ -47,6 +47,7 @@ struct sa_courier {
 	int local_kick_fd; /* we kick the data path */
 	int bell_fd; /* it interrupts us, or saw the guest's doorbell */
 	int guest_kick_fd; /* borrowed: the guest's kicks that come by eventfd */
+	int guest_said_fd; /* borrowed: those that come by message */
 	const struct rp_vring_mirror_ops *access; /* borrowed */
 	void *access_ctx;
 	struct softaccel_queue_counters *counters; /* borrowed; atomic words */

@@ -34,7 +34,8 @@ struct sa_doorbells {
 	size_t size_bytes; /* of the BAR: a power of two */
 	uint32_t multiplier_bytes; /* notify_off_multiplier */
 	unsigned int count;
-	int *kick_fds; /* an eventfd for each queue */
+	int *kick_fds; /* an eventfd for each queue; who has it may make a write to it wait: it is only read */
+	int *said_fds; /* another, for the kicks that are written here; nobody else has it */
 };
 
 /** @return 0 or a negative errno; on failure nothing is held. */
@@ -61,6 +62,9 @@ sa_doorbell_observe(uint32_t *word)
 		return false;
 	return __atomic_exchange_n(word, SA_DOORBELL_SENTINEL, __ATOMIC_SEQ_CST) != SA_DOORBELL_SENTINEL;
 }
+
+/** Kick a queue, as the control side does it for a message; never waits, whatever a client does to its eventfds. */
+void sa_doorbells_say(const struct sa_doorbells *doorbells, unsigned int queue);
 
 /** Take the count out of a kick eventfd; never waits, whatever the file's flags are. @return 0: none. */
 uint64_t sa_doorbell_drain(int kick_fd);

@@ -59,6 +59,7 @@ struct sa_ring {
 	int courier_fd; /* borrowed; if carried */
 	bool rung; /* atomic: the doorbell was, for the courier */
 	int kick_fd; /* borrowed */
+	int said_fd; /* borrowed: the kicks that came by message; -1: they go elsewhere */
 	int call_fd; /* borrowed; -1: none */
 	int notice_fd; /* borrowed: tells the control side that it broke */
 	uint32_t order; /* among its port's receive rings */
@@ -114,7 +115,7 @@ bool sa_ring_observe(struct sa_ring *ring);
 void sa_ring_rung(struct sa_ring *ring);
 /** Judge whether the doorbell is worth looking at. @return whether the ring was taken as kicked for it. */
 bool sa_ring_judge(struct sa_ring *ring);
-/** The kick eventfd is readable. */
+/** One of the eventfds of its kicks is readable. */
 void sa_ring_kicked(struct sa_ring *ring);
 
 /**

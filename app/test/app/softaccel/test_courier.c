@@ -102,6 +102,7 @@ begin(void **state, bool transmits, unsigned int faults_percent)
 	bed.courier.transmits = transmits;
 	bed.courier.ring = &bed.ring;
 	bed.courier.guest_kick_fd = bed.kick_fd;
+	bed.courier.guest_said_fd = -1;
 	bed.courier.counters = &bed.counters;
 	assert_int_equal(
 		sa_courier_init(&bed.courier, &layout, rp_vring_position_fresh(bed.features), &access_ops, NULL, NULL),

@@ -72,9 +72,11 @@ clear_forgets(void **state)
 	assert_int_equal(sa_doorbells_init(&doorbells, SOFTACCEL_DOORBELL_SHARED, 2), 0);
 	memcpy(doorbells.memory + 4, &value, sizeof(value));
 	eventfd_write(doorbells.kick_fds[0], 1);
+	sa_doorbells_say(&doorbells, 0);
 	sa_doorbells_clear(&doorbells);
 	assert_false(sa_doorbell_observe(sa_doorbell_word(&doorbells, 1)));
 	assert_int_equal(sa_doorbell_drain(doorbells.kick_fds[0]), 0);
+	assert_int_equal(sa_doorbell_drain(doorbells.said_fds[0]), 0);
 	sa_doorbells_fini(&doorbells);
 }
 

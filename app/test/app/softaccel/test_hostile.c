@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <endian.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/virtio_pci.h>
@@ -16,12 +19,14 @@
 
 #define RX 0u
 #define TX 1u
+#define IDLE_MS 1000u
 
 static struct {
 	struct rig rig;
 	struct rig_guest guests[3];
 	struct test_leaks before;
 	uint64_t features;
+	int full_fd; /* who waits at it is let go at the end; -1: none */
 } fixture;
 
 static int
@@ -30,10 +35,14 @@ setup(void **state)
 	unsigned int i;
 
 	memset(&fixture, 0, sizeof(fixture));
+	fixture.full_fd = -1;
 	fixture.features = RIG_FEATURES_DEFAULT | *(const uint64_t *)*state;
 	rig_create(&fixture.rig);
 	for (i = 0; i < 3; i++)
-		rig_function(&fixture.rig, (struct softaccel_function_config){.queue_pairs = 1});
+		rig_function(&fixture.rig, (struct softaccel_function_config){
+						   .queue_pairs = 1,
+						   .idle_ms = i == 2 ? IDLE_MS : 0,
+					   });
 	rig_run(&fixture.rig);
 	for (i = 0; i < 3; i++)
 		rig_guest_start(&fixture.guests[i], &fixture.rig, i, 2, fixture.features);
@@ -46,6 +55,9 @@ teardown(void **state)
 	unsigned int i;
 
 	(void)state;
+	if (fixture.full_fd >= 0)
+		eventfd_read(fixture.full_fd, &(eventfd_t){0});
+	rp_wire_fd_close(&fixture.full_fd);
 	for (i = 0; i < 3; i++)
 		rig_guest_fini(&fixture.guests[i]);
 	rig_destroy(&fixture.rig);
@@ -422,6 +434,51 @@ blocking_kick_eventfd(void **state)
 	rp_wire_fd_close(&fd);
 }
 
+static void
+expect_control_side_free(void)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 20;
+	assert_int_equal(pthread_mutex_timedlock(&fixture.rig.control_turn, &until), 0);
+	pthread_mutex_unlock(&fixture.rig.control_turn);
+}
+
+/* A kick eventfd that is full and blocking, and a kick by message, in one go with what needs the data path to halt. */
+static void
+full_kick_eventfd(void **state)
+{
+	struct rig_guest *guest = &fixture.guests[2];
+	const uint16_t kick = htole16(TX);
+	const uint32_t doorbell = htole32(2);
+	unsigned int i;
+	int fd;
+
+	(void)state;
+	rig_vendor_write(guest, TX, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
+	assert_int_equal(rp_vfu_client_io_fd(guest->client, RIG_BAR_NOTIFY, guest->multiplier_bytes, 2, &fd, NULL), 0);
+	fixture.full_fd = fd;
+	assert_int_equal(eventfd_write(fd, UINT64_MAX - 1), 0);
+	assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
+	rig_control_pause(&fixture.rig);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(
+			rp_vfu_client_region_write_post(guest->client, RIG_BAR_REGISTERS,
+							RIG_VENDOR + TX * sizeof(struct rp_accel_vendor_queue) +
+								offsetof(struct rp_accel_vendor_queue, doorbell),
+							sizeof(doorbell), &doorbell, NULL),
+			0);
+		assert_int_equal(rp_vfu_client_region_write_post(guest->client, RIG_BAR_NOTIFY, guest->multiplier_bytes,
+								 sizeof(kick), &kick, NULL),
+				 0);
+	}
+	rig_control_resume(&fixture.rig);
+	usleep(10000);
+	others_go_on();
+	expect_control_side_free();
+}
+
 /* All of the doorbell page, all the time. */
 static void
 doorbell_noise(void **state)
@@ -479,6 +536,7 @@ main(void)
 		RIG_TESTS(restart_churn),
 		RIG_TESTS(full_call_eventfd),
 		RIG_TESTS(blocking_kick_eventfd),
+		RIG_TESTS(full_kick_eventfd),
 		RIG_TESTS(doorbell_noise),
 		RIG_TESTS(nothing_leaks),
 	};

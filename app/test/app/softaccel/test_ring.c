@@ -40,6 +40,7 @@ make_ring(void)
 		.transmits = true,
 		.doorbell = sa_doorbell_word(&fixture.doorbells, 0),
 		.kick_fd = fixture.doorbells.kick_fds[0],
+		.said_fd = fixture.doorbells.said_fds[0],
 		.call_fd = -1,
 		.notice_fd = fixture.notice_fd,
 		.watch = {.watched = true},
