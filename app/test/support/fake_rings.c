@@ -143,11 +143,13 @@ deliver(struct fake_accel_queue *rx, const struct rp_vring_chain *sent)
 static void
 lie(struct fake_ring *ring, const struct rp_dma_space *space)
 {
-	uint16_t *used = rp_dma_space_translate(space, ring->dev.layout.used_iova, 12, RP_DMA_WRITE);
-	uint32_t id = htole32(ring->dev.layout.num + 5u);
+	const uint32_t num = ring->dev.layout.num, id = htole32(num + 5u);
+	uint16_t *used = rp_dma_space_translate(space, ring->dev.layout.used_iova, 4 + 8ull * num, RP_DMA_WRITE);
+	uint16_t index = le16toh(used[1]);
 
-	memcpy(&used[2], &id, sizeof(id));
-	__atomic_store_n(&used[1], htole16((uint16_t)(le16toh(used[1]) + 1)), __ATOMIC_RELEASE);
+	/* The next entry: flags and index are 2 words, an entry 4. */
+	memcpy(&used[2 + 4 * (index % num)], &id, sizeof(id));
+	__atomic_store_n(&used[1], htole16((uint16_t)(index + 1)), __ATOMIC_RELEASE);
 }
 
 static void
