@@ -178,7 +178,8 @@ struct rp_accel_ops {
 	 * Serve a ring. The call eventfd itself goes to the device.
 	 * @return 0, -EBUSY (running), -ENOTSUP (class B and not a fresh ring, or the
 	 *         device refuses the size, the vector or the ring), -EINVAL (no such queue, not
-	 *         negotiated, a size, position or address that cannot be), -ENOTCONN, -ETIMEDOUT, -EIO.
+	 *         negotiated, a size, position or address that cannot be), -ENOTCONN, -ETIMEDOUT, -EIO: it may
+	 *         have begun, and may write the ring until is_quiet says otherwise.
 	 */
 	int (*queue_start)(void *priv, unsigned int queue, const struct rp_accel_queue_config *config,
 			   struct rp_wire_why *why);
