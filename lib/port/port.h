@@ -144,6 +144,7 @@ struct port_queue {
 	uint64_t left_us;
 	struct port_call_again call_again;
 	bool unproven; /* the accelerator failed or hangs and may still touch the ring */
+	bool start_lost; /* while unproven: it stood at position before, and the device may not have begun */
 	bool handed_back; /* while unproven: what the frontend starts now is another ring */
 	bool served_before; /* since the frontend's start: a later start is a move back */
 	uint32_t position; /* where to go on, while not running (rp_vring_position.h) */
@@ -474,6 +475,8 @@ bool port_position_is_packed(const struct rp_port *port);
 int port_position_from_frontend(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
 /* The accelerator is gone and cannot be asked: the position is in the used ring, or nowhere. */
 void port_position_from_ring(struct rp_port *port, struct port_queue *queue);
+/* Of a packed ring that nobody works on any more: whether nothing was given back since it stood at position. */
+bool port_position_is_untouched(const struct rp_port *port, const struct port_queue *queue);
 /* What GET_VRING_BASE is answered. */
 uint32_t port_position_to_frontend(const struct port_queue *queue);
 /* How many chains of a split ring were available and not used; 0 of a packed one. */

@@ -19,7 +19,10 @@
 /* virtio 1.2, 2.8.14: struct pvirtq_desc, its flags in the last two bytes */
 #define DESC_BYTES 16u
 #define DESC_FLAGS_AT 7u /* in units of 16 bits */
+#define DESC_AVAIL_MASK (1u << 7)
 #define DESC_USED_MASK (1u << 15)
+#define POSITION_INDEX_MASK 0x7fffu
+#define POSITION_WRAP_MASK 0x8000u
 
 #define RING_PACKED_BIT 34u
 
@@ -150,6 +153,22 @@ port_position_from_ring(struct rp_port *port, struct port_queue *queue)
 	/* What was taken but not used is done again. */
 	if (read_index(port, queue, USED, &used))
 		queue->position = used;
+}
+
+/* virtio 1.2, 2.8.1: the first that is given back lies there, with both bits as the wrap counter. */
+bool
+port_position_is_untouched(const struct rp_port *port, const struct port_queue *queue)
+{
+	uint64_t at_bytes = (uint64_t)(queue->position & POSITION_INDEX_MASK) * DESC_BYTES;
+	bool wrap = (queue->position & POSITION_WRAP_MASK) != 0;
+	const uint16_t *ring;
+	uint16_t flags;
+
+	ring = port_ring_part(port, queue, DESCRIPTORS, at_bytes + DESC_BYTES, RP_DMA_READ);
+	if (!port_position_is_packed(port) || ring == NULL || (uintptr_t)ring % sizeof(*ring) != 0)
+		return false;
+	flags = le16toh(__atomic_load_n(&ring[at_bytes / sizeof(*ring) + DESC_FLAGS_AT], __ATOMIC_RELAXED));
+	return ((flags & DESC_AVAIL_MASK) != 0) != wrap || ((flags & DESC_USED_MASK) != 0) != wrap;
 }
 
 unsigned int

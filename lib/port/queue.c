@@ -92,7 +92,7 @@ not_started(struct rp_port *port, struct port_queue *queue, bool asked, int erro
 	snprintf(queue->reason, sizeof(queue->reason), "not started: %.140s", why->text);
 	port_event(port, RP_PORT_EVENT_ERROR, (int)queue->index, "queue-start-failed", "%s", why->text);
 	port_relay_stop(port, queue);
-	queue->unproven = asked && accelerator_is_lost(error);
+	queue->unproven = queue->start_lost = asked && accelerator_is_lost(error);
 	if (!queue->unproven)
 		port_shadow_close(queue);
 	if (accelerator_is_lost(error))
@@ -125,6 +125,7 @@ static void
 started(struct rp_port *port, struct port_queue *queue)
 {
 	queue->running = true;
+	queue->start_lost = false;
 	queue->reason[0] = '\0';
 	if (queue->served_before)
 		queue->moves++;
@@ -223,12 +224,17 @@ port_queues_start(struct rp_port *port, unsigned int accelerator, struct port_qu
 static bool
 settle(struct rp_port *port, struct port_queue *queue)
 {
+	bool start_lost = queue->start_lost;
 	uint32_t position;
 
+	queue->start_lost = false;
 	if (queue->shadow.ring != NULL && port_shadow_end(port, queue, &position) == 0) {
 		queue->position = position;
 		return true;
 	}
+	/* While it is unproven what is there may change. */
+	if (start_lost && !queue->unproven && port_position_is_untouched(port, queue))
+		return true;
 	queue->redo_due = port_position_pending(port, queue);
 	port_position_from_ring(port, queue);
 	return false;

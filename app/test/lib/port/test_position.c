@@ -170,6 +170,38 @@ an_accelerator_that_died(void **state)
 	fixture_close(&f);
 }
 
+/* Where it began is where it stands, unless the ring shows that something was given back. */
+static void
+a_start_that_was_lost(void **state)
+{
+	struct rp_vring_layout layout;
+	struct fixture f;
+	uint16_t *flags;
+	int used;
+
+	(void)state;
+	for (used = 0; used < 2; used++) {
+		open_packed(&f, RP_ACCEL_CLASS_A);
+		rp_vring_drv_layout(f.vm.queues[1].ring, &layout);
+		flags = (uint16_t *)(f.vm.memory + (layout.desc_iova - TEST_VM_GPA) + 3 * 16 + 14);
+		FAKE_SET(begun_error, -ETIMEDOUT);
+		test_vm_queue_start(&f.vm, 1, 0x80038003);
+		assert_int_equal(test_port_queue(&f.port, 1).mode, RP_PORT_QUEUE_STOPPED);
+		/* In this round of the ring it was made available, or used. */
+		*flags = htole16(used ? 0x8080 : 0x0080);
+		FAKE_SET(begun_error, 0);
+		FAKE_SET(quiet, true);
+		assert_true(fixture_becomes(&f, is_back));
+		if (used)
+			assert_lost(&f, 1);
+		else
+			assert_true(fake_now().queues[1].running);
+		assert_int_equal(fake_now().queues[1].starts, used ? 1 : 2);
+		assert_int_equal(fake_now().queues[1].config.position, 0x80038003);
+		fixture_close(&f);
+	}
+}
+
 /* QEMU says so of a ring in mid-life, after its backend died. */
 static void
 fresh_is_not_believed_of_a_used_ring(void **state)
@@ -235,6 +267,7 @@ main(void)
 		cmocka_unit_test(class_b_goes_on_rather_than_lose_it),
 		cmocka_unit_test(a_device_that_stops_only_whole),
 		cmocka_unit_test(an_accelerator_that_died),
+		cmocka_unit_test(a_start_that_was_lost),
 		cmocka_unit_test(fresh_is_not_believed_of_a_used_ring),
 		cmocka_unit_test(fresh_is_believed_of_a_ring_that_stopped_there),
 	};
