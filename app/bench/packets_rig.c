@@ -27,6 +27,7 @@ control_main(void *ctx)
 		{.fd = rig->stop_fds[0], .events = POLLIN},
 	};
 
+	place_before_spinners();
 	do {
 		softaccel_process(rig->accel);
 		poll(wait, 2, -1);
@@ -44,6 +45,7 @@ ports_main(void *ctx)
 	for (i = 0; i < PACKETS_GUESTS; i++)
 		wait[i] = (struct pollfd){.fd = rp_port_fd(rig->ports[i]), .events = POLLIN};
 	wait[PACKETS_GUESTS] = (struct pollfd){.fd = rig->stop_fds[1], .events = POLLIN};
+	place_before_spinners();
 	do {
 		for (i = 0; i < PACKETS_GUESTS; i++)
 			rp_port_process(rig->ports[i]);
@@ -221,7 +223,7 @@ packets_rig_open(struct packets_rig *rig, const struct bench_options *options, c
 		rc = vfu_rig_complain("CPUs", pin_nowhere(options), NULL);
 	if (rc == 0 && wanted[PACKETS_PEER])
 		rc = packets_peer_open(&rig->peer, rig->directory, config->shape.pairs);
-	/* Threads inherit it; the one with another place says so itself. */
+	/* Threads inherit it; the device's is started elsewhere. */
 	if (rc == 0)
 		rc = vfu_rig_complain("guest CPU", place_pin(options->guest_cpu), NULL);
 	if (rc == 0)

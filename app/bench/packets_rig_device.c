@@ -83,7 +83,7 @@ device_main(void *ctx)
 	struct packets_rig *rig = ctx;
 	enum packets_task task, alone;
 
-	if (place_pin(rig->options->device_cpu) < 0 || rte_thread_register() < 0)
+	if (rte_thread_register() < 0)
 		abort();
 	while ((task = __atomic_load_n(&rig->task, __ATOMIC_ACQUIRE)) != PACKETS_TASK_STOP) {
 		__atomic_store_n(&rig->doing, task, __ATOMIC_RELEASE);
@@ -121,7 +121,7 @@ wait_until(struct packets_rig *rig, enum packets_task task)
 int
 packets_rig_device_start(struct packets_rig *rig)
 {
-	int rc = -pthread_create(&rig->device_thread, NULL, device_main, rig);
+	int rc = place_start(&rig->device_thread, rig->options->device_cpu, device_main, rig);
 
 	rig->device_runs = rc == 0;
 	return rc;

@@ -72,7 +72,7 @@ device_main(void *ctx)
 	struct rte_mempool *mbufs;
 	enum setup_task task;
 
-	if (place_pin(rig->options->device_cpu) < 0 || rte_thread_register() < 0)
+	if (rte_thread_register() < 0)
 		abort();
 	mbufs = rte_pktmbuf_pool_create("setup", MBUFS_COUNT, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	if (mbufs == NULL)
@@ -108,6 +108,7 @@ control_main(void *ctx)
 		{.fd = rig->stop_fds[0], .events = POLLIN},
 	};
 
+	place_before_spinners();
 	do {
 		softaccel_process(rig->accel);
 		poll(wait, 2, -1);
@@ -124,6 +125,7 @@ port_main(void *ctx)
 		{.fd = rig->stop_fds[1], .events = POLLIN},
 	};
 
+	place_before_spinners();
 	do {
 		rp_port_process(rig->port);
 		poll(wait, 2, -1);
@@ -147,7 +149,7 @@ accelerator_open(struct setup_rig *rig)
 	if (rc == 0)
 		rc = softaccel_function_add(rig->accel, &config, &function, &why);
 	if (rc == 0)
-		rc = -pthread_create(&rig->device_thread, NULL, device_main, rig);
+		rc = place_start(&rig->device_thread, rig->options->device_cpu, device_main, rig);
 	rig->device_runs = rc == 0;
 	if (rc == 0)
 		rc = -pthread_create(&rig->control_thread, NULL, control_main, rig);
@@ -241,7 +243,7 @@ setup_rig_open(struct setup_rig *rig, const struct bench_options *options, unsig
 	snprintf(rig->socket_device, sizeof(rig->socket_device), "%s/device", rig->directory);
 	snprintf(rig->socket_port, sizeof(rig->socket_port), "%s/port", rig->directory);
 	snprintf(rig->socket_peer, sizeof(rig->socket_peer), "%s/peer", rig->directory);
-	/* Threads inherit it; those with another place say so themselves. */
+	/* Threads inherit it; the device's is started elsewhere. */
 	rc = complain("guest CPU", place_pin(options->guest_cpu), NULL);
 	if (rc == 0)
 		rc = guest_open(rig);
