@@ -27,6 +27,8 @@ PORTS_ONCE = 8
 DESCRIPTORS_PER_PORT = 16
 LIMIT_SECONDS = 60
 PAUSE_SECONDS = 0.02
+SOCKET_SECONDS = 10
+TIMEVAL = struct.Struct("ll")
 
 # vhost-user: requests that are answered with a number, and what is said.
 HEADER = struct.Struct("<III")
@@ -50,6 +52,9 @@ class Backend:
         for key, _ in self._selector.select(seconds):
             if key.fileobj is self._listener:
                 connection, _address = self._listener.accept()
+                # By the kernel: with a timeout of Python's a socket does not wait for all.
+                for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                    connection.setsockopt(socket.SOL_SOCKET, option, TIMEVAL.pack(SOCKET_SECONDS, 0))
                 self._connections.append(connection)
                 self._selector.register(connection, selectors.EVENT_READ)
             else:
@@ -57,12 +62,14 @@ class Backend:
 
     def _answer(self, connection):
         header = connection.recv(HEADER.size, socket.MSG_WAITALL)
-        if len(header) < HEADER.size:
+        if not header:
             self._selector.unregister(connection)
             return
+        if len(header) < HEADER.size:
+            raise BenchError("ports: half a message, and no more in time")
         request, flags, size = HEADER.unpack(header)
-        if size:
-            connection.recv(size, socket.MSG_WAITALL)
+        if size and len(connection.recv(size, socket.MSG_WAITALL)) < size:
+            raise BenchError("ports: half a message, and no more in time")
         if request in ANSWERS or flags & NEED_REPLY:
             connection.sendall(HEADER.pack(request, REPLY_FLAGS, 8) + struct.pack("<Q", ANSWERS.get(request, 0)))
 

@@ -2,6 +2,7 @@
 """The driver around the benchmarks: what it runs, keeps and prints, with a program of the test's in place of the real."""
 import json
 import pathlib
+import socket
 import stat
 import subprocess
 import sys
@@ -13,7 +14,8 @@ TOP = pathlib.Path(__file__).resolve().parents[3]
 TOOL = TOP / "usertools" / "ringpass-bench"
 
 sys.path.insert(0, str(TOP / "usertools"))
-from ringpass_bench import names, plots, table  # noqa: E402
+from ringpass_bench import names, plots, ports, table  # noqa: E402
+from ringpass_bench.errors import BenchError  # noqa: E402
 
 ROW = {"bench": "translate_1m", "value": 90.0, "unit": "ns", "peer": "a <plain> load", "peer_value": 60.0, "ratio": 1.5,
        "runs": 9, "spread": 0.05, "placement": "one", "hop_ns": 0, "flags": "-O2"}
@@ -143,3 +145,18 @@ def test_nothing_can_be_drawn_of_nothing():
 
 def test_a_name_is_there_once():
     assert len(names.REQUIRED) == len(names.TARGETS) == len(names.BY_BENCH)
+
+
+@pytest.mark.parametrize("said", [b"\x01\0\0\0", ports.HEADER.pack(2, 1, 8) + b"half"])
+def test_a_daemon_that_says_half_of_it_is_not_waited_for(tmp_path, monkeypatch, said):
+    monkeypatch.setattr(ports, "SOCKET_SECONDS", 1)
+    backend = ports.Backend(str(tmp_path / "backend"))
+    try:
+        with socket.socket(socket.AF_UNIX) as daemon:
+            daemon.connect(str(tmp_path / "backend"))
+            backend.serve(10)
+            daemon.sendall(said)
+            with pytest.raises(BenchError, match="half a message"):
+                backend.serve(10)
+    finally:
+        backend.close()
