@@ -81,9 +81,8 @@ limits_of(const struct bench_pairs_config *config)
 	uint64_t now_ns = bench_now_ns(), end_ns = config->options->deadline_ns;
 	uint64_t share_ns = end_ns <= now_ns ? 0 : (end_ns - now_ns) / (config->share > 0 ? config->share : 1);
 
-	/* Others often end before their time. */
-	return (struct time_limits){now_ns + share_ns,
-				    now_ns + 2 * share_ns < end_ns ? now_ns + 2 * share_ns : now_ns + share_ns};
+	/* Others often end before their time; but one alone is not to be left with none. */
+	return (struct time_limits){now_ns + share_ns, now_ns + (config->share > 2 ? 2 : 1) * share_ns};
 }
 
 /* Of the placement that has the most; the host decides which comes, and any one makes a comparison. */
