@@ -147,10 +147,7 @@ softaccel_process(struct softaccel *accel)
 
 		if (function != NULL) {
 			sa_device_hear_calls(function);
-			/* Whatever it says in one go costs the data path one halt. */
-			sa_gate_stay(&accel->path.gate);
 			rp_vfu_server_process(function->server);
-			sa_gate_go(&accel->path.gate);
 			continue;
 		}
 		eventfd_read(accel->path.notice_fd, &ignored);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
 #include "rp_wire_fd.h"
 #include "sa_gate.h"
@@ -27,68 +26,27 @@ sa_gate_fini(struct sa_gate *gate)
 	pthread_mutex_destroy(&gate->lock);
 }
 
-static uint64_t
-clock_us(void)
+void
+sa_gate_close(struct sa_gate *gate)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	__atomic_store_n(&gate->wanted, true, __ATOMIC_SEQ_CST);
+	pthread_mutex_lock(&gate->lock);
+	/* Parked before the last opening: it has not had its turn yet. */
+	while (gate->parked && gate->parked_at != gate->openings_count)
+		pthread_cond_wait(&gate->moved, &gate->lock);
 }
 
-static void
-let_through(struct sa_gate *gate)
+void
+sa_gate_open(struct sa_gate *gate)
 {
 	bool asleep = gate->asleep;
 
-	gate->kept = false;
 	__atomic_store_n(&gate->wanted, false, __ATOMIC_SEQ_CST);
 	gate->openings_count++;
 	pthread_cond_signal(&gate->opened);
 	pthread_mutex_unlock(&gate->lock);
 	if (asleep)
 		eventfd_write(gate->wake_fd, 1);
-}
-
-void
-sa_gate_close(struct sa_gate *gate)
-{
-	if (gate->kept && clock_us() - gate->closed_us < SA_GATE_STAYS_US) {
-		gate->kept = false;
-		return;
-	}
-	if (gate->kept)
-		let_through(gate);
-	__atomic_store_n(&gate->wanted, true, __ATOMIC_SEQ_CST);
-	pthread_mutex_lock(&gate->lock);
-	/* Parked before the last opening: it has not had its turn yet. */
-	while (gate->parked && gate->parked_at != gate->openings_count)
-		pthread_cond_wait(&gate->moved, &gate->lock);
-	if (gate->stays)
-		gate->closed_us = clock_us();
-}
-
-void
-sa_gate_open(struct sa_gate *gate)
-{
-	if (gate->stays)
-		gate->kept = true;
-	else
-		let_through(gate);
-}
-
-void
-sa_gate_stay(struct sa_gate *gate)
-{
-	gate->stays = true;
-}
-
-void
-sa_gate_go(struct sa_gate *gate)
-{
-	gate->stays = false;
-	if (gate->kept)
-		let_through(gate);
 }
 
 void

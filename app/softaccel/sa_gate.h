@@ -32,10 +32,6 @@ struct sa_gate {
 	bool parked; /* the data path waits at the gate ... */
 	uint64_t parked_at; /* ... since this opening */
 	bool asleep;
-	/* The control side's alone: */
-	bool stays; /* between sa_gate_stay() and sa_gate_go() */
-	bool kept; /* closed, though it was opened */
-	uint64_t closed_us; /* valid while it stays */
 	int wake_fd; /* ends a sleep; in the data path's epoll */
 };
 
@@ -50,17 +46,6 @@ void sa_gate_open(struct sa_gate *gate);
 
 void sa_gate_enter(struct sa_gate *gate);
 void sa_gate_leave(struct sa_gate *gate);
-
-/** Then an opened gate that was kept closed lets the data path through before it closes again. */
-#define SA_GATE_STAYS_US 200u
-
-/**
- * Between these two, a gate that is opened stays closed for the next closing, and opens at sa_gate_go() at
- * the latest: who has many queues to start in one go (a client that has said it all at once) does not hand the
- * data path over and back for each. Nothing may wait for the data path meanwhile with the gate open.
- */
-void sa_gate_stay(struct sa_gate *gate);
-void sa_gate_go(struct sa_gate *gate);
 
 /** Whether the control side waits: then let go of everything and call sa_gate_pass(). */
 static inline bool

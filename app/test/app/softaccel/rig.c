@@ -46,7 +46,11 @@ rig_eal_init(void)
 static void
 on_event(void *ctx, const char *text)
 {
-	(void)ctx;
+	const struct rig *rig = ctx;
+	void (*heard)(const char *text) = __atomic_load_n(&rig->heard, __ATOMIC_ACQUIRE);
+
+	if (heard != NULL)
+		heard(text);
 	if (getenv("RIG_VERBOSE") != NULL)
 		fprintf(stderr, "softaccel: %s\n", text);
 }
@@ -60,7 +64,7 @@ rig_create(struct rig *rig)
 
 	memset(rig, 0, sizeof(*rig));
 	pthread_mutex_init(&rig->control_turn, NULL);
-	assert_int_equal(softaccel_create(&config, &ops, NULL, &rig->accel, &why), 0);
+	assert_int_equal(softaccel_create(&config, &ops, rig, &rig->accel, &why), 0);
 }
 
 unsigned int

@@ -38,6 +38,7 @@ struct rig {
 	pthread_mutex_t control_turn; /* held while the control side works */
 	bool running;
 	bool stop; /* atomic */
+	void (*heard)(const char *text); /* atomic; the control side says something; NULL: nobody listens */
 };
 
 struct rig_queue {

@@ -129,42 +129,6 @@ nobody_runs(void **state)
 	sa_gate_fini(&gate);
 }
 
-static unsigned int
-iterations(struct loop *loop)
-{
-	unsigned int count;
-
-	sa_gate_close(&loop->gate);
-	count = loop->iterations;
-	sa_gate_open(&loop->gate);
-	return count;
-}
-
-/* Between the two it stays closed, but not for ever: a loop that always wants in gets on. */
-static void
-stays_closed_for_a_while(void **state)
-{
-	struct loop loop;
-	unsigned int before, rounds;
-
-	(void)state;
-	start(&loop, false);
-	sa_gate_stay(&loop.gate);
-	before = iterations(&loop);
-	assert_true(sa_gate_is_wanted(&loop.gate));
-	for (rounds = 0; iterations(&loop) == before; rounds++)
-		usleep(SA_GATE_STAYS_US / 4);
-	assert_true(rounds > 0);
-	sa_gate_go(&loop.gate);
-	assert_false(sa_gate_is_wanted(&loop.gate));
-	sa_gate_stay(&loop.gate);
-	sa_gate_go(&loop.gate);
-	before = iterations(&loop);
-	while (iterations(&loop) == before)
-		;
-	stop(&loop);
-}
-
 int
 main(void)
 {
@@ -172,7 +136,6 @@ main(void)
 		cmocka_unit_test(closed_means_still),
 		cmocka_unit_test(sleeper_wakes),
 		cmocka_unit_test(nobody_runs),
-		cmocka_unit_test(stays_closed_for_a_while),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

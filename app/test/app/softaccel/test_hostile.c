@@ -26,6 +26,8 @@ static struct {
 	struct rig_guest guests[3];
 	struct test_leaks before;
 	uint64_t features;
+	pthread_mutex_t log; /* held: it takes no more */
+	bool log_held;
 	int full_fd; /* who waits at it is let go at the end; -1: none */
 } fixture;
 
@@ -36,6 +38,7 @@ setup(void **state)
 
 	memset(&fixture, 0, sizeof(fixture));
 	fixture.full_fd = -1;
+	pthread_mutex_init(&fixture.log, NULL);
 	fixture.features = RIG_FEATURES_DEFAULT | *(const uint64_t *)*state;
 	rig_create(&fixture.rig);
 	for (i = 0; i < 3; i++)
@@ -58,6 +61,8 @@ teardown(void **state)
 	if (fixture.full_fd >= 0)
 		eventfd_read(fixture.full_fd, &(eventfd_t){0});
 	rp_wire_fd_close(&fixture.full_fd);
+	if (fixture.log_held)
+		pthread_mutex_unlock(&fixture.log);
 	for (i = 0; i < 3; i++)
 		rig_guest_fini(&fixture.guests[i]);
 	rig_destroy(&fixture.rig);
@@ -434,6 +439,12 @@ blocking_kick_eventfd(void **state)
 	rp_wire_fd_close(&fd);
 }
 
+static uint64_t
+vendor_tx_at(uint64_t field)
+{
+	return RIG_VENDOR + sizeof(struct rp_accel_vendor_header) + TX * sizeof(struct rp_accel_vendor_queue) + field;
+}
+
 static void
 expect_control_side_free(void)
 {
@@ -465,8 +476,7 @@ full_kick_eventfd(void **state)
 	for (i = 0; i < 2; i++) {
 		assert_int_equal(
 			rp_vfu_client_region_write_post(guest->client, RIG_BAR_REGISTERS,
-							RIG_VENDOR + TX * sizeof(struct rp_accel_vendor_queue) +
-								offsetof(struct rp_accel_vendor_queue, doorbell),
+							vendor_tx_at(offsetof(struct rp_accel_vendor_queue, doorbell)),
 							sizeof(doorbell), &doorbell, NULL),
 			0);
 		assert_int_equal(rp_vfu_client_region_write_post(guest->client, RIG_BAR_NOTIFY, guest->multiplier_bytes,
@@ -477,6 +487,35 @@ full_kick_eventfd(void **state)
 	usleep(10000);
 	others_go_on();
 	expect_control_side_free();
+}
+
+static void
+write_log(const char *text)
+{
+	(void)text;
+	pthread_mutex_lock(&fixture.log);
+	pthread_mutex_unlock(&fixture.log);
+}
+
+/* Behind what halts the data path the control side may have to wait for others: then nobody's traffic does. */
+static void
+full_log(void **state)
+{
+	struct rig_guest *guest = &fixture.guests[2];
+	const uint32_t stop = htole32(RP_ACCEL_VENDOR_STOP);
+
+	(void)state;
+	__atomic_store_n(&fixture.rig.heard, write_log, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&fixture.log);
+	fixture.log_held = true;
+	assert_int_equal(rp_vfu_client_region_write_post(guest->client, RIG_BAR_REGISTERS,
+							 vendor_tx_at(offsetof(struct rp_accel_vendor_queue, control)),
+							 sizeof(stop), &stop, NULL),
+			 0);
+	while (softaccel_queue_state(fixture.rig.functions[2], TX) != SOFTACCEL_QUEUE_STOPPED)
+		usleep(1000);
+	usleep(10000);
+	others_go_on();
 }
 
 /* All of the doorbell page, all the time. */
@@ -537,6 +576,7 @@ main(void)
 		RIG_TESTS(full_call_eventfd),
 		RIG_TESTS(blocking_kick_eventfd),
 		RIG_TESTS(full_kick_eventfd),
+		RIG_TEST(full_log, split),
 		RIG_TESTS(doorbell_noise),
 		RIG_TESTS(nothing_leaks),
 	};
