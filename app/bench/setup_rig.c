@@ -25,6 +25,7 @@
 
 /* librte_vhost has no context for its callbacks: the device that its application serves. */
 static int peer_vid = PEER_NONE; /* atomic */
+static bool peer_in_use; /* atomic: the device's thread has read peer_vid, and works on it */
 
 static int
 complain(const char *what, int rc, const struct rp_wire_why *why)
@@ -46,21 +47,27 @@ static void
 on_destroy_device(int vid)
 {
 	(void)vid;
-	__atomic_store_n(&peer_vid, PEER_NONE, __ATOMIC_RELEASE);
+	__atomic_store_n(&peer_vid, PEER_NONE, __ATOMIC_SEQ_CST);
+	/* What it works on is freed when this returns. */
+	while (__atomic_load_n(&peer_in_use, __ATOMIC_SEQ_CST))
+		sched_yield();
 }
 
 static void
 serve_peer(const struct setup_rig *rig, struct rte_mempool *mbufs)
 {
-	int vid = __atomic_load_n(&peer_vid, __ATOMIC_ACQUIRE);
 	struct rte_mbuf *taken[BURST];
 	unsigned int pair;
 	uint16_t count;
+	int vid;
 
+	__atomic_store_n(&peer_in_use, true, __ATOMIC_SEQ_CST);
+	vid = __atomic_load_n(&peer_vid, __ATOMIC_SEQ_CST);
 	for (pair = 0; vid != PEER_NONE && pair < rig->pairs_count; pair++) {
 		count = rte_vhost_dequeue_burst(vid, (uint16_t)(2 * pair + 1), mbufs, taken, BURST);
 		rte_pktmbuf_free_bulk(taken, count);
 	}
+	__atomic_store_n(&peer_in_use, false, __ATOMIC_RELEASE);
 	if (vid == PEER_NONE)
 		rte_pause();
 }
