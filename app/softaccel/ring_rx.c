@@ -193,8 +193,12 @@ write_parts(const struct iovec *part, sa_copy_fn copy, const uint8_t header[SA_N
 static void
 prefetch(const struct rp_vring_burst_chain *chain)
 {
-	uint8_t *first = chain->iov[chain->out_count].iov_base;
+	uint8_t *first;
 
+	/* There may be no piece to be written to. */
+	if (chain->in_count == 0)
+		return;
+	first = chain->iov[chain->out_count].iov_base;
 	rte_prefetch0(first);
 	sa_prefetch_write(first + SA_NET_HEADER_BYTES);
 }
@@ -204,8 +208,11 @@ static void
 prefetch_rest(const struct rp_vring_burst_chain *chain, uint32_t frame_bytes)
 {
 	const struct iovec *part = &chain->iov[chain->out_count];
-	size_t at, end = RTE_MIN(part->iov_len, (size_t)SA_NET_HEADER_BYTES + frame_bytes);
+	size_t at, end;
 
+	if (chain->in_count == 0)
+		return;
+	end = RTE_MIN(part->iov_len, (size_t)SA_NET_HEADER_BYTES + frame_bytes);
 	for (at = SA_NET_HEADER_BYTES + RTE_CACHE_LINE_SIZE; at < end; at += RTE_CACHE_LINE_SIZE)
 		sa_prefetch_write((uint8_t *)part->iov_base + at);
 }
