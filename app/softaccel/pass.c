@@ -463,7 +463,8 @@ sa_pass_serve(struct sa_switch *sw, struct sa_ring *ring)
 		take_back(&pass);
 		packets += pass.passed_count;
 		left -= pass.passed_count + pass.left_count;
-		if (pass.left_count == 0)
+		/* It may have broken as what was passed was given back. */
+		if (pass.left_count == 0 || !ring->awake)
 			break;
 		packets += forward_left(&pass);
 	}

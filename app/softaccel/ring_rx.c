@@ -262,8 +262,12 @@ sa_ring_receive_burst(struct sa_ring *ring, struct sa_ring_scratch *scratch, str
 	for (i = 0; i < (unsigned int)room; i++)
 		prefetch(&chains[i]);
 	count = copy_burst(ring, scratch->copy, chains, mbufs, (unsigned int)room, done);
-	if (count == 0 || rp_vring_dev_fill_burst(&ring->vring, ring->unpublished_count, done, (uint16_t)count) < 0)
+	if (count == 0)
 		return 0;
+	if (rp_vring_dev_fill_burst(&ring->vring, ring->unpublished_count, done, (uint16_t)count) < 0) {
+		sa_ring_break(ring);
+		return 0;
+	}
 	rp_vring_dev_advance(&ring->vring, (uint16_t)count);
 	ring->unpublished_count = (uint16_t)(ring->unpublished_count + count);
 	for (i = 0; i < count; i++)

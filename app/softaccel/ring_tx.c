@@ -114,6 +114,8 @@ transmit_long(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_
 		packet_from(ring, scratch->copy, &sent, ret_mbufs[0], &tally);
 		if (rp_vring_dev_fill(&ring->vring, ring->unpublished_count, chain->head, 0) == 0)
 			ring->unpublished_count++;
+		else
+			sa_ring_break(ring);
 	}
 	if (tally.packets == 0)
 		rte_pktmbuf_free(ret_mbufs[0]);
@@ -158,6 +160,8 @@ transmit_chains(struct sa_ring *ring, sa_copy_fn copy, const struct rp_vring_bur
 	rp_vring_dev_advance(&ring->vring, (uint16_t)count);
 	if (rp_vring_dev_fill_burst(&ring->vring, ring->unpublished_count, done, (uint16_t)count) == 0)
 		ring->unpublished_count = (uint16_t)(ring->unpublished_count + count);
+	else
+		sa_ring_break(ring);
 	count_sent(ring, &tally);
 	return (unsigned int)tally.packets;
 }
