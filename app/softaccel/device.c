@@ -86,6 +86,8 @@ on_dma_changed(void *ctx)
 
 	count_mappings(function);
 	function->memory_changed = true;
+	if (!function->connected)
+		return;
 	/* After a client came back, a ring runs again once its memory has. Until then there is nothing to say. */
 	for (number = 0; number < function->queues_count; number++)
 		sa_queue_update(function, number, NULL);
@@ -100,13 +102,24 @@ on_connected(void *ctx)
 	sa_device_event(function, "client connected");
 }
 
+/* A ring that is awake is looked at again and again: without its memory it would count as broken. */
+static void
+on_leaving(void *ctx)
+{
+	struct softaccel_function *function = ctx;
+	unsigned int number;
+
+	function->connected = false;
+	for (number = 0; number < function->queues_count; number++)
+		sa_queue_leave(function, number);
+}
+
 static void
 on_disconnected(void *ctx, const struct rp_wire_why *why)
 {
 	struct softaccel_function *function = ctx;
 	unsigned int number;
 
-	function->connected = false;
 	for (number = 0; number < function->queues_count; number++)
 		sa_queue_forgive(function, number);
 	sa_device_event(function, "client disconnected: %s", why->text);
@@ -123,6 +136,7 @@ static const struct rp_vfu_pci_ops pci_ops = {
 	.irq_changed = on_irq_changed,
 	.dma_changed = on_dma_changed,
 	.connected = on_connected,
+	.leaving = on_leaving,
 	.disconnected = on_disconnected,
 	.refused = on_refused,
 };

@@ -415,6 +415,15 @@ sa_queue_reset(struct softaccel_function *function, unsigned int number)
 }
 
 void
+sa_queue_leave(struct softaccel_function *function, unsigned int number)
+{
+	struct sa_queue *queue = &function->queues[number];
+
+	if (queue->attached && queue->carriage == NULL)
+		detach(function, number);
+}
+
+void
 sa_queue_forgive(struct softaccel_function *function, unsigned int number)
 {
 	struct sa_queue *queue = &function->queues[number];

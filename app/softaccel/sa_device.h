@@ -247,6 +247,8 @@ int sa_queue_stop(struct softaccel_function *function, unsigned int number);
 void sa_queue_reset(struct softaccel_function *function, unsigned int number);
 /** Facts changed. @return 0, or why the ring cannot be served (yet). */
 int sa_queue_update(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why);
+/** The client is about to be forgotten: rings on its memory are let go while that is there. */
+void sa_queue_leave(struct softaccel_function *function, unsigned int number);
 /** The client left: whatever its vanishing memory did to the ring is no fault of the guest. */
 void sa_queue_forgive(struct softaccel_function *function, unsigned int number);
 /** What a drain was for comes now. */

@@ -164,6 +164,15 @@ on_connected(void *ctx)
 }
 
 static void
+on_leaving(void *ctx)
+{
+	struct rp_vfu_pci *pci = ctx;
+
+	if (pci->ops.leaving != NULL)
+		pci->ops.leaving(pci->ctx);
+}
+
+static void
 on_disconnected(void *ctx, const struct rp_wire_why *why)
 {
 	struct rp_vfu_pci *pci = ctx;
@@ -226,6 +235,7 @@ rp_vfu_pci_listen(struct rp_vfu_pci *pci, const char *socket_path, struct rp_wir
 		.irq_changed = on_irq_changed,
 		.dma_changed = on_dma_changed,
 		.connected = on_connected,
+		.leaving = on_leaving,
 		.disconnected = on_disconnected,
 		.refused = on_refused,
 	};

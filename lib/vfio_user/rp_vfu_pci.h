@@ -78,6 +78,7 @@ struct rp_vfu_pci_ops {
 	/** As in rp_vfu_server_ops, as are the others. */
 	void (*dma_changed)(void *ctx);
 	void (*connected)(void *ctx);
+	void (*leaving)(void *ctx);
 	void (*disconnected)(void *ctx, const struct rp_wire_why *why);
 	void (*refused)(void *ctx, const struct rp_wire_why *why);
 };

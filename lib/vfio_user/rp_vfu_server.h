@@ -163,6 +163,11 @@ struct rp_vfu_server_ops {
 	void (*dma_changed)(void *ctx);
 	/** A client's VERSION was agreed to. */
 	void (*connected)(void *ctx);
+	/**
+	 * After connected(): the client has left, but its memory and interrupts are there until this returns. A device
+	 * that lets go of them here never meets them half gone. Optional.
+	 */
+	void (*leaving)(void *ctx);
 	/** After connected(): the client left; its memory and interrupts are gone already (callbacks above ran). */
 	void (*disconnected)(void *ctx, const struct rp_wire_why *why);
 	/** A command, or a client, was refused; one line for the log. A peer can cause any number of them. */

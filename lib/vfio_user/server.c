@@ -135,6 +135,8 @@ rp_vfu_server_drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
 	had_memory = rp_dma_space_count(server->dma) > 0;
 	/* Closing it removes it from the epoll too: nothing else refers to the socket. */
 	server->conn = rp_wire_conn_destroy(server->conn);
+	if (was_ready && server->ops.leaving != NULL)
+		server->ops.leaving(server->ctx);
 	rp_vfu_server_drop_held(server);
 	server->deferred.active = false;
 	rp_vfu_later_end(&server->later);

@@ -63,6 +63,17 @@ on_connected(void *ctx)
 }
 
 static void
+on_leaving(void *ctx)
+{
+	struct device *device = ctx;
+
+	device->leavings++;
+	device->leaving_maps = rp_dma_space_count(rp_vfu_server_dma(device->server));
+	if (device->leavings != device->disconnects + 1)
+		fail_msg("leaving %u after %u disconnects", device->leavings, device->disconnects);
+}
+
+static void
 on_disconnected(void *ctx, const struct rp_wire_why *why)
 {
 	struct device *device = ctx;
@@ -85,6 +96,7 @@ const struct rp_vfu_server_ops device_ops = {
 	.irq_changed = on_irq_changed,
 	.dma_changed = on_dma_changed,
 	.connected = on_connected,
+	.leaving = on_leaving,
 	.disconnected = on_disconnected,
 	.refused = on_refused,
 };

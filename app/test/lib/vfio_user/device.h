@@ -34,6 +34,8 @@ struct device {
 	unsigned int disconnects;
 	unsigned int resets;
 	unsigned int dma_changes;
+	unsigned int leavings;
+	unsigned int leaving_maps; /* of the one that left last, when it was about to be forgotten */
 	unsigned int refusals;
 	unsigned int irq_changes;
 	int irq_fds[5][DEVICE_MSIX_COUNT]; /* as told, -1: none */

@@ -281,6 +281,24 @@ test_client_leaves_a_pointer_behind(void **state)
 	close(new_fd);
 }
 
+/* A device that looks at its client's memory all the time hears of it before the memory goes. */
+static void
+test_leaving_is_said_while_memory_is_there(void **state)
+{
+	struct rp_dma_space *space = rp_vfu_server_dma(device.server);
+	int fd = test_memfd(0x3000, false);
+
+	(void)state;
+	assert_int_equal(map(3, 0x1000, 0x1000, fd, 0), 0);
+	assert_int_equal(map(3, 0x8000, 0x2000, fd, 0x1000), 0);
+	device_hang_up(&device, &peer);
+	assert_int_equal(device.leavings, 1);
+	assert_int_equal(device.leaving_maps, 2);
+	assert_int_equal(device.disconnects, 1);
+	assert_int_equal(rp_dma_space_count(space), 0);
+	close(fd);
+}
+
 int
 main(void)
 {
@@ -294,6 +312,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_unmap_all_ignores_its_range, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_remap_vector, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_leaves_a_pointer_behind, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_leaving_is_said_while_memory_is_there, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user server: DMA", tests, NULL, NULL);
