@@ -47,6 +47,12 @@ def test_a_second_answer_is_an_error(second):
     assert ping.parse(text, 1) == {3: 0.999}
 
 
+def test_a_line_that_the_guest_wrote_twice_is_one_answer():
+    text = ("29.29 64 bytes from 10.77.0.1: seq=7 ttl=64 time=2.367 ms\n"
+            "29.30 64 bytes from 10.77.0.1: seq=7 ttl=64 time=2.367 ms\n")
+    assert ping.parse(text) == {7: 29.287633}
+
+
 def test_a_loss_outside_of_the_windows_counts():
     report = ping.judge(replies(0, 50, 99), 100, INTERVAL, [])
     assert (report.sent, report.received, report.lost) == (100, 97, [0, 50, 99])
