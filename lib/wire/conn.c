@@ -14,11 +14,13 @@
 int
 rp_wire_conn_create(int *fd, const struct rp_wire_framing *framing, struct rp_wire_conn **ret_conn)
 {
+	bool reads_ahead = framing->ahead_bytes > 0 || framing->fds_alone;
 	struct rp_wire_conn *conn;
 	int flags;
 
 	if (*fd < 0 || framing->header_bytes == 0 || framing->header_bytes > HEADER_MAX ||
-	    framing->fds_max > RP_WIRE_FDS_MAX || framing->ahead_bytes > framing->header_bytes)
+	    framing->fds_max > RP_WIRE_FDS_MAX || framing->ahead_bytes > framing->header_bytes ||
+	    (framing->ahead_bytes > 0 && framing->fds_alone))
 		return -EINVAL;
 	flags = fcntl(*fd, F_GETFL);
 	if (flags < 0 || fcntl(*fd, F_SETFL, flags | O_NONBLOCK) < 0)
@@ -27,9 +29,9 @@ rp_wire_conn_create(int *fd, const struct rp_wire_framing *framing, struct rp_wi
 	if (conn == NULL)
 		return -ENOMEM;
 	conn->msg.bytes = malloc(framing->header_bytes);
-	if (framing->ahead_bytes > 0)
+	if (reads_ahead)
 		conn->ahead = malloc(RP_WIRE_AHEAD_ROOM_BYTES);
-	if (conn->msg.bytes == NULL || (framing->ahead_bytes > 0 && conn->ahead == NULL)) {
+	if (conn->msg.bytes == NULL || (reads_ahead && conn->ahead == NULL)) {
 		free(conn->msg.bytes);
 		free(conn->ahead);
 		free(conn);

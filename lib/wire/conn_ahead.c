@@ -17,7 +17,8 @@
  * to the one that was being read before. With a header only so much is read ahead
  * that a message which may have descriptors does not end in it: theirs is the last
  * one that begins there. More is read only after a look that says that no descriptor
- * stands in it.
+ * stands in it; or where a message that has some is written by itself (fds_alone): the
+ * read then ends behind it, and it is the last one that begins there.
  */
 
 /* Smaller ones come many at a time. */
@@ -95,6 +96,21 @@ read_many(struct rp_wire_conn *conn)
 	return 1;
 }
 
+/* All that there is, with the descriptors of the last message that begins in it. */
+static int
+read_all(struct rp_wire_conn *conn, struct rp_wire_why *why)
+{
+	struct iovec iov = {.iov_base = conn->ahead, .iov_len = RP_WIRE_AHEAD_ROOM_BYTES};
+	int rc;
+
+	conn->own_fds_count = 0;
+	rc = rp_wire_conn_read_into(conn, &iov, 1, why);
+	conn->ahead_first = 0;
+	conn->ahead_bytes = conn->have_bytes;
+	conn->have_bytes = 0;
+	return rc;
+}
+
 int
 rp_wire_ahead_read(struct rp_wire_conn *conn, struct rp_wire_why *why)
 {
@@ -103,8 +119,11 @@ rp_wire_ahead_read(struct rp_wire_conn *conn, struct rp_wire_why *why)
 		{.iov_base = conn->msg.bytes + conn->have_bytes, .iov_len = header_bytes - conn->have_bytes},
 		{.iov_base = conn->ahead, .iov_len = conn->framing->ahead_bytes},
 	};
-	int rc = conn->have_bytes == 0 && conn->in_a_row && !conn->waits ? read_many(conn) : 0;
+	int rc;
 
+	if (conn->framing->fds_alone && conn->have_bytes == 0)
+		return read_all(conn, why);
+	rc = conn->have_bytes == 0 && conn->in_a_row && !conn->waits ? read_many(conn) : 0;
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
 	conn->own_fds_count = conn->msg.fds_count;

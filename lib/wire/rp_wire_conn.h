@@ -58,6 +58,12 @@ struct rp_wire_framing {
 	 */
 	size_t ahead_bytes;
 	/**
+	 * Whether peers write each message that has descriptors by itself, so that they are always those of the last
+	 * message that begins in what was read: then as much is read at once as there is. For who receives until
+	 * there is nothing more (rp_wire_conn_has_ahead()), and with ahead_bytes 0.
+	 */
+	bool fds_alone;
+	/**
 	 * The payload's size from a whole header.
 	 * @return 0, or -EPROTO with the reason when the header cannot be one.
 	 */

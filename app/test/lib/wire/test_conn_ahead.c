@@ -17,7 +17,7 @@
 static struct rp_wire_framing ahead_framing;
 
 static int
-setup(void **state)
+set_up(void **state, size_t ahead_bytes, bool fds_alone)
 {
 	int rc = conn_pair_setup(state);
 	struct conn_pair *pair = *state;
@@ -27,12 +27,31 @@ setup(void **state)
 	pair->conn = rp_wire_conn_destroy(pair->conn);
 	rp_wire_fd_close(&pair->peer);
 	ahead_framing = conn_pair_framing;
-	ahead_framing.ahead_bytes = AHEAD_BYTES;
+	ahead_framing.ahead_bytes = ahead_bytes;
+	ahead_framing.fds_alone = fds_alone;
 	conn_pair_open(pair, &ahead_framing);
 	return 0;
 }
 
+static int
+setup(void **state)
+{
+	return set_up(state, AHEAD_BYTES, false);
+}
+
+/* And one whose peers write each message that has descriptors by itself. */
+static int
+setup_alone(void **state)
+{
+	return set_up(state, 0, true);
+}
+
 #define WITH_AHEAD(test) cmocka_unit_test_setup_teardown(test, setup, conn_pair_teardown)
+#define WITH_ALONE(test)                                                                                               \
+	{                                                                                                              \
+		.name = #test "_alone", .test_func = test, .setup_func = setup_alone,                                  \
+		.teardown_func = conn_pair_teardown                                                                    \
+	}
 
 static void
 assert_silent(struct rp_wire_conn *conn)
@@ -60,6 +79,9 @@ refuses_more_than_a_header(void **state)
 
 	(void)state;
 	wrong.ahead_bytes = HEADER_BYTES + 1;
+	assert_int_equal(rp_wire_conn_create(&fd, &wrong, &conn), -EINVAL);
+	wrong.ahead_bytes = AHEAD_BYTES;
+	wrong.fds_alone = true;
 	assert_int_equal(rp_wire_conn_create(&fd, &wrong, &conn), -EINVAL);
 	rp_wire_fd_close(&fd);
 }
@@ -189,6 +211,33 @@ each_of_many_gets_its_own(void **state)
 		}
 		assert_silent(pair->conn);
 	}
+}
+
+/* As a frontend describes its rings: up to the first that has some, and that one, with one read. */
+static void
+all_that_there_is_is_read_at_once(void **state)
+{
+	struct conn_pair *pair = *state;
+	struct rp_wire_msg *msg;
+	unsigned int i;
+
+	for (i = 0; i < 3; i++)
+		conn_peer_message(pair->peer, 40, (uint8_t)i, NULL, 0);
+	conn_peer_message_fds(pair->peer, 8, 3, 1);
+	conn_assert_message(conn_receive(pair->conn), 40, 0, 0);
+	assert_true(rp_wire_conn_has_ahead(pair->conn));
+	assert_false(socket_is_readable(pair->conn));
+	conn_peer_message_fds(pair->peer, 0, 4, 1);
+	conn_assert_message(conn_receive(pair->conn), 40, 1, 0);
+	conn_assert_message(conn_receive(pair->conn), 40, 2, 0);
+	msg = conn_receive(pair->conn);
+	conn_assert_message(msg, 8, 3, 1);
+	assert_int_equal(conn_pair_eventfd_value(msg->fds[0]), 3);
+	assert_true(socket_is_readable(pair->conn));
+	msg = conn_receive(pair->conn);
+	conn_assert_message(msg, 0, 4, 1);
+	assert_int_equal(conn_pair_eventfd_value(msg->fds[0]), 4);
+	assert_silent(pair->conn);
 }
 
 /* Nobody takes them: the tear-down looks for what is open. */
@@ -349,6 +398,16 @@ main(void)
 		WITH_AHEAD(what_is_placed_may_have_been_read_ahead),
 		WITH_AHEAD(waiting_sleeps_until_a_message_is_there),
 		WITH_AHEAD(waiting_has_an_end),
+		WITH_ALONE(every_split_is_the_same),
+		WITH_ALONE(what_was_read_ahead_is_told),
+		WITH_ALONE(descriptors_are_those_of_the_last_message_that_begins),
+		WITH_ALONE(descriptors_keep_their_order),
+		WITH_ALONE(each_of_many_gets_its_own),
+		WITH_ALONE(all_that_there_is_is_read_at_once),
+		WITH_ALONE(descriptors_of_a_message_never_begun_are_closed),
+		WITH_ALONE(the_end_comes_behind_what_was_read),
+		WITH_ALONE(half_a_message_read_ahead_and_no_more),
+		WITH_ALONE(what_is_placed_may_have_been_read_ahead),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
