@@ -120,7 +120,7 @@ rp_vhu_backend_attach(struct rp_vhu_backend *backend, int *fd)
 	/* What is no socket could be taken, but not be polled. */
 	if (getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		return -EINVAL;
-	rc = rp_wire_conn_create(fd, &rp_vhu_msg_framing, &backend->conn);
+	rc = rp_wire_conn_create(fd, &rp_vhu_request_framing, &backend->conn);
 	if (rc < 0)
 		return rc;
 	rc = vhu_backend_watch(backend, backend->conn);
@@ -212,7 +212,8 @@ process_requests(struct rp_vhu_backend *backend, struct rp_wire_why *why)
 
 	if (rp_wire_conn_flush(backend->conn) == -ENOTCONN)
 		return rp_wire_why_set(why, -ENOTCONN, "peer left");
-	for (count = 0; count < MESSAGES_PER_PROCESS; count++) {
+	/* What was read ahead is no event of the socket's. */
+	for (count = 0; count < MESSAGES_PER_PROCESS || rp_wire_conn_has_ahead(backend->conn); count++) {
 		struct rp_wire_msg *msg;
 
 		rc = rp_wire_conn_receive(backend->conn, &msg, why);

@@ -245,13 +245,14 @@ adopt_vrings(struct rp_vhu_backend *backend, struct rp_wire_parcel *parcel, stru
 }
 
 static int
-adopt_socket(struct rp_vhu_backend *backend, int *fd, struct rp_wire_conn **ret_conn, struct rp_wire_why *why)
+adopt_socket(struct rp_vhu_backend *backend, int *fd, const struct rp_wire_framing *framing,
+	     struct rp_wire_conn **ret_conn, struct rp_wire_why *why)
 {
 	int rc = vhu_channel_check_socket(*fd, why);
 
 	if (rc < 0)
 		return rc;
-	rc = rp_wire_conn_create(fd, &rp_vhu_msg_framing, ret_conn);
+	rc = rp_wire_conn_create(fd, framing, ret_conn);
 	return rc < 0 ? rp_wire_why_set(why, rc, "descriptor: %s", strerror(-rc)) :
 			vhu_backend_watch(backend, *ret_conn);
 }
@@ -290,9 +291,9 @@ adopt_sockets(struct rp_vhu_backend *backend, struct rp_wire_parcel *parcel, str
 	if (rc == 0 && getsockopt(conn_fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		rc = rp_wire_why_set(why, -EBADMSG, "connection: %s", strerror(errno));
 	if (rc == 0)
-		rc = adopt_socket(backend, &conn_fd, &backend->conn, why);
+		rc = adopt_socket(backend, &conn_fd, &rp_vhu_request_framing, &backend->conn, why);
 	if (rc == 0 && channel_fd >= 0)
-		rc = adopt_socket(backend, &channel_fd, &backend->channel, why);
+		rc = adopt_socket(backend, &channel_fd, &rp_vhu_msg_framing, &backend->channel, why);
 	if (rc == 0 && backend->channel != NULL)
 		rc = adopt_pending(backend, parcel, why);
 	backend->peer = peer.pid;

@@ -61,6 +61,15 @@ const struct rp_wire_framing rp_vhu_msg_framing = {
 	.payload_bytes = payload_bytes,
 };
 
+const struct rp_wire_framing rp_vhu_request_framing = {
+	.header_bytes = sizeof(struct rp_vhu_header),
+	.payload_max_bytes = PAYLOAD_MAX_BYTES,
+	.output_max_bytes = OUTPUT_MAX_BYTES,
+	.fds_max = RP_VHU_REGIONS_MAX,
+	.fds_alone = true, /* "Ancillary data": a sendmsg(2) for each; what is glued to it would get them */
+	.payload_bytes = payload_bytes,
+};
+
 int
 rp_vhu_msg_send(struct rp_wire_conn *conn, uint32_t request, uint32_t flags, const void *payload, uint32_t size_bytes,
 		const int *fds, unsigned int fds_count)

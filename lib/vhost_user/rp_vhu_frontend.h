@@ -49,6 +49,9 @@
  * Specification: vhost-user.rst, "Front-end message types", "Back-end message types".
  */
 
+/** Requests of one connection that wait for an answer at a time; who sends several before it waits counts them. */
+#define RP_VHU_FRONTEND_OUTSTANDING_MAX 64
+
 struct rp_vhu_frontend;
 
 /** A notify area that was mapped into this process. */
@@ -157,8 +160,8 @@ int rp_vhu_frontend_process(struct rp_vhu_frontend *frontend);
  *        acknowledgement because need_reply was asked and negotiated); else called
  *        at once with error 0. NULL is allowed. Not called when this fails.
  * @return 0, -ENOTSUP (unknown or not negotiated), -EINVAL (breaks the message's
- *         row, or a bad descriptor), -ENOSPC (64 requests wait for an answer, or
- *         the backend does not read), -ENOTCONN.
+ *         row, or a bad descriptor), -ENOSPC (RP_VHU_FRONTEND_OUTSTANDING_MAX requests wait for
+ *         an answer, or the backend does not read), -ENOTCONN.
  */
 int rp_vhu_frontend_submit(struct rp_vhu_frontend *frontend, uint32_t request, const void *payload, uint32_t size_bytes,
 			   const int *fds, unsigned int fds_count, bool need_reply, rp_vhu_frontend_done done,

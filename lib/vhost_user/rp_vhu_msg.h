@@ -101,6 +101,8 @@ int rp_vhu_msg_check(const struct rp_vhu_msg_row *row, uint32_t request, const v
 
 /** Frames of both channels, for lib/wire. */
 extern const struct rp_wire_framing rp_vhu_msg_framing;
+/** The same, for who serves a frontend's requests: they come many in a row. */
+extern const struct rp_wire_framing rp_vhu_request_framing;
 
 /**
  * Send one message.

@@ -23,7 +23,7 @@
 #include "rp_vhu_msg.h"
 #include "rp_vhu_profile.h"
 
-#define VHU_OUTSTANDING_MAX 64
+#define VHU_OUTSTANDING_MAX RP_VHU_FRONTEND_OUTSTANDING_MAX
 #define VHU_ANSWER_MAX_BYTES (sizeof(struct rp_vhu_wire_config) + RP_VHU_CONFIG_MAX)
 
 /* A request that will be answered; answers come in order. */
