@@ -4,6 +4,21 @@
 
 #include "burst.h"
 
+/* A guest's memory is often two mappings, below and above 4 GiB: the one that was left is kept at hand. */
+void *
+rp_vring_burst_search(struct burst *burst, uint64_t iova, uint32_t size_bytes, uint32_t access_mask)
+{
+	struct rp_dma_window *left = &burst->ring->left_window, window = burst->window;
+
+	rp_dma_window_refresh(left, burst->ring->reader);
+	burst->window = *left;
+	*left = window;
+	if (rp_dma_window_translate(&burst->window, iova, size_bytes, access_mask) == NULL &&
+	    !rp_dma_window_move(&burst->window, burst->ring->reader, iova, access_mask))
+		return NULL;
+	return rp_dma_window_translate(&burst->window, iova, size_bytes, access_mask);
+}
+
 bool
 rp_vring_burst_add(struct burst *burst, struct rp_vring_burst_chain *chain, uint64_t iova, uint32_t size_bytes,
 		   bool writable)
@@ -15,7 +30,7 @@ rp_vring_burst_add(struct burst *burst, struct rp_vring_burst_chain *chain, uint
 	if (at == RP_VRING_BURST_PIECES || (!writable && chain->in_count > 0) ||
 	    __builtin_add_overflow(*total_bytes, size_bytes, total_bytes))
 		return false;
-	hva = burst_translate(burst, iova, size_bytes, writable ? RP_DMA_WRITE : RP_DMA_READ);
+	hva = burst_see(burst, iova, size_bytes, writable);
 	if (hva == NULL)
 		return false;
 	chain->iov[at] = (struct iovec){.iov_base = hva, .iov_len = size_bytes};
@@ -165,8 +180,9 @@ rp_vring_dev_fill_burst(struct rp_vring_dev *ring, uint16_t ahead, const struct 
 		return rc;
 	if ((uint32_t)ahead + count > ring->layout.num)
 		return -EINVAL;
-	if (ring->in_order)
-		return fill_slowly(ring, ahead, done, count);
-	return ring->packed ? rp_vring_packed_fill_burst(ring, ahead, done, count) :
-			      rp_vring_split_fill_burst(ring, ahead, done, count);
+	if (ring->packed)
+		return rp_vring_packed_fill_burst(ring, ahead, done, count);
+	/* It has notes. */
+	return ring->in_order ? fill_slowly(ring, ahead, done, count) :
+				rp_vring_split_fill_burst(ring, ahead, done, count);
 }

@@ -45,30 +45,47 @@ burst_fourth(uint64_t meta)
 	return (uint16_t)(meta >> 48);
 }
 
+/** Move the window to an address that is not seen through it, and look again. */
+void *rp_vring_burst_search(struct burst *burst, uint64_t iova, uint32_t size_bytes, uint32_t access_mask);
+
+/** @return where a piece is, or NULL: it does not lie in one mapping with that access, or it is empty. */
 static inline void *
-burst_translate(struct burst *burst, uint64_t iova, uint32_t size_bytes, uint32_t access_mask)
+burst_see(struct burst *burst, uint64_t iova, uint32_t size_bytes, bool writable)
 {
+	uint32_t access_mask = writable ? RP_DMA_WRITE : RP_DMA_READ;
 	void *hva = rp_dma_window_translate(&burst->window, iova, size_bytes, access_mask);
 
 	if (__builtin_expect(hva != NULL, 1))
 		return hva;
-	if (!rp_dma_window_move(&burst->window, burst->ring->reader, iova, access_mask))
-		return NULL;
-	return rp_dma_window_translate(&burst->window, iova, size_bytes, access_mask);
+	return rp_vring_burst_search(burst, iova, size_bytes, access_mask);
+}
+
+/** A chain of pieces that are all readable or all writable. */
+static inline void
+burst_say(struct rp_vring_burst_chain *chain, bool writable, uint8_t count, uint32_t size_bytes)
+{
+	if (writable) {
+		chain->out_count = 0;
+		chain->in_count = count;
+		chain->out_bytes = 0;
+		chain->in_bytes = size_bytes;
+	} else {
+		chain->out_count = count;
+		chain->in_count = 0;
+		chain->out_bytes = size_bytes;
+		chain->in_bytes = 0;
+	}
 }
 
 /** A chain of one descriptor. @return whether it is plain. */
 static inline bool
 burst_single(struct burst *burst, struct rp_vring_burst_chain *chain, uint64_t iova, uint32_t size_bytes, bool writable)
 {
-	void *hva = burst_translate(burst, iova, size_bytes, writable ? RP_DMA_WRITE : RP_DMA_READ);
+	void *hva = burst_see(burst, iova, size_bytes, writable);
 
 	if (__builtin_expect(hva == NULL, 0))
 		return false;
-	chain->out_count = !writable;
-	chain->in_count = writable;
-	chain->out_bytes = writable ? 0 : size_bytes;
-	chain->in_bytes = writable ? size_bytes : 0;
+	burst_say(chain, writable, 1, size_bytes);
 	chain->iov[0] = (struct iovec){.iov_base = hva, .iov_len = size_bytes};
 	burst->pieces_count++;
 	return true;

@@ -64,6 +64,12 @@ void rp_vring_packed_set_notify(struct rp_vring_dev *ring, bool wanted);
 bool rp_vring_packed_is_wanted(const struct rp_vring_dev *ring, uint32_t published_count, bool first);
 uint32_t rp_vring_packed_position(const struct rp_vring_dev *ring);
 
+/** Note that chains are out, from a place on. */
+void rp_vring_packed_note_taken(struct rp_vring_dev *ring, uint16_t place, uint16_t count);
+
+/** From here on the notes say of each chain whether it is out, and of each entry who fills it: any order is right. */
+void rp_vring_packed_shuffle(struct rp_vring_dev *ring);
+
 struct packed_walk {
 	struct rp_vring_chain *chain; /* its head is the buffer id */
 	uint16_t room; /* descriptors that may be available, at least 1 */

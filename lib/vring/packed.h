@@ -76,6 +76,21 @@ packed_place(uint16_t at, bool wrap)
 	return (uint16_t)(at | (uint16_t)wrap << PACKED_WRAP_AT);
 }
 
+/** The place of a note so many after another. */
+static inline uint16_t
+packed_place_of(const struct rp_vring_dev *ring, uint16_t place, uint32_t ahead)
+{
+	uint32_t at = place + ahead;
+
+	return (uint16_t)(at >= ring->layout.num ? at - ring->layout.num : at);
+}
+
+static inline uint8_t *
+packed_desc_of(const struct rp_vring_dev *ring, uint16_t at)
+{
+	return ring->desc + (size_t)at * sizeof(struct packed_desc);
+}
+
 /** 2.8.1 */
 static inline bool
 packed_is_available(uint16_t flags, bool wrap)

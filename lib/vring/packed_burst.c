@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <errno.h>
-
 #include "burst.h"
 #include "packed.h"
+
+/* What a descriptor of a chain that is told in line has of its flags. */
+#define SHAPE_MASK (PACKED_DESC_AVAIL | PACKED_DESC_USED | PACKED_DESC_NEXT | PACKED_DESC_INDIRECT | PACKED_DESC_WRITE)
 
 /* Where chains are looked at; what the ring says is brought up to date once, at the end. */
 struct look {
@@ -20,6 +21,17 @@ move(struct look *look, uint16_t descs_count)
 {
 	packed_move(look->num, &look->at, &look->wrap, descs_count);
 	look->room = (uint16_t)(look->room - descs_count);
+}
+
+/* What a chain begins with; the others of a list are there when this one is. */
+static inline uint64_t
+load_first(const uint8_t *desc)
+{
+#if defined(__SANITIZE_THREAD__)
+	/* It knows what is released and acquired by address: the driver's store is of the flags alone. */
+	(void)vring_load16_acquire(desc + offsetof(struct packed_desc, flags));
+#endif
+	return vring_load64_acquire(desc + BURST_META_AT);
 }
 
 /* A list after its first descriptor. @return how many descriptors it takes, 0: it is not plain. */
@@ -67,11 +79,7 @@ look_at_chain(struct burst *burst, const struct look *look, struct rp_vring_burs
 		burst->odd = false;
 		return 0;
 	}
-#if defined(__SANITIZE_THREAD__)
-	/* It knows what is released and acquired by address: the driver's store is of the flags alone. */
-	(void)vring_load16_acquire(desc + offsetof(struct packed_desc, flags));
-#endif
-	meta = vring_load64_acquire(desc + BURST_META_AT);
+	meta = load_first(desc);
 	flags = burst_fourth(meta);
 	if (!packed_is_available(flags, look->wrap)) {
 		burst->odd = false;
@@ -105,6 +113,140 @@ note_chain(struct look *look, const struct rp_vring_burst_chain *chain, uint16_t
 	look->place = (uint16_t)(look->place + 1 == look->num ? 0 : look->place + 1);
 	move(look, skip);
 	return true;
+}
+
+/* The shape of a run: how many descriptors each chain takes, all of one kind; and where the mapping is that they are in. */
+struct run {
+	uint64_t first_iova; /* of the window, and what else there is of it */
+	uint8_t *hva;
+	uint64_t seen_bytes;
+	uint32_t flags; /* of each descriptor but for PACKED_DESC_NEXT */
+};
+
+static inline __attribute__((always_inline)) bool
+look_at_piece(const struct run *run, const uint8_t *desc, uint64_t meta, struct iovec *ret_piece)
+{
+	uint64_t at_bytes = vring_load64(desc) - run->first_iova;
+
+	if (!rp_dma_window_sees(run->seen_bytes, at_bytes, burst_len(meta)))
+		return false;
+	*ret_piece = (struct iovec){.iov_base = run->hva + at_bytes, .iov_len = burst_len(meta)};
+	return true;
+}
+
+static inline uint32_t
+shape_of(uint64_t meta)
+{
+	return burst_fourth(meta) & SHAPE_MASK;
+}
+
+/* @return whether the chain that begins here is of the run; if not, it may be as good, or not be there. */
+static inline __attribute__((always_inline)) bool
+look_at_shape(const struct run *run, const uint8_t *desc, struct rp_vring_burst_chain *chain, const bool writable,
+	      const bool pair)
+{
+	const uint8_t *next = desc + sizeof(struct packed_desc);
+	uint64_t first = load_first(desc), second;
+	uint32_t all_bytes;
+
+	if (shape_of(first) != (pair ? run->flags | PACKED_DESC_NEXT : run->flags) ||
+	    !look_at_piece(run, desc, first, &chain->iov[0]))
+		return false;
+	chain->head = burst_third(first);
+	burst_say(chain, writable, 1, burst_len(first));
+	if (!pair)
+		return true;
+	second = vring_load64(next + BURST_META_AT);
+	if (shape_of(second) != run->flags || !look_at_piece(run, next, second, &chain->iov[1]) ||
+	    __builtin_add_overflow(burst_len(first), burst_len(second), &all_bytes))
+		return false;
+	chain->head = burst_third(second);
+	burst_say(chain, writable, 2, all_bytes);
+	return true;
+}
+
+static inline uint32_t
+lesser(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Chains that were not looked at before, and take note of them. @return how many are of the run, from the first on. */
+static inline __attribute__((always_inline)) uint16_t
+look_at_run(struct burst *burst, struct look *look, struct rp_vring_burst_chain *chains, uint32_t max_count,
+	    const bool writable, const bool pair)
+{
+	const struct run run = {
+		.first_iova = burst->window.first_iova,
+		.hva = burst->window.hva,
+		.seen_bytes = burst->window.seen_bytes[writable ? RP_DMA_WRITE : RP_DMA_READ],
+		.flags = packed_available_flags(look->wrap) | (writable ? PACKED_DESC_WRITE : 0),
+	};
+	struct rp_vring_note *const notes = look->notes, *place = &notes[look->place];
+	const uint8_t *desc = look->descs + look->at * sizeof(struct packed_desc);
+	const uint32_t num = look->num, skip = pair ? 2 : 1;
+	/* Neither goes round its end. */
+	uint32_t most = lesser(lesser(look->room, num - look->at) / skip, lesser(max_count, num - look->place)), i;
+
+	for (i = 0; i < most; i++, desc += skip * sizeof(struct packed_desc)) {
+		uint16_t id;
+
+		if (!look_at_shape(&run, desc, &chains[i], writable, pair))
+			break;
+		id = chains[i].head;
+		if (id >= num || notes[id].skip != 0)
+			break;
+		notes[id].skip = (uint16_t)skip;
+		place[i].order_id = id;
+	}
+	look->place = (uint16_t)(look->place + i == num ? 0 : look->place + i);
+	burst->pieces_count += i * skip;
+	move(look, (uint16_t)(i * skip));
+	return (uint16_t)i;
+}
+
+/* Four functions: together they would want more registers than there are. */
+static __attribute__((noinline)) uint16_t
+look_at_readable(struct burst *burst, struct look *look, struct rp_vring_burst_chain *chains, uint16_t max_count)
+{
+	return look_at_run(burst, look, chains, max_count, false, false);
+}
+
+static __attribute__((noinline)) uint16_t
+look_at_readable_pairs(struct burst *burst, struct look *look, struct rp_vring_burst_chain *chains, uint16_t max_count)
+{
+	return look_at_run(burst, look, chains, max_count, false, true);
+}
+
+static __attribute__((noinline)) uint16_t
+look_at_writable(struct burst *burst, struct look *look, struct rp_vring_burst_chain *chains, uint16_t max_count)
+{
+	return look_at_run(burst, look, chains, max_count, true, false);
+}
+
+static __attribute__((noinline)) uint16_t
+look_at_writable_pairs(struct burst *burst, struct look *look, struct rp_vring_burst_chain *chains, uint16_t max_count)
+{
+	return look_at_run(burst, look, chains, max_count, true, true);
+}
+
+/* Which way is tried is a guess from the first descriptor, that is read anew. */
+static uint16_t
+look_at_some(struct burst *burst, struct look *look, struct rp_vring_burst_chain *chains, uint16_t max_count)
+{
+	const uint8_t *desc = look->descs + (size_t)look->at * sizeof(struct packed_desc);
+	uint16_t flags = vring_load16(desc + offsetof(struct packed_desc, flags));
+
+	switch (flags & (PACKED_DESC_WRITE | PACKED_DESC_NEXT)) {
+	case 0:
+		return look_at_readable(burst, look, chains, max_count);
+	case PACKED_DESC_NEXT:
+		return look_at_readable_pairs(burst, look, chains, max_count);
+	case PACKED_DESC_WRITE:
+		return look_at_writable(burst, look, chains, max_count);
+	default:
+		return look_at_writable_pairs(burst, look, chains, max_count);
+	}
 }
 
 /* From the first chain that was not taken. */
@@ -145,23 +287,35 @@ keep(struct rp_vring_dev *ring, const struct look *look, uint16_t peeked_count)
 	ring->peek_wrap = look->wrap;
 }
 
+/* A chain of any plain shape, perhaps one that was looked at before. @return 1, or 0: burst->odd says why. */
+static uint16_t
+look_at_any(struct burst *burst, struct look *look, struct rp_vring_burst_chain *chain, bool again)
+{
+	uint16_t skip = look_at_chain(burst, look, chain);
+
+	return skip != 0 && note_chain(look, chain, skip, again);
+}
+
 uint16_t
 rp_vring_packed_burst(struct burst *burst, uint16_t ahead, struct rp_vring_burst_chain *ret_chains, uint16_t max_count)
 {
 	struct rp_vring_dev *ring = burst->ring;
 	struct look look;
-	uint16_t i;
+	uint16_t i, some;
 
 	burst->odd = true;
 	/* Those between must be looked at first. */
 	if (ahead > ring->peeked_count)
 		return 0;
 	look_from(&look, ring, ahead);
-	for (i = 0; i < max_count; i++) {
+	for (i = 0; i < max_count; i = (uint16_t)(i + some)) {
 		bool again = ahead + i < ring->peeked_count;
-		uint16_t skip = look_at_chain(burst, &look, &ret_chains[i]);
 
-		if (skip == 0 || !note_chain(&look, &ret_chains[i], skip, again)) {
+		some = again ? 0 : look_at_some(burst, &look, ret_chains + i, (uint16_t)(max_count - i));
+		if (some > 0)
+			continue;
+		some = look_at_any(burst, &look, &ret_chains[i], again);
+		if (some == 0) {
 			/* One that was there is not gone. */
 			burst->odd |= again;
 			break;
@@ -169,24 +323,4 @@ rp_vring_packed_burst(struct burst *burst, uint16_t ahead, struct rp_vring_burst
 	}
 	keep(ring, &look, (uint16_t)(ahead + i));
 	return i;
-}
-
-int
-rp_vring_packed_fill_burst(struct rp_vring_dev *ring, uint16_t ahead, const struct rp_vring_done *done, uint16_t count)
-{
-	struct rp_vring_note *notes = ring->layout.notes;
-	uint16_t num = ring->layout.num, i;
-	uint32_t place = (uint32_t)ring->give_place + ahead;
-
-	if (place >= num)
-		place -= num;
-	for (i = 0; i < count; i++) {
-		if (done[i].head >= num || notes[done[i].head].skip == 0)
-			return -EINVAL;
-		notes[place].filled_id = done[i].head;
-		notes[place].filled_bytes = done[i].written_bytes;
-		if (++place == num)
-			place = 0;
-	}
-	return 0;
 }

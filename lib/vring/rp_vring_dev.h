@@ -49,10 +49,10 @@
  */
 struct rp_vring_note {
 	uint32_t filled_bytes; /* by place in the order of use: filled, not published */
-	uint16_t filled_id;
+	uint16_t filled_id; /* of a ring that is shuffled */
 	uint16_t order_id; /* by place in the order of availability */
 	uint16_t skip; /* by buffer id: descriptors of its chain, 0: not out */
-	uint16_t taken; /* by buffer id */
+	uint16_t taken; /* by buffer id, of a ring that is shuffled */
 };
 
 /** A ring's parts, in the order of the layout: descriptors, what the driver writes, what the device writes. */
@@ -135,6 +135,8 @@ struct rp_vring_dev {
 	uint16_t out_size;
 	uint16_t take_place; /* packed: places in notes of the next chain to take and to give back */
 	uint16_t give_place;
+	bool shuffled; /* packed: chains come back in another order than they were taken (packed_give.c) */
+	uint16_t filled_count; /* packed, not shuffled: entries that are filled */
 	uint32_t unsignalled_count; /* published since; packed: in descriptors; stops growing above 65535 */
 	const char *broken_why; /* NULL: sound */
 	bool missed; /* the translation of missed_iova is not known */
@@ -142,6 +144,7 @@ struct rp_vring_dev {
 	uint32_t missed_access_mask;
 	bool out_of_reach; /* that is for a buffer or a table that could not be translated */
 	struct rp_dma_window window; /* of bursts: where buffers were last */
+	struct rp_dma_window left_window; /* and where before that */
 };
 
 /**

@@ -53,6 +53,13 @@ split_num_valid(uint16_t num)
 	return num != 0 && num <= RP_VRING_NUM_MAX && (num & (num - 1)) == 0;
 }
 
+/** How many of `count` entries come before the ring begins anew. */
+static inline uint16_t
+split_run(uint16_t slot, uint16_t num, uint16_t count)
+{
+	return count < num - slot ? count : (uint16_t)(num - slot);
+}
+
 static inline size_t
 split_desc_bytes(uint16_t num)
 {

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 
 #include "rp_dma.h"
-#include "rp_vring_dev.h"
+#include "rp_vring_burst.h"
 #include "vring.h"
 #include "vring_driver.h"
 
@@ -17,6 +17,7 @@
  */
 
 #define TAKEN_MAX 64u
+#define BURST_MAX 8u
 
 struct bench {
 	struct fuzz_driver driver;
@@ -71,6 +72,52 @@ take(struct bench *bench)
 }
 
 static void
+widen(const struct rp_vring_burst_chain *chain, struct rp_vring_chain *ret_chain)
+{
+	fuzz_require(chain->out_count + chain->in_count <= (int)RP_VRING_BURST_PIECES, "a chain of a burst is short");
+	ret_chain->head = chain->head;
+	ret_chain->out_count = chain->out_count;
+	ret_chain->in_count = chain->in_count;
+	ret_chain->out_bytes = chain->out_bytes;
+	ret_chain->in_bytes = chain->in_bytes;
+	memcpy(ret_chain->iov, chain->iov, sizeof(chain->iov));
+}
+
+/* @return how many there are, from `ahead` on; what a burst does not follow is none. */
+static int
+peek_burst(struct bench *bench, unsigned int ahead, struct rp_vring_burst_chain *ret_chains, uint16_t max_count)
+{
+	int count = rp_vring_dev_peek_burst(&bench->ring, (uint16_t)ahead, ret_chains, max_count), i;
+
+	fuzz_require(count == -EBADMSG || count == -EMSGSIZE || (count >= 0 && count <= max_count),
+		     "a burst, or why not");
+	for (i = 0; i < count; i++) {
+		widen(&ret_chains[i], &bench->chain);
+		check_chain(bench);
+	}
+	return count < 0 ? 0 : count;
+}
+
+/* Some of it was looked at before, and some is looked at and left for the next time. */
+static void
+take_burst(struct bench *bench)
+{
+	struct rp_vring_burst_chain chains[BURST_MAX];
+	unsigned int room = TAKEN_MAX - bench->taken_count, taken, i;
+	uint16_t max_count = (uint16_t)(room < BURST_MAX ? room : BURST_MAX);
+	int count;
+
+	if (max_count == 0)
+		return;
+	peek_burst(bench, fuzz_below(bench->driver.input, 3), chains, max_count);
+	count = peek_burst(bench, 0, chains, max_count);
+	taken = fuzz_below(bench->driver.input, (unsigned int)count + 1);
+	rp_vring_dev_advance(&bench->ring, (uint16_t)taken);
+	for (i = 0; i < taken; i++)
+		bench->taken[bench->taken_count++] = chains[i].head;
+}
+
+static void
 look_ahead(struct bench *bench)
 {
 	unsigned int count = fuzz_below(bench->driver.input, 5), i;
@@ -101,9 +148,12 @@ static void
 fill_and_publish(struct bench *bench)
 {
 	unsigned int count = fuzz_below(bench->driver.input, 4), i;
+	struct rp_vring_done done[4];
 
 	for (i = 0; i < count && i < bench->taken_count; i++)
-		rp_vring_dev_fill(&bench->ring, (uint16_t)i, bench->taken[i], fuzz_u16(bench->driver.input));
+		done[i] =
+			(struct rp_vring_done){.head = bench->taken[i], .written_bytes = fuzz_u16(bench->driver.input)};
+	rp_vring_dev_fill_burst(&bench->ring, 0, done, (uint16_t)i);
 	if (rp_vring_dev_publish(&bench->ring, (uint16_t)i) != 0)
 		return;
 	bench->taken_count -= i;
@@ -130,8 +180,10 @@ step(struct bench *bench)
 		fuzz_driver_scribble(&bench->driver);
 		break;
 	case 6:
-	case 7:
 		take(bench);
+		break;
+	case 7:
+		take_burst(bench);
 		break;
 	case 8:
 		look_ahead(bench);

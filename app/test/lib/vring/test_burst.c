@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "guest_packed.h"
 #include "rp_vring_burst.h"
@@ -218,6 +219,110 @@ follows_the_address_space(struct guest *guest, bool packed)
 }
 
 static void
+offer_at(struct side *side, uint64_t iova, uint16_t flags)
+{
+	if (side->packed)
+		packed_offer(&side->driver, iova, 64, side->chains, flags);
+	else
+		guest_desc(side->guest, side->descs, iova, 64, flags, 0);
+	if (!side->packed)
+		guest_offer(side->guest, side->descs);
+	side->descs++;
+	side->chains++;
+}
+
+/* Two descriptors of one kind, from one address on. */
+static void
+offer_pair(struct side *side, uint64_t addr, uint32_t len, uint16_t flags)
+{
+	uint16_t i;
+
+	for (i = 0; i < 2; i++) {
+		uint16_t more = i == 0 ? NEXT : 0;
+
+		if (side->packed)
+			packed_offer(&side->driver, addr, len, side->chains, flags | more);
+		else
+			guest_desc(side->guest, (uint16_t)(side->descs + i), addr, len, flags | more,
+				   (uint16_t)(side->descs + 1));
+	}
+	if (!side->packed)
+		guest_offer(side->guest, side->descs);
+	side->descs = (uint16_t)(side->descs + 2);
+	side->chains++;
+}
+
+/* What was read before shows where it is, but not that it may be written. */
+static void
+read_only_is_not_written(struct guest *guest, bool packed)
+{
+	const uint64_t other = (uint64_t)GUEST_IOVA + (64u << 20);
+	struct rp_vring_burst_chain chains[3];
+	struct side side;
+	int pairs;
+
+	guest_map(guest, other, GUEST_BUFFERS_AT, 0x10000, RP_DMA_READ);
+	for (pairs = 0; pairs < 2; pairs++) {
+		start(&side, guest, packed, 0);
+		offer_pair(&side, other, 64, 0);
+		if (pairs > 0)
+			offer_pair(&side, other, 64, WRITE);
+		else
+			offer_at(&side, other, WRITE);
+		assert_int_equal(rp_vring_dev_pop_burst(&guest->ring, chains, 3), 1);
+		assert_int_equal(rp_vring_dev_pop_burst(&guest->ring, chains, 3), -EBADMSG);
+		assert_string_equal(rp_vring_dev_why(&guest->ring), "a buffer is not mapped with the access it needs");
+	}
+}
+
+/* For split rings, test_split_burst.c has it. */
+static void
+packed_lengths_do_not_wrap(void **state)
+{
+	const uint64_t large = UINT64_C(1) << 40, large_bytes = UINT64_C(3) << 30;
+	struct guest *guest = *state;
+	struct rp_vring_burst_chain chain;
+	struct side side;
+
+	assert_int_equal(ftruncate(guest->fd, (off_t)large_bytes), 0);
+	guest_map(guest, large, 0, large_bytes, RP_DMA_READ | RP_DMA_WRITE);
+	start(&side, guest, true, 0);
+	offer_pair(&side, large, UINT32_C(0x7fffffff), 0);
+	offer_pair(&side, large, UINT32_C(0x80000000), WRITE);
+	assert_int_equal(rp_vring_dev_pop_burst(&guest->ring, &chain, 1), 1);
+	assert_int_equal(chain.out_bytes, UINT32_C(0xfffffffe));
+	assert_int_equal(rp_vring_dev_pop_burst(&guest->ring, &chain, 1), -EBADMSG);
+	assert_string_equal(rp_vring_dev_why(&guest->ring), "a chain is longer than 2^32 bytes");
+}
+
+/* What is remembered of the mapping before the last one is forgotten as well when the space changes. */
+static void
+two_mappings_in_turns(struct guest *guest, bool packed)
+{
+	struct rp_vring_burst_chain chains[4];
+	uint64_t other = UINT64_C(1) << 40;
+	struct side side;
+	uint64_t round, i;
+
+	start(&side, guest, packed, 0);
+	for (round = 0; round < 3; round++) {
+		guest_map(guest, other, GUEST_BUFFERS_AT + 0x10000 * round, 0x10000, RP_DMA_READ);
+		for (i = 0; i < 4; i++)
+			offer_at(&side, (i % 2 == 0 ? other : GUEST_BUFFERS) + 64 * i, 0);
+		assert_int_equal(rp_vring_dev_pop_burst(&guest->ring, chains, 4), 4);
+		for (i = 0; i < 4; i++)
+			assert_ptr_equal(chains[i].iov[0].iov_base,
+					 guest_hva(guest, (i % 2 == 0 ? other : GUEST_BUFFERS) + 64 * i));
+		guest_unmap(guest, other, 0x10000);
+	}
+	offer_at(&side, GUEST_BUFFERS, 0);
+	offer_at(&side, other, 0);
+	assert_int_equal(rp_vring_dev_pop_burst(&guest->ring, chains, 4), 1);
+	assert_int_equal(rp_vring_dev_pop_burst(&guest->ring, chains, 4), -EBADMSG);
+	assert_string_equal(rp_vring_dev_why(&guest->ring), "a buffer is not mapped with the access it needs");
+}
+
+static void
 callers_mistakes(struct guest *guest, bool packed)
 {
 	struct rp_vring_burst_chain chains[RP_VRING_BURST_MAX];
@@ -265,6 +370,8 @@ BOTH_FORMATS(long_chains_are_named)
 BOTH_FORMATS(what_came_before_can_be_published)
 BOTH_FORMATS(out_of_reach_is_mended)
 BOTH_FORMATS(follows_the_address_space)
+BOTH_FORMATS(two_mappings_in_turns)
+BOTH_FORMATS(read_only_is_not_written)
 BOTH_FORMATS(callers_mistakes)
 
 #define WITH_BOTH(test) WITH_GUEST(test##_split), WITH_GUEST(test##_packed)
@@ -280,6 +387,9 @@ main(void)
 		WITH_BOTH(what_came_before_can_be_published),
 		WITH_BOTH(out_of_reach_is_mended),
 		WITH_BOTH(follows_the_address_space),
+		WITH_BOTH(two_mappings_in_turns),
+		WITH_BOTH(read_only_is_not_written),
+		WITH_GUEST(packed_lengths_do_not_wrap),
 		WITH_BOTH(callers_mistakes),
 		WITH_GUEST(not_of_a_copy),
 	};

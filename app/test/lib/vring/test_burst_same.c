@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dev.h"
 #include "guest_packed.h"
 #include "hostile.h"
 #include "rp_vring_burst.h"
@@ -34,6 +35,8 @@ struct twins {
 	uint16_t outs_count;
 	uint16_t parts_of[NUM_MAX + 2]; /* by head or id: descriptors of the guest's that are not free */
 	uint16_t next_of[NUM_MAX]; /* split: the chain of such a descriptor */
+	bool ids_in_turn; /* packed */
+	uint16_t next_id;
 	bool busy[NUM_MAX]; /* split: a descriptor is not free */
 	uint16_t busy_count;
 	uint64_t chains_count, broken_count, published_count;
@@ -66,6 +69,45 @@ restore(const struct twins *twins, uint8_t parts[3][RING_BYTES])
 		memcpy(twins->guest->memory + parts_at[i], parts[i], RING_BYTES);
 }
 
+/* What is noted of a chain is compared, and of places in the order of use what will be looked at. */
+static void
+assert_same_notes(const struct rp_vring_note *fast, const struct rp_vring_dev *slow)
+{
+	const struct rp_vring_note *notes = slow->layout.notes;
+	uint16_t num = slow->layout.num, i;
+
+	for (i = 0; i < num; i++) {
+		assert_int_equal(fast[i].skip, notes[i].skip);
+		assert_int_equal(fast[i].taken, notes[i].taken);
+		assert_int_equal(fast[i].filled_id, notes[i].filled_id);
+		if (notes[i].filled_id != UINT16_MAX)
+			assert_int_equal(fast[i].filled_bytes, notes[i].filled_bytes);
+	}
+	for (i = 0; i < slow->peeked_count; i++)
+		assert_int_equal(fast[(slow->take_place + i) % num].order_id,
+				 notes[(slow->take_place + i) % num].order_id);
+}
+
+/* As if each of them had kept notes of what is out and what is filled. */
+static void
+check_notes(const struct twins *twins)
+{
+	struct rp_vring_note fast_notes[NUM_MAX], slow_notes[NUM_MAX];
+	struct rp_vring_dev fast = twins->guest->ring, slow = twins->slow;
+
+	if (!rp_vring_dev_needs_notes(slow.layout.features))
+		return;
+	memcpy(fast_notes, twins->guest->notes, sizeof(fast_notes));
+	memcpy(slow_notes, twins->slow_notes, sizeof(slow_notes));
+	fast.layout.notes = fast_notes;
+	slow.layout.notes = slow_notes;
+	if (twins->packed) {
+		rp_vring_packed_shuffle(&fast);
+		rp_vring_packed_shuffle(&slow);
+	}
+	assert_same_notes(fast_notes, &slow);
+}
+
 static void
 assert_same_state(const struct twins *twins)
 {
@@ -92,9 +134,7 @@ assert_same_state(const struct twins *twins)
 	assert_int_equal(rp_vring_dev_missed(fast, &fast_iova, &fast_access),
 			 rp_vring_dev_missed(slow, &slow_iova, &slow_access));
 	assert_int_equal(fast_iova, slow_iova);
-	if (rp_vring_dev_needs_notes(fast->layout.features))
-		assert_memory_equal(twins->guest->notes, twins->slow_notes,
-				    fast->layout.num * sizeof(twins->slow_notes[0]));
+	check_notes(twins);
 }
 
 static void
@@ -308,7 +348,7 @@ address(struct twins *twins, unsigned int wrong_in, bool writable)
 	case 0:
 		return BEHIND - dice(twins, 100);
 	case 1:
-		return writable ? GUEST_BUFFERS : READ_ONLY + dice(twins, 1000);
+		return writable && dice(twins, 8) != 0 ? GUEST_BUFFERS : READ_ONLY + dice(twins, 1000);
 	case 2:
 		return BEHIND + dice(twins, 1000);
 	default:
@@ -371,9 +411,11 @@ offer_split(struct twins *twins, uint16_t parts, unsigned int wrong_in)
 static void
 offer_packed(struct twins *twins, uint16_t parts, unsigned int wrong_in)
 {
-	uint16_t num = twins->slow.layout.num, id = (uint16_t)dice(twins, num), i;
+	uint16_t num = twins->slow.layout.num, id, i;
 	uint16_t writable_from = (uint16_t)dice(twins, parts + 1u);
 
+	/* Some drivers count their buffers, and whose turn it is was it a lap ago. */
+	id = (uint16_t)(twins->ids_in_turn ? twins->next_id++ : dice(twins, num)) % num;
 	while (twins->parts_of[id] != 0)
 		id = (uint16_t)((id + 1u) % num);
 	twins->parts_of[id] = parts;
@@ -433,6 +475,7 @@ start(struct twins *twins)
 		features |= F_IN_ORDER;
 	if (twins->packed) {
 		num = (uint16_t)(1 + dice(twins, NUM_MAX));
+		twins->ids_in_turn = dice(twins, 2) == 0;
 		packed_start(&twins->driver, guest, num, (uint16_t)dice(twins, num), dice(twins, 2), features);
 	} else {
 		num = (uint16_t)(1u << dice(twins, 7));
@@ -472,6 +515,9 @@ round_of(struct twins *twins)
 		else
 			step_pop(twins);
 		assert_same_state(twins);
+		/* The other one keeps all its notes, whatever the order. */
+		if (twins->packed)
+			rp_vring_packed_shuffle(&twins->slow);
 		step_give(twins);
 		step_ask(twins);
 		assert_same_state(twins);

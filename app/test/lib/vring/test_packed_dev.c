@@ -184,6 +184,74 @@ peek_fill_publish(void **state)
 	assert_int_equal(rp_vring_dev_position(&guest->ring), 0x00010002);
 }
 
+static void
+pop_and_expect(struct guest *guest, uint16_t id)
+{
+	guest_pop(guest);
+	assert_int_equal(guest->chain.head, id);
+}
+
+/* Whose turn it was a lap ago is not whose turn it is. */
+static void
+a_lap_ago_is_not_now(void **state)
+{
+	struct packed_guest driver;
+	struct guest *guest = *state;
+	uint16_t i;
+
+	packed_start(&driver, guest, 4, 0, true, 0);
+	for (i = 0; i < 4; i++) {
+		packed_offer(&driver, GUEST_BUFFERS, 1, i, 0);
+		pop_and_expect(guest, i);
+		assert_int_equal(rp_vring_dev_push(&guest->ring, i, 0), 0);
+	}
+	packed_offer(&driver, GUEST_BUFFERS, 1, 0, 0);
+	pop_and_expect(guest, 0);
+	assert_int_equal(rp_vring_dev_fill(&guest->ring, 0, 0, 0), 0);
+	assert_int_equal(rp_vring_dev_fill(&guest->ring, 1, 1, 0), -EINVAL);
+	assert_int_equal(rp_vring_dev_publish(&guest->ring, 2), -EINVAL);
+	assert_int_equal(rp_vring_dev_publish(&guest->ring, 1), 0);
+}
+
+/* An entry that was filled in another's turn, and given back elsewhere, is not filled for ever. */
+static void
+a_place_is_filled_once(void **state)
+{
+	static const uint16_t third_lap[] = {0, 3};
+	struct packed_guest driver;
+	struct guest *guest = *state;
+	uint16_t i;
+
+	packed_start(&driver, guest, 4, 0, true, 0);
+	for (i = 0; i < 2; i++) {
+		packed_offer(&driver, GUEST_BUFFERS, 1, i, 0);
+		pop_and_expect(guest, i);
+	}
+	assert_int_equal(rp_vring_dev_fill(&guest->ring, 0, 1, 0), 0);
+	assert_int_equal(rp_vring_dev_fill(&guest->ring, 3, 0, 0), 0);
+	assert_int_equal(rp_vring_dev_fill(&guest->ring, 1, 0, 0), 0);
+	assert_int_equal(rp_vring_dev_publish(&guest->ring, 2), 0);
+	/* In turn, over that place and on to the one before it. */
+	for (i = 0; i < 2; i++) {
+		packed_offer(&driver, GUEST_BUFFERS, 1, i, 0);
+		pop_and_expect(guest, i);
+		assert_int_equal(rp_vring_dev_fill(&guest->ring, i, i, 0), 0);
+	}
+	assert_int_equal(rp_vring_dev_publish(&guest->ring, 2), 0);
+	for (i = 0; i < 2; i++) {
+		packed_offer(&driver, GUEST_BUFFERS, 1, i, 0);
+		pop_and_expect(guest, i);
+		assert_int_equal(rp_vring_dev_push(&guest->ring, i, 0), 0);
+	}
+	for (i = 0; i < 2; i++) {
+		packed_offer(&driver, GUEST_BUFFERS, 1, third_lap[i], 0);
+		pop_and_expect(guest, third_lap[i]);
+	}
+	assert_int_equal(rp_vring_dev_fill(&guest->ring, 0, 3, 0), 0);
+	assert_int_equal(rp_vring_dev_publish(&guest->ring, 2), -EINVAL);
+	assert_int_equal(rp_vring_dev_publish(&guest->ring, 1), 0);
+}
+
 /* Some of what was filled: the rest stays filled, for the next time. */
 static void
 publish_some(void **state)
@@ -422,6 +490,8 @@ main(void)
 		WITH_GUEST(a_full_ring_is_sound),
 		WITH_GUEST(available_counts_chains),
 		WITH_GUEST(peek_fill_publish),
+		WITH_GUEST(a_lap_ago_is_not_now),
+		WITH_GUEST(a_place_is_filled_once),
 		WITH_GUEST(publish_some),
 		WITH_GUEST(out_of_order_use),
 		WITH_GUEST(in_order_only),
