@@ -57,16 +57,18 @@ rp_dma_node_place(void *memory, size_t size_bytes, int node)
 	return (int)rc;
 }
 
-/* What the thread may use of the node. @return how many. */
+/* On what it may use of the node. */
 static int
-intersect(const struct bitmask *of_node, cpu_set_t *cpus)
+run_on(const struct bitmask *of_node, cpu_set_t *cpus)
 {
 	unsigned int cpu;
 
 	for (cpu = 0; cpu < CPU_SETSIZE; cpu++)
 		if (cpu >= of_node->size || !numa_bitmask_isbitset(of_node, cpu))
 			CPU_CLR(cpu, cpus);
-	return CPU_COUNT(cpus);
+	if (CPU_COUNT(cpus) == 0)
+		return -ENOSPC;
+	return sched_setaffinity(0, sizeof(*cpus), cpus) < 0 ? -errno : 0;
 }
 
 int
@@ -83,12 +85,11 @@ rp_dma_node_run(int node)
 	of_node = numa_allocate_cpumask();
 	if (of_node == NULL)
 		return -ENOMEM;
-	if (numa_node_to_cpus(node, of_node) < 0 || sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
-		rc = -errno;
-	else if (intersect(of_node, &cpus) == 0)
-		rc = -ENOSPC;
-	else if (sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
-		rc = -errno;
+	CPU_ZERO(&cpus);
+	rc = numa_node_to_cpus(node, of_node);
+	if (rc == 0)
+		rc = sched_getaffinity(0, sizeof(cpus), &cpus);
+	rc = rc < 0 ? -errno : run_on(of_node, &cpus);
 	numa_bitmask_free(of_node);
 	return rc;
 }

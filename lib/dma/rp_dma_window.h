@@ -8,6 +8,9 @@
 
 #include "rp_dma.h"
 
+/** As many as there are masks of access. */
+#define RP_DMA_WINDOW_MASKS ((RP_DMA_READ | RP_DMA_WRITE) + 1u)
+
 /**
  * @file
  * Many translations at a time: what a reader found last, kept, because the buffers of a
@@ -25,9 +28,8 @@
  */
 struct rp_dma_window {
 	uint64_t first_iova; /* private, as all */
-	uint64_t last_iova;
 	uint8_t *hva; /* of first_iova */
-	uint32_t access_mask; /* 0: nothing is seen */
+	uint64_t seen_bytes[RP_DMA_WINDOW_MASKS]; /* from there on, with the access that is the index; 0: nothing */
 	uint64_t table;
 	uint64_t generation;
 };
@@ -47,6 +49,16 @@ bool rp_dma_window_move(struct rp_dma_window *window, const struct rp_dma_reader
 void rp_dma_window_count(struct rp_dma_reader *reader, uint64_t translations);
 
 /**
+ * Whether all of some bytes are seen through a window: those from `at_bytes` behind its first one on, when from there
+ * on seen_bytes are seen. An address before the window is beyond it by the subtraction, and no bytes are too many.
+ */
+static inline bool
+rp_dma_window_sees(uint64_t seen_bytes, uint64_t at_bytes, uint64_t size_bytes)
+{
+	return at_bytes < seen_bytes && size_bytes - 1 < seen_bytes - at_bytes;
+}
+
+/**
  * Translate, after rp_dma_window_refresh(), before the reader's next quiescent point.
  *
  * @return the address of `iova` when all bytes are seen with that access; else NULL, which
@@ -55,10 +67,11 @@ void rp_dma_window_count(struct rp_dma_reader *reader, uint64_t translations);
 static inline void *
 rp_dma_window_translate(const struct rp_dma_window *window, uint64_t iova, uint64_t size_bytes, uint32_t access_mask)
 {
-	if (iova < window->first_iova || iova > window->last_iova || size_bytes - 1 > window->last_iova - iova ||
-	    (window->access_mask & access_mask) != access_mask)
+	uint64_t at_bytes = iova - window->first_iova;
+
+	if (!rp_dma_window_sees(window->seen_bytes[access_mask % RP_DMA_WINDOW_MASKS], at_bytes, size_bytes))
 		return NULL;
-	return window->hva + (iova - window->first_iova);
+	return window->hva + at_bytes;
 }
 
 #endif
