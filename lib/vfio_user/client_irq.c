@@ -100,11 +100,26 @@ run_of(const int *eventfds, uint32_t left, uint32_t max_fds)
 	return count;
 }
 
+static int
+send_eventfds(struct runs *runs, uint32_t start, uint32_t count, const int *eventfds)
+{
+	uint32_t max_fds = (uint32_t)runs->client->terms.value[RP_VFU_TERM_MSG_FDS], at = 0;
+	int rc = 0;
+
+	while (rc == 0 && at < count && runs->batch.error == 0) {
+		/* With none allowed, the first run says so. */
+		uint32_t some = run_of(eventfds + at, count - at, max_fds == 0 ? 1 : max_fds);
+
+		rc = send_run(runs, start + at, some, NULL, eventfds + at, eventfds[at] < 0 ? 0 : some);
+		at += some;
+	}
+	return rc;
+}
+
 int
 rp_vfu_client_irq_eventfds(struct rp_vfu_client *client, uint32_t irq_index, uint32_t action_mask, uint32_t start,
 			   uint32_t count, const int *eventfds, struct rp_wire_why *why)
 {
-	uint32_t max_fds = (uint32_t)client->terms.value[RP_VFU_TERM_MSG_FDS], at = 0;
 	struct runs runs = {
 		.client = client,
 		.irq_index = irq_index,
@@ -115,14 +130,34 @@ rp_vfu_client_irq_eventfds(struct rp_vfu_client *client, uint32_t irq_index, uin
 
 	if (rc == 0)
 		rc = rp_vfu_client_may_wait(client, RP_VFU_DEVICE_SET_IRQS, why);
-	while (rc == 0 && at < count && runs.batch.error == 0) {
-		/* With none allowed, the first run says so. */
-		uint32_t some = run_of(eventfds + at, count - at, max_fds == 0 ? 1 : max_fds);
-
-		rc = send_run(&runs, start + at, some, NULL, eventfds + at, eventfds[at] < 0 ? 0 : some);
-		at += some;
-	}
+	if (rc == 0)
+		rc = send_eventfds(&runs, start, count, eventfds);
 	return rp_vfu_batch_wait(client, &runs.batch, rc, why);
+}
+
+int
+rp_vfu_client_irq_access_many(struct rp_vfu_client *client, uint32_t irq_index, uint32_t start, uint32_t count,
+			      const int *eventfds, struct rp_vfu_client_access *accesses, unsigned int accesses_count,
+			      int *ret_irq, struct rp_wire_why *why)
+{
+	struct rp_wire_why words = {0};
+	struct runs runs = {
+		.client = client,
+		.irq_index = irq_index,
+		.flags = RP_VFU_IRQ_ACTION_TRIGGER_MASK | RP_VFU_IRQ_DATA_EVENTFD_MASK,
+		.why = &words,
+	};
+	int rc = check(RP_VFU_IRQ_ACTION_TRIGGER_MASK, start, count, why), irq;
+
+	if (rc == 0)
+		rc = rp_vfu_client_may_wait(client, RP_VFU_DEVICE_SET_IRQS, why);
+	if (rc < 0)
+		return rc;
+	irq = send_eventfds(&runs, start, count, eventfds);
+	rc = rp_vfu_client_region_access_many(client, accesses, accesses_count, why);
+	/* Answered by now: a server works in order. */
+	*ret_irq = rp_vfu_batch_wait(client, &runs.batch, irq, NULL);
+	return rc;
 }
 
 int
@@ -130,6 +165,28 @@ rp_vfu_client_irq_set(struct rp_vfu_client *client, uint32_t irq_index, uint32_t
 		      struct rp_wire_why *why)
 {
 	return rp_vfu_client_irq_eventfds(client, irq_index, RP_VFU_IRQ_ACTION_TRIGGER_MASK, vector, 1, &eventfd, why);
+}
+
+int
+rp_vfu_client_irq_drop(struct rp_vfu_client *client, uint32_t irq_index, uint32_t vector, struct rp_wire_why *why)
+{
+	const struct rp_vfu_wire_irq_set set = {
+		.argsz = (uint32_t)sizeof(set),
+		.flags = RP_VFU_IRQ_ACTION_TRIGGER_MASK | RP_VFU_IRQ_DATA_EVENTFD_MASK,
+		.index = irq_index,
+		.start = vector,
+		.count = 1,
+	};
+	struct rp_vfu_call call = {
+		.command = RP_VFU_DEVICE_SET_IRQS,
+		.posted = true,
+		.payload = &set,
+		.payload_bytes = sizeof(set),
+	};
+	int rc = rp_vfu_client_submit_wait(client, &call, why);
+
+	rp_vfu_client_watch(client);
+	return rc;
 }
 
 int

@@ -225,6 +225,12 @@ int rp_vfu_client_region_access_many(struct rp_vfu_client *client, struct rp_vfu
 int rp_vfu_client_irq_set(struct rp_vfu_client *client, uint32_t irq_index, uint32_t vector, int eventfd,
 			  struct rp_wire_why *why);
 /**
+ * Detach the eventfd of one vector, and wait for no answer: where one that stays a little longer harms nobody.
+ * The server does it before whatever it is asked next.
+ * @return 0 (it is on its way), or as every waiting call.
+ */
+int rp_vfu_client_irq_drop(struct rp_vfu_client *client, uint32_t irq_index, uint32_t vector, struct rp_wire_why *why);
+/**
  * Likewise for many, in runs of what a message carries, all under way at once. After an
  * error some of them are set.
  * @param action_mask one of RP_VFU_IRQ_ACTION_*: signalled when the server triggers, masks or unmasks the vector.
@@ -232,6 +238,14 @@ int rp_vfu_client_irq_set(struct rp_vfu_client *client, uint32_t irq_index, uint
  */
 int rp_vfu_client_irq_eventfds(struct rp_vfu_client *client, uint32_t irq_index, uint32_t action_mask, uint32_t start,
 			       uint32_t count, const int *eventfds, struct rp_wire_why *why);
+/**
+ * Attach eventfds, as _irq_eventfds() with TRIGGER, and then access registers, as _region_access_many(), all of it under
+ * way at once: the registers are accessed also when the server refuses an eventfd.
+ * @param ret_irq what _irq_eventfds() would say; set when this returns 0, or what the server said of the registers.
+ */
+int rp_vfu_client_irq_access_many(struct rp_vfu_client *client, uint32_t irq_index, uint32_t start, uint32_t count,
+				  const int *eventfds, struct rp_vfu_client_access *accesses,
+				  unsigned int accesses_count, int *ret_irq, struct rp_wire_why *why);
 /**
  * Trigger, mask or unmask vectors.
  * @param bools a byte for each vector, those that are not 0 are meant; NULL: all.

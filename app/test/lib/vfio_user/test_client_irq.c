@@ -56,6 +56,33 @@ test_irq_vectors(void **state)
 	close(event);
 }
 
+static uint8_t dropped[36];
+
+static bool
+record_dropped(struct liar *from, const struct peer_msg *command)
+{
+	if ((command->flags & NO_REPLY) == 0 || command->size_bytes != sizeof(dropped))
+		return script_record(from, command);
+	memcpy(dropped, command->bytes, sizeof(dropped));
+	return true;
+}
+
+/* Nobody answers, and nobody waits; what is asked next is asked after it. */
+static void
+test_a_vector_is_dropped(void **state)
+{
+	static const uint8_t expected[] = {HEADER(1, 8, 36, NO_REPLY, 0), U32(20), U32(0x24), U32(2), U32(7), U32(1)};
+
+	(void)state;
+	script_clear();
+	client = liar_client(&liar, record_dropped);
+	assert_int_equal(rp_vfu_client_irq_drop(client, 2, 7, &why), 0);
+	assert_int_equal(rp_vfu_client_reset(client, &why), 0);
+	assert_memory_equal(dropped, expected, sizeof(expected));
+	rp_vfu_client_destroy(client);
+	liar_stop(&liar);
+}
+
 static void
 test_our_callers_mistakes(void **state)
 {
@@ -139,6 +166,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_irq_vectors, setup, teardown),
+		cmocka_unit_test(test_a_vector_is_dropped),
 		cmocka_unit_test_setup_teardown(test_our_callers_mistakes, setup, teardown),
 		cmocka_unit_test(test_runs_of_what_a_message_carries),
 	};
