@@ -82,31 +82,67 @@ transport_region_write(void *priv, uint32_t region, uint64_t offset_bytes, uint3
 /* At most so many are copied at a time. */
 #define ACCESSES_MAX 256u
 
+static void
+to_client(const struct rp_accel_transport_access *accesses, unsigned int count, struct rp_vfu_client_access *ret_ours)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		ret_ours[i] = (struct rp_vfu_client_access){
+			.region = accesses[i].region,
+			.count_bytes = accesses[i].count_bytes,
+			.offset_bytes = accesses[i].offset_bytes,
+			.write = accesses[i].write,
+		};
+		memcpy(ret_ours[i].bytes, accesses[i].bytes, sizeof(ret_ours[i].bytes));
+	}
+}
+
+static void
+from_client(const struct rp_vfu_client_access *ours, unsigned int count, struct rp_accel_transport_access *ret_accesses)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		memcpy(ret_accesses[i].bytes, ours[i].bytes, sizeof(ours[i].bytes));
+}
+
 static int
 transport_region_access_many(void *priv, struct rp_accel_transport_access *accesses, unsigned int count,
 			     struct rp_wire_why *why)
 {
 	struct rp_vfu_client_access ours[ACCESSES_MAX];
 	struct transport *transport = priv;
-	unsigned int at, some, i;
+	unsigned int at, some;
 	int rc = 0;
 
 	for (at = 0; rc == 0 && at < count; at += some) {
 		some = count - at < ACCESSES_MAX ? count - at : ACCESSES_MAX;
-		for (i = 0; i < some; i++) {
-			ours[i] = (struct rp_vfu_client_access){
-				.region = accesses[at + i].region,
-				.count_bytes = accesses[at + i].count_bytes,
-				.offset_bytes = accesses[at + i].offset_bytes,
-				.write = accesses[at + i].write,
-			};
-			memcpy(ours[i].bytes, accesses[at + i].bytes, sizeof(ours[i].bytes));
-		}
+		to_client(accesses + at, some, ours);
 		rc = rp_vfu_client_region_access_many(transport->client, ours, some, why);
-		for (i = 0; rc == 0 && i < some; i++)
-			memcpy(accesses[at + i].bytes, ours[i].bytes, sizeof(ours[i].bytes));
+		if (rc == 0)
+			from_client(ours, some, accesses + at);
 	}
 	return rc;
+}
+
+static int
+transport_irq_access_many(void *priv, uint32_t vector, uint32_t vectors_count, const int *eventfds,
+			  struct rp_accel_transport_access *accesses, unsigned int count, int *ret_irq,
+			  struct rp_wire_why *why)
+{
+	struct rp_vfu_client_access ours[ACCESSES_MAX];
+	struct transport *transport = priv;
+	unsigned int some = count < ACCESSES_MAX ? count : ACCESSES_MAX;
+	int rc;
+
+	to_client(accesses, some, ours);
+	rc = rp_vfu_client_irq_access_many(transport->client, RP_VFU_PCI_MSIX_IRQ, vector, vectors_count, eventfds,
+					   ours, some, ret_irq, why);
+	if (rc < 0)
+		return rc;
+	from_client(ours, some, accesses);
+	return transport_region_access_many(priv, accesses + some, count - some, why);
 }
 
 static int
@@ -159,6 +195,14 @@ transport_irq_set(void *priv, uint32_t vector, int eventfd, struct rp_wire_why *
 	struct transport *transport = priv;
 
 	return rp_vfu_client_irq_set(transport->client, RP_VFU_PCI_MSIX_IRQ, vector, eventfd, why);
+}
+
+static void
+transport_irq_drop(void *priv, uint32_t vector)
+{
+	struct transport *transport = priv;
+
+	(void)rp_vfu_client_irq_drop(transport->client, RP_VFU_PCI_MSIX_IRQ, vector, NULL);
 }
 
 static int
@@ -290,7 +334,9 @@ static const struct rp_accel_transport_ops transport_ops = {
 	.region_window = transport_region_window,
 	.region_io_fd = transport_region_io_fd,
 	.irq_set = transport_irq_set,
+	.irq_drop = transport_irq_drop,
 	.irq_set_many = transport_irq_set_many,
+	.irq_access_many = transport_irq_access_many,
 	.dma_map = transport_dma_map,
 	.dma_unmap = transport_dma_unmap,
 	.reset = transport_reset,

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "rp_accel_vendor.h"
@@ -27,7 +28,7 @@ vdrv_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why)
 	device->failed = *why;
 	device->failed.error = rc;
 	/* Whoever polls us learns of it too, not only whose call this was. */
-	eventfd_write(device->config_event_fd, 1);
+	eventfd_write(device->notice_fd, 1);
 	/* Whatever it did wrong: a reset that reads back proves that it touches no ring. */
 	if (rc == -ENOTCONN)
 		return rc;
@@ -39,21 +40,39 @@ vdrv_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why)
 }
 
 int
-vdrv_process(struct virtio_device *device, struct rp_wire_why *why)
+vdrv_alive(const struct virtio_device *device, struct rp_wire_why *why)
 {
-	uint64_t count;
-	ssize_t size;
 	int rc = device->transport.ops->process(device->transport.priv, why);
 
-	if (rc < 0)
-		return vdrv_error_from_transport(rc, why);
-	/* Non-blocking. */
-	size = read(device->config_event_fd, &count, sizeof(count));
+	return rc < 0 ? vdrv_error_from_transport(rc, why) : vdrv_status_check(device, why);
+}
+
+/* O_NONBLOCK belongs to the open file, which the device holds too and may have cleared. @return 0: nothing came. */
+static int
+take_event(const struct virtio_device *device, struct rp_wire_why *why)
+{
+	uint64_t count;
+	struct iovec iov = {.iov_base = &count, .iov_len = sizeof(count)};
+	ssize_t size = preadv2(device->config_event_fd, &iov, 1, -1, RWF_NOWAIT);
+
 	if (size < 0 && errno != EAGAIN)
 		return rp_wire_why_set(why, -EIO, "configuration interrupt: eventfd: %s", strerror(errno));
+	return size > 0;
+}
+
+int
+vdrv_process(struct virtio_device *device, struct rp_wire_why *why)
+{
+	struct rp_wire_why event_why;
+	int event = take_event(device, &event_why);
 	/* Whether or not it woke us: one without a vector for it is looked at as well. */
-	rc = vdrv_status_check(device, why);
-	return rc == 0 && size > 0 && device->negotiated ? vdrv_wishes_changed(device, why) : rc;
+	int rc = vdrv_alive(device, why);
+
+	if (rc == 0 && event < 0)
+		*why = event_why;
+	if (rc < 0 || event <= 0)
+		return rc < 0 ? rc : event;
+	return device->negotiated ? vdrv_wishes_changed(device, why) : 0;
 }
 
 static int
@@ -74,7 +93,13 @@ vdrv_watch_all(struct virtio_device *device, struct rp_wire_why *why)
 	device->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (device->epoll_fd < 0)
 		return rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno));
-	rc = watch(device, device->config_event_fd, why);
+	/* Of our own: what the device holds may be full, and then whoever writes to it waits as long as it likes. */
+	device->notice_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (device->notice_fd < 0)
+		return rp_wire_why_set(why, -errno, "eventfd: %s", strerror(errno));
+	rc = watch(device, device->notice_fd, why);
+	if (rc == 0)
+		rc = watch(device, device->config_event_fd, why);
 	return rc < 0 ? rc : watch(device, device->transport.ops->get_fd(device->transport.priv), why);
 }
 
@@ -132,6 +157,7 @@ vdrv_release(struct virtio_device *device)
 	vdrv_ctrlq_forget(device);
 	vdrv_ctrlq_memory_release(device);
 	vdrv_mapped_release(&device->mapped);
+	rp_wire_fd_close(&device->notice_fd);
 	rp_wire_fd_close(&device->config_event_fd);
 	rp_wire_fd_close(&device->epoll_fd);
 	free(device);
@@ -160,6 +186,7 @@ vdrv_allocate(const struct rp_virtio_config *config)
 	device->wait_ms = config->wait_ms != 0 ? config->wait_ms : RP_VIRTIO_WAIT_MS;
 	device->epoll_fd = -1;
 	device->config_event_fd = -1;
+	device->notice_fd = -1;
 	device->ctrlq.memory_fd = -1;
 	for (i = 0; i < RP_ACCEL_QUEUES_MAX; i++)
 		device->queues[i].kick_fd = -1;

@@ -103,7 +103,7 @@ vdrv_doorbells_open(struct virtio_device *device, struct rp_wire_why *why)
 		if (!open_eventfd(device, i))
 			open_store(device, i);
 	/* What cannot be had is done by messages; a device that left shows here. */
-	return vdrv_process(device, why);
+	return vdrv_alive(device, why);
 }
 
 void

@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "rp_accel_vendor.h"
 #include "rp_vring_drv.h"
@@ -389,17 +388,6 @@ check_queues(struct virtio_device *device, bool ctrlq_runs, struct rp_wire_why *
 	return rc;
 }
 
-/* A change of the configuration that was signalled meanwhile is for our caller to hear of. */
-static int
-open_doorbells(struct virtio_device *device, struct rp_wire_why *why)
-{
-	int rc = vdrv_doorbells_open(device, why);
-
-	if (rc > 0)
-		eventfd_write(device->config_event_fd, 1);
-	return rc < 0 ? rc : 0;
-}
-
 static int
 rebuild(struct virtio_device *device, const struct virtio_adoption *adoption, struct rp_wire_why *why)
 {
@@ -430,7 +418,7 @@ rebuild(struct virtio_device *device, const struct virtio_adoption *adoption, st
 	if (rc == 0)
 		rc = vdrv_vendor_open(device, why);
 	if (rc == 0)
-		rc = open_doorbells(device, why);
+		rc = vdrv_doorbells_open(device, why);
 	if (rc == 0 && device->negotiated)
 		rc = vdrv_wishes_adopt(device, why);
 	if (rc == 0 && device->ctrlq.present)

@@ -248,17 +248,24 @@ row_of(const struct starting *starting, unsigned int first)
 	return count;
 }
 
+static void
+eventfds_of(const struct starting *starting, unsigned int first, unsigned int count, int *ret_eventfds)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		ret_eventfds[i] = starting->starts[starting->places[first + i]].config.call_fd;
+}
+
 static bool
 set_row(const struct virtio_device *device, const struct starting *starting, unsigned int first, unsigned int count)
 {
 	const struct rp_accel_transport *transport = &device->transport;
 	int eventfds[RP_ACCEL_QUEUES_MAX];
-	unsigned int i;
 
 	if (count == 1 || transport->ops->irq_set_many == NULL)
 		return false;
-	for (i = 0; i < count; i++)
-		eventfds[i] = starting->starts[starting->places[first + i]].config.call_fd;
+	eventfds_of(starting, first, count, eventfds);
 	return transport->ops->irq_set_many(transport->priv, starting->starts[starting->places[first]].queue, count,
 					    eventfds, NULL) == 0;
 }
@@ -300,12 +307,37 @@ take_back_vector(const struct virtio_device *device, const struct rp_accel_queue
 	set_vector(device, start->queue, -1, NULL);
 }
 
+/* Vectors and registers together, where that is cheaper. */
+static bool
+in_one_flight(const struct virtio_device *device, const struct starting *starting)
+{
+	return device->transport.ops->irq_access_many != NULL && row_of(starting, 0) == starting->count;
+}
+
 static int
-program_all(const struct virtio_device *device, struct starting *starting, struct virtio_access *accesses,
+program_in_one_flight(const struct virtio_device *device, const struct starting *starting,
+		      struct virtio_access *accesses, int *ret_irq, struct rp_wire_why *why)
+{
+	int eventfds[RP_ACCEL_QUEUES_MAX], rc;
+	struct virtio_vectors vectors = {
+		.first = starting->starts[starting->places[0]].queue,
+		.count = starting->count,
+		.eventfds = eventfds,
+	};
+
+	eventfds_of(starting, 0, starting->count, eventfds);
+	rc = vdrv_access_wired(device, &vectors, accesses, starting->count * PROGRAM_COUNT, why);
+	*ret_irq = vectors.error;
+	return rc;
+}
+
+/* @param wire also the vectors, which were not set before. */
+static int
+program_all(const struct virtio_device *device, struct starting *starting, struct virtio_access *accesses, bool wire,
 	    struct rp_wire_why *why)
 {
 	unsigned int i;
-	int rc;
+	int rc, irq = 0;
 
 	for (i = 0; i < starting->count; i++) {
 		const struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
@@ -313,7 +345,8 @@ program_all(const struct virtio_device *device, struct starting *starting, struc
 		/* The vector of a queue has its number. */
 		describe(device, start->queue, &start->config, (uint16_t)start->queue, accesses + i * PROGRAM_COUNT);
 	}
-	rc = vdrv_access_many(device, accesses, starting->count * PROGRAM_COUNT, why);
+	rc = wire ? program_in_one_flight(device, starting, accesses, &irq, why) :
+		    vdrv_access_many(device, accesses, starting->count * PROGRAM_COUNT, why);
 	if (rc < 0)
 		return refuse_all(starting, rc, why);
 	for (i = 0; i < starting->count; i++) {
@@ -323,6 +356,10 @@ program_all(const struct virtio_device *device, struct starting *starting, struc
 		if (start->error < 0)
 			take_back_vector(device, start);
 	}
+	rc = keep_the_good(starting, why);
+	if (rc < 0 || irq == 0)
+		return rc;
+	set_each(device, starting, 0, starting->count);
 	return keep_the_good(starting, why);
 }
 
@@ -365,11 +402,12 @@ static int
 start_all(struct virtio_device *device, struct starting *starting, struct virtio_access *accesses,
 	  struct rp_wire_why *why)
 {
-	int rc = set_vectors(device, starting, why);
+	bool wire = in_one_flight(device, starting);
+	int rc = wire ? 0 : set_vectors(device, starting, why);
 
 	if (rc < 0 || starting->count == 0)
 		return rc;
-	rc = program_all(device, starting, accesses, why);
+	rc = program_all(device, starting, accesses, wire, why);
 	return rc < 0 || starting->count == 0 ? rc : enable_all(device, starting, accesses, why);
 }
 
@@ -506,7 +544,10 @@ vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint32_t *ret_
 		return rc;
 	device->queues[queue].running = false;
 	/* The ring is let go of; that a vector keeps its eventfd longer harms nobody. */
-	set_vector(device, queue, -1, NULL);
+	if (device->transport.ops->irq_drop != NULL)
+		device->transport.ops->irq_drop(device->transport.priv, queue);
+	else
+		set_vector(device, queue, -1, NULL);
 	return 0;
 }
 

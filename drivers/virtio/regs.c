@@ -125,27 +125,36 @@ static int
 take_read(const struct virtio_device *device, const struct rp_accel_transport_access *done,
 	  struct virtio_access *access, struct rp_wire_why *why)
 {
+	bool all_ones = true;
 	unsigned int i;
 
 	access->value = 0;
-	for (i = 0; i < access->width_bytes; i++)
+	for (i = 0; i < access->width_bytes; i++) {
 		access->value |= (uint64_t)done->bytes[i] << 8 * i;
-	if (access->value != UINT64_MAX >> (64 - 8 * access->width_bytes))
+		all_ones = all_ones && done->bytes[i] == UINT8_MAX;
+	}
+	if (!all_ones)
 		return 0;
 	return check_presence(device, access->structure, access->offset_bytes, why);
 }
 
+/* @param vectors wired before; NULL: none. */
 static int
-access_together(const struct virtio_device *device, struct virtio_access *accesses, unsigned int count,
-		struct rp_wire_why *why)
+access_together(const struct virtio_device *device, struct virtio_vectors *vectors, struct virtio_access *accesses,
+		unsigned int count, struct rp_wire_why *why)
 {
+	const struct rp_accel_transport *transport = &device->transport;
 	struct rp_accel_transport_access list[ACCESSES_TOGETHER_MAX];
 	unsigned int i;
 	int rc;
 
 	for (i = 0; i < count; i++)
 		to_transport(device, &accesses[i], &list[i]);
-	rc = device->transport.ops->region_access_many(device->transport.priv, list, count, why);
+	if (vectors == NULL)
+		rc = transport->ops->region_access_many(transport->priv, list, count, why);
+	else
+		rc = transport->ops->irq_access_many(transport->priv, vectors->first, vectors->count, vectors->eventfds,
+						     list, count, &vectors->error, why);
 	if (rc < 0) {
 		rp_wire_why_prefix(why, "%u registers from %s 0x%" PRIx64 " on: ", count,
 				   vdrv_structure_name(accesses[0].structure), accesses[0].offset_bytes);
@@ -177,9 +186,19 @@ vdrv_access_many(const struct virtio_device *device, struct virtio_access *acces
 		some = device->transport.ops->region_access_many == NULL ? 1 : ACCESSES_TOGETHER_MAX;
 		some = some < count - at ? some : count - at;
 		rc = some == 1 ? access_one(device, &accesses[at], why) :
-				 access_together(device, &accesses[at], some, why);
+				 access_together(device, NULL, &accesses[at], some, why);
 	}
 	return rc;
+}
+
+int
+vdrv_access_wired(const struct virtio_device *device, struct virtio_vectors *vectors, struct virtio_access *accesses,
+		  unsigned int count, struct rp_wire_why *why)
+{
+	unsigned int some = count < ACCESSES_TOGETHER_MAX ? count : ACCESSES_TOGETHER_MAX;
+	int rc = access_together(device, vectors, accesses, some, why);
+
+	return rc < 0 ? rc : vdrv_access_many(device, accesses + some, count - some, why);
 }
 
 int

@@ -157,17 +157,21 @@ vdrv_vendor_counters(const struct virtio_device *device, unsigned int queue,
 		{&counters.bytes, QUEUE(bytes)},
 		{&counters.errors, QUEUE(errors)},
 	};
-	size_t i;
+	struct virtio_access accesses[sizeof(fields) / sizeof(fields[0])];
+	const unsigned int count = sizeof(fields) / sizeof(fields[0]);
+	unsigned int i;
+	int rc;
 
 	if (!vdrv_vendor_has(device, RP_ACCEL_VENDOR_COUNTERS_MASK))
 		return rp_wire_why_set(why, -ENOTSUP, "the device does not count");
-	for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		int rc = vdrv_read(device, VIRTIO_VENDOR, vdrv_vendor_register(device, queue, fields[i].at_bytes), 8,
-				   fields[i].value, why);
-
-		if (rc != 0)
-			return rc;
-	}
+	for (i = 0; i < count; i++)
+		accesses[i] = (struct virtio_access){VIRTIO_VENDOR, 8,
+						     vdrv_vendor_register(device, queue, fields[i].at_bytes), false, 0};
+	rc = vdrv_access_many(device, accesses, count, why);
+	if (rc != 0)
+		return rc;
+	for (i = 0; i < count; i++)
+		*fields[i].value = accesses[i].value;
 	*ret_counters = counters;
 	return 0;
 }

@@ -164,8 +164,9 @@ struct virtio_device {
 	bool net_told; /* ... and it knows, since its last reset */
 	bool mac_was_set; /* since then */
 
-	int epoll_fd; /* transport and config_event_fd */
-	int config_event_fd;
+	int epoll_fd; /* transport, config_event_fd and notice_fd */
+	int config_event_fd; /* the device holds the same open file: neither its flags nor its count are ours */
+	int notice_fd; /* nobody else's: readable for good once the device failed */
 	bool has_config_vector; /* the vector after those of the queues */
 	bool config_wired; /* ... and it has its eventfd */
 	bool config_armed; /* ... and the device took it */
@@ -218,6 +219,16 @@ int vdrv_write(const struct virtio_device *device, enum virtio_structure structu
 /* In their order, and for fewer round trips than one by one; after an error the others may have been done, or not. */
 int vdrv_access_many(const struct virtio_device *device, struct virtio_access *accesses, unsigned int count,
 		     struct rp_wire_why *why);
+/* MSI-X vectors in a row. */
+struct virtio_vectors {
+	unsigned int first;
+	unsigned int count;
+	const int *eventfds; /* borrowed */
+	int error; /* set: what the transport's irq_set_many says */
+};
+/* As vdrv_access_many, behind the wiring of vectors. Needs the transport's irq_access_many. */
+int vdrv_access_wired(const struct virtio_device *device, struct virtio_vectors *vectors,
+		      struct virtio_access *accesses, unsigned int count, struct rp_wire_why *why);
 int vdrv_common_read(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
 		     uint64_t *ret_value, struct rp_wire_why *why);
 int vdrv_common_write(const struct virtio_device *device, uint64_t offset_bytes, unsigned int width_bytes,
@@ -397,13 +408,15 @@ int vdrv_usable(const struct virtio_device *device, struct rp_wire_why *why);
 int vdrv_judge(struct virtio_device *device, int rc, const struct rp_wire_why *why);
 /* RP_ACCEL_CHANGED_*, or a loss. */
 int vdrv_process(struct virtio_device *device, struct rp_wire_why *why);
+/* 0, or a loss; what it signalled stays to be processed. */
+int vdrv_alive(const struct virtio_device *device, struct rp_wire_why *why);
 /* Also of a half-opened one. */
 void vdrv_close(struct virtio_device *device);
 /* One without a transport and without descriptors. @return NULL: no memory. */
 struct virtio_device *vdrv_allocate(const struct rp_virtio_config *config);
 /* All but the transport, also of one that is half open; the device goes. */
 void vdrv_release(struct virtio_device *device);
-/* What our caller polls: config_event_fd, and the transport. */
+/* What our caller polls: the transport, config_event_fd, and notice_fd, which is made here. */
 int vdrv_watch_all(struct virtio_device *device, struct rp_wire_why *why);
 /* Where things are, before any register is touched. */
 int vdrv_inspect(struct virtio_device *device, struct rp_wire_why *why);

@@ -82,11 +82,22 @@ struct rp_accel_transport_ops {
 	 * @param eventfd borrowed, -1 detaches.
 	 */
 	int (*irq_set)(void *priv, uint32_t vector, int eventfd, struct rp_wire_why *why);
+	/** As irq_set with -1, of which nobody waits for the end, nor asks how it went. NULL: irq_set is as good. */
+	void (*irq_drop)(void *priv, uint32_t vector);
 	/**
 	 * As irq_set, for vectors in a row. NULL: that is no cheaper here.
 	 * @return 0, or an error: some of them are set.
 	 */
 	int (*irq_set_many)(void *priv, uint32_t vector, uint32_t count, const int *eventfds, struct rp_wire_why *why);
+	/**
+	 * Both as irq_set_many and as region_access_many, in that order, for less than one after the other. The registers
+	 * are accessed also when an eventfd is refused. NULL: that is no cheaper here.
+	 * @param ret_irq with 0: what irq_set_many says.
+	 * @return what region_access_many says.
+	 */
+	int (*irq_access_many)(void *priv, uint32_t vector, uint32_t vectors_count, const int *eventfds,
+			       struct rp_accel_transport_access *accesses, unsigned int count, int *ret_irq,
+			       struct rp_wire_why *why);
 	/** As rp_accel_ops.dma_map. @return 0, -EEXIST, -ENOSPC, or another refusal of the device's. */
 	int (*dma_map)(void *priv, uint64_t iova, uint64_t size_bytes, int fd, uint64_t offset_bytes, void *hva,
 		       struct rp_wire_why *why);

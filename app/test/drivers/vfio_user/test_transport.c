@@ -340,7 +340,39 @@ the_device_holds_the_very_eventfd(void **state)
 	assert_int_equal(rp_wire_fd_same(held_by_server(device, 1), second), 1);
 	assert_int_equal(transport->ops->irq_set(transport->priv, 0, -1, &device->why), 0);
 	assert_int_equal(held_by_server(device, 0), -1);
+	/* Not waited for; what is asked next comes after it. */
+	transport->ops->irq_drop(transport->priv, 1);
 	assert_true(transport->ops->irq_set(transport->priv, VECTORS, first, &device->why) < 0);
+	assert_int_equal(held_by_server(device, 1), -1);
+}
+
+/* As one after the other, in one flight; one that is refused does not keep the registers from being accessed. */
+static void
+eventfds_and_registers_together(void **state)
+{
+	struct device *device = *state;
+	const struct rp_accel_transport *transport = &device->transport;
+	RP_WIRE_FD_SCOPED int first = eventfd(0, EFD_CLOEXEC);
+	RP_WIRE_FD_SCOPED int second = eventfd(0, EFD_CLOEXEC);
+	const int fds[] = {first, second};
+	struct rp_accel_transport_access accesses[] = {
+		{.region = BAR_REGISTERS, .offset_bytes = 8, .count_bytes = 4, .write = true, .bytes = {1, 2, 3, 4}},
+		{.region = BAR_REGISTERS, .offset_bytes = 8, .count_bytes = 4},
+	};
+	int irq = 1;
+
+	connect_ok(device);
+	assert_int_equal(transport->ops->irq_access_many(transport->priv, 0, 2, fds, accesses, 2, &irq, &device->why),
+			 0);
+	assert_int_equal(irq, 0);
+	assert_memory_equal(accesses[1].bytes, accesses[0].bytes, 4);
+	assert_int_equal(rp_wire_fd_same(held_by_server(device, 0), first), 1);
+	assert_int_equal(rp_wire_fd_same(held_by_server(device, 1), second), 1);
+	accesses[0].bytes[0] = 9;
+	assert_int_equal(
+		transport->ops->irq_access_many(transport->priv, VECTORS, 1, fds, accesses, 2, &irq, &device->why), 0);
+	assert_true(irq < 0);
+	assert_int_equal(accesses[1].bytes[0], 9);
 }
 
 static void
@@ -477,6 +509,7 @@ main(void)
 		TEST(windows),
 		TEST(io_eventfds),
 		TEST(the_device_holds_the_very_eventfd),
+		TEST(eventfds_and_registers_together),
 		TEST(memory_appears_and_goes),
 		TEST(device_reset),
 		TEST(no_device_reset),

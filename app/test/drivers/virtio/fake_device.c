@@ -478,7 +478,9 @@ static const struct rp_accel_transport_ops fake_ops = {
 struct rp_accel_transport
 fake_transport(struct fake_device *fake)
 {
-	return (struct rp_accel_transport){.ops = &fake_ops, .priv = fake};
+	struct rp_accel_transport transport = {.ops = &fake_ops, .priv = fake};
+
+	return fake->takes_many ? fake_many(&transport) : transport;
 }
 
 void

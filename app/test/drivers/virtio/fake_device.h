@@ -139,6 +139,7 @@ struct fake_device {
 	uint32_t wishes[FAKE_QUEUES_MAX / 32 + 1];
 	struct rp_accel_transport_info info;
 	int notify_fd; /* owned; the file behind the notify BAR */
+	bool takes_many; /* before it is opened: vectors and registers, many at a time */
 	bool has_io_fds;
 	int io_fd; /* owned; handed out as duplicates */
 
@@ -155,6 +156,7 @@ struct fake_device {
 	/* What was seen. */
 	int irq_fds[FAKE_VECTORS_MAX]; /* numbers as given; nothing is duplicated */
 	unsigned int irq_sets_count;
+	unsigned int flights_count; /* of vectors and registers together */
 	unsigned int accesses_count;
 	unsigned int bus_resets_count;
 	unsigned int doorbell_messages_count;
@@ -193,6 +195,8 @@ void fake_remove_vendor(struct fake_device *fake);
 /* With a control queue after its 2 pairs, and all that is set by it. */
 void fake_add_control(struct fake_device *fake);
 void fake_put_u32(struct fake_device *fake, unsigned int at, uint32_t value);
+/* The same device, and what takes_many says (fake_many.c). */
+struct rp_accel_transport fake_many(const struct rp_accel_transport *one);
 struct rp_accel_transport fake_transport(struct fake_device *fake);
 
 #define FAKE_FEATURE(bit) (1ull << (bit))

@@ -18,6 +18,17 @@ fixture_setup(void **state)
 }
 
 int
+fixture_setup_many(void **state)
+{
+	int rc = fixture_setup(state);
+	struct fixture *fixture = *state;
+
+	if (rc == 0)
+		fixture->fake.takes_many = true;
+	return rc;
+}
+
+int
 fixture_teardown(void **state)
 {
 	struct fixture *fixture = *state;

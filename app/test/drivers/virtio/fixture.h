@@ -19,6 +19,8 @@ struct fixture {
 #define FIXTURE_PATIENT_MS 60000u
 
 int fixture_setup(void **state);
+/* Of a transport that takes vectors and registers many at a time. */
+int fixture_setup_many(void **state);
 int fixture_teardown(void **state);
 
 /* Open the accelerator; what rp_virtio_open() says is in why. */

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "fixture.h"
+
+#define PATIENCE_S 60
 
 static int
 process(struct fixture *fixture)
@@ -78,6 +82,46 @@ another_config_interrupt_is_a_change(void **state)
 	assert_int_equal(process(fixture), 1);
 	assert_false(is_readable(fixture));
 	assert_int_equal(process(fixture), 0);
+}
+
+/* It holds the same open file, with its flags: what it did to it must not make us wait. */
+static void
+a_device_that_drains_its_own_event(void **state)
+{
+	struct fixture *fixture = *state;
+	eventfd_t count;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(eventfd_write(fixture->fake.irq_fds[4], 1), 0);
+	assert_true(is_readable(fixture));
+	assert_int_equal(eventfd_read(fixture->fake.irq_fds[4], &count), 0);
+	assert_int_equal(fcntl(fixture->fake.irq_fds[4], F_SETFL, 0), 0);
+	/* A wait would be for ever. */
+	alarm(PATIENCE_S);
+	assert_int_equal(process(fixture), 0);
+	assert_int_equal(eventfd_write(fixture->fake.irq_fds[4], 1), 0);
+	assert_int_equal(process(fixture), 1);
+	alarm(0);
+}
+
+/* And whoever polls us learns of a loss all the same. */
+static void
+a_device_that_fills_its_own_event(void **state)
+{
+	struct fixture *fixture = *state;
+	eventfd_t count;
+
+	fixture_negotiate(fixture);
+	assert_int_equal(eventfd_write(fixture->fake.irq_fds[4], UINT64_MAX - 1), 0);
+	assert_int_equal(fcntl(fixture->fake.irq_fds[4], F_SETFL, 0), 0);
+	/* Found by another operation than the one that drains. */
+	fixture->fake.lies.all_ones = true;
+	alarm(PATIENCE_S);
+	assert_int_equal(fixture_start(fixture, 0, 0, 77), -EIO);
+	alarm(0);
+	assert_int_equal(eventfd_read(fixture->fake.irq_fds[4], &count), 0);
+	assert_true(is_readable(fixture));
+	assert_int_equal(process(fixture), -EIO);
 }
 
 /* A vector that fires late, when the device was reset since. */
@@ -282,6 +326,8 @@ main(void)
 		TEST(the_bus_is_enabled),
 		TEST(a_config_interrupt_shows_a_device_that_needs_a_reset),
 		TEST(another_config_interrupt_is_a_change),
+		TEST(a_device_that_drains_its_own_event),
+		TEST(a_device_that_fills_its_own_event),
 		TEST(without_a_negotiation_there_is_no_change),
 		TEST(a_device_that_fell_off_its_bus),
 		TEST(a_device_that_falls_off_under_a_call),

@@ -475,86 +475,8 @@ no_proof_when_the_reset_is_ignored_too(void **state)
 	assert_true(fixture->accel.ops->is_quiet(fixture->accel.priv));
 }
 
-static struct rp_accel_queue_start
-start_of(unsigned int queue, int call_fd)
-{
-	return (struct rp_accel_queue_start){
-		.queue = queue,
-		.config = {.num = 64,
-			   .position = 5 + queue,
-			   .desc_iova = 0x100000ull * (queue + 1),
-			   .avail_iova = 0x200000ull * (queue + 1),
-			   .used_iova = 0x300000ull * (queue + 1),
-			   .call_fd = call_fd},
-	};
-}
-
-static void
-several_start_together_and_each_has_its_result(void **state)
-{
-	struct fixture *fixture = *state;
-	struct rp_accel_queue_start starts[] = {start_of(2, 72), start_of(0, 70), start_of(1, 71), start_of(0, 70),
-						start_of(9, 79)};
-
-	fixture_negotiate(fixture);
-	starts[2].config.num = 48;
-	assert_int_equal(fixture->accel.ops->queues_start(fixture->accel.priv, starts, 5, &fixture->why), 0);
-	assert_int_equal(starts[0].error, 0);
-	assert_int_equal(starts[1].error, 0);
-	assert_int_equal(starts[2].error, -EINVAL);
-	assert_non_null(strstr(starts[2].why.text, "queue 1: size: 48"));
-	assert_int_equal(starts[3].error, -EBUSY);
-	assert_int_equal(starts[4].error, -EINVAL);
-	assert_int_equal(fixture->fake.queues[0].enable, 1);
-	assert_int_equal(fixture->fake.queues[1].enable, 0);
-	assert_int_equal(fixture->fake.queues[2].enable, 1);
-	assert_int_equal(fixture->fake.queues[2].position, 7);
-	assert_true(fixture->fake.queues[2].driver == 0x600000);
-	assert_int_equal(fixture->fake.queues[2].vector, 2);
-	assert_int_equal(fixture->fake.irq_fds[0], 70);
-	assert_int_equal(fixture->fake.irq_fds[1], -1);
-	assert_int_equal(fixture->fake.irq_fds[2], 72);
-	assert_int_equal(fixture->fake.status, 0x0f);
-}
-
-static void
-what_the_device_refuses_of_several(void **state)
-{
-	struct fixture *fixture = *state;
-	struct rp_accel_queue_start starts[] = {start_of(0, 70), start_of(1, 71)};
-
-	fixture_negotiate(fixture);
-	fixture->fake.lies.size_refused = true;
-	assert_int_equal(fixture->accel.ops->queues_start(fixture->accel.priv, starts, 2, &fixture->why), 0);
-	assert_int_equal(starts[0].error, -ENOTSUP);
-	assert_int_equal(starts[1].error, -ENOTSUP);
-	assert_non_null(strstr(starts[1].why.text, "queue 1: queue_size: "));
-	assert_int_equal(fixture->fake.queues[0].enable, 0);
-	assert_int_equal(fixture->fake.irq_fds[0], -1);
-	fixture->fake.lies.size_refused = false;
-	assert_int_equal(fixture->accel.ops->queues_start(fixture->accel.priv, starts, 2, &fixture->why), 0);
-	assert_int_equal(starts[1].error, 0);
-}
-
-static void
-a_loss_ends_all_of_them(void **state)
-{
-	struct fixture *fixture = *state;
-	struct rp_accel_queue_start starts[] = {start_of(0, 70), start_of(1, 71)};
-
-	fixture_negotiate(fixture);
-	/* Against the rules, of one of them. */
-	fixture->fake.queues[0].enable = 1;
-	fixture->fake.lies.reset_ignored = true;
-	assert_int_equal(fixture->accel.ops->queues_start(fixture->accel.priv, starts, 2, &fixture->why), -EIO);
-	assert_int_equal(starts[0].error, -EIO);
-	assert_int_equal(starts[1].error, -EIO);
-	assert_non_null(strstr(starts[1].why.text, "queue 0: queue_enable: reads 1"));
-	assert_int_equal(fixture->fake.queues[1].enable, 0);
-	assert_int_equal(fixture->accel.ops->queues_start(fixture->accel.priv, starts, 2, &fixture->why), -EIO);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define MANY(name) cmocka_unit_test_setup_teardown(name, fixture_setup_many, fixture_teardown)
 
 int
 main(void)
@@ -575,6 +497,10 @@ main(void)
 		TEST(refusals_of_the_device_are_named_and_leave_it_usable),
 		TEST(an_eventfd_that_cannot_be_used),
 		TEST(an_eventfd_that_is_refused),
+		MANY(the_very_eventfd_goes_to_its_vector),
+		MANY(class_a_stops_and_goes_on_elsewhere),
+		MANY(an_eventfd_that_cannot_be_used),
+		MANY(an_eventfd_that_is_refused),
 		TEST(a_stop_that_is_ignored),
 		TEST(a_stop_that_takes_a_while),
 		TEST(a_stop_that_never_ends),
@@ -586,9 +512,6 @@ main(void)
 		TEST(a_queue_reset_that_never_ends),
 		TEST(a_queue_reset_that_leaves_it_enabled),
 		TEST(no_proof_when_the_reset_is_ignored_too),
-		TEST(several_start_together_and_each_has_its_result),
-		TEST(what_the_device_refuses_of_several),
-		TEST(a_loss_ends_all_of_them),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
