@@ -120,7 +120,7 @@ close_device(struct rp_port *port, struct port_accelerator *accelerator)
 	port_private_close(accelerator);
 	accelerator->closing = false;
 	accelerator->failed = false;
-	accelerator->features_set = false;
+	accelerator->features_set = accelerator->has_ahead = false;
 	port_net_forgotten(accelerator);
 }
 
@@ -129,23 +129,6 @@ close_one(struct rp_port *port, struct port_accelerator *accelerator)
 {
 	close_device(port, accelerator);
 	port_asks_forget(accelerator);
-}
-
-/* Queue pairs go to the accelerators in the order of their list. */
-static void
-assign_queues(struct rp_port *port)
-{
-	unsigned int accelerator = 0, taken = 0, i;
-
-	for (i = 0; i < port->queues_count; i++) {
-		while (taken >= port->accelerators[accelerator].info.queues_count) {
-			accelerator++;
-			taken = 0;
-		}
-		port->queues[i].accelerator = (int)accelerator;
-		port->queues[i].accelerator_queue = taken++;
-		port_queue_counters_begin(port, &port->queues[i]);
-	}
 }
 
 int
@@ -204,7 +187,7 @@ port_accelerators_queues(struct rp_port *port, const struct rp_port_config *conf
 	rc = port_queues_create(port, wanted_count);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "no memory");
-	assign_queues(port);
+	port_places_assign(port);
 	port_windows_update(port);
 	return 0;
 }
@@ -223,6 +206,38 @@ port_accelerators_close(struct rp_port *port)
 	port->accelerators_count = 0;
 }
 
+/* As they were last, which was done ahead; else now. */
+static int
+take_features(struct port_accelerator *accelerator, uint64_t features, struct rp_wire_why *why)
+{
+	bool done = accelerator->has_ahead && accelerator->features_ahead == features;
+
+	accelerator->has_ahead = false;
+	return done ? 0 : accelerator->accel.ops->set_features(accelerator->accel.priv, features, why);
+}
+
+/* What the next frontend acknowledges is most likely what the last one did: then it need not wait for that. */
+void
+port_accelerators_ahead(struct rp_port *port)
+{
+	unsigned int i;
+
+	for (i = 0; i < port->accelerators_count; i++) {
+		struct port_accelerator *accelerator = &port->accelerators[i];
+		uint64_t features = device_features(port, accelerator, port->features);
+		struct rp_wire_why why = {0};
+		int rc;
+
+		if (!port_accelerator_usable(port, (int)i) || !accelerator->features_set)
+			continue;
+		rc = accelerator->accel.ops->set_features(accelerator->accel.priv, features, &why);
+		accelerator->has_ahead = rc == 0;
+		accelerator->features_ahead = features;
+		if (rc < 0 && rc != -ENOTSUP)
+			port_accelerator_fail(port, i, rc, &why);
+	}
+}
+
 int
 port_accelerators_features(struct rp_port *port, uint64_t features, struct rp_wire_why *why)
 {
@@ -234,8 +249,7 @@ port_accelerators_features(struct rp_port *port, uint64_t features, struct rp_wi
 
 		if (!port_accelerator_usable(port, (int)i))
 			continue;
-		rc = accelerator->accel.ops->set_features(accelerator->accel.priv,
-							  device_features(port, accelerator, features), why);
+		rc = take_features(accelerator, device_features(port, accelerator, features), why);
 		if (rc == -ENOTSUP)
 			return rc;
 		if (rc < 0) {
@@ -278,8 +292,7 @@ port_accelerator_fail(struct rp_port *port, unsigned int index, int error, const
 		port_doorbell_stopped(port, queue);
 	}
 	for (i = 0; i < port->queues_count; i++)
-		if (port_queue_is_on(&port->queues[i], index))
-			port_vfio_file_update(port, &port->queues[i]);
+		port_vfio_file_update(port, &port->queues[i]);
 	port_windows_update(port);
 }
 
@@ -338,6 +351,8 @@ release_queues(struct rp_port *port, unsigned int index)
 		if (!queue->handed_back)
 			port_queue_released(port, queue);
 		queue->handed_back = false;
+		if (queue->comes_back)
+			port_place_return(port, queue);
 	}
 }
 
@@ -350,8 +365,8 @@ anything_out(const struct rp_port *port, unsigned int index)
 	for (i = 0; i < port->queues_count; i++) {
 		const struct port_queue *queue = &port->queues[i];
 
-		if (port_queue_is_on(queue, index) &&
-		    (port_doorbell_outstanding(queue) || port_vfio_file_outstanding(queue)))
+		if ((port_doorbell_outstanding(queue) && queue->doorbell.place.accelerator == (int)index) ||
+		    (port_vfio_file_outstanding(queue) && queue->vfio_file.accelerator == (int)index))
 			return true;
 	}
 	return false;
@@ -470,11 +485,11 @@ welcome_back(struct rp_port *port, unsigned int index)
 	accelerator->reason[0] = '\0';
 	port_event(port, RP_PORT_EVENT_NOTICE, -1, "accelerator-back", "%s", accelerator->arguments);
 	for (i = 0; i < port->queues_count; i++) {
+		port_vfio_file_renewed(&port->queues[i], index);
 		if (!port_queue_is_on(&port->queues[i], index))
 			continue;
 		port_queue_counters_end(&port->queues[i]);
 		port_queue_counters_begin(port, &port->queues[i]);
-		port_vfio_file_renewed(&port->queues[i]);
 		port->queues[i].hardware_refused[0] = '\0';
 		port_queue_update(port, &port->queues[i], NULL);
 	}
@@ -492,6 +507,8 @@ tick_one(struct rp_port *port, unsigned int index, uint64_t now_ms)
 	quiet = accelerator->failed && accelerator->accel.ops->is_quiet(accelerator->accel.priv);
 	if (quiet)
 		release_queues(port, index);
+	/* Whatever the proof was, and when no other had room then, perhaps one has it now. */
+	port_fail_over(port, index);
 	/* The doorbell's page may die with the device: its mappings go first, and its group is closed once all let go. */
 	if (accelerator->failed && anything_out(port, index)) {
 		accelerator->retry_at_ms = now_ms + port->reconnect_ms;

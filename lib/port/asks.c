@@ -37,7 +37,7 @@ struct port_asks {
 	bool iovas; /* what it asks for is IOVAs of the guest's */
 	struct port_translations *mapped; /* guest memory that it has; a range leads to itself */
 	struct question questions[QUESTIONS_MAX];
-	TAILQ_HEAD(, group) groups; /* in their order */
+	TAILQ_HEAD(group_list, group) groups; /* in their order */
 };
 
 static struct rp_port_iommu_info *

@@ -12,7 +12,7 @@
  * mapping is taken back without waiting. GET_VRING_BASE drops it on the frontend's side (a master
  * of 2018 keeps it, so there it is taken back); an offer that was
  * under way then is stale: its answer does not tell on which side of the drop it
- * was mapped, so it is taken back before the next one. A device that would rather be
+ * was mapped, so it is taken back before the next one, as soon as that can be said. A device that would rather be
  * woken gets its doorbell back, and is offered again when it says so (doorbell_wish.c).
  * Where the channel ends before an answer, or the frontend keeps what it should give
  * back, the page may be out although nothing is mapped for us: until it was dropped.
@@ -109,6 +109,7 @@ action_offer(struct rp_port *port, struct port_queue *queue)
 		refuse(port, queue, why.text);
 		return rc;
 	}
+	queue->doorbell.place = port_place_of(queue);
 	queue->doorbell.stale = false;
 	port->last_offer_ms = rp_wire_clock_ms();
 	return 0;
@@ -147,9 +148,11 @@ action_take_back(struct rp_port *port, struct port_queue *queue)
 
 	if (rc < 0) {
 		put_off(port, queue); /* the tick tries again */
+		queue->doorbell.take_back_due = queue->doorbell.stale;
 		return rc;
 	}
 	queue->doorbell.stale = false;
+	queue->doorbell.take_back_due = false;
 	queue->doorbell.drain_due = false;
 	return 0;
 }
@@ -195,6 +198,7 @@ action_gone(struct rp_port *port, struct port_queue *queue)
 {
 	(void)port;
 	queue->doorbell.stale = false;
+	queue->doorbell.take_back_due = false;
 	queue->doorbell.drain_due = false;
 	queue->doorbell.churn_count = 0;
 	return 0;
@@ -267,11 +271,26 @@ happen(struct rp_port *port, struct port_queue *queue, enum doorbell_event event
 	return rc;
 }
 
+/* What the frontend has is of the queue's accelerator: it was not moved since. */
+static bool
+is_own(const struct port_queue *queue)
+{
+	struct port_place place = port_place_of(queue);
+
+	return !port_doorbell_outstanding(queue) || port_place_is_same(&queue->doorbell.place, &place);
+}
+
+bool
+port_doorbell_is_mapped(const struct port_queue *queue)
+{
+	return queue->doorbell.state == RP_PORT_DOORBELL_MAPPED && is_own(queue);
+}
+
 /* But for what the device would like. */
 static bool
 possible(const struct rp_port *port, const struct port_queue *queue)
 {
-	return queue->running && queue->shadow.ring == NULL && !port->closing && port->channel_up &&
+	return queue->running && is_own(queue) && queue->shadow.ring == NULL && !port->closing && port->channel_up &&
 	       !queue->doorbell.refused && queue->doorbell.policy == RP_PORT_DOORBELL_AUTO;
 }
 
@@ -410,6 +429,8 @@ port_doorbell_deadline(const struct rp_port *port, const struct port_queue *queu
 		if (!port_doorbell_is_wanted(port, queue))
 			return give_back_at(port, queue);
 		return doorbell->drain_due ? doorbell->drain_at_ms : 0;
+	case RP_PORT_DOORBELL_PENDING:
+		return doorbell->take_back_due ? doorbell->not_before_ms : 0;
 	default:
 		return 0;
 	}
@@ -427,6 +448,8 @@ port_doorbell_tick(struct rp_port *port, struct port_queue *queue, uint64_t now_
 		port_doorbell_tell(port, queue, false);
 	} else if (doorbell->state == RP_PORT_DOORBELL_UNMAPPED) {
 		offer(port, queue);
+	} else if (doorbell->state == RP_PORT_DOORBELL_PENDING) {
+		happen(port, queue, EVENT_ACCEPTED_STALE);
 	} else if (!port_doorbell_is_wanted(port, queue)) {
 		give_back(port, queue);
 	} else {

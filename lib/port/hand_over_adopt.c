@@ -34,6 +34,8 @@ unpack_port(struct rp_port *port, struct rp_wire_parcel *parcel, unsigned int *r
 	rp_wire_parcel_get_text(parcel, "refused", port->refused, sizeof(port->refused));
 	if (rp_wire_parcel_get_bool(parcel, "config_due"))
 		port->config_at_ms = rp_wire_clock_ms();
+	if (rp_wire_parcel_has(parcel, "link_down_told"))
+		port->link_down_told = rp_wire_parcel_get_bool(parcel, "link_down_told");
 	port->software_refused_log = rp_wire_parcel_get_bool(parcel, "software_refused_log");
 	port->software_refused_logging = rp_wire_parcel_get_bool(parcel, "software_refused_logging");
 	port_software_unpack(port, parcel);
@@ -137,7 +139,9 @@ unpack(struct rp_port *port, const struct rp_port_config *config, struct rp_wire
 		rc = port_queues_create(port, queues_count);
 	if (rc == 0)
 		rc = check_offer(port, queues_count, port->vring_num_max, why);
-	return rc < 0 ? rc : unpack_queues(port, parcel, why);
+	if (rc == 0)
+		rc = unpack_queues(port, parcel, why);
+	return rc < 0 ? rc : port_places_check(port, why);
 }
 
 static void

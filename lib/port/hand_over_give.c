@@ -78,6 +78,7 @@ pack_port(const struct rp_port *port, struct rp_wire_parcel *parcel)
 	rp_wire_parcel_put_number(parcel, "channel_up", port->channel_up);
 	rp_wire_parcel_put_text(parcel, "refused", port->refused);
 	rp_wire_parcel_put_number(parcel, "config_due", port->config_at_ms != 0);
+	rp_wire_parcel_put_number(parcel, "link_down_told", port->link_down_told);
 	rp_wire_parcel_put_number(parcel, "software_refused_log", port->software_refused_log);
 	rp_wire_parcel_put_number(parcel, "software_refused_logging", port->software_refused_logging);
 }

@@ -87,6 +87,7 @@ pack_counters(const struct port_queue *queue, struct rp_wire_parcel *parcel)
 		rp_wire_parcel_put_number(parcel, counters[i].name,
 					  *(const uint64_t *)((const uint8_t *)queue + counters[i].offset_bytes));
 	rp_wire_parcel_put_number(parcel, "doorbell_idles", queue->doorbell_idles);
+	rp_wire_parcel_put_number(parcel, "moves_between_accelerators", queue->moves_between_accelerators);
 	pack_device_counters(&queue->counters_base, "device_base", parcel);
 	pack_device_counters(&queue->counters_kept, "device_kept", parcel);
 	pack_device_counters(&queue->counters_last, "device_last", parcel);
@@ -103,6 +104,9 @@ unpack_counters(struct port_queue *queue, struct rp_wire_parcel *parcel)
 	/* One that knows nothing of them gave none back. */
 	if (rp_wire_parcel_has(parcel, "doorbell_idles"))
 		queue->doorbell_idles = rp_wire_parcel_get_number(parcel, "doorbell_idles", UINT64_MAX);
+	if (rp_wire_parcel_has(parcel, "moves_between_accelerators"))
+		queue->moves_between_accelerators =
+			rp_wire_parcel_get_number(parcel, "moves_between_accelerators", UINT64_MAX);
 	unpack_device_counters(&queue->counters_base, "device_base", parcel);
 	unpack_device_counters(&queue->counters_kept, "device_kept", parcel);
 	unpack_device_counters(&queue->counters_last, "device_last", parcel);
@@ -115,7 +119,11 @@ pack_doorbell(const struct port_doorbell *doorbell, struct rp_wire_parcel *parce
 	rp_wire_parcel_put_number(parcel, "state", doorbell->state);
 	rp_wire_parcel_put_number(parcel, "policy", doorbell->policy);
 	rp_wire_parcel_put_number(parcel, "refused", doorbell->refused);
+	/* Of an accelerator that the queue had before, perhaps. */
+	rp_wire_parcel_put_number(parcel, "accelerator", (unsigned int)doorbell->place.accelerator);
+	rp_wire_parcel_put_number(parcel, "accelerator_queue", doorbell->place.queue);
 	rp_wire_parcel_put_number(parcel, "stale", doorbell->stale);
+	rp_wire_parcel_put_number(parcel, "take_back_due", doorbell->take_back_due);
 	rp_wire_parcel_put_number(parcel, "may_be_out", doorbell->may_be_out);
 	rp_wire_parcel_put_number(parcel, "drain_due", doorbell->drain_due);
 	rp_wire_parcel_put_number(parcel, "not_before_ms", doorbell->not_before_ms);
@@ -127,15 +135,27 @@ pack_doorbell(const struct port_doorbell *doorbell, struct rp_wire_parcel *parce
 
 /* Times are of the machine's clock, which both processes have. */
 static void
-unpack_doorbell(const struct rp_port *port, struct port_doorbell *doorbell, struct rp_wire_parcel *parcel)
+unpack_doorbell(const struct rp_port *port, struct port_queue *queue, struct rp_wire_parcel *parcel)
 {
+	struct port_doorbell *doorbell = &queue->doorbell;
 	uint64_t now_ms = rp_wire_clock_ms();
 
 	rp_wire_parcel_enter(parcel, "doorbell", 0);
+	/* One that knows nothing of places had it of the queue's own; without an accelerator there is none. */
+	if (queue->accelerator >= 0)
+		doorbell->place = port_place_of(queue);
+	if (rp_wire_parcel_has(parcel, "accelerator_queue"))
+		doorbell->place = (struct port_place){
+			.accelerator = (int)rp_wire_parcel_get_number(parcel, "accelerator", RP_PORT_ACCELERATORS_MAX),
+			.queue =
+				(unsigned int)rp_wire_parcel_get_number(parcel, "accelerator_queue", RP_VHU_QUEUES_MAX),
+		};
 	doorbell->state = rp_wire_parcel_get_number(parcel, "state", RP_PORT_DOORBELL_REVOKING);
 	doorbell->policy = rp_wire_parcel_get_number(parcel, "policy", RP_PORT_DOORBELL_RELAY);
 	doorbell->refused = rp_wire_parcel_get_bool(parcel, "refused");
 	doorbell->stale = rp_wire_parcel_get_bool(parcel, "stale");
+	if (rp_wire_parcel_has(parcel, "take_back_due"))
+		doorbell->take_back_due = rp_wire_parcel_get_bool(parcel, "take_back_due");
 	if (rp_wire_parcel_has(parcel, "may_be_out"))
 		doorbell->may_be_out = rp_wire_parcel_get_bool(parcel, "may_be_out");
 	doorbell->drain_due = rp_wire_parcel_get_bool(parcel, "drain_due");
@@ -153,6 +173,7 @@ pack_vfio_file(const struct port_vfio_file *file, struct rp_wire_parcel *parcel)
 {
 	rp_wire_parcel_enter(parcel, "vfio_file", 0);
 	rp_wire_parcel_put_number(parcel, "state", file->state);
+	rp_wire_parcel_put_number(parcel, "accelerator", (unsigned int)file->accelerator);
 	rp_wire_parcel_put_number(parcel, "started", file->started);
 	rp_wire_parcel_put_number(parcel, "refused", file->refused);
 	rp_wire_parcel_put_number(parcel, "stale", file->stale);
@@ -161,9 +182,15 @@ pack_vfio_file(const struct port_vfio_file *file, struct rp_wire_parcel *parcel)
 }
 
 static void
-unpack_vfio_file(struct port_vfio_file *file, struct rp_wire_parcel *parcel)
+unpack_vfio_file(struct port_queue *queue, struct rp_wire_parcel *parcel)
 {
+	struct port_vfio_file *file = &queue->vfio_file;
+
 	rp_wire_parcel_enter(parcel, "vfio_file", 0);
+	if (queue->accelerator >= 0)
+		file->accelerator = queue->accelerator;
+	if (rp_wire_parcel_has(parcel, "accelerator"))
+		file->accelerator = (int)rp_wire_parcel_get_number(parcel, "accelerator", RP_PORT_ACCELERATORS_MAX);
 	file->state = rp_wire_parcel_get_number(parcel, "state", RP_PORT_VFIO_FILE_REVOKING);
 	file->started = rp_wire_parcel_get_bool(parcel, "started");
 	file->refused = rp_wire_parcel_get_bool(parcel, "refused");
@@ -200,11 +227,15 @@ port_queue_pack(const struct port_queue *queue, struct rp_wire_parcel *parcel)
 }
 
 static int
-unpack_facts(struct port_queue *queue, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
+unpack_facts(struct rp_port *port, struct port_queue *queue, struct rp_wire_parcel *parcel, struct rp_wire_why *why)
 {
 	bool has_accelerator = rp_wire_parcel_get_bool(parcel, "has_accelerator");
 	uint64_t accelerator = rp_wire_parcel_get_number(parcel, "accelerator", RP_PORT_ACCELERATORS_MAX);
 	uint64_t accelerator_queue = rp_wire_parcel_get_number(parcel, "accelerator_queue", RP_VHU_QUEUES_MAX);
+	struct port_place place = {
+		.accelerator = has_accelerator ? (int)accelerator : -1,
+		.queue = (unsigned int)accelerator_queue,
+	};
 	int rc;
 
 	queue->user_enabled = rp_wire_parcel_get_bool(parcel, "user_enabled");
@@ -223,13 +254,23 @@ unpack_facts(struct port_queue *queue, struct rp_wire_parcel *parcel, struct rp_
 	rp_wire_parcel_get_text(parcel, "hardware_refused", queue->hardware_refused, sizeof(queue->hardware_refused));
 	rp_wire_parcel_get_text(parcel, "software_refused", queue->software_refused, sizeof(queue->software_refused));
 	rc = rp_wire_parcel_result(parcel, why);
-	if (rc == 0 && (has_accelerator != (queue->accelerator >= 0) ||
-			(has_accelerator && (accelerator != (uint64_t)queue->accelerator ||
-					     accelerator_queue != queue->accelerator_queue))))
-		rc = rp_wire_why_set(why, -ENOTSUP,
-				     "it was queue %u of accelerator %u, and another now: their list has changed",
-				     (unsigned int)accelerator_queue, (unsigned int)accelerator);
-	return rc;
+	return rc < 0 ? rc : port_place_adopt(port, queue, &place, why);
+}
+
+/* What the frontend has is some device's. */
+static int
+check_holdings(const struct rp_port *port, const struct port_queue *queue, struct rp_wire_why *why)
+{
+	const struct port_place *place = &queue->doorbell.place;
+	int accelerators_count = (int)port->accelerators_count;
+
+	if (port_doorbell_outstanding(queue) &&
+	    (place->accelerator >= accelerators_count ||
+	     place->queue >= port->accelerators[place->accelerator].info.queues_count))
+		return rp_wire_why_set(why, -EBADMSG, "doorbell: expected one of an accelerator's queues");
+	if (queue->vfio_file.state != RP_PORT_VFIO_FILE_NONE && queue->vfio_file.accelerator >= accelerators_count)
+		return rp_wire_why_set(why, -EBADMSG, "vfio_file: expected one of an accelerator");
+	return 0;
 }
 
 /* Whether it can be what it is said to be. */
@@ -244,6 +285,8 @@ check(const struct rp_port *port, const struct port_queue *queue, const struct r
 				       vring->started);
 	if ((queue->running || outstanding) && queue->accelerator < 0)
 		return rp_wire_why_set(why, -EBADMSG, "running: expected an accelerator for it");
+	if (outstanding && check_holdings(port, queue, why) < 0)
+		return -EBADMSG;
 	if (queue->running &&
 	    (!queue->frontend_started || !port->features_acked || !port->accelerators[queue->accelerator].features_set))
 		return rp_wire_why_set(why, -EBADMSG, "running: expected a ring that was started");
@@ -258,19 +301,24 @@ check(const struct rp_port *port, const struct port_queue *queue, const struct r
 static int
 claim_files(struct rp_port *port, const struct port_queue *queue, struct rp_wire_why *why)
 {
-	const struct port_accelerator *accelerator = &port->accelerators[queue->accelerator];
+	const struct port_accelerator *accelerator;
 	struct rp_accel_notify_area area = {.fd = -1};
 	pid_t vmm = rp_vhu_backend_peer(port->backend);
 	int rc = 0;
 
-	if (port_doorbell_outstanding(queue))
-		rc = accelerator->accel.ops->queue_notify_area(accelerator->accel.priv, queue->accelerator_queue, &area,
-							       why);
-	if (rc == 0 && area.fd >= 0)
-		rc = port_files_claim(port->files, accelerator, port->name, vmm, area.fd, why);
-	if (rc == 0 && queue->vfio_file.state != RP_PORT_VFIO_FILE_NONE && accelerator->info.vfio_file_fd >= 0)
-		rc = port_files_claim(port->files, accelerator, port->name, vmm, accelerator->info.vfio_file_fd, why);
-	return rc;
+	if (port_doorbell_outstanding(queue)) {
+		accelerator = &port->accelerators[queue->doorbell.place.accelerator];
+		rc = accelerator->accel.ops->queue_notify_area(accelerator->accel.priv, queue->doorbell.place.queue,
+							       &area, why);
+		if (rc == 0 && area.fd >= 0)
+			rc = port_files_claim(port->files, accelerator, port->name, vmm, area.fd, why);
+	}
+	if (rc < 0 || queue->vfio_file.state == RP_PORT_VFIO_FILE_NONE)
+		return rc;
+	accelerator = &port->accelerators[queue->vfio_file.accelerator];
+	return accelerator->info.vfio_file_fd < 0 ?
+		       0 :
+		       port_files_claim(port->files, accelerator, port->name, vmm, accelerator->info.vfio_file_fd, why);
 }
 
 /* The device says whether it has the ring: one that it does not have cannot be kicked. A kick too many is legal. */
@@ -313,10 +361,10 @@ port_queue_unpack(struct rp_port *port, struct port_queue *queue, struct rp_wire
 		  struct rp_wire_why *why)
 {
 	struct rp_vhu_vring vring;
-	int rc = unpack_facts(queue, parcel, why);
+	int rc = unpack_facts(port, queue, parcel, why);
 
-	unpack_doorbell(port, &queue->doorbell, parcel);
-	unpack_vfio_file(&queue->vfio_file, parcel);
+	unpack_doorbell(port, queue, parcel);
+	unpack_vfio_file(queue, parcel);
 	unpack_counters(queue, parcel);
 	if (rc == 0)
 		rc = rp_wire_parcel_result(parcel, why);

@@ -79,6 +79,7 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int index, struct rp_port_
 	ret_info->moves = queue->moves;
 	ret_info->moves_to_hardware = queue->moves_to_hardware;
 	ret_info->moves_to_software = queue->moves_to_software;
+	ret_info->moves_between_accelerators = queue->moves_between_accelerators;
 	port_blackout_tell(&queue->blackouts, ret_info);
 	ret_info->doorbell_maps = queue->doorbell_maps;
 	ret_info->doorbell_wanted = !queue->doorbell.unwanted;

@@ -42,67 +42,30 @@ clock_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* The other side is gone, or hangs: that it cannot be used is known by other means. */
-static bool
-is_lost(int error)
-{
-	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EIO;
-}
-
 void
 port_move_left(struct port_queue *queue, enum rp_port_owner owner)
 {
 	queue->had = owner;
+	queue->had_accelerator = queue->accelerator;
 	queue->left_us = clock_us();
 }
 
 void
 port_move_reached(struct port_queue *queue, enum rp_port_owner owner)
 {
-	if (queue->had != RP_PORT_OWNER_NONE && queue->had != owner) {
-		if (owner == RP_PORT_OWNER_HARDWARE)
+	bool between = queue->had == RP_PORT_OWNER_HARDWARE && owner == RP_PORT_OWNER_HARDWARE &&
+		       queue->had_accelerator != queue->accelerator;
+
+	if (between || (queue->had != RP_PORT_OWNER_NONE && queue->had != owner)) {
+		if (between)
+			queue->moves_between_accelerators++;
+		else if (owner == RP_PORT_OWNER_HARDWARE)
 			queue->moves_to_hardware++;
 		else
 			queue->moves_to_software++;
 		port_blackout_add(&queue->blackouts, clock_us() - queue->left_us);
 	}
 	queue->had = RP_PORT_OWNER_NONE;
-}
-
-static void
-refuse(char *held, const struct rp_wire_why *why, int error)
-{
-	snprintf(held, RP_PORT_REASON_MAX, "refused: %.140s", why->text[0] != '\0' ? why->text : strerror(-error));
-}
-
-static int
-serve(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
-{
-	char text[PORT_POSITION_TEXT_MAX];
-	int rc;
-
-	assert(!queue->running);
-	rc = port_software_serve(port, queue, why);
-	if (rc < 0) {
-		/* It may have begun. */
-		queue->software_served = queue->software == PORT_SOFTWARE_RING_UNPROVEN;
-		port_event(port, RP_PORT_EVENT_ERROR, (int)queue->index, "software-start-failed", "%s", why->text);
-		return rc;
-	}
-	queue->software_served = true;
-	queue->reason[0] = '\0';
-	if (queue->served_before && queue->had != RP_PORT_OWNER_HARDWARE)
-		queue->moves++;
-	port_move_reached(queue, RP_PORT_OWNER_SOFTWARE);
-	port_queue_resumed(port, queue);
-	port_position_text(port, queue->position, text, sizeof(text));
-	port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "software-started", "from %s, %u entries", text,
-		   queue->vring.num);
-	if (queue->served_before)
-		port_move_call_again(port, queue);
-	port_relay_nudge(port, queue, queue->served_before);
-	queue->served_before = true;
-	return 0;
 }
 
 static void
@@ -137,65 +100,6 @@ take(struct rp_port *port, struct port_queue *const *queues, unsigned int count,
 		if (queues[i]->software == PORT_SOFTWARE_RING_NONE || queues[i]->software == PORT_SOFTWARE_RING_PARKED)
 			taken(port, queues[i]);
 	return rc;
-}
-
-static bool
-is_there(const struct rp_port *port, const struct port_queue *queue, enum rp_port_owner side)
-{
-	return side == RP_PORT_OWNER_SOFTWARE ? port_software_usable(port) :
-						port_accelerator_usable(port, queue->accelerator);
-}
-
-/*
- * `by` did not do its part, so the ring does not get to `side`. One that is gone, or hangs,
- * refused nothing; any other would only say the same again.
- */
-static void
-note_refusal(struct rp_port *port, struct port_queue *queue, enum rp_port_owner side, enum rp_port_owner by, int error,
-	     const struct rp_wire_why *why)
-{
-	if (!port_software_configured(port) || (is_lost(error) && !is_there(port, queue, by)))
-		return;
-	refuse(side == RP_PORT_OWNER_SOFTWARE ? queue->software_refused : queue->hardware_refused, why, error);
-}
-
-static int
-give(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, struct rp_wire_why *why)
-{
-	int rc = to == RP_PORT_OWNER_SOFTWARE ? serve(port, queue, why) : port_queue_start(port, queue, why);
-
-	if (to == RP_PORT_OWNER_HARDWARE)
-		port_net_update(port, (unsigned int)queue->accelerator);
-	if (rc < 0)
-		note_refusal(port, queue, to, to, rc, why);
-	return rc;
-}
-
-static int
-stand_in(struct rp_port *port, struct port_queue *queue, enum rp_port_owner refused, int error, struct rp_wire_why *why)
-{
-	enum rp_port_owner next;
-
-	if (!port_software_configured(port))
-		return error;
-	next = port_wish_target(port, queue);
-	return next == refused || next == RP_PORT_OWNER_NONE ? error : give(port, queue, next, why);
-}
-
-int
-port_move_give(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, struct rp_wire_why *why)
-{
-	int rc = give(port, queue, to, why);
-
-	return rc == 0 ? 0 : stand_in(port, queue, to, rc, why);
-}
-
-int
-port_move_not_given(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, int error,
-		    struct rp_wire_why *why)
-{
-	note_refusal(port, queue, to, to, error, why);
-	return stand_in(port, queue, to, error, why);
 }
 
 int
@@ -288,12 +192,15 @@ release_one(struct rp_port *port, const struct group *group, struct port_queue *
 		       rc;
 }
 
+/* What can be said to the new owner meanwhile need not be said while nobody serves. */
 static void
-drain(const struct rp_port *port)
+drain(struct rp_port *port, const struct group *group)
 {
-	struct timespec wait = {.tv_sec = port->drain_ms / 1000, .tv_nsec = (port->drain_ms % 1000) * 1000000L};
+	const uint64_t end_ns = port_drain_end(port);
 
-	nanosleep(&wait, NULL);
+	if (group->to == RP_PORT_OWNER_SOFTWARE)
+		port_software_announce(port, group->queues, group->count);
+	port_drain_until(end_ns);
 }
 
 static int
@@ -308,7 +215,7 @@ release_kind(struct rp_port *port, const struct group *group, unsigned int turn,
 		if (!is_kind(queue, port_move_order.taken_first, turn))
 			continue;
 		if (*waits && turn == 1)
-			drain(port);
+			drain(port, group);
 		*waits = turn == 0;
 		rc = release_one(port, group, queue, why);
 	}
@@ -338,24 +245,21 @@ release(struct rp_port *port, const struct group *group, struct rp_wire_why *why
 	return rc < 0 ? rc : release_kind(port, group, 1, &waits, why);
 }
 
-static int
-give_all(struct rp_port *port, const struct group *group, struct rp_wire_why *why)
+/* Those that nobody has, in the order in which they are given. */
+static unsigned int
+to_be_given(struct rp_port *port, const struct group *group, struct port_queue **ret_queues)
 {
-	unsigned int turn, i;
-	int rc;
+	unsigned int turn, i, count = 0;
 
 	for (turn = 0; turn < 2; turn++)
 		for (i = 0; i < group->count; i++) {
 			struct port_queue *queue = group->queues[i];
 
-			if (!is_kind(queue, port_move_order.given_first, turn) || !port_wish_anybody(port, queue) ||
-			    port_queue_owner(queue) != RP_PORT_OWNER_NONE || port_wish_is_unproven(queue))
-				continue;
-			rc = give(port, queue, group->to, why);
-			if (rc < 0)
-				return rc;
+			if (is_kind(queue, port_move_order.given_first, turn) && port_wish_anybody(port, queue) &&
+			    port_queue_owner(queue) == RP_PORT_OWNER_NONE && !port_wish_is_unproven(queue))
+				ret_queues[count++] = queue;
 		}
-	return 0;
+	return count;
 }
 
 /* Asking it would only say so once more. */
@@ -382,7 +286,8 @@ put_back(struct rp_port *port, const struct group *group)
 			if (!is_kind(queue, port_move_order.given_first, turn) || !port_wish_anybody(port, queue) ||
 			    port_queue_owner(queue) != RP_PORT_OWNER_NONE || port_wish_is_unproven(queue))
 				continue;
-			if (is_gone(port, queue, group->from[i]) || give(port, queue, group->from[i], &why) < 0)
+			if (is_gone(port, queue, group->from[i]) ||
+			    port_move_give_only(port, queue, group->from[i], &why) < 0)
 				port_queue_update(port, queue, &why);
 		}
 }
@@ -412,24 +317,40 @@ port_move_pause(struct rp_port *port, struct rp_wire_why *why)
 	return rc;
 }
 
+/* Until now the software backend still had the guest's kicks, and may have taken one that was not for it any more. */
+static void
+kick_once_more(struct rp_port *port, const struct group *group)
+{
+	unsigned int i;
+
+	for (i = 0; i < group->count; i++)
+		if (group->queues[i]->running)
+			port_relay_nudge(port, group->queues[i], false);
+}
+
 static int
 move(struct rp_port *port, struct group *group, struct rp_wire_why *why)
 {
+	struct port_queue *queues[RP_VHU_QUEUES_MAX];
 	unsigned int i;
 	bool held;
 	int rc;
 
+	port_software_park_hold(port);
 	rc = release(port, group, why);
 	held = rc < 0;
 	if (rc == 0)
-		rc = give_all(port, group, why);
+		rc = port_move_give_together(port, queues, to_be_given(port, group, queues), group->to, why);
 	if (rc < 0) {
 		port_event(port, RP_PORT_EVENT_WARNING, (int)group->queues[0]->index, "move-failed", "to %s: %s",
 			   rp_port_owner_name(group->to), why->text);
 		for (i = 0; i < group->count; i++)
-			note_refusal(port, group->queues[i], group->to, held ? group->from[i] : group->to, rc, why);
+			port_move_note_refusal(port, group->queues[i], group->to, held ? group->from[i] : group->to, rc,
+					       why);
 		put_back(port, group);
 	}
+	port_software_park_due(port);
+	kick_once_more(port, group);
 	for (i = 0; i < group->count; i++) {
 		struct port_queue *queue = group->queues[i];
 

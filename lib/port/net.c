@@ -38,7 +38,7 @@ pairs_of(const struct rp_port *port, unsigned int index)
 
 		if (queue->accelerator != (int)index || queue->accelerator_queue % 2 != 0 || pair <= pairs)
 			continue;
-		if (queue->running && port_wish_target(port, queue) == RP_PORT_OWNER_HARDWARE)
+		if (queue->running && !queue->leaving && port_wish_target(port, queue) == RP_PORT_OWNER_HARDWARE)
 			pairs = (uint16_t)pair;
 	}
 	return pairs;
@@ -149,6 +149,15 @@ read_link(const struct port_accelerator *accelerator)
 	return (status[0] & VIRTIO_NET_S_LINK_UP) != 0 ? RP_PORT_LINK_UP : RP_PORT_LINK_DOWN;
 }
 
+/* Of the first pair's device: with one pair, the guest's own. */
+static bool
+is_down_for_guest(const struct rp_port *port)
+{
+	int accelerator = port->queues_count > 0 ? port->queues[0].accelerator : -1;
+
+	return accelerator >= 0 && port->accelerators[accelerator].link == RP_PORT_LINK_DOWN;
+}
+
 /* A frontend that did not negotiate CONFIG is not told; it has a link state of its own. */
 void
 port_net_tell(struct rp_port *port)
@@ -157,6 +166,14 @@ port_net_tell(struct rp_port *port)
 	int rc = rp_vhu_backend_config_changed(port->backend, PORT_TOKEN_CONFIG, &why);
 
 	port->config_at_ms = rc == -ENOSPC ? rp_wire_clock_ms() + AGAIN_MS : 0;
+	port->link_down_told = is_down_for_guest(port);
+}
+
+void
+port_net_moved(struct rp_port *port)
+{
+	if (is_down_for_guest(port) != port->link_down_told)
+		port_net_tell(port);
 }
 
 void
@@ -206,7 +223,7 @@ fill_config(struct rp_port *port, uint8_t *bytes)
 	unsigned int pairs = port->queues_count / 2;
 
 	memcpy(bytes, port->net.has_mac ? port->net.mac : accelerator->info.mac, sizeof(accelerator->info.mac));
-	bytes[CONFIG_STATUS_AT] = accelerator->link == RP_PORT_LINK_DOWN ? 0 : VIRTIO_NET_S_LINK_UP;
+	bytes[CONFIG_STATUS_AT] = is_down_for_guest(port) ? 0 : VIRTIO_NET_S_LINK_UP;
 	bytes[CONFIG_PAIRS_AT] = (uint8_t)pairs;
 	bytes[CONFIG_PAIRS_AT + 1] = (uint8_t)(pairs >> 8);
 	if (!port_accelerator_usable(port, 0) || !HAS(accelerator->info.features, VIRTIO_NET_F_MTU) ||
@@ -223,6 +240,8 @@ port_net_config(struct rp_port *port, uint32_t offset_bytes, uint32_t size_bytes
 	if (offset_bytes >= sizeof(bytes))
 		return;
 	fill_config(port, bytes);
+	if (offset_bytes <= CONFIG_STATUS_AT && size_bytes > CONFIG_STATUS_AT - offset_bytes)
+		port->link_down_told = is_down_for_guest(port);
 	if (size_bytes > sizeof(bytes) - offset_bytes)
 		size_bytes = (uint32_t)sizeof(bytes) - offset_bytes;
 	memcpy(ret_bytes, &bytes[offset_bytes], size_bytes);

@@ -121,6 +121,7 @@ take_config(struct rp_port *port, const struct rp_port_config *config)
 	port->doorbell = config->doorbell;
 	port->ring = config->ring;
 	port->wish = config->wish;
+	port->fail_over = config->fail_over;
 	port->drain_ms = config->software.drain_ms ? config->software.drain_ms : DRAIN_DEFAULT_MS;
 }
 
@@ -179,7 +180,8 @@ port_make(const struct rp_port_config *config, const struct rp_accel_registry *r
 	port->accelerators = calloc(config->accelerators_count + 1, sizeof(*port->accelerators));
 	if (port->accelerators == NULL) {
 		free(port);
-		return rp_wire_why_set(why, -ENOMEM, "no memory");
+		rp_wire_why_set(why, -ENOMEM, "no memory");
+		return -ENOMEM;
 	}
 	port->epoll_fd = port->timer_fd = -1;
 	port->timer_source.fd = port->listen_source.fd = port->backend_source.fd = -1;
@@ -313,7 +315,7 @@ rp_port_process(struct rp_port *port)
 	}
 	if (may_move)
 		port_moves_run(port);
-	port_timer_update(port);
+	port_timer_run(port);
 	return 0;
 }
 

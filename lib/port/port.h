@@ -13,6 +13,7 @@
  *   accelerators.c  open, lose and regain accelerators; accelerators_memory.c: their memory
  *   queue.c         who serves a queue: start and stop
  *   position.c      where a ring goes on
+ *   place.h         which queue of which accelerator it has, and another
  *   net.c           addresses, filters and pairs of a network device, and its link
  *   doorbell.c      the notify area's states
  *   doorbell_wish.c how the device wants to be kicked, and what it is told
@@ -25,6 +26,7 @@
  *   event.c         one line per event
  *   wish.c          who should serve a queue
  *   move.c          how it gets there: pairs, proof, and back where it was
+ *   move_give.c     and is given
  *   survive.c       the software backend comes, goes, and lets go
  *   move_order.c    which ring of a pair first
  *   move_wish.c     a user's wish, and what came of it
@@ -41,8 +43,10 @@
 
 #include "asks.h"
 #include "blackout.h"
+#include "doorbells.h"
 #include "files.h"
 #include "iommu.h"
+#include "place.h"
 #include "rp_dma.h"
 #include "rp_dma_section.h"
 #include "rp_port.h"
@@ -75,9 +79,11 @@ enum port_doorbell_told {
 
 struct port_doorbell {
 	enum rp_port_doorbell_state state;
+	struct port_place place; /* whose it is, but while UNMAPPED without may_be_out */
 	enum rp_port_doorbell_policy policy;
 	bool refused; /* the frontend or the device said no; until the next start */
 	bool stale; /* PENDING, but the ring was stopped meanwhile: its answer says nothing */
+	bool take_back_due; /* PENDING and stale, and the answer is here: to be taken back when that can be sent */
 	bool may_be_out; /* whatever the state: nobody said what became of it */
 	bool unwanted; /* the device would rather be woken: the queue is idle */
 	enum port_doorbell_told told;
@@ -97,6 +103,7 @@ struct port_doorbell {
 
 struct port_vfio_file {
 	enum rp_port_vfio_file_state state;
+	int accelerator; /* whose it is, but in NONE */
 	bool started; /* the queue ran since the frontend came, or reset the device */
 	bool refused; /* the frontend said no; until there is another channel or device */
 	bool stale; /* OFFERED, but nobody can say what the frontend holds */
@@ -124,6 +131,9 @@ struct port_queue {
 	unsigned int index;
 	int accelerator; /* -1: none */
 	unsigned int accelerator_queue;
+	bool leaving; /* this accelerator for another: it receives nothing here any more */
+	bool comes_back; /* while unproven: to `back`, which is kept for it */
+	struct port_place back;
 
 	bool user_enabled;
 	bool frontend_enabled;
@@ -141,6 +151,7 @@ struct port_queue {
 	char hardware_refused[RP_PORT_REASON_MAX];
 	char software_refused[RP_PORT_REASON_MAX];
 	enum rp_port_owner had; /* who served it until left_us, if not the frontend took it away */
+	int had_accelerator;
 	uint64_t left_us;
 	struct port_call_again call_again;
 	bool unproven; /* the accelerator failed or hangs and may still touch the ring */
@@ -168,6 +179,7 @@ struct port_queue {
 	uint64_t moves;
 	uint64_t moves_to_hardware;
 	uint64_t moves_to_software;
+	uint64_t moves_between_accelerators;
 	struct port_blackouts blackouts;
 	enum rp_port_queue_mode mode_seen;
 	uint64_t mode_since_ms;
@@ -207,6 +219,8 @@ struct port_accelerator {
 	bool failed; /* open, but it left; waiting for proof and for doorbells to be taken back */
 	bool waiting_logged;
 	bool features_set;
+	bool has_ahead; /* no frontend is there, and it is as one that acknowledges these would have it */
+	uint64_t features_ahead;
 	uint64_t retry_at_ms; /* 0: no */
 	char reason[RP_PORT_REASON_MAX];
 	struct rp_accel_net net; /* as asked for last */
@@ -245,9 +259,11 @@ struct rp_port {
 
 	int epoll_fd;
 	int timer_fd;
+	uint64_t timer_at_ms; /* when it fires, 0: never */
 	struct rp_vhu_endpoint *endpoint;
 	bool connect_logged;
 	uint64_t config_at_ms; /* the channel was full when the configuration changed; 0: nothing is due */
+	bool link_down_told; /* of the guest's link, the frontend was told last, or read, that it is down */
 	uint64_t last_offer_ms; /* notify areas are offered one at a time */
 	bool closing;
 	bool doorbells_left; /* the connection ends, and doorbells were neither dropped nor given back */
@@ -262,6 +278,7 @@ struct rp_port {
 	enum rp_port_ring_policy ring;
 	enum rp_port_wish wish;
 	uint32_t drain_ms;
+	bool fail_over;
 	bool serving; /* the offer is fixed, and frontends are served */
 	uint64_t serve_at_ms; /* the next try to; 0: none is due */
 	bool memory_stale; /* the software backend was not told of the last change yet */
@@ -312,6 +329,8 @@ int port_timer_open(struct rp_port *port);
 void port_timer_close(struct rp_port *port);
 /* Arm for the earliest of all deadlines. */
 void port_timer_update(struct rp_port *port);
+/* The same, but what is due already is done at once: a timer that has to fire for it costs more than that does. */
+void port_timer_run(struct rp_port *port);
 
 /* vhost.c */
 int port_vhost_open(struct rp_port *port, struct rp_wire_why *why);
@@ -364,8 +383,29 @@ void port_wish_begin(struct port_queue *queue); /* what was refused may be tried
 /* As port_queue_update(), but later: port_starts_run(). */
 void port_starts_add(struct rp_port *port, struct port_queue *queue);
 void port_starts_run(struct rp_port *port);
+/* These, which nobody has, now and in this order. 0, or what the first one that was not started was refused with. */
+int port_starts_give(struct rp_port *port, struct port_queue *const *queues, unsigned int count,
+		     struct rp_wire_why *why);
 
-/* move.c */
+/* drain.c */
+/* Wait drain_ms: what was taken from a transmit ring may still come back into a receive ring. */
+void port_drain(const struct rp_port *port);
+/* The same, for who has something else to do meanwhile: when it will be over (CLOCK_MONOTONIC), and wait for that. */
+uint64_t port_drain_end(const struct rp_port *port);
+void port_drain_until(uint64_t end_ns);
+
+/* move_give.c */
+/* Nobody has it: give it to this side, or say why not. */
+int port_move_give_only(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, struct rp_wire_why *why);
+/* Several that nobody has, in this order. 0, or why the first one that was not given was not. */
+int port_move_give_together(struct rp_port *port, struct port_queue *const *queues, unsigned int count,
+			    enum rp_port_owner to, struct rp_wire_why *why);
+/*
+ * `by` did not do its part, so the ring does not get to `side`. One that is gone, or hangs,
+ * refused nothing; any other would only say the same again.
+ */
+void port_move_note_refusal(struct rp_port *port, struct port_queue *queue, enum rp_port_owner side,
+			    enum rp_port_owner by, int error, const struct rp_wire_why *why);
 /* Nobody has it: give it to this side, or to the one that may stand in. */
 int port_move_give(struct rp_port *port, struct port_queue *queue, enum rp_port_owner to, struct rp_wire_why *why);
 /* What a side said to its being given: noted, and the side that may stand in has it. 0, or why nobody has. */
@@ -408,6 +448,8 @@ int port_accelerator_prepare(struct rp_port *port, const char *arguments, struct
 int port_accelerator_opened(struct rp_port *port, unsigned int index, struct rp_wire_why *why);
 /* All are: who has which queue. */
 int port_accelerators_queues(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why);
+/* A frontend that had acknowledged features is gone, and with it all rings and the memory. */
+void port_accelerators_ahead(struct rp_port *port);
 int port_accelerators_features(struct rp_port *port, uint64_t features, struct rp_wire_why *why);
 int port_accelerators_region_add(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why);
 void port_accelerators_region_remove(struct rp_port *port, const struct rp_vhu_region *region);
@@ -433,6 +475,8 @@ void port_net_changed(struct rp_port *port, unsigned int accelerator); /* its co
 void port_net_tick(struct rp_port *port, uint64_t now_ms);
 uint64_t port_net_deadline(const struct rp_port *port); /* 0: none */
 void port_net_tell(struct rp_port *port); /* the frontend: configuration space changed */
+/* Queues are in another place: the frontend is told, if the link of that is not the one that it knows. */
+void port_net_moved(struct rp_port *port);
 /* Configuration space as the guest should see it. */
 void port_net_config(struct rp_port *port, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes);
 
@@ -448,7 +492,7 @@ port_queue_is_on(const struct port_queue *queue, unsigned int accelerator)
 }
 
 enum rp_port_owner port_queue_owner(const struct port_queue *queue);
-/* The accelerator is to serve a ring that nobody has; and to let go of one. */
+/* The accelerator is to serve a ring that nobody has. */
 int port_queue_start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
 /* Several of one accelerator's, which has queues_start. @param ret_starts of each: error, why. */
 void port_queues_start(struct rp_port *port, unsigned int accelerator, struct port_queue *const *queues,
@@ -488,42 +532,6 @@ int port_position_keep(const struct rp_port *port, const struct port_queue *queu
 /* "index 7", "descriptor 3, wrap 1" */
 void port_position_text(const struct rp_port *port, uint32_t position, char *ret_text, size_t size);
 
-/* doorbell.c */
-void port_doorbell_started(struct rp_port *port, struct port_queue *queue);
-void port_doorbell_stopped(struct rp_port *port, struct port_queue *queue); /* by us: take it back */
-void port_doorbell_dropped(struct rp_port *port, struct port_queue *queue); /* by the frontend's GET_VRING_BASE */
-void port_doorbell_disconnected(struct port_queue *queue);
-void port_doorbell_policy(struct rp_port *port, struct port_queue *queue, enum rp_port_doorbell_policy policy);
-void port_doorbell_reply(struct rp_port *port, struct port_queue *queue, int error);
-void port_doorbell_tick(struct rp_port *port, struct port_queue *queue, uint64_t now_ms);
-uint64_t port_doorbell_deadline(const struct rp_port *port, const struct port_queue *queue); /* 0: none */
-bool port_doorbell_outstanding(const struct port_queue *queue);
-
-bool port_doorbell_is_wanted(const struct rp_port *port, const struct port_queue *queue);
-
-/* doorbell_wish.c */
-/* Before the doorbell is given away, and once it is back. 0, or the accelerator failed now. */
-int port_doorbell_tell(struct rp_port *port, struct port_queue *queue, bool page);
-/* Nobody has the doorbell, and the device does not know. */
-bool port_doorbell_untold(const struct rp_port *port, const struct port_queue *queue);
-void port_doorbell_heard(struct rp_port *port, unsigned int accelerator); /* its wishes changed */
-/* For a successor that may know nothing of wishes: every device watches. */
-void port_doorbell_watch_all(struct rp_port *port);
-
-/* vfio_file.c */
-/* Give or take back what is due; -ENOSPC: the channel is full, later. */
-int port_vfio_file_update(struct rp_port *port, struct port_queue *queue);
-void port_vfio_file_started(struct port_queue *queue);
-void port_vfio_file_channel(struct port_queue *queue); /* there is a new one */
-void port_vfio_file_reset(struct rp_port *port, struct port_queue *queue); /* RESET_DEVICE */
-void port_vfio_file_renewed(struct port_queue *queue); /* another device is behind the queue */
-void port_vfio_file_disconnected(struct port_queue *queue);
-void port_vfio_file_reply(struct rp_port *port, struct port_queue *queue, int error);
-void port_vfio_file_tick(struct rp_port *port, struct port_queue *queue, uint64_t now_ms);
-uint64_t port_vfio_file_deadline(const struct rp_port *port, const struct port_queue *queue); /* 0: none */
-/* The frontend has it, and may be waited for to give it back. */
-bool port_vfio_file_outstanding(const struct port_queue *queue);
-
 /* relay.c */
 int port_relay_start(struct rp_port *port, struct port_queue *queue);
 void port_relay_stop(struct rp_port *port, struct port_queue *queue);
@@ -539,48 +547,11 @@ void port_relay_nudge(struct rp_port *port, struct port_queue *queue, bool call)
 void port_relay_call(struct rp_port *port, const struct port_queue *queue);
 void port_relay_kick_device(struct rp_port *port, const struct port_queue *queue);
 
-/* shadow.c */
-bool port_shadow_logging(const struct rp_port *port);
-/* Which ring the queue is started with. 0, or -ENOTSUP: what the user insists on cannot be. */
-int port_shadow_choose(struct rp_port *port, struct port_queue *queue, bool *ret_shadow, struct rp_wire_why *why);
-/* Whether a running queue has another ring than it should have, and can be moved. */
-bool port_shadow_must_change(struct rp_port *port, const struct port_queue *queue);
-/* 0, or why a queue that runs cannot be moved to where writes are logged; as the device's dma_map says, too. */
-int port_shadow_may_log(struct rp_port *port, struct rp_wire_why *why);
-void port_shadow_log(struct rp_port *port, struct port_queue *queue); /* features say whether */
-/* Make a private ring; config says what to start the device with. */
-int port_shadow_open(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_config *config,
-		     struct rp_wire_why *why);
-void port_shadow_begin(struct rp_port *port, struct port_queue *queue); /* the device was started */
-void port_shadow_serve(struct rp_port *port, struct port_queue *queue); /* bounded by the ring's size */
-/* The device let go: where the guest's ring stands. 0, or -EBADMSG: nobody knows. */
-int port_shadow_end(struct rp_port *port, struct port_queue *queue, uint32_t *ret_position);
-void port_shadow_close(struct port_queue *queue); /* without a word */
-/* Chains that named what the guest's IOMMU does not permit. */
-uint64_t port_queue_accesses_refused(const struct port_queue *queue);
-
-/* private.c */
-/* The queue's slot, mapped in its device: its ring, and behind it, with access_platform, tables. */
-int port_private_slot(struct rp_port *port, const struct port_queue *queue, void **ret_memory, uint64_t *ret_iova,
-		      struct rp_wire_why *why);
-uint64_t port_private_tables_at(const struct rp_port *port); /* in a slot */
-bool port_private_in_the_way(const struct port_accelerator *accelerator, const struct rp_vhu_region *region);
-int port_private_unmap(struct port_accelerator *accelerator, struct rp_wire_why *why);
-void port_private_close(struct port_accelerator *accelerator); /* the device is closed */
-
-/* windows.c */
-extern const struct rp_dma_sections_ops port_sections_ops; /* ctx: the accelerator */
-struct rp_dma_section_iommu port_accelerator_iommu(const struct port_accelerator *accelerator);
-/* Before the accelerators are opened. 0, -EINVAL, -ENOMEM. */
-int port_windows_open(struct rp_port *port, const struct rp_port_config *config, struct rp_wire_why *why);
-/* A device came or went, or the guest has got an IOMMU, or lost it. */
-void port_windows_update(struct rp_port *port);
-void port_windows_closing(struct rp_port *port, unsigned int accelerator);
-void port_windows_make_way(struct rp_port *port, const struct rp_vhu_region *region); /* RAM comes */
-void port_windows_retry(struct rp_port *port); /* RAM went */
-
 /* event.c */
 void port_event(const struct rp_port *port, enum rp_port_event_level level, int queue, const char *name,
 		const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+#include "shadow.h"
+#include "windows.h"
 
 #endif

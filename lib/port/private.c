@@ -146,12 +146,11 @@ allocate(struct rp_port *port, unsigned int index, struct rp_wire_why *why)
 {
 	struct port_accelerator *accelerator = &port->accelerators[index];
 	struct port_private *rings = &accelerator->private;
-	unsigned int slots = 0, i;
+	/* For those too that may be moved to it. */
+	unsigned int queues_count = accelerator->info.queues_count;
+	unsigned int slots = queues_count < port->queues_count ? queues_count : port->queues_count;
 	int error;
 
-	for (i = 0; i < port->queues_count; i++)
-		if (port->queues[i].accelerator == (int)index && port->queues[i].accelerator_queue >= slots)
-			slots = port->queues[i].accelerator_queue + 1;
 	rings->slot_bytes = ring_bytes(port);
 	if (port->access_platform)
 		rings->slot_bytes += round_up(rp_vring_shadow_tables_bytes(port->vring_num_max), RING_ALIGN_BYTES);

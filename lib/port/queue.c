@@ -347,7 +347,7 @@ port_queue_mode(const struct port_queue *queue)
 		return RP_PORT_QUEUE_STOPPED;
 	if (queue->shadow.ring != NULL)
 		return RP_PORT_QUEUE_SHADOW;
-	return queue->doorbell.state == RP_PORT_DOORBELL_MAPPED ? RP_PORT_QUEUE_DIRECT : RP_PORT_QUEUE_RELAYED;
+	return port_doorbell_is_mapped(queue) ? RP_PORT_QUEUE_DIRECT : RP_PORT_QUEUE_RELAYED;
 }
 
 void
@@ -410,8 +410,10 @@ port_queue_reason(const struct rp_port *port, const struct port_queue *queue, ch
 			text = doorbell->reason;
 		else if (doorbell->state == RP_PORT_DOORBELL_PENDING)
 			text = "the doorbell is offered, the frontend has not answered yet";
-		else if (doorbell->state == RP_PORT_DOORBELL_REVOKING)
+		else if (doorbell->state != RP_PORT_DOORBELL_UNMAPPED)
 			text = "the doorbell is being taken back";
+		else if (doorbell->may_be_out && doorbell->place.accelerator != queue->accelerator)
+			text = "the frontend may still have the doorbell of the accelerator before";
 		else if (!port->channel_up)
 			text = "the frontend opened no backend channel";
 		else if (doorbell->unwanted)
@@ -458,6 +460,13 @@ port_queue_counters_begin(struct rp_port *port, struct port_queue *queue)
 	if (accel->ops->queue_counters(accel->priv, queue->accelerator_queue, &queue->counters_base) < 0)
 		memset(&queue->counters_base, 0, sizeof(queue->counters_base));
 	queue->counters_last = queue->counters_base;
+}
+
+void
+port_queue_counters_keep(struct port_queue *queue, const struct rp_accel_queue_counters *now,
+			 const struct rp_accel_queue_counters *since)
+{
+	counters_add(&queue->counters_kept, now, since);
 }
 
 void

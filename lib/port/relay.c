@@ -53,7 +53,7 @@ kick_ready(struct rp_port *port, struct port_source *source)
 		return;
 	}
 	queue->relayed_kicks++;
-	if (queue->doorbell.state == RP_PORT_DOORBELL_MAPPED && !queue->doorbell.drain_due)
+	if (port_doorbell_is_mapped(queue) && !queue->doorbell.drain_due)
 		queue->relayed_kicks_after_map++;
 	ring(port, queue);
 }

@@ -220,6 +220,12 @@ struct rp_port_config {
 	uint32_t reconnect_ms; /**< client mode and lost accelerators; 0: 1000 */
 	struct rp_port_software_config software;
 	enum rp_port_wish wish; /**< of every queue, to begin with */
+	/**
+	 * Queues of an accelerator that failed, with proof that it let go of them, go to another of the port that has
+	 * queue pairs free for them and can start a ring anywhere (class A), the first of the list; they stay there, as
+	 * after rp_port_transfer(). For that let queue_pairs be less than the accelerators have.
+	 */
+	bool fail_over;
 	enum rp_port_device device; /**< OTHER: with a software backend, and without accelerators */
 	/**
 	 * Shared by the ports of one process, and outlives them: no doorbell file goes to two
@@ -280,6 +286,7 @@ struct rp_port_queue_info {
 	uint64_t moves; /**< changes of who serves the queue, by user or failure; to the other side counts once */
 	uint64_t moves_to_hardware; /**< of these, from the software backend to an accelerator */
 	uint64_t moves_to_software; /**< and back */
+	uint64_t moves_between_accelerators; /**< also of `moves`: from one accelerator to another */
 	/** How long nobody served the ring in such a move, of the last RP_PORT_BLACKOUTS_KEPT; count 0: none. */
 	unsigned int blackouts_count;
 	uint64_t blackout_min_us;
@@ -435,6 +442,25 @@ int rp_port_queue_ring(struct rp_port *port, unsigned int queue, enum rp_port_ri
  */
 int rp_port_move(struct rp_port *port, unsigned int queue, unsigned int queues_count, enum rp_port_wish wish,
 		 struct rp_wire_why *why);
+
+/**
+ * Move queue pairs from their accelerator to another of the port, while the guest runs. Each gets the first pair that
+ * is free there (the one of the same number, if the device decodes doorbells by value). A ring that runs goes on exactly
+ * where it was; its doorbell is taken back, and the other device's offered, as after each start. What does not run, or is
+ * served by the software backend, will be served there. It stays so until another call, or the port's end. Idempotent.
+ *
+ * @param queue the first of them: the receive ring of a pair.
+ * @param queues_count how many, from that one on: whole pairs; 0: all of the port from there.
+ * @param accelerator index in the port's list.
+ * @return 0 (done, or will be once the frontend starts the ring), -EINVAL (no such queues, half a pair, or no such
+ *         accelerator), -ENOTCONN (it is gone), -ENOSPC (it has fewer pairs free), -ENOTSUP (a ring runs, and
+ *         one of the two devices is not of class A), -EBUSY (nothing proves that a device that failed let go of a ring),
+ *         -ETIMEDOUT or -EIO (the accelerator that has a ring does not let go of it: the ring stays with it), or what
+ *         the other says to the start. After a failure the queues are again the accelerator's that had them; but a ring
+ *         that the other may have begun, and does not let go of, stays with that, stopped, until there is proof.
+ */
+int rp_port_transfer(struct rp_port *port, unsigned int queue, unsigned int queues_count, unsigned int accelerator,
+		     struct rp_wire_why *why);
 
 /** Only who serves a queue; asks nobody. @return 0 or -EINVAL. */
 int rp_port_get_queue_mode(const struct rp_port *port, unsigned int queue, enum rp_port_queue_mode *ret_mode);

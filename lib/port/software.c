@@ -448,6 +448,29 @@ park_new(struct rp_port *port)
 		port_event(port, RP_PORT_EVENT_WARNING, -1, "software-park-failed", "%s", why.text);
 }
 
+static bool
+is_park_due(const struct rp_port *port)
+{
+	return port->software->rings_due && !port->software->parks_later && port_software_there(port);
+}
+
+void
+port_software_park_hold(struct rp_port *port)
+{
+	if (port->software != NULL)
+		port->software->parks_later = true;
+}
+
+void
+port_software_park_due(struct rp_port *port)
+{
+	if (port->software == NULL)
+		return;
+	port->software->parks_later = false;
+	if (is_park_due(port))
+		park_new(port);
+}
+
 /* What callbacks only noted. The port is told last: it may use everything again. */
 static void
 do_what_is_due(struct rp_port *port)
@@ -471,7 +494,7 @@ do_what_is_due(struct rp_port *port)
 		software->config_due = false;
 		port_move_software_config_changed(port);
 	}
-	if (software->rings_due && port_software_there(port))
+	if (is_park_due(port))
 		park_new(port);
 }
 
@@ -508,7 +531,7 @@ port_software_deadline(const struct rp_port *port)
 	if (software == NULL)
 		return 0;
 	if (software->answered || software->gone_due || software->usable_due || software->proven_due ||
-	    software->config_due || (software->rings_due && port_software_there(port)))
+	    software->config_due || is_park_due(port))
 		return NOW;
 	return earlier(rp_vhu_endpoint_deadline_ms(software->endpoint), port_software_proof_deadline(software));
 }

@@ -10,7 +10,8 @@
  *   software_terms.c   what it offers, the same ever after
  *   software_device.c  what the frontend says of the device, passed on, and said anew
  *   software_memory.c  the guest's memory, and ours where parked rings lie
- *   software_ring.c    how a ring is given to it, and taken from it
+ *   software_ring.c    how a ring is given to it, and taken from it: in which order
+ *   software_give.c    and given, one or several
  *   software_iommu.c   translations that it asks for, and that are taken back
  *   software_park.c    rings that it is told of and does not serve
  *   software_proof.c   how it is known that it let go after its connection ended
@@ -87,6 +88,24 @@ void port_software_ring_stopped(struct rp_port *port, struct port_queue *queue);
  * 0; -ENOTCONN (not usable); what it says. On failure it does not touch the ring.
  */
 int port_software_serve(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);
+/*
+ * Several that it does not serve yet, for hardly more than one costs.
+ * 0, or the first error: it does not touch any ring but the first *ret_served_count.
+ */
+int port_software_serve_together(struct rp_port *port, struct port_queue *const *queues, unsigned int count,
+				 unsigned int *ret_served_count, struct rp_wire_why *why);
+/*
+ * Rings that it is about to be given, by port_software_serve_together(): between port_software_park_hold() and
+ * port_software_park_due() only, and where nothing of it can be wrong by then. Of one that somebody still serves it is
+ * told less.
+ */
+void port_software_announce(struct rp_port *port, struct port_queue *const *queues, unsigned int count);
+/*
+ * Between the two, rings that are taken from it are left as they are, disabled, while it is told what matters more; then
+ * they are parked. No request of the frontend may come in between.
+ */
+void port_software_park_hold(struct rp_port *port);
+void port_software_park_due(struct rp_port *port);
 /*
  * Take the ring from it. 0: it touches it no more, queue->position says where it stands
  * (queue->position_lost: nobody knows). -ETIMEDOUT, -ENOTCONN, -EIO: there is no proof, the ring is

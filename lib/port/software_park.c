@@ -6,7 +6,9 @@
  * moment how many there are. Afterwards a ring that the hardware has is *parked*: disabled, so
  * that the application sends nothing into it, and at an empty ring of ours, with our eventfds:
  * whatever makes the backend look at its addresses anew, or write to them, finds nothing of
- * the guest's; and nobody but the ring's owner reads the guest's kicks.
+ * the guest's. In a move it is parked only after the hardware has it, and nobody waits for an
+ * answer to that: until the backend hears of it, one that sleeps on the guest's eventfd may
+ * take a kick; move.c kicks the hardware once more behind it.
  */
 
 #include <errno.h>
@@ -28,6 +30,7 @@ port_software_park(struct rp_port *port, struct port_queue *queue, struct rp_wir
 	};
 	int rc = 0;
 
+	software->rings[queue->index].announced = PORT_SOFTWARE_ANNOUNCED_NOTHING;
 	if (software->park_bytes == 0 || software->regions_count == 0)
 		return 0;
 	if (software->rings[queue->index].enabled)

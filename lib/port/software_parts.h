@@ -46,10 +46,18 @@ struct port_software_suspect {
 	struct port_source source;
 };
 
+/* What is known to it of a ring that it is about to be given. */
+enum port_software_announced {
+	PORT_SOFTWARE_ANNOUNCED_NOTHING,
+	PORT_SOFTWARE_ANNOUNCED_PLACE, /* all but where it stands, and its kicks */
+	PORT_SOFTWARE_ANNOUNCED_ALL,
+};
+
 struct port_software_told {
 	struct port_software_suspect *suspect; /* with UNPROVEN */
 	bool mentioned; /* the backend has heard of the ring since the device was stopped last */
 	bool enabled;
+	enum port_software_announced announced;
 	bool flags_kept; /* of the used ring, as the backend left them */
 	uint16_t flags;
 };
@@ -124,6 +132,7 @@ struct port_software {
 	bool proven_due;
 	bool config_due;
 	bool rings_due; /* a ring was started, and the backend has not heard of it */
+	bool parks_later; /* rings that are taken are not parked at once, but at port_software_park_due() */
 
 	uint64_t there_ms; /* since when it was there last */
 	uint64_t not_before_ms; /* no connection before: it hangs again and again */
@@ -187,6 +196,13 @@ int port_software_make_ready(struct rp_port *port, struct rp_wire_why *why);
 int port_software_stop_device(struct rp_port *port, struct rp_wire_why *why);
 
 /* software_ring.c */
+/* One request; what fails first of those that point to it is in *first_error, which lives until all are answered. */
+int port_software_say(struct rp_port *port, uint32_t request, const void *payload, uint32_t size_bytes, const int *fd,
+		      bool wait, int *first_error, struct rp_wire_why *why);
+/* What the used ring's flags were when it was taken last: the backend's wish again. */
+void port_software_restore_flags(struct rp_port *port, struct port_queue *queue);
+
+/* software_give.c */
 struct port_software_setup {
 	uint16_t num;
 	uint32_t base;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * How a ring is given to the software backend, and taken from it with proof.
+ * How a ring is given to the software backend (software_give.c), and taken from it with proof.
  *
  *   kind            given by                               taken by
  *   specification   ENABLE(1) NUM BASE ADDR KICK CALL      GET_VRING_BASE: where it stands is the answer
@@ -18,14 +18,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "rp_vring_position.h"
 #include "software_parts.h"
 
 #define BIT(n) (1ull << (n))
-#define DESC_BYTES 16ull
-#define EVENT_BYTES 4ull
 
 static bool
 can_enable(const struct rp_port *port)
@@ -43,69 +40,12 @@ on_done(void *ctx, int error, const void *payload, uint32_t size_bytes, int *fds
 		*first_error = error;
 }
 
-static int
-say(struct rp_port *port, uint32_t request, const void *payload, uint32_t size_bytes, const int *fd, bool wait,
-    int *first_error, struct rp_wire_why *why)
+int
+port_software_say(struct rp_port *port, uint32_t request, const void *payload, uint32_t size_bytes, const int *fd,
+		  bool wait, int *first_error, struct rp_wire_why *why)
 {
 	return rp_vhu_frontend_submit(port->software->frontend, request, payload, size_bytes, fd,
 				      fd != NULL && *fd >= 0, wait, on_done, first_error, why);
-}
-
-static uint64_t
-fd_word(unsigned int queue, int fd)
-{
-	return queue | (fd < 0 ? (uint64_t)RP_VHU_VRING_NOFD_MASK : 0);
-}
-
-/*
- * Answers come in order: the one to this tells that those before were answered, too. If there
- * will be none, the end of the connection answers them all: they point to who waits.
- */
-static int
-wait_for_call(struct rp_port *port, unsigned int queue, int call_fd, int error, struct rp_wire_why *why)
-{
-	int rc = error;
-
-	if (rc == 0)
-		rc = rp_vhu_frontend_ring_call(port->software->frontend, queue, call_fd, why);
-	rc = port_software_checked(port, rc);
-	if (rc < 0 && rc != -EREMOTEIO && port->software->frontend != NULL)
-		port_software_drop(port, why);
-	return rc;
-}
-
-int
-port_software_describe(struct rp_port *port, unsigned int queue, const struct port_software_setup *setup, bool wait,
-		       struct rp_wire_why *why)
-{
-	const struct rp_vhu_wire_vring_state num = {queue, setup->num}, base = {queue, setup->base};
-	const struct rp_vhu_wire_vring_addr addr = {
-		.index = queue,
-		.flags = setup->flags,
-		.desc_uva = setup->desc_uva,
-		.used_uva = setup->used_uva,
-		.avail_uva = setup->avail_uva,
-		.log_gpa = setup->log_gpa,
-	};
-	uint64_t kick = fd_word(queue, setup->kick_fd), call = fd_word(queue, setup->call_fd);
-	int error = 0, *first_error = wait ? &error : NULL;
-	int rc = say(port, RP_VHU_SET_VRING_NUM, &num, sizeof(num), NULL, wait, first_error, why);
-
-	port->software->rings[queue].mentioned = true;
-	if (rc == 0)
-		rc = say(port, RP_VHU_SET_VRING_BASE, &base, sizeof(base), NULL, wait, first_error, why);
-	if (rc == 0)
-		rc = say(port, RP_VHU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, wait, first_error, why);
-	if (rc == 0)
-		rc = say(port, RP_VHU_SET_VRING_KICK, &kick, sizeof(kick), &setup->kick_fd, wait, first_error, why);
-	if (rc == 0 && !wait)
-		rc = say(port, RP_VHU_SET_VRING_CALL, &call, sizeof(call), &setup->call_fd, false, NULL, why);
-	if (!wait)
-		return port_software_checked(port, rc);
-	rc = wait_for_call(port, queue, setup->call_fd, rc, why);
-	if (rc == 0 && error < 0)
-		rc = rp_wire_why_set(why, error, "ring %u: refused by the software backend", queue);
-	return rc;
 }
 
 int
@@ -119,7 +59,7 @@ port_software_enable(struct rp_port *port, unsigned int queue, bool enabled, boo
 	if (wait)
 		rc = rp_vhu_frontend_ring_enable(port->software->frontend, queue, enabled, why);
 	else
-		rc = say(port, RP_VHU_SET_VRING_ENABLE, &state, sizeof(state), NULL, false, NULL, why);
+		rc = port_software_say(port, RP_VHU_SET_VRING_ENABLE, &state, sizeof(state), NULL, false, NULL, why);
 	rc = port_software_checked(port, rc);
 	if (rc == 0) {
 		port->software->rings[queue].mentioned = true;
@@ -156,8 +96,8 @@ keep_flags(struct rp_port *port, struct port_queue *queue)
 		__atomic_store_n(at, 0, __ATOMIC_RELAXED);
 }
 
-static void
-restore_flags(struct rp_port *port, struct port_queue *queue)
+void
+port_software_restore_flags(struct rp_port *port, struct port_queue *queue)
 {
 	struct port_software_told *told = &port->software->rings[queue->index];
 	uint16_t *at = told->flags_kept ? used_flags(port, queue) : NULL;
@@ -165,123 +105,6 @@ restore_flags(struct rp_port *port, struct port_queue *queue)
 	if (at != NULL && !port_shadow_logging(port))
 		__atomic_store_n(at, told->flags, __ATOMIC_RELAXED);
 	told->flags_kept = false;
-}
-
-static int
-guest_setup(struct rp_port *port, const struct port_queue *queue, struct port_software_setup *ret_setup,
-	    struct rp_wire_why *why)
-{
-	const struct rp_vhu_vring *vring = &queue->vring;
-	bool packed = port_position_is_packed(port);
-	int rc;
-
-	*ret_setup = (struct port_software_setup){
-		.num = vring->num,
-		.base = port->software->kind->half_position ? queue->position & 0xffff : queue->position,
-		.flags = vring->log_used ? RP_VHU_VRING_ADDR_LOG_MASK : 0,
-		.log_gpa = vring->log_used ? vring->log_gpa : 0,
-		.kick_fd = queue->kick_fd,
-		.call_fd = queue->call_fd,
-	};
-	/* It asks what is behind them, as we do. */
-	if (vring->iova) {
-		ret_setup->desc_uva = vring->desc_gpa;
-		ret_setup->avail_uva = vring->avail_gpa;
-		ret_setup->used_uva = vring->used_gpa;
-		return 0;
-	}
-	rc = port_software_uva(port, vring->desc_gpa, DESC_BYTES * vring->num, &ret_setup->desc_uva);
-	if (rc == 0)
-		rc = port_software_uva(port, vring->avail_gpa, packed ? EVENT_BYTES : 6 + 2ull * vring->num,
-				       &ret_setup->avail_uva);
-	if (rc == 0)
-		rc = port_software_uva(port, vring->used_gpa, packed ? EVENT_BYTES : 6 + 8ull * vring->num,
-				       &ret_setup->used_uva);
-	return rc < 0 ? rp_wire_why_set(why, rc, "ring %u: it lies in no memory that the software backend has",
-					queue->index) :
-			0;
-}
-
-/* It was told half of a ring, and refused the rest: it must not go on with that. */
-static int
-give_up(struct rp_port *port, struct port_queue *queue, int error)
-{
-	struct port_software *software = port->software;
-	struct rp_wire_why why = {0};
-	uint32_t unused;
-	int rc;
-
-	if (queue->software == PORT_SOFTWARE_RING_UNPROVEN || software->frontend == NULL)
-		return error;
-	if (port_software_parks(port)) {
-		rc = port_software_enable(port, queue->index, false, true, &why);
-		if (rc == 0)
-			rc = port_software_park(port, queue, &why);
-	} else {
-		rc = port_software_checked(port,
-					   rp_vhu_frontend_ring_stop(software->frontend, queue->index, &unused, &why));
-		if (rc == 0)
-			queue->software = PORT_SOFTWARE_RING_NONE;
-	}
-	if (rc < 0 && software->frontend != NULL)
-		port_software_drop(port, &why);
-	return error;
-}
-
-int
-port_software_give(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
-{
-	struct rp_vhu_frontend *frontend = port->software->frontend;
-	struct port_software_setup setup;
-	struct rp_vhu_vring vring;
-	int rc = guest_setup(port, queue, &setup, why);
-
-	if (rc < 0)
-		return rc;
-	if (port->software->rings[queue->index].enabled && port_software_parks(port))
-		rc = port_software_enable(port, queue->index, false, true, why);
-	if (rc < 0)
-		return rc;
-	/* From here on it may touch the ring, whatever it answers. */
-	queue->software = PORT_SOFTWARE_RING_SERVES;
-	restore_flags(port, queue);
-	if (!port_software_parks(port))
-		rc = port_software_enable(port, queue->index, true, true, why);
-	if (rc == 0)
-		rc = port_software_describe(port, queue->index, &setup, true, why);
-	if (rc == 0 && rp_vhu_backend_vring(port->backend, queue->index, &vring) == 0 && vring.err_fd >= 0)
-		rc = port_software_checked(port, rp_vhu_frontend_ring_err(frontend, queue->index, vring.err_fd, why));
-	if (rc == 0 && port_software_parks(port))
-		rc = port_software_enable(port, queue->index, true, true, why);
-	return rc < 0 ? give_up(port, queue, rc) : 0;
-}
-
-int
-port_software_serve(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
-{
-	int rc = port_software_not_there(port, why);
-
-	if (rc < 0)
-		return rc;
-	if (queue->software == PORT_SOFTWARE_RING_SERVES)
-		return 0;
-	if (queue->software == PORT_SOFTWARE_RING_UNPROVEN)
-		return rp_wire_why_set(why, -EBUSY, "ring %u: nothing proves that the software backend let go of it",
-				       queue->index);
-	if (queue->index >= port->software->queues_max)
-		return rp_wire_why_set(why, -ENOTSUP, "ring %u: the software backend has %u", queue->index,
-				       port->software->queues_max);
-	if (queue->position_lost)
-		return rp_wire_why_set(why, -ENOTSUP, "ring %u: %s", queue->index, PORT_POSITION_LOST);
-	if (!port_software_memory_is_told(port))
-		rc = port_software_memory_tell(port, why);
-	if (rc == 0)
-		port_software_mention_all(port);
-	if (rc == 0)
-		rc = port_software_give(port, queue, why);
-	if (rc == 0)
-		rc = port_software_make_ready(port, why);
-	return rc;
 }
 
 static void
@@ -356,7 +179,10 @@ take_by_disabling(struct rp_port *port, struct port_queue *queue, struct rp_wire
 	keep_flags(port, queue);
 	/* The ring is let go of: what fails from here on is the connection's affair. */
 	queue->software = PORT_SOFTWARE_RING_NONE;
-	port_software_park(port, queue, NULL);
+	if (port->software->parks_later)
+		port->software->rings_due = true;
+	else
+		port_software_park(port, queue, NULL);
 	return 0;
 }
 
@@ -392,7 +218,6 @@ is_among(const struct port_queue *queue, struct port_queue *const *queues, unsig
 static int
 stop_transmitting(struct rp_port *port, struct rp_wire_why *why)
 {
-	struct timespec wait = {.tv_sec = port->drain_ms / 1000, .tv_nsec = (port->drain_ms % 1000) * 1000000L};
 	bool any = false;
 	unsigned int i;
 	int rc = 0;
@@ -404,7 +229,7 @@ stop_transmitting(struct rp_port *port, struct rp_wire_why *why)
 		any = true;
 	}
 	if (any && rc == 0)
-		nanosleep(&wait, NULL);
+		port_drain(port);
 	return rc;
 }
 
@@ -467,71 +292,4 @@ port_software_take(struct rp_port *port, struct port_queue *const *queues, unsig
 			rc = take_by_stopping(port, queues[i], why);
 	}
 	return rc;
-}
-
-static bool
-serves(const struct rp_port *port, const struct port_queue *queue)
-{
-	return port_software_there(port) && queue->software == PORT_SOFTWARE_RING_SERVES;
-}
-
-int
-port_software_ring_call(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
-{
-	if (!serves(port, queue))
-		return 0;
-	return port_software_checked(
-		port, rp_vhu_frontend_ring_call(port->software->frontend, queue->index, queue->call_fd, why));
-}
-
-int
-port_software_ring_kick(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
-{
-	uint64_t word = fd_word(queue->index, queue->kick_fd);
-	int error = 0;
-	int rc;
-
-	if (!serves(port, queue))
-		return 0;
-	rc = say(port, RP_VHU_SET_VRING_KICK, &word, sizeof(word), &queue->kick_fd, true, &error, why);
-	rc = wait_for_call(port, queue->index, queue->call_fd, rc, why);
-	return rc == 0 && error < 0 ? rp_wire_why_set(why, error, "ring %u: SET_VRING_KICK: refused", queue->index) :
-				      rc;
-}
-
-int
-port_software_ring_err(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
-{
-	struct rp_vhu_vring vring;
-
-	if (!serves(port, queue) || rp_vhu_backend_vring(port->backend, queue->index, &vring) < 0)
-		return 0;
-	return port_software_checked(
-		port, rp_vhu_frontend_ring_err(port->software->frontend, queue->index, vring.err_fd, why));
-}
-
-int
-port_software_ring_log(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why)
-{
-	struct port_software_setup setup;
-	struct rp_vhu_frontend_ring ring;
-	int rc;
-
-	if (!serves(port, queue))
-		return 0;
-	rc = guest_setup(port, queue, &setup, why);
-	if (rc < 0)
-		return rc;
-	ring = (struct rp_vhu_frontend_ring){
-		.num = setup.num,
-		.desc_uva = setup.desc_uva,
-		.avail_uva = setup.avail_uva,
-		.used_uva = setup.used_uva,
-		.flags = setup.flags,
-		.log_gpa = setup.log_gpa,
-		.kick_fd = -1,
-		.call_fd = -1,
-	};
-	return port_software_checked(port,
-				     rp_vhu_frontend_ring_addr(port->software->frontend, queue->index, &ring, why));
 }

@@ -104,3 +104,71 @@ port_starts_run(struct rp_port *port)
 		run(port, i, &list);
 	}
 }
+
+/* Each by itself, until one is refused. */
+static int
+give_one_by_one(struct rp_port *port, struct port_queue *const *queues, unsigned int count, struct rp_wire_why *why)
+{
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 0; i < count && rc == 0; i++)
+		rc = port_move_give_only(port, queues[i], RP_PORT_OWNER_HARDWARE, why);
+	return rc;
+}
+
+static int
+give_together(struct rp_port *port, unsigned int accelerator, struct port_queue *const *queues, unsigned int count,
+	      struct rp_wire_why *why)
+{
+	struct rp_accel_queue_start *starts = calloc(count, sizeof(*starts));
+	unsigned int i;
+	int rc = 0;
+
+	if (starts == NULL)
+		return give_one_by_one(port, queues, count, why);
+	port_queues_start(port, accelerator, queues, starts, count);
+	port_net_update(port, accelerator);
+	for (i = 0; i < count; i++) {
+		if (starts[i].error == 0)
+			continue;
+		if (rc == 0) {
+			rc = starts[i].error;
+			*why = starts[i].why;
+		}
+		port_move_note_refusal(port, queues[i], RP_PORT_OWNER_HARDWARE, RP_PORT_OWNER_HARDWARE, starts[i].error,
+				       &starts[i].why);
+	}
+	free(starts);
+	return rc;
+}
+
+/* How many from the first on are of the same accelerator. */
+static unsigned int
+row_of(struct port_queue *const *queues, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 1; i < count && queues[i]->accelerator == queues[0]->accelerator; i++)
+		;
+	return i;
+}
+
+int
+port_starts_give(struct rp_port *port, struct port_queue *const *queues, unsigned int count, struct rp_wire_why *why)
+{
+	unsigned int at, row;
+	int rc = 0;
+
+	for (at = 0; at < count && rc == 0; at += row) {
+		int accelerator = queues[at]->accelerator;
+
+		row = row_of(queues + at, count - at);
+		if (row > 1 && port_accelerator_usable(port, accelerator) &&
+		    port->accelerators[accelerator].accel.ops->queues_start != NULL)
+			rc = give_together(port, (unsigned int)accelerator, queues + at, row, why);
+		else
+			rc = give_one_by_one(port, queues + at, row, why);
+	}
+	return rc;
+}

@@ -43,8 +43,11 @@ group_of(const struct rp_port *port, const struct port_queue *queue)
 static bool
 is_wanted(const struct rp_port *port, const struct port_queue *queue)
 {
-	return port->profile != RP_VHU_PROFILE_STANDARD && !port->closing && queue->user_enabled &&
-	       queue->vfio_file.started && group_of(port, queue) >= 0;
+	const struct port_vfio_file *file = &queue->vfio_file;
+
+	return port->profile != RP_VHU_PROFILE_STANDARD && !port->closing && queue->user_enabled && file->started &&
+	       (file->state == RP_PORT_VFIO_FILE_NONE || file->accelerator == queue->accelerator) &&
+	       group_of(port, queue) >= 0;
 }
 
 static bool
@@ -85,6 +88,7 @@ give(struct rp_port *port, struct port_queue *queue)
 						  PORT_TOKEN_VFIO_FILE | queue->index, &why);
 	if (rc == 0) {
 		queue->vfio_file.state = RP_PORT_VFIO_FILE_OFFERED;
+		queue->vfio_file.accelerator = queue->accelerator;
 		queue->vfio_file.stale = false;
 	} else if (rc != -ENOSPC) {
 		refuse(port, queue, why.text);
@@ -146,11 +150,14 @@ port_vfio_file_reset(struct rp_port *port, struct port_queue *queue)
 }
 
 void
-port_vfio_file_renewed(struct port_queue *queue)
+port_vfio_file_renewed(struct port_queue *queue, unsigned int accelerator)
 {
 	struct port_vfio_file *file = &queue->vfio_file;
 
-	file->refused = false;
+	if (port_queue_is_on(queue, accelerator))
+		file->refused = false;
+	if (file->accelerator != (int)accelerator)
+		return;
 	file->stale = file->state == RP_PORT_VFIO_FILE_OFFERED;
 	if (file->state == RP_PORT_VFIO_FILE_HELD)
 		file->state = RP_PORT_VFIO_FILE_NONE;
@@ -169,13 +176,14 @@ offer_answered(struct rp_port *port, struct port_queue *queue, int error)
 
 	if (error == -EREMOTEIO && !file->stale) {
 		file->state = RP_PORT_VFIO_FILE_NONE;
-		refuse(port, queue, "it refused the VFIO file");
+		if (port_queue_is_on(queue, (unsigned int)file->accelerator))
+			refuse(port, queue, "it refused the VFIO file");
 		return;
 	}
 	if (error == 0 && !file->stale) {
 		file->state = RP_PORT_VFIO_FILE_HELD;
 		port_event(port, RP_PORT_EVENT_NOTICE, (int)queue->index, "vfio-file-given",
-			   "the frontend holds the group of %s", port->accelerators[queue->accelerator].info.device);
+			   "the frontend holds the group of %s", port->accelerators[file->accelerator].info.device);
 		return;
 	}
 	file->state = is_wanted(port, queue) ? RP_PORT_VFIO_FILE_NONE : RP_PORT_VFIO_FILE_HELD;

@@ -342,6 +342,8 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 	port->doorbells_left = false;
 	port->channel_up = false;
 	port->config_at_ms = 0;
+	if (port->features_acked && (port->features & BIT(RP_VHU_F_ACCESS_PLATFORM_BIT)) == 0 && !port->closing)
+		port_accelerators_ahead(port);
 	port->features_acked = false;
 	port_windows_update(port);
 	port_iommu_forget(port);

@@ -150,6 +150,7 @@ set_features(void *priv, uint64_t features, struct rp_wire_why *why)
 		return rp_wire_why_set(why, -ENOTSUP, "features 0x%llx are not the device's",
 				       (unsigned long long)(features & ~fake_accel.features));
 	fake_accel.negotiated = features;
+	fake_accel.negotiations++;
 	return 0;
 }
 
@@ -455,7 +456,10 @@ static bool
 is_quiet(void *priv)
 {
 	LOCKED;
-	(void)priv;
+
+	/* What is proven to touch nothing touches nothing. */
+	if (fake_accel.quiet)
+		stop_all(fake_device_of(priv));
 	return fake_accel.quiet;
 }
 
@@ -571,9 +575,9 @@ adopt_device(const struct rp_accel_devargs *args, struct rp_wire_parcel *parcel,
 		if (memories[i].hva == NULL || rp_dma_space_translate(fake_accel.spaces[device], memories[i].iova,
 								      memories[i].size_bytes, RP_DMA_READ) == NULL)
 			return rp_wire_why_set(why, -EBADMSG, "memory %u is not mapped", i);
-	if (memories_count != fake_accel.mappings)
+	if (memories_count != rp_dma_space_count(fake_accel.spaces[device]))
 		return rp_wire_why_set(why, -EBADMSG, "%u pieces of memory, the device has %u", memories_count,
-				       fake_accel.mappings);
+				       rp_dma_space_count(fake_accel.spaces[device]));
 	fake_accel.adopts++;
 	*ret_accel = (struct rp_accel){.ops = &ops, .priv = device == 0 ? current : &second_device};
 	return 0;

@@ -98,6 +98,7 @@ struct fake_accel {
 	unsigned int rows; /* of queues that were to start together */
 	unsigned int longest_row;
 	uint64_t negotiated;
+	unsigned int negotiations;
 	struct rp_dma_space *spaces[FAKE_ACCEL_DEVICES]; /* what each can reach */
 	struct rp_dma_reader *readers[FAKE_ACCEL_DEVICES];
 	unsigned int mappings; /* of another device's memory too */

@@ -160,6 +160,18 @@ test_port_ring(struct test_port *test, unsigned int queue, enum rp_port_ring_pol
 	return rc;
 }
 
+int
+test_port_transfer(struct test_port *test, unsigned int first, unsigned int count, unsigned int accelerator,
+		   struct rp_wire_why *why)
+{
+	int rc;
+
+	pthread_mutex_lock(&test->lock);
+	rc = rp_port_transfer(test->port, first, count, accelerator, why);
+	pthread_mutex_unlock(&test->lock);
+	return rc;
+}
+
 struct rp_port_queue_info
 test_port_queue(struct test_port *test, unsigned int queue)
 {

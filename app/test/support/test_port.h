@@ -38,6 +38,8 @@ void test_port_doorbell(struct test_port *test, unsigned int queue, enum rp_port
 int test_port_ring(struct test_port *test, unsigned int queue, enum rp_port_ring_policy policy);
 int test_port_move(struct test_port *test, unsigned int first, unsigned int count, enum rp_port_wish wish,
 		   struct rp_wire_why *why);
+int test_port_transfer(struct test_port *test, unsigned int first, unsigned int count, unsigned int accelerator,
+		       struct rp_wire_why *why);
 struct rp_port_queue_info test_port_queue(struct test_port *test, unsigned int queue);
 struct rp_port_info test_port_info(struct test_port *test);
 struct rp_port_window_info test_port_window(struct test_port *test, unsigned int window);

@@ -439,6 +439,43 @@ port_software_serve(struct rp_port *port, struct port_queue *queue, struct rp_wi
 }
 
 int
+port_software_serve_together(struct rp_port *port, struct port_queue *const *queues, unsigned int count,
+			     unsigned int *ret_served_count, struct rp_wire_why *why)
+{
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 0; i < count && rc == 0; i++) {
+		rc = port_software_serve(port, queues[i], why);
+		*ret_served_count = rc == 0 ? i + 1 : i;
+	}
+	return rc;
+}
+
+void
+port_software_announce(struct rp_port *port, struct port_queue *const *queues, unsigned int count)
+{
+	(void)port, (void)queues, (void)count;
+}
+
+void
+port_software_park_hold(struct rp_port *port)
+{
+	(void)port;
+}
+
+void
+port_software_park_due(struct rp_port *port)
+{
+	LOCKED;
+	unsigned int i;
+
+	(void)port;
+	for (i = 0; i < FAKE_ACCEL_QUEUES; i++)
+		fake.kicks_when_parked[i] = fake_now().queues[i].kicks;
+}
+
+int
 port_software_take(struct rp_port *port, struct port_queue *const *queues, unsigned int queues_count,
 		   struct rp_wire_why *why)
 {

@@ -46,6 +46,7 @@ struct fake_software {
 	unsigned int frontends_gone;
 	unsigned int takes_together; /* calls that took several rings */
 	unsigned int mtu, rarps;
+	unsigned int kicks_when_parked[FAKE_SOFTWARE_QUEUES]; /* of the first accelerator, by then */
 };
 
 /* Another thread: look at a copy, change under the lock. */

@@ -453,6 +453,54 @@ small_port_serve(struct small_port *small, unsigned int queue)
 	return rc;
 }
 
+unsigned int
+small_port_serve_together(struct small_port *small, unsigned int queue, unsigned int queues_count)
+{
+	struct port_queue *queues[RP_VHU_QUEUES_MAX];
+	unsigned int i, served_count;
+
+	pthread_mutex_lock(&small->lock);
+	for (i = 0; i < queues_count; i++)
+		queues[i] = &small->port.queues[queue + i];
+	small->why.error = 0;
+	port_software_serve_together(&small->port, queues, queues_count, &served_count, &small->why);
+	pthread_mutex_unlock(&small->lock);
+	return served_count;
+}
+
+void
+small_port_announce(struct small_port *small, unsigned int queues_count)
+{
+	struct port_queue *queues[RP_VHU_QUEUES_MAX];
+	unsigned int i;
+
+	pthread_mutex_lock(&small->lock);
+	for (i = 0; i < queues_count; i++) {
+		queues[i] = &small->port.queues[i];
+		queues[i]->running = i % 2 == 0;
+	}
+	port_software_announce(&small->port, queues, queues_count);
+	for (i = 0; i < queues_count; i++)
+		queues[i]->running = false;
+	pthread_mutex_unlock(&small->lock);
+}
+
+void
+small_port_park_hold(struct small_port *small)
+{
+	pthread_mutex_lock(&small->lock);
+	port_software_park_hold(&small->port);
+	pthread_mutex_unlock(&small->lock);
+}
+
+void
+small_port_park_due(struct small_port *small)
+{
+	pthread_mutex_lock(&small->lock);
+	port_software_park_due(&small->port);
+	pthread_mutex_unlock(&small->lock);
+}
+
 int
 small_port_take(struct small_port *small, unsigned int queue, unsigned int queues_count)
 {

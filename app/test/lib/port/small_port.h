@@ -35,6 +35,12 @@ void small_port_close(struct small_port *small);
 void small_port_listen(struct small_port *small, const char *path, unsigned int queues_count);
 
 int small_port_serve(struct small_port *small, unsigned int queue);
+/* From that one on. @return how many it serves of them; what it said to the next one is in small->why. */
+unsigned int small_port_serve_together(struct small_port *small, unsigned int queue, unsigned int queues_count);
+/* Of the first ones; receive rings are still somebody else's. */
+void small_port_announce(struct small_port *small, unsigned int queues_count);
+void small_port_park_hold(struct small_port *small);
+void small_port_park_due(struct small_port *small);
 int small_port_take(struct small_port *small, unsigned int queue, unsigned int queues_count);
 enum port_software_ring small_port_ring(struct small_port *small, unsigned int queue);
 uint32_t small_port_position(struct small_port *small, unsigned int queue);

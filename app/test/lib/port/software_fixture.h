@@ -21,7 +21,9 @@ struct software_fixture {
 
 #define LIMIT_MS 20000
 #define QUIET_MS 50
+#ifndef RINGS
 #define RINGS 4
+#endif
 
 /* First: the backend with its defaults, for the test to change before it runs. */
 static inline void

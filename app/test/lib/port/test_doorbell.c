@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -99,6 +101,95 @@ a_stale_answer_is_not_believed(void **state)
 	assert_int_equal(f.vm.unmaps, 1);
 	assert_true(test_port_wait_mode(&f.port, 0, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
 	assert_int_equal(test_port_queue(&f.port, 0).doorbell_maps, 1);
+	fixture_close(&f);
+}
+
+static unsigned int clears_to_refuse; /* atomic */
+
+int __real_rp_vhu_backend_notify_area_clear(struct rp_vhu_backend *backend, unsigned int queue, uint64_t token,
+					    struct rp_wire_why *why);
+int __wrap_rp_vhu_backend_notify_area_clear(struct rp_vhu_backend *backend, unsigned int queue, uint64_t token,
+					    struct rp_wire_why *why);
+
+int
+__wrap_rp_vhu_backend_notify_area_clear(struct rp_vhu_backend *backend, unsigned int queue, uint64_t token,
+					struct rp_wire_why *why)
+{
+	unsigned int left = __atomic_load_n(&clears_to_refuse, __ATOMIC_ACQUIRE);
+
+	if (left == 0)
+		return __real_rp_vhu_backend_notify_area_clear(backend, queue, token, why);
+	__atomic_store_n(&clears_to_refuse, left - 1, __ATOMIC_RELEASE);
+	return rp_wire_why_set(why, -ENOSPC, "the frontend does not read its channel");
+}
+
+static bool
+no_clear_is_refused(struct fixture *f)
+{
+	(void)f;
+	return __atomic_load_n(&clears_to_refuse, __ATOMIC_ACQUIRE) == 0;
+}
+
+/* Nothing can be sent when the answer comes: it is taken back later, and then offered again. */
+static void
+a_stale_answer_while_nothing_can_be_sent(void **state)
+{
+	const struct test_vm_options options = {.deaf_while_waiting = true};
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+	int i;
+
+	(void)state;
+	fixture_begin(&f);
+	fixture_open_with(&f, &config, &options);
+	test_vm_queue_start(&f.vm, 0, 0);
+	for (i = 0; i < LIMIT_MS && !is_pending(&f); i++)
+		usleep(1000);
+	assert_true(is_pending(&f));
+	test_vm_queue_stop(&f.vm, 0);
+	test_vm_queue_start(&f.vm, 0, 0);
+	__atomic_store_n(&clears_to_refuse, 3, __ATOMIC_RELEASE);
+	assert_true(fixture_becomes(&f, no_clear_is_refused));
+	assert_true(fixture_becomes(&f, was_mapped_twice));
+	assert_int_equal(f.vm.unmaps, 1);
+	assert_true(test_port_wait_mode(&f.port, 0, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+	assert_int_equal(test_port_queue(&f.port, 0).doorbell_maps, 1);
+	fixture_close(&f);
+}
+
+/* Nor before the guest stops its ring again, or the frontend leaves. */
+static void
+a_stale_answer_and_the_end(void **state)
+{
+	const struct test_vm_options options = {.deaf_while_waiting = true};
+	struct rp_port_config config = fixture_config();
+	struct fixture f;
+	int i;
+
+	(void)state;
+	fixture_begin(&f);
+	fixture_open_with(&f, &config, &options);
+	test_vm_queue_start(&f.vm, 0, 0);
+	for (i = 0; i < LIMIT_MS && !is_pending(&f); i++)
+		usleep(1000);
+	test_vm_queue_stop(&f.vm, 0);
+	test_vm_queue_start(&f.vm, 0, 0);
+	__atomic_store_n(&clears_to_refuse, UINT_MAX, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&clears_to_refuse, __ATOMIC_ACQUIRE) > UINT_MAX - 3) {
+		rp_vhu_frontend_process(f.vm.frontend);
+		usleep(1000);
+	}
+	test_vm_queue_stop(&f.vm, 0);
+	assert_true(is_pending(&f));
+	test_vm_close(&f.vm);
+	__atomic_store_n(&clears_to_refuse, 0, __ATOMIC_RELEASE);
+	for (i = 0; i < LIMIT_MS && is_pending(&f); i++)
+		usleep(1000);
+	test_vm_open(&f.vm, config.socket_path, 4, 64, NULL);
+	test_vm_queue_start(&f.vm, 0, 0);
+	assert_true(test_vm_wait_doorbell(&f.vm, 0, true, LIMIT_MS));
+	assert_true(test_port_wait_mode(&f.port, 0, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
+	assert_int_equal(f.vm.unmaps, 0);
 	fixture_close(&f);
 }
 
@@ -473,6 +564,8 @@ main(void)
 		cmocka_unit_test(a_deaf_frontend_is_not_waited_for),
 		cmocka_unit_test(a_file_that_another_guest_has_is_not_offered),
 		cmocka_unit_test(a_stale_answer_is_not_believed),
+		cmocka_unit_test(a_stale_answer_while_nothing_can_be_sent),
+		cmocka_unit_test(a_stale_answer_and_the_end),
 		cmocka_unit_test(offered_again_after_every_start),
 		cmocka_unit_test(frontend_without_pages_per_queue),
 		cmocka_unit_test(frontend_without_host_notifier),

@@ -391,6 +391,60 @@ every_single_lie(void **state)
 	close_pair();
 }
 
+/* Of two accelerators: rings, and a doorbell that is on its way back from the one, and not offered of the other yet. */
+static void
+where_queues_were_moved_to(void **state)
+{
+	const struct setting setting = {.class = RP_ACCEL_CLASS_A, .second = true};
+	unsigned int i;
+
+	(void)state;
+	open_pair(&setting);
+	assert_true(fixture_becomes(&t.f, is_direct));
+	send_frames(&t, FRAMES);
+	assert_int_equal(test_port_transfer(&t.f.port, RX, 2, 1, NULL), 0);
+	assert_int_equal(test_port_queue(&t.f.port, TX).doorbell, RP_PORT_DOORBELL_REVOKING);
+	give();
+	adopt(&setting);
+	for (i = RX; i <= TX; i++) {
+		assert_int_equal(test_port_queue(&t.f.port, i).accelerator, 1);
+		assert_int_equal(test_port_queue(&t.f.port, i).moves_between_accelerators, 1);
+		assert_int_equal(fake_now().queues[FAKE_ACCEL_QUEUES + i].starts, 1);
+		assert_int_equal(fake_now().queues[FAKE_ACCEL_QUEUES + i].stops, 0);
+	}
+	assert_true(fixture_becomes(&t.f, is_direct));
+	send_frames(&t, FRAMES);
+	all_arrive_once(&t);
+	assert_int_equal(test_port_transfer(&t.f.port, RX, 2, 0, NULL), 0);
+	send_frames(&t, FRAMES);
+	all_arrive_once(&t);
+	close_pair();
+}
+
+/* Two queues in one place would be two guests' rings in one. */
+static void
+two_queues_in_one_place(void **state)
+{
+	const struct setting setting = {0};
+	const struct rp_port_config config = traffic_config(&setting);
+	struct rp_wire_why why = {0};
+	struct rp_wire_parcel *given;
+
+	(void)state;
+	open_traffic(&t, &setting);
+	assert_int_equal(rp_wire_parcel_create(&parcel), 0);
+	give();
+	given = test_parcel_with(parcel, "queue[2].accelerator_queue", 0);
+	assert_int_equal(test_port_adopt(&t.f.port, &config, &fake_accel_registry, given, &why), -EBADMSG);
+	assert_string_equal(why.text, "queue 2: queue 0 of accelerator 0 is queue 0's as well");
+	rp_wire_parcel_destroy(given);
+	adopt(&setting);
+	start_pair(&t);
+	send_frames(&t, FRAMES);
+	all_arrive_once(&t);
+	close_pair();
+}
+
 int
 main(void)
 {
@@ -404,6 +458,8 @@ main(void)
 		cmocka_unit_test(the_device_died_meanwhile),
 		cmocka_unit_test(what_the_frontend_was_told_must_hold),
 		cmocka_unit_test(what_breaks_a_rule),
+		cmocka_unit_test(where_queues_were_moved_to),
+		cmocka_unit_test(two_queues_in_one_place),
 		cmocka_unit_test(every_single_lie),
 	};
 

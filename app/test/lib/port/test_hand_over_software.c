@@ -6,6 +6,7 @@
 #include "fake_backend.h"
 #include "port.h"
 #include "rp_wire_parcel.h"
+#include "test_parcel.h"
 #include "traffic.h"
 
 /*
@@ -16,6 +17,7 @@
 #define FRAMES 150u
 
 static char backend_path[108];
+static bool alone; /* no accelerator */
 static struct test_leaks leaks;
 static struct traffic t;
 static struct rp_wire_parcel *parcel;
@@ -26,6 +28,7 @@ config_of(enum rp_port_wish wish)
 	struct rp_port_config config = fixture_config();
 
 	config.wish = wish;
+	config.accelerators_count = alone ? 0 : 1;
 	config.software = (struct rp_port_software_config){
 		.socket_path = backend_path, .socket_mode = RP_PORT_CLIENT, .timeout_ms = 5000, .reconnect_ms = 5};
 	return config;
@@ -187,6 +190,50 @@ a_backend_that_comes_later(void **state)
 	close_both();
 }
 
+/* The parcel that is to be adopted is one of a predecessor that did not know of this. */
+static void
+forget(const char *path)
+{
+	struct rp_wire_parcel *older = test_parcel_changed(parcel, TEST_PARCEL_DROP, path, 0);
+
+	rp_wire_parcel_destroy(parcel);
+	parcel = older;
+}
+
+/* Without accelerators, nothing is of any: nor in what the successor hands on. */
+static void
+after_one_that_knew_of_no_places(void **state)
+{
+	static const char *const paths[] = {
+		"queue[1].doorbell[0].accelerator",
+		"queue[1].doorbell[0].accelerator_queue",
+		"queue[1].vfio_file[0].accelerator",
+	};
+	struct rp_port_config config;
+	struct rp_wire_why why = {0};
+	size_t i;
+
+	(void)state;
+	alone = true;
+	config = config_of(RP_PORT_WISH_AUTO);
+	open_both(FAKE_BACKEND_SPECIFICATION, 0, RP_PORT_WISH_AUTO);
+	wait_owner(RP_PORT_OWNER_SOFTWARE);
+	send_frames(&t, FRAMES);
+	assert_int_equal(test_port_give(&t.f.port, parcel, NULL), 0);
+	for (i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		forget(paths[i]);
+	assert_int_equal(test_port_adopt(&t.f.port, &config, &fake_accel_registry, parcel, &why), 0);
+	wait_owner(RP_PORT_OWNER_SOFTWARE);
+	rp_wire_parcel_destroy(parcel);
+	assert_int_equal(rp_wire_parcel_create(&parcel), 0);
+	hand_over(RP_PORT_WISH_AUTO);
+	wait_owner(RP_PORT_OWNER_SOFTWARE);
+	send_frames(&t, FRAMES);
+	all_arrive_once(&t);
+	close_both();
+	alone = false;
+}
+
 int
 main(void)
 {
@@ -194,6 +241,7 @@ main(void)
 		cmocka_unit_test(its_rings_go_on_in_the_successor),
 		cmocka_unit_test(hardware_beside_it_is_not_touched),
 		cmocka_unit_test(a_backend_that_comes_later),
+		cmocka_unit_test(after_one_that_knew_of_no_places),
 	};
 
 	snprintf(backend_path, sizeof(backend_path), "%.90s.backend", test_socket_path());

@@ -70,8 +70,11 @@ transmit_leaves_first_and_comes_last(void **state)
 	at = log_end(&t.f.port);
 	assert_int_equal(move_pair(&t, RP_PORT_WISH_SOFTWARE), 0);
 	at = expect_in_order(&t.f.port, at, to_software, 4);
+	assert_int_equal(fake_now().rows, 0);
 	assert_int_equal(move_pair(&t, RP_PORT_WISH_AUTO), 0);
 	expect_in_order(&t.f.port, at, to_hardware, 4);
+	/* One after the other, for the round trips of one. */
+	assert_int_equal(fake_now().longest_row, 2);
 	assert_int_equal(fake_software_now().takes_together, 0);
 	close_traffic(&t);
 }

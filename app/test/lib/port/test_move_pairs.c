@@ -41,12 +41,35 @@ one_pair_refuses_for_itself(void **state)
 	close_traffic(&t);
 }
 
+/* What the software backend took of the guest's kicks before it was parked is made good for. */
+static void
+kicked_behind_the_parking(void **state)
+{
+	static struct traffic t;
+	unsigned int i;
+
+	(void)state;
+	fake_software_setup();
+	/* No doorbell: on its way back it would kick, too. */
+	open_moves_with(&t, (struct setting){.class = RP_ACCEL_CLASS_A,
+					     .wish = RP_PORT_WISH_SOFTWARE,
+					     .doorbell = RP_PORT_DOORBELL_RELAY});
+	test_vm_start_all(&t.f.vm);
+	becomes_owner(&t, RP_PORT_OWNER_SOFTWARE);
+	assert_int_equal(test_port_move(&t.f.port, 0, 0, RP_PORT_WISH_HARDWARE, NULL), 0);
+	expect_owner(&t, RP_PORT_OWNER_HARDWARE);
+	for (i = 0; i < 4; i++)
+		assert_true(fake_now().queues[i].kicks > fake_software_now().kicks_when_parked[i]);
+	close_traffic(&t);
+}
+
 int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pairs_move_together),
 		cmocka_unit_test(one_pair_refuses_for_itself),
+		cmocka_unit_test(kicked_behind_the_parking),
 	};
 
 	if (argc > 1)

@@ -229,6 +229,67 @@ the_frontend_is_told(void **state)
 	fixture_close(&f);
 }
 
+static bool
+link_told_is(struct fixture *f, uint8_t status)
+{
+	struct rp_wire_why why;
+	uint8_t now;
+
+	assert_int_equal(rp_vhu_frontend_get_config(f->vm.frontend, STATUS_AT, 1, &now, &why), 0);
+	return now == status;
+}
+
+static bool
+was_told_more(struct fixture *f)
+{
+	return f->vm.config_changes > 1;
+}
+
+/* The first of two loses its link, and the frontend hears of it. */
+static void
+open_two(struct fixture *f)
+{
+	static const char *const accelerators[] = {"fake", "fake"};
+	struct rp_port_config config = fixture_config();
+	struct test_vm_options options = {.profile = RP_VHU_PROFILE_EXTENDED};
+
+	config.profile = RP_VHU_PROFILE_EXTENDED;
+	config.accelerators = accelerators;
+	config.accelerators_count = 2;
+	config.fail_over = true;
+	fixture_begin(f);
+	FAKE_SET(class, RP_ACCEL_CLASS_A);
+	FAKE_SET(features, fake_now().features | F_STATUS);
+	FAKE_SET(config[STATUS_AT], 1);
+	fixture_open_with(f, &config, &options);
+	fake_accel_change(STATUS_AT, 0);
+	assert_true(fixture_becomes(f, was_told));
+	assert_true(link_told_is(f, 0));
+}
+
+/* The link is that of the device that has the first pair. */
+static void
+another_device_has_another_link(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_two(&f);
+	assert_int_equal(test_port_transfer(&f.port, 0, 2, 1, NULL), 0);
+	assert_true(fixture_becomes(&f, was_told_more));
+	assert_true(link_told_is(&f, 1));
+	/* The second pair's is nobody's news. */
+	assert_int_equal(test_port_transfer(&f.port, 2, 2, 1, NULL), 0);
+	assert_true(link_told_is(&f, 1));
+	assert_int_equal(f.vm.config_changes, 2);
+	fixture_close(&f);
+	open_two(&f);
+	fake_accel_die(true);
+	assert_true(fixture_becomes(&f, was_told_more));
+	assert_true(link_told_is(&f, 1));
+	fixture_close(&f);
+}
+
 int
 main(void)
 {
@@ -240,6 +301,7 @@ main(void)
 		cmocka_unit_test(said_again_to_a_device_that_comes_back),
 		cmocka_unit_test(link_changes_are_told),
 		cmocka_unit_test(the_frontend_is_told),
+		cmocka_unit_test(another_device_has_another_link),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

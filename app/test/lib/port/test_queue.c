@@ -246,6 +246,41 @@ vmm_dies_and_comes_back(void **state)
 }
 
 static bool
+negotiated_ahead(void *ctx)
+{
+	return fake_now().negotiations == *(const unsigned int *)ctx;
+}
+
+/* Before the next frontend comes, with what the last one acknowledged: if it does the same, the device is ready. */
+static void
+negotiated_before_the_next_frontend(void **state)
+{
+	struct test_vm_options other = {.features_mask = 1ull << 32 | 1ull << 30};
+	struct fixture f;
+	unsigned int wanted;
+
+	(void)state;
+	fixture_open(&f);
+	test_vm_start_all(&f.vm);
+	wanted = fake_now().negotiations + 1;
+	test_vm_disconnect(&f.vm);
+	assert_true(test_wait(negotiated_ahead, &wanted, LIMIT_MS));
+	test_vm_connect(&f.vm, fixture_config().socket_path, NULL);
+	test_vm_start_all(&f.vm);
+	assert_true(fake_now().queues[3].running);
+	assert_int_equal(fake_now().negotiations, wanted);
+	/* Another, which sees something else. */
+	wanted++;
+	test_vm_disconnect(&f.vm);
+	assert_true(test_wait(negotiated_ahead, &wanted, LIMIT_MS));
+	test_vm_connect(&f.vm, fixture_config().socket_path, &other);
+	assert_int_equal(fake_now().negotiations, wanted + 1);
+	test_vm_start_all(&f.vm);
+	assert_true(fake_now().queues[3].running);
+	fixture_close(&f);
+}
+
+static bool
 mapped_once(struct fixture *f)
 {
 	return f->vm.maps == 1 && test_port_queue(&f->port, 0).mode == RP_PORT_QUEUE_DIRECT;
@@ -310,6 +345,7 @@ main(void)
 		cmocka_unit_test(no_proof_no_owner),
 		cmocka_unit_test(refused_start_is_told),
 		cmocka_unit_test(vmm_dies_and_comes_back),
+		cmocka_unit_test(negotiated_before_the_next_frontend),
 		cmocka_unit_test(memory_moves_under_a_running_ring),
 	};
 

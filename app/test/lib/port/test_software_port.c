@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -187,6 +188,8 @@ the_accelerator_dies(void **state)
 	expect(&t, RP_PORT_OWNER_HARDWARE);
 	send_frames(&t, 50);
 	all_arrive_once(&t);
+	/* It would be back, and have its rings, before anybody looked. */
+	FAKE_SET(open_error, -ENOENT);
 	fake_accel_die(true);
 	expect(&t, RP_PORT_OWNER_SOFTWARE);
 	send_frames(&t, 50);

@@ -274,6 +274,34 @@ one_port_over_several_groups(void **state)
 }
 
 static bool
+are_direct_again(struct fixture *f)
+{
+	return f->vm.maps == 8 && all_are_direct(f);
+}
+
+/* The doorbells first, then the one group; only then the other. */
+static void
+a_queue_that_changes_devices(void **state)
+{
+	struct office office;
+
+	(void)state;
+	office_open(&office, RP_VHU_PROFILE_EXTENDED, 1);
+	FAKE_SET(class, RP_ACCEL_CLASS_A);
+	office.config.accelerators = two;
+	office.config.accelerators_count = 2;
+	fixture_open_with(&office.f, &office.config, &office.options);
+	test_vm_start_all(&office.f.vm);
+	assert_true(fixture_becomes(&office.f, all_are_direct));
+	expect(&office, "+0(0) ");
+	assert_int_equal(test_port_transfer(&office.f.port, 0, 0, 1, NULL), 0);
+	assert_true(fixture_becomes(&office.f, are_direct_again));
+	assert_int_equal(rp_vhu_vfio_files_count(office.files), 1);
+	assert_int_equal(group_of(&office, rp_vhu_vfio_file_fd(rp_vhu_frontend_vfio_file(office.f.vm.frontend, 0))), 1);
+	office_close(&office);
+}
+
+static bool
 both_are_direct(void *ctx)
 {
 	struct fixture *both = ctx;
@@ -454,6 +482,7 @@ main(void)
 		cmocka_unit_test(a_queue_that_leaves_its_device),
 		cmocka_unit_test(a_refusal_is_no_reason_to_give_up),
 		cmocka_unit_test(one_port_over_several_groups),
+		cmocka_unit_test(a_queue_that_changes_devices),
 		cmocka_unit_test(several_ports_on_one_group),
 		cmocka_unit_test(a_device_that_failed),
 		cmocka_unit_test(nothing_of_a_failed_device_is_kept),

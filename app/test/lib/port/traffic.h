@@ -37,7 +37,11 @@ struct setting {
 	int peer_pid;
 	const char *software; /* path of a software backend; NULL: none */
 	enum rp_port_wish wish;
+	bool second; /* another accelerator, which serves nothing at first */
+	bool fail_over;
 };
+
+static const char *const both_accelerators[] = {"fake", "fake"};
 
 static inline struct rp_port_config
 traffic_config(const struct setting *setting)
@@ -50,6 +54,11 @@ traffic_config(const struct setting *setting)
 	config.relay_interrupts = setting->relay_interrupts;
 	config.software.socket_path = setting->software;
 	config.wish = setting->wish;
+	config.fail_over = setting->fail_over;
+	if (setting->second) {
+		config.accelerators = both_accelerators;
+		config.accelerators_count = 2;
+	}
 	return config;
 }
 
