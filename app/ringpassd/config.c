@@ -309,7 +309,8 @@ rpd_config_read(const char *path, const struct rp_accel_registry *registry, rpd_
 void
 rpd_config_free(struct rpd_config *config)
 {
+	while (config->ports_count > 0)
+		rpd_spec_fini(&config->ports[--config->ports_count].spec);
 	free(config->ports);
 	config->ports = NULL;
-	config->ports_count = 0;
 }

@@ -69,7 +69,6 @@ unpack_spec(struct rpd_port_spec *spec, struct rp_wire_parcel *parcel, const str
 {
 	const struct rpd_spec_key *key = NULL;
 
-	memset(spec, 0, sizeof(*spec));
 	while ((key = rpd_spec_key_next(key)) != NULL) {
 		unsigned int i;
 		int rc = 1;
@@ -243,6 +242,7 @@ adopt_port(struct heir *heir)
 	bool described = false;
 	int rc = rp_wire_parcel_result(heir->parcel, &why);
 
+	*spec = (struct rpd_port_spec){.given = 0};
 	if (rc == 0)
 		rc = unpack_spec(spec, heir->parcel, rpd_ports_registry(heir->ports), &why);
 	described = rc == 0;
@@ -256,12 +256,15 @@ adopt_port(struct heir *heir)
 	if (rc == 0 && given) {
 		entry = rpd_ports_find(heir->ports, spec->name);
 		entry->by_rpc = by_rpc;
+		rpd_spec_fini(spec);
 		return;
 	}
 	if (rc < 0)
 		tell(heir, RP_PORT_EVENT_WARNING, described ? spec->name : "", "port-not-adopted", why.text);
 	if (described && by_rpc && configured(heir, spec->name) == NULL)
 		heir->again_count++;
+	else
+		rpd_spec_fini(spec);
 }
 
 static void
@@ -296,6 +299,7 @@ open_again(struct heir *heir)
 			tell(heir, RP_PORT_EVENT_ERROR, heir->again[i].name, "port-lost", why.text);
 		else
 			rpd_ports_find(heir->ports, heir->again[i].name)->by_rpc = true;
+		rpd_spec_fini(&heir->again[i]);
 	}
 	free(heir->again);
 }

@@ -89,7 +89,6 @@ read_spec(struct rpd_rpc_call *call, struct rpd_port_spec *spec)
 {
 	int rc;
 
-	memset(spec, 0, sizeof(*spec));
 	if (call->params == NULL)
 		return rpd_spec_check(spec, &call->why);
 	json_object_object_foreach(call->params, name, member)
@@ -119,17 +118,19 @@ read_spec(struct rpd_rpc_call *call, struct rpd_port_spec *spec)
 static int
 run_add(struct rpd_rpc_call *call)
 {
-	struct rpd_port_spec spec;
+	struct rpd_port_spec spec = {.given = 0};
+	struct rpd_port *entry;
 	int rc = read_spec(call, &spec);
 
-	if (rc < 0)
-		return rc;
-	rc = rpd_ports_add(call->rpc->ports, &spec, &call->why);
-	if (rc < 0)
-		return rc;
-	rpd_ports_find(call->rpc->ports, spec.name)->by_rpc = true;
-	rpd_show_port_summary(call->result, rpd_ports_find(call->rpc->ports, spec.name));
-	return 0;
+	if (rc == 0)
+		rc = rpd_ports_add(call->rpc->ports, &spec, &call->why);
+	if (rc == 0) {
+		entry = rpd_ports_find(call->rpc->ports, spec.name);
+		entry->by_rpc = true;
+		rpd_show_port_summary(call->result, entry);
+	}
+	rpd_spec_fini(&spec);
+	return rc;
 }
 
 static int
@@ -349,6 +350,10 @@ const struct rpd_rpc_method rpd_rpc_methods[] = {
 	{ .name = "queue.ring",     .run = run_ring,      .params = { PORT, QUEUE, { "policy", RPD_RPC_TEXT, true } } },
 	{ .name = "queue.move",     .run = rpd_rpc_run_move,
 	  .params = { PORT, { "wish", RPD_RPC_TEXT, true }, { "queue", RPD_RPC_QUEUE, false },
+		      { "count", RPD_RPC_COUNT, false }, { "queues", RPD_RPC_QUEUES, false },
+		      { "pairs", RPD_RPC_QUEUES, false } } },
+	{ .name = "queue.transfer", .run = rpd_rpc_run_transfer,
+	  .params = { PORT, { "accelerator", RPD_RPC_QUEUE, true }, { "queue", RPD_RPC_QUEUE, false },
 		      { "count", RPD_RPC_COUNT, false }, { "queues", RPD_RPC_QUEUES, false },
 		      { "pairs", RPD_RPC_QUEUES, false } } },
 	{ .name = "hand-over",      .run = run_hand_over },

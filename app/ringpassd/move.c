@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * queue.move: which queues are meant, in whatever way they are named, and one call of
+ * queue.move and queue.transfer: which queues are meant, in whatever way they are named, and one call of
  * lib/port for each run of neighbours, because it moves both rings of a pair together.
  */
 
@@ -72,9 +72,24 @@ read_queues(struct rpd_rpc_call *call, struct chosen *chosen)
 	return choose(call, chosen, 0, chosen->limit);
 }
 
+/* Where they are to go. */
+struct destination {
+	bool is_accelerator; /* this one; else: as wished */
+	unsigned int accelerator;
+	enum rp_port_wish wish;
+};
+
+static int
+move_run(struct rp_port *port, unsigned int first, unsigned int count, const struct destination *to,
+	 struct rp_wire_why *why)
+{
+	return to->is_accelerator ? rp_port_transfer(port, first, count, to->accelerator, why) :
+				    rp_port_move(port, first, count, to->wish, why);
+}
+
 /* One that is refused does not keep the others where they are. @return 0, or what the first refusal said. */
 static int
-move_runs(struct rpd_rpc_call *call, struct rp_port *port, const struct chosen *chosen, enum rp_port_wish wish)
+move_runs(struct rpd_rpc_call *call, struct rp_port *port, const struct chosen *chosen, const struct destination *to)
 {
 	unsigned int first = 0, end;
 	int result = 0;
@@ -87,7 +102,7 @@ move_runs(struct rpd_rpc_call *call, struct rp_port *port, const struct chosen *
 			;
 		if (end == first)
 			continue;
-		rc = rp_port_move(port, first, end - first, wish, &why);
+		rc = move_run(port, first, end - first, to, &why);
 		if (rc < 0 && result == 0) {
 			result = rc;
 			call->why = why;
@@ -127,31 +142,51 @@ refuse_waiting(struct rpd_rpc_call *call, const struct rp_port *port)
 			       info.reason);
 }
 
-int
-rpd_rpc_run_move(struct rpd_rpc_call *call)
+static int
+run(struct rpd_rpc_call *call, const struct destination *to)
 {
-	const char *word = rpd_rpc_text(call, "wish");
 	struct chosen chosen = {0};
 	struct rp_port_info info;
-	enum rp_port_wish wish;
 	struct rp_port *port;
-	int rc;
+	int rc = rpd_rpc_find_port(call, &port);
 
-	if (rpd_wish_parse(word, &wish) < 0)
-		return rp_wire_why_set(&call->why, -EBADMSG,
-				       "wish: found '%.40s', expected \"auto\", \"hardware\" or \"software\"", word);
-	rc = rpd_rpc_find_port(call, &port);
 	if (rc < 0)
 		return rc;
 	rp_port_get_info(port, &info);
 	chosen.limit = info.queues_count;
 	rc = chosen.limit == 0 ? refuse_waiting(call, port) : read_queues(call, &chosen);
 	if (rc == 0)
-		rc = move_runs(call, port, &chosen, wish);
+		rc = move_runs(call, port, &chosen, to);
 	if (rc < 0)
 		return rc;
 	rpd_json_add_text(call->result, "port", rpd_rpc_text(call, "port"));
-	rpd_json_add_text(call->result, "wish", rp_port_wish_name(wish));
+	if (to->is_accelerator)
+		rpd_json_add_number(call->result, "accelerator", to->accelerator);
+	else
+		rpd_json_add_text(call->result, "wish", rp_port_wish_name(to->wish));
 	answer_queues(call, port, &chosen);
 	return 0;
+}
+
+int
+rpd_rpc_run_move(struct rpd_rpc_call *call)
+{
+	const char *word = rpd_rpc_text(call, "wish");
+	struct destination to = {.is_accelerator = false};
+
+	if (rpd_wish_parse(word, &to.wish) < 0)
+		return rp_wire_why_set(&call->why, -EBADMSG,
+				       "wish: found '%.40s', expected \"auto\", \"hardware\" or \"software\"", word);
+	return run(call, &to);
+}
+
+int
+rpd_rpc_run_transfer(struct rpd_rpc_call *call)
+{
+	struct destination to = {
+		.is_accelerator = true,
+		.accelerator = (unsigned int)json_object_get_int64(member_of(call, "accelerator")),
+	};
+
+	return run(call, &to);
 }

@@ -81,6 +81,7 @@ free_port(struct rpd_port *entry)
 	if (entry->retry != NULL)
 		event_free(entry->retry);
 	rp_port_destroy(entry->port);
+	rpd_spec_fini(&entry->spec);
 	free(entry);
 }
 
@@ -284,10 +285,11 @@ make_entry(struct rpd_ports *ports, const struct rpd_port_spec *spec, struct rpd
 	if (ports->count == RPD_PORTS_MAX)
 		return rp_wire_why_set(why, -ENOSPC, "there are %u ports already, the limit", ports->count);
 	entry = calloc(1, sizeof(*entry));
-	if (entry == NULL)
+	if (entry == NULL || rpd_spec_copy(spec, &entry->spec) < 0) {
+		free(entry);
 		return rp_wire_why_set(why, -ENOMEM, "no memory");
+	}
 	entry->ports = ports;
-	entry->spec = *spec;
 	*ret_entry = entry;
 	return 0;
 }

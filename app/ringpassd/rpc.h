@@ -86,6 +86,8 @@ int rpd_rpc_find_port(struct rpd_rpc_call *call, struct rp_port **ret_port);
 
 /* move.c: queue.move */
 int rpd_rpc_run_move(struct rpd_rpc_call *call);
+/* And queue.transfer. */
+int rpd_rpc_run_transfer(struct rpd_rpc_call *call);
 
 /**
  * Serve one line.

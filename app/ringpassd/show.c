@@ -242,6 +242,7 @@ add_moves(struct json_object *object, const struct rp_port_queue_info *info)
 	rpd_json_add_number(object, "since_ms", info->since_ms);
 	rpd_json_add_number(object, "moves_to_hardware", info->moves_to_hardware);
 	rpd_json_add_number(object, "moves_to_software", info->moves_to_software);
+	rpd_json_add_number(object, "moves_between_accelerators", info->moves_between_accelerators);
 	rpd_json_add_number(object, "blackouts", info->blackouts_count);
 	add_blackout(object, "blackout_min_us", info, info->blackout_min_us);
 	add_blackout(object, "blackout_median_us", info, info->blackout_median_us);

@@ -83,8 +83,8 @@ add_accelerator(struct rpd_port_spec *spec, const struct rpd_spec_key *key, cons
 	rc = rp_accel_check(registry, value->text, why);
 	if (rc < 0)
 		return rc;
-	memcpy(spec->accelerators[spec->accelerators_count++], value->text, length + 1);
-	return 0;
+	rc = rpd_spec_append(spec, value->text);
+	return rc < 0 ? rp_wire_why_set(why, rc, "no memory") : 0;
 }
 
 static int
@@ -175,6 +175,10 @@ static const struct rpd_spec_key keys[] = {
 	}, {
 		.name = "migratable", .type = RPD_VALUE_BOOL,
 		.offset = offsetof(struct rpd_port_spec, migratable),
+		.expected = "true or false",
+	}, {
+		.name = "fail_over", .type = RPD_VALUE_BOOL,
+		.offset = offsetof(struct rpd_port_spec, fail_over),
 		.expected = "true or false",
 	}, {
 		.name = "access_platform", .type = RPD_VALUE_TEXT,
@@ -307,7 +311,8 @@ rpd_spec_key_names(void)
 	static const char names[] =
 		"name, socket, mode, queue_pairs, doorbell, doorbell_delay_ms, "
 		"doorbell_delay_max_ms, memory, reconnect_ms, profile, vfio_bit, vfio_file_request, "
-		"notify_area_request, relay_interrupts, ring, migratable, access_platform, mac, promiscuous, "
+		"notify_area_request, relay_interrupts, ring, migratable, fail_over, access_platform, mac, "
+		"promiscuous, "
 		"multicast, "
 		"software, software_mode, software_kind, software_timeout_ms, software_reconnect_ms, drain_ms, "
 		"wish, device, accelerators or windows";
@@ -502,6 +507,7 @@ rpd_spec_port_config(const struct rpd_port_spec *spec, const char **accelerators
 		.reconnect_ms = spec->reconnect_ms,
 		.ring = (enum rp_port_ring_policy)spec->ring,
 		.migratable = spec->migratable,
+		.fail_over = spec->fail_over,
 		.access_platform = spec->access_platform == RPD_ON,
 		.net =
 			{

@@ -48,6 +48,7 @@ struct rpd_port_spec {
 	bool relay_interrupts;
 	uint32_t ring; /**< enum rp_port_ring_policy */
 	bool migratable;
+	bool fail_over;
 	uint32_t access_platform; /**< enum rpd_switch */
 	char mac[RPD_MAC_MAX]; /**< empty: the device's own stays */
 	uint32_t promiscuous; /**< enum rp_port_promiscuous */
@@ -61,7 +62,7 @@ struct rpd_port_spec {
 	uint32_t wish; /**< enum rp_port_wish */
 	uint32_t device; /**< enum rp_port_device */
 	unsigned int accelerators_count;
-	char accelerators[RP_PORT_ACCELERATORS_MAX][RPD_ARGUMENTS_MAX];
+	char **accelerators; /**< the spec's own */
 	unsigned int windows_count;
 	struct rp_port_window windows[RP_PORT_WINDOWS_MAX];
 };
@@ -118,10 +119,23 @@ void rpd_value_describe(const struct rpd_value *value, char *ret_text, size_t si
 /**
  * Set one key, or add one element to a list key.
  *
- * @return 0, or -EBADMSG: why says what was found and what was expected, not the key.
+ * @param spec zeroed at its beginning, ended by rpd_spec_fini().
+ * @return 0, -ENOMEM, or -EBADMSG: why says what was found and what was expected, not the key.
  */
 int rpd_spec_set(struct rpd_port_spec *spec, const struct rpd_spec_key *key, const struct rpd_value *value,
 		 const struct rp_accel_registry *registry, struct rp_wire_why *why);
+
+/** One accelerator more, unchecked. @return 0, or -ENOMEM: it is as it was. */
+int rpd_spec_append(struct rpd_port_spec *spec, const char *arguments);
+
+/**
+ * @param ret_copy overwritten; end with rpd_spec_fini().
+ * @return 0, or -ENOMEM: then there is nothing to be ended.
+ */
+int rpd_spec_copy(const struct rpd_port_spec *spec, struct rpd_port_spec *ret_copy);
+
+/** End one that was zeroed at its beginning; it may be ended again. */
+void rpd_spec_fini(struct rpd_port_spec *spec);
 
 /** @return 0, or -EBADMSG: why names the key that is missing. */
 int rpd_spec_check(const struct rpd_port_spec *spec, struct rp_wire_why *why);

@@ -26,7 +26,7 @@ def queue(number, **changes):
             "relayed_interrupts": 0, "moves": 1, "doorbell_maps": 1, "packets": 5, "bytes": 6, "errors": 0,
             "counters_valid": True, "ring_policy": "auto", "redone": 0, "lost": 0, "accesses_refused": 0, "vfio_file": "none",
             "owner": "hardware", "wish": "auto", "wish_reason": "", "since_ms": 12345, "moves_to_hardware": 0,
-            "moves_to_software": 0, "blackouts": 0, "blackout_min_us": None, "blackout_median_us": None,
+            "moves_to_software": 0, "moves_between_accelerators": 0, "blackouts": 0, "blackout_min_us": None, "blackout_median_us": None,
             "blackout_max_us": None, **changes}
 
 
@@ -262,6 +262,29 @@ def test_move_refused(server):
     assert_fails(run(server.path, "move", "vm0", "--pair", "1", "--all", "software"), 2, "one of the three")
     assert_fails(run(server.path, "move", "vm0", "sideways"), 2, "invalid choice: 'sideways'")
     assert_fails(run(server.path, "move", "vm0"), 2, "wish")
+
+
+@pytest.mark.parametrize("arguments, named", [((), {}), (("--all",), {}), (("2", "3"), {"queues": [2, 3]}),
+                                              (("--pair", "1"), {"pairs": [1]})])
+def test_transfer(server, arguments, named):
+    answer = {"port": "vm0", "accelerator": 1, "queues": [
+        queue(2, accelerator=1, accelerator_queue=0, mode="relayed", since_ms=20, moves_between_accelerators=3,
+              blackout_min_us=90, blackout_median_us=120, blackout_max_us=300, reason="the doorbell is being taken back")]}
+    server.answers["queue.transfer"] = answer
+    result = run(server.path, "transfer", "vm0", *arguments, "--to", "1")
+    assert result.returncode == 0, result
+    assert server.requests == [("queue.transfer", {"port": "vm0", "accelerator": 1, **named})]
+    assert result.stdout == (
+        "QUEUE  DIR  ACCEL  MODE     SINCE  MOVED  BLACKOUT-MIN-US  MEDIAN  MAX  REASON\n"
+        "    2  rx   1:0    relayed  20ms       3               90     120  300  the doorbell is being taken back\n")
+    assert json.loads(run(server.path, "--json", "transfer", "vm0", *arguments, "--to", "1").stdout) == answer
+
+
+def test_transfer_refused(server):
+    server.answers["queue.transfer"] = refusal(-32000, "accelerator 1 has fewer than 2 queue pairs free", "ENOSPC")
+    assert_fails(run(server.path, "transfer", "vm0", "--to", "1"), 1, "fewer than 2 queue pairs free (ENOSPC)")
+    assert_fails(run(server.path, "transfer", "vm0", "--pair", "1", "--all", "--to", "1"), 2, "one of the three")
+    assert_fails(run(server.path, "transfer", "vm0"), 2, "--to")
 
 
 def test_show_says_when_counters_are_old(server):

@@ -22,6 +22,7 @@ struct rp_port {
 	enum rp_port_doorbell_policy policies[FAKE_QUEUES_COUNT];
 	enum rp_port_ring_policy rings[FAKE_QUEUES_COUNT];
 	enum rp_port_wish wishes[FAKE_QUEUES_COUNT];
+	unsigned int accelerators[FAKE_QUEUES_COUNT];
 };
 
 struct fake_ports fake_ports;
@@ -284,6 +285,24 @@ rp_port_move(struct rp_port *port, unsigned int queue, unsigned int queues_count
 	return 0;
 }
 
+int
+rp_port_transfer(struct rp_port *port, unsigned int queue, unsigned int queues_count, unsigned int accelerator,
+		 struct rp_wire_why *why)
+{
+	size_t used = strlen(fake_ports.moves);
+	unsigned int i;
+
+	snprintf(fake_ports.moves + used, sizeof(fake_ports.moves) - used, "%u+%u->%u ", queue, queues_count,
+		 accelerator);
+	assert_true(queues_count > 0 && queue + queues_count <= FAKE_QUEUES_COUNT);
+	for (i = queue; i < queue + queues_count; i++) {
+		if (fake_ports.move_error < 0 && i >= fake_ports.move_error_queue)
+			return rp_wire_why_set(why, fake_ports.move_error, "queue %u cannot move", i);
+		port->accelerators[i] = accelerator;
+	}
+	return 0;
+}
+
 void
 rp_port_get_software_info(const struct rp_port *port, struct rp_port_software_info *ret_info)
 {
@@ -386,6 +405,7 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_port_
 	if (ret_info->mode == RP_PORT_QUEUE_DIRECT)
 		ret_info->doorbell = RP_PORT_DOORBELL_MAPPED;
 	ret_info->doorbell_wanted = true;
+	ret_info->accelerator = (int)port->accelerators[queue];
 	ret_info->accelerator_queue = queue;
 	ret_info->counters_valid = true;
 	ret_info->counters.direct_kicks = UINT64_MAX;

@@ -62,7 +62,8 @@ test_whole_file(void **state)
 			"    doorbell = \"relay\"; doorbell_delay_ms = 300; reconnect_ms = 2000L;\n"
 			"    doorbell_delay_max_ms = 700; memory = \"table\";\n"
 			"    profile = \"vfio2018\"; relay_interrupts = true;\n"
-			"    ring = \"shadow\"; migratable = true; mac = \"52:54:00:aB:cd:0f\"; promiscuous = \"on\";\n"
+			"    ring = \"shadow\"; migratable = true; fail_over = true; mac = \"52:54:00:aB:cd:0f\"; "
+			"promiscuous = \"on\";\n"
 			"    multicast = \"device\"; software = \"/run/vm0-sw.sock\"; software_mode = \"server\";\n"
 			"    software_kind = \"librte_vhost\"; software_timeout_ms = 500; software_reconnect_ms = 50;\n"
 			"    drain_ms = 5; wish = \"software\"; device = \"net\";\n"
@@ -92,6 +93,7 @@ test_whole_file(void **state)
 	rpd_spec_port_config(spec, accelerators, &port);
 	assert_int_equal(port.ring, RP_PORT_RING_SHADOW);
 	assert_true(port.migratable);
+	assert_true(port.fail_over);
 	assert_true(port.net.has_mac);
 	assert_memory_equal(port.net.mac, "\x52\x54\x00\xab\xcd\x0f", 6);
 	assert_int_equal(port.net.promiscuous, RP_PORT_PROMISCUOUS_ON);
@@ -121,12 +123,38 @@ test_whole_file(void **state)
 	rpd_spec_port_config(spec, accelerators, &port);
 	assert_int_equal(port.ring, RP_PORT_RING_AUTO);
 	assert_false(port.migratable);
+	assert_false(port.fail_over);
 	assert_true(port.access_platform);
 	assert_false(port.net.has_mac);
 	assert_null(port.software.socket_path);
 	assert_int_equal(port.wish, RP_PORT_WISH_AUTO);
 	assert_int_equal(port.windows_count, 0);
 	rpd_config_free(&config);
+}
+
+/* Each has what it says for itself. */
+static void
+test_copies_of_a_spec(void **state)
+{
+	const struct rpd_spec_key *key = rpd_spec_key_find("accelerators");
+	struct rpd_value value = {.type = RPD_VALUE_TEXT, .text = "fake,socket=/a"};
+	struct rpd_port_spec spec = {.name = "vm0"}, copy;
+
+	(void)state;
+	assert_int_equal(rpd_spec_set(&spec, key, &value, &fake_registry, NULL), 0);
+	assert_int_equal(rpd_spec_copy(&spec, &copy), 0);
+	assert_null(rpd_spec_difference(&spec, &copy));
+	value.text = "fake,socket=/b";
+	assert_int_equal(rpd_spec_set(&copy, key, &value, &fake_registry, NULL), 0);
+	assert_int_equal(spec.accelerators_count, 1);
+	assert_string_equal(rpd_spec_difference(&spec, &copy), "accelerators");
+	rpd_spec_fini(&spec);
+	assert_int_equal(spec.accelerators_count, 0);
+	assert_string_equal(copy.name, "vm0");
+	assert_string_equal(copy.accelerators[0], "fake,socket=/a");
+	assert_string_equal(copy.accelerators[1], "fake,socket=/b");
+	rpd_spec_fini(&copy);
+	rpd_spec_fini(&copy);
 }
 
 /* A disk, and a card that no accelerator serves: the software backend listens, as most do. */
@@ -222,7 +250,7 @@ static const struct {
 	  ":3: ports[1].software: found '/w' again, expected a socket other than that of line 1" },
 	{ PORT("color = 1;"), ":2: ports[0].color: found an unknown key, expected name, socket, mode, queue_pairs, "
 	  "doorbell, doorbell_delay_ms, doorbell_delay_max_ms, memory, reconnect_ms, profile, vfio_bit, "
-	  "vfio_file_request, notify_area_request, relay_interrupts, ring, migratable, access_platform, mac, "
+	  "vfio_file_request, notify_area_request, relay_interrupts, ring, migratable, fail_over, access_platform, mac, "
 	  "promiscuous, multicast, software, software_mode, software_kind, software_timeout_ms, software_reconnect_ms, drain_ms, wish, device, "
 	  "accelerators or windows" },
 	{ PORT("windows = \"of=1\";"), ":2: ports[0].windows: found no list, expected ( \"...\", ... )" },
@@ -402,6 +430,7 @@ main(void)
 		cmocka_unit_test(test_mistakes_are_named),
 		cmocka_unit_test(test_device_arguments_are_checked),
 		cmocka_unit_test(test_every_mistake_is_reported),
+		cmocka_unit_test(test_copies_of_a_spec),
 		cmocka_unit_test(test_too_many_accelerators),
 		cmocka_unit_test(test_unreadable_files), /* the last: it removes the file */
 	};

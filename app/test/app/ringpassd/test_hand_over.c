@@ -146,7 +146,10 @@ static int
 tear_down(void **state)
 {
 	struct fixture *f = *state;
+	unsigned int i;
 
+	for (i = 0; i < PORTS_MAX; i++)
+		rpd_spec_fini(&f->config_ports[i].spec);
 	fake_manager_close(&f->manager);
 	unlink_socket("vm0");
 	unlink_socket("vm1");
@@ -260,6 +263,7 @@ ports_that_came_by_rpc(void **state)
 	entry = rpd_ports_find(f->ports, "vm2");
 	assert_non_null(entry);
 	assert_true(entry->by_rpc && entry->port != NULL);
+	rpd_spec_fini(&spec);
 	end(f);
 }
 
@@ -283,6 +287,7 @@ ports_that_came_by_rpc_and_begin_anew(void **state)
 	assert_string_equal(f->told, "vm2=the fake port stays ");
 	assert_true(rpd_ports_find(f->ports, "vm2")->by_rpc);
 	assert_int_equal(fake_ports.adopt_count, 0);
+	rpd_spec_fini(&spec);
 	end(f);
 }
 

@@ -52,14 +52,20 @@ tear_down(void **state)
 
 /* The caller releases it. */
 static struct json_object *
-move(struct fixture *fixture, const char *params)
+call(struct fixture *fixture, const char *method, const char *params)
 {
 	char line[256];
 
 	fake_ports.moves[0] = '\0';
-	snprintf(line, sizeof(line), "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"queue.move\",\"params\":{%s}}",
+	snprintf(line, sizeof(line), "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":{%s}}", method,
 		 params);
 	return rpd_rpc_handle(&fixture->rpc, &fixture->watch, line, strlen(line));
+}
+
+static struct json_object *
+move(struct fixture *fixture, const char *params)
+{
+	return call(fixture, "queue.move", params);
 }
 
 static const char *
@@ -116,10 +122,11 @@ test_what_became_of_it(void **state)
 
 	assert_non_null(strstr(text_of(answer), "\"result\":{\"port\":\"vm0\",\"wish\":\"software\",\"queues\":[{"
 						"\"queue\":1,\"direction\":\"tx\",\"mode\":\"software\","));
-	assert_non_null(strstr(text_of(answer),
-			       "\"owner\":\"software\",\"wish\":\"software\",\"wish_reason\":\"\",\"since_ms\":1500,"
-			       "\"moves_to_hardware\":0,\"moves_to_software\":1,\"blackouts\":1,"
-			       "\"blackout_min_us\":310,\"blackout_median_us\":310,\"blackout_max_us\":312}]"));
+	assert_non_null(strstr(
+		text_of(answer),
+		"\"owner\":\"software\",\"wish\":\"software\",\"wish_reason\":\"\",\"since_ms\":1500,"
+		"\"moves_to_hardware\":0,\"moves_to_software\":1,\"moves_between_accelerators\":0,\"blackouts\":1,"
+		"\"blackout_min_us\":310,\"blackout_median_us\":310,\"blackout_max_us\":312}]"));
 	json_object_put(answer);
 	answer = move(fixture, "\"port\":\"vm0\",\"wish\":\"auto\"");
 	assert_string_equal(fake_ports.moves, "0+4=auto ");
@@ -179,6 +186,31 @@ test_one_that_is_refused(void **state)
 		       REFUSED("-32000", "queue 1 cannot move", "ETIMEDOUT"), "0+4=software ");
 }
 
+/* queue.transfer names queues in the same ways. */
+static void
+test_to_another_accelerator(void **state)
+{
+	struct fixture *fixture = *state;
+	struct json_object *answer =
+		call(fixture, "queue.transfer", "\"port\":\"vm0\",\"accelerator\":1,\"pairs\":[1]");
+
+	assert_string_equal(fake_ports.moves, "2+2->1 ");
+	assert_non_null(strstr(text_of(answer), "\"result\":{\"port\":\"vm0\",\"accelerator\":1,\"queues\":[{"
+						"\"queue\":2,\"direction\":\"rx\","));
+	assert_non_null(strstr(text_of(answer), "\"accelerator\":1,\"accelerator_queue\":3,"));
+	json_object_put(answer);
+	answer = call(fixture, "queue.transfer", "\"port\":\"vm0\",\"accelerator\":0");
+	assert_string_equal(fake_ports.moves, "0+4->0 ");
+	json_object_put(answer);
+	answer = call(fixture, "queue.transfer", "\"port\":\"vm0\"");
+	assert_non_null(strstr(text_of(answer), "accelerator: found nothing, expected a number from 0 to 255"));
+	json_object_put(answer);
+	fake_ports.move_error = -ENOSPC;
+	answer = call(fixture, "queue.transfer", "\"port\":\"vm0\",\"accelerator\":1");
+	assert_non_null(strstr(text_of(answer), REFUSED("-32000", "queue 0 cannot move", "ENOSPC")));
+	json_object_put(answer);
+}
+
 static void
 test_a_port_that_waits(void **state)
 {
@@ -204,6 +236,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_what_became_of_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_what_cannot_be_meant, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_that_is_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_to_another_accelerator, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_port_that_waits, set_up, tear_down),
 	};
 

@@ -55,7 +55,8 @@ tear_down(void **state)
 static struct rpd_port_spec
 spec_of(const char *name, const char *socket_path)
 {
-	struct rpd_port_spec spec = {.reconnect_ms = 10, .accelerators_count = 1, .accelerators = {"fake,socket=/f"}};
+	static char arguments[] = "fake,socket=/f", *accelerators[] = {arguments};
+	struct rpd_port_spec spec = {.reconnect_ms = 10, .accelerators_count = 1, .accelerators = accelerators};
 
 	snprintf(spec.name, sizeof(spec.name), "%s", name);
 	snprintf(spec.socket_path, sizeof(spec.socket_path), "%s", socket_path);

@@ -27,14 +27,15 @@ set_up(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 	struct rpd_ports_config config = {.registry = &fake_registry, .event = ignore};
-	struct rpd_port_spec spec = {.name = "vm0", .socket_path = "/tmp/vm0", .accelerators_count = 1};
+	char arguments[] = "fake,socket=/f", *accelerators[] = {arguments};
+	struct rpd_port_spec spec = {
+		.name = "vm0", .socket_path = "/tmp/vm0", .accelerators_count = 1, .accelerators = accelerators};
 	struct rp_wire_why why;
 
 	fake_ports_reset();
 	fixture->log = fopen("/dev/null", "we");
 	fixture->base = event_base_new();
 	config.base = fixture->base;
-	snprintf(spec.accelerators[0], sizeof(spec.accelerators[0]), "fake,socket=/f");
 	assert_int_equal(rpd_ports_create(&config, &fixture->rpc.ports), 0);
 	assert_int_equal(rpd_log_create(fixture->log, RP_PORT_EVENT_NOTICE, &fixture->rpc.log), 0);
 	assert_int_equal(rpd_ports_add(fixture->rpc.ports, &spec, &why), 0);
@@ -317,7 +318,8 @@ test_list_and_show(void **state)
 		fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
 		"\"ring_policy\":\"auto\",\"redone\":7,\"lost\":0,\"accesses_refused\":3,\"vfio_file\":\"held\","
 		"\"owner\":\"hardware\",\"wish\":\"auto\",\"wish_reason\":\"because\",\"since_ms\":1500,"
-		"\"moves_to_hardware\":0,\"moves_to_software\":0,\"blackouts\":0,\"blackout_min_us\":null,"
+		"\"moves_to_hardware\":0,\"moves_to_software\":0,\"moves_between_accelerators\":0,\"blackouts\":0,"
+		"\"blackout_min_us\":null,"
 		"\"blackout_median_us\":null,\"blackout_max_us\":null}");
 	assert_answer_has(
 		fixture, CALL("port.show", "{\"port\":\"vm0\"}"),

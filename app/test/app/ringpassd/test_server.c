@@ -50,7 +50,9 @@ set_up_with(void **state, unsigned int stall_ms)
 	struct rpd_ports_config ports_config = {.registry = &fake_registry, .event = remember, .ctx = fixture};
 	struct rpd_server_config config = {
 		.path = test_socket_path(), .event = remember, .ctx = fixture, .stall_ms = stall_ms};
-	struct rpd_port_spec spec = {.name = "vm0", .socket_path = "/tmp/vm0", .accelerators_count = 1};
+	char arguments[] = "fake,socket=/f", *accelerators[] = {arguments};
+	struct rpd_port_spec spec = {
+		.name = "vm0", .socket_path = "/tmp/vm0", .accelerators_count = 1, .accelerators = accelerators};
 	struct rp_wire_why why;
 
 	test_leaks_read(&fixture->leaks);
@@ -59,7 +61,6 @@ set_up_with(void **state, unsigned int stall_ms)
 	fixture->base = event_base_new();
 	ports_config.base = config.base = fixture->base;
 	config.rpc = &fixture->rpc;
-	snprintf(spec.accelerators[0], sizeof(spec.accelerators[0]), "fake,socket=/f");
 	assert_int_equal(rpd_ports_create(&ports_config, &fixture->rpc.ports), 0);
 	assert_int_equal(rpd_log_create(fixture->log, RP_PORT_EVENT_NOTICE, &fixture->rpc.log), 0);
 	assert_int_equal(rpd_ports_add(fixture->rpc.ports, &spec, &why), 0);
