@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "rp_dma_node.h"
 #include "sa_device.h"
 
 /* Each queue's local memory has its own place in the function's local space. */
@@ -132,6 +133,7 @@ ready_ring(const struct softaccel_function *function, struct sa_queue *queue)
 	struct sa_courier *courier = &queue->carriage->courier;
 
 	sa_queue_ready_ring(function, queue);
+	queue->ring.node = RP_DMA_NODE_ANY;
 	queue->ring.carried = true;
 	queue->ring.rung = false;
 	queue->ring.courier_fd = courier->bell_fd;

@@ -108,22 +108,12 @@ int
 softaccel_uplink_attach(struct softaccel *accel, uint16_t ethdev_port, struct rp_wire_why *why)
 {
 	struct sa_datapath *path = &accel->path;
-	struct sa_port *port;
 	int rc;
 
 	if (path->uplink != NULL)
 		return rp_wire_why_set(why, -EBUSY, "uplink: there is one already");
 	sa_gate_close(&path->gate);
-	rc = sa_switch_port(&path->sw, NULL, &port);
-	if (rc < 0)
-		rp_wire_why_set(why, rc, "uplink: %s", strerror(-rc));
-	else
-		rc = sa_uplink_create(ethdev_port, path->scratch.pool, port, &path->uplink, why);
-	if (rc == 0) {
-		port->uplink = path->uplink;
-		port->macs.quota = SA_UPLINK_MACS_MAX;
-		path->uplink_port = port;
-	}
+	rc = sa_datapath_uplink_add(path, ethdev_port, why);
 	sa_gate_open(&path->gate);
 	return rc;
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include "rp_wire_fd.h"
 #include "sa_datapath.h"
-#include "sa_packet.h"
 
 #define MBUFS_DEFAULT 4096u
 #define MBUF_CACHE 64u
+#define ROOM_STEP 16u
 
 static int
 make_pool(struct sa_datapath *path, uint32_t mbufs_count)
@@ -18,9 +19,9 @@ make_pool(struct sa_datapath *path, uint32_t mbufs_count)
 
 	/* DPDK's names are process-wide; there may be several accelerators in one process. */
 	snprintf(name, sizeof(name), "sa_%llx", (unsigned long long)(uintptr_t)path);
-	path->scratch.pool = rte_pktmbuf_pool_create(name, mbufs_count, MBUF_CACHE,
-						     RTE_ALIGN_CEIL(sizeof(struct sa_packet), RTE_MBUF_PRIV_ALIGN),
-						     RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	/* No private area: frames begin with a cache line. */
+	path->scratch.pool =
+		rte_pktmbuf_pool_create(name, mbufs_count, MBUF_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	return path->scratch.pool == NULL ? -ENOMEM : 0;
 }
 
@@ -55,7 +56,10 @@ sa_datapath_init(struct sa_datapath *path, const struct softaccel_config *config
 	if (rc == 0)
 		rc = make_descriptors(path);
 	if (rc == 0)
+		rc = sa_caller_take(&path->caller);
+	if (rc == 0)
 		rc = make_pool(path, config->mbufs_count == 0 ? MBUFS_DEFAULT : config->mbufs_count);
+	sa_place_init(&path->place, path->scratch.pool);
 	if (rc == 0)
 		rc = sa_switch_init(&path->sw, &path->scratch, config->copies);
 	if (rc < 0)
@@ -70,8 +74,13 @@ sa_datapath_fini(struct sa_datapath *path)
 	sa_switch_fini(&path->sw);
 	rte_mempool_free(path->scratch.pool);
 	path->scratch.pool = NULL;
+	free(path->doorbells);
+	path->doorbells = NULL;
+	free(path->watched);
+	path->watched = NULL;
 	free(path->running);
 	path->running = NULL;
+	path->caller = sa_caller_give(path->caller);
 	rp_wire_fd_close(&path->notice_fd);
 	rp_wire_fd_close(&path->kick_epoll_fd);
 	sa_gate_fini(&path->gate);
@@ -96,6 +105,27 @@ sa_datapath_reader_remove(struct sa_datapath *path, struct rp_dma_reader *reader
 	}
 }
 
+int
+sa_datapath_uplink_add(struct sa_datapath *path, uint16_t ethdev_port, struct rp_wire_why *why)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = path};
+	struct sa_port *port;
+	int rc = sa_switch_port(&path->sw, NULL, &port);
+
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "uplink: %s", strerror(-rc));
+	rc = sa_uplink_create(ethdev_port, path->scratch.pool, port, &path->uplink, why);
+	if (rc < 0)
+		return rc;
+	if (sa_uplink_fd(path->uplink) >= 0 &&
+	    epoll_ctl(path->kick_epoll_fd, EPOLL_CTL_ADD, sa_uplink_fd(path->uplink), &event) < 0)
+		sa_uplink_ignore(path->uplink);
+	port->uplink = path->uplink;
+	port->macs.quota = SA_UPLINK_MACS_MAX;
+	path->uplink_port = port;
+	return 0;
+}
+
 static void
 unwatch_kicks(const struct sa_datapath *path, const struct sa_ring *ring)
 {
@@ -116,20 +146,38 @@ watch_kicks(struct sa_datapath *path, struct sa_ring *ring)
 	return rc;
 }
 
+static int
+make_room(struct sa_datapath *path)
+{
+	unsigned int room = path->running_room + ROOM_STEP;
+	struct sa_ring **running, **watched;
+	uint32_t **doorbells;
+
+	if (path->running_count < path->running_room)
+		return 0;
+	running = realloc(path->running, room * sizeof(*running));
+	if (running == NULL)
+		return -ENOMEM;
+	path->running = running;
+	watched = realloc(path->watched, room * sizeof(*watched));
+	if (watched == NULL)
+		return -ENOMEM;
+	path->watched = watched;
+	doorbells = realloc(path->doorbells, room * sizeof(*doorbells));
+	if (doorbells == NULL)
+		return -ENOMEM;
+	path->doorbells = doorbells;
+	path->running_room = room;
+	return 0;
+}
+
 int
 sa_datapath_ring_add(struct sa_datapath *path, struct sa_ring *ring)
 {
-	int rc;
+	int rc = make_room(path);
 
-	if (path->running_count == path->running_room) {
-		unsigned int room = path->running_room + 16;
-		struct sa_ring **more = realloc(path->running, room * sizeof(*more));
-
-		if (more == NULL)
-			return -ENOMEM;
-		path->running = more;
-		path->running_room = room;
-	}
+	if (rc < 0)
+		return rc;
 	rc = watch_kicks(path, ring);
 	if (rc < 0)
 		return rc;
@@ -140,6 +188,8 @@ sa_datapath_ring_add(struct sa_datapath *path, struct sa_ring *ring)
 		return rc;
 	}
 	path->running[path->running_count++] = ring;
+	sa_place_vote(&path->place, ring->node, 1);
+	path->watched_stale = true;
 	return 0;
 }
 
@@ -153,6 +203,8 @@ sa_datapath_ring_remove(struct sa_datapath *path, struct sa_ring *ring)
 	if (i == path->running_count)
 		return;
 	path->running[i] = path->running[--path->running_count];
+	sa_place_vote(&path->place, ring->node, -1);
+	path->watched_stale = true;
 	unwatch_kicks(path, ring);
 	if (!ring->transmits)
 		sa_switch_ring_remove(ring);

@@ -2,8 +2,45 @@
 #include <errno.h>
 #include <sys/eventfd.h>
 
+#include <rte_pause.h>
+
 #include "rp_wire_fd.h"
 #include "sa_gate.h"
+
+/*
+ * How often one side looks for the other before it sleeps. An iteration, and what the control side does at the gate,
+ * take a microsecond or a few; to sleep and be woken takes ten times that, and a hundred times where a CPU halts.
+ */
+#define LOOKS_MAX 1000u
+
+static void
+lock(struct sa_gate *gate)
+{
+	unsigned int looks;
+
+	for (looks = 0; looks < LOOKS_MAX; looks++) {
+		if (pthread_mutex_trylock(&gate->lock) == 0)
+			return;
+		rte_pause();
+	}
+	pthread_mutex_lock(&gate->lock);
+}
+
+/* Parked before the last opening: it has not had its turn yet. */
+static bool
+has_turn_due(const struct sa_gate *gate)
+{
+	return __atomic_load_n(&gate->parked, __ATOMIC_ACQUIRE) &&
+	       __atomic_load_n(&gate->parked_at, __ATOMIC_RELAXED) != gate->openings_count;
+}
+
+/* Not "while wanted": the next closing may have begun before we looked. */
+static bool
+must_stay(const struct sa_gate *gate)
+{
+	return sa_gate_is_wanted(gate) && __atomic_load_n(&gate->parked_at, __ATOMIC_RELAXED) ==
+						  __atomic_load_n(&gate->openings_count, __ATOMIC_ACQUIRE);
+}
 
 int
 sa_gate_init(struct sa_gate *gate)
@@ -29,10 +66,17 @@ sa_gate_fini(struct sa_gate *gate)
 void
 sa_gate_close(struct sa_gate *gate)
 {
+	unsigned int looks;
+
 	__atomic_store_n(&gate->wanted, true, __ATOMIC_SEQ_CST);
-	pthread_mutex_lock(&gate->lock);
-	/* Parked before the last opening: it has not had its turn yet. */
-	while (gate->parked && gate->parked_at != gate->openings_count)
+	lock(gate);
+	if (!has_turn_due(gate))
+		return;
+	pthread_mutex_unlock(&gate->lock);
+	for (looks = 0; looks < LOOKS_MAX && has_turn_due(gate); looks++)
+		rte_pause();
+	lock(gate);
+	while (has_turn_due(gate))
 		pthread_cond_wait(&gate->moved, &gate->lock);
 }
 
@@ -42,7 +86,7 @@ sa_gate_open(struct sa_gate *gate)
 	bool asleep = gate->asleep;
 
 	__atomic_store_n(&gate->wanted, false, __ATOMIC_SEQ_CST);
-	gate->openings_count++;
+	__atomic_store_n(&gate->openings_count, gate->openings_count + 1, __ATOMIC_RELEASE);
 	pthread_cond_signal(&gate->opened);
 	pthread_mutex_unlock(&gate->lock);
 	if (asleep)
@@ -64,13 +108,18 @@ sa_gate_leave(struct sa_gate *gate)
 void
 sa_gate_pass(struct sa_gate *gate)
 {
-	gate->parked = true;
-	gate->parked_at = gate->openings_count;
+	unsigned int looks;
+
+	__atomic_store_n(&gate->parked_at, gate->openings_count, __ATOMIC_RELAXED);
+	__atomic_store_n(&gate->parked, true, __ATOMIC_RELEASE);
 	pthread_cond_signal(&gate->moved);
-	/* Not "while wanted": the next closing may have begun before we woke. */
-	while (sa_gate_is_wanted(gate) && gate->parked_at == gate->openings_count)
+	pthread_mutex_unlock(&gate->lock);
+	for (looks = 0; looks < LOOKS_MAX && must_stay(gate); looks++)
+		rte_pause();
+	lock(gate);
+	while (must_stay(gate))
 		pthread_cond_wait(&gate->opened, &gate->lock);
-	gate->parked = false;
+	__atomic_store_n(&gate->parked, false, __ATOMIC_RELEASE);
 	pthread_cond_signal(&gate->moved);
 }
 

@@ -18,16 +18,49 @@
 #define BUSY_ITERATIONS_PER_EPOLL 8u
 #define EVENTS_MAX 32
 
+static void
+collect_watched(struct sa_datapath *path)
+{
+	unsigned int i, count = 0;
+
+	path->watched_stale = false;
+	path->watched_as_of = path->gate.openings_count;
+	for (i = 0; i < path->running_count; i++) {
+		struct sa_ring *ring = path->running[i];
+
+		if (!ring->watch.watched)
+			continue;
+		path->watched[count] = ring;
+		path->doorbells[count++] = ring->doorbell;
+	}
+	path->watched_count = count;
+}
+
 static unsigned int
-observe_doorbells(struct sa_datapath *path)
+observe_group(struct sa_datapath *path, unsigned int from)
 {
 	unsigned int i, rung = 0;
 
-	for (i = 0; i < path->running_count; i++) {
-		if (!sa_ring_observe(path->running[i]))
+	for (i = from; i < path->watched_count && i < from + SA_DOORBELL_GROUP; i++) {
+		if (!sa_ring_observe(path->watched[i]))
 			continue;
-		sa_switch_deliver_held(&path->sw, path->running[i]);
+		sa_switch_deliver_held(&path->sw, path->watched[i]);
 		rung++;
+	}
+	return rung;
+}
+
+static unsigned int
+observe_doorbells(struct sa_datapath *path)
+{
+	unsigned int i = 0, rung = 0;
+
+	/* The control side changes what is watched behind a closed gate. */
+	if (unlikely(path->watched_stale || path->watched_as_of != path->gate.openings_count))
+		collect_watched(path);
+	while ((i = sa_doorbells_find(path->doorbells, i, path->watched_count)) < path->watched_count) {
+		rung += observe_group(path, i);
+		i += SA_DOORBELL_GROUP;
 	}
 	return rung;
 }
@@ -43,6 +76,11 @@ collect_eventfds(struct sa_datapath *path)
 		if (events[i].data.ptr == NULL) {
 			/* The gate's, written just after we woke by ourselves. */
 			sa_doorbell_drain(path->gate.wake_fd);
+			continue;
+		}
+		if (events[i].data.ptr == path) {
+			/* Whatever came is fetched in this iteration. */
+			sa_uplink_heard(path->uplink);
 			continue;
 		}
 		sa_ring_kicked(events[i].data.ptr);
@@ -81,6 +119,8 @@ serve_uplink(struct sa_datapath *path)
 	count = sa_uplink_receive(path->uplink, mbufs);
 	if (count > 0)
 		sa_switch_forward(&path->sw, path->uplink_port, mbufs, count);
+	/* The driver may have made them otherwise than we do. */
+	rte_pktmbuf_free_bulk(mbufs, count);
 	return count;
 }
 
@@ -104,6 +144,7 @@ judge_doorbells(struct sa_datapath *path)
 	unsigned int i, kicked = 0;
 
 	path->judge_ms = path->now_ms + SA_WATCH_JUDGE_MS;
+	path->watched_stale = true;
 	for (i = 0; i < path->running_count; i++) {
 		if (!sa_ring_judge(path->running[i]))
 			continue;
@@ -155,18 +196,6 @@ readers_quiescent(struct sa_datapath *path)
 		rp_dma_reader_quiescent(path->readers[i]);
 }
 
-/* A store to a doorbell would not wake us. */
-static bool
-watches(const struct sa_datapath *path)
-{
-	unsigned int i;
-
-	for (i = 0; i < path->running_count; i++)
-		if (path->running[i]->watch.watched)
-			return true;
-	return false;
-}
-
 /*
  * Every ring that is asleep has asked for its kick and was looked at once more; the rest is looked
  * at again after the sleep, which what came since then ends.
@@ -176,16 +205,28 @@ sleep_us(struct sa_datapath *path, uint32_t us)
 {
 	struct pollfd kicked = {.fd = path->kick_epoll_fd, .events = POLLIN};
 	struct timespec limit = {.tv_nsec = (long)us * 1000};
-	bool forever = path->uplink == NULL && !watches(path);
+	/* A store to a doorbell would not wake us, nor an uplink that announces nothing. */
+	bool announced = path->watched_count == 0 && path->uplink != NULL && sa_uplink_arm(path->uplink);
+	bool forever = path->watched_count == 0 && (path->uplink == NULL || announced);
 
-	if (path->running_count == 0)
+	if (announced && serve_uplink(path) > 0) {
+		sa_switch_flush(&path->sw);
+		sa_idle_reset(&path->idle);
+		sa_uplink_disarm(path->uplink);
+		return;
+	}
+	if (announced)
+		limit = (struct timespec){.tv_sec = SA_IDLE_ANNOUNCED_S};
+	else if (path->running_count == 0)
 		limit.tv_nsec = SA_IDLE_DRAIN_US * 1000;
 	sa_count(forever ? &path->sleeps.untimed : &path->sleeps.timed, 1);
 	readers_offline(path);
 	sa_gate_sleep(&path->gate);
-	ppoll(&kicked, 1, forever ? NULL : &limit, NULL);
+	ppoll(&kicked, 1, forever && !announced ? NULL : &limit, NULL);
 	sa_gate_wake(&path->gate);
 	readers_online(path);
+	if (announced)
+		sa_uplink_disarm(path->uplink);
 }
 
 unsigned int
@@ -240,6 +281,7 @@ sa_datapath_run(struct sa_datapath *path)
 
 	sa_gate_enter(&path->gate);
 	readers_online(path);
+	sa_place_begin(&path->place);
 	while (!is_stopped(path)) {
 		bool ask_kernel = path->idle.spins_count > 0 || ++iterations_count % BUSY_ITERATIONS_PER_EPOLL == 0;
 		uint32_t us;
@@ -251,6 +293,7 @@ sa_datapath_run(struct sa_datapath *path)
 		}
 		readers_quiescent(path);
 		keep_time(path);
+		sa_place_follow(&path->place);
 		if (iterate(path, ask_kernel) > 0) {
 			sa_idle_reset(&path->idle);
 			continue;
@@ -262,6 +305,7 @@ sa_datapath_run(struct sa_datapath *path)
 		else if (!is_stopped(path))
 			sleep_us(path, us);
 	}
+	sa_place_end(&path->place);
 	readers_offline(path);
 	sa_gate_leave(&path->gate);
 }

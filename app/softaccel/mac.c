@@ -114,21 +114,21 @@ move_entry(struct mac_entry *entry, struct sa_mac_owner *owner)
 	entry->owner = owner;
 }
 
-void
+bool
 sa_mac_learn(struct sa_mac_table *table, sa_mac mac, struct sa_mac_owner *owner, uint32_t now_s)
 {
 	int32_t position;
 
 	if (mac == 0 || sa_mac_is_group(mac))
-		return;
+		return false;
 	position = position_of(table, mac);
 	if (position >= 0 && table->entries[position].owner == owner) {
 		table->entries[position].seen_s = now_s;
-		return;
+		return true;
 	}
 	if (owner->count >= owner->quota) {
 		owner->refused_count++;
-		return;
+		return false;
 	}
 	if (position >= 0) {
 		move_entry(&table->entries[position], owner);
@@ -136,12 +136,13 @@ sa_mac_learn(struct sa_mac_table *table, sa_mac mac, struct sa_mac_owner *owner,
 		position = rte_hash_add_key(table->hash, &mac);
 		if (position < 0) {
 			owner->refused_count++;
-			return;
+			return false;
 		}
 		table->entries[position].owner = owner;
 		owner->count++;
 	}
 	table->entries[position].seen_s = now_s;
+	return true;
 }
 
 bool

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@ struct sa_messenger {
 	int notice_fd;
 	int epoll_fd; /* the wake eventfd, and of each running carriage its bell and the guest's kicks */
 	int wake_fd;
+	struct sa_caller *caller; /* under the lock */
 	pthread_t thread;
 	bool thread_runs;
 	pthread_mutex_t lock;
@@ -79,15 +79,10 @@ const struct rp_vring_mirror_ops sa_messenger_access = {.read = read_guest, .wri
 static void
 interrupt(struct sa_carriage *carriage)
 {
-	struct pollfd room = {.fd = carriage->call_fd, .events = POLLOUT};
-
-	carriage->interrupt_owed = carriage->call_fd < 0;
-	if (carriage->interrupt_owed)
-		return;
-	/* A peer may have filled its eventfd and made it blocking; then it has its interrupt anyway. */
-	if (poll(&room, 1, 0) == 1)
-		eventfd_write(carriage->call_fd, 1);
-	sa_count(&carriage->courier.counters->interrupts, 1);
+	carriage->interrupt_owed =
+		carriage->call_fd < 0 || sa_caller_call(carriage->messenger->caller, carriage->call_fd) < 0;
+	if (!carriage->interrupt_owed)
+		sa_count(&carriage->courier.counters->interrupts, 1);
 }
 
 static void
@@ -147,7 +142,8 @@ take_turn(struct sa_messenger *messenger, struct sa_carriage *carriage)
 	if (rc < 0) {
 		failed = judge_failure(messenger, carriage, rc);
 	} else {
-		if ((rc & SA_COURIER_INTERRUPT) != 0)
+		/* One that is owed makes no turn due: its descriptor may never take it. */
+		if ((rc & SA_COURIER_INTERRUPT) != 0 || carriage->interrupt_owed)
 			interrupt(carriage);
 		if ((rc & SA_COURIER_MORE) != 0)
 			carriage->pending = true;
@@ -268,6 +264,8 @@ sa_messenger_create(struct rp_dma_space *space, unsigned int queues_count, int n
 	else
 		rc = watch(messenger, messenger->wake_fd, WAKE_NUMBER);
 	if (rc == 0)
+		rc = sa_caller_take(&messenger->caller);
+	if (rc == 0)
 		rc = make_thread(messenger);
 	if (rc < 0) {
 		sa_messenger_destroy(messenger);
@@ -289,6 +287,7 @@ sa_messenger_destroy(struct sa_messenger *messenger)
 		eventfd_write(messenger->wake_fd, 1);
 		pthread_join(messenger->thread, NULL);
 	}
+	messenger->caller = sa_caller_give(messenger->caller);
 	rp_wire_fd_close(&messenger->wake_fd);
 	rp_wire_fd_close(&messenger->epoll_fd);
 	pthread_cond_destroy(&messenger->left);

@@ -10,6 +10,22 @@
 
 static_assert(sizeof(struct virtio_net_hdr_v1) == SA_NET_HEADER_BYTES, "virtio-net header");
 
+void
+sa_packet_give(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count)
+{
+	unsigned int i, kept = 0;
+
+	for (i = 0; i < count; i++) {
+		mbufs[kept] = mbufs[i];
+		if (likely(rte_mbuf_refcnt_read(mbufs[i]) == 1))
+			kept++;
+		else
+			rte_pktmbuf_free(mbufs[i]);
+	}
+	if (kept > 0)
+		rte_mempool_put_bulk(pool, (void *const *)mbufs, kept);
+}
+
 bool
 sa_packet_header_read(struct rte_mbuf *mbuf, const uint8_t header[SA_NET_HEADER_BYTES], bool csum_negotiated)
 {

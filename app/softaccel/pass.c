@@ -15,6 +15,8 @@
 #include "sa_pass.h"
 
 #define LINE_BYTES 64u
+/* Packets whose lines are all asked for before they are copied. */
+#define REST_AHEAD 2u
 #define FLAGS_AT 0u
 #define GSO_TYPE_AT 1u
 #define NUM_BUFFERS_AT 10u
@@ -32,23 +34,19 @@ struct packet {
 	uint8_t head[SA_PASS_FLOW_BYTES];
 };
 
-/* Destination and source, as they are compared. */
-struct addresses {
-	uint64_t first;
-	uint32_t rest;
-};
-static_assert(sizeof(uint64_t) + sizeof(uint32_t) == 2 * RTE_ETHER_ADDR_LEN, "addresses in two words");
-
 /* A burst. Its chains are passed in runs that go to the same ring, each when its end is known. */
 struct pass {
 	struct sa_switch *sw;
 	struct sa_ring *from;
 	struct sa_ring *to; /* of the run */
-	struct addresses last; /* of the packet that was judged before ... */
+	struct sa_mac_pair last; /* of the packet that was judged before ... */
 	struct sa_ring *last_to; /* ... and goes there, whatever else it holds; NULL: this must be found out */
 	unsigned int passed_count; /* chains before the run */
 	unsigned int judged_count; /* chains up to the run's end */
 	unsigned int left_count; /* chains behind it that are for the path through packet buffers */
+	struct sa_ring *looked_at; /* whose chains are in `room`, from its next on; NULL: nobody's */
+	unsigned int wanted_count; /* chains of it ... */
+	int room_count; /* ... and how many there were, or a negative errno */
 	struct rp_vring_burst_chain sent[SA_BURST];
 	struct packet packets[SA_BURST];
 	struct rp_vring_burst_chain room[RP_VRING_BURST_MAX];
@@ -67,6 +65,7 @@ prefetch_sent(const struct rp_vring_burst_chain *chain)
 		rte_prefetch0((const uint8_t *)iov[0].iov_base + LINE_BYTES);
 }
 
+/* The header is there already more often than not, and is then only read. */
 static void
 prefetch_room(const struct rp_vring_burst_chain *chain)
 {
@@ -74,9 +73,30 @@ prefetch_room(const struct rp_vring_burst_chain *chain)
 
 	if (chain->in_count == 0)
 		return;
-	sa_prefetch_write(iov->iov_base);
-	if (iov->iov_len > LINE_BYTES)
-		sa_prefetch_write((const uint8_t *)iov->iov_base + LINE_BYTES);
+	rte_prefetch0(iov->iov_base);
+	if (iov->iov_len > SA_NET_HEADER_BYTES)
+		sa_prefetch_write((const uint8_t *)iov->iov_base + SA_NET_HEADER_BYTES);
+}
+
+/* All lines of a long frame at both ends, behind those that were asked for at first. */
+static void
+prefetch_rest(const struct packet *packet, const struct rp_vring_burst_chain *room)
+{
+	const struct iovec *to = &room->iov[room->out_count], *from = packet->rest.part;
+	const uint8_t *source = from->iov_base, *target;
+	size_t at, end = RTE_MIN((size_t)packet->size_bytes, from->iov_len);
+
+	if (packet->head_bytes != SA_PASS_HEAD_BYTES)
+		return;
+	for (at = packet->rest.used_bytes + LINE_BYTES; at < end; at += LINE_BYTES)
+		rte_prefetch0(source + at);
+	/* The driver's chain may have as many pieces as there is room for, all of them to be read. */
+	if (room->in_count == 0)
+		return;
+	target = to->iov_base;
+	end = RTE_MIN((size_t)packet->size_bytes, to->iov_len);
+	for (at = SA_NET_HEADER_BYTES + LINE_BYTES; at < end; at += LINE_BYTES)
+		sa_prefetch_write(target + at);
 }
 
 static void
@@ -88,6 +108,20 @@ copy_head(struct packet *packet, uint32_t up_to_bytes)
 	packet->head_bytes = wanted_bytes;
 }
 
+/*
+ * The begin of a frame, in pieces as it is judged: a load that takes from two stores waits until both,
+ * and all before them, have reached the cache.
+ */
+static inline void
+copy_frame_head(uint8_t *to, const uint8_t *from)
+{
+	struct sa_mac_pair pair = sa_mac_pair_of(from);
+
+	memcpy(to, &pair.first, sizeof(pair.first));
+	memcpy(to + sizeof(pair.first), &pair.rest, sizeof(pair.rest));
+	memcpy(to + 2 * RTE_ETHER_ADDR_LEN, from + 2 * RTE_ETHER_ADDR_LEN, FRAME_HEAD_BYTES - 2 * RTE_ETHER_ADDR_LEN);
+}
+
 /* Drivers lay a packet out in two ways: in one piece, or the header by itself. These are copies of known sizes. */
 static inline void
 start_packet(struct packet *packet, const struct rp_vring_burst_chain *chain)
@@ -97,12 +131,14 @@ start_packet(struct packet *packet, const struct rp_vring_burst_chain *chain)
 	packet->size_bytes = chain->out_bytes;
 	packet->head_bytes = SA_PASS_HEAD_BYTES;
 	if (iov[0].iov_len >= SA_PASS_HEAD_BYTES) {
-		memcpy(packet->head, iov[0].iov_base, SA_PASS_HEAD_BYTES);
+		memcpy(packet->head, iov[0].iov_base, SA_NET_HEADER_BYTES);
+		copy_frame_head(packet->head + SA_NET_HEADER_BYTES,
+				(const uint8_t *)iov[0].iov_base + SA_NET_HEADER_BYTES);
 		packet->rest = (struct sa_cursor){.part = iov, .used_bytes = SA_PASS_HEAD_BYTES};
 	} else if (chain->out_count > 1 && iov[0].iov_len == SA_NET_HEADER_BYTES &&
 		   iov[1].iov_len >= FRAME_HEAD_BYTES) {
 		memcpy(packet->head, iov[0].iov_base, SA_NET_HEADER_BYTES);
-		memcpy(packet->head + SA_NET_HEADER_BYTES, iov[1].iov_base, FRAME_HEAD_BYTES);
+		copy_frame_head(packet->head + SA_NET_HEADER_BYTES, iov[1].iov_base);
 		packet->rest = (struct sa_cursor){.part = iov + 1, .used_bytes = FRAME_HEAD_BYTES};
 	} else {
 		packet->head_bytes = 0;
@@ -152,7 +188,7 @@ find_ring(struct pass *pass, struct packet *packet)
 static struct sa_ring *
 judge(struct pass *pass, const struct rp_vring_burst_chain *chain, struct packet *packet)
 {
-	struct addresses addresses;
+	struct sa_mac_pair addresses;
 
 	if (chain->out_bytes < SA_NET_HEADER_BYTES + RTE_ETHER_HDR_LEN || chain->out_bytes > pass->sw->packet_bytes_max)
 		return NULL;
@@ -160,9 +196,8 @@ judge(struct pass *pass, const struct rp_vring_burst_chain *chain, struct packet
 	if ((packet->head[FLAGS_AT] & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0 ||
 	    packet->head[GSO_TYPE_AT] != VIRTIO_NET_HDR_GSO_NONE)
 		return NULL;
-	memcpy(&addresses.first, packet->head + DESTINATION_AT, sizeof(addresses.first));
-	memcpy(&addresses.rest, packet->head + DESTINATION_AT + sizeof(addresses.first), sizeof(addresses.rest));
-	if (pass->last_to != NULL && addresses.first == pass->last.first && addresses.rest == pass->last.rest)
+	addresses = sa_mac_pair_of(packet->head + DESTINATION_AT);
+	if (pass->last_to != NULL && sa_mac_pair_is(&addresses, &pass->last))
 		return pass->last_to;
 	pass->last = addresses;
 	return find_ring(pass, packet);
@@ -270,7 +305,7 @@ fill_plain(sa_copy_fn copy, const struct packet *packet, const struct rp_vring_b
 	uint8_t *target = room->iov[room->out_count].iov_base;
 	const uint8_t *rest = (const uint8_t *)packet->rest.part->iov_base + packet->rest.used_bytes;
 
-	memcpy(target, header, sizeof(header));
+	sa_packet_header_once(target, header);
 	memcpy(target + sizeof(header), packet->head + sizeof(header), SA_PASS_HEAD_BYTES - sizeof(header));
 	copy_end(copy, target + SA_PASS_HEAD_BYTES, rest, packet->size_bytes - SA_PASS_HEAD_BYTES);
 }
@@ -287,6 +322,19 @@ count_passed(struct pass *pass, unsigned int count, uint64_t bytes)
 	sa_count(&to->counters.packets, count);
 	sa_count(&to->counters.bytes, bytes);
 	pass->passed_count += count;
+}
+
+/* Look at the receiver's next chains: their lines come while packets are judged. */
+static void
+look_at_room(struct pass *pass, struct sa_ring *to, unsigned int wanted_count)
+{
+	int i;
+
+	pass->looked_at = to;
+	pass->wanted_count = wanted_count;
+	pass->room_count = to->awake ? rp_vring_dev_peek_burst(&to->vring, 0, pass->room, (uint16_t)wanted_count) : 0;
+	for (i = 0; i < pass->room_count; i++)
+		prefetch_room(&pass->room[i]);
 }
 
 /* What was filled is the guest's. @return whether it is. */
@@ -318,6 +366,8 @@ pass_into(struct pass *pass, unsigned int room_count)
 		const struct rp_vring_burst_chain *room = &pass->room[used];
 		unsigned int chains = 1;
 
+		if (count + REST_AHEAD < waiting && used + REST_AHEAD < room_count)
+			prefetch_rest(&packets[count + REST_AHEAD], room + REST_AHEAD);
 		if (likely(used < room_count && is_plain(&packets[count], room))) {
 			fill_plain(copy, &packets[count], room);
 			pass->done[used].head = room->head;
@@ -347,16 +397,16 @@ pass_run(struct pass *pass)
 	unsigned int wanted = pass->judged_count - pass->passed_count;
 
 	while (pass->passed_count < pass->judged_count) {
-		int i, passed = -ENOSPC, room_count = 0;
+		int passed = -ENOSPC;
 
-		if (pass->to->awake)
-			room_count = rp_vring_dev_peek_burst(&pass->to->vring, 0, pass->room, (uint16_t)wanted);
-		for (i = 0; i < room_count; i++)
-			prefetch_room(&pass->room[i]);
-		if (room_count > 0)
-			passed = pass_into(pass, (unsigned int)room_count);
+		if (pass->looked_at != pass->to)
+			look_at_room(pass, pass->to, wanted);
+		pass->looked_at = NULL;
+		if (pass->room_count > 0)
+			passed = pass_into(pass, (unsigned int)pass->room_count);
 		/* A packet may need several buffers: ask for more before giving up. */
-		if (passed < 0 || (passed == 0 && (room_count != (int)wanted || wanted == RP_VRING_BURST_MAX))) {
+		if (passed < 0 || (passed == 0 && (pass->room_count != (int)pass->wanted_count ||
+						   pass->wanted_count == RP_VRING_BURST_MAX))) {
 			pass->left_count = pass->judged_count - pass->passed_count;
 			return false;
 		}
@@ -384,6 +434,7 @@ pass_burst(struct pass *pass, unsigned int sent_count)
 	pass->passed_count = 0;
 	pass->judged_count = 0;
 	pass->left_count = 0;
+	pass->looked_at = NULL;
 	while (pass->judged_count < sent_count) {
 		unsigned int at = pass->judged_count;
 		struct sa_ring *to = judge(pass, &pass->sent[at], &pass->packets[at]);
@@ -395,7 +446,9 @@ pass_burst(struct pass *pass, unsigned int sent_count)
 			return;
 		}
 		pass->to = to;
-		pass->judged_count++;
+		/* The rest of a burst goes there as well more often than not. */
+		if (pass->judged_count++ == 0)
+			look_at_room(pass, to, sent_count);
 	}
 	pass_run(pass);
 }
@@ -424,6 +477,7 @@ forward_left(struct pass *pass)
 	unsigned int count = sa_ring_transmit(pass->from, pass->sw->scratch, mbufs, pass->left_count);
 
 	sa_switch_forward(pass->sw, pass->from->port, mbufs, count);
+	sa_packet_give(pass->sw->scratch->pool, mbufs, count);
 	return count;
 }
 

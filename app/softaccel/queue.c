@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
+#include "rp_vring_position.h"
 #include "sa_device.h"
 
 void
@@ -17,6 +16,7 @@ sa_queue_init(struct softaccel_function *function, unsigned int number, uint32_t
 		.kick_fd = function->doorbells.kick_fds[number],
 		.said_fd = function->doorbells.said_fds[number],
 		.call_fd = -1,
+		.caller = function->path->caller,
 		.notice_fd = function->path->notice_fd,
 		.order = order,
 		.port = function->port,
@@ -24,13 +24,6 @@ sa_queue_init(struct softaccel_function *function, unsigned int number, uint32_t
 		.watch = {.idle_ms = function->idle_ms, .never = function->doorbells.fd < 0},
 	};
 	sa_queue_reset(function, number);
-}
-
-void
-sa_queue_fini(struct softaccel_function *function, unsigned int number)
-{
-	free(function->queues[number].notes);
-	function->queues[number].notes = NULL;
 }
 
 int
@@ -47,29 +40,6 @@ static bool
 has_feature(const struct softaccel_function *function, unsigned int bit)
 {
 	return (rp_vfu_virtio_features(function->virtio) & SA_FEATURE(bit)) != 0;
-}
-
-/* A ring that needs them keeps them for as long as the function lives: what was lent is not moved. */
-static int
-lend_notes(const struct softaccel_function *function, struct sa_queue *queue, struct rp_vring_layout *layout,
-	   struct rp_wire_why *why)
-{
-	if (!rp_vring_dev_needs_notes(layout->features))
-		return 0;
-	if (queue->notes == NULL)
-		queue->notes = calloc(function->queue_size_max, sizeof(*queue->notes));
-	if (queue->notes == NULL)
-		return rp_wire_why_set(why, -ENOMEM, "no memory for a ring of %u entries", function->queue_size_max);
-	layout->notes = queue->notes;
-	return 0;
-}
-
-int
-sa_queue_layout(const struct softaccel_function *function, struct sa_queue *queue, struct rp_vring_layout *ret_layout,
-		struct rp_wire_why *why)
-{
-	rp_vfu_virtio_queue_layout(function->virtio, (unsigned int)(queue - function->queues), ret_layout);
-	return lend_notes(function, queue, ret_layout, why);
 }
 
 void
@@ -124,6 +94,18 @@ take_ring(struct softaccel_function *function, unsigned int number, struct rp_wi
 	return 0;
 }
 
+/* What another left in a ring was kicked for already: its buffers are there from now on, not from the next kick on. */
+static void
+go_on(const struct softaccel_function *function, struct sa_queue *queue)
+{
+	/* A queue of before that its client finds still enabled may have no driver yet: that one kicks. */
+	if (!queue->enabling || queue->regs->position == rp_vring_position_fresh(queue->ring.vring.layout.features))
+		return;
+	rp_dma_reader_online(function->reader);
+	sa_ring_rung(&queue->ring);
+	rp_dma_reader_offline(function->reader);
+}
+
 static int
 attach_directly(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
 {
@@ -133,6 +115,7 @@ attach_directly(struct softaccel_function *function, unsigned int number, struct
 	sa_gate_close(&function->path->gate);
 	rc = take_ring(function, number, why);
 	if (rc == 0) {
+		queue->ring.node = sa_reach_node(function, number);
 		__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_RUNNING, __ATOMIC_RELEASE);
 		rc = sa_datapath_ring_add(function->path, &queue->ring);
 		if (rc < 0) {
@@ -140,6 +123,8 @@ attach_directly(struct softaccel_function *function, unsigned int number, struct
 			rp_wire_why_set(why, rc, "the data path has no room: %s", strerror(-rc));
 		}
 	}
+	if (rc == 0)
+		go_on(function, queue);
 	queue->attached = rc == 0;
 	sa_gate_open(&function->path->gate);
 	return rc;
@@ -279,6 +264,13 @@ judge_again(struct softaccel_function *function, unsigned int number, struct rp_
 	return sa_reach_by_messages(function, queue) ? change_over(function, number, why) : 0;
 }
 
+/* The data path does not wait for us: it may find something while we ask whether the queue is to run. */
+static bool
+found_since(const struct sa_queue *queue)
+{
+	return queue->carriage == NULL && queue->attached && sa_ring_state(&queue->ring) == SOFTACCEL_QUEUE_BROKEN;
+}
+
 int
 sa_queue_update(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
 {
@@ -290,9 +282,11 @@ sa_queue_update(struct softaccel_function *function, unsigned int number, struct
 	 * The data path found something that we have not looked at yet, and a ring that only has to go on is no broken
 	 * one. A carriage is asked in its own time: that its client has left looks like a fault until that is known.
 	 */
-	if (queue->carriage == NULL)
-		sa_queue_notice(function, number);
-	run = should_run(function, queue);
+	do {
+		if (queue->carriage == NULL)
+			sa_queue_notice(function, number);
+		run = should_run(function, queue);
+	} while (found_since(queue));
 	if (sa_ask_is_active(&queue->ask)) {
 		if (!run)
 			sa_ask_cancel(function, number);
@@ -335,7 +329,9 @@ sa_queue_enable(struct softaccel_function *function, unsigned int number)
 	if (!rp_vfu_pci_is_bus_master(function->pci))
 		sa_device_event(function, "queue %u: enabled while bus mastering is off: hardware would not run it",
 				number);
+	queue->enabling = true;
 	rc = should_run(function, queue) ? sa_queue_update(function, number, &why) : check(function, number, &why);
+	queue->enabling = false;
 	if (rc < 0) {
 		sa_count(&queue->ring.counters.errors, 1);
 		sa_device_event(function, "queue %u: not enabled: %s", number, why.text);
@@ -565,22 +561,4 @@ sa_queue_notice(struct softaccel_function *function, unsigned int number)
 	if (far_why != NULL)
 		sa_count(&queue->carried.errors, 1);
 	say_broken(function, number, far_why != NULL ? far_why : rp_vring_dev_why(&queue->ring.vring));
-}
-
-void
-sa_queue_rewire(struct softaccel_function *function, unsigned int number)
-{
-	struct sa_queue *queue = &function->queues[number];
-	int call_fd = sa_queue_call_fd(function, queue);
-
-	if (queue->carriage != NULL) {
-		sa_messenger_set_call(function->messenger, queue->carriage, call_fd);
-		return;
-	}
-	/* The fields of a ring that runs are read here and there, but only this side writes this one. */
-	if (!queue->attached || queue->ring.call_fd == call_fd)
-		return;
-	sa_gate_close(&function->path->gate);
-	sa_ring_set_call(&queue->ring, call_fd);
-	sa_gate_open(&function->path->gate);
 }

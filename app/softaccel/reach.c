@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 
+#include "rp_dma_node.h"
 #include "sa_device.h"
 
 /*
@@ -213,4 +214,18 @@ sa_reach_check(const struct softaccel_function *function, const struct sa_queue 
 					       parts[i].name);
 	}
 	return 0;
+}
+
+int
+sa_reach_node(const struct softaccel_function *function, unsigned int number)
+{
+	struct rp_vring_layout layout;
+	void *memory;
+
+	if (rp_dma_nodes_count() < 2)
+		return RP_DMA_NODE_ANY;
+	rp_vfu_virtio_queue_layout(function->virtio, number, &layout);
+	/* A driver has written its descriptors, so asking where they are makes no page. */
+	memory = rp_dma_space_translate(rp_vfu_server_dma(function->server), layout.desc_iova, 1, RP_DMA_READ);
+	return memory == NULL ? RP_DMA_NODE_ANY : rp_dma_node_of(memory);
 }

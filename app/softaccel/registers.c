@@ -25,8 +25,10 @@ on_driver_ok(void *ctx)
 	for (number = 0; number < function->queues_count; number++) {
 		struct rp_wire_why why = {.error = 0};
 
+		function->queues[number].enabling = true;
 		if (sa_queue_update(function, number, &why) < 0)
 			sa_device_event(function, "queue %u: cannot start: %s", number, why.text);
+		function->queues[number].enabling = false;
 	}
 }
 
@@ -34,6 +36,24 @@ static void
 on_doorbell(void *ctx, unsigned int number)
 {
 	sa_queue_doorbell(ctx, number);
+}
+
+void
+sa_queue_rewire(struct softaccel_function *function, unsigned int number)
+{
+	struct sa_queue *queue = &function->queues[number];
+	int call_fd = sa_queue_call_fd(function, queue);
+
+	if (queue->carriage != NULL) {
+		sa_messenger_set_call(function->messenger, queue->carriage, call_fd);
+		return;
+	}
+	/* The fields of a ring that runs are read here and there, but only this side writes this one. */
+	if (!queue->attached || queue->ring.call_fd == call_fd)
+		return;
+	sa_gate_close(&function->path->gate);
+	sa_ring_set_call(&queue->ring, call_fd);
+	sa_gate_open(&function->path->gate);
 }
 
 static void

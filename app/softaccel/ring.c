@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <poll.h>
 #include <sys/eventfd.h>
 
 #include "sa_doorbell.h"
@@ -149,21 +148,21 @@ sa_ring_found_empty(struct sa_ring *ring)
 	return sa_ring_try_sleep(ring);
 }
 
+/* What cannot be said now is owed: the driver asks for no other interrupt before it has had this one. */
 static void
 interrupt(struct sa_ring *ring)
 {
-	struct pollfd room = {.fd = ring->call_fd, .events = POLLOUT};
-
-	if (ring->call_fd < 0) {
-		ring->interrupt_owed = true;
-		return;
-	}
-	ring->interrupt_owed = false;
-	/* A peer may have filled its eventfd and made it blocking; then it has its interrupt anyway. */
-	if (poll(&room, 1, 0) == 1)
-		eventfd_write(ring->call_fd, 1);
-	if (!ring->carried)
+	ring->interrupt_owed = ring->call_fd < 0 || sa_caller_call(ring->caller, ring->call_fd) < 0;
+	if (!ring->interrupt_owed && !ring->carried)
 		sa_count(&ring->counters.interrupts, 1);
+}
+
+/* Once for each flush: a descriptor that never takes one neither holds the loop nor keeps the ring awake. */
+static void
+interrupt_again(struct sa_ring *ring)
+{
+	if (ring->call_fd >= 0 && ring->interrupt_owed)
+		interrupt(ring);
 }
 
 void
@@ -171,8 +170,12 @@ sa_ring_flush(struct sa_ring *ring)
 {
 	int wanted;
 
-	if (ring->unpublished_count == 0 || ring->state != SOFTACCEL_QUEUE_RUNNING)
+	if (ring->state != SOFTACCEL_QUEUE_RUNNING)
 		return;
+	if (ring->unpublished_count == 0) {
+		interrupt_again(ring);
+		return;
+	}
 	if (rp_vring_dev_publish(&ring->vring, ring->unpublished_count) < 0) {
 		sa_ring_break(ring);
 		return;
@@ -184,14 +187,15 @@ sa_ring_flush(struct sa_ring *ring)
 		sa_ring_break(ring);
 	else if (wanted > 0)
 		interrupt(ring);
+	else
+		interrupt_again(ring);
 }
 
 void
 sa_ring_set_call(struct sa_ring *ring, int call_fd)
 {
 	ring->call_fd = call_fd;
-	if (call_fd >= 0 && ring->interrupt_owed)
-		interrupt(ring);
+	interrupt_again(ring);
 }
 
 uint32_t

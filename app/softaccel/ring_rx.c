@@ -163,18 +163,7 @@ sa_ring_receive(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rt
 	return DELIVERED;
 }
 
-/* What is there already is not written: the line may then stay in the guest's cache as well. */
-static void
-write_header_once(uint8_t *to, const uint8_t header[SA_NET_HEADER_BYTES])
-{
-	uint8_t there[SA_NET_HEADER_BYTES];
-
-	memcpy(there, to, sizeof(there));
-	if (memcmp(there, header, sizeof(there)) != 0)
-		memcpy(to, header, sizeof(there));
-}
-
-static void
+static inline void
 write_parts(const struct iovec *part, sa_copy_fn copy, const uint8_t header[SA_NET_HEADER_BYTES], const uint8_t *frame,
 	    uint32_t frame_bytes)
 {
@@ -182,12 +171,33 @@ write_parts(const struct iovec *part, sa_copy_fn copy, const uint8_t header[SA_N
 	uint8_t *first = part->iov_base;
 
 	if (likely(part->iov_len >= SA_NET_HEADER_BYTES + frame_bytes)) {
-		write_header_once(first, header);
-		copy(first + SA_NET_HEADER_BYTES, frame, frame_bytes);
+		sa_packet_header_once(first, header);
+		sa_copy(copy, first + SA_NET_HEADER_BYTES, frame, frame_bytes);
 		return;
 	}
 	sa_cursor_write(&cursor, header, SA_NET_HEADER_BYTES);
 	sa_cursor_write(&cursor, frame, frame_bytes);
+}
+
+/* What most frames have: it says nothing, and that they lie in one buffer. */
+static const uint8_t plain_header[SA_NET_HEADER_BYTES] = {[NUM_BUFFERS_OFFSET] = 1};
+
+static inline void
+write_frame(const struct sa_ring *ring, sa_copy_fn copy, const struct rp_vring_burst_chain *chain,
+	    struct rte_mbuf *mbuf)
+{
+	const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+	const struct iovec *part = &chain->iov[chain->out_count];
+	uint8_t header[SA_NET_HEADER_BYTES];
+
+	if (likely(!sa_packet(mbuf)->needs_csum)) {
+		write_parts(part, copy, plain_header, frame, rte_pktmbuf_pkt_len(mbuf));
+		return;
+	}
+	if (!ring->guest_csum)
+		sa_packet_complete(mbuf);
+	sa_packet_header_write(mbuf, header, ring->guest_csum);
+	write_parts(part, copy, header, frame, rte_pktmbuf_pkt_len(mbuf));
 }
 
 static void
@@ -226,20 +236,15 @@ copy_burst(struct sa_ring *ring, sa_copy_fn copy, const struct rp_vring_burst_ch
 
 	for (i = 0; i < count; i++) {
 		const struct rp_vring_burst_chain *chain = &chains[i];
-		struct rte_mbuf *mbuf = mbufs[i];
-		uint32_t written_bytes = SA_NET_HEADER_BYTES + rte_pktmbuf_pkt_len(mbuf);
-		uint8_t header[SA_NET_HEADER_BYTES];
+		uint32_t written_bytes = SA_NET_HEADER_BYTES + rte_pktmbuf_pkt_len(mbufs[i]);
 
 		if (chain->in_bytes < written_bytes)
 			break;
 		if (i + 1 < count)
 			prefetch_rest(chain + 1, rte_pktmbuf_pkt_len(mbufs[i + 1]));
-		if (!ring->guest_csum)
-			sa_packet_complete(mbuf);
-		sa_packet_header_write(mbuf, header, ring->guest_csum);
-		write_parts(chain->iov + chain->out_count, copy, header, rte_pktmbuf_mtod(mbuf, const uint8_t *),
-			    rte_pktmbuf_pkt_len(mbuf));
-		ret_done[i] = (struct rp_vring_done){.head = chain->head, .written_bytes = written_bytes};
+		write_frame(ring, copy, chain, mbufs[i]);
+		ret_done[i].head = chain->head;
+		ret_done[i].written_bytes = written_bytes;
 	}
 	return i;
 }

@@ -40,7 +40,7 @@ read_parts(const struct sent *sent, sa_copy_fn copy, uint8_t *header, uint8_t *f
 	}
 	if (header != NULL)
 		memcpy(header, first, SA_NET_HEADER_BYTES);
-	copy(frame, body, frame_bytes);
+	sa_copy(copy, frame, body, frame_bytes);
 }
 
 /*
@@ -54,31 +54,46 @@ read_packet(const struct sa_ring *ring, sa_copy_fn copy, const struct sent *sent
 
 	if (!ring->csum) {
 		read_parts(sent, copy, NULL, frame, mbuf->pkt_len);
-		sa_packet(mbuf)->needs_csum = false;
 		return true;
 	}
 	read_parts(sent, copy, header, frame, mbuf->pkt_len);
 	return sa_packet_header_read(mbuf, header, true);
 }
 
-/* @return whether it became a packet; if not, why was counted. */
-static bool
-packet_from(struct sa_ring *ring, sa_copy_fn copy, const struct sent *sent, struct rte_mbuf *mbuf, struct tally *tally)
-{
-	uint32_t frame_bytes;
+/* What a burst is copied with. */
+struct means {
+	struct rte_mempool *pool;
+	sa_copy_fn copy;
+	uint32_t frame_bytes_max;
+};
 
-	if (sent->bytes < SA_NET_HEADER_BYTES) {
+static struct means
+means_of(const struct sa_ring_scratch *scratch)
+{
+	return (struct means){
+		.pool = scratch->pool,
+		.copy = scratch->copy,
+		.frame_bytes_max = rte_pktmbuf_data_room_size(scratch->pool) - RTE_PKTMBUF_HEADROOM,
+	};
+}
+
+/* @return whether it became a packet; if not, why was counted. */
+static inline bool
+packet_from(struct sa_ring *ring, const struct means *means, const struct sent *sent, struct rte_mbuf *mbuf,
+	    struct tally *tally)
+{
+	uint32_t frame_bytes = sent->bytes - SA_NET_HEADER_BYTES;
+
+	if (unlikely(sent->bytes < SA_NET_HEADER_BYTES)) {
 		sa_count(&ring->counters.errors, 1);
 		return false;
 	}
-	frame_bytes = sent->bytes - SA_NET_HEADER_BYTES;
-	if (frame_bytes < RTE_ETHER_HDR_LEN || frame_bytes > rte_pktmbuf_tailroom(mbuf)) {
+	if (unlikely(frame_bytes < RTE_ETHER_HDR_LEN || frame_bytes > means->frame_bytes_max)) {
 		sa_port_drop(ring->port, SOFTACCEL_DROP_TX_LENGTH);
 		return false;
 	}
-	mbuf->data_len = (uint16_t)frame_bytes;
-	mbuf->pkt_len = frame_bytes;
-	if (!read_packet(ring, copy, sent, mbuf)) {
+	sa_packet_start(mbuf, frame_bytes);
+	if (unlikely(!read_packet(ring, means->copy, sent, mbuf))) {
 		sa_port_drop(ring->port, SOFTACCEL_DROP_TX_BAD_HEADER);
 		return false;
 	}
@@ -99,32 +114,33 @@ static unsigned int
 transmit_long(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf **ret_mbufs)
 {
 	const struct rp_vring_chain *chain = &scratch->chain;
+	const struct means means = means_of(scratch);
 	struct tally tally = {0};
 	struct sent sent;
 	int rc;
 
 	/* Without buffers the ring stays awake and its turn comes again. */
-	if (rte_pktmbuf_alloc_bulk(scratch->pool, ret_mbufs, 1) != 0)
+	if (!sa_packet_take(scratch->pool, ret_mbufs, 1))
 		return 0;
 	rc = rp_vring_dev_pop(&ring->vring, &scratch->chain);
 	if (rc < 0)
 		sa_ring_break(ring);
 	if (rc == 1) {
 		sent = (struct sent){.parts = chain->iov, .bytes = chain->out_bytes};
-		packet_from(ring, scratch->copy, &sent, ret_mbufs[0], &tally);
+		packet_from(ring, &means, &sent, ret_mbufs[0], &tally);
 		if (rp_vring_dev_fill(&ring->vring, ring->unpublished_count, chain->head, 0) == 0)
 			ring->unpublished_count++;
 		else
 			sa_ring_break(ring);
 	}
 	if (tally.packets == 0)
-		rte_pktmbuf_free(ret_mbufs[0]);
+		sa_packet_give(scratch->pool, ret_mbufs, 1);
 	count_sent(ring, &tally);
 	return (unsigned int)tally.packets;
 }
 
 /* What a packet of one or two parts begins with; more is fetched when it is looked at. */
-static void
+static inline void
 prefetch(const struct rp_vring_burst_chain *chain, bool csum)
 {
 	const uint8_t *first = chain->iov[0].iov_base;
@@ -137,10 +153,10 @@ prefetch(const struct rp_vring_burst_chain *chain, bool csum)
 		rte_prefetch0(first + SA_NET_HEADER_BYTES);
 }
 
-/* @return how many packets there are; the mbufs of chains that became none are free. */
+/* @return how many packets there are; the mbufs of chains that became none are given back. */
 static unsigned int
-transmit_chains(struct sa_ring *ring, sa_copy_fn copy, const struct rp_vring_burst_chain *chains, unsigned int count,
-		struct rte_mbuf **mbufs)
+transmit_chains(struct sa_ring *ring, const struct means *means, const struct rp_vring_burst_chain *chains,
+		unsigned int count, struct rte_mbuf **mbufs)
 {
 	struct rp_vring_done done[SA_BURST];
 	struct tally tally = {0};
@@ -150,13 +166,13 @@ transmit_chains(struct sa_ring *ring, sa_copy_fn copy, const struct rp_vring_bur
 		prefetch(&chains[i], ring->csum);
 	for (i = 0; i < count; i++) {
 		const struct sent sent = {.parts = chains[i].iov, .bytes = chains[i].out_bytes};
-		struct rte_mbuf *mbuf = mbufs[tally.packets];
 
-		done[i] = (struct rp_vring_done){.head = chains[i].head};
-		if (unlikely(!packet_from(ring, copy, &sent, mbuf, &tally)))
-			rte_pktmbuf_reset(mbuf);
+		done[i].head = chains[i].head;
+		done[i].written_bytes = 0;
+		packet_from(ring, means, &sent, mbufs[tally.packets], &tally);
 	}
-	rte_pktmbuf_free_bulk(mbufs + tally.packets, count - (unsigned int)tally.packets);
+	if (unlikely(tally.packets < count))
+		sa_packet_give(means->pool, mbufs + tally.packets, count - (unsigned int)tally.packets);
 	rp_vring_dev_advance(&ring->vring, (uint16_t)count);
 	if (rp_vring_dev_fill_burst(&ring->vring, ring->unpublished_count, done, (uint16_t)count) == 0)
 		ring->unpublished_count = (uint16_t)(ring->unpublished_count + count);
@@ -185,10 +201,12 @@ sa_ring_transmit(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct r
 		sa_ring_break(ring);
 		return 0;
 	} else {
+		const struct means means = means_of(scratch);
+
 		/* As for a long one. */
-		if (rte_pktmbuf_alloc_bulk(scratch->pool, ret_mbufs, (unsigned int)waiting) != 0)
+		if (!sa_packet_take(scratch->pool, ret_mbufs, (unsigned int)waiting))
 			return 0;
-		packets = transmit_chains(ring, scratch->copy, chains, (unsigned int)waiting, ret_mbufs);
+		packets = transmit_chains(ring, &means, chains, (unsigned int)waiting, ret_mbufs);
 	}
 	sa_ring_flush(ring);
 	return packets;

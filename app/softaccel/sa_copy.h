@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 #include "softaccel.h"
 
@@ -28,6 +30,28 @@ struct sa_copier {
 	bool (*is_there)(void); /* whether this processor can */
 	sa_copy_fn copy;
 };
+
+/** As the function of a copier, without a call for the frames that most are. */
+static inline void
+sa_copy(sa_copy_fn copy, void *to, const void *from, size_t size_bytes)
+{
+	const uint8_t *source = from;
+	uint8_t *target = to, a[16], b[16], c[16], d[16];
+
+	if (size_bytes < 2 * sizeof(a) || size_bytes > 4 * sizeof(a)) {
+		copy(to, from, size_bytes);
+		return;
+	}
+	/* Two pieces from the begin and two up to the end, which may overlap. */
+	memcpy(a, source, sizeof(a));
+	memcpy(b, source + sizeof(a), sizeof(b));
+	memcpy(c, source + size_bytes - 2 * sizeof(c), sizeof(c));
+	memcpy(d, source + size_bytes - sizeof(d), sizeof(d));
+	memcpy(target, a, sizeof(a));
+	memcpy(target + sizeof(a), b, sizeof(b));
+	memcpy(target + size_bytes - 2 * sizeof(c), c, sizeof(c));
+	memcpy(target + size_bytes - sizeof(d), d, sizeof(d));
+}
 
 /** A line that will be written: have it, and alone. */
 static inline void

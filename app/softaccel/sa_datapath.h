@@ -8,6 +8,7 @@
 #include "rp_dma.h"
 #include "sa_gate.h"
 #include "sa_idle.h"
+#include "sa_place.h"
 #include "sa_ring.h"
 #include "sa_switch.h"
 #include "sa_uplink.h"
@@ -24,6 +25,7 @@ struct sa_datapath {
 	struct sa_gate gate;
 	struct sa_switch sw;
 	struct sa_ring_scratch scratch;
+	struct sa_place place;
 	struct sa_uplink *uplink; /* NULL: none */
 	struct sa_port *uplink_port;
 	struct rp_dma_reader *readers[2 * SOFTACCEL_FUNCTIONS_MAX]; /* the guest's, and of local rings */
@@ -31,7 +33,13 @@ struct sa_datapath {
 	struct sa_ring **running;
 	unsigned int running_count;
 	unsigned int running_room;
-	int kick_epoll_fd; /* kick eventfds of running rings, and the gate's */
+	struct sa_ring **watched; /* of the running ones, those whose doorbell is looked at, and ... */
+	uint32_t **doorbells; /* ... these, side by side: a ring is touched when it was rung */
+	unsigned int watched_count;
+	bool watched_stale; /* another ring, or a judgement */
+	uint64_t watched_as_of; /* the opening of the gate since when it is so */
+	int kick_epoll_fd; /* kick eventfds of running rings, the gate's, and what announces the uplink's packets */
+	struct sa_caller *caller; /* of the interrupts */
 	int notice_fd; /* an eventfd for the control side: a ring broke */
 	struct sa_idle idle;
 	uint32_t aged_s;
@@ -45,6 +53,9 @@ struct sa_datapath {
 /** @return 0 or a negative errno. */
 int sa_datapath_init(struct sa_datapath *path, const struct softaccel_config *config);
 void sa_datapath_fini(struct sa_datapath *path);
+
+/** Make an ethdev the uplink. @return 0, -ENOMEM, -ENOSPC, or what sa_uplink_create() says. */
+int sa_datapath_uplink_add(struct sa_datapath *path, uint16_t ethdev_port, struct rp_wire_why *why);
 
 /** The loop keeps every reader online while it iterates. */
 void sa_datapath_reader_add(struct sa_datapath *path, struct rp_dma_reader *reader);

@@ -83,6 +83,7 @@ struct sa_queue {
 	struct rp_vring_note *notes; /* for queue_size_max entries; NULL until a ring needs them */
 	struct rp_dma_view *views[RP_VRING_PARTS_COUNT]; /* of parts of the ring that lie in several mappings */
 	struct sa_ask ask;
+	bool enabling; /* its client enables it now: what it says of the ring is of now */
 	bool unjoinable; /* until it is reset: it has such a part and cannot be served directly */
 	struct sa_ring ring;
 };
@@ -176,6 +177,8 @@ struct sa_extent {
 void sa_reach_extents(const struct softaccel_function *function, const struct sa_queue *queue,
 		      struct sa_extent ret_extents[RP_VRING_PARTS_COUNT]);
 
+/** The node of a queue's ring; RP_DMA_NODE_ANY: there is one, or its address says nothing about it. */
+int sa_reach_node(const struct softaccel_function *function, unsigned int number);
 /** Whether a queue must be served by messages. */
 bool sa_reach_by_messages(struct softaccel_function *function, const struct sa_queue *queue);
 /** Whether a chain that the data path could not reach may be reached by messages. */

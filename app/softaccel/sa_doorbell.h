@@ -63,6 +63,42 @@ sa_doorbell_observe(uint32_t *word)
 	return __atomic_exchange_n(word, SA_DOORBELL_SENTINEL, __ATOMIC_SEQ_CST) != SA_DOORBELL_SENTINEL;
 }
 
+/** So many are looked at before anybody asks what was seen. */
+#define SA_DOORBELL_GROUP 16u
+
+/**
+ * Look at many.
+ *
+ * Doorbells that have a page each are at the same place in their pages, so in one set of the first cache,
+ * and from the ninth on every look is a miss. Misses of one set that are sent out as fast as they can be get
+ * in each other's way: on a Zen 4 a look then takes 2.5 ns, and 1.5 ns when four cycles pass between two.
+ * What makes them pass is a little arithmetic that each address waits for.
+ *
+ * @param from where to begin.
+ * @return where the first group begins that holds one that is not at rest; count, or more: there is none.
+ */
+static inline unsigned int
+sa_doorbells_find(uint32_t *const words[], unsigned int from, unsigned int count)
+{
+	uintptr_t pace = 0;
+	unsigned int i, j;
+
+	for (i = from; i < count; i += SA_DOORBELL_GROUP) {
+		unsigned int end = count - i < SA_DOORBELL_GROUP ? count : i + SA_DOORBELL_GROUP;
+		uint32_t seen = 0;
+
+		for (j = i; j < end; j++) {
+			/* Stays 0, which a compiler must not know. */
+			__asm__ volatile("" : "+r"(pace));
+			pace = pace * 40503 + (pace >> 1);
+			seen |= __atomic_load_n(words[j] + pace, __ATOMIC_RELAXED) ^ SA_DOORBELL_SENTINEL;
+		}
+		if (__builtin_expect(seen != 0, 0))
+			break;
+	}
+	return i;
+}
+
 /** Kick a queue, as the control side does it for a message; never waits, whatever a client does to its eventfds. */
 void sa_doorbells_say(const struct sa_doorbells *doorbells, unsigned int queue);
 

@@ -20,6 +20,10 @@
  * (a guest can make it) first waits until the data path had an iteration, so it
  * cannot starve the other guests.
  *
+ * Either side looks for the other for some microseconds before it sleeps: what both do
+ * here is shorter than to fall asleep and be woken, and a device's start closes the
+ * gate often.
+ *
  * Threads: close and open: the control side; the others: the data path.
  */
 
@@ -28,9 +32,9 @@ struct sa_gate {
 	pthread_cond_t opened;
 	pthread_cond_t moved; /* the data path parked, went on, or fell asleep */
 	bool wanted; /* atomic: the control side is at the gate */
-	uint64_t openings_count;
-	bool parked; /* the data path waits at the gate ... */
-	uint64_t parked_at; /* ... since this opening */
+	uint64_t openings_count; /* atomic */
+	bool parked; /* atomic: the data path waits at the gate ... */
+	uint64_t parked_at; /* atomic: ... since this opening */
 	bool asleep;
 	int wake_fd; /* ends a sleep; in the data path's epoll */
 };

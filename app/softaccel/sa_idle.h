@@ -21,6 +21,8 @@
 #define SA_IDLE_LAST_US 1000u
 /** With no ring running nobody can kick; only the uplink is emptied. */
 #define SA_IDLE_DRAIN_US 10000u
+/** With an uplink that announces its packets: one that its driver missed to announce is late, and not lost. */
+#define SA_IDLE_ANNOUNCED_S 1
 
 struct sa_idle {
 	unsigned int spins_count;

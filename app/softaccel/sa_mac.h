@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 /**
  * @file
@@ -50,8 +51,30 @@ sa_mac_is_group(sa_mac mac)
 	return (mac >> 40 & 1) != 0;
 }
 
-/** @param now_s seconds that never go back. */
-void sa_mac_learn(struct sa_mac_table *table, sa_mac mac, struct sa_mac_owner *owner, uint32_t now_s);
+/** Both addresses of a frame, as they are compared with those of the frame before it. */
+struct sa_mac_pair {
+	uint64_t first;
+	uint32_t rest;
+};
+
+static inline struct sa_mac_pair
+sa_mac_pair_of(const uint8_t *frame)
+{
+	struct sa_mac_pair pair;
+
+	memcpy(&pair.first, frame, sizeof(pair.first));
+	memcpy(&pair.rest, frame + sizeof(pair.first), sizeof(pair.rest));
+	return pair;
+}
+
+static inline bool
+sa_mac_pair_is(const struct sa_mac_pair *pair, const struct sa_mac_pair *other)
+{
+	return pair->first == other->first && pair->rest == other->rest;
+}
+
+/** @param now_s seconds that never go back. @return whether the owner has the address now. */
+bool sa_mac_learn(struct sa_mac_table *table, sa_mac mac, struct sa_mac_owner *owner, uint32_t now_s);
 
 /**
  * What sa_mac_learn() does with an address that its owner has already.

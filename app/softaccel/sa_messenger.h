@@ -43,7 +43,7 @@ struct sa_carriage {
 	bool drain; /* its next turns only bring back */
 	bool resumed; /* and not kicked since: the next client's memory may not be there yet */
 	int call_fd; /* the guest's, borrowed; -1: none */
-	bool interrupt_owed; /* while there was none */
+	bool interrupt_owed; /* while there was none, or it could not be signalled */
 	int error; /* why it broke, unless the ring says */
 	int fault; /* the messenger's: what an access said within this turn */
 };

@@ -8,6 +8,7 @@
 #include <rte_mbuf.h>
 
 #include "rp_vring_dev.h"
+#include "sa_caller.h"
 #include "sa_copy.h"
 #include "sa_held.h"
 #include "sa_watch.h"
@@ -44,7 +45,7 @@ struct sa_ring {
 	bool csum; /* VIRTIO_NET_F_CSUM */
 	bool awake;
 	bool dirty; /* is in the list of rings to flush */
-	bool interrupt_owed; /* the driver wanted one while no eventfd was attached */
+	bool interrupt_owed; /* the driver wanted one: no eventfd was attached, or it could not be signalled */
 	uint16_t unpublished_count; /* taken and filled, but not published */
 	uint16_t empty_looks; /* of a transmit ring, in a row */
 	uint32_t position; /* atomic: where the ring stood at the last flush */
@@ -61,7 +62,9 @@ struct sa_ring {
 	int kick_fd; /* borrowed */
 	int said_fd; /* borrowed: the kicks that came by message; -1: they go elsewhere */
 	int call_fd; /* borrowed; -1: none */
+	struct sa_caller *caller; /* borrowed: the data path's */
 	int notice_fd; /* borrowed: tells the control side that it broke */
+	int node; /* of its memory; -1: nobody knows, or there is one */
 	uint32_t order; /* among its port's receive rings */
 	struct sa_port *port;
 	struct sa_held held; /* of a receive ring */
@@ -142,7 +145,7 @@ int sa_ring_receive(struct sa_ring *ring, struct sa_ring_scratch *scratch, struc
 unsigned int sa_ring_receive_burst(struct sa_ring *ring, struct sa_ring_scratch *scratch, struct rte_mbuf **mbufs,
 				   unsigned int count);
 
-/** Publish what is filled and interrupt if the driver wants it. */
+/** Publish what is filled and interrupt if the driver wants it, or wanted it when it could not be. */
 void sa_ring_flush(struct sa_ring *ring);
 
 /** Attach another call eventfd; an interrupt that was owed goes out. */

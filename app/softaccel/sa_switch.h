@@ -114,7 +114,7 @@ void sa_switch_deliver_held(struct sa_switch *sw, struct sa_ring *ring);
 /** Take what the guest sent on a transmit ring and switch it. @return how many frames. */
 unsigned int sa_switch_serve(struct sa_switch *sw, struct sa_ring *ring);
 
-/** Switch packets that came from a port; takes the mbufs. */
+/** Switch packets that came from a port. The mbufs stay the caller's; what goes out later has a reference. */
 void sa_switch_forward(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf **mbufs, unsigned int count);
 
 /** End of an iteration: publish, interrupt, send what waits for the uplink. */

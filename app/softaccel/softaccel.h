@@ -101,8 +101,8 @@ enum softaccel_queue_state {
 
 /** How the data path rested, since it was made. */
 struct softaccel_sleep_counters {
-	uint64_t timed; /**< sleeps that a timer ends, because somebody may store to a doorbell, or for the uplink */
-	uint64_t untimed; /**< sleeps until it is woken */
+	uint64_t timed; /**< a timer ends them: somebody may store to a doorbell, or an uplink announces nothing */
+	uint64_t untimed; /**< sleeps until it is woken; with an uplink, for a second at most */
 };
 
 /** How a queue is kicked. */

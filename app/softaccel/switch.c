@@ -208,6 +208,8 @@ receive(struct sa_switch *sw, struct sa_ring *ring, struct rte_mbuf *mbuf)
 /* Frames for one ring, one behind the other; borrowed. */
 struct run {
 	struct sa_ring *ring;
+	bool all; /* frames between the last addresses are for this ring, whatever else they hold */
+	struct sa_mac_pair last;
 	unsigned int count;
 	struct rte_mbuf *mbufs[SA_BURST];
 };
@@ -256,6 +258,21 @@ deliver(struct sa_switch *sw, struct run *run, struct sa_port *to, struct rte_mb
 	run->mbufs[run->count++] = mbuf;
 }
 
+/* Within a burst nothing changes where frames between two addresses go. @return whether it goes there. */
+static inline bool
+goes_with_the_last(struct run *run, struct rte_mbuf *mbuf)
+{
+	const struct sa_mac_pair pair = sa_mac_pair_of(rte_pktmbuf_mtod(mbuf, const uint8_t *));
+
+	if (likely(run->all && run->count < SA_BURST && sa_mac_pair_is(&pair, &run->last))) {
+		run->mbufs[run->count++] = mbuf;
+		return true;
+	}
+	run->all = false;
+	run->last = pair;
+	return false;
+}
+
 static void
 forward_one(struct sa_switch *sw, struct run *run, struct sa_port *from, struct rte_mbuf *mbuf)
 {
@@ -263,8 +280,9 @@ forward_one(struct sa_switch *sw, struct run *run, struct sa_port *from, struct 
 	sa_mac destination = sa_mac_from_bytes(frame);
 	struct sa_port *to = NULL;
 	unsigned int i;
+	bool known;
 
-	sa_mac_learn(sw->macs, sa_mac_from_bytes(frame + 6), &from->macs, sw->now_s);
+	known = sa_mac_learn(sw->macs, sa_mac_from_bytes(frame + 6), &from->macs, sw->now_s);
 	if (!sa_mac_is_group(destination))
 		to = (struct sa_port *)sa_mac_find(sw->macs, destination, sw->now_s);
 	if (to == from) {
@@ -273,6 +291,7 @@ forward_one(struct sa_switch *sw, struct run *run, struct sa_port *from, struct 
 	}
 	if (to != NULL) {
 		deliver(sw, run, to, mbuf);
+		run->all = known && to->receive_count == 1 && to->uplink == NULL;
 		return;
 	}
 	sa_count(&from->counters.flooded, 1);
@@ -292,12 +311,13 @@ sa_switch_forward(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf **
 	unsigned int i;
 
 	run.ring = NULL;
+	run.all = false;
 	run.count = 0;
 	sa_count(&from->counters.in_packets, count);
 	for (i = 0; i < count; i++)
-		forward_one(sw, &run, from, mbufs[i]);
+		if (!goes_with_the_last(&run, mbufs[i]))
+			forward_one(sw, &run, from, mbufs[i]);
 	run_end(sw, &run);
-	rte_pktmbuf_free_bulk(mbufs, count);
 	sa_port_show_macs(from);
 }
 
@@ -311,6 +331,7 @@ sa_switch_serve(struct sa_switch *sw, struct sa_ring *ring)
 		return sa_pass_serve(sw, ring);
 	count = sa_ring_transmit(ring, sw->scratch, mbufs, SA_BURST);
 	sa_switch_forward(sw, ring->port, mbufs, count);
+	sa_packet_give(sw->scratch->pool, mbufs, count);
 	return count;
 }
 

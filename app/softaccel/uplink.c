@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <linux/if.h>
+#include <linux/if_tun.h>
 
 #include <rte_ethdev.h>
 
+#include "sa_doorbell.h"
 #include "sa_packet.h"
 #include "sa_uplink.h"
 
@@ -12,14 +20,16 @@
 struct sa_uplink {
 	uint16_t ethdev_port;
 	struct sa_port *port;
+	int announce_fd; /* borrowed; -1: none */
+	bool announce_counts; /* it is an eventfd; else it is readable as long as there are packets */
 	unsigned int queued_count;
 	struct rte_mbuf *queued[SA_BURST];
 };
 
 static int
-start(uint16_t ethdev_port, struct rte_mempool *pool, const char **ret_step)
+start(uint16_t ethdev_port, struct rte_mempool *pool, bool announced, const char **ret_step)
 {
-	struct rte_eth_conf conf = {.rxmode.mq_mode = RTE_ETH_MQ_RX_NONE};
+	struct rte_eth_conf conf = {.rxmode.mq_mode = RTE_ETH_MQ_RX_NONE, .intr_conf.rxq = announced};
 	uint16_t rx_entries = RING_ENTRIES, tx_entries = RING_ENTRIES;
 	int socket = rte_eth_dev_socket_id(ethdev_port);
 	int rc;
@@ -51,6 +61,39 @@ start(uint16_t ethdev_port, struct rte_mempool *pool, const char **ret_step)
 	return rc;
 }
 
+static bool
+is_eventfd(int fd)
+{
+	static const char eventfd_link[] = "anon_inode:[eventfd]";
+	char path[32], target[sizeof(eventfd_link)];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	length = readlink(path, target, sizeof(target));
+	return length == (ssize_t)strlen(eventfd_link) && memcmp(target, eventfd_link, (size_t)length) == 0;
+}
+
+static bool
+is_tap(int fd)
+{
+	struct ifreq interface;
+
+	return ioctl(fd, TUNGETIFF, &interface) == 0;
+}
+
+/*
+ * DPDK does not say of what kind it is, and each is another matter: an eventfd is readable until it is read, and what
+ * is read of a TAP's is a packet. Of any other nobody knows what ends its being readable.
+ */
+static void
+find_announcer(struct sa_uplink *uplink)
+{
+	int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(uplink->ethdev_port, 0);
+
+	uplink->announce_counts = fd >= 0 && is_eventfd(fd);
+	uplink->announce_fd = uplink->announce_counts || (fd >= 0 && is_tap(fd)) ? fd : -1;
+}
+
 int
 sa_uplink_create(uint16_t ethdev_port, struct rte_mempool *pool, struct sa_port *port, struct sa_uplink **ret_uplink,
 		 struct rp_wire_why *why)
@@ -64,13 +107,16 @@ sa_uplink_create(uint16_t ethdev_port, struct rte_mempool *pool, struct sa_port 
 	uplink = calloc(1, sizeof(*uplink));
 	if (uplink == NULL)
 		return rp_wire_why_set(why, -ENOMEM, "uplink: no memory");
-	rc = start(ethdev_port, pool, &step);
+	rc = start(ethdev_port, pool, true, &step);
+	if (rc < 0)
+		rc = start(ethdev_port, pool, false, &step);
 	if (rc < 0) {
 		free(uplink);
 		return rp_wire_why_set(why, rc, "uplink: %s: %s", step, rte_strerror(-rc));
 	}
 	uplink->ethdev_port = ethdev_port;
 	uplink->port = port;
+	find_announcer(uplink);
 	*ret_uplink = uplink;
 	return 0;
 }
@@ -84,6 +130,43 @@ sa_uplink_destroy(struct sa_uplink *uplink)
 	rte_eth_dev_stop(uplink->ethdev_port);
 	free(uplink);
 	return NULL;
+}
+
+int
+sa_uplink_fd(const struct sa_uplink *uplink)
+{
+	return uplink->announce_fd;
+}
+
+void
+sa_uplink_ignore(struct sa_uplink *uplink)
+{
+	uplink->announce_fd = -1;
+}
+
+bool
+sa_uplink_arm(struct sa_uplink *uplink)
+{
+	int rc;
+
+	if (uplink->announce_fd < 0)
+		return false;
+	rc = rte_eth_dev_rx_intr_enable(uplink->ethdev_port, 0);
+	/* A TAP has nothing to switch on: it always announces. */
+	return rc == 0 || (rc == -ENOTSUP && !uplink->announce_counts);
+}
+
+void
+sa_uplink_disarm(struct sa_uplink *uplink)
+{
+	rte_eth_dev_rx_intr_disable(uplink->ethdev_port, 0);
+}
+
+void
+sa_uplink_heard(struct sa_uplink *uplink)
+{
+	if (uplink->announce_counts)
+		sa_doorbell_drain(uplink->announce_fd);
 }
 
 unsigned int

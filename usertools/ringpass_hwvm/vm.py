@@ -27,10 +27,6 @@ READY_SECONDS = 120
 # a PCI device on or off, as VFIO does all the time, another one's write to its interrupt controller is lost, or goes to
 # another device: a CPU that takes no interrupt any more, a reset, a QEMU that dies. A single CPU cannot race itself.
 CPUS = 1
-# QEMU before 8.2 changes what is at an address under an emulated CPU that is just writing there. While one CPU switches
-# a PCI device on or off, as VFIO does all the time, another one's write to its interrupt controller is lost, or goes to
-# another device: a CPU that takes no interrupt any more, a reset, a QEMU that dies. A single CPU cannot race itself.
-CPUS = 1
 LINES_PER_GUEST = 2
 
 
@@ -52,7 +48,7 @@ class HardwareVm:
     def __init__(self, supervisor, functions, store=None, memory_mib=1024, cpus=CPUS, guests=1, iommu=True, trace=True,
                  build=None, name="hardware"):
         """functions: of Function. guests: so many nested guests at the same time. iommu: False for a machine without
-        one. trace: count kicks. cpus: of the machine; see CPUS. cpus: of the machine; see CPUS. build: a ringpass_stack Build, for ringpassd."""
+        one. trace: count kicks. cpus: of the machine; see CPUS. build: a ringpass_stack Build, for ringpassd."""
         if len(functions) > function.FUNCTIONS_MAX:
             raise TestvmError(f"{len(functions)} functions: expected at most {function.FUNCTIONS_MAX}")
         self.supervisor = supervisor

@@ -32,8 +32,9 @@ ALLOWED = {
     "examples/master": PROTOCOLS,
     "examples/proxy": PROTOCOLS,
 }
-# Libraries that live in an application's room; and what a peer must do by the same functions to do the same.
-ALSO_PUBLIC = {"softaccel.h", "sa_flow.h", "sa_mac.h"}
+# Libraries that live in an application's room; and what a peer, or a device of the bench, must do by the same functions to
+# do the same.
+ALSO_PUBLIC = {"softaccel.h", "sa_doorbell.h", "sa_flow.h", "sa_mac.h"}
 
 
 def rooms(top=house.TOP):

@@ -105,7 +105,7 @@ pass_open(uint64_t kind, enum softaccel_copies copies, unsigned int guests, unsi
 	pass_bed->receive_rings = receive_rings;
 	pass_bed->notice_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	snprintf(name, sizeof(name), "test_pass_%u", beds_count++);
-	pass_bed->scratch.pool = rte_pktmbuf_pool_create(name, 255, 0, 64, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	pass_bed->scratch.pool = rte_pktmbuf_pool_create(name, 255, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	assert_non_null(pass_bed->scratch.pool);
 	pass_bed->scratch.copy = sa_copier_choose(SOFTACCEL_ISA_AUTO)->copy;
 	assert_int_equal(sa_switch_init(&pass_bed->sw, &pass_bed->scratch, copies), 0);

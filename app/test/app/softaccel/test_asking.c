@@ -7,6 +7,7 @@
 
 #include "rig.h"
 #include "rp_vfu_client_iommu.h"
+#include "rp_vfu_virtio.h"
 #include "rp_wire_clock.h"
 
 /*
@@ -42,6 +43,8 @@ static struct {
 	bool slow; /* answers later, by a call of its own */
 	uint64_t token;
 	struct rp_vfu_client_translation later;
+	unsigned int looks_left; /* of the control side, until the one in which a ring misses */
+	bool missed;
 } fixture;
 
 static uint32_t
@@ -319,6 +322,49 @@ a_page_comes_when_a_ring_has_just_missed(void **state)
 	assert_true(mapped);
 }
 
+uint8_t __real_rp_vfu_virtio_status(const struct rp_vfu_virtio *virtio);
+uint8_t __wrap_rp_vfu_virtio_status(const struct rp_vfu_virtio *virtio);
+
+/* The control side asks whether a queue is to run: of the transmit queue the ring misses just then. */
+uint8_t
+__wrap_rp_vfu_virtio_status(const struct rp_vfu_virtio *virtio)
+{
+	if (__atomic_load_n(&fixture.looks_left, __ATOMIC_ACQUIRE) > 0 &&
+	    __atomic_sub_fetch(&fixture.looks_left, 1, __ATOMIC_ACQ_REL) == 0) {
+		uint8_t frame[RIG_FRAME_BYTES];
+		bool missed;
+
+		rig_frame(frame, RIG_BROADCAST, 1, 0, 7);
+		missed = rig_send(&fixture.guest, TX, frame, sizeof(frame));
+		rig_ring(&fixture.guest, TX);
+		missed = missed && test_wait(tx_has_missed, NULL, LIMIT_MS);
+		__atomic_store_n(&fixture.missed, missed, __ATOMIC_RELEASE);
+	}
+	return __real_rp_vfu_virtio_status(virtio);
+}
+
+static void
+a_ring_misses_while_it_is_judged(void **state)
+{
+	const struct rp_vfu_client_iommu_range everything = {.all_pasids = true, .all = true};
+	bool mapped = false;
+	const struct rp_vfu_client_done done = {.done = on_another_mapped, .ctx = &mapped};
+	struct rp_vfu_client_memory another = {.iova = ANOTHER_IOVA, .size_bytes = PAGE_BYTES, .access_mask = RW};
+	uint8_t packet[RIG_BUFFER_BYTES];
+
+	(void)state;
+	start();
+	carry(&fixture.guest, &fixture.plain, 0);
+	assert_int_equal(rp_vfu_client_invalidate(fixture.guest.client, &everything, NULL), 0);
+	__atomic_store_n(&fixture.looks_left, TX + 1, __ATOMIC_RELEASE);
+	another.fd = fixture.guest.memory_fd;
+	assert_int_equal(rp_vfu_client_dma_map_start(fixture.guest.client, &another, &done, NULL), 0);
+	assert_int_equal(receive(&fixture.plain, packet), RIG_HEADER_BYTES + RIG_FRAME_BYTES);
+	assert_int_equal(rig_frame_sequence(packet + RIG_HEADER_BYTES), 7);
+	assert_true(__atomic_load_n(&fixture.missed, __ATOMIC_ACQUIRE));
+	assert_true(mapped);
+}
+
 static bool
 tx_is_broken(void *ctx)
 {
@@ -425,6 +471,7 @@ main(void)
 		RIG_TESTS(answers_may_come_later),
 		RIG_TESTS(invalidations_while_it_runs),
 		RIG_TESTS(a_page_comes_when_a_ring_has_just_missed),
+		RIG_TESTS(a_ring_misses_while_it_is_judged),
 		RIG_TESTS(a_page_that_is_forbidden_breaks_its_queue),
 		RIG_TESTS(a_client_that_lies_is_not_asked_for_ever),
 		RIG_TESTS(resets_and_leaves_while_it_waits),

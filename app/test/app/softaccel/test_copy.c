@@ -106,6 +106,29 @@ nothing_beyond_the_end(void **state)
 }
 
 static void
+copy_inline(void *to, const void *from, size_t size_bytes)
+{
+	sa_copy(sa_copier_choose(SOFTACCEL_ISA_GENERIC)->copy, to, from, size_bytes);
+}
+
+static void
+without_a_call_is_the_same(void **state)
+{
+	size_t size_bytes, offset;
+
+	(void)state;
+	for (size_bytes = 0; size_bytes <= 200; size_bytes++) {
+		for (offset = 0; offset < ALIGNMENTS; offset++)
+			check_one(copy_inline, size_bytes, offset, (offset * 5) % ALIGNMENTS);
+		memset(memory.target + SIZE_MAX_BYTES - size_bytes, 0, size_bytes);
+		copy_inline(memory.target + SIZE_MAX_BYTES - size_bytes, memory.source + SIZE_MAX_BYTES - size_bytes,
+			    size_bytes);
+		assert_memory_equal(memory.target + SIZE_MAX_BYTES - size_bytes,
+				    memory.source + SIZE_MAX_BYTES - size_bytes, size_bytes);
+	}
+}
+
+static void
 the_choice(void **state)
 {
 	unsigned int count, i;
@@ -128,6 +151,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_size_and_alignment),
 		cmocka_unit_test(nothing_beyond_the_end),
+		cmocka_unit_test(without_a_call_is_the_same),
 		cmocka_unit_test(the_choice),
 	};
 

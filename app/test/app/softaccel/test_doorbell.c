@@ -50,6 +50,46 @@ layouts(void **state)
 	test_leaks_assert_none(&before);
 }
 
+#define MANY 40u
+
+static unsigned int
+group_of(unsigned int from, unsigned int index)
+{
+	return from + (index - from) / SA_DOORBELL_GROUP * SA_DOORBELL_GROUP;
+}
+
+/* Whatever their number, wherever it begins, and whatever was stored. */
+static void
+one_of_many_is_found(void **state)
+{
+	struct sa_doorbells doorbells;
+	unsigned int count, from, rung;
+	uint32_t *words[MANY];
+
+	(void)state;
+	assert_int_equal(sa_doorbells_init(&doorbells, SOFTACCEL_DOORBELL_SHARED, MANY), 0);
+	for (rung = 0; rung < MANY; rung++)
+		words[rung] = sa_doorbell_word(&doorbells, rung);
+	for (rung = 0; rung < MANY; rung++) {
+		uint16_t value = (uint16_t)rung;
+
+		assert_true(sa_doorbells_find(words, 0, MANY) >= MANY);
+		memcpy(words[rung], &value, sizeof(value));
+		for (count = 0; count <= MANY; count++) {
+			for (from = 0; from <= count; from++) {
+				unsigned int found = sa_doorbells_find(words, from, count);
+
+				if (rung >= from && rung < count)
+					assert_int_equal(found, group_of(from, rung));
+				else
+					assert_true(found >= count);
+			}
+		}
+		assert_true(sa_doorbell_observe(words[rung]));
+	}
+	sa_doorbells_fini(&doorbells);
+}
+
 static void
 drain_never_waits(void **state)
 {
@@ -84,9 +124,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(any_index_is_seen),
-		cmocka_unit_test(layouts),
-		cmocka_unit_test(drain_never_waits),
+		cmocka_unit_test(any_index_is_seen),	cmocka_unit_test(layouts),
+		cmocka_unit_test(one_of_many_is_found), cmocka_unit_test(drain_never_waits),
 		cmocka_unit_test(clear_forgets),
 	};
 

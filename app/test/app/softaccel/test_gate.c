@@ -11,6 +11,7 @@ struct loop {
 	pthread_t thread;
 	bool stop; /* atomic */
 	bool sleeps;
+	useconds_t takes_us; /* an iteration */
 	unsigned int iterations; /* with the gate's lock */
 	unsigned int inside; /* atomic */
 };
@@ -26,6 +27,8 @@ loop_main(void *ctx)
 			sa_gate_pass(&loop->gate);
 		__atomic_store_n(&loop->inside, 1, __ATOMIC_SEQ_CST);
 		loop->iterations++;
+		if (loop->takes_us > 0)
+			usleep(loop->takes_us);
 		__atomic_store_n(&loop->inside, 0, __ATOMIC_SEQ_CST);
 		if (loop->sleeps) {
 			struct pollfd wake = {.fd = loop->gate.wake_fd, .events = POLLIN};
@@ -40,9 +43,9 @@ loop_main(void *ctx)
 }
 
 static void
-start(struct loop *loop, bool sleeps)
+start(struct loop *loop, bool sleeps, useconds_t takes_us)
 {
-	*loop = (struct loop){.sleeps = sleeps};
+	*loop = (struct loop){.sleeps = sleeps, .takes_us = takes_us};
 	assert_int_equal(sa_gate_init(&loop->gate), 0);
 	assert_int_equal(pthread_create(&loop->thread, NULL, loop_main, loop), 0);
 }
@@ -57,22 +60,31 @@ stop(struct loop *loop)
 	sa_gate_fini(&loop->gate);
 }
 
+/* @return how far it was when it had come to the gate once. */
+static unsigned int
+begin(struct loop *loop)
+{
+	unsigned int before, waited = 0;
+
+	do {
+		sa_gate_close(&loop->gate);
+		before = loop->iterations;
+		sa_gate_open(&loop->gate);
+		usleep(100);
+	} while (before == 0 && ++waited < 50000);
+	return before;
+}
+
 /* While the gate is closed nothing moves; every closing lets the loop have an iteration before the next. */
 static void
 closed_means_still(void **state)
 {
-	unsigned int round, before = 0, waited = 0;
+	unsigned int round, before;
 	struct loop loop;
 
 	(void)state;
-	start(&loop, false);
-	/* It has come to the gate once. */
-	do {
-		sa_gate_close(&loop.gate);
-		before = loop.iterations;
-		sa_gate_open(&loop.gate);
-		usleep(100);
-	} while (before == 0 && ++waited < 50000);
+	start(&loop, false, 0);
+	before = begin(&loop);
 	for (round = 0; round < 2000; round++) {
 		unsigned int now;
 
@@ -86,6 +98,28 @@ closed_means_still(void **state)
 	stop(&loop);
 }
 
+/* Either side looks for the other only so long: then it sleeps, and is woken. */
+static void
+long_ones_sleep(void **state)
+{
+	unsigned int round, before;
+	struct loop loop;
+
+	(void)state;
+	start(&loop, false, 2000);
+	before = begin(&loop);
+	for (round = 0; round < 20; round++) {
+		sa_gate_close(&loop.gate);
+		assert_int_equal(__atomic_load_n(&loop.inside, __ATOMIC_SEQ_CST), 0);
+		assert_true(loop.iterations > before);
+		before = loop.iterations;
+		usleep(2000);
+		assert_int_equal(loop.iterations, before);
+		sa_gate_open(&loop.gate);
+	}
+	stop(&loop);
+}
+
 static void
 sleeper_wakes(void **state)
 {
@@ -93,7 +127,7 @@ sleeper_wakes(void **state)
 	struct loop loop;
 
 	(void)state;
-	start(&loop, true);
+	start(&loop, true, 0);
 	for (round = 0; round < 200; round++) {
 		unsigned int before, waited = 0;
 
@@ -134,6 +168,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(closed_means_still),
+		cmocka_unit_test(long_ones_sleep),
 		cmocka_unit_test(sleeper_wakes),
 		cmocka_unit_test(nobody_runs),
 	};

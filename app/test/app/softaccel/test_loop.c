@@ -7,6 +7,7 @@
 
 #include "rig.h"
 #include "sa_datapath.h"
+#include "sa_doorbell.h"
 
 static const struct softaccel_config config = {.mbufs_count = 255};
 static struct sa_datapath path;
@@ -154,6 +155,98 @@ sleeps_grow_to_a_ceiling(void **state)
 	assert_int_equal(sa_idle_next_us(&idle), 0);
 }
 
+#define MANY 40u
+
+static struct sa_ring rings[MANY];
+
+static void
+begin_rings(struct sa_doorbells *doorbells)
+{
+	unsigned int i;
+
+	assert_int_equal(sa_datapath_init(&path, &config), 0);
+	assert_int_equal(sa_doorbells_init(doorbells, SOFTACCEL_DOORBELL_PAGE, MANY), 0);
+	for (i = 0; i < MANY; i++) {
+		rings[i] = (struct sa_ring){
+			.transmits = true,
+			.doorbell = sa_doorbell_word(doorbells, i),
+			.kick_fd = doorbells->kick_fds[i],
+			.said_fd = -1,
+			.watch = {.watched = true},
+			.now_ms = &path.now_ms,
+		};
+		assert_int_equal(sa_datapath_ring_add(&path, &rings[i]), 0);
+	}
+}
+
+static void
+end_rings(struct sa_doorbells *doorbells)
+{
+	sa_datapath_fini(&path);
+	sa_doorbells_fini(doorbells);
+}
+
+static void
+ring_all(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < MANY; i++)
+		*(volatile uint16_t *)rings[i].doorbell = (uint16_t)i;
+}
+
+/* However many there are, and whichever are rung together. */
+static void
+every_watched_doorbell_is_seen(void **state)
+{
+	struct sa_doorbells doorbells;
+	unsigned int i;
+
+	(void)state;
+	begin_rings(&doorbells);
+	sa_datapath_poll(&path);
+	for (i = 0; i < MANY; i++) {
+		*(volatile uint16_t *)rings[i].doorbell = (uint16_t)i;
+		assert_int_equal(sa_datapath_poll(&path), 1);
+		assert_int_equal(rings[i].counters.direct_kicks, 1);
+	}
+	ring_all();
+	assert_int_equal(sa_datapath_poll(&path), MANY);
+	for (i = 0; i < MANY; i++)
+		assert_int_equal(rings[i].counters.direct_kicks, 2);
+	end_rings(&doorbells);
+}
+
+/* What is watched changes behind the gate, or with the rings there are. */
+static void
+the_others_are_left_alone(void **state)
+{
+	struct sa_doorbells doorbells;
+	unsigned int i;
+
+	(void)state;
+	begin_rings(&doorbells);
+	sa_datapath_poll(&path);
+	sa_gate_close(&path.gate);
+	for (i = 0; i < MANY; i += 2)
+		rings[i].watch.watched = false;
+	sa_gate_open(&path.gate);
+	ring_all();
+	assert_int_equal(sa_datapath_poll(&path), MANY / 2);
+	sa_datapath_ring_remove(&path, &rings[1]);
+	ring_all();
+	assert_int_equal(sa_datapath_poll(&path), MANY / 2 - 1);
+	sa_gate_close(&path.gate);
+	rings[0].watch.watched = true;
+	sa_gate_open(&path.gate);
+	assert_int_equal(sa_datapath_poll(&path), 1);
+	assert_int_equal(rings[0].counters.direct_kicks, 1);
+	assert_int_equal(rings[1].counters.direct_kicks, 1);
+	assert_int_equal(rings[2].counters.direct_kicks, 0);
+	assert_int_equal(rings[3].counters.direct_kicks, 2);
+	end_rings(&doorbells);
+}
+
 int
 main(void)
 {
@@ -164,6 +257,8 @@ main(void)
 		cmocka_unit_test(stop_before_run),
 		cmocka_unit_test(stop_at_the_gate),
 		cmocka_unit_test(sleeps_grow_to_a_ceiling),
+		cmocka_unit_test(every_watched_doorbell_is_seen),
+		cmocka_unit_test(the_others_are_left_alone),
 	};
 
 	rig_eal_init();

@@ -15,7 +15,7 @@ learn_move_forget(void **state)
 	(void)state;
 	assert_int_equal(sa_mac_table_create(8, &table), 0);
 	assert_null(sa_mac_find(table, MAC(1), 0));
-	sa_mac_learn(table, MAC(1), &one, 10);
+	assert_true(sa_mac_learn(table, MAC(1), &one, 10));
 	assert_ptr_equal(sa_mac_find(table, MAC(1), 10), &one);
 	sa_mac_learn(table, MAC(1), &two, 11);
 	assert_ptr_equal(sa_mac_find(table, MAC(1), 11), &two);
@@ -26,6 +26,41 @@ learn_move_forget(void **state)
 	sa_mac_table_age(table, 12 + SA_MAC_AGE_SECONDS);
 	assert_int_equal(two.count, 0);
 	sa_mac_table_destroy(table);
+}
+
+static void
+learned_or_not_is_said(void **state)
+{
+	struct sa_mac_owner one = {.quota = 1}, none = {.quota = 0};
+	struct sa_mac_table *table;
+
+	(void)state;
+	assert_int_equal(sa_mac_table_create(8, &table), 0);
+	assert_true(sa_mac_learn(table, MAC(1), &one, 0));
+	assert_true(sa_mac_learn(table, MAC(1), &one, 0));
+	assert_false(sa_mac_learn(table, MAC(2), &one, 0));
+	assert_false(sa_mac_learn(table, MAC(1), &none, 0));
+	assert_false(sa_mac_learn(table, 0, &one, 0));
+	assert_false(sa_mac_learn(table, 0xffffffffffffull, &one, 0));
+	sa_mac_table_destroy(table);
+}
+
+static void
+pairs_are_both_addresses(void **state)
+{
+	uint8_t frame[14] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0};
+	const struct sa_mac_pair pair = sa_mac_pair_of(frame);
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < sizeof(frame); i++) {
+		struct sa_mac_pair other;
+
+		frame[i] ^= 0x10;
+		other = sa_mac_pair_of(frame);
+		assert_int_equal(sa_mac_pair_is(&other, &pair), i >= 12);
+		frame[i] ^= 0x10;
+	}
 }
 
 /* A refresh keeps what is there from ageing, and makes, moves and counts nothing. */
@@ -146,6 +181,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(learn_move_forget),
+		cmocka_unit_test(learned_or_not_is_said),
+		cmocka_unit_test(pairs_are_both_addresses),
 		cmocka_unit_test(refresh_changes_no_owner),
 		cmocka_unit_test(what_was_forgotten_is_not_found),
 		cmocka_unit_test(more_than_are_remembered),

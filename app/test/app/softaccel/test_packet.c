@@ -66,6 +66,54 @@ completed(void **state)
 	rte_pktmbuf_free(mbuf);
 }
 
+/* What somebody else refers to is not given to the next one; a buffer comes back as it was, whatever lay in it. */
+static void
+given_back_are_nobody_elses(void **state)
+{
+	unsigned int available = rte_mempool_avail_count(pool), i;
+	struct rte_mbuf *mbufs[4], *kept;
+
+	(void)state;
+	assert_true(sa_packet_take(pool, mbufs, RTE_DIM(mbufs)));
+	for (i = 0; i < RTE_DIM(mbufs); i++)
+		sa_packet_start(mbufs[i], 60 + i);
+	assert_int_equal(rte_pktmbuf_pkt_len(mbufs[3]), 63);
+	assert_int_equal(rte_pktmbuf_data_len(mbufs[3]), 63);
+	assert_false(sa_packet(mbufs[3])->needs_csum);
+	assert_int_equal((uintptr_t)rte_pktmbuf_mtod(mbufs[3], uint8_t *) % RTE_CACHE_LINE_SIZE, 0);
+	kept = mbufs[1];
+	rte_mbuf_refcnt_update(kept, 1);
+	sa_packet_give(pool, mbufs, RTE_DIM(mbufs));
+	assert_int_equal(rte_mempool_avail_count(pool), available - 1);
+	assert_int_equal(rte_mbuf_refcnt_read(kept), 1);
+	assert_int_equal(rte_pktmbuf_pkt_len(kept), 61);
+	rte_pktmbuf_free(kept);
+	assert_int_equal(rte_mempool_avail_count(pool), available);
+	/* More than there are. */
+	assert_false(sa_packet_take(pool, (struct rte_mbuf *[4096]){0}, 4096));
+	assert_int_equal(rte_mempool_avail_count(pool), available);
+}
+
+/* Constant memory cannot be written. */
+static void
+headers_that_are_there_are_left(void **state)
+{
+	static const uint8_t there[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0};
+	uint8_t wanted[12], to[12];
+	unsigned int i;
+
+	(void)state;
+	memcpy(wanted, there, sizeof(wanted));
+	sa_packet_header_once((uint8_t *)(uintptr_t)there, wanted);
+	for (i = 0; i < sizeof(wanted); i++) {
+		memcpy(to, there, sizeof(to));
+		wanted[i] ^= 0x80;
+		sa_packet_header_once(to, wanted);
+		assert_memory_equal(to, wanted, sizeof(to));
+		wanted[i] ^= 0x80;
+	}
+}
+
 /* In UDP a sum of zero would say that there is none. */
 static void
 never_zero(void **state)
@@ -88,12 +136,13 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(headers_are_judged),
+		cmocka_unit_test(given_back_are_nobody_elses),
+		cmocka_unit_test(headers_that_are_there_are_left),
 		cmocka_unit_test(completed),
 		cmocka_unit_test(never_zero),
 	};
 
 	rig_eal_init();
-	pool = rte_pktmbuf_pool_create("packets", 31, 0, RTE_ALIGN_CEIL(sizeof(struct sa_packet), RTE_MBUF_PRIV_ALIGN),
-				       RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	pool = rte_pktmbuf_pool_create("packets", 31, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

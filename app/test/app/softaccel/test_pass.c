@@ -5,6 +5,7 @@
 #include <linux/virtio_ring.h>
 
 #include "pass_bed.h"
+#include "rp_vring_burst.h"
 
 static uint64_t kind;
 
@@ -163,6 +164,39 @@ what_comes_before_a_bad_chain_arrives(void **state)
 		pass_expect_frame(1, i, RIG_FRAME_BYTES);
 	assert_int_equal(sender->ring.state, SOFTACCEL_QUEUE_BROKEN);
 	assert_int_equal(pass_bed->queues[1][1].ring.state, SOFTACCEL_QUEUE_RUNNING);
+}
+
+/* A receiver's chain of as many pieces as a burst follows, and none of them to be written, has nothing behind them. */
+static void
+chains_without_room_hold_nobody_up(void **state)
+{
+	struct rp_vring_part parts[RP_VRING_BURST_PIECES];
+	struct pass_queue *receiver;
+	unsigned int i;
+
+	(void)state;
+	pass_open(kind, SOFTACCEL_COPIES_ONE, 2, 1);
+	receiver = &pass_bed->queues[1][1];
+	for (i = 0; i < RTE_DIM(parts); i++)
+		parts[i] = (struct rp_vring_part){RIG_MEMORY_IOVA, 64, false};
+	for (i = 0; i < 12; i++) {
+		if (i % 4 == 2)
+			assert_int_equal(rp_vring_drv_add(receiver->driver, parts, RTE_DIM(parts), receiver->memory),
+					 0);
+		pass_post(1, 1, PASS_BUFFER_BYTES);
+		assert_non_null(pass_send_frame(0, 1, i, 1000));
+	}
+	assert_int_equal(pass_serve(0), 12);
+	for (i = 0; i < 12; i++) {
+		uint8_t packet[2 * PASS_BUFFER_BYTES];
+
+		/* It comes back as it is. */
+		if (i % 4 == 2)
+			assert_int_equal(pass_receive(1, 1, packet), 0);
+		pass_expect_frame(1, i, 1000);
+	}
+	assert_int_equal(receiver->ring.counters.errors, 3);
+	assert_int_equal(receiver->ring.state, SOFTACCEL_QUEUE_RUNNING);
 }
 
 /* A ring that changes hands, or is another's, gets its frames from packet buffers, which can wait. */
@@ -386,6 +420,7 @@ main(void)
 		RIG_TESTS(headers_are_those_that_were_judged),
 		RIG_TESTS(buffers_are_those_that_were_judged),
 		RIG_TESTS(what_comes_before_a_bad_chain_arrives),
+		RIG_TESTS(chains_without_room_hold_nobody_up),
 		RIG_TESTS(rings_that_change_hands_are_not_touched),
 		RIG_TEST(what_cannot_be_given_is_not_filled_again, split),
 		RIG_TESTS(both_ways_are_one),

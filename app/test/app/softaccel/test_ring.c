@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -201,6 +202,85 @@ broken_is_said_once(void **state)
 	assert_false(fixture.ring.awake);
 }
 
+/* The linker's --wrap: what the kernel says to an interrupt. */
+static struct {
+	int answer;
+	unsigned int count;
+} calls;
+
+int __wrap_sa_caller_call(struct sa_caller *caller, int eventfd);
+
+int
+__wrap_sa_caller_call(struct sa_caller *caller, int eventfd)
+{
+	(void)caller;
+	assert_true(eventfd >= 0);
+	calls.count++;
+	return calls.answer;
+}
+
+static void
+serve_one(void)
+{
+	struct rp_vring_chain chain;
+
+	driver_adds();
+	assert_int_equal(rp_vring_dev_pop(&fixture.ring.vring, &chain), 1);
+	assert_int_equal(rp_vring_dev_fill(&fixture.ring.vring, fixture.ring.unpublished_count, chain.head, 0), 0);
+	fixture.ring.unpublished_count++;
+}
+
+static void
+flush_is_called(unsigned int count, uint64_t interrupts)
+{
+	calls.count = 0;
+	sa_ring_flush(&fixture.ring);
+	assert_int_equal(calls.count, count);
+	assert_int_equal(fixture.ring.counters.interrupts, interrupts);
+}
+
+/* The driver waits for the one it was promised; what is published later gives it no other. */
+static void
+refused_interrupts_are_owed(void **state)
+{
+	(void)state;
+	fixture.ring.call_fd = fixture.notice_fd;
+	calls.answer = -EAGAIN;
+	serve_one();
+	flush_is_called(1, 0);
+	assert_true(fixture.ring.interrupt_owed);
+	flush_is_called(1, 0);
+	serve_one();
+	flush_is_called(1, 0);
+	calls.answer = 0;
+	flush_is_called(1, 1);
+	assert_false(fixture.ring.interrupt_owed);
+	flush_is_called(0, 1);
+}
+
+/* It may be one that takes none, ever. */
+static void
+owed_interrupts_let_rings_sleep(void **state)
+{
+	unsigned int look;
+
+	(void)state;
+	fixture.ring.call_fd = fixture.notice_fd;
+	fixture.ring.awake = true;
+	calls.answer = -EINVAL;
+	serve_one();
+	for (look = 0; look < SA_RING_EMPTY_LOOKS; look++) {
+		assert_true(fixture.ring.awake);
+		flush_is_called(1, 0);
+		sa_ring_found_empty(&fixture.ring);
+	}
+	assert_false(fixture.ring.awake);
+	calls.answer = 0;
+	sa_ring_set_call(&fixture.ring, fixture.notice_fd);
+	assert_int_equal(fixture.ring.counters.interrupts, 1);
+	assert_false(fixture.ring.interrupt_owed);
+}
+
 int
 main(void)
 {
@@ -208,6 +288,7 @@ main(void)
 		RIG_TESTS(rings_wake_by_their_doorbell), RIG_TESTS(no_lost_wake_up),
 		RIG_TESTS(asleep_means_kick_wanted),	 RIG_TESTS(release_leaves_notifications_wanted),
 		RIG_TESTS(broken_is_said_once),		 RIG_TESTS(empty_for_a_while_is_still_awake),
+		RIG_TESTS(refused_interrupts_are_owed),	 RIG_TESTS(owed_interrupts_let_rings_sleep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <rte_common.h>
+
 #include "rig.h"
 
 /* Packets between guests. */
@@ -60,13 +62,19 @@ teardown(void **state)
 }
 
 static void
-send_frame(unsigned int guest, unsigned int queue, unsigned int to, unsigned int from, uint16_t flow, uint32_t sequence)
+add_frame(unsigned int guest, unsigned int queue, unsigned int to, unsigned int from, uint16_t flow, uint32_t sequence)
 {
 	uint8_t frame[RIG_FRAME_BYTES];
 
 	rig_frame(frame, to, from, flow, sequence);
 	rig_reap(&fixture.guests[guest], queue);
 	assert_true(rig_send(&fixture.guests[guest], queue, frame, sizeof(frame)));
+}
+
+static void
+send_frame(unsigned int guest, unsigned int queue, unsigned int to, unsigned int from, uint16_t flow, uint32_t sequence)
+{
+	add_frame(guest, queue, to, from, flow, sequence);
 	rig_ring(&fixture.guests[guest], queue);
 }
 
@@ -96,6 +104,8 @@ struct stream {
 	uint32_t sent;
 	uint32_t received;
 };
+
+#define BURST 5u
 
 #define STREAM_COUNT 20000u
 /* No packet can meet an empty ring. */
@@ -198,6 +208,39 @@ known_addresses_are_not_flooded(void **state)
 	assert_int_equal(port_of(0).drops[SOFTACCEL_DROP_SAME_PORT], 1);
 }
 
+/* Whatever stands beside it in a burst. */
+static void
+frames_of_a_burst_go_each_its_way(void **state)
+{
+	static const unsigned int ways[][2] = {{1, 0}, {1, 0}, {2, 0}, {2, 5}, {2, 6}, {1, 6},
+					       {1, 7}, {0, 0}, {0, 0}, {1, 0}, {2, 0}};
+	const unsigned int to_itself = 2;
+	unsigned int i, guest;
+
+	(void)state;
+	start(3, 1, NULL, NULL);
+	for (guest = 1; guest < 3; guest++) {
+		send_frame(guest, TX, 0, guest, 1, 100 + guest);
+		assert_int_equal(expect_frame(0, RX), 100 + guest);
+		/* Nobody knows yet where that is. */
+		assert_int_equal(expect_frame(3 - guest, RX), 100 + guest);
+	}
+	/* Its ring falls asleep: then what is added comes as one burst. */
+	usleep(20000);
+	for (i = 0; i < RTE_DIM(ways); i++)
+		add_frame(0, TX, ways[i][0], ways[i][1], 1, i);
+	rig_ring(&fixture.guests[0], TX);
+	for (guest = 1; guest < 3; guest++) {
+		for (i = 0; i < RTE_DIM(ways); i++) {
+			if (ways[i][0] == guest)
+				assert_int_equal(expect_frame(guest, RX), i);
+		}
+	}
+	assert_int_equal(port_of(0).drops[SOFTACCEL_DROP_SAME_PORT], to_itself);
+	/* Its own and the made up ones. */
+	assert_int_equal(port_of(0).macs_count, 4);
+}
+
 /* Which of the group's four receive rings (functions 1 and 2, two each) a frame came to. */
 static unsigned int
 ring_of_flow(uint16_t flow)
@@ -296,6 +339,14 @@ mac_flood(void **state)
 	port = port_of(1);
 	assert_int_equal(port.macs_count, 256);
 	assert_int_equal(port.macs_refused, 2000 - 256);
+	/* Each frame of a burst is one, though they are looked up together. */
+	usleep(20000);
+	for (i = 0; i < BURST; i++)
+		add_frame(1, TX, 2, 5000, 1, i);
+	rig_ring(&fixture.guests[1], TX);
+	for (i = 0; i < BURST; i++)
+		assert_int_equal(expect_frame(2, RX), i);
+	assert_int_equal(port_of(1).macs_refused, 2000 - 256 + BURST);
 	assert_int_equal(port_of(0).out_packets, 1);
 	send_frame(0, TX, 2, 0, 1, 77);
 	assert_int_equal(expect_frame(2, RX), 77);
@@ -490,6 +541,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TESTS(sequence_numbers),
 		RIG_TESTS(known_addresses_are_not_flooded),
+		RIG_TESTS(frames_of_a_burst_go_each_its_way),
 		RIG_TESTS(group_is_one_port),
 		RIG_TESTS(group_without_one_queue),
 		RIG_TESTS(mac_flood),

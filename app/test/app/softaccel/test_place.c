@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <rte_mbuf.h>
+
+#include "rig.h"
+#include "rp_dma_node.h"
+#include "sa_datapath.h"
+
+/* On a machine of one node nothing moves; app/test/e2e/test_numa.py runs this where there are two. */
+
+#define PATIENCE 5000u /* of a millisecond, or more */
+#define MBUFS 255u
+
+static struct rte_mempool *pool;
+static cpu_set_t all;
+
+/* Pages as large as a test says, and what was asked of the kernel. */
+static uint64_t page_bytes; /* 0: as they are */
+static unsigned int placed_count;
+static size_t placed_bytes;
+static time_t passed_s; /* atomic: added to the clock, or ... */
+static bool clock_stands; /* ... all that it says: the rig needs a real one */
+
+static struct sa_datapath *arriving; /* who sends itself to one CPU stops there */
+
+struct rte_memseg *__wrap_rte_mem_virt2memseg(const void *address, const struct rte_memseg_list *list);
+struct rte_memseg *__real_rte_mem_virt2memseg(const void *address, const struct rte_memseg_list *list);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now);
+int __real_clock_gettime(clockid_t clock, struct timespec *ret_now);
+int __wrap_rp_dma_node_place(void *memory, size_t size_bytes, int node);
+int __real_rp_dma_node_place(void *memory, size_t size_bytes, int node);
+int __wrap_rp_dma_node_run(int node);
+int __real_rp_dma_node_run(int node);
+
+struct rte_memseg *
+__wrap_rte_mem_virt2memseg(const void *address, const struct rte_memseg_list *list)
+{
+	static struct rte_memseg segment;
+
+	if (page_bytes == 0)
+		return __real_rte_mem_virt2memseg(address, list);
+	segment.hugepage_sz = page_bytes;
+	return &segment;
+}
+
+int
+__wrap_rp_dma_node_place(void *memory, size_t size_bytes, int node)
+{
+	placed_count++;
+	placed_bytes += size_bytes;
+	if (page_bytes != 0)
+		assert_int_equal(((uintptr_t)memory | size_bytes) % page_bytes, 0);
+	return __real_rp_dma_node_place(memory, size_bytes, node);
+}
+
+int
+__wrap_rp_dma_node_run(int node)
+{
+	cpu_set_t one;
+	int cpu = 0;
+
+	if (arriving == NULL)
+		return __real_rp_dma_node_run(node);
+	while (!CPU_ISSET(cpu, &all))
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sa_datapath_stop(arriving);
+	return sched_setaffinity(0, sizeof(one), &one);
+}
+
+int
+__wrap_clock_gettime(clockid_t clock, struct timespec *ret_now)
+{
+	int rc = __real_clock_gettime(clock, ret_now);
+
+	if (clock == CLOCK_MONOTONIC && clock_stands)
+		*ret_now = (struct timespec){0};
+	if (rc == 0 && clock == CLOCK_MONOTONIC)
+		ret_now->tv_sec += __atomic_load_n(&passed_s, __ATOMIC_RELAXED);
+	return rc;
+}
+
+static void
+pass(unsigned int seconds)
+{
+	__atomic_add_fetch(&passed_s, (time_t)seconds, __ATOMIC_RELAXED);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	clock_stands = false;
+	arriving = NULL;
+	page_bytes = 0;
+	placed_count = 0;
+	placed_bytes = 0;
+	pool = rte_pktmbuf_pool_create("placed", MBUFS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	assert_non_null(pool);
+	return sched_getaffinity(0, sizeof(all), &all);
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	rte_mempool_free(pool);
+	return sched_setaffinity(0, sizeof(all), &all);
+}
+
+static void
+assert_pool_on(int node)
+{
+	struct rte_mbuf *mbufs[MBUFS];
+	unsigned int i;
+
+	assert_int_equal(rte_pktmbuf_alloc_bulk(pool, mbufs, MBUFS), 0);
+	/* A page at either end of the pool may be somebody else's. */
+	for (i = 4; i < MBUFS - 4; i++)
+		assert_int_equal(rp_dma_node_of(rte_pktmbuf_mtod(mbufs[i], void *)), node);
+	rte_pktmbuf_free_bulk(mbufs, MBUFS);
+}
+
+static void
+nobody_votes(void **state)
+{
+	struct sa_place place;
+	cpu_set_t now;
+
+	(void)state;
+	sa_place_init(&place, pool);
+	sa_place_begin(&place);
+	sa_place_vote(&place, RP_DMA_NODE_ANY, 1);
+	sa_place_vote(&place, SA_PLACE_NODES_MAX, 1);
+	sa_place_follow(&place);
+	assert_int_equal(place.node, RP_DMA_NODE_ANY);
+	assert_int_equal(sched_getaffinity(0, sizeof(now), &now), 0);
+	assert_true(CPU_EQUAL(&now, &all));
+}
+
+/* Also where the nodes do not exist: nothing can be moved, and nothing breaks. */
+static void
+most_votes_win(void **state)
+{
+	struct sa_place place;
+
+	(void)state;
+	clock_stands = true;
+	sa_place_init(&place, pool);
+	sa_place_begin(&place);
+	sa_place_vote(&place, 1, 1);
+	assert_int_equal(place.node, 1);
+	pass(SA_PLACE_SETTLE_S);
+	sa_place_vote(&place, 0, 1);
+	assert_int_equal(place.node, 1);
+	sa_place_vote(&place, 0, 1);
+	assert_int_equal(place.node, 0);
+	pass(SA_PLACE_SETTLE_S);
+	sa_place_vote(&place, 0, -1);
+	assert_int_equal(place.node, 0);
+	sa_place_vote(&place, 0, -1);
+	assert_int_equal(place.node, 1);
+	/* With nobody left it stays: the next one is as good a guess. */
+	sa_place_vote(&place, 1, -1);
+	assert_int_equal(place.node, 1);
+	sa_place_follow(&place);
+	assert_int_equal(rte_mempool_avail_count(pool), MBUFS);
+}
+
+/* A guest whose rings are now on this node and now on that one. */
+static void
+moves_are_rare(void **state)
+{
+	struct sa_place place;
+	unsigned int i, placed_once;
+
+	(void)state;
+	clock_stands = true;
+	sa_place_init(&place, pool);
+	sa_place_vote(&place, 1, 1);
+	placed_once = placed_count;
+	assert_true(placed_once > 0);
+	for (i = 0; i < 100; i++) {
+		sa_place_vote(&place, 1, -1);
+		sa_place_vote(&place, 0, 1);
+		sa_place_vote(&place, 0, -1);
+		sa_place_vote(&place, 1, 1);
+	}
+	sa_place_vote(&place, 0, 1);
+	sa_place_vote(&place, 0, 1);
+	assert_int_equal(placed_count, placed_once);
+	assert_int_equal(place.node, 1);
+	/* The majority that is there already. */
+	pass(SA_PLACE_SETTLE_S);
+	sa_place_vote(&place, 0, 1);
+	assert_int_equal(place.node, 0);
+	assert_int_equal(placed_count, 2 * placed_once);
+}
+
+/* The kernel refuses a range of huge pages that does not begin with one, and takes none of it. */
+static void
+whole_pages_move(void **state)
+{
+	struct sa_place place;
+
+	(void)state;
+	page_bytes = 64 << 10;
+	sa_place_init(&place, pool);
+	sa_place_vote(&place, 1, 1);
+	assert_true(placed_count > 0);
+	assert_true(placed_bytes >= MBUFS * RTE_MBUF_DEFAULT_BUF_SIZE / 2);
+
+	placed_count = 0;
+	page_bytes = (uint64_t)1 << 40;
+	sa_place_init(&place, pool);
+	sa_place_vote(&place, 1, 1);
+	assert_int_equal(placed_count, 0);
+}
+
+static void
+pool_and_thread_follow(void **state)
+{
+	struct sa_place place;
+	unsigned int node;
+	int wanted;
+
+	(void)state;
+	if (rp_dma_nodes_count() < 2)
+		skip();
+	sa_place_init(&place, pool);
+	sa_place_begin(&place);
+	for (wanted = 1; wanted >= 0; wanted--) {
+		pass(SA_PLACE_SETTLE_S);
+		sa_place_vote(&place, wanted, 1);
+		sa_place_follow(&place);
+		assert_int_equal(getcpu(NULL, &node), 0);
+		assert_int_equal(node, wanted);
+		assert_pool_on(wanted);
+		sa_place_vote(&place, wanted, -1);
+	}
+}
+
+/* Its caller's thread: what it may run on is his again, also for the next data path. */
+static void
+the_thread_is_given_back(void **state)
+{
+	static struct sa_datapath path;
+	struct softaccel_config config = {0};
+	cpu_set_t now;
+
+	(void)state;
+	if (CPU_COUNT(&all) < 2)
+		skip();
+	assert_int_equal(sa_datapath_init(&path, &config), 0);
+	sa_place_vote(&path.place, 1, 1);
+	arriving = &path;
+	sa_datapath_run(&path);
+	assert_true(path.stop);
+	assert_int_equal(sched_getaffinity(0, sizeof(now), &now), 0);
+	assert_true(CPU_EQUAL(&now, &all));
+	sa_datapath_fini(&path);
+}
+
+/* On the CPUs of that node, and no others. */
+static bool
+runs_on(pthread_t thread, int node)
+{
+	cpu_set_t theirs, of_node;
+
+	assert_int_equal(rp_dma_node_run(node), 0);
+	assert_int_equal(sched_getaffinity(0, sizeof(of_node), &of_node), 0);
+	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+	assert_int_equal(pthread_getaffinity_np(thread, sizeof(theirs), &theirs), 0);
+	return CPU_EQUAL(&theirs, &of_node);
+}
+
+static void
+a_guest_draws_it_to_its_memory(void **state)
+{
+	static struct rig rig;
+	static struct rig_guest guest;
+	unsigned int i, queue;
+	int node;
+
+	(void)state;
+	if (rp_dma_nodes_count() < 2)
+		skip();
+	rig_create(&rig);
+	rig_function(&rig, (struct softaccel_function_config){.queue_pairs = 1});
+	rig_run(&rig);
+	for (node = 1; node >= 0; node--) {
+		pass(SA_PLACE_SETTLE_S);
+		memset(&guest, 0, sizeof(guest));
+		rig_guest_connect(&guest, &rig, 0);
+		assert_int_equal(rp_dma_node_place(guest.memory, RIG_MEMORY_BYTES, node), 0);
+		/* Pages that the device has touched already are not moved; the next ones come from there. */
+		assert_int_equal(madvise(guest.memory, RIG_MEMORY_BYTES, MADV_REMOVE), 0);
+		rig_guest_negotiate(&guest, RIG_FEATURES_DEFAULT);
+		for (queue = 0; queue < 2; queue++)
+			rig_guest_queue(&guest, queue);
+		rig_guest_driver_ok(&guest);
+		for (i = 0; i < PATIENCE && !runs_on(rig.data, node); i++)
+			usleep(1000);
+		if (!runs_on(rig.data, node))
+			fail_msg("its memory is on node %d, its rings' on %d and %d, the data path is not on node %d",
+				 rp_dma_node_of(guest.memory), rp_dma_node_of(guest.queues[0].memory),
+				 rp_dma_node_of(guest.queues[1].memory), node);
+		rig_guest_fini(&guest);
+	}
+	rig_destroy(&rig);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(nobody_votes),
+		TEST(most_votes_win),
+		TEST(moves_are_rare),
+		TEST(whole_pages_move),
+		TEST(the_thread_is_given_back),
+		TEST(pool_and_thread_follow),
+		TEST(a_guest_draws_it_to_its_memory),
+	};
+
+	rig_eal_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
