@@ -162,7 +162,8 @@ stack_accel_stop(struct stack_accel *stack)
 }
 
 static void
-open_port(struct test_port *port, unsigned int index, unsigned int first, unsigned int count, bool access_platform)
+open_port(struct test_port *port, unsigned int index, unsigned int first, unsigned int count, uint16_t queue_pairs,
+	  bool access_platform)
 {
 	static const struct rp_accel_driver *const drivers[] = {&rp_virtio_vfio_user_driver, NULL};
 	static const struct rp_accel_registry registry = {.drivers = drivers};
@@ -173,6 +174,7 @@ open_port(struct test_port *port, unsigned int index, unsigned int first, unsign
 		.socket_mode = RP_PORT_SERVER,
 		.accelerators = accelerators,
 		.accelerators_count = count,
+		.queue_pairs = queue_pairs,
 		.doorbell_delay_ms = 1,
 		.reconnect_ms = 5,
 		.access_platform = access_platform,
@@ -187,13 +189,20 @@ open_port(struct test_port *port, unsigned int index, unsigned int first, unsign
 void
 stack_port_open(struct test_port *port, unsigned int index, unsigned int first, unsigned int count)
 {
-	open_port(port, index, first, count, false);
+	open_port(port, index, first, count, 0, false);
+}
+
+void
+stack_port_open_with_room(struct test_port *port, unsigned int index, unsigned int first, unsigned int count,
+			  uint16_t queue_pairs)
+{
+	open_port(port, index, first, count, queue_pairs, false);
 }
 
 void
 stack_port_open_translated(struct test_port *port, unsigned int index, unsigned int first, unsigned int count)
 {
-	open_port(port, index, first, count, true);
+	open_port(port, index, first, count, 0, true);
 }
 
 void

@@ -54,6 +54,10 @@ const char *stack_port_socket(unsigned int index);
 /* A port number `index` on functions [first, first + count). */
 void stack_port_open(struct test_port *port, unsigned int index, unsigned int first, unsigned int count);
 
+/* Of so many queue pairs, which may be fewer than the functions have. */
+void stack_port_open_with_room(struct test_port *port, unsigned int index, unsigned int first, unsigned int count,
+			       uint16_t queue_pairs);
+
 /* The same, for guests that may have an IOMMU in front of the device. */
 void stack_port_open_translated(struct test_port *port, unsigned int index, unsigned int first, unsigned int count);
 
