@@ -232,7 +232,8 @@ def test_the_vmm_listens(supervisor, build):
 def test_the_backend_vanishes(supervisor, build):
     host = Host(supervisor, build, "standard")
     master = supervisor.start("master", [program(build), host.socket, "--rounds", "1000000"])
-    wait_until(lambda: all(queue["mode"] == "direct" for queue in host.queues()[:2]), SECONDS, "direct",
+    # Its rings start anew with every round: what is seen of a moment says little.
+    wait_until(lambda: all(queue["doorbell_maps"] > 0 for queue in host.queues()[:2]), SECONDS, "mapped once",
                master.require_alive)
     host.ringpassd.kill()
     assert master.wait(SECONDS) == 1
