@@ -14,9 +14,8 @@
 
 #include "bells.h"
 #include "rp_wire_fd.h"
+#include "sa_doorbell.h"
 
-/* No guest stores it: a kick is the queue's index, 16 bits of these. */
-#define AT_REST UINT32_MAX
 #define MAC                                                                                                            \
 	{                                                                                                              \
 		0x52, 0x54, 0, 0, 0, 2                                                                                 \
@@ -28,6 +27,8 @@
 static int
 words_open(struct bells *bells, unsigned int count)
 {
+	unsigned int i;
+
 	bells->page_bytes = (size_t)sysconf(_SC_PAGESIZE);
 	bells->words_bytes = bells->page_bytes * count;
 	bells->words_fd = memfd_create("bench-doorbells", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -40,6 +41,8 @@ words_open(struct bells *bells, unsigned int count)
 	if (bells->words == MAP_FAILED)
 		return -errno;
 	memset(bells->words, 0xff, bells->words_bytes);
+	for (i = 0; i < count; i++)
+		bells->looked_at[i] = (uint32_t *)(void *)(bells->words + i * bells->page_bytes);
 	bells->frames = calloc(2 * LOAD_FRAMES, LOAD_FRAME_BYTES);
 	return bells->frames == NULL ? -ENOMEM : 0;
 }
@@ -137,18 +140,26 @@ process(struct rig *rig)
 	rp_vfu_server_process(rp_vfu_pci_server(bells->pci));
 }
 
-/* As softaccel looks: an exchange takes the line from who writes to it next, so there must be a reason. */
-static bool
-words_rung(const struct bells *bells)
+static void
+say_seen(struct bells *bells)
 {
+	__atomic_store_n(&bells->seen_ns, bench_now_ns(), __ATOMIC_RELEASE);
+}
+
+/* As softaccel looks, and it knows of a kick when it took it, not when it has looked at the rest. */
+static bool
+words_rung(struct bells *bells)
+{
+	unsigned int end = bells->first + bells->watched_count, i, j;
 	bool rung = false;
-	unsigned int i;
 
-	for (i = bells->first; i < bells->first + bells->watched_count; i++) {
-		uint32_t *word = (uint32_t *)(void *)(bells->words + i * bells->page_bytes);
-
-		if (__atomic_load_n(word, __ATOMIC_RELAXED) != AT_REST)
-			rung |= __atomic_exchange_n(word, AT_REST, __ATOMIC_ACQ_REL) != AT_REST;
+	for (i = bells->first; (i = sa_doorbells_find(bells->looked_at, i, end)) < end; i += SA_DOORBELL_GROUP) {
+		for (j = i; j < i + SA_DOORBELL_GROUP && j < end; j++) {
+			if (!sa_doorbell_observe(bells->looked_at[j]))
+				continue;
+			say_seen(bells);
+			rung = true;
+		}
 	}
 	return rung;
 }
@@ -186,14 +197,14 @@ serve(struct rig *rig)
 
 	if (bells->loaded)
 		work(bells);
-	if (bells->look == BELLS_LOOK_WORDS)
-		rung = words_rung(bells);
-	else if (bells->look == BELLS_LOOK_EVENTFD)
-		rung = eventfd_read(bells->eventfd, &kicks) == 0;
-	else
-		rung = eventfds_rung(bells);
+	if (bells->look == BELLS_LOOK_WORDS) {
+		if (!words_rung(bells))
+			rte_pause();
+		return;
+	}
+	rung = bells->look == BELLS_LOOK_EVENTFD ? eventfd_read(bells->eventfd, &kicks) == 0 : eventfds_rung(bells);
 	if (rung)
-		__atomic_store_n(&bells->seen_ns, bench_now_ns(), __ATOMIC_RELEASE);
+		say_seen(bells);
 	else
 		rte_pause();
 }

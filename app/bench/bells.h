@@ -25,6 +25,7 @@ struct bells {
 	uint8_t *words;
 	size_t words_bytes;
 	size_t page_bytes;
+	uint32_t *looked_at[RIG_QUEUES_MAX];
 
 	/* What the device's thread does; changed while it answers the probe (rig_hop_ns()). */
 	enum bells_look look;

@@ -50,7 +50,7 @@ struct bench_pair {
 	enum place placement;
 };
 
-#define BENCH_PAIRS_MAX 64
+#define BENCH_PAIRS_MAX 128
 #define BENCH_PAIRS_WANTED 8u /* of one placement, to be worth a comparison; twice as many when not quick */
 #define BENCH_ROWS_MAX 256
 #define BENCH_FIGURES_MAX 8u
@@ -109,6 +109,11 @@ struct place_probe {
 };
 
 int place_pin(int cpu);
+/*
+ * Before librte_vhost is asked for the first time: who starts its thread looks again and again whether it has begun,
+ * which it cannot on the same CPU with a real-time priority.
+ */
+int place_pin_to_both(const struct bench_options *options);
 /* A thread that is there from its first moment: it need not get a turn where it came from, which may spin. */
 int place_start(pthread_t *ret_thread, int cpu, void *(*main)(void *ctx), void *ctx);
 /* Of a thread that mostly sleeps: under chrt -f it would else never run on a CPU on which another one spins. */
@@ -145,7 +150,9 @@ int bench_pairs_run(const struct bench_pairs_config *config, const struct bench_
 int bench_device_ns(const struct bench_options *options, struct bench_rows *rows);
 int bench_doorbell(const struct bench_options *options, struct bench_rows *rows);
 int bench_host_cpu(const struct bench_options *options, struct bench_rows *rows);
+int bench_interposed(const struct bench_options *options, struct bench_rows *rows);
 int bench_interrupt(const struct bench_options *options, struct bench_rows *rows);
+int bench_moves(const struct bench_options *options, struct bench_rows *rows);
 int bench_pps_split(const struct bench_options *options, struct bench_rows *rows);
 int bench_pps_packed(const struct bench_options *options, struct bench_rows *rows);
 int bench_pps_switch_split(const struct bench_options *options, struct bench_rows *rows);

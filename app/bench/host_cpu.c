@@ -44,7 +44,7 @@ thread_ns(pthread_t thread)
 static double
 others_ns(const struct host_cpu *host)
 {
-	return thread_ns(host->rig.port_thread) + thread_ns(host->rig.control_thread);
+	return thread_ns(host->rig.port_thread) + thread_ns(host->rig.control.thread);
 }
 
 static int

@@ -38,38 +38,43 @@ static const struct scenario {
 	unsigned int quick_s, whole_s;
 	const char *benches;
 } scenarios[] = {
-	{"doorbell", bench_doorbell, 12, 60,
+	{"doorbell", bench_doorbell, 10, 60,
 	 "doorbell_p50 doorbell_p99 doorbell_256_p50 doorbell_256_p99 doorbell_load_p50 doorbell_load_p99 "
 	 "doorbell_vhost_p50 doorbell_vhost_p99 doorbell_vhost_256_p50 doorbell_vhost_256_p99"},
 	{"interrupt", bench_interrupt, 6, 30,
 	 "interrupt_p50 interrupt_p99 interrupt_device_cpu_p50 interrupt_device_cpu_p99"},
-	{"host_cpu", bench_host_cpu, 5, 20, "host_cpu_direct_ms_per_mpkt host_cpu_relayed_ms_per_mpkt"},
-	{"device_ns", bench_device_ns, 8, 20,
+	{"host_cpu", bench_host_cpu, 4, 20, "host_cpu_direct_ms_per_mpkt host_cpu_relayed_ms_per_mpkt"},
+	{"device_ns", bench_device_ns, 6, 20,
 	 "device_ns_split_64 device_ns_split_1518 device_ns_packed_64 device_ns_packed_1518 device_ns_switch_split_64 "
 	 "device_ns_switch_split_1518 device_ns_switch_packed_64 device_ns_switch_packed_1518"},
-	{"pps_split", bench_pps_split, 6, 60, "pps_split_64 idle_polls_split_64 pps_split_1518 idle_polls_split_1518"},
-	{"pps_packed", bench_pps_packed, 6, 60,
+	{"pps_split", bench_pps_split, 4, 45, "pps_split_64 idle_polls_split_64 pps_split_1518 idle_polls_split_1518"},
+	{"pps_packed", bench_pps_packed, 4, 45,
 	 "pps_packed_64 idle_polls_packed_64 pps_packed_1518 idle_polls_packed_1518"},
-	{"pps_switch_split", bench_pps_switch_split, 6, 60,
+	{"pps_switch_split", bench_pps_switch_split, 4, 45,
 	 "pps_switch_split_64 idle_polls_switch_split_64 pps_switch_split_1518 idle_polls_switch_split_1518"},
-	{"pps_switch_packed", bench_pps_switch_packed, 6, 60,
+	{"pps_switch_packed", bench_pps_switch_packed, 4, 45,
 	 "pps_switch_packed_64 idle_polls_switch_packed_64 pps_switch_packed_1518 idle_polls_switch_packed_1518"},
-	{"pps_parity", bench_pps_parity, 10, 60,
+	{"pps_parity", bench_pps_parity, 15, 60,
 	 "pps_parity_split_64 idle_polls_parity_split_64 pps_parity_split_64_low pps_parity_split_64_high "
 	 "pps_parity_packed_64 idle_polls_parity_packed_64 pps_parity_packed_64_low pps_parity_packed_64_high"},
-	{"setup", bench_setup, 24, 80, "setup_1_pair setup_128_pairs"},
-	{"software_request", bench_software_request, 4, 20, "request_features request_enable request_restart"},
+	{"setup", bench_setup, 19, 80, "setup_1_pair setup_128_pairs"},
+	{"interposed", bench_interposed, 6, 30, "interposed_pps interposed_pps_low interposed_pps_high"},
+	{"moves", bench_moves, 8, 30,
+	 "move_blackout_p50_us move_blackout_p99_us move_rx_p50_us move_tx_p50_us "
+	 "move_to_software_p50_us move_to_hardware_p50_us move_gap_us move_accelerators_p50_us "
+	 "move_accelerators_p99_us"},
+	{"software_request", bench_software_request, 3, 20, "request_features request_enable request_restart"},
 	{"translate", bench_translate, 5, 60,
 	 "translate_1 translate_1_many map_unmap_1 translate_1m translate_1m_many map_unmap_1m map_bytes_1m "
 	 "map_mmaps_1m"},
-	{"vfio_user_access", bench_vfio_user_access, 4, 20,
+	{"vfio_user_access", bench_vfio_user_access, 3, 20,
 	 "vfu_region_rtt vfu_region_rtt_waiting vfu_region_rtt_polled"},
-	{"vfio_user_dma", bench_vfio_user_dma, 6, 60,
+	{"vfio_user_dma", bench_vfio_user_dma, 5, 60,
 	 "vfu_dma_read_4k vfu_dma_read_4k_x32 vfu_dma_write_4k vfu_dma_write_4k_x32 vfu_dma_read_1m "
 	 "vfu_dma_read_1m_x32 "
 	 "vfu_dma_write_1m vfu_dma_write_1m_x32"},
 	{"vfio_user_map", bench_vfio_user_map, 2, 15, "vfu_dma_map vfu_dma_unmap vfu_dma_map_file vfu_dma_unmap_file"},
-	{"wake", bench_wake, 4, 20, "wake_p50 wake_p99 wake_timer_p50 wake_timer_p99"},
+	{"wake", bench_wake, 3, 20, "wake_p50 wake_p99 wake_timer_p50 wake_timer_p99"},
 };
 
 #define SCENARIOS_COUNT (sizeof(scenarios) / sizeof(scenarios[0]))

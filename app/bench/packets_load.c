@@ -8,19 +8,12 @@
 #include "packets_side.h"
 
 /*
- * A frame: addresses, a type that nobody looks into, two bytes, a number, and then every
- * byte the same. Of the first cache line everything is written and looked at, of each of
- * the others eight bytes: so all of them move from one CPU to the other, and the generator
- * has time to spare.
+ * What a packet costs the generator is waiting for lines that the device's CPU has. So what
+ * is known to be needed is asked for first, and something else is done meanwhile. Lines of
+ * large packets that are read come by themselves, since the processor sees where that leads.
  */
-#define NUMBER_AT 16u
-#define PAYLOAD_AT 24u
-#define PAYLOAD_BYTE 0x5a
-#define PAYLOAD_WORD 0x5a5a5a5a5a5a5a5aull
-#define WORD_BYTES 8u
-/* Packets whose lines are asked for before they are needed: of all lines, or of the first two. */
+/* Large packets whose lines are asked for ahead of the one at hand. */
 #define AHEAD 2u
-#define AHEAD_FIRST 12u
 #define NUM_BUFFERS_AT (PACKETS_FRAME_AT - 2u) /* the last field of the header, its low byte */
 #define TURNS_PER_CLOCK 16u
 #define LIMIT_NS 20000000000ull
@@ -38,55 +31,27 @@ kick(struct packets_guest *guest, unsigned int queue)
 		rp_vhu_frontend_kick(guest->frontend, queue);
 }
 
+/* As DPDK's driver does it: what says nothing already is not said anew, and the line stays where it is. */
 static void
-write_frame(uint8_t *buffer, const struct packets_flow *flow, const uint8_t *destination, uint64_t number,
-	    uint16_t frame_bytes)
+clear_header(uint8_t *header)
 {
-	static const uint8_t type[4] = {0x88, 0xb5, 0, 0}; /* IEEE 802: for experiments */
-	uint8_t *frame = buffer + PACKETS_FRAME_AT;
-	unsigned int at;
+	static const uint8_t nothing[PACKETS_NET_HEADER_BYTES];
 
-	memset(frame - PACKETS_NET_HEADER_BYTES, 0, PACKETS_NET_HEADER_BYTES);
-	memcpy(frame, destination, 6);
-	memcpy(frame + 6, flow->source, 6);
-	memcpy(frame + 12, type, sizeof(type));
-	memcpy(frame + NUMBER_AT, &number, sizeof(number));
-	memset(frame + PAYLOAD_AT, PAYLOAD_BYTE, RTE_CACHE_LINE_SIZE - PAYLOAD_AT);
-	for (at = RTE_CACHE_LINE_SIZE; at + WORD_BYTES <= frame_bytes; at += RTE_CACHE_LINE_SIZE)
-		memcpy(frame + at, &(uint64_t){PAYLOAD_WORD}, WORD_BYTES);
+	if (memcmp(header, nothing, sizeof(nothing)) != 0)
+		memset(header, 0, sizeof(nothing));
 }
 
 static bool
-payload_is_intact(const uint8_t *frame, uint32_t frame_bytes)
+frame_is_right(const struct packets_side *side, const uint8_t *buffer, uint16_t frame_bytes, uint64_t expected,
+	       uint32_t written_bytes)
 {
-	uint64_t word, other = 0;
-	uint32_t at;
-
-	for (at = PAYLOAD_AT; at < RTE_CACHE_LINE_SIZE; at += WORD_BYTES) {
-		memcpy(&word, frame + at, sizeof(word));
-		other |= word ^ PAYLOAD_WORD;
-	}
-	for (; at + WORD_BYTES <= frame_bytes; at += RTE_CACHE_LINE_SIZE) {
-		memcpy(&word, frame + at, sizeof(word));
-		other |= word ^ PAYLOAD_WORD;
-	}
-	return other == 0;
-}
-
-static bool
-frame_is_right(const struct packets_side *side, const uint8_t *buffer, const struct packets_load *load,
-	       uint64_t expected, uint32_t written_bytes)
-{
-	uint16_t frame_bytes = load->sizes_bytes[expected % load->sizes_count];
 	const uint8_t *frame = buffer + PACKETS_FRAME_AT;
-	uint64_t number;
 
-	memcpy(&number, frame + NUMBER_AT, sizeof(number));
-	if (written_bytes != PACKETS_NET_HEADER_BYTES + frame_bytes || (!side->no_device && number != expected))
+	if (written_bytes != PACKETS_NET_HEADER_BYTES + frame_bytes)
 		return false;
-	if (!side->no_device && buffer[NUM_BUFFERS_AT] != 1)
+	if (!side->no_device && (packets_frame_number(frame) != expected || buffer[NUM_BUFFERS_AT] != 1))
 		return false;
-	return payload_is_intact(frame, frame_bytes);
+	return packets_frame_is_intact(frame, frame_bytes);
 }
 
 /* A switch that does not know yet where somebody is sends his frames to everybody. */
@@ -96,95 +61,161 @@ is_for(const struct packets_side *side, const uint8_t *buffer)
 	return side->no_device || memcmp(buffer + PACKETS_FRAME_AT, side->guests[PACKETS_RECEIVER].mac, 6) == 0;
 }
 
-static uint16_t
-slot_at(const struct packets_ring *ring, uint16_t first, int ahead)
+/* Frames come in the order of the load's sizes. */
+static unsigned int
+next_size(const struct packets_load *load, unsigned int at)
 {
-	unsigned int slot = first + (unsigned int)ahead;
+	return at + 1 >= load->sizes_count ? 0 : at + 1;
+}
+
+static uint16_t
+slot_at(const struct packets_ring *ring, uint16_t first, unsigned int ahead)
+{
+	unsigned int slot = first + ahead;
 
 	return (uint16_t)(slot >= ring->slots ? slot - ring->slots : slot);
 }
 
+/* What the receiver has been given and has not looked into. */
+struct arrivals {
+	unsigned int count;
+	uint16_t first;
+	uint32_t written_bytes[PACKETS_BURST];
+};
+
+/* @return 0 or -EBADMSG. */
+static int
+collect(struct packets_side *side, unsigned int pair, struct arrivals *ret_arrivals)
+{
+	struct packets_ring *ring = &side->guests[PACKETS_RECEIVER].rings[PACKETS_RX(pair)];
+	int count;
+	unsigned int i;
+
+	ret_arrivals->first = ring->first;
+	count = packets_ring_reap(ring, PACKETS_BURST, ret_arrivals->written_bytes);
+	ret_arrivals->count = count < 0 ? 0 : (unsigned int)count;
+	/* Header and first line of each. */
+	for (i = 0; i < ret_arrivals->count; i++) {
+		const uint8_t *buffer = packets_ring_buffer(ring, slot_at(ring, ret_arrivals->first, i));
+
+		__builtin_prefetch(buffer);
+		__builtin_prefetch(buffer + PACKETS_FRAME_AT);
+	}
+	/* They are given back next. */
+	packets_ring_want(ring, ret_arrivals->first, ret_arrivals->count);
+	return count < 0 ? count : 0;
+}
+
+/* Of a buffer that is given again: its next packet is the same but for a number, and might be this one. */
+static void
+forget(uint8_t *buffer, uint32_t written_bytes)
+{
+	memset(buffer + PACKETS_FRAME_AT - PACKETS_NET_HEADER_BYTES, 0, written_bytes);
+}
+
 /* @return how many packets, or -EBADMSG. */
 static int
-receive(struct packets_side *side, unsigned int pair, const struct packets_load *load)
+look_into(struct packets_side *side, unsigned int pair, const struct packets_load *load,
+	  const struct arrivals *arrivals)
 {
 	struct packets_ring *ring = &side->guests[PACKETS_RECEIVER].rings[PACKETS_RX(pair)];
 	struct packets_flow *flow = &side->flows[pair];
-	uint32_t written_bytes[PACKETS_BURST];
-	uint16_t first = ring->first;
-	int count = packets_ring_reap(ring, PACKETS_BURST, written_bytes), others = 0, i;
+	bool full = ring->slots - ring->out >= (int)PACKETS_BURST;
+	unsigned int i, others = 0;
 
-	if (count <= 0)
-		return count;
-	/* Header and first line of each come from the other CPU together. */
-	for (i = 0; i < count; i++) {
-		__builtin_prefetch(packets_ring_buffer(ring, slot_at(ring, first, i)));
-		__builtin_prefetch(packets_ring_buffer(ring, slot_at(ring, first, i)) + PACKETS_FRAME_AT);
-	}
-	for (i = 0; i < count; i++) {
-		const uint8_t *buffer = packets_ring_buffer(ring, slot_at(ring, first, i));
+	if (full)
+		packets_ring_want_index(ring, (unsigned int)(ring->slots - ring->out));
+	for (i = 0; i < arrivals->count; i++) {
+		uint8_t *buffer = packets_ring_buffer(ring, slot_at(ring, arrivals->first, i));
 
-		if (!is_for(side, buffer))
+		if (!is_for(side, buffer)) {
 			others++;
-		else if (!frame_is_right(side, buffer, load, flow->received++, written_bytes[i]))
+			continue;
+		}
+		if (!frame_is_right(side, buffer, load->sizes_bytes[flow->receive_size], flow->received,
+				    arrivals->written_bytes[i]))
 			return -EBADMSG;
+		if (side->forgets)
+			forget(buffer, arrivals->written_bytes[i]);
+		flow->received++;
+		flow->receive_size = next_size(load, flow->receive_size);
 	}
 	/* A burst at a time, as DPDK's driver does it. */
-	if (ring->slots - ring->out >= (int)PACKETS_BURST &&
-	    packets_ring_add(ring, NULL, (unsigned int)(ring->slots - ring->out)))
+	if (full && packets_ring_add(ring, NULL, (unsigned int)(ring->slots - ring->out)))
 		kick(&side->guests[PACKETS_RECEIVER], PACKETS_RX(pair));
-	return count - others;
+	return (int)(arrivals->count - others);
 }
 
-/* The device has read these lines: to write them is to take them back first. */
+/* The lines of a packet behind the first one. */
 static void
-want_to_write(const struct packets_ring *ring, unsigned int ahead, unsigned int bytes)
+want_rest(const uint8_t *buffer, uint32_t frame_bytes)
 {
-	const uint8_t *buffer = packets_ring_buffer(ring, packets_ring_slot(ring, ahead));
-	unsigned int at;
+	uint32_t at;
 
-	for (at = 0; at < bytes; at += RTE_CACHE_LINE_SIZE)
-		__builtin_prefetch(buffer + at, 1);
+	for (at = PACKETS_FRAME_LINE; at < frame_bytes; at += PACKETS_FRAME_LINE)
+		packets_ring_want_line(buffer + PACKETS_FRAME_AT + at);
+}
+
+/* The device has read the first lines of the packets to be sent next: to write them is to take them back first. */
+static void
+want_next(struct packets_side *side, unsigned int pair)
+{
+	struct packets_ring *ring = &side->guests[PACKETS_SENDER].rings[PACKETS_TX(pair)];
+	unsigned int free = RTE_MIN((unsigned int)(ring->slots - ring->out), PACKETS_BURST), i;
+
+	packets_ring_want(ring, packets_ring_slot(ring, ring->out), free);
+	for (i = 0; i < free; i++)
+		packets_ring_want_line(packets_ring_buffer(ring, packets_ring_slot(ring, ring->out + i)) +
+				       PACKETS_FRAME_AT);
 }
 
 static void
 send(struct packets_side *side, unsigned int pair, const struct packets_load *load, unsigned int count)
 {
 	struct packets_ring *ring = &side->guests[PACKETS_SENDER].rings[PACKETS_TX(pair)];
-	const uint8_t *destination = side->guests[PACKETS_RECEIVER].mac;
 	struct packets_flow *flow = &side->flows[pair];
 	uint16_t sizes_bytes[PACKETS_BURST];
 	unsigned int i;
 
-	for (i = 0; i < AHEAD_FIRST; i++)
-		want_to_write(ring, ring->out + i, PACKETS_FRAME_AT + RTE_CACHE_LINE_SIZE);
+	packets_ring_want_index(ring, count);
+	for (i = 0; i < count; i++) {
+		sizes_bytes[i] = load->sizes_bytes[flow->send_size];
+		flow->send_size = next_size(load, flow->send_size);
+	}
 	for (i = 0; i < count; i++) {
 		uint8_t *buffer = packets_ring_buffer(ring, packets_ring_slot(ring, ring->out + i));
 
-		if (i + AHEAD_FIRST < count)
-			want_to_write(ring, ring->out + i + AHEAD_FIRST, PACKETS_FRAME_AT + RTE_CACHE_LINE_SIZE);
 		if (i + AHEAD < count)
-			want_to_write(ring, ring->out + i + AHEAD,
-				      PACKETS_FRAME_AT + load->sizes_bytes[(flow->sent + AHEAD) % load->sizes_count]);
-		sizes_bytes[i] = load->sizes_bytes[flow->sent % load->sizes_count];
-		write_frame(buffer, flow, destination, flow->sent++, sizes_bytes[i]);
+			want_rest(packets_ring_buffer(ring, packets_ring_slot(ring, ring->out + i + AHEAD)),
+				  sizes_bytes[i + AHEAD]);
+		clear_header(buffer + PACKETS_FRAME_AT - PACKETS_NET_HEADER_BYTES);
+		packets_frame_write(buffer + PACKETS_FRAME_AT, flow->line, flow->sent++, sizes_bytes[i]);
 	}
 	if (packets_ring_add(ring, sizes_bytes, count))
 		kick(&side->guests[PACKETS_SENDER], PACKETS_TX(pair));
 }
 
-/* @return whether a whole burst has room at both ends; -EBADMSG. */
+/*
+ * @param arrived of the packets under way, those that have left the receive ring.
+ * @return whether a whole burst has room at both ends; -EBADMSG.
+ */
 static int
-may_send(struct packets_side *side, unsigned int pair)
+may_send(struct packets_side *side, unsigned int pair, unsigned int arrived)
 {
 	struct packets_ring *tx = &side->guests[PACKETS_SENDER].rings[PACKETS_TX(pair)];
 	const struct packets_ring *rx = &side->guests[PACKETS_RECEIVER].rings[PACKETS_RX(pair)];
-	uint64_t under_way = side->flows[pair].sent - side->flows[pair].received;
-	int rc = packets_ring_reap(tx, PACKETS_RING_NUM, NULL);
+	uint64_t under_way = side->flows[pair].sent - side->flows[pair].received - arrived;
 
-	if (rc < 0)
-		return rc;
-	return tx->slots - tx->out >= (int)PACKETS_BURST && rx->out >= under_way + PACKETS_BURST;
+	if (rx->out < under_way + PACKETS_BURST)
+		return 0;
+	/* The device's lines are not looked at before there is a need. */
+	if (tx->slots - tx->out < (int)PACKETS_BURST) {
+		int rc = packets_ring_reap(tx, PACKETS_RING_NUM, NULL);
+
+		if (rc < 0)
+			return rc;
+	}
+	return tx->slots - tx->out >= (int)PACKETS_BURST;
 }
 
 static uint64_t
@@ -213,6 +244,27 @@ struct polls {
 	uint64_t all, idle;
 };
 
+/* @return what it has got and sent, or -EBADMSG. */
+static int
+turn_pair(struct packets_side *side, unsigned int pair, const struct packets_load *load, bool sends,
+	  struct polls *polls)
+{
+	struct arrivals arrivals;
+	int rc = collect(side, pair, &arrivals), sendable = 0;
+
+	if (rc == 0 && sends)
+		rc = sendable = may_send(side, pair, arrivals.count);
+	if (rc < 0)
+		return rc;
+	if (sendable > 0)
+		send(side, pair, load, PACKETS_BURST);
+	want_next(side, pair);
+	rc = look_into(side, pair, load, &arrivals);
+	polls->all++;
+	polls->idle += rc == 0;
+	return rc < 0 ? rc : rc + sendable;
+}
+
 static int
 turn(struct packets_side *side, const struct packets_load *load, bool sends, struct polls *polls)
 {
@@ -221,18 +273,10 @@ turn(struct packets_side *side, const struct packets_load *load, bool sends, str
 	int rc;
 
 	for (pair = 0; pair < side->pairs; pair++) {
-		rc = receive(side, pair, load);
+		rc = turn_pair(side, pair, load, sends, polls);
 		if (rc < 0)
 			return rc;
-		polls->all++;
-		polls->idle += rc == 0;
 		idle = idle && rc == 0;
-		rc = may_send(side, pair);
-		if (rc < 0)
-			return rc;
-		if (rc > 0 && sends)
-			send(side, pair, load, PACKETS_BURST);
-		idle = idle && (rc == 0 || !sends);
 	}
 	if (idle)
 		rte_pause();
@@ -279,8 +323,14 @@ packets_load_run(struct packets_side *side, const struct packets_load *load, uin
 {
 	struct polls polls = {0};
 	uint64_t started_ns, ended_ns, packets;
-	int rc = turns_until(side, load, bench_now_ns() + WARM_UP_NS, true, &polls);
+	int rc;
 
+	packets_load_forget(side, true);
+	rc = turns_until(side, load, bench_now_ns(), true, &polls);
+	packets_load_forget(side, false);
+	/* In which all buffers are used once more: what is timed is as if nothing had been forgotten. */
+	if (rc == 0)
+		rc = turns_until(side, load, bench_now_ns() + WARM_UP_NS, true, &polls);
 	polls = (struct polls){0};
 	started_ns = bench_now_ns();
 	packets = received(side);
@@ -302,16 +352,17 @@ show_receiver(struct packets_side *side)
 {
 	struct packets_guest *receiver = &side->guests[PACKETS_RECEIVER];
 	struct packets_ring *ring = &receiver->rings[PACKETS_TX(0)];
-	struct packets_flow flow = {.sent = 0};
+	uint8_t line[PACKETS_FRAME_LINE];
+	uint8_t *buffer = packets_ring_buffer(ring, packets_ring_slot(ring, ring->out));
 	uint64_t end_ns = bench_now_ns() + LIMIT_NS;
 	uint16_t frame_bytes = 64;
 	int rc;
 
-	if (side->no_device)
+	if (side->no_switch)
 		return 0;
-	memcpy(flow.source, receiver->mac, sizeof(flow.source));
-	write_frame(packets_ring_buffer(ring, packets_ring_slot(ring, ring->out)), &flow,
-		    side->guests[PACKETS_SENDER].mac, 0, frame_bytes);
+	packets_frame_begin(line, side->guests[PACKETS_SENDER].mac, receiver->mac);
+	clear_header(buffer + PACKETS_FRAME_AT - PACKETS_NET_HEADER_BYTES);
+	packets_frame_write(buffer + PACKETS_FRAME_AT, line, 0, frame_bytes);
 	if (packets_ring_add(ring, &frame_bytes, 1))
 		kick(receiver, PACKETS_TX(0));
 	while ((rc = packets_ring_reap(ring, 1, NULL)) == 0 && bench_now_ns() < end_ns)
@@ -328,7 +379,7 @@ give_buffers(struct packets_side *side, unsigned int pair)
 	if (ring->out > 0)
 		return;
 	for (slot = 0; side->no_device && slot < ring->slots; slot++)
-		memset(packets_ring_buffer(ring, (uint16_t)slot), PAYLOAD_BYTE, PACKETS_BUFFER_BYTES);
+		memset(packets_ring_buffer(ring, (uint16_t)slot), PACKETS_FRAME_BYTE, PACKETS_BUFFER_BYTES);
 	if (packets_ring_add(ring, NULL, ring->slots))
 		kick(&side->guests[PACKETS_RECEIVER], PACKETS_RX(pair));
 }
@@ -339,9 +390,19 @@ packets_load_begin(struct packets_side *side)
 	unsigned int pair;
 	int rc = show_receiver(side);
 
-	for (pair = 0; rc == 0 && pair < side->pairs; pair++)
+	for (pair = 0; rc == 0 && pair < side->pairs; pair++) {
+		/* All that was sent has arrived: the sizes are those of a new load. */
+		side->flows[pair].send_size = side->flows[pair].receive_size = 0;
 		give_buffers(side, pair);
+	}
 	return rc;
+}
+
+void
+packets_load_forget(struct packets_side *side, bool forgets)
+{
+	/* What arrives without a device has been there from the start. */
+	side->forgets = forgets && !side->no_device;
 }
 
 unsigned int
@@ -350,7 +411,7 @@ packets_load_fill(struct packets_side *side, const struct packets_load *load)
 	unsigned int pair, packets = 0;
 
 	for (pair = 0; pair < side->pairs; pair++) {
-		for (; may_send(side, pair) > 0; packets += PACKETS_BURST)
+		for (; may_send(side, pair, 0) > 0; packets += PACKETS_BURST)
 			send(side, pair, load, PACKETS_BURST);
 	}
 	return packets;
@@ -374,12 +435,17 @@ packets_load_has_arrived(const struct packets_side *side)
 int
 packets_load_take(struct packets_side *side, const struct packets_load *load)
 {
+	struct arrivals arrivals;
 	unsigned int pair;
 	int rc, packets = 0;
 
 	for (pair = 0; pair < side->pairs; pair++) {
-		while ((rc = receive(side, pair, load)) > 0)
+		do {
+			rc = collect(side, pair, &arrivals);
+			if (rc == 0)
+				rc = look_into(side, pair, load, &arrivals);
 			packets += rc;
+		} while (rc > 0);
 		if (rc == 0)
 			rc = packets_ring_reap(&side->guests[PACKETS_SENDER].rings[PACKETS_TX(pair)], PACKETS_RING_NUM,
 					       NULL);

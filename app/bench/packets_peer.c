@@ -10,6 +10,7 @@
 #include "packets_peer.h"
 #include "sa_flow.h"
 #include "vfu_rig.h"
+#include "vhost_listen.h"
 
 #define MBUFS_COUNT 4096u
 #define MBUF_CACHE 64u
@@ -17,22 +18,41 @@
 #define READY_LIMIT_NS 20000000000ull
 #define READY_PAUSE_US 1000u
 
-/* Callbacks carry a number and a path, no context. There is one of these at a time. */
-static struct packets_peer *peer_of_callbacks;
+#define PEERS_MAX 2u
+
+/* Callbacks carry a number and a path, no context. */
+static struct packets_peer *peers_of_callbacks[PEERS_MAX];
 
 static struct packets_peer_guest *
 guest_of(int vid)
 {
 	char path[PATH_MAX];
-	unsigned int i;
+	unsigned int peer, i;
 
-	if (peer_of_callbacks == NULL || rte_vhost_get_ifname(vid, path, sizeof(path)) < 0)
+	if (rte_vhost_get_ifname(vid, path, sizeof(path)) < 0)
 		return NULL;
-	for (i = 0; i < PACKETS_GUESTS; i++) {
-		if (strcmp(peer_of_callbacks->guests[i].socket_path, path) == 0)
-			return &peer_of_callbacks->guests[i];
+	for (peer = 0; peer < PEERS_MAX; peer++) {
+		for (i = 0; peers_of_callbacks[peer] != NULL && i < PACKETS_GUESTS; i++) {
+			if (strcmp(peers_of_callbacks[peer]->guests[i].socket_path, path) == 0)
+				return &peers_of_callbacks[peer]->guests[i];
+		}
 	}
 	return NULL;
+}
+
+/* Another one in its place, where there is one. @return whether there was. */
+static bool
+replace_in_callbacks(const struct packets_peer *old, struct packets_peer *other)
+{
+	unsigned int i;
+
+	for (i = 0; i < PEERS_MAX; i++) {
+		if (peers_of_callbacks[i] == old) {
+			peers_of_callbacks[i] = other;
+			return true;
+		}
+	}
+	return false;
 }
 
 static int
@@ -62,30 +82,26 @@ listen_for(struct packets_peer_guest *guest)
 		.destroy_device = on_destroy_device,
 	};
 
-	if (rte_vhost_driver_register(guest->socket_path, RTE_VHOST_USER_NET_COMPLIANT_OL_FLAGS) < 0)
-		return -EIO;
-	guest->registered = true;
-	if (rte_vhost_driver_callback_register(guest->socket_path, &ops) < 0 ||
-	    rte_vhost_driver_start(guest->socket_path) < 0)
-		return -EIO;
-	return 0;
+	return vhost_listen(guest->socket_path, RTE_VHOST_USER_NET_COMPLIANT_OL_FLAGS, &ops, &guest->registered);
 }
 
 int
-packets_peer_open(struct packets_peer *peer, const char *directory, unsigned int pairs)
+packets_peer_open(struct packets_peer *peer, const char *directory, const char *name, unsigned int pairs)
 {
 	unsigned int i;
 	int rc;
 
 	*peer = (struct packets_peer){.pairs = pairs};
-	peer_of_callbacks = peer;
-	peer->pool = rte_pktmbuf_pool_create("bench_peer", MBUFS_COUNT, MBUF_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
-					     SOCKET_ID_ANY);
+	if (!replace_in_callbacks(NULL, peer))
+		return vfu_rig_complain("librte_vhost", -ENOSPC, NULL);
+	peer->pool =
+		rte_pktmbuf_pool_create(name, MBUFS_COUNT, MBUF_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	rc = peer->pool == NULL ? -ENOMEM : sa_mac_table_create(PACKETS_GUESTS * MACS_MAX, &peer->macs);
 	for (i = 0; rc == 0 && i < PACKETS_GUESTS; i++) {
 		peer->guests[i].macs.quota = MACS_MAX;
 		peer->guests[i].vid = -1;
-		snprintf(peer->guests[i].socket_path, sizeof(peer->guests[i].socket_path), "%s/peer%u", directory, i);
+		snprintf(peer->guests[i].socket_path, sizeof(peer->guests[i].socket_path), "%s/%s%u", directory, name,
+			 i);
 		rc = listen_for(&peer->guests[i]);
 	}
 	return vfu_rig_complain("librte_vhost", rc, NULL);
@@ -101,7 +117,7 @@ packets_peer_close(struct packets_peer *peer)
 			rte_vhost_driver_unregister(peer->guests[i].socket_path);
 		peer->guests[i].registered = false;
 	}
-	peer_of_callbacks = NULL;
+	replace_in_callbacks(peer, NULL);
 	peer->macs = sa_mac_table_destroy(peer->macs);
 	rte_mempool_free(peer->pool);
 	peer->pool = NULL;
@@ -134,6 +150,8 @@ struct burst {
 	const struct packets_peer_guest *to;
 	uint16_t queue;
 	uint16_t count;
+	bool all; /* frames between the last addresses are for it, whatever else they hold */
+	struct sa_mac_pair last;
 	struct rte_mbuf *mbufs[PACKETS_BURST];
 };
 
@@ -143,12 +161,28 @@ send_burst(struct burst *burst)
 	if (burst->count > 0)
 		rte_vhost_enqueue_burst(burst->to->vid, burst->queue, burst->mbufs, burst->count);
 	burst->count = 0;
+	burst->all = false;
 }
 
 static struct packets_peer_guest *
 other_guest(struct packets_peer *peer, const struct packets_peer_guest *from)
 {
 	return &peer->guests[from == &peer->guests[0] ? 1 : 0];
+}
+
+/* As in softaccel's switch: the frames of a burst are between few, and are looked up when that changes. */
+static inline bool
+goes_with_the_last(struct burst *burst, struct rte_mbuf *mbuf)
+{
+	const struct sa_mac_pair pair = sa_mac_pair_of(rte_pktmbuf_mtod(mbuf, const uint8_t *));
+
+	if (burst->all && sa_mac_pair_is(&pair, &burst->last)) {
+		burst->mbufs[burst->count++] = mbuf;
+		return true;
+	}
+	burst->all = false;
+	burst->last = pair;
+	return false;
 }
 
 static void
@@ -159,20 +193,23 @@ forward_one(struct packets_peer *peer, struct packets_peer_guest *from, struct r
 	struct packets_peer_guest *to = NULL;
 	uint32_t hash = peer->pairs > 1 ? sa_flow_hash(frame, rte_pktmbuf_pkt_len(mbuf)) : 0;
 	uint16_t queue = (uint16_t)PACKETS_RX((uint64_t)hash * peer->pairs >> 32);
+	bool known, found;
 
-	sa_mac_learn(peer->macs, sa_mac_from_bytes(frame + 6), &from->macs, peer->now_s);
+	known = sa_mac_learn(peer->macs, sa_mac_from_bytes(frame + 6), &from->macs, peer->now_s);
 	if (!sa_mac_is_group(destination))
 		to = (struct packets_peer_guest *)sa_mac_find(peer->macs, destination, peer->now_s);
 	if (to == from)
 		return;
+	found = to != NULL;
 	/* Of two, all but this one is the other one. */
-	if (to == NULL)
+	if (!found)
 		to = other_guest(peer, from);
 	if (burst->count > 0 && (burst->to != to || burst->queue != queue))
 		send_burst(burst);
 	burst->to = to;
 	burst->queue = queue;
 	burst->mbufs[burst->count++] = mbuf;
+	burst->all = known && found && peer->pairs == 1;
 }
 
 static void
@@ -198,7 +235,8 @@ packets_peer_poll(struct packets_peer *peer)
 			count = rte_vhost_dequeue_burst(peer->guests[guest].vid, (uint16_t)PACKETS_TX(pair), peer->pool,
 							mbufs, PACKETS_BURST);
 			for (i = 0; i < count; i++)
-				forward_one(peer, &peer->guests[guest], mbufs[i], &burst);
+				if (!goes_with_the_last(&burst, mbufs[i]))
+					forward_one(peer, &peer->guests[guest], mbufs[i], &burst);
 			send_burst(&burst);
 			rte_pktmbuf_free_bulk(mbufs, count);
 			packets += count;

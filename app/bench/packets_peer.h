@@ -10,7 +10,8 @@
 /*
  * What a switch on librte_vhost is made of: rte_vhost_dequeue_burst(), the learning and
  * the looking up of addresses that softaccel does, by the same functions, and
- * rte_vhost_enqueue_burst(). In this process, so that it is on the device's CPU as ours is.
+ * rte_vhost_enqueue_burst(). In this process, so that it is on the device's CPU as ours is. There may
+ * be several, if their names differ.
  */
 
 struct packets_peer_guest {
@@ -29,7 +30,7 @@ struct packets_peer {
 };
 
 /* 0 or a negative errno, after one line on stderr. Ended by packets_peer_close(), also when it failed. */
-int packets_peer_open(struct packets_peer *peer, const char *directory, unsigned int pairs);
+int packets_peer_open(struct packets_peer *peer, const char *directory, const char *name, unsigned int pairs);
 /* The guests have left, and nobody polls. */
 void packets_peer_close(struct packets_peer *peer);
 

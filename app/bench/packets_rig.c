@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,40 +16,16 @@
 #define SETTLE_US 50000u
 #define MAC_STEP 8u
 
-static void *
-control_main(void *ctx)
+static void
+process_accelerator(void *ctx)
 {
-	struct packets_rig *rig = ctx;
-	struct pollfd wait[2] = {
-		{.fd = softaccel_fd(rig->accel), .events = POLLIN},
-		{.fd = rig->stop_fds[0], .events = POLLIN},
-	};
-
-	place_before_spinners();
-	do {
-		softaccel_process(rig->accel);
-		poll(wait, 2, -1);
-	} while (wait[1].revents == 0);
-	return NULL;
+	softaccel_process(ctx);
 }
 
-static void *
-ports_main(void *ctx)
+static void
+process_port(void *ctx)
 {
-	struct packets_rig *rig = ctx;
-	struct pollfd wait[PACKETS_GUESTS + 1];
-	unsigned int i;
-
-	for (i = 0; i < PACKETS_GUESTS; i++)
-		wait[i] = (struct pollfd){.fd = rp_port_fd(rig->ports[i]), .events = POLLIN};
-	wait[PACKETS_GUESTS] = (struct pollfd){.fd = rig->stop_fds[1], .events = POLLIN};
-	place_before_spinners();
-	do {
-		for (i = 0; i < PACKETS_GUESTS; i++)
-			rp_port_process(rig->ports[i]);
-		poll(wait, PACKETS_GUESTS + 1, -1);
-	} while (wait[PACKETS_GUESTS].revents == 0);
-	return NULL;
+	rp_port_process(ctx);
 }
 
 static int
@@ -84,8 +58,7 @@ open_accelerator(struct packets_rig *rig)
 	for (i = 0; rc == 0 && i < functions; i++)
 		rc = open_function(rig, i, &why);
 	if (rc == 0)
-		rc = -pthread_create(&rig->control_thread, NULL, control_main, rig);
-	rig->control_runs = rc == 0;
+		rc = sleeper_start(&rig->control, softaccel_fd(rig->accel), process_accelerator, rig->accel);
 	return vfu_rig_complain("softaccel", rc, &why);
 }
 
@@ -100,13 +73,19 @@ open_port(struct packets_rig *rig, unsigned int guest, struct rp_wire_why *why)
 	struct rp_port_config config = {
 		.name = guest == PACKETS_SENDER ? "sender" : "receiver",
 		.socket_path = rig->socket_ports[guest],
-		.accelerators = accelerators,
-		.accelerators_count = 1,
+		.queue_pairs = (uint16_t)rig->config.shape.pairs,
 		.doorbell_delay_ms = 1,
 	};
 
 	snprintf(rig->socket_ports[guest], sizeof(rig->socket_ports[guest]), "%s/port%u", rig->directory, guest);
-	snprintf(arguments, sizeof(arguments), "vfio-user,socket=%s", rig->socket_functions[guest]);
+	if (rig->config.devices[PACKETS_BEHIND_PORTS]) {
+		config.software.socket_path = rig->behind.guests[guest].socket_path;
+		config.software.socket_mode = RP_PORT_CLIENT;
+	} else {
+		snprintf(arguments, sizeof(arguments), "vfio-user,socket=%s", rig->socket_functions[guest]);
+		config.accelerators = accelerators;
+		config.accelerators_count = 1;
+	}
 	return rp_port_create(&config, &registry, &ops, NULL, &rig->ports[guest], why);
 }
 
@@ -117,11 +96,12 @@ open_ports(struct packets_rig *rig)
 	unsigned int guest;
 	int rc = 0;
 
-	for (guest = 0; rc == 0 && guest < PACKETS_GUESTS; guest++)
+	for (guest = 0; rc == 0 && guest < PACKETS_GUESTS; guest++) {
 		rc = open_port(rig, guest, &why);
-	if (rc == 0)
-		rc = -pthread_create(&rig->port_thread, NULL, ports_main, rig);
-	rig->port_runs = rc == 0;
+		if (rc == 0)
+			rc = sleeper_start(&rig->port_threads[guest], rp_port_fd(rig->ports[guest]), process_port,
+					   rig->ports[guest]);
+	}
 	return vfu_rig_complain("ports", rc, &why);
 }
 
@@ -179,6 +159,34 @@ connect_peer(struct packets_rig *rig)
 }
 
 static int
+connect_behind_ports(struct packets_rig *rig)
+{
+	const char *const paths[PACKETS_GUESTS] = {rig->socket_ports[0], rig->socket_ports[1]};
+	int rc = open_ports(rig);
+
+	if (rc == 0)
+		rc = open_side(rig, PACKETS_BEHIND_PORTS);
+	if (rc == 0)
+		rc = packets_guests_connect(&rig->sides[PACKETS_BEHIND_PORTS], paths);
+	return rc < 0 ? rc : packets_peer_wait(&rig->behind);
+}
+
+static int
+connect_peers(struct packets_rig *rig)
+{
+	const bool *wanted = rig->config.devices;
+	int rc = 0;
+
+	if (wanted[PACKETS_PEER] && rig->config.peer_first)
+		rc = connect_peer(rig);
+	if (rc == 0 && wanted[PACKETS_BEHIND_PORTS])
+		rc = connect_behind_ports(rig);
+	if (rc == 0 && wanted[PACKETS_PEER] && !rig->config.peer_first)
+		rc = connect_peer(rig);
+	return rc;
+}
+
+static int
 make_directory(struct packets_rig *rig)
 {
 	int rc;
@@ -192,14 +200,19 @@ make_directory(struct packets_rig *rig)
 }
 
 static int
-pin_nowhere(const struct bench_options *options)
+open_nulls(struct packets_rig *rig)
 {
-	cpu_set_t set;
+	int rc = 0;
 
-	CPU_ZERO(&set);
-	CPU_SET((unsigned int)options->guest_cpu, &set);
-	CPU_SET((unsigned int)options->device_cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set) < 0 ? -errno : 0;
+	if (rig->config.devices[PACKETS_NULL])
+		rc = open_side(rig, PACKETS_NULL);
+	if (rc == 0 && rig->config.devices[PACKETS_COPY])
+		rc = open_side(rig, PACKETS_COPY);
+	if (rc == 0 && rig->config.devices[PACKETS_NULL])
+		packets_null_open(&rig->null, &rig->sides[PACKETS_NULL], false);
+	if (rc == 0 && rig->config.devices[PACKETS_COPY])
+		packets_null_open(&rig->copy, &rig->sides[PACKETS_COPY], true);
+	return rc;
 }
 
 int
@@ -212,17 +225,13 @@ packets_rig_open(struct packets_rig *rig, const struct bench_options *options, c
 	rig->options = options;
 	rig->config = *config;
 	rig->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rig->stop_fds[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rig->stop_fds[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = make_directory(rig);
-	/*
-	 * First, and with both CPUs: who starts librte_vhost's thread looks again and again
-	 * whether it has begun, which it cannot on the same CPU with a real-time priority.
-	 */
 	if (rc == 0)
-		rc = vfu_rig_complain("CPUs", pin_nowhere(options), NULL);
+		rc = vfu_rig_complain("CPUs", place_pin_to_both(options), NULL);
 	if (rc == 0 && wanted[PACKETS_PEER])
-		rc = packets_peer_open(&rig->peer, rig->directory, config->shape.pairs);
+		rc = packets_peer_open(&rig->peer, rig->directory, "peer", config->shape.pairs);
+	if (rc == 0 && wanted[PACKETS_BEHIND_PORTS])
+		rc = packets_peer_open(&rig->behind, rig->directory, "behind", config->shape.pairs);
 	/* Threads inherit it; the device's is started elsewhere. */
 	if (rc == 0)
 		rc = vfu_rig_complain("guest CPU", place_pin(options->guest_cpu), NULL);
@@ -236,22 +245,9 @@ packets_rig_open(struct packets_rig *rig, const struct bench_options *options, c
 		rc = connect_through_ports(rig);
 	if (rc == 0 && wanted[PACKETS_WHOLE] && !config->whole_first)
 		rc = connect_whole(rig);
-	if (rc == 0 && wanted[PACKETS_PEER])
-		rc = connect_peer(rig);
-	if (rc == 0 && wanted[PACKETS_NULL])
-		rc = open_side(rig, PACKETS_NULL);
-	if (rc == 0 && wanted[PACKETS_NULL])
-		packets_null_open(&rig->null, &rig->sides[PACKETS_NULL]);
-	return rc;
-}
-
-static void
-stop_thread(bool *runs, pthread_t thread, int stop_fd)
-{
-	eventfd_write(stop_fd, 1);
-	if (*runs)
-		pthread_join(thread, NULL);
-	*runs = false;
+	if (rc == 0)
+		rc = connect_peers(rig);
+	return rc < 0 ? rc : open_nulls(rig);
 }
 
 void
@@ -264,15 +260,17 @@ packets_rig_close(struct packets_rig *rig)
 	packets_rig_rest(rig);
 	for (i = 0; i < PACKETS_DEVICES_COUNT; i++)
 		packets_side_close(&rig->sides[i]);
-	stop_thread(&rig->port_runs, rig->port_thread, rig->stop_fds[1]);
-	for (i = 0; i < PACKETS_GUESTS; i++)
+	for (i = 0; i < PACKETS_GUESTS; i++) {
+		sleeper_stop(&rig->port_threads[i]);
 		rig->ports[i] = rp_port_destroy(rig->ports[i]);
-	stop_thread(&rig->control_runs, rig->control_thread, rig->stop_fds[0]);
+	}
+	sleeper_stop(&rig->control);
 	packets_rig_device_stop(rig);
 	rig->accel = softaccel_destroy(rig->accel);
 	if (rig->config.devices[PACKETS_PEER])
 		packets_peer_close(&rig->peer);
-	rp_wire_fd_close_all(rig->stop_fds, 2);
+	if (rig->config.devices[PACKETS_BEHIND_PORTS])
+		packets_peer_close(&rig->behind);
 	rp_wire_fd_close(&rig->wake_fd);
 	if (rig->directory[0] != '\0')
 		rmdir(rig->directory);

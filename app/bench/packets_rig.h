@@ -8,6 +8,7 @@
 #include "packets_peer.h"
 #include "packets_side.h"
 #include "rp_port.h"
+#include "sleeper.h"
 #include "softaccel.h"
 
 /*
@@ -21,14 +22,16 @@ enum packets_device {
 	PACKETS_PORT, /* softaccel through a port of Ringpass for each guest */
 	PACKETS_WHOLE, /* the same softaccel, two more of its functions passed whole to the driver */
 	PACKETS_PEER, /* librte_vhost */
+	PACKETS_BEHIND_PORTS, /* another of librte_vhost, of which each guest has a port; not with PACKETS_PORT */
 	PACKETS_NULL,
+	PACKETS_COPY, /* a null device that copies */
 	PACKETS_DEVICES_COUNT,
 };
 
 struct packets_rig_config {
 	bool devices[PACKETS_DEVICES_COUNT]; /* what is wanted */
 	struct packets_shape shape;
-	bool whole_first; /* before the ports: which one comes first must make no difference */
+	bool whole_first, peer_first; /* before the ports: which one comes first must make no difference */
 	enum softaccel_copies copies;
 	enum softaccel_isa isa;
 };
@@ -61,13 +64,13 @@ struct packets_rig {
 	char socket_ports[PACKETS_GUESTS][64];
 
 	struct softaccel *accel;
-	pthread_t device_thread, control_thread, port_thread;
-	bool device_runs, control_runs, port_runs;
-	int stop_fds[2]; /* the control thread's, the ports' */
-	struct rp_port *ports[PACKETS_GUESTS]; /* of the ports' thread while that runs */
+	pthread_t device_thread;
+	bool device_runs;
+	struct sleeper control, port_threads[PACKETS_GUESTS];
+	struct rp_port *ports[PACKETS_GUESTS]; /* of its thread while that runs */
 
-	struct packets_peer peer;
-	struct packets_null null;
+	struct packets_peer peer, behind;
+	struct packets_null null, copy;
 	struct packets_side sides[PACKETS_DEVICES_COUNT];
 
 	int wake_fd; /* an eventfd: the device's thread is to look at `task` */

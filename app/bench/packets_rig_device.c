@@ -24,8 +24,10 @@ serve(struct packets_rig *rig, unsigned int enough)
 		return softaccel_drain(rig->accel, enough);
 	case PACKETS_PEER:
 		return packets_peer_poll(&rig->peer);
+	case PACKETS_BEHIND_PORTS:
+		return packets_peer_poll(&rig->behind);
 	default:
-		return packets_null_poll(&rig->null);
+		return packets_null_poll(rig->device == PACKETS_COPY ? &rig->copy : &rig->null);
 	}
 }
 
@@ -67,6 +69,7 @@ be_alone(struct packets_rig *rig)
 
 	/* The first half warms up. */
 	for (round = 0; taken > 0 && round < 2 * PACKETS_ROUNDS; round++) {
+		packets_load_forget(&rig->sides[rig->device], round == 0);
 		taken = alone_round(rig, &round_ns);
 		packet_ns[round % PACKETS_ROUNDS] = (double)round_ns / taken;
 	}
@@ -163,7 +166,7 @@ serve_as(struct packets_rig *rig, enum packets_device device, const struct packe
 {
 	packets_rig_rest(rig);
 	rig->device = device;
-	rig->null.written_bytes = PACKETS_NET_HEADER_BYTES + load->sizes_bytes[0];
+	rig->null.written_bytes = rig->copy.written_bytes = PACKETS_NET_HEADER_BYTES + load->sizes_bytes[0];
 	tell(rig, PACKETS_TASK_SERVE);
 	wait_until(rig, PACKETS_TASK_SERVE);
 }

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <rte_common.h>
 
 #include "packets_ring.h"
 
@@ -63,4 +65,30 @@ bool
 packets_ring_is_used(const struct packets_ring *ring, unsigned int count)
 {
 	return count == 0 || (ring->packed ? packets_packed_is_used(ring, count) : packets_split_is_used(ring, count));
+}
+
+/* Both kinds of ring have descriptors of the same size. */
+void
+packets_ring_want(const struct packets_ring *ring, uint16_t slot, unsigned int count)
+{
+	const size_t packet_bytes = sizeof(struct vring_desc) * ring->parts;
+	size_t at = slot * packet_bytes / RTE_CACHE_LINE_SIZE * RTE_CACHE_LINE_SIZE;
+	size_t end = RTE_MIN((unsigned int)ring->slots, slot + count) * packet_bytes;
+
+	for (; at < end; at += RTE_CACHE_LINE_SIZE)
+		packets_ring_want_line(ring->desc + at);
+	if (slot + count > ring->slots)
+		packets_ring_want(ring, 0, slot + count - ring->slots);
+}
+
+void
+packets_ring_want_index(const struct packets_ring *ring, unsigned int count)
+{
+	const struct vring_avail *avail = (const struct vring_avail *)ring->avail;
+
+	if (ring->packed)
+		return;
+	packets_ring_want_line(&avail->idx);
+	packets_ring_want_line(&avail->ring[ring->avail_index % PACKETS_RING_NUM]);
+	packets_ring_want_line(&avail->ring[(ring->avail_index + count - 1) % PACKETS_RING_NUM]);
 }

@@ -88,6 +88,26 @@ int packets_ring_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret
 /* Whether the oldest `count` that are out have been used; 0: true. */
 bool packets_ring_is_used(const struct packets_ring *ring, unsigned int count);
 
+/* A line that will be written: have it, and alone. */
+static inline void
+packets_ring_want_line(const void *line)
+{
+#if defined(__x86_64__)
+	/* Where it is not known it does nothing; the compiler would make it a read unless told of one processor. */
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)line));
+#else
+	__builtin_prefetch(line, 1);
+#endif
+}
+
+/*
+ * Lines that the device has read last, and that will be written: descriptors of `count` packets from `slot`
+ * on, and, when it is time to make packets available, where that is said. A processor writes one line after the
+ * other, so to come upon them while writing is to wait for each alone.
+ */
+void packets_ring_want(const struct packets_ring *ring, uint16_t slot, unsigned int count);
+void packets_ring_want_index(const struct packets_ring *ring, unsigned int count);
+
 /* packets_split.c, packets_packed.c: as above, for one kind of ring. */
 bool packets_split_add(struct packets_ring *ring, const uint16_t *frame_bytes, unsigned int count);
 int packets_split_reap(struct packets_ring *ring, unsigned int max, uint32_t *ret_written_bytes);

@@ -3,6 +3,7 @@
 #define PACKETS_SIDE_H
 
 #include "bench.h"
+#include "packets_frame.h"
 #include "packets_ring.h"
 #include "rp_accel.h"
 #include "rp_vhu_frontend.h"
@@ -35,8 +36,9 @@ struct packets_guest {
 
 /* From the sender's transmit ring to the receiver's receive ring. */
 struct packets_flow {
-	uint8_t source[6];
+	uint8_t line[PACKETS_FRAME_LINE]; /* of each frame the first, but for its number */
 	uint64_t sent, received;
+	unsigned int send_size, receive_size; /* which of the load's sizes is next */
 };
 
 struct packets_side {
@@ -44,9 +46,11 @@ struct packets_side {
 	unsigned int pairs;
 	uint64_t features;
 	uint8_t parts;
-	bool no_device; /* a null device: what arrives was not sent */
+	bool no_switch; /* nobody has to learn where the receiver is */
+	bool no_device; /* what arrives was not sent */
+	bool forgets; /* what arrived is not left in its buffer */
 	int memory_fd;
-	uint8_t *memory;
+	uint8_t *reserved, *memory; /* addresses, and the part of them where it is */
 	struct packets_guest guests[PACKETS_GUESTS];
 	struct packets_flow flows[PACKETS_PAIRS_MAX];
 };
@@ -76,7 +80,7 @@ void packets_guest_disconnect(struct packets_guest *guest);
 /* Wait until each ring has its doorbell. @return 0 or -ETIMEDOUT. */
 int packets_guests_wait_doorbells(struct packets_side *side);
 
-/* The frames to send, in turn. */
+/* The frames to send, in turn; none below PACKETS_FRAME_LINE. */
 struct packets_load {
 	uint16_t sizes_bytes[PACKETS_SIZES_MAX];
 	unsigned int sizes_count;
@@ -96,6 +100,12 @@ int packets_load_begin(struct packets_side *side);
  */
 int packets_load_run(struct packets_side *side, const struct packets_load *load, uint64_t duration_ns,
 		     struct packets_result *ret_result);
+
+/*
+ * Whether what arrives is cleared once it was looked into. Buffers are the same ones again and again: a device that
+ * leaves something out is found out by that only, and what is timed is timed without.
+ */
+void packets_load_forget(struct packets_side *side, bool forgets);
 
 /* Fill the transmit rings, kick, and return: the caller's thread is the device's too. @return how many packets. */
 unsigned int packets_load_fill(struct packets_side *side, const struct packets_load *load);

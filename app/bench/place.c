@@ -24,6 +24,17 @@ place_pin(int cpu)
 }
 
 int
+place_pin_to_both(const struct bench_options *options)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((unsigned int)options->guest_cpu, &set);
+	CPU_SET((unsigned int)options->device_cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set) < 0 ? -errno : 0;
+}
+
+int
 place_start(pthread_t *ret_thread, int cpu, void *(*main)(void *ctx), void *ctx)
 {
 	pthread_attr_t attributes;

@@ -67,21 +67,12 @@ device_main(void *ctx)
 	return NULL;
 }
 
-static void *
-control_main(void *ctx)
+static void
+process_device(void *ctx)
 {
 	struct rig *rig = ctx;
-	struct pollfd wait[2] = {
-		{.fd = rig->config.device->fd(rig), .events = POLLIN},
-		{.fd = rig->control_stop_fd, .events = POLLIN},
-	};
 
-	place_before_spinners();
-	do {
-		rig->config.device->process(rig);
-		poll(wait, 2, -1);
-	} while (wait[1].revents == 0);
-	return NULL;
+	rig->config.device->process(rig);
 }
 
 static void *
@@ -120,8 +111,7 @@ device_open(struct rig *rig)
 		rc = place_start(&rig->device_thread, rig->options->device_cpu, device_main, rig);
 	rig->device_runs = rc == 0;
 	if (rc == 0)
-		rc = -pthread_create(&rig->control_thread, NULL, control_main, rig);
-	rig->control_runs = rc == 0;
+		rc = sleeper_start(&rig->control, rig->config.device->fd(rig), process_device, rig);
 	return rig_complain("device", rc, &why);
 }
 
@@ -230,7 +220,6 @@ rig_open(struct rig *rig, const struct rig_config *config, const struct bench_op
 	rig->options = options;
 	rig->config = *config;
 	rig->memory = MAP_FAILED;
-	rig->control_stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rig->port_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rig->memory_fd = memfd_create("bench-guest", MFD_CLOEXEC);
 	for (queue = 0; queue < RIG_QUEUES_MAX; queue++)
@@ -268,9 +257,7 @@ rig_close(struct rig *rig)
 		pthread_join(rig->port_thread, NULL);
 	rig->port = rp_port_destroy(rig->port);
 	/* The control side waits for the data path at its gate: it ends first. */
-	eventfd_write(rig->control_stop_fd, 1);
-	if (rig->control_runs)
-		pthread_join(rig->control_thread, NULL);
+	sleeper_stop(&rig->control);
 	__atomic_store_n(&rig->task, RIG_TASK_STOP, __ATOMIC_RELEASE);
 	if (rig->device_runs)
 		pthread_join(rig->device_thread, NULL);
@@ -284,7 +271,6 @@ rig_close(struct rig *rig)
 	rp_wire_fd_close_all(rig->call_fds, RIG_QUEUES_MAX);
 	rp_wire_fd_close(&rig->memory_fd);
 	rp_wire_fd_close(&rig->port_fd);
-	rp_wire_fd_close(&rig->control_stop_fd);
 	if (rig->directory[0] != '\0')
 		rmdir(rig->directory);
 }

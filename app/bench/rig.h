@@ -8,6 +8,7 @@
 #include "rp_port.h"
 #include "rp_vhu_frontend.h"
 #include "rp_vring_drv.h"
+#include "sleeper.h"
 
 /*
  * Guest, port and device in one process.
@@ -65,10 +66,10 @@ struct rig {
 	char socket_device[64];
 	char socket_port[64];
 
-	pthread_t device_thread, control_thread, port_thread;
-	bool device_opened, device_runs, control_runs, port_runs;
+	pthread_t device_thread, port_thread;
+	bool device_opened, device_runs, port_runs;
+	struct sleeper control;
 	enum rig_task task; /* atomic */
-	int control_stop_fd;
 	struct place_probe probe;
 
 	struct rp_port *port; /* of the port's thread while that runs */

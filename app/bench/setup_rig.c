@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include "rp_virtio.h"
 #include "rp_wire_fd.h"
 #include "setup_rig.h"
+#include "vhost_listen.h"
 
 #define RING_NUM 256u
 #define BURST 8u
@@ -106,38 +106,16 @@ setup_rig_do(struct setup_rig *rig, enum setup_task task)
 		sched_yield();
 }
 
-static void *
-control_main(void *ctx)
+static void
+process_accelerator(void *ctx)
 {
-	struct setup_rig *rig = ctx;
-	struct pollfd wait[2] = {
-		{.fd = softaccel_fd(rig->accel), .events = POLLIN},
-		{.fd = rig->stop_fds[0], .events = POLLIN},
-	};
-
-	place_before_spinners();
-	do {
-		softaccel_process(rig->accel);
-		poll(wait, 2, -1);
-	} while (wait[1].revents == 0);
-	return NULL;
+	softaccel_process(ctx);
 }
 
-static void *
-port_main(void *ctx)
+static void
+process_port(void *ctx)
 {
-	struct setup_rig *rig = ctx;
-	struct pollfd wait[2] = {
-		{.fd = rp_port_fd(rig->port), .events = POLLIN},
-		{.fd = rig->stop_fds[1], .events = POLLIN},
-	};
-
-	place_before_spinners();
-	do {
-		rp_port_process(rig->port);
-		poll(wait, 2, -1);
-	} while (wait[1].revents == 0);
-	return NULL;
+	rp_port_process(ctx);
 }
 
 static int
@@ -159,8 +137,7 @@ accelerator_open(struct setup_rig *rig)
 		rc = place_start(&rig->device_thread, rig->options->device_cpu, device_main, rig);
 	rig->device_runs = rc == 0;
 	if (rc == 0)
-		rc = -pthread_create(&rig->control_thread, NULL, control_main, rig);
-	rig->control_runs = rc == 0;
+		rc = sleeper_start(&rig->control, softaccel_fd(rig->accel), process_accelerator, rig->accel);
 	return complain("softaccel", rc, &why);
 }
 
@@ -184,8 +161,7 @@ port_open(struct setup_rig *rig)
 	snprintf(arguments, sizeof(arguments), "vfio-user,socket=%s", rig->socket_device);
 	rc = rp_port_create(&config, &registry, &ops, NULL, &rig->port, &why);
 	if (rc == 0)
-		rc = -pthread_create(&rig->port_thread, NULL, port_main, rig);
-	rig->port_runs = rc == 0;
+		rc = sleeper_start(&rig->port_thread, rp_port_fd(rig->port), process_port, rig->port);
 	return complain("port", rc, &why);
 }
 
@@ -197,13 +173,7 @@ peer_open(struct setup_rig *rig)
 		.destroy_device = on_destroy_device,
 	};
 
-	if (rte_vhost_driver_register(rig->socket_peer, 0) < 0)
-		return complain("librte_vhost", -EIO, NULL);
-	rig->peer_runs = true;
-	if (rte_vhost_driver_callback_register(rig->socket_peer, &ops) < 0 ||
-	    rte_vhost_driver_start(rig->socket_peer) < 0)
-		return complain("librte_vhost", -EIO, NULL);
-	return 0;
+	return complain("librte_vhost", vhost_listen(rig->socket_peer, 0, &ops, &rig->peer_runs), NULL);
 }
 
 static int
@@ -239,8 +209,6 @@ setup_rig_open(struct setup_rig *rig, const struct bench_options *options, unsig
 	rig->memory = MAP_FAILED;
 	rig->memory_fd = -1;
 	rig->task = rig->doing = SETUP_TASK_ECHO;
-	rig->stop_fds[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rig->stop_fds[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	snprintf(rig->directory, sizeof(rig->directory), "/tmp/ringpass-bench.XXXXXX");
 	if (mkdtemp(rig->directory) == NULL) {
 		rc = complain(rig->directory, -errno, NULL);
@@ -286,14 +254,10 @@ setup_rig_close(struct setup_rig *rig)
 {
 	if (rig->device_runs)
 		setup_rig_do(rig, SETUP_TASK_OURS);
-	eventfd_write(rig->stop_fds[1], 1);
-	if (rig->port_runs)
-		pthread_join(rig->port_thread, NULL);
+	sleeper_stop(&rig->port_thread);
 	/* It takes its queues back from a device that still answers. */
 	rig->port = rp_port_destroy(rig->port);
-	eventfd_write(rig->stop_fds[0], 1);
-	if (rig->control_runs)
-		pthread_join(rig->control_thread, NULL);
+	sleeper_stop(&rig->control);
 	__atomic_store_n(&rig->task, SETUP_TASK_STOP, __ATOMIC_RELEASE);
 	if (rig->device_runs)
 		pthread_join(rig->device_thread, NULL);
@@ -301,7 +265,6 @@ setup_rig_close(struct setup_rig *rig)
 	if (rig->peer_runs)
 		rte_vhost_driver_unregister(rig->socket_peer);
 	guest_close(rig);
-	rp_wire_fd_close_all(rig->stop_fds, 2);
 	if (rig->directory[0] != '\0')
 		rmdir(rig->directory);
 }

@@ -8,6 +8,7 @@
 #include "rp_port.h"
 #include "rp_vhu_frontend.h"
 #include "rp_vring_drv.h"
+#include "sleeper.h"
 #include "softaccel.h"
 
 /*
@@ -33,11 +34,11 @@ struct setup_rig {
 	struct softaccel *accel;
 	struct rp_port *port; /* of its thread while that runs */
 	bool peer_runs;
-	pthread_t device_thread, control_thread, port_thread;
-	bool device_runs, control_runs, port_runs;
+	pthread_t device_thread;
+	bool device_runs;
+	struct sleeper control, port_thread;
 	enum setup_task task; /* atomic: what the device's thread is to do */
 	enum setup_task doing; /* atomic: and what it does */
-	int stop_fds[2]; /* of the control side, of the port */
 	struct place_probe probe;
 	uint64_t rest_ns; /* how long librte_vhost last let its first answer be waited for */
 

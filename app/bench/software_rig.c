@@ -13,6 +13,7 @@
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
 #include "software_rig.h"
+#include "vhost_listen.h"
 
 #define GPA 0x40000000ull
 #define RING_NUM 256u
@@ -45,13 +46,7 @@ backend_open(struct software_rig *rig)
 		.destroy_device = on_destroy_device,
 	};
 
-	if (rte_vhost_driver_register(rig->socket_backend, 0) < 0)
-		return vfu_rig_complain("librte_vhost", -EIO, NULL);
-	rig->backend_runs = true;
-	if (rte_vhost_driver_callback_register(rig->socket_backend, &ops) < 0 ||
-	    rte_vhost_driver_start(rig->socket_backend) < 0)
-		return vfu_rig_complain("librte_vhost", -EIO, NULL);
-	return 0;
+	return vfu_rig_complain("librte_vhost", vhost_listen(rig->socket_backend, 0, &ops, &rig->backend_runs), NULL);
 }
 
 static void *
