@@ -8,12 +8,13 @@ import time
 
 from ringpass_testvm import stopping
 
-from . import plots, scenarios, table
+from . import merge, plots, scenarios, table
 from .context import Context
 from .errors import BenchError
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 RESULTS = "results.jsonl"
+BEGIN, END = "<!-- bench: usertools/ringpass-bench --markdown writes this -->", "<!-- end of bench -->"
 
 
 def parse(arguments):
@@ -24,8 +25,9 @@ def parse(arguments):
     parser.add_argument("--once", action="store_true", help="one pair of each: whether it works, not how fast")
     parser.add_argument("--list", action="store_true", help="what there is, one JSON object a line")
     parser.add_argument("--output", metavar="DIRECTORY", help="default: bench in the build directory")
-    parser.add_argument("--markdown", metavar="FILE", nargs="?", const="",
-                        help="run nothing; print a table in Markdown from a file of results")
+    parser.add_argument("--markdown", metavar="FILE", nargs="*",
+                        help="run nothing; print a table in Markdown from files of results, one for each run")
+    parser.add_argument("--into", metavar="FILE", help="with --markdown: put the table in there, where its marks are")
     return parser.parse_args(arguments)
 
 
@@ -73,19 +75,39 @@ def run_all(chosen, context, output):
     return rows, failed
 
 
-def markdown(path):
+def read_results(path):
     with open(path, encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
-    facts = next((line["facts"] for line in lines if "facts" in line), {})
-    for text in table.for_readme(facts, [line for line in lines if "bench" in line]):
-        print(text)
+    return next((line["facts"] for line in lines if "facts" in line), {}), [line for line in lines if "bench" in line]
+
+
+def markdown(paths):
+    """@return lines."""
+    facts, runs = zip(*map(read_results, paths))
+    rows = runs[0] if len(runs) == 1 else merge.merge(runs)
+    return list(table.for_readme(merge.facts_of(facts), rows, len(runs)))
+
+
+def put_into(path, lines):
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    before, mark, behind = text.partition(BEGIN)
+    _old, end, behind = behind.partition(END)
+    if not mark or not end:
+        raise BenchError(f"{path}: no lines '{BEGIN}' and '{END}', expected the table to go between them")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\n".join([before + mark, "", *lines, "", end + behind]))
 
 
 def measure(arguments):
     context = Context(os.path.abspath(arguments.build_dir), arguments.quick or arguments.once, arguments.once)
     output = arguments.output or os.path.join(context.build_dir, "bench")
     if arguments.markdown is not None:
-        markdown(arguments.markdown or os.path.join(output, RESULTS))
+        lines = markdown(arguments.markdown or [os.path.join(output, RESULTS)])
+        if arguments.into:
+            put_into(arguments.into, lines)
+        else:
+            print(*lines, sep="\n")
         return 0
     if not os.access(context.program, os.X_OK):
         raise BenchError(f"{context.program}: not there; is {context.build_dir} a finished build with DPDK?")

@@ -48,15 +48,14 @@ TARGETS = (
     Target("daemon_rss_mib", "ringpassd at rest", at_most=10, value=True),
     Target("move_blackout_p50_us", "blackout of a queue's move, median", at_most=200, value=True),
     Target("move_blackout_p99_us", "the same, 99th percentile", at_most=2000, value=True),
+    Target("move_accelerators_p50_us", "the same between two accelerators, median", at_most=50, value=True),
     Target("vfu_region_rtt", "a register by message, device asleep"),
     Target("vfu_region_rtt_polled", "a register by message, device spinning"),
     Target("vfu_dma_read_4k", "DMA by message, 4 KiB read"),
     Target("vfu_dma_read_1m", "DMA by message, 1 MiB read"),
     Target("vfu_dma_write_1m", "DMA by message, 1 MiB written"),
     Target("translate_1m", "an address translated, a million mappings", at_most=2.0),
-    Target("interposed_pps", "packets of a software queue behind a port", at_least=1.0),
+    Target("interposed_pps", "packets of a software queue behind a port", at_least=0.995, pairs=21),  # 1.00
 )
-# Named, and not there yet: nothing measures them.
-NOT_YET = frozenset({"move_blackout_p50_us", "move_blackout_p99_us", "interposed_pps"})
 REQUIRED = frozenset(target.bench for target in TARGETS)
 BY_BENCH = {target.bench: target for target in TARGETS}

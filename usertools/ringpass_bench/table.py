@@ -45,7 +45,32 @@ def for_terminal(rows):
                         for column, (text, width) in enumerate(zip(line, widths))).rstrip()
 
 
-def for_readme(facts, rows):
+def said(row):
+    """The verdict; of several runs in which it was not the same, in how many, and how many were of too few pairs."""
+    verdicts = [verdict(one) for one in row.get("merged", [row])]
+    if len(set(verdicts)) == 1:
+        return verdicts[0]
+    indicative = verdicts.count("indicative")
+    return (f"reached in {verdicts.count('reached')} of {len(verdicts)} runs"
+            f"{f', {indicative} of them indicative' if indicative else ''}")
+
+
+def range_of(row, member, text):
+    """What is in the middle, and of several runs the lowest and the highest."""
+    there = [one[member] for one in row.get("merged", [row]) if one[member] is not None]
+    if len(there) < 2:
+        return text(row[member])
+    return f"{text(row[member])} ({text(min(there))} to {text(max(there))})"
+
+
+def interval(row, rows):
+    """Where the median of all such ratios is with 95 per cent, if it was asked for."""
+    there = {one["bench"]: one["value"] for one in rows if one["placement"] == row["placement"]}
+    low, high = there.get(f"{row['bench']}_low"), there.get(f"{row['bench']}_high")
+    return "" if low is None or high is None else f", in {ratio(low / 100)} to {ratio(high / 100)} with 95 %"
+
+
+def for_readme(facts, rows, runs=1):
     """Markdown: the rows that comparisons rely on, in their order, near before far, each with its idle polls."""
     order = {target.bench: place for place, target in enumerate(TARGETS)}
 
@@ -54,15 +79,18 @@ def for_readme(facts, rows):
 
     chosen = sorted((row for row in rows if rate(row) in order),
                     key=lambda row: (order[rate(row)], PLACEMENTS.index(row["placement"]), row["bench"] != rate(row)))
+    several = f", {runs} runs: the middle one, and from the lowest to the highest" if runs > 1 else ""
     yield (f"{facts.get('date', '')}, {facts.get('cpu', '')}, kernel {facts.get('kernel', '')}, gcc {facts.get('compiler', '')} "
-           f"`{facts.get('flags', '')}`, load {facts.get('load', '')}{', quick' if facts.get('quick') else ''}:")
+           f"`{facts.get('flags', '')}`, load {facts.get('load', '')}{', quick' if facts.get('quick') else ''}{several}:")
     yield ""
-    yield "| | bench | ours | peer | ratio | target | placement | runs, spread | by |"
+    yield f"| | bench | ours | peer | ratio | target | placement | {'runs: ' if runs > 1 else ''}pairs, spread | by |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for row in chosen:
         target = BY_BENCH.get(row["bench"], Target(row["bench"], "looks for packets that found none"))
-        said = verdict(row)
+        reached = said(row)
+        ours = number(row["value"]) if row["peer"] else range_of(row, "value", number)
         peer = f"{number(row['peer_value'])} {row['unit']}: {row['peer']}" if row["peer"] else ""
-        yield (f"| {target.what} | `{row['bench']}` | {number(row['value'])} {row['unit']} | {peer} | {ratio(row['ratio'])} "
-               f"| {target.words()}{': ' + said if said else ''} | {row['placement']} "
-               f"| {row['runs']}, {row['spread'] or 0:.2f} | `make bench BENCH={row.get('scenario', '')}` |")
+        count = f"{len(row['merged'])}: " if "merged" in row else ""
+        yield (f"| {target.what} | `{row['bench']}` | {ours} {row['unit']} | {peer} | {range_of(row, 'ratio', ratio)}{interval(row, rows)} "
+               f"| {target.words()}{': ' + reached if reached else ''} | {row['placement']} "
+               f"| {count}{row['runs']}, {row['spread'] or 0:.2f} | `make bench BENCH={row.get('scenario', '')}` |")

@@ -14,7 +14,7 @@ TOP = pathlib.Path(__file__).resolve().parents[3]
 TOOL = TOP / "usertools" / "ringpass-bench"
 
 sys.path.insert(0, str(TOP / "usertools"))
-from ringpass_bench import names, plots, ports, table  # noqa: E402
+from ringpass_bench import cli, names, plots, ports, table  # noqa: E402
 from ringpass_bench.errors import BenchError  # noqa: E402
 
 ROW = {"bench": "translate_1m", "value": 90.0, "unit": "ns", "peer": "a <plain> load", "peer_value": 60.0, "ratio": 1.5,
@@ -120,6 +120,14 @@ def test_a_rate_is_printed_with_its_idle_polls():
         ("pps_split_64", "near"), ("idle_polls_split_64", "near"), ("pps_split_64", "far"), ("idle_polls_split_64", "far")]
 
 
+def test_a_ratio_is_printed_with_its_interval():
+    row = {**ROW, "bench": "pps_parity_split_64", "ratio": 0.995, "placement": "near"}
+    ends = [{**VALUE, "bench": f"pps_parity_split_64_{end}", "value": value, "placement": placement}
+            for end, value, placement in (("low", 98.5, "near"), ("high", 101, "near"), ("low", 50, "far"))]
+    lines = [line.split("|") for line in table.for_readme({}, [row, *ends])][4:]
+    assert [line[5].strip() for line in lines] == ["0.995, in 0.985 to 1.010 with 95 %"]
+
+
 def test_a_table_for_the_readme(build):
     run(build, "one", "two")
     done = run(build, "--markdown")
@@ -128,6 +136,58 @@ def test_a_table_for_the_readme(build):
     # In the order of the list of names, whatever was measured first.
     assert [line.split("|")[2].strip() for line in lines[4:]] == ["`port_kib`", "`translate_1m`"]
     assert "| `make bench BENCH=one` |" in lines[5] and "at most 2: reached" in lines[5]
+
+
+def run_of(tmp_path, number, load, *rows):
+    path = tmp_path / f"run{number}.jsonl"
+    facts = {"facts": {**FACTS["facts"], "load": load}}
+    path.write_text("".join(json.dumps(line) + "\n" for line in (facts, *rows)))
+    return path
+
+
+def test_runs_are_merged(tmp_path):
+    near = {**ROW, "bench": "doorbell_p50", "placement": "near", "scenario": "doorbell", "runs": 9}
+    paths = [run_of(tmp_path, 1, 0.1, {**near, "ratio": 0.04, "value": 80.0}, VALUE),
+             run_of(tmp_path, 2, 0.3, {**near, "ratio": 0.06, "value": 120.0}, {**VALUE, "value": 60.0}),
+             run_of(tmp_path, 3, 0.2, {**near, "ratio": 0.03, "value": 90.0, "runs": 16}, {**near, "placement": "far"})]
+    done = run(tmp_path, "--markdown", *paths)
+    lines = done.stdout.splitlines()
+    assert "load 0.1, 0.3, 0.2, 3 runs" in lines[0] and "2026-01-02, x," in lines[0]
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines[4:]]
+    assert [line[2:10] for line in cells] == [
+        ["`doorbell_p50`", "90.00 ns", "60.00 ns: a <plain> load", "0.0400 (0.0300 to 0.0600)",
+         "at most 0.05: reached in 2 of 3 runs", "near", "3: 9, 0.05", "`make bench BENCH=doorbell`"],
+        ["`doorbell_p50`", "90.00 ns", "60.00 ns: a <plain> load", "1.500", "at most 0.05", "far", "1: 9, 0.05",
+         "`make bench BENCH=doorbell`"],
+        ["`port_kib`", "65.00 (60.00 to 70.00) KiB", "", "", "at most 64: reached in 1 of 2 runs", "one", "2: 9, 0.05",
+         "`make bench BENCH=`"]]
+
+
+def test_runs_of_too_few_pairs_are_counted():
+    row = {**ROW, "bench": "doorbell_p50", "placement": "near", "ratio": 0.04}
+    few, worse = {**row, "runs": 3}, {**row, "ratio": 0.06}
+    assert table.said({**row, "merged": [row, few, worse]}) == "reached in 1 of 3 runs, 1 of them indicative"
+    assert table.said({**row, "merged": [row, worse]}) == "reached in 1 of 2 runs"
+    assert table.said({**row, "merged": [few, few]}) == "indicative"
+
+
+def test_a_move_between_accelerators_has_a_target():
+    row = {**VALUE, "bench": "move_accelerators_p50_us", "placement": "near", "unit": "us"}
+    assert [table.verdict({**row, "value": value}) for value in (50, 51)] == ["reached", "not reached"]
+
+
+def test_the_table_goes_where_its_marks_are(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{cli.BEGIN}\nan old one\n{cli.END}\nbehind\n")
+    for _ in range(2):
+        assert run(tmp_path, "--markdown", run_of(tmp_path, 1, 0.1, VALUE), "--into", page).returncode == 0
+        text = page.read_text()
+        assert text.startswith(f"before\n{cli.BEGIN}\n\n2026-01-02") and text.endswith(f"|\n\n{cli.END}\nbehind\n")
+        assert text.count("port_kib") == 1 and "an old one" not in text
+    page.write_text("no marks\n")
+    done = run(tmp_path, "--markdown", run_of(tmp_path, 1, 0.1, VALUE), "--into", page)
+    assert done.returncode == 2 and "expected the table" in done.stderr
+    assert page.read_text() == "no marks\n"
 
 
 def test_a_drawing_for_each_scenario(build):
