@@ -19,6 +19,7 @@ const struct count_scenario count_scenarios[] = {
 	{"vring_packed_in_order", VRING, .run = count_vring_run, .features = VERSION_1 | F_RING_PACKED | F_IN_ORDER},
 	{"vring_burst_split", VRING, .run = count_vring_burst, .features = VERSION_1},
 	{"vring_burst_split_indirect", VRING, .run = count_vring_burst, .features = VERSION_1 | F_INDIRECT_DESC},
+	{"vring_burst_split_mappings", VRING, .run = count_vring_burst, .features = VERSION_1, .size = 2},
 	{"vring_burst_packed", VRING, .run = count_vring_burst, .features = VERSION_1 | F_RING_PACKED},
 	{"dma_translate_1", 16, 256, DMA, .run = count_dma_translate, .size = 1},
 	{"dma_translate_64", 16, 256, DMA, .run = count_dma_translate, .size = 64},

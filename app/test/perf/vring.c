@@ -16,21 +16,28 @@ static struct {
 	struct guest *guest;
 	struct rp_vring_drv *drv;
 	bool indirect;
+	uint32_t mappings_count;
 } fixture;
 
+/* Of a guest whose memory is in several mappings, in each of which some of the buffers are. */
 static uint64_t
 slot_iova(unsigned int slot)
 {
-	return GUEST_BUFFERS + slot * SLOT_BYTES;
+	return GUEST_BUFFERS + slot * SLOT_BYTES + (uint64_t)(slot % fixture.mappings_count) * GUEST_BYTES;
 }
 
 void
 count_vring_open(const struct count_scenario *scenario)
 {
 	void *state = NULL;
+	uint32_t i;
 
 	guest_setup(&state);
 	fixture.guest = state;
+	fixture.mappings_count = scenario->size > 0 ? scenario->size : 1;
+	for (i = 1; i < fixture.mappings_count; i++)
+		guest_map(fixture.guest, GUEST_IOVA + (uint64_t)i * GUEST_BYTES, 0, GUEST_BYTES,
+			  RP_DMA_READ | RP_DMA_WRITE);
 	fixture.indirect = (scenario->features & F_INDIRECT_DESC) != 0;
 	assert_int_equal(rp_vring_drv_create(RING_NUM, guest_hva(fixture.guest, GUEST_IOVA), GUEST_IOVA,
 					     scenario->features, &fixture.drv),
