@@ -133,6 +133,7 @@ rp_vfu_server_drop_client(struct rp_vfu_server *server, struct rp_wire_why *why)
 		return;
 	was_ready = server->state == RP_VFU_STATE_READY;
 	had_memory = rp_dma_space_count(server->dma) > 0;
+	rp_wire_socket_end(rp_wire_conn_fd(server->conn));
 	/* Closing it removes it from the epoll too: nothing else refers to the socket. */
 	server->conn = rp_wire_conn_destroy(server->conn);
 	if (was_ready && server->ops.leaving != NULL)
@@ -290,6 +291,7 @@ accept_clients(struct rp_vfu_server *server)
 			return;
 		}
 		rp_wire_why_set(&why, -EBUSY, "a second client was turned away: one is connected");
+		rp_wire_socket_end(fd);
 		if (server->ops.refused != NULL)
 			server->ops.refused(server->ctx, &why);
 	}

@@ -57,6 +57,15 @@ int rp_wire_socket_check_listening(int fd, char ret_path[RP_WIRE_SOCKET_PATH_ROO
 int rp_wire_socket_accept(int listen_fd, int *ret_fd);
 
 /**
+ * End a connection, before it is closed, so that the peer finds an end. Where a socket is only closed, a peer that has
+ * sent something which was not read finds ECONNRESET, and not every one survives that (QEMU 11.1.3:
+ * doc/howto/vfio-user-pci.md). What was sent is thrown away, descriptors too.
+ *
+ * @param fd borrowed. It ends for whoever else holds the socket, too.
+ */
+void rp_wire_socket_end(int fd);
+
+/**
  * Give what is sent on a socket more room in the kernel, so that who sends much sleeps
  * less often. As far as the system allows (net.core.wmem_max); a socket that has more keeps it.
  *

@@ -153,6 +153,17 @@ rp_wire_socket_accept(int listen_fd, int *ret_fd)
 }
 
 void
+rp_wire_socket_end(int fd)
+{
+	char thrown[4096];
+
+	/* From here on nothing is added to what it has sent. */
+	(void)shutdown(fd, SHUT_RDWR);
+	while (recv(fd, thrown, sizeof(thrown), MSG_DONTWAIT) > 0)
+		;
+}
+
+void
 rp_wire_socket_widen(int fd, int bytes)
 {
 	socklen_t length = sizeof(int);

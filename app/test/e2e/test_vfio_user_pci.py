@@ -24,8 +24,6 @@ RELOADS = 2
 WAIT_SECONDS = 60
 # What softaccel can map of the guest's memory, and how it then reaches the memory of queues.
 MEMORIES = {"shared": "direct", "private": "messages", "half": "messages"}
-# What QEMU 11.1.3 may end with when its first message is not answered.
-REFUSED_ABORT = "error_setv: Assertion `*errp == NULL' failed"
 # What QEMU 11.1.3 ends with when a vfio-user device that has MSI-X is unplugged.
 UNPLUG_ABORT = "memory_region_del_subregion: Assertion `subregion->container == mr' failed"
 LOAD = "insmod /modules/*-virtio_net.ko"
@@ -112,7 +110,12 @@ def is_plugged_again(rig, card, monitor):
 
 def loses_its_device(rig, card):
     """The guest lives without it, and a new softaccel does not take its place."""
-    rig.softaccel.kill()
+    with rig.vm.qmp() as monitor:
+        # Of a message that the device has not read, QEMU 11.1.3 hears an error, and aborts: none is under way.
+        monitor.execute("stop")
+        card.queues()
+        rig.softaccel.kill()
+        monitor.execute("cont")
     rig.start_softaccel()
     assert rig.vm.run(f"ping -c 1 -W 1 {UPLINK_ADDRESS}", check=False).status == 1
     with rig.vm.qmp() as monitor:
@@ -172,9 +175,7 @@ def refuses_a_second_vm(rig, card, supervisor, store):
     second = Vm(supervisor, "guest1", prepare.machine([VfioUser(card.function.socket)], store,
                                                       program=rig.machine.program))
     second.launch()
-    # The connection may end under two calls of QEMU's at once, which then both report it: that it does not survive.
-    if second.wait_end() != 1:
-        assert REFUSED_ABORT in second.log()
+    assert second.wait_end() == 1
     require_all(stream.finish(), "pings beside a second VM")
     assert "a second client was turned away" in rig.softaccel.process.log()
 

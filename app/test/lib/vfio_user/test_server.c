@@ -9,6 +9,8 @@
 
 #include "bytes.h"
 #include "device.h"
+#include "rp_wire_fd.h"
+#include "rp_wire_socket.h"
 
 /* Clients that come and go, and clients that do not read. */
 
@@ -154,6 +156,26 @@ test_second_client_is_turned_away(void **state)
 	assert_int_equal(device.last_refusal.error, -EBUSY);
 	write_register(&peer, 0, 1);
 	assert_int_equal(device.disconnects, 0);
+}
+
+/* Whatever of what it has sent was read: an error of its connection's is nothing that it did. */
+static void
+test_who_is_turned_away_finds_an_end(void **state)
+{
+	static const uint8_t reset[] = {HEADER(1, 13, 16, COMMAND, 0)};
+	int second = -1;
+	char byte;
+
+	(void)state;
+	assert_int_equal(rp_wire_socket_connect(test_socket_path(), &second, NULL), 0);
+	assert_int_equal(send(second, reset, sizeof(reset), MSG_NOSIGNAL), sizeof(reset));
+	device_turn(&device);
+	assert_int_equal(device.last_refusal.error, -EBUSY);
+	assert_int_equal(recv(second, &byte, 1, MSG_DONTWAIT), 0);
+	rp_wire_fd_close(&second);
+	assert_int_equal(send(peer.fd, reset, sizeof(reset), MSG_NOSIGNAL), sizeof(reset));
+	device.server = rp_vfu_server_destroy(device.server);
+	assert_int_equal(recv(peer.fd, &byte, 1, MSG_DONTWAIT), 0);
 }
 
 static void
@@ -315,6 +337,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_next_client_finds_the_device_as_it_was, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disconnect_in_the_middle_of_a_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_second_client_is_turned_away, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_who_is_turned_away_finds_an_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_successor_waits_for_a_client_that_is_leaving, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_that_leaves_before_its_replies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_without_version_is_no_client, setup, teardown),

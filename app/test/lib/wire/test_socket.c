@@ -73,6 +73,32 @@ peers_meet(void **state)
 	test_leaks_assert_none(&before);
 }
 
+/* What it has sent by then is no error of its connection's. */
+static void
+peer_finds_an_end(void **state)
+{
+	const char *path = test_socket_path();
+	char bytes[3 * 4096] = {0};
+	struct test_leaks before;
+	int listener, client = -1, served = -1;
+
+	(void)state;
+	test_leaks_read(&before);
+	listener = listen_here(path);
+	assert_int_equal(rp_wire_socket_connect(path, &client, NULL), 0);
+	assert_int_equal(write(client, bytes, sizeof(bytes)), sizeof(bytes));
+	assert_int_equal(rp_wire_socket_accept(listener, &served), 0);
+	rp_wire_socket_end(served);
+	rp_wire_fd_close(&served);
+	assert_int_equal(read(client, bytes, sizeof(bytes)), 0);
+	assert_int_equal(send(client, bytes, 1, MSG_NOSIGNAL), -1);
+	assert_int_equal(errno, EPIPE);
+	rp_wire_fd_close(&client);
+	rp_wire_fd_close(&listener);
+	unlink(path);
+	test_leaks_assert_none(&before);
+}
+
 static void
 stale_socket_is_replaced(void **state)
 {
@@ -300,6 +326,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_check_listening),
 		cmocka_unit_test(peers_meet),
+		cmocka_unit_test(peer_finds_an_end),
 		cmocka_unit_test(stale_socket_is_replaced),
 		cmocka_unit_test(live_socket_is_left_alone),
 		cmocka_unit_test(busy_socket_is_left_alone),
