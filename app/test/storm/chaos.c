@@ -193,6 +193,8 @@ boot(struct storm *storm)
 static void
 reconnect(struct storm *storm)
 {
+	/* Counted from its beginning: what is refused meanwhile is refused on its account. */
+	storm->counts.reconnects++;
 	begin(storm);
 	station_reconnect(&storm->guest, storm->options.guest_path);
 	/* Who answers this one has let go of what the other one had: so nothing is used any more. */
@@ -201,7 +203,6 @@ reconnect(struct storm *storm)
 	boot(storm);
 	pthread_mutex_unlock(&storm->guest.lock);
 	end(storm);
-	storm->counts.reconnects++;
 }
 
 static void
