@@ -122,18 +122,37 @@ port_software_make_ready(struct rp_port *port, struct rp_wire_why *why)
 	return 0;
 }
 
+/*
+ * GET_VRING_BASE takes none of librte_vhost's locks: it trusts the application to be out of its rings by then,
+ * and DPDK's vhost PMD, which looks at one flag after it has set another without a fence between them, may be
+ * in one still. It sends into none that is disabled, and ENABLE waits for the lock.
+ */
+static int
+disable_served(struct rp_port *port, struct rp_wire_why *why)
+{
+	unsigned int i;
+	int rc = 0;
+
+	for (i = 0; i < port->queues_count && rc == 0; i++)
+		if (port->queues[i].software == PORT_SOFTWARE_RING_SERVES && port->software->rings[i].enabled)
+			rc = port_software_enable(port, i, false, false, why);
+	return rc;
+}
+
 /* Ring 0 first: while 0 and 1 are up, librte_vhost starts the device again at once. */
 int
 port_software_stop_device(struct rp_port *port, struct rp_wire_why *why)
 {
 	struct port_software *software = port->software;
 	unsigned int i;
+	int rc = disable_served(port, why);
 
+	if (rc < 0)
+		return rc;
 	for (i = 0; i < port->queues_count; i++) {
 		struct port_queue *queue = &port->queues[i];
 		bool served = queue->software == PORT_SOFTWARE_RING_SERVES;
 		uint32_t answer = 0;
-		int rc;
 
 		if (!served && queue->software != PORT_SOFTWARE_RING_PARKED)
 			continue;

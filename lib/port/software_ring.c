@@ -7,7 +7,8 @@
  *   specification   ENABLE(1) NUM BASE ADDR KICK CALL      GET_VRING_BASE: where it stands is the answer
  *   librte_vhost    NUM BASE ADDR KICK CALL ENABLE(1);     split: ENABLE(0), acknowledged; where it stands is
  *                   the ring was disabled                  the used index. Then a parked ring takes its place
- *                                                          packed: GET_VRING_BASE of all; those that stay start again
+ *                                                          packed: ENABLE(0) and GET_VRING_BASE of all; those that
+ *                                                          stay start again
  *
  * The text has a backend discard what is sent on a ring that is started (KICK) and not enabled
  * yet: so it is enabled first. librte_vhost may touch a ring as soon as it is enabled, with

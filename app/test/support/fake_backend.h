@@ -43,6 +43,7 @@ struct fake_backend_ring {
 	uint64_t log_gpa;
 	uint64_t moved, discarded; /* entries */
 	unsigned int bases_told;
+	unsigned int stopped_enabled; /* asked for where it stands while its application might still serve it */
 };
 
 struct fake_backend {

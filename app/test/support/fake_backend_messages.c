@@ -174,6 +174,7 @@ get_vring_base(struct fake_backend_run *run, struct request *request)
 
 	memcpy(&state, request->payload, sizeof(state));
 	ring = &fake->rings[state.index];
+	ring->stopped_enabled += ring->enabled && fake->kind == FAKE_BACKEND_LIBRTE_VHOST;
 	for (i = 0; i < FAKE_BACKEND_RINGS; i++)
 		if (fake->kind == FAKE_BACKEND_LIBRTE_VHOST || i == state.index)
 			fake_backend_ring_pause(run, i);

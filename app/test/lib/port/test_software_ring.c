@@ -66,6 +66,7 @@ move_both_ways(enum fake_backend_kind kind, uint64_t ring_features)
 		assert_int_not_equal(small_port_ring(&f.small, 1), PORT_SOFTWARE_RING_SERVES);
 		assert_false(touches_guest(&f, 0));
 		assert_false(touches_guest(&f, 1));
+		assert_int_equal(fake_backend_now().rings[0].stopped_enabled, 0);
 	}
 	software_close(&f);
 }
