@@ -456,6 +456,7 @@ reopen(struct rp_port *port, unsigned int index, bool quiet, struct rp_wire_why 
 	}
 	port_net_opened(port, index);
 	port_net_update(port, index);
+	port_net_moved(port);
 	port_windows_update(port);
 	return 0;
 }

@@ -475,7 +475,7 @@ void port_net_changed(struct rp_port *port, unsigned int accelerator); /* its co
 void port_net_tick(struct rp_port *port, uint64_t now_ms);
 uint64_t port_net_deadline(const struct rp_port *port); /* 0: none */
 void port_net_tell(struct rp_port *port); /* the frontend: configuration space changed */
-/* Queues are in another place: the frontend is told, if the link of that is not the one that it knows. */
+/* Queues are in another place, or their device is back: the frontend is told, if the link is not the one that it knows. */
 void port_net_moved(struct rp_port *port);
 /* Configuration space as the guest should see it. */
 void port_net_config(struct rp_port *port, uint32_t offset_bytes, uint32_t size_bytes, uint8_t *ret_bytes);

@@ -142,6 +142,12 @@ is_back(struct fixture *f)
 	return test_port_events(&f->port, "accelerator-back") == 1;
 }
 
+static bool
+is_back_again(struct fixture *f)
+{
+	return test_port_events(&f->port, "accelerator-back") == 2;
+}
+
 static void
 said_again_to_a_device_that_comes_back(void **state)
 {
@@ -245,6 +251,36 @@ was_told_more(struct fixture *f)
 	return f->vm.config_changes > 1;
 }
 
+/* Another link than before it died: nobody said so while it was away. The same one is no news. */
+static void
+a_link_that_changed_while_it_was_away(void **state)
+{
+	struct rp_port_config config = fixture_config();
+	struct test_vm_options options = {.profile = RP_VHU_PROFILE_EXTENDED};
+	struct fixture f;
+
+	(void)state;
+	config.profile = RP_VHU_PROFILE_EXTENDED;
+	fixture_begin(&f);
+	FAKE_SET(features, fake_now().features | F_STATUS);
+	FAKE_SET(config[STATUS_AT], 1);
+	fixture_open_with(&f, &config, &options);
+	FAKE_SET(config[STATUS_AT], 0);
+	fake_accel_die(true);
+	assert_true(fixture_becomes(&f, was_told));
+	assert_true(link_told_is(&f, 0));
+	fake_accel_die(true);
+	assert_true(fixture_becomes(&f, is_back_again));
+	assert_true(link_told_is(&f, 0));
+	assert_int_equal(f.vm.config_changes, 1);
+	FAKE_SET(config[STATUS_AT], 1);
+	fake_accel_die(true);
+	assert_true(fixture_becomes(&f, was_told_more));
+	assert_true(link_told_is(&f, 1));
+	assert_int_equal(f.vm.config_changes, 2);
+	fixture_close(&f);
+}
+
 /* The first of two loses its link, and the frontend hears of it. */
 static void
 open_two(struct fixture *f)
@@ -301,6 +337,7 @@ main(void)
 		cmocka_unit_test(said_again_to_a_device_that_comes_back),
 		cmocka_unit_test(link_changes_are_told),
 		cmocka_unit_test(the_frontend_is_told),
+		cmocka_unit_test(a_link_that_changed_while_it_was_away),
 		cmocka_unit_test(another_device_has_another_link),
 	};
 
