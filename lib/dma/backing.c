@@ -2,13 +2,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/magic.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "backing.h"
@@ -25,7 +23,6 @@ struct rp_dma_file {
 	LIST_HEAD(rp_dma_windows, rp_dma_window) windows; /* the one used last first */
 	uint32_t users_count; /* windows, and who is about to make one */
 	uint64_t page_bytes;
-	bool huge;
 	dev_t dev;
 	ino_t ino;
 	int fd;
@@ -91,16 +88,6 @@ find_file(const struct rp_dma_files *files, int fd, const struct stat *st)
 	return NULL;
 }
 
-/* hugetlbfs maps, and above all unmaps, whole huge pages only. */
-static void
-find_page_size(struct rp_dma_file *file)
-{
-	struct statfs fs;
-
-	file->huge = fstatfs(file->fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC && fs.f_bsize > 0;
-	file->page_bytes = file->huge ? (uint64_t)fs.f_bsize : (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 /* @return one more use of it, or NULL: -ENOSPC, and why says so. */
 static struct rp_dma_file *
 file_get(struct rp_dma_backing *backing, int fd, const struct stat *st, struct rp_wire_why *why)
@@ -121,7 +108,7 @@ file_get(struct rp_dma_backing *backing, int fd, const struct stat *st, struct r
 		}
 		file->dev = st->st_dev;
 		file->ino = st->st_ino;
-		find_page_size(file);
+		file->page_bytes = rp_wire_fd_page_bytes(file->fd);
 		LIST_INIT(&file->windows);
 		LIST_INSERT_HEAD(&backing->files, file, link);
 	}
@@ -182,10 +169,11 @@ wanted_pages(const struct rp_dma_file *file, const struct pages *needed, const s
 {
 	uint64_t end_bytes = needed->offset_bytes + needed->size_bytes, most_bytes = (uint64_t)st->st_size;
 	struct pages wanted = *needed;
+	bool huge = file->page_bytes > (uint64_t)sysconf(_SC_PAGESIZE);
 
 	if (!S_ISREG(st->st_mode) || end_bytes > (UINT64_C(1) << 62))
 		return wanted;
-	while (!file->huge && (most_bytes & (most_bytes - 1)) != 0)
+	while (!huge && (most_bytes & (most_bytes - 1)) != 0)
 		most_bytes += most_bytes & -most_bytes;
 	wanted.offset_bytes = needed->offset_bytes / WINDOW_BYTES * WINDOW_BYTES;
 	wanted.size_bytes = (end_bytes + WINDOW_BYTES - 1) / WINDOW_BYTES * WINDOW_BYTES;

@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <linux/magic.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "rp_wire_fd.h"
@@ -63,4 +65,14 @@ int
 rp_wire_fd_same(int a, int b)
 {
 	return rp_wire_fd_same_process(getpid(), a, getpid(), b);
+}
+
+uint64_t
+rp_wire_fd_page_bytes(int fd)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC && fs.f_bsize > 0)
+		return (uint64_t)fs.f_bsize;
+	return (uint64_t)sysconf(_SC_PAGESIZE);
 }

@@ -2,6 +2,7 @@
 #ifndef RP_WIRE_FD_H
 #define RP_WIRE_FD_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 /**
@@ -59,6 +60,20 @@ int rp_wire_fd_same(int a, int b);
  *         such process; -EBADF: no such descriptor there; -EPERM: not ours to look at).
  */
 int rp_wire_fd_same_process(pid_t pid_a, int a, pid_t pid_b, int b);
+
+/**
+ * The pages in which a file is mapped: this machine's, or the huge ones that it
+ * lies in (hugetlbfs, memfd_create(2) with MFD_HUGETLB).
+ *
+ * mmap(2) of huge pages refuses an offset that is no multiple of one, and makes any
+ * length one: with MAP_FIXED it maps over whatever lies behind. munmap(2) refuses
+ * a length that is none, and what was mapped stays. So who maps a file of somebody
+ * else's rounds to these, or refuses.
+ *
+ * @param fd borrowed; of any kind.
+ * @return bytes, a power of two; this machine's page where the kernel cannot say.
+ */
+uint64_t rp_wire_fd_page_bytes(int fd);
 
 /** Scope cleanup: `RP_WIRE_FD_SCOPED int fd = open(...);` */
 #define RP_WIRE_FD_SCOPED __attribute__((cleanup(rp_wire_fd_close)))

@@ -41,6 +41,13 @@ test_emulated(void)
 /* A memfd of `size_bytes`, sealed against shrinking when `sealed`. The caller closes it. */
 int test_memfd(size_t size_bytes, bool sealed);
 
+/*
+ * A memfd in huge pages of 2 MiB, all of them there; size_bytes is a multiple of one. The machine may make
+ * them for it, and takes them back when it is closed. Skips the test, and says so, where there are none.
+ */
+#define TEST_HUGE_PAGE_BYTES ((size_t)2 << 20)
+int test_huge_memfd(size_t size_bytes);
+
 /* A path for a socket, always the same, in a private directory under TMPDIR; both are removed at exit. */
 const char *test_socket_path(void);
 

@@ -13,8 +13,6 @@
 #include "test_support.h"
 
 #define PAGE_BYTES 4096u
-#define HUGE_PAGE_BYTES (2u << 20)
-#define HUGE_2MB_FLAG (21u << 26) /* MFD_HUGE_2MB, which glibc lacks */
 
 static struct rp_dma_space *
 new_space(void)
@@ -401,40 +399,6 @@ split_keeps_the_pages(void **state)
 	rp_wire_fd_close(&fd);
 }
 
-#define OVERCOMMIT "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages"
-
-static bool
-overcommit(long *ret_before, long count)
-{
-	FILE *file = fopen(OVERCOMMIT, "r+e");
-	bool good = file != NULL && (ret_before == NULL || fscanf(file, "%ld", ret_before) == 1);
-
-	if (good && ret_before != NULL) {
-		count += *ret_before;
-		rewind(file);
-	}
-	good = good && fprintf(file, "%ld", count) > 0;
-	if (file != NULL && fclose(file) != 0)
-		good = false;
-	return good;
-}
-
-/* Huge pages that the machine makes when they are asked for, and takes back: what was allowed before is allowed after. */
-static int
-allow_huge_pages(void **state)
-{
-	static long before;
-
-	*state = overcommit(&before, 2) ? &before : NULL;
-	return 0;
-}
-
-static int
-disallow_huge_pages(void **state)
-{
-	return *state == NULL || overcommit(NULL, *(long *)*state) ? 0 : -1;
-}
-
 /* Huge pages are mapped and unmapped whole, whatever part of them a mapping names. */
 static void
 huge_pages(void **state)
@@ -442,24 +406,14 @@ huge_pages(void **state)
 	struct rp_dma_space *space;
 	struct test_leaks before;
 	uint8_t *hva;
-	int fd = memfd_create("ringpass-test-huge", MFD_CLOEXEC | MFD_HUGETLB | HUGE_2MB_FLAG);
-	void *probe;
+	int fd = test_huge_memfd(2 * TEST_HUGE_PAGE_BYTES);
 
 	(void)state;
-	probe = MAP_FAILED;
-	if (fd >= 0 && ftruncate(fd, 2 * HUGE_PAGE_BYTES) == 0)
-		probe = mmap(NULL, 2 * HUGE_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (probe == MAP_FAILED) {
-		print_message("SKIP: no two free huge pages of 2 MiB, and none are to be had\n");
-		rp_wire_fd_close(&fd);
-		skip();
-	}
-	munmap(probe, 2 * HUGE_PAGE_BYTES);
 	test_leaks_read(&before);
 	space = new_space();
-	assert_int_equal(
-		map_file(space, fd, 0, HUGE_PAGE_BYTES - PAGE_BYTES, 2 * PAGE_BYTES, RP_DMA_READ | RP_DMA_WRITE, NULL),
-		0);
+	assert_int_equal(map_file(space, fd, 0, TEST_HUGE_PAGE_BYTES - PAGE_BYTES, 2 * PAGE_BYTES,
+				  RP_DMA_READ | RP_DMA_WRITE, NULL),
+			 0);
 	hva = rp_dma_space_translate(space, 0, 2 * PAGE_BYTES, RP_DMA_WRITE);
 	assert_non_null(hva);
 	hva[2 * PAGE_BYTES - 1] = 1;
@@ -484,7 +438,7 @@ main(void)
 		cmocka_unit_test(the_space_keeps_its_own),
 		cmocka_unit_test(no_descriptor_left_is_no_space),
 		cmocka_unit_test(split_keeps_the_pages),
-		cmocka_unit_test_setup_teardown(huge_pages, allow_huge_pages, disallow_huge_pages),
+		cmocka_unit_test(huge_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,6 +187,23 @@ same_compares_across_processes(void **state)
 	rp_wire_fd_close(&other);
 }
 
+static void
+pages_of_a_file(void **state)
+{
+	uint64_t own_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	RP_WIRE_FD_SCOPED int none = -1;
+	RP_WIRE_FD_SCOPED int event = new_eventfd();
+	RP_WIRE_FD_SCOPED int small = test_memfd(1, false);
+	RP_WIRE_FD_SCOPED int huge = -1;
+
+	(void)state;
+	assert_int_equal(rp_wire_fd_page_bytes(none), own_bytes);
+	assert_int_equal(rp_wire_fd_page_bytes(event), own_bytes);
+	assert_int_equal(rp_wire_fd_page_bytes(small), own_bytes);
+	huge = test_huge_memfd(TEST_HUGE_PAGE_BYTES);
+	assert_int_equal(rp_wire_fd_page_bytes(huge), TEST_HUGE_PAGE_BYTES);
+}
+
 int
 main(void)
 {
@@ -199,6 +216,7 @@ main(void)
 		cmocka_unit_test(scope_closes),
 		cmocka_unit_test(same_compares_open_files),
 		cmocka_unit_test(same_compares_across_processes),
+		cmocka_unit_test(pages_of_a_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
