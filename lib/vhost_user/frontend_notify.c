@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "rp_wire_fd.h"
 #include "vhu_frontend.h"
 
 static struct rp_wire_why *
@@ -84,6 +85,7 @@ static int
 check_file(int fd, const struct rp_vhu_wire_area *area, struct rp_wire_why *why)
 {
 	uint64_t end_bytes = area->offset_bytes + area->size_bytes;
+	uint64_t page_bytes = rp_wire_fd_page_bytes(fd);
 	struct stat st;
 	int seals;
 
@@ -97,6 +99,10 @@ check_file(int fd, const struct rp_vhu_wire_area *area, struct rp_wire_why *why)
 	seals = fcntl(fd, F_GET_SEALS);
 	if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
 		return rp_wire_why_set(why, -EBADMSG, "descriptor: the file is not sealed against shrinking");
+	if (area->size_bytes % page_bytes != 0)
+		return rp_wire_why_set(why, -EBADMSG,
+				       "descriptor: the file is mapped in pages of %llu bytes, the slot has %llu",
+				       (unsigned long long)page_bytes, (unsigned long long)area->size_bytes);
 	return 0;
 }
 

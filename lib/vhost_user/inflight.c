@@ -131,7 +131,7 @@ int
 rp_vhu_inflight_create(int fd, const struct rp_vhu_inflight_layout *layout, uint64_t size_bytes, uint64_t offset_bytes,
 		       struct rp_vhu_inflight **ret_inflight, struct rp_wire_why *why)
 {
-	uint64_t into_page = offset_bytes % (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t page_bytes = rp_wire_fd_page_bytes(fd), into_page = offset_bytes % page_bytes;
 	struct rp_vhu_inflight *inflight;
 	int rc = check_place(layout, size_bytes, offset_bytes, why);
 
@@ -144,7 +144,8 @@ rp_vhu_inflight_create(int fd, const struct rp_vhu_inflight_layout *layout, uint
 		return rp_wire_why_set(why, -ENOSPC, "in-flight region: no memory");
 	inflight->layout = *layout;
 	/* Only what the layout needs, however large the frontend says it is. */
-	inflight->map_bytes = (size_t)(into_page + rp_vhu_inflight_bytes(layout));
+	inflight->map_bytes =
+		(size_t)((into_page + rp_vhu_inflight_bytes(layout) + page_bytes - 1) / page_bytes * page_bytes);
 	inflight->map = mmap(NULL, inflight->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 			     (off_t)(offset_bytes - into_page));
 	if (inflight->map == MAP_FAILED) {

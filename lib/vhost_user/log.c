@@ -4,9 +4,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "rp_vhu_log.h"
+#include "rp_wire_fd.h"
 
 #define PAGES_PER_BYTE 8u
 
@@ -39,7 +39,7 @@ int
 rp_vhu_log_create(int fd, uint64_t size_bytes, uint64_t offset_bytes, struct rp_vhu_log **ret_log,
 		  struct rp_wire_why *why)
 {
-	uint64_t into_page = offset_bytes % (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t page_bytes = rp_wire_fd_page_bytes(fd), into_page = offset_bytes % page_bytes;
 	struct rp_vhu_log *log;
 	int rc = check_file(fd, size_bytes, offset_bytes, why);
 
@@ -48,7 +48,7 @@ rp_vhu_log_create(int fd, uint64_t size_bytes, uint64_t offset_bytes, struct rp_
 	log = calloc(1, sizeof(*log));
 	if (log == NULL)
 		return rp_wire_why_set(why, -ENOSPC, "log: no memory");
-	log->map_bytes = (size_t)(into_page + size_bytes);
+	log->map_bytes = (size_t)((into_page + size_bytes + page_bytes - 1) / page_bytes * page_bytes);
 	log->map =
 		mmap(NULL, log->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(offset_bytes - into_page));
 	if (log->map == MAP_FAILED) {

@@ -104,6 +104,20 @@ a_bad_area_leaves_the_old(void **state)
 	rp_wire_fd_close_all(pipe_fds, 2);
 }
 
+/* More would be mapped than a slot, and munmap(2) would not end it. */
+static void
+a_slot_in_huge_pages(void **state)
+{
+	struct desk *desk = *state;
+	int fd = test_huge_memfd(TEST_HUGE_PAGE_BYTES);
+
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	desk_negotiate(desk);
+	desk_ring_start(desk, 0);
+	refused(desk, &(struct desk_area){0, 4096, 0, fd}, -EBADMSG, "in pages of 2097152 bytes, the slot has 4096");
+	rp_wire_fd_close(&fd);
+}
+
 /* The owner is told of the new one only, and the old is gone afterwards. */
 static void
 replace_is_one_step(void **state)
@@ -561,6 +575,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_DESK(a_store_instead_of_an_eventfd),
 		WITH_DESK(a_bad_area_leaves_the_old),
+		WITH_DESK(a_slot_in_huge_pages),
 		WITH_DESK(replace_is_one_step),
 		WITH_DESK(dropped_at_stop_and_reset),
 		WITH_DESK(stays_through_everything_else),

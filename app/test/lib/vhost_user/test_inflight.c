@@ -163,6 +163,25 @@ notes_of_the_other_kind(void **state)
 	rp_vhu_inflight_destroy(inflight);
 }
 
+/* Whatever a frontend keeps it in, nothing of it stays mapped. */
+static void
+notes_in_huge_pages(void **state)
+{
+	const uint64_t bytes = rp_vhu_inflight_bytes(&split), offset = TEST_HUGE_PAGE_BYTES + 0x10000;
+	struct rp_vhu_inflight *inflight = NULL;
+	struct rp_wire_why why = {0};
+	int fd = test_huge_memfd(2 * TEST_HUGE_PAGE_BYTES);
+
+	(void)state;
+	test_leaks_read(&before);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	if (rp_vhu_inflight_create(fd, &split, bytes, offset, &inflight, &why) != 0)
+		fail_msg("in-flight region: %s", why.text);
+	rp_vhu_inflight_destroy(inflight);
+	test_leaks_assert_none(&before);
+	rp_wire_fd_close(&fd);
+}
+
 int
 main(void)
 {
@@ -172,6 +191,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(files_that_do_not_do, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_noted_for_other_rings, setup, teardown),
 		cmocka_unit_test_setup_teardown(notes_of_the_other_kind, setup, teardown),
+		cmocka_unit_test(notes_in_huge_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

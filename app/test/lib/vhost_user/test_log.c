@@ -237,6 +237,30 @@ no_bit_is_lost(void **state)
 		assert_int_equal(taken[i], 50);
 }
 
+/* Whatever a frontend keeps it in, nothing of it stays mapped. */
+static void
+a_log_in_huge_pages(void **state)
+{
+	const uint64_t offset = TEST_HUGE_PAGE_BYTES + 2 * FILE_BYTES;
+	struct rp_vhu_log *log = NULL;
+	struct rp_wire_why why = {0};
+	struct test_leaks before;
+	int fd = test_huge_memfd(2 * TEST_HUGE_PAGE_BYTES);
+	uint8_t *file = mmap(NULL, 2 * TEST_HUGE_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	(void)state;
+	assert_true(file != MAP_FAILED);
+	test_leaks_read(&before);
+	if (rp_vhu_log_create(fd, LOG_BYTES, offset, &log, &why) != 0)
+		fail_msg("log: %s", why.text);
+	rp_vhu_log_mark(log, 0, 1);
+	rp_vhu_log_destroy(log);
+	test_leaks_assert_none(&before);
+	assert_int_equal(file[offset], 1);
+	munmap(file, 2 * TEST_HUGE_PAGE_BYTES);
+	rp_wire_fd_close(&fd);
+}
+
 #define WITH_BOOK(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
@@ -249,6 +273,7 @@ main(void)
 		WITH_BOOK(anywhere_in_the_file),
 		WITH_BOOK(what_cannot_be_a_log),
 		WITH_BOOK(no_bit_is_lost),
+		cmocka_unit_test(a_log_in_huge_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
