@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "rp_wire_fd.h"
 #include "vfu_client_memory.h"
 
 #define FIRST_ROOM 16
@@ -94,20 +94,23 @@ covers(int fd, uint64_t offset_bytes, uint64_t size_bytes)
 static uint8_t *
 map_descriptor(struct rp_vfu_backing *backing, const struct rp_vfu_client_memory *given)
 {
-	uint64_t slack_bytes = given->offset_bytes & ((uint64_t)sysconf(_SC_PAGESIZE) - 1);
+	uint64_t page_bytes = rp_wire_fd_page_bytes(given->fd), slack_bytes = given->offset_bytes % page_bytes;
+	uint64_t map_bytes;
 	int protection = (given->access_mask & RP_VFU_DMA_MAP_READ_MASK) != 0 ? PROT_READ : 0;
 	void *mapping;
 
 	if ((given->access_mask & RP_VFU_DMA_MAP_WRITE_MASK) != 0)
 		protection |= PROT_WRITE;
-	if (given->size_bytes > SIZE_MAX - slack_bytes || !covers(given->fd, given->offset_bytes, given->size_bytes))
+	if (given->size_bytes > SIZE_MAX - slack_bytes - page_bytes ||
+	    !covers(given->fd, given->offset_bytes, given->size_bytes))
 		return NULL;
-	mapping = mmap(NULL, given->size_bytes + slack_bytes, protection, MAP_SHARED | MAP_NORESERVE, given->fd,
+	map_bytes = (slack_bytes + given->size_bytes + page_bytes - 1) / page_bytes * page_bytes;
+	mapping = mmap(NULL, map_bytes, protection, MAP_SHARED | MAP_NORESERVE, given->fd,
 		       (off_t)(given->offset_bytes - slack_bytes));
 	if (mapping == MAP_FAILED)
 		return NULL;
 	backing->mapping = mapping;
-	backing->mapping_bytes = given->size_bytes + slack_bytes;
+	backing->mapping_bytes = map_bytes;
 	return (uint8_t *)mapping + slack_bytes;
 }
 

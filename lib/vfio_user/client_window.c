@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "rp_wire_fd.h"
 #include "vfu_client_window.h"
@@ -13,6 +14,7 @@
 int
 rp_vfu_window_open(struct rp_vfu_window *window, int fd, uint64_t size_bytes, struct rp_wire_why *why)
 {
+	uint64_t page_bytes = rp_wire_fd_page_bytes(fd);
 	struct stat st;
 	int seals = fcntl(fd, F_GET_SEALS);
 	void *mapping;
@@ -26,6 +28,12 @@ rp_vfu_window_open(struct rp_vfu_window *window, int fd, uint64_t size_bytes, st
 	if (st.st_size < 0 || (uint64_t)st.st_size < size_bytes)
 		return rp_wire_why_set(why, -EBADMSG, "ringpass.window: a file of %" PRIu64 " bytes, expected %" PRIu64,
 				       (uint64_t)st.st_size, size_bytes);
+	/* More would be mapped, and nothing be unmapped. */
+	if (page_bytes > (uint64_t)sysconf(_SC_PAGESIZE) && size_bytes % page_bytes != 0)
+		return rp_wire_why_set(why, -EBADMSG,
+				       "ringpass.window: a file in pages of %" PRIu64 " bytes, expected %" PRIu64
+				       " in whole ones",
+				       page_bytes, size_bytes);
 	mapping = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (mapping == MAP_FAILED)
 		return rp_wire_why_set(why, errno == ENOMEM ? -ENOMEM : -EBADMSG, "ringpass.window: mmap: %s",

@@ -163,6 +163,37 @@ test_descriptors_are_mapped_once_and_whole(void **state)
 	test_leaks_assert_none(&before);
 }
 
+/* Any part of a file in huge pages is reached, and nothing of it stays mapped. */
+static void
+test_huge_pages(void **state)
+{
+	struct rp_vfu_client_memory given = {
+		.iova = 0xc0000,
+		.size_bytes = 0x40000,
+		.offset_bytes = TEST_HUGE_PAGE_BYTES + 0xc0000,
+		.access_mask = 3,
+	};
+	struct rp_vfu_backing *backing;
+	struct test_leaks before;
+
+	(void)state;
+	given.fd = test_huge_memfd(2 * TEST_HUGE_PAGE_BYTES);
+	test_leaks_read(&before);
+	assert_int_equal(rp_vfu_memory_add(&memory, &given, &backing, NULL), 0);
+	rp_vfu_backing_put(backing);
+	assert_non_null(rp_vfu_memory_find(&memory, 0xc0000)->hva);
+	*rp_vfu_memory_find(&memory, 0xc0000)->hva = 'f';
+	rp_vfu_memory_clear(&memory);
+	given.offset_bytes = TEST_HUGE_PAGE_BYTES;
+	given.size_bytes = 0x100000;
+	assert_int_equal(rp_vfu_memory_add(&memory, &given, &backing, NULL), 0);
+	rp_vfu_backing_put(backing);
+	assert_int_equal(*at(0x180000), 'f');
+	rp_vfu_memory_clear(&memory);
+	test_leaks_assert_none(&before);
+	close(given.fd);
+}
+
 /* Thousands, added from both ends, found one by one. */
 static void
 test_many(void **state)
@@ -189,6 +220,7 @@ main(void)
 		cmocka_unit_test_teardown(test_taking_splits_and_putting_back_heals, teardown),
 		cmocka_unit_test_teardown(test_what_was_refused_goes_everywhere, teardown),
 		cmocka_unit_test_teardown(test_descriptors_are_mapped_once_and_whole, teardown),
+		cmocka_unit_test_teardown(test_huge_pages, teardown),
 		cmocka_unit_test_teardown(test_many, teardown),
 	};
 

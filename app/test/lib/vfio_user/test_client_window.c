@@ -64,12 +64,28 @@ test_files_that_cannot_be_one(void **state)
 	assert_refused(open("/dev/zero", O_RDWR | O_CLOEXEC), BYTES, "not a memfd");
 }
 
+static void
+test_a_file_in_huge_pages(void **state)
+{
+	struct test_leaks before;
+	int fd = test_huge_memfd(TEST_HUGE_PAGE_BYTES), copy = dup(fd);
+
+	(void)state;
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	test_leaks_read(&before);
+	assert_refused(copy, BYTES, "in pages of 2097152 bytes, expected 65536 in whole ones");
+	before.fds_count--;
+	test_leaks_assert_none(&before);
+	close(fd);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_files_that_cannot_be_one),
+		cmocka_unit_test(test_a_file_in_huge_pages),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user client: payload window", tests, NULL, NULL);
