@@ -2,6 +2,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -49,6 +50,10 @@ vdrv_window_check(const struct rp_accel_transport_window *window, struct rp_wire
 	if (window->offset_bytes > (uint64_t)st.st_size ||
 	    window->size_bytes > (uint64_t)st.st_size - window->offset_bytes)
 		return rp_wire_why_set(why, -ENOTSUP, "doorbell file: ends before the page");
+	if (rp_wire_fd_page_bytes(window->fd) != page_bytes())
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "doorbell file: is mapped in pages of %" PRIu64 " bytes, expected %" PRIu64,
+				       rp_wire_fd_page_bytes(window->fd), page_bytes());
 	return 0;
 }
 

@@ -203,6 +203,25 @@ every_refusal_says_why(void **state)
 }
 
 static void
+a_page_of_a_huge_one_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	struct rp_accel_notify_area area;
+	struct test_leaks before;
+	int fd = test_huge_memfd(TEST_HUGE_PAGE_BYTES);
+
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	rp_wire_fd_replace(&fixture->fake.notify_fd, &fd);
+	test_leaks_read(&before);
+	fixture_open_ok(fixture);
+	assert_int_equal(fixture->accel.ops->queue_notify_area(fixture->accel.priv, 0, &area, &fixture->why), -ENOTSUP);
+	fixture_assert_why(fixture, "doorbell file: is mapped in pages of 2097152 bytes, expected 4096");
+	rp_accel_close(&fixture->accel);
+	test_leaks_assert_none(&before);
+	fixture->fake.closes_count = 0;
+}
+
+static void
 a_page_of_its_own_is_handed_out(void **state)
 {
 	struct fixture *fixture = *state;
@@ -263,11 +282,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(every_refusal_says_why),
-		TEST(a_page_of_its_own_is_handed_out),
-		TEST(neighbours_decide_for_each_queue_alone),
-		TEST(a_device_node_needs_no_seal),
-		TEST(a_transport_that_left_is_a_failure),
+		TEST(every_refusal_says_why),	       TEST(a_page_of_a_huge_one_is_refused),
+		TEST(a_page_of_its_own_is_handed_out), TEST(neighbours_decide_for_each_queue_alone),
+		TEST(a_device_node_needs_no_seal),     TEST(a_transport_that_left_is_a_failure),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
