@@ -123,7 +123,8 @@ unsigned int rp_dma_section_cut(const struct rp_dma_section *whole, const struct
  *
  * @param fd borrowed. @param page_bytes a power of two.
  * @param ret_memory ended by munmap(2) of size_bytes.
- * @return 0, -EINVAL (no bytes, or an offset beyond what a file can have), -ENOMEM, or what mmap says of the file.
+ * @return 0, -EINVAL (no bytes, an offset beyond what a file can have, or a part of a huge page), -ENOMEM, or what
+ *         mmap says of the file.
  */
 int rp_dma_section_memory(int fd, uint64_t offset_bytes, uint64_t size_bytes, uint64_t page_bytes, void **ret_memory);
 

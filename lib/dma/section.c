@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "rp_dma_section.h"
+#include "rp_wire_fd.h"
 
 /* clang-format off */
 static const struct {
@@ -206,12 +207,20 @@ rp_dma_section_cut(const struct rp_dma_section *whole, const struct rp_dma_secti
 int
 rp_dma_section_memory(int fd, uint64_t offset_bytes, uint64_t size_bytes, uint64_t page_bytes, void **ret_memory)
 {
-	uint64_t own_bytes = (uint64_t)sysconf(_SC_PAGESIZE), room_bytes, before_bytes, after_bytes;
-	uint64_t slack_bytes = page_bytes > own_bytes ? page_bytes - own_bytes : 0;
+	uint64_t own_bytes = (uint64_t)sysconf(_SC_PAGESIZE), file_bytes = rp_wire_fd_page_bytes(fd);
+	uint64_t room_bytes, before_bytes, after_bytes, slack_bytes;
 	uint8_t *room, *at;
 	void *memory;
 	int error;
 
+	if (file_bytes > own_bytes) {
+		/* What is mapped beyond the room would take the place of somebody else's. */
+		if ((offset_bytes | size_bytes) % file_bytes != 0)
+			return -EINVAL;
+		if (page_bytes < file_bytes)
+			page_bytes = file_bytes;
+	}
+	slack_bytes = page_bytes > own_bytes ? page_bytes - own_bytes : 0;
 	if (size_bytes == 0 || offset_bytes > INT64_MAX || size_bytes > INT64_MAX - slack_bytes - own_bytes)
 		return -EINVAL;
 	/* Room for the pages that it ends in, and to move it to where one of the IOMMU's begins. */

@@ -10,6 +10,7 @@
 
 #include "rp_dma_bounce.h"
 #include "rp_dma_view.h"
+#include "rp_wire_fd.h"
 
 /*
  * Theory of operation. Each piece is held by a direct map (rp_dma_bounce.h), so that
@@ -113,6 +114,10 @@ lay(struct rp_dma_view *view, const struct piece *piece, const struct rp_dma_map
 		return rp_wire_why_set(why, -ENOTSUP,
 				       "view: the mapping of 0x%" PRIx64 " does not begin and end with a page",
 				       piece->iova);
+	if (rp_wire_fd_page_bytes(mapping->fd) != page)
+		return rp_wire_why_set(why, -ENOTSUP,
+				       "view: 0x%" PRIx64 " is in pages of %" PRIu64 " bytes, expected %" PRIu64,
+				       piece->iova, rp_wire_fd_page_bytes(mapping->fd), page);
 	if (mmap(view->base + (at_bytes - lead_bytes), piece->size_bytes + lead_bytes, (int)view->access_mask,
 		 MAP_SHARED | MAP_NORESERVE | MAP_FIXED, mapping->fd, (off_t)(offset_bytes - lead_bytes)) == MAP_FAILED)
 		return rp_wire_why_set(why, errno == EINVAL ? -ENOTSUP : -ENOSPC, "view: mmap at 0x%" PRIx64 ": %s",

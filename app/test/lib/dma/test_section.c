@@ -303,6 +303,32 @@ memory_for_larger_pages(void **state)
 	test_leaks_assert_none(&before);
 }
 
+/* Of huge pages whole ones are mapped: never over what is beside the memory. */
+static void
+memory_in_huge_pages(void **state)
+{
+	uint64_t own_bytes = (uint64_t)sysconf(_SC_PAGESIZE), page_bytes;
+	RP_WIRE_FD_SCOPED int fd = test_huge_memfd(2 * TEST_HUGE_PAGE_BYTES);
+	struct test_leaks before;
+	unsigned long room;
+	void *memory;
+
+	(void)state;
+	test_leaks_read(&before);
+	for (page_bytes = own_bytes; page_bytes <= 2 * TEST_HUGE_PAGE_BYTES; page_bytes *= 2) {
+		room = room_pages();
+		assert_int_equal(
+			rp_dma_section_memory(fd, TEST_HUGE_PAGE_BYTES, TEST_HUGE_PAGE_BYTES, page_bytes, &memory), 0);
+		assert_int_equal((uintptr_t)memory % page_bytes, 0);
+		assert_int_equal(munmap(memory, TEST_HUGE_PAGE_BYTES), 0);
+		assert_int_equal(rp_dma_section_memory(fd, 0, own_bytes, page_bytes, &memory), -EINVAL);
+		assert_int_equal(rp_dma_section_memory(fd, own_bytes, TEST_HUGE_PAGE_BYTES, page_bytes, &memory),
+				 -EINVAL);
+		assert_int_equal(room_pages(), room);
+		test_leaks_assert_none(&before);
+	}
+}
+
 int
 main(void)
 {
@@ -316,6 +342,7 @@ main(void)
 		cmocka_unit_test(what_is_not_cut),
 		cmocka_unit_test(pieces_of_random_sections),
 		cmocka_unit_test(memory_for_larger_pages),
+		cmocka_unit_test(memory_in_huge_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -244,6 +244,28 @@ says_what_cannot_be_joined(void **state)
 	test_leaks_assert_none(&before);
 }
 
+/* A huge page would be laid over what lies beside the view. */
+static void
+huge_pages_cannot_be_joined(void **state)
+{
+	struct scene *scene = *state;
+	const uint64_t page = scene->page_bytes;
+	int huge_fd = test_huge_memfd(TEST_HUGE_PAGE_BYTES);
+	const struct rp_dma_mapping mapping = {
+		.iova = IOVA + page, .size_bytes = page, .access_mask = RW, .fd = huge_fd};
+	struct rp_wire_why why = {0};
+	struct rp_dma_view *one = NULL;
+	struct test_leaks before;
+
+	map_page(scene, 0, 0);
+	assert_int_equal(rp_dma_space_map(scene->space, &mapping, NULL), 0);
+	test_leaks_read(&before);
+	assert_int_equal(rp_dma_view_create(scene->space, IOVA, 2 * page, RW, &one, &why), -ENOTSUP);
+	assert_string_equal(why.text, "view: 0xffff1000 is in pages of 2097152 bytes, expected 4096");
+	test_leaks_assert_none(&before);
+	rp_wire_fd_close(&huge_fd);
+}
+
 static void
 answer(struct rp_dma_atc *atc, uint64_t address)
 {
@@ -314,6 +336,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(does_not_hold_up_the_space, setup, teardown),
 		cmocka_unit_test_setup_teardown(joins_what_a_cache_translates, setup, teardown),
 		cmocka_unit_test_setup_teardown(says_what_cannot_be_joined, setup, teardown),
+		cmocka_unit_test_setup_teardown(huge_pages_cannot_be_joined, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
