@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "port.h"
+#include "rp_wire_fd.h"
 
 #define PARTS RP_VRING_PARTS_COUNT
 
@@ -69,6 +70,9 @@ place_piece(const struct rp_port *port, uint8_t *at, uint64_t gpa, uint64_t size
 
 	if (find_region(port, gpa, &region) < 0)
 		return -EFAULT;
+	/* A huge page is mapped whole: over what lies behind. */
+	if (rp_wire_fd_page_bytes(region.fd) != page_bytes)
+		return -ENOTSUP;
 	file_at = region.offset_bytes + (gpa - region.gpa);
 	if (((uintptr_t)at | file_at | size_bytes) % page_bytes != 0 ||
 	    size_bytes > region.size_bytes - (gpa - region.gpa))
@@ -181,6 +185,11 @@ port_iommu_ring_open(struct rp_port *port, struct port_queue *queue, struct rp_w
 		if (rc == 0 && (uintptr_t)ring->parts[i] % (i == 0 ? 16 : i == 1 ? 2 : 4) == 0)
 			continue;
 		port_iommu_ring_close(queue);
+		if (rc == -ENOTSUP)
+			return rp_wire_why_set(why, rc,
+					       "ring %u: its %s at 0x%" PRIx64
+					       " lies apart, in huge pages, which cannot be put together",
+					       queue->index, name_of(i), parts[i].iova);
 		return rp_wire_why_set(why, rc < 0 ? rc : -EBADMSG, "ring %u: its %s at 0x%" PRIx64 " cannot be mapped",
 				       queue->index, name_of(i), parts[i].iova);
 	}

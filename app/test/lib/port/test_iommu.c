@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "rp_wire_fd.h"
 #include "traffic.h"
 
 /* A guest with an IOMMU in front of its device: what is translated, and what is not permitted. */
@@ -280,6 +281,28 @@ a_ring_that_is_not_mapped(void **state)
 	close_traffic(&t);
 }
 
+/* Memory in huge pages: who lays a small page of it down lays all of it. */
+static void
+a_ring_that_lies_apart_in_huge_pages(void **state)
+{
+	struct rp_wire_why why = {0};
+	struct traffic t;
+	int huge_fd = test_huge_memfd(4 * TEST_HUGE_PAGE_BYTES);
+	struct rp_vhu_region region = {.gpa = TEST_VM_GPA, .size_bytes = 4 * TEST_HUGE_PAGE_BYTES, .fd = huge_fd};
+
+	(void)state;
+	open_translated(&t, &kinds[0], TEST_VM_TRANSLATED);
+	assert_true(t.f.vm.memory_bytes <= region.size_bytes);
+	region.uva = (uint64_t)(uintptr_t)t.f.vm.plain;
+	assert_int_equal(rp_vhu_frontend_set_mem_table(t.f.vm.frontend, &region, 1, &why), 0);
+	test_vm_queue_start(&t.f.vm, TX, 0);
+	assert_true(fixture_becomes(&t.f, is_told));
+	assert_int_equal(test_port_queue(&t.f.port, TX).mode, RP_PORT_QUEUE_STOPPED);
+	assert_non_null(strstr(test_port_queue(&t.f.port, TX).reason, "lies apart, in huge pages"));
+	close_traffic(&t);
+	rp_wire_fd_close(&huge_fd);
+}
+
 static void
 offered_when_configured(void **state)
 {
@@ -435,6 +458,7 @@ main(void)
 		cmocka_unit_test(identity_told_whole_is_direct),
 		cmocka_unit_test(identity_told_by_page_is_shadow),
 		cmocka_unit_test(a_ring_that_is_not_mapped),
+		cmocka_unit_test(a_ring_that_lies_apart_in_huge_pages),
 		cmocka_unit_test(offered_when_configured),
 		cmocka_unit_test(stopped_and_continued),
 		cmocka_unit_test(memory_comes_and_goes),
