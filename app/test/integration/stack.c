@@ -14,6 +14,8 @@
 #include "rp_wire_fd.h"
 #include "stack.h"
 
+#define EAL_BYTES ((size_t)64 << 20)
+
 static char directory[64];
 
 const struct test_vm_options stack_split = {0};
@@ -24,22 +26,49 @@ const struct test_vm_options stack_packed_in_order = {
 	.indirect = true,
 };
 
-int
-stack_setup(void **state)
+static int
+begin(bool huge)
 {
 	/* The EAL wants them writable. */
-	static char words[][20] = {"test", "--no-huge", "--no-pci", "--no-telemetry",	"--no-shconf", "-m",
-				   "64",   "-l",	"0",	    "--log-level=error"};
-	char *arguments[sizeof(words) / sizeof(words[0]) + 1] = {NULL};
+	static char words[][20] = {"test", "--no-pci", "--no-telemetry", "-m", "64", "-l", "0", "--log-level=error"};
+	static char small[][20] = {"--no-huge", "--no-shconf"}, in_memory[] = "--in-memory";
+	char *arguments[sizeof(words) / sizeof(words[0]) + sizeof(small) / sizeof(small[0]) + 1] = {NULL};
 	unsigned int i;
 
 	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		arguments[i] = words[i];
-	(void)state;
+	if (huge) {
+		arguments[i++] = in_memory;
+	} else {
+		arguments[i++] = small[0];
+		arguments[i++] = small[1];
+	}
 	snprintf(directory, sizeof(directory), "/tmp/ringpass-stack.XXXXXX");
 	if (mkdtemp(directory) == NULL)
 		return -1;
 	return rte_eal_init((int)i, arguments) < 0 ? -1 : 0;
+}
+
+int
+stack_setup(void **state)
+{
+	(void)state;
+	return begin(false);
+}
+
+int
+stack_setup_huge(void **state)
+{
+	int rc;
+
+	(void)state;
+	if (!test_huge_allow(EAL_BYTES)) {
+		print_message("no huge pages are to be had\n");
+		return begin(false);
+	}
+	rc = begin(true);
+	test_huge_restore();
+	return rc;
 }
 
 const char *
@@ -138,6 +167,7 @@ stack_accel_start(struct stack_accel *stack, const struct stack_function *functi
 			.packed_off = functions[i].packed_off,
 			.idle_ms = functions[i].idle_ms,
 			.iommu = functions[i].iommu,
+			.dma = functions[i].by_messages ? SOFTACCEL_DMA_MESSAGES : SOFTACCEL_DMA_AUTO,
 		};
 
 		if (softaccel_function_add(stack->accel, &config, &function, &why) < 0)

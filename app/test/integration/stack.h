@@ -27,6 +27,7 @@ struct stack_function {
 	enum softaccel_doorbell doorbell;
 	bool packed_off;
 	uint32_t idle_ms; /* 0: never idle */
+	bool by_messages; /* its guest's memory is reached by these alone */
 	bool iommu; /* its addresses may be translated by its client */
 };
 
@@ -42,6 +43,8 @@ extern const struct test_vm_options stack_split, stack_split_in_order, stack_pac
 
 /* Once per program. */
 int stack_setup(void **state);
+/* The same, with memory of DPDK's in huge pages; where there are none it says so, and they are not. */
+int stack_setup_huge(void **state);
 int stack_teardown(void **state);
 
 void stack_accel_start(struct stack_accel *stack, const struct stack_function *functions, unsigned int count);

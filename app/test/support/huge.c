@@ -13,6 +13,9 @@
 #define POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 #define HUGE_2MB_FLAG (21u << 26) /* MFD_HUGE_2MB, which glibc lacks */
 
+static int allowed_fd = -1;
+static long before;
+
 static long
 read_count(int fd)
 {
@@ -30,46 +33,76 @@ allow(int fd, long count)
 	return pwrite(fd, text, (size_t)length, 0) == length;
 }
 
-/* Mapped once, its pages are this file's for as long as it lives. */
-static bool
-reserve(int fd, size_t size_bytes)
+/* Mapped once, its pages are this file's for as long as it lives. @return -1: there are not so many. */
+static int
+make(size_t size_bytes)
 {
-	void *memory = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	RP_WIRE_FD_SCOPED int fd =
+		memfd_create("ringpass-test-huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | HUGE_2MB_FLAG);
+	void *memory;
 
-	return memory != MAP_FAILED && munmap(memory, size_bytes) == 0;
+	if (fd < 0 || ftruncate(fd, (off_t)size_bytes) < 0)
+		return -1;
+	memory = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED)
+		return -1;
+	munmap(memory, size_bytes);
+	return rp_wire_fd_take(&fd);
 }
 
-/* What is allowed is as before when this returns; pages that were made stay made. */
+/* What was allowed, and the pages may still not be there. */
 static bool
-reserve_more(int fd, size_t size_bytes)
+can_make(size_t size_bytes)
 {
-	RP_WIRE_FD_SCOPED int allowed_fd = open(POOL "nr_overcommit_hugepages", O_RDWR | O_CLOEXEC);
+	RP_WIRE_FD_SCOPED int fd = make(size_bytes);
+
+	return fd >= 0;
+}
+
+bool
+test_huge_allow(size_t size_bytes)
+{
 	RP_WIRE_FD_SCOPED int made_fd = open(POOL "surplus_hugepages", O_RDONLY | O_CLOEXEC);
-	long before, made;
-	bool good;
+	long made;
 
 	/* One program at a time, or what is put back is not what was there. */
-	if (allowed_fd < 0 || made_fd < 0 || flock(allowed_fd, LOCK_EX) < 0)
-		return false;
-	before = read_count(allowed_fd);
-	made = read_count(made_fd);
-	if (before < 0 || made < 0 || !allow(allowed_fd, before + made + (long)(size_bytes / TEST_HUGE_PAGE_BYTES)))
-		return false;
-	good = reserve(fd, size_bytes);
-	assert_true(allow(allowed_fd, before));
-	return good;
+	allowed_fd = open(POOL "nr_overcommit_hugepages", O_RDWR | O_CLOEXEC);
+	if (allowed_fd >= 0 && made_fd >= 0 && flock(allowed_fd, LOCK_EX) == 0) {
+		before = read_count(allowed_fd);
+		made = read_count(made_fd);
+		if (before >= 0 && made >= 0 &&
+		    allow(allowed_fd, before + made + (long)(size_bytes / TEST_HUGE_PAGE_BYTES))) {
+			if (can_make(size_bytes))
+				return true;
+			test_huge_restore();
+		}
+	}
+	rp_wire_fd_close(&allowed_fd);
+	return false;
+}
+
+/* Pages that were made stay made. */
+void
+test_huge_restore(void)
+{
+	bool good = allow(allowed_fd, before);
+
+	rp_wire_fd_close(&allowed_fd);
+	assert_true(good);
 }
 
 int
 test_huge_memfd(size_t size_bytes)
 {
-	int fd = memfd_create("ringpass-test-huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | HUGE_2MB_FLAG);
+	int fd = make(size_bytes);
 
-	if (fd >= 0 && ftruncate(fd, (off_t)size_bytes) == 0 &&
-	    (reserve(fd, size_bytes) || reserve_more(fd, size_bytes)))
-		return fd;
-	rp_wire_fd_close(&fd);
-	print_message("SKIP: no %zu bytes of free huge pages of 2 MiB, and none are to be had\n", size_bytes);
-	skip();
-	return -1;
+	if (fd < 0 && test_huge_allow(size_bytes)) {
+		fd = make(size_bytes);
+		test_huge_restore();
+	}
+	if (fd < 0) {
+		print_message("SKIP: no %zu bytes of free huge pages of 2 MiB, and none are to be had\n", size_bytes);
+		skip();
+	}
+	return fd;
 }

@@ -48,6 +48,13 @@ int test_memfd(size_t size_bytes, bool sealed);
 #define TEST_HUGE_PAGE_BYTES ((size_t)2 << 20)
 int test_huge_memfd(size_t size_bytes);
 
+/*
+ * So many bytes of huge pages are to be had, beyond what others have, until test_huge_restore(): others that
+ * want some wait for that. @return false: they are not, and nothing is to be restored.
+ */
+bool test_huge_allow(size_t size_bytes);
+void test_huge_restore(void);
+
 /* A path for a socket, always the same, in a private directory under TMPDIR; both are removed at exit. */
 const char *test_socket_path(void);
 

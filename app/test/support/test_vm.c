@@ -99,7 +99,7 @@ region_of(const struct test_vm *vm)
 		.gpa = TEST_VM_GPA,
 		.size_bytes = vm->memory_bytes,
 		.uva = (uint64_t)(uintptr_t)vm->plain,
-		.offset_bytes = 0,
+		.offset_bytes = vm->memory_at,
 		.fd = vm->memory_fd,
 	};
 }
@@ -176,6 +176,26 @@ queue_open(struct test_vm *vm, unsigned int index, uint16_t num)
 		queue->free_buffers[i] = i;
 }
 
+static size_t
+file_bytes(const struct test_vm *vm)
+{
+	size_t unit_bytes = vm->memory_at == 0 ? 1 : TEST_HUGE_PAGE_BYTES;
+
+	return (size_t)(vm->memory_at + vm->memory_bytes + unit_bytes - 1) / unit_bytes * unit_bytes;
+}
+
+static void
+open_memory(struct test_vm *vm, bool huge)
+{
+	uint8_t *file;
+
+	vm->memory_at = huge ? TEST_HUGE_PAGE_BYTES + TEST_HUGE_PAGE_BYTES / 4 : 0;
+	vm->memory_fd = huge ? test_huge_memfd(file_bytes(vm)) : test_memfd(file_bytes(vm), false);
+	file = mmap(NULL, file_bytes(vm), PROT_READ | PROT_WRITE, MAP_SHARED, vm->memory_fd, 0);
+	assert_true(file != MAP_FAILED);
+	vm->memory = vm->plain = file + vm->memory_at;
+}
+
 void
 test_vm_open(struct test_vm *vm, const char *socket_path, unsigned int queues_count, uint16_t num,
 	     const struct test_vm_options *options)
@@ -186,10 +206,7 @@ test_vm_open(struct test_vm *vm, const char *socket_path, unsigned int queues_co
 	assert_true(queues_count <= TEST_VM_QUEUES_MAX);
 	vm->queues_count = queues_count;
 	vm->memory_bytes = queues_count * TEST_VM_QUEUE_BYTES;
-	vm->memory_fd = test_memfd(vm->memory_bytes, false);
-	vm->memory = mmap(NULL, vm->memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vm->memory_fd, 0);
-	assert_true(vm->memory != MAP_FAILED);
-	vm->plain = vm->memory;
+	open_memory(vm, options != NULL && options->huge);
 	vm->iova = TEST_VM_GPA;
 	if (options != NULL && options->viommu != TEST_VM_NO_VIOMMU) {
 		vm->viommu_kind = options->viommu;
@@ -227,7 +244,7 @@ test_vm_close(struct test_vm *vm)
 	if (vm->viommu != NULL)
 		test_viommu_assert_untouched(vm->viommu);
 	vm->viommu = test_viommu_destroy(vm->viommu);
-	munmap(vm->plain, vm->memory_bytes);
+	munmap(vm->plain - vm->memory_at, file_bytes(vm));
 	rp_wire_fd_close(&vm->memory_fd);
 }
 

@@ -49,6 +49,7 @@ struct test_vm {
 	int memory_fd;
 	uint8_t *memory;
 	uint64_t memory_bytes;
+	uint64_t memory_at; /* where it begins in the file */
 	uint64_t features;
 	uint64_t ring_features; /* as asked for */
 	bool indirect;
@@ -75,6 +76,7 @@ struct test_vm_options {
 	bool indirect; /* every chain is an indirect table of header and rest */
 	enum test_vm_viommu viommu; /* with VIRTIO_F_ACCESS_PLATFORM, which must be offered */
 	uint16_t num; /* entries of each ring, whatever test_vm_open() is told; 0: as that */
+	bool huge; /* memory in huge pages, of which it begins and ends within one; without such it is a skip */
 	uint64_t notify_slot_bytes;
 	bool deaf_while_waiting;
 	bool need_reply_always;
