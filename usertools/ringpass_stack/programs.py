@@ -139,6 +139,10 @@ class Softaccel(_Program):
         answer = self._ask(f"/softaccel/queues,{function}")
         return [answer[str(number)] for number in range(len(answer))]
 
+    def sleeps(self):
+        """@return {"timed", "untimed": number}: how often the data path slept with a timer, and without."""
+        return self._ask("/softaccel/sleeps")
+
     def dma(self, function):
         """@return {counter: value} of how a function reaches its guest's memory."""
         return self._ask(f"/softaccel/dma,{function}")
