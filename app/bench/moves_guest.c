@@ -11,10 +11,10 @@
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 
+#include "guest.h"
 #include "moves_rig.h"
 #include "packets.h"
 #include "rp_wire_fd.h"
-#include "rp_wire_socket.h"
 #include "vfu_rig.h"
 
 #define CONNECT_LIMIT_NS 30000000000ull
@@ -85,11 +85,8 @@ dial(struct moves_rig *rig, struct rp_wire_why *why)
 		.timeout_ms = ANSWER_LIMIT_MS,
 	};
 	static const struct rp_vhu_frontend_ops ops;
-	uint64_t deadline_ns = bench_now_ns() + CONNECT_LIMIT_NS;
-	int fd = -1, rc;
+	int fd = -1, rc = guest_connect(rig->socket_port, CONNECT_LIMIT_NS, CONNECT_PAUSE_US, &fd, why);
 
-	while ((rc = rp_wire_socket_connect(rig->socket_port, &fd, why)) < 0 && bench_now_ns() < deadline_ns)
-		usleep(CONNECT_PAUSE_US);
 	if (rc == 0)
 		rc = rp_vhu_frontend_create(&fd, &config, &ops, rig, &rig->frontend);
 	rp_wire_fd_close(&fd);
@@ -99,23 +96,16 @@ dial(struct moves_rig *rig, struct rp_wire_why *why)
 static int
 start_ring(struct moves_rig *rig, unsigned int queue, struct rp_wire_why *why)
 {
-	const uint64_t uva = (uint64_t)(uintptr_t)rig->memory - MOVES_GPA;
-	struct rp_vhu_frontend_ring ring;
-	struct rp_vring_layout layout;
-	int rc;
-
-	rp_vring_drv_layout(rig->rings[queue], &layout);
-	ring = (struct rp_vhu_frontend_ring){
-		.num = layout.num,
+	const struct guest_ring ring = {
+		.ring = rig->rings[queue],
 		.base = rp_vring_position_fresh(rig->features),
-		.desc_uva = layout.desc_iova + uva,
-		.avail_uva = layout.avail_iova + uva,
-		.used_uva = layout.used_iova + uva,
+		.memory = rig->memory,
+		.gpa = MOVES_GPA,
 		.kick_fd = rig->kick_fds[queue],
 		.call_fd = rig->call_fds[queue],
 	};
-	rc = rp_vhu_frontend_ring_start(rig->frontend, queue, &ring, why);
-	return rc < 0 ? rc : rp_vhu_frontend_ring_enable(rig->frontend, queue, true, why);
+
+	return guest_ring_start(rig->frontend, queue, &ring, why);
 }
 
 static int

@@ -22,20 +22,10 @@
 #define MOVE_LIMIT_NS 20000000000ull
 #define LOOK_AGAIN_MS 1
 
-static void *
-control_main(void *ctx)
+static void
+process_accelerator(void *ctx)
 {
-	struct moves_accelerator *accelerator = ctx;
-	struct pollfd wait[2] = {
-		{.fd = softaccel_fd(accelerator->accel), .events = POLLIN},
-		{.fd = accelerator->rig->control_stop_fd, .events = POLLIN},
-	};
-
-	do {
-		softaccel_process(accelerator->accel);
-		poll(wait, 2, -1);
-	} while (wait[1].revents == 0);
-	return NULL;
+	softaccel_process(ctx);
 }
 
 static int
@@ -52,7 +42,6 @@ open_accelerator(struct moves_rig *rig, unsigned int number)
 	uint16_t uplink;
 	int rc;
 
-	accelerator->rig = rig;
 	snprintf(accelerator->socket_path, sizeof(accelerator->socket_path), "%s/device%u", rig->directory, number);
 	snprintf(accelerator->source, sizeof(accelerator->source), "net_null_moves%u", number);
 	rc = softaccel_create(&(struct softaccel_config){.mbufs_count = 2048}, NULL, NULL, &accelerator->accel, &why);
@@ -66,8 +55,8 @@ open_accelerator(struct moves_rig *rig, unsigned int number)
 	if (rc == 0)
 		rc = softaccel_function_add(accelerator->accel, &config, NULL, &why);
 	if (rc == 0)
-		rc = -pthread_create(&accelerator->control_thread, NULL, control_main, accelerator);
-	accelerator->control_runs = rc == 0;
+		rc = sleeper_start(&accelerator->control, softaccel_fd(accelerator->accel), process_accelerator,
+				   accelerator->accel);
 	return vfu_rig_complain("softaccel", rc, &why);
 }
 
@@ -199,7 +188,6 @@ moves_rig_open(struct moves_rig *rig, const struct bench_options *options)
 	rig->memory = MAP_FAILED;
 	rig->memory_fd = -1;
 	rig->kick_fds[MOVES_RX] = rig->kick_fds[MOVES_TX] = rig->call_fds[MOVES_RX] = rig->call_fds[MOVES_TX] = -1;
-	rig->control_stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rig->vmm_stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rig->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = make_directory(rig);
@@ -232,11 +220,8 @@ moves_rig_close(struct moves_rig *rig)
 	end_vmm(rig);
 	rig->port = rp_port_destroy(rig->port);
 	/* The control side waits for the data path at its gate: it ends first. */
-	eventfd_write(rig->control_stop_fd, 1);
-	for (i = 0; i < MOVES_ACCELERATORS; i++) {
-		if (rig->accelerators[i].control_runs)
-			pthread_join(rig->accelerators[i].control_thread, NULL);
-	}
+	for (i = 0; i < MOVES_ACCELERATORS; i++)
+		sleeper_stop(&rig->accelerators[i].control);
 	__atomic_store_n(&rig->task, MOVES_TASK_STOP, __ATOMIC_RELEASE);
 	if (rig->data_runs)
 		pthread_join(rig->data_thread, NULL);
@@ -245,7 +230,6 @@ moves_rig_close(struct moves_rig *rig)
 	if (rig->software_runs)
 		moves_software_close(&rig->software, rig->socket_software);
 	moves_guest_close(rig);
-	rp_wire_fd_close(&rig->control_stop_fd);
 	rp_wire_fd_close(&rig->vmm_stop_fd);
 	rp_wire_fd_close(&rig->kick_fd);
 	if (rig->directory[0] != '\0')

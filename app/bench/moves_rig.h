@@ -11,6 +11,7 @@
 #include "rp_port.h"
 #include "rp_vhu_frontend.h"
 #include "rp_vring_drv.h"
+#include "sleeper.h"
 #include "softaccel.h"
 
 /*
@@ -63,16 +64,15 @@ struct moves_rig {
 	bool software_runs, data_runs, vmm_runs;
 
 	struct moves_accelerator {
-		struct moves_rig *rig;
 		char source[32], socket_path[64];
-		bool uplink_made, control_runs;
+		bool uplink_made;
 		struct softaccel *accel;
-		pthread_t control_thread;
+		struct sleeper control;
 	} accelerators[MOVES_ACCELERATORS];
 	struct moves_software software;
 	struct rp_port *port;
 	pthread_t data_thread, vmm_thread;
-	int control_stop_fd, vmm_stop_fd, kick_fd; /* eventfds */
+	int vmm_stop_fd, kick_fd; /* eventfds */
 	enum moves_task task, doing; /* atomic */
 	bool both; /* atomic: the other accelerator has a part in it */
 	unsigned int turns; /* of the data thread */

@@ -6,11 +6,11 @@
 
 #include <linux/virtio_config.h>
 
+#include "guest.h"
 #include "packets_side.h"
 #include "rp_virtio.h"
 #include "rp_vring_position.h"
 #include "rp_wire_fd.h"
-#include "rp_wire_socket.h"
 #include "vfu_rig.h"
 
 #define CONNECT_LIMIT_NS 30000000000ull
@@ -23,35 +23,16 @@ static int
 start_behind_frontend(struct packets_side *side, struct packets_guest *guest, unsigned int queue,
 		      struct rp_wire_why *why)
 {
-	const uint64_t uva = (uint64_t)(uintptr_t)side->memory - PACKETS_GPA;
-	struct rp_vhu_frontend_ring ring;
-	struct rp_vring_layout layout;
-	int rc;
-
-	rp_vring_drv_layout(guest->rings[queue].layout, &layout);
-	ring = (struct rp_vhu_frontend_ring){
-		.num = layout.num,
+	const struct guest_ring ring = {
+		.ring = guest->rings[queue].layout,
 		.base = rp_vring_position_fresh(side->features),
-		.desc_uva = layout.desc_iova + uva,
-		.avail_uva = layout.avail_iova + uva,
-		.used_uva = layout.used_iova + uva,
+		.memory = side->memory,
+		.gpa = PACKETS_GPA,
 		.kick_fd = guest->kick_fds[queue],
 		.call_fd = guest->call_fds[queue],
 	};
-	rc = rp_vhu_frontend_ring_start(guest->frontend, queue, &ring, why);
-	return rc < 0 ? rc : rp_vhu_frontend_ring_enable(guest->frontend, queue, true, why);
-}
 
-/* A port listens when its accelerator is there, and librte_vhost accepts once a second. */
-static int
-connect_patiently(const char *path, int *ret_fd, struct rp_wire_why *why)
-{
-	uint64_t deadline_ns = bench_now_ns() + CONNECT_LIMIT_NS;
-	int rc;
-
-	while ((rc = rp_wire_socket_connect(path, ret_fd, why)) < 0 && bench_now_ns() < deadline_ns)
-		usleep(CONNECT_PAUSE_US);
-	return rc;
+	return guest_ring_start(guest->frontend, queue, &ring, why);
 }
 
 static int
@@ -65,7 +46,7 @@ dial(struct packets_guest *guest, const char *path, struct rp_wire_why *why)
 		.timeout_ms = ANSWER_LIMIT_MS,
 	};
 	static const struct rp_vhu_frontend_ops ops;
-	int fd = -1, rc = connect_patiently(path, &fd, why);
+	int fd = -1, rc = guest_connect(path, CONNECT_LIMIT_NS, CONNECT_PAUSE_US, &fd, why);
 
 	if (rc == 0)
 		rc = rp_vhu_frontend_create(&fd, &config, &ops, guest, &guest->frontend);

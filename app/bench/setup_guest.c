@@ -15,9 +15,9 @@
 
 #include <linux/virtio_config.h>
 
+#include "guest.h"
 #include "rp_vhu_proto.h"
 #include "rp_wire_fd.h"
-#include "rp_wire_socket.h"
 #include "setup_rig.h"
 
 #define GPA 0x40000000ull
@@ -188,17 +188,6 @@ rings_fresh(struct setup_rig *rig, uint64_t features)
 }
 
 static int
-connect_patiently(const char *path, int *ret_fd, struct rp_wire_why *why)
-{
-	uint64_t deadline_ns = bench_now_ns() + CONNECT_LIMIT_NS;
-	int rc;
-
-	while ((rc = rp_wire_socket_connect(path, ret_fd, why)) < 0 && bench_now_ns() < deadline_ns)
-		usleep(CONNECT_PAUSE_US);
-	return rc;
-}
-
-static int
 run(struct setup_rig *rig, struct rp_vhu_frontend *frontend, bool ours, double *ret_ns, struct rp_wire_why *why)
 {
 	struct answer answer = {.there = false};
@@ -246,7 +235,8 @@ setup_rig_lap(struct setup_rig *rig, bool ours, double *ret_ns)
 	setup_rig_do(rig, ours ? SETUP_TASK_OURS : SETUP_TASK_PEER);
 	rc = rings_fresh(rig, 1ull << VIRTIO_F_VERSION_1);
 	if (rc == 0)
-		rc = connect_patiently(ours ? rig->socket_port : rig->socket_peer, &fd, &why);
+		rc = guest_connect(ours ? rig->socket_port : rig->socket_peer, CONNECT_LIMIT_NS, CONNECT_PAUSE_US, &fd,
+				   &why);
 	if (rc == 0)
 		rc = rp_vhu_frontend_create(&fd, &config, &ops, rig, &frontend);
 	rp_wire_fd_close(&fd);

@@ -10,8 +10,8 @@
 #include <linux/virtio_config.h>
 #include <rte_vhost.h>
 
+#include "guest.h"
 #include "rp_wire_fd.h"
-#include "rp_wire_socket.h"
 #include "software_rig.h"
 #include "vhost_listen.h"
 
@@ -49,20 +49,10 @@ backend_open(struct software_rig *rig)
 	return vfu_rig_complain("librte_vhost", vhost_listen(rig->socket_backend, 0, &ops, &rig->backend_runs), NULL);
 }
 
-static void *
-port_main(void *ctx)
+static void
+process_port(void *ctx)
 {
-	struct software_rig *rig = ctx;
-	struct pollfd wait[2] = {
-		{.fd = rp_port_fd(rig->port), .events = POLLIN},
-		{.fd = rig->port_stop_fd, .events = POLLIN},
-	};
-
-	do {
-		rp_port_process(rig->port);
-		poll(wait, 2, -1);
-	} while (wait[1].revents == 0);
-	return NULL;
+	rp_port_process(ctx);
 }
 
 static int
@@ -83,43 +73,23 @@ port_open(struct software_rig *rig)
 	int rc = rp_port_create(&config, &registry, &ops, NULL, &rig->port, &why);
 
 	if (rc == 0)
-		rc = -pthread_create(&rig->port_thread, NULL, port_main, rig);
-	rig->port_runs = rc == 0;
+		rc = sleeper_start(&rig->port_thread, rp_port_fd(rig->port), process_port, rig->port);
 	return vfu_rig_complain("port", rc, &why);
-}
-
-/* The port listens when it knows what its backend offers. */
-static int
-connect_patiently(const char *path, int *ret_fd, struct rp_wire_why *why)
-{
-	uint64_t deadline_ns = bench_now_ns() + CONNECT_LIMIT_NS;
-	int rc;
-
-	while ((rc = rp_wire_socket_connect(path, ret_fd, why)) < 0 && bench_now_ns() < deadline_ns)
-		usleep(CONNECT_PAUSE_US);
-	return rc;
 }
 
 int
 software_side_start(struct software_side *side, unsigned int queue, uint32_t base, struct rp_wire_why *why)
 {
-	const uint64_t uva = (uint64_t)(uintptr_t)side->memory - GPA;
-	struct rp_vhu_frontend_ring ring;
-	struct rp_vring_layout layout;
-	int rc;
-
-	rp_vring_drv_layout(side->rings[queue], &layout);
-	ring = (struct rp_vhu_frontend_ring){
-		.num = layout.num,
+	const struct guest_ring ring = {
+		.ring = side->rings[queue],
 		.base = base,
-		.desc_uva = layout.desc_iova + uva,
-		.avail_uva = layout.avail_iova + uva,
-		.used_uva = layout.used_iova + uva,
+		.memory = side->memory,
+		.gpa = GPA,
 		.kick_fd = side->kick_fds[queue],
 		.call_fd = side->call_fds[queue],
 	};
-	rc = rp_vhu_frontend_ring_start(side->frontend, queue, &ring, why);
-	return rc < 0 ? rc : rp_vhu_frontend_ring_enable(side->frontend, queue, true, why);
+
+	return guest_ring_start(side->frontend, queue, &ring, why);
 }
 
 static int
@@ -156,7 +126,7 @@ negotiate(struct software_side *side, const char *path, uint64_t *ret_features, 
 		.need_reply_always = true,
 	};
 	static const struct rp_vhu_frontend_ops ops;
-	int fd = -1, rc = connect_patiently(path, &fd, why);
+	int fd = -1, rc = guest_connect(path, CONNECT_LIMIT_NS, CONNECT_PAUSE_US, &fd, why);
 
 	if (rc == 0)
 		rc = rp_vhu_frontend_create(&fd, &config, &ops, side, &side->frontend);
@@ -230,7 +200,6 @@ software_rig_open(struct software_rig *rig, const struct bench_options *options,
 	memset(rig, 0, sizeof(*rig));
 	side_empty(&rig->direct, queues_count);
 	side_empty(&rig->through, queues_count);
-	rig->port_stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = vfu_rig_open(&rig->base, options);
 	if (rc < 0)
 		return rc;
@@ -263,12 +232,8 @@ software_rig_close(struct software_rig *rig)
 {
 	side_close(&rig->direct);
 	side_close(&rig->through);
-	if (rig->port_runs) {
-		eventfd_write(rig->port_stop_fd, 1);
-		pthread_join(rig->port_thread, NULL);
-	}
+	sleeper_stop(&rig->port_thread);
 	rig->port = rp_port_destroy(rig->port);
-	rp_wire_fd_close(&rig->port_stop_fd);
 	if (rig->backend_runs)
 		rte_vhost_driver_unregister(rig->socket_backend);
 	vfu_rig_close(&rig->base);

@@ -2,11 +2,10 @@
 #ifndef SOFTWARE_RIG_H
 #define SOFTWARE_RIG_H
 
-#include <pthread.h>
-
 #include "rp_port.h"
 #include "rp_vhu_frontend.h"
 #include "rp_vring_drv.h"
+#include "sleeper.h"
 #include "vfu_rig.h"
 
 /*
@@ -29,10 +28,9 @@ struct software_side {
 struct software_rig {
 	struct vfu_rig base; /* where the CPUs are, and how pairs are measured; its device sleeps */
 	char socket_backend[64], socket_port[64];
-	bool backend_runs, port_runs;
+	bool backend_runs;
 	struct rp_port *port; /* of its thread while that runs */
-	pthread_t port_thread;
-	int port_stop_fd;
+	struct sleeper port_thread;
 	struct software_side direct, through;
 };
 
