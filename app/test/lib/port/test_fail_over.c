@@ -6,13 +6,6 @@
 
 /* The first of two accelerators dies; the second has pairs free. */
 
-static void
-open_two(struct traffic *t, uint64_t format, bool fail_over)
-{
-	open_traffic(t, &(struct setting){
-				.format = format, .class = RP_ACCEL_CLASS_A, .second = true, .fail_over = fail_over});
-}
-
 static bool
 is_on_the_second(struct fixture *f)
 {
@@ -40,15 +33,11 @@ split_rings_go_on(void **state)
 	static struct traffic t;
 
 	(void)state;
-	open_two(&t, 0, true);
-	start_pair(&t);
-	send_frames(&t, 100);
-	all_arrive_once(&t);
+	begin_on_first(&t, &(struct setting){.fail_over = true}, 100);
 	assert_true(fixture_becomes(&t.f, is_direct));
 	fake_accel_die(true);
 	assert_true(fixture_becomes(&t.f, is_on_the_second));
-	send_frames(&t, 100);
-	all_arrive_once(&t);
+	exchange_frames(&t, 100);
 	assert_true(fixture_becomes(&t.f, is_direct));
 	assert_int_equal(test_port_queue(&t.f.port, TX).moves_between_accelerators, 1);
 	assert_int_equal(test_port_queue(&t.f.port, TX).blackouts_count, 1);
@@ -56,8 +45,7 @@ split_rings_go_on(void **state)
 	assert_true(fixture_becomes(&t.f, is_back));
 	assert_true(is_on_the_second(&t.f));
 	assert_int_equal(test_port_transfer(&t.f.port, 0, 2, 0, NULL), 0);
-	send_frames(&t, 100);
-	all_arrive_once(&t);
+	exchange_frames(&t, 100);
 	close_traffic(&t);
 }
 
@@ -69,10 +57,7 @@ what_was_under_way_is_done_again(void **state)
 	unsigned int i;
 
 	(void)state;
-	open_two(&t, 0, true);
-	start_pair(&t);
-	send_frames(&t, 20);
-	all_arrive_once(&t);
+	begin_on_first(&t, &(struct setting){.fail_over = true}, 20);
 	FAKE_SET(hold, 5);
 	send_frames(&t, 5);
 	for (i = 0; i < LIMIT_MS && fake_now().hold != 0; i++)
@@ -92,10 +77,7 @@ packed_rings_begin_anew(void **state)
 	static struct traffic t;
 
 	(void)state;
-	open_two(&t, TEST_VM_PACKED, true);
-	start_pair(&t);
-	send_frames(&t, 20);
-	all_arrive_once(&t);
+	begin_on_first(&t, &(struct setting){.format = TEST_VM_PACKED, .fail_over = true}, 20);
 	fake_accel_die(true);
 	assert_true(fixture_becomes(&t.f, has_failed));
 	while (test_port_queue(&t.f.port, TX).accelerator != 1)
@@ -105,8 +87,7 @@ packed_rings_begin_anew(void **state)
 	test_vm_reload(&t.f.vm);
 	start_pair(&t);
 	assert_true(fixture_becomes(&t.f, is_on_the_second));
-	send_frames(&t, 20);
-	all_arrive_once(&t);
+	exchange_frames(&t, 20);
 	close_traffic(&t);
 }
 
@@ -117,18 +98,11 @@ private_packed_rings_go_on(void **state)
 	static struct traffic t;
 
 	(void)state;
-	open_traffic(&t, &(struct setting){.format = TEST_VM_PACKED,
-					   .class = RP_ACCEL_CLASS_A,
-					   .ring = RP_PORT_RING_SHADOW,
-					   .second = true,
-					   .fail_over = true});
-	start_pair(&t);
-	send_frames(&t, 20);
-	all_arrive_once(&t);
+	begin_on_first(&t, &(struct setting){.format = TEST_VM_PACKED, .ring = RP_PORT_RING_SHADOW, .fail_over = true},
+		       20);
 	fake_accel_die(true);
 	assert_true(fixture_becomes(&t.f, is_on_the_second));
-	send_frames(&t, 20);
-	all_arrive_once(&t);
+	exchange_frames(&t, 20);
 	close_traffic(&t);
 }
 
@@ -138,10 +112,7 @@ not_without_proof(void **state)
 	static struct traffic t;
 
 	(void)state;
-	open_two(&t, 0, true);
-	start_pair(&t);
-	send_frames(&t, 20);
-	all_arrive_once(&t);
+	begin_on_first(&t, &(struct setting){.fail_over = true}, 20);
 	fake_accel_die(false);
 	assert_true(fixture_becomes(&t.f, has_failed));
 	usleep(50000);
@@ -149,8 +120,7 @@ not_without_proof(void **state)
 	assert_non_null(strstr(test_port_queue(&t.f.port, TX).reason, "nothing proves"));
 	FAKE_SET(quiet, true);
 	assert_true(fixture_becomes(&t.f, is_on_the_second));
-	send_frames(&t, 20);
-	all_arrive_once(&t);
+	exchange_frames(&t, 20);
 	close_traffic(&t);
 }
 
@@ -160,8 +130,7 @@ not_unless_configured(void **state)
 	static struct traffic t;
 
 	(void)state;
-	open_two(&t, 0, false);
-	start_pair(&t);
+	begin_on_first(&t, &(struct setting){.fail_over = false}, 0);
 	fake_accel_die(true);
 	assert_true(fixture_becomes(&t.f, is_back));
 	assert_int_equal(test_port_queue(&t.f.port, TX).accelerator, 0);
@@ -176,8 +145,7 @@ the_dead_ones_doorbell_comes_back_first(void **state)
 	static struct traffic t;
 
 	(void)state;
-	open_two(&t, 0, true);
-	start_pair(&t);
+	begin_on_first(&t, &(struct setting){.fail_over = true}, 0);
 	assert_true(fixture_becomes(&t.f, is_direct));
 	fake_accel_die(true);
 	/* The frontend is not served: it answers nothing. */
@@ -213,10 +181,7 @@ the_second_has_room_later(void **state)
 	static struct traffic t;
 
 	(void)state;
-	open_two(&t, 0, true);
-	start_pair(&t);
-	send_frames(&t, 20);
-	all_arrive_once(&t);
+	begin_on_first(&t, &(struct setting){.fail_over = true}, 20);
 	give_room(&t, 0);
 	FAKE_SET(open_error, -ECONNREFUSED);
 	fake_accel_die(true);
@@ -227,8 +192,7 @@ the_second_has_room_later(void **state)
 	FAKE_SET(open_error, 0);
 	assert_true(fixture_becomes(&t.f, is_back));
 	assert_true(is_on_the_second(&t.f));
-	send_frames(&t, 20);
-	all_arrive_once(&t);
+	exchange_frames(&t, 20);
 	close_traffic(&t);
 }
 

@@ -30,12 +30,6 @@ __wrap_rp_vring_shadow_drain(struct rp_vring_shadow *shadow, uint32_t *ret_posit
 	return -EBADMSG;
 }
 
-static void
-open_two(struct traffic *t, uint64_t format)
-{
-	open_traffic(t, &(struct setting){.format = format, .class = RP_ACCEL_CLASS_A, .second = true});
-}
-
 static int
 transfer_pair(struct traffic *t, unsigned int accelerator)
 {
@@ -75,8 +69,7 @@ nothing_is_lost(void **state)
 
 	(void)state;
 	for (format = 0; format < FORMATS_COUNT; format++) {
-		open_two(&t, formats[format]);
-		start_pair(&t);
+		begin_on_first(&t, &(struct setting){.format = formats[format]}, 0);
 		for (i = 1; i <= 40; i++) {
 			send_frames(&t, 37);
 			assert_int_equal(transfer_pair(&t, i % 2), 0);
@@ -84,8 +77,7 @@ nothing_is_lost(void **state)
 			if (i % 8 == 0)
 				assert_true(fixture_becomes(&t.f, is_direct));
 		}
-		send_frames(&t, 37);
-		all_arrive_once(&t);
+		exchange_frames(&t, 37);
 		for (i = RX; i <= TX; i++) {
 			struct rp_port_queue_info info = test_port_queue(&t.f.port, i);
 
@@ -108,10 +100,7 @@ goes_on_exactly_where_it_was(void **state)
 
 	(void)state;
 	for (format = 0; format < FORMATS_COUNT; format++) {
-		open_two(&t, formats[format]);
-		start_pair(&t);
-		send_frames(&t, 100);
-		all_arrive_once(&t);
+		begin_on_first(&t, &(struct setting){.format = formats[format]}, 100);
 		assert_int_equal(transfer_pair(&t, 1), 0);
 		now = fake_now();
 		for (i = RX; i <= TX; i++) {
@@ -133,8 +122,7 @@ transmit_leaves_first_and_comes_last(void **state)
 	size_t at;
 
 	(void)state;
-	open_two(&t, 0);
-	start_pair(&t);
+	begin_on_first(&t, &(struct setting){.format = 0}, 0);
 	at = log_end(&t.f.port);
 	assert_int_equal(transfer_pair(&t, 1), 0);
 	expect_in_order(&t.f.port, at, order, 6);
@@ -150,8 +138,7 @@ the_doorbell_is_not_waited_for(void **state)
 	unsigned int maps, unmaps;
 
 	(void)state;
-	open_two(&t, 0);
-	start_pair(&t);
+	begin_on_first(&t, &(struct setting){.format = 0}, 0);
 	assert_true(fixture_becomes(&t.f, is_direct));
 	maps = t.f.vm.maps;
 	unmaps = t.f.vm.unmaps;
@@ -167,8 +154,7 @@ the_doorbell_is_not_waited_for(void **state)
 	assert_true(fixture_becomes(&t.f, is_direct));
 	assert_int_equal(t.f.vm.unmaps, unmaps + 2);
 	assert_int_equal(t.f.vm.maps, maps + 2);
-	send_frames(&t, 50);
-	all_arrive_once(&t);
+	exchange_frames(&t, 50);
 	assert_int_equal(test_port_queue(&t.f.port, TX).relayed_kicks_after_map, 0);
 	close_traffic(&t);
 }
@@ -188,8 +174,7 @@ an_offer_under_way_is_the_firsts(void **state)
 	unsigned int i;
 
 	(void)state;
-	open_two(&t, 0);
-	start_pair(&t);
+	begin_on_first(&t, &(struct setting){.format = 0}, 0);
 	/* They are offered one at a time, and the VMM may have taken the first while it started the other ring. */
 	for (i = 0; i < LIMIT_MS && pending_count(&t) == 0; i++)
 		usleep(1000);
@@ -199,8 +184,7 @@ an_offer_under_way_is_the_firsts(void **state)
 	/* That page came as well, and was taken back. */
 	assert_true(t.f.vm.unmaps >= 1);
 	assert_int_equal(t.f.vm.maps, t.f.vm.unmaps + 2);
-	send_frames(&t, 50);
-	all_arrive_once(&t);
+	exchange_frames(&t, 50);
 	close_traffic(&t);
 }
 
@@ -212,8 +196,7 @@ said_in_words_what_cannot_be(void **state)
 	struct test_port *port = &t.f.port;
 
 	(void)state;
-	open_two(&t, 0);
-	start_pair(&t);
+	begin_on_first(&t, &(struct setting){.format = 0}, 0);
 	assert_int_equal(test_port_transfer(port, 0, 1, 1, &why), -EINVAL);
 	assert_string_equal(why.text, "queues: 1 from 0 on, expected whole pairs");
 	assert_int_equal(test_port_transfer(port, 0, 6, 1, &why), -EINVAL);
@@ -290,8 +273,7 @@ back_to_the_first_when_the_second_refuses(void **state)
 	struct rp_wire_why why = {0};
 
 	(void)state;
-	open_two(&t, 0);
-	start_pair(&t);
+	begin_on_first(&t, &(struct setting){.format = 0}, 0);
 	send_frames(&t, 30);
 	FAKE_SET(row_refused_mask, 1u << TX);
 	assert_int_equal(test_port_transfer(&t.f.port, 0, 2, 1, &why), -ENOTSUP);
@@ -326,10 +308,7 @@ one_that_may_have_begun_keeps_it(void **state)
 
 	(void)state;
 	for (format = 0; format < FORMATS_COUNT; format++) {
-		open_two(&t, formats[format]);
-		start_pair(&t);
-		send_frames(&t, 30);
-		all_arrive_once(&t);
+		begin_on_first(&t, &(struct setting){.format = formats[format]}, 30);
 		FAKE_SET(row_error, -ETIMEDOUT);
 		assert_int_equal(test_port_transfer(&t.f.port, 0, 2, 1, &why), -ETIMEDOUT);
 		FAKE_SET(row_error, 0);
@@ -340,14 +319,12 @@ one_that_may_have_begun_keeps_it(void **state)
 		FAKE_SET(quiet, true);
 		assert_true(fixture_becomes(&t.f, is_on_the_first));
 		expect_on(&t, 0);
-		send_frames(&t, 30);
-		all_arrive_once(&t);
+		exchange_frames(&t, 30);
 		/* The second is there again. */
 		while (test_port_events(&t.f.port, "accelerator-back") == 0)
 			usleep(1000);
 		assert_int_equal(transfer_pair(&t, 1), 0);
-		send_frames(&t, 30);
-		all_arrive_once(&t);
+		exchange_frames(&t, 30);
 		close_traffic(&t);
 	}
 }
@@ -360,10 +337,7 @@ one_that_does_not_let_go_keeps_it(void **state)
 	struct rp_wire_why why = {0};
 
 	(void)state;
-	open_two(&t, 0);
-	start_pair(&t);
-	send_frames(&t, 30);
-	all_arrive_once(&t);
+	begin_on_first(&t, &(struct setting){.format = 0}, 30);
 	FAKE_SET(stop_error, -ETIMEDOUT);
 	assert_int_equal(test_port_transfer(&t.f.port, 0, 2, 1, &why), -ETIMEDOUT);
 	FAKE_SET(stop_error, 0);
@@ -372,8 +346,7 @@ one_that_does_not_let_go_keeps_it(void **state)
 	assert_int_equal(test_port_transfer(&t.f.port, 0, 2, 1, &why), -EBUSY);
 	FAKE_SET(quiet, true);
 	assert_true(fixture_becomes(&t.f, is_on_the_first));
-	send_frames(&t, 30);
-	all_arrive_once(&t);
+	exchange_frames(&t, 30);
 	close_traffic(&t);
 }
 
@@ -384,8 +357,7 @@ to_one_that_is_gone(void **state)
 	struct rp_wire_why why = {0};
 
 	(void)state;
-	open_two(&t, 0);
-	start_pair(&t);
+	begin_on_first(&t, &(struct setting){.format = 0}, 0);
 	assert_int_equal(transfer_pair(&t, 1), 0);
 	FAKE_SET(open_error, -ECONNREFUSED);
 	fake_accel_die(true);
@@ -414,8 +386,7 @@ what_software_serves_stays_there(void **state)
 	send_frames(&t, 30);
 	assert_int_equal(move_pair(&t, RP_PORT_WISH_HARDWARE), 0);
 	expect_on(&t, 1);
-	send_frames(&t, 30);
-	all_arrive_once(&t);
+	exchange_frames(&t, 30);
 	close_traffic(&t);
 }
 
@@ -427,11 +398,7 @@ private_rings_move_too(void **state)
 
 	(void)state;
 	for (format = 0; format < FORMATS_COUNT; format++) {
-		open_traffic(&t, &(struct setting){.format = formats[format],
-						   .class = RP_ACCEL_CLASS_A,
-						   .ring = RP_PORT_RING_SHADOW,
-						   .second = true});
-		start_pair(&t);
+		begin_on_first(&t, &(struct setting){.format = formats[format], .ring = RP_PORT_RING_SHADOW}, 0);
 		for (i = 1; i <= 10; i++) {
 			send_frames(&t, 37);
 			assert_int_equal(transfer_pair(&t, i % 2), 0);
@@ -457,13 +424,7 @@ what_is_not_drained_is_not_started(void **state)
 	static struct traffic t;
 
 	(void)state;
-	open_traffic(&t, &(struct setting){.format = TEST_VM_PACKED,
-					   .class = RP_ACCEL_CLASS_A,
-					   .ring = RP_PORT_RING_SHADOW,
-					   .second = true});
-	start_pair(&t);
-	send_frames(&t, 20);
-	all_arrive_once(&t);
+	begin_on_first(&t, &(struct setting){.format = TEST_VM_PACKED, .ring = RP_PORT_RING_SHADOW}, 20);
 	atomic_store(&drains_refused, 1);
 	assert_int_equal(transfer_pair(&t, 1), 0);
 	assert_int_equal(test_port_events(&t.f.port, "ring-not-drained"), 1);
@@ -477,8 +438,7 @@ what_is_not_drained_is_not_started(void **state)
 	start_pair(&t);
 	assert_true(fixture_becomes(&t.f, is_new));
 	expect_on(&t, 1);
-	send_frames(&t, 20);
-	all_arrive_once(&t);
+	exchange_frames(&t, 20);
 	close_traffic(&t);
 }
 

@@ -189,4 +189,26 @@ stop_and_cont(struct traffic *t, unsigned int times)
 	}
 }
 
+/* So many more, and each came back once. */
+static inline void
+exchange_frames(struct traffic *t, unsigned int count)
+{
+	send_frames(t, count);
+	all_arrive_once(t);
+}
+
+/* Two accelerators, of class A: pair 0 runs on the first, which has served so many frames. */
+static inline void
+begin_on_first(struct traffic *t, const struct setting *setting, unsigned int frames)
+{
+	struct setting two = *setting;
+
+	two.class = RP_ACCEL_CLASS_A;
+	two.second = true;
+	open_traffic(t, &two);
+	start_pair(t);
+	if (frames > 0)
+		exchange_frames(t, frames);
+}
+
 #endif
