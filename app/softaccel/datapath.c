@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include "rp_wire_caller.h"
 #include "rp_wire_fd.h"
 #include "sa_datapath.h"
 
@@ -56,7 +57,7 @@ sa_datapath_init(struct sa_datapath *path, const struct softaccel_config *config
 	if (rc == 0)
 		rc = make_descriptors(path);
 	if (rc == 0)
-		rc = sa_caller_take(&path->caller);
+		rc = rp_wire_caller_take(&path->caller);
 	if (rc == 0)
 		rc = make_pool(path, config->mbufs_count == 0 ? MBUFS_DEFAULT : config->mbufs_count);
 	sa_place_init(&path->place, path->scratch.pool);
@@ -80,7 +81,7 @@ sa_datapath_fini(struct sa_datapath *path)
 	path->watched = NULL;
 	free(path->running);
 	path->running = NULL;
-	path->caller = sa_caller_give(path->caller);
+	path->caller = rp_wire_caller_give(path->caller);
 	rp_wire_fd_close(&path->notice_fd);
 	rp_wire_fd_close(&path->kick_epoll_fd);
 	sa_gate_fini(&path->gate);

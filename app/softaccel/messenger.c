@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include "rp_wire_caller.h"
 #include "rp_wire_fd.h"
 #include "sa_doorbell.h"
 #include "sa_messenger.h"
@@ -20,7 +21,7 @@ struct sa_messenger {
 	int notice_fd;
 	int epoll_fd; /* the wake eventfd, and of each running carriage its bell and the guest's kicks */
 	int wake_fd;
-	struct sa_caller *caller; /* under the lock */
+	struct rp_wire_caller *caller; /* under the lock */
 	pthread_t thread;
 	bool thread_runs;
 	pthread_mutex_t lock;
@@ -80,7 +81,7 @@ static void
 interrupt(struct sa_carriage *carriage)
 {
 	carriage->interrupt_owed =
-		carriage->call_fd < 0 || sa_caller_call(carriage->messenger->caller, carriage->call_fd) < 0;
+		carriage->call_fd < 0 || rp_wire_caller_call(carriage->messenger->caller, carriage->call_fd) < 0;
 	if (!carriage->interrupt_owed)
 		sa_count(&carriage->courier.counters->interrupts, 1);
 }
@@ -264,7 +265,7 @@ sa_messenger_create(struct rp_dma_space *space, unsigned int queues_count, int n
 	else
 		rc = watch(messenger, messenger->wake_fd, WAKE_NUMBER);
 	if (rc == 0)
-		rc = sa_caller_take(&messenger->caller);
+		rc = rp_wire_caller_take(&messenger->caller);
 	if (rc == 0)
 		rc = make_thread(messenger);
 	if (rc < 0) {
@@ -287,7 +288,7 @@ sa_messenger_destroy(struct sa_messenger *messenger)
 		eventfd_write(messenger->wake_fd, 1);
 		pthread_join(messenger->thread, NULL);
 	}
-	messenger->caller = sa_caller_give(messenger->caller);
+	messenger->caller = rp_wire_caller_give(messenger->caller);
 	rp_wire_fd_close(&messenger->wake_fd);
 	rp_wire_fd_close(&messenger->epoll_fd);
 	pthread_cond_destroy(&messenger->left);

@@ -152,7 +152,7 @@ sa_ring_found_empty(struct sa_ring *ring)
 static void
 interrupt(struct sa_ring *ring)
 {
-	ring->interrupt_owed = ring->call_fd < 0 || sa_caller_call(ring->caller, ring->call_fd) < 0;
+	ring->interrupt_owed = ring->call_fd < 0 || rp_wire_caller_call(ring->caller, ring->call_fd) < 0;
 	if (!ring->interrupt_owed && !ring->carried)
 		sa_count(&ring->counters.interrupts, 1);
 }

@@ -39,7 +39,7 @@ struct sa_datapath {
 	bool watched_stale; /* another ring, or a judgement */
 	uint64_t watched_as_of; /* the opening of the gate since when it is so */
 	int kick_epoll_fd; /* kick eventfds of running rings, the gate's, and what announces the uplink's packets */
-	struct sa_caller *caller; /* of the interrupts */
+	struct rp_wire_caller *caller; /* of the interrupts */
 	int notice_fd; /* an eventfd for the control side: a ring broke */
 	struct sa_idle idle;
 	uint32_t aged_s;

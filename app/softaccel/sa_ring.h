@@ -8,7 +8,7 @@
 #include <rte_mbuf.h>
 
 #include "rp_vring_dev.h"
-#include "sa_caller.h"
+#include "rp_wire_caller.h"
 #include "sa_copy.h"
 #include "sa_held.h"
 #include "sa_watch.h"
@@ -62,7 +62,7 @@ struct sa_ring {
 	int kick_fd; /* borrowed */
 	int said_fd; /* borrowed: the kicks that came by message; -1: they go elsewhere */
 	int call_fd; /* borrowed; -1: none */
-	struct sa_caller *caller; /* borrowed: the data path's */
+	struct rp_wire_caller *caller; /* borrowed: the data path's */
 	int notice_fd; /* borrowed: tells the control side that it broke */
 	int node; /* of its memory; -1: nobody knows, or there is one */
 	uint32_t order; /* among its port's receive rings */

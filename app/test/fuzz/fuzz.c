@@ -255,7 +255,8 @@ count(struct counts *ret_counts)
 	while (fgets(line, sizeof(line), maps) != NULL) {
 		char sharing;
 
-		if (sscanf(line, "%*s %*3c%c", &sharing) == 1 && sharing == 's')
+		/* What a rp_wire_caller was is kept for the next one. */
+		if (sscanf(line, "%*s %*3c%c", &sharing) == 1 && sharing == 's' && strstr(line, "/[aio]") == NULL)
 			ret_counts->mappings++;
 	}
 	fclose(maps);

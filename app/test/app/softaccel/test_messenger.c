@@ -6,7 +6,7 @@
 
 #include "rig.h"
 #include "rp_wire_fd.h"
-#include "sa_caller.h"
+#include "rp_wire_caller.h"
 
 /* Interrupts of a queue whose memory is reached by messages: what the messenger owes, and when it pays. */
 
@@ -25,16 +25,16 @@ static struct {
 static int refused_with;
 static unsigned int refused_count;
 
-int __wrap_sa_caller_call(struct sa_caller *caller, int eventfd);
-int __real_sa_caller_call(struct sa_caller *caller, int eventfd);
+int __wrap_rp_wire_caller_call(struct rp_wire_caller *caller, int eventfd);
+int __real_rp_wire_caller_call(struct rp_wire_caller *caller, int eventfd);
 
 int
-__wrap_sa_caller_call(struct sa_caller *caller, int eventfd)
+__wrap_rp_wire_caller_call(struct rp_wire_caller *caller, int eventfd)
 {
 	int error = __atomic_load_n(&refused_with, __ATOMIC_ACQUIRE);
 
 	if (error == 0 || rp_wire_fd_same(eventfd, fixture.receiver.queues[RX].call_fd) != 1)
-		return __real_sa_caller_call(caller, eventfd);
+		return __real_rp_wire_caller_call(caller, eventfd);
 	__atomic_add_fetch(&refused_count, 1, __ATOMIC_RELEASE);
 	return error;
 }

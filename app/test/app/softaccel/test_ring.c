@@ -208,10 +208,10 @@ static struct {
 	unsigned int count;
 } calls;
 
-int __wrap_sa_caller_call(struct sa_caller *caller, int eventfd);
+int __wrap_rp_wire_caller_call(struct rp_wire_caller *caller, int eventfd);
 
 int
-__wrap_sa_caller_call(struct sa_caller *caller, int eventfd)
+__wrap_rp_wire_caller_call(struct rp_wire_caller *caller, int eventfd)
 {
 	(void)caller;
 	assert_true(eventfd >= 0);
