@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 
 #include "vfu_eventfd.h"
@@ -15,11 +13,9 @@ rp_vfu_eventfd_is(int fd)
 }
 
 void
-rp_vfu_eventfd_signal(int fd)
+rp_vfu_eventfd_signal(struct rp_wire_caller *caller, int fd)
 {
-	struct pollfd ready = {.fd = fd, .events = POLLOUT};
-
-	/* It is the peer's to make blocking and to fill; its flags cannot be changed behind its back. */
-	if (fd >= 0 && poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0)
-		(void)eventfd_write(fd, 1);
+	/* It is the peer's to make blocking and to fill. */
+	if (fd >= 0)
+		(void)rp_wire_caller_call(caller, fd);
 }

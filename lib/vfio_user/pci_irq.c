@@ -12,7 +12,8 @@
 /*
  * A guest's masks work as the client's do in server_irq.c: whoever signals a
  * vector is handed an eventfd that keeps the signal, and what it kept is passed on
- * once irq_changed() has returned with the client's again.
+ * once irq_changed() has returned with the client's again. Whoever was given it may
+ * have made it blocking.
  */
 
 int
@@ -82,11 +83,10 @@ static void
 deliver(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number)
 {
 	struct vfu_pci_vector *vector = &pci->irqs[irq_index].vectors[number];
-	eventfd_t kept;
 
 	if (vector->masked || vector->client_fd < 0 || vector->parked_fd < 0)
 		return;
-	if (eventfd_read(vector->parked_fd, &kept) == 0)
+	if (rp_wire_caller_drain(vector->parked_fd, NULL) > 0)
 		(void)rp_vfu_server_irq_trigger(pci->server, irq_index, number);
 	rp_wire_fd_close(&vector->parked_fd);
 }
@@ -114,7 +114,7 @@ vfu_pci_vector_pend(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number)
 
 	if (vector->parked_fd < 0)
 		vector->parked_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rp_vfu_eventfd_signal(vector->parked_fd);
+	rp_vfu_eventfd_signal(rp_vfu_server_caller(pci->server), vector->parked_fd);
 	tell_change(pci, irq_index, number, before_fd);
 	deliver(pci, irq_index, number);
 }
@@ -123,11 +123,10 @@ bool
 vfu_pci_vector_is_pending(const struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t number)
 {
 	const struct vfu_pci_vector *vector = &pci->irqs[irq_index].vectors[number];
-	eventfd_t kept;
 
-	if (vector->parked_fd < 0 || eventfd_read(vector->parked_fd, &kept) < 0)
+	if (vector->parked_fd < 0 || rp_wire_caller_drain(vector->parked_fd, NULL) <= 0)
 		return false;
-	rp_vfu_eventfd_signal(vector->parked_fd);
+	rp_vfu_eventfd_signal(rp_vfu_server_caller(pci->server), vector->parked_fd);
 	return true;
 }
 
@@ -191,7 +190,7 @@ rp_vfu_pci_irq_trigger(struct rp_vfu_pci *pci, uint32_t irq_index, uint32_t vect
 	tell_change(pci, irq_index, vector, before_fd);
 	if (!found->masked)
 		return rp_vfu_server_irq_trigger(pci->server, irq_index, vector);
-	rp_vfu_eventfd_signal(found->parked_fd);
+	rp_vfu_eventfd_signal(rp_vfu_server_caller(pci->server), found->parked_fd);
 	return 0;
 }
 

@@ -7,9 +7,11 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "rp_wire_caller.h"
 #include "rp_wire_conn.h"
 #include "rp_wire_fd.h"
 #include "rp_wire_socket.h"
+#include "vfu_eventfd.h"
 #include "vfu_server.h"
 #include "vfu_server_iommu.h"
 
@@ -31,6 +33,9 @@ listen_and_watch(struct rp_vfu_server *server, struct rp_wire_why *why)
 	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (server->epoll_fd < 0)
 		return rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno));
+	rc = rp_wire_caller_take(&server->caller);
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "interrupts: io_setup: %s", strerror(-rc));
 	rc = rp_wire_socket_listen(server->socket_path, &server->listen_fd, why);
 	if (rc < 0)
 		return rc;
@@ -181,10 +186,17 @@ rp_vfu_server_destroy(struct rp_vfu_server *server)
 	rp_dma_space_destroy(server->dma);
 	rp_vfu_carrier_destroy(server->carrier);
 	rp_vfu_later_fini(&server->later);
+	server->caller = rp_wire_caller_give(server->caller);
 	rp_vfu_server_config_free(server);
 	free(server->scratch);
 	free(server);
 	return NULL;
+}
+
+struct rp_wire_caller *
+rp_vfu_server_caller(const struct rp_vfu_server *server)
+{
+	return server->caller;
 }
 
 int

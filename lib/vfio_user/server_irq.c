@@ -59,7 +59,7 @@ mask(struct rp_vfu_server *server, uint32_t index, uint32_t number)
 		return -ENOSPC;
 	vector->masked = true;
 	tell_change(server, index, number, before_fd);
-	rp_vfu_eventfd_signal(vector->fds[RP_VFU_IRQ_EVENT_MASK]);
+	rp_vfu_eventfd_signal(server->caller, vector->fds[RP_VFU_IRQ_EVENT_MASK]);
 	return 0;
 }
 
@@ -67,7 +67,7 @@ mask(struct rp_vfu_server *server, uint32_t index, uint32_t number)
 static void
 fire(struct rp_vfu_server *server, uint32_t index, uint32_t number)
 {
-	rp_vfu_eventfd_signal(effective_fd(&server->irqs[index].vectors[number]));
+	rp_vfu_eventfd_signal(server->caller, effective_fd(&server->irqs[index].vectors[number]));
 	/* Unmasked for want of a descriptor it signals too often, which is legal. */
 	if ((server->irqs[index].type.flags & RP_VFU_IRQ_FLAG_AUTOMASKED_MASK) != 0)
 		(void)mask(server, index, number);
@@ -78,14 +78,14 @@ unmask(struct rp_vfu_server *server, uint32_t index, uint32_t number)
 {
 	struct rp_vfu_vector *vector = &server->irqs[index].vectors[number];
 	int before_fd = effective_fd(vector);
-	eventfd_t pending = 0;
 
 	if (!vector->masked)
 		return;
 	vector->masked = false;
 	tell_change(server, index, number, before_fd);
-	rp_vfu_eventfd_signal(vector->fds[RP_VFU_IRQ_EVENT_UNMASK]);
-	if (eventfd_read(vector->parked_fd, &pending) == 0 && effective_fd(vector) >= 0)
+	rp_vfu_eventfd_signal(server->caller, vector->fds[RP_VFU_IRQ_EVENT_UNMASK]);
+	/* Whoever was given it may have made it blocking. */
+	if (rp_wire_caller_drain(vector->parked_fd, NULL) > 0 && effective_fd(vector) >= 0)
 		fire(server, index, number);
 }
 
@@ -252,7 +252,7 @@ rp_vfu_server_irq_trigger(struct rp_vfu_server *server, uint32_t irq_index, uint
 	if (effective_fd(found) < 0)
 		return -ENOTCONN;
 	if (found->masked)
-		rp_vfu_eventfd_signal(found->parked_fd);
+		rp_vfu_eventfd_signal(server->caller, found->parked_fd);
 	else
 		fire(server, irq_index, vector);
 	return 0;

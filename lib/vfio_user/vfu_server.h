@@ -106,6 +106,7 @@ struct rp_vfu_server {
 	int listen_fd;
 	int successor_fd; /* accepted while the client that it follows was leaving; -1: none */
 	int epoll_fd;
+	struct rp_wire_caller *caller; /* of the client's eventfds */
 
 	bool pci;
 	bool resettable;

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "function.h"
 #include "rp_wire_fd.h"
 
 #define UNMASK 0x10u
+/* Who waits is ended. */
+#define PATIENCE_S 10u
 
 static int event_fd = -1;
 static struct function function;
@@ -193,6 +197,21 @@ test_a_client_that_attaches_to_a_masked_vector(void **state)
 	assert_int_equal(function_signals(event_fd), 1);
 }
 
+/* Whoever signals a masked vector holds the eventfd that keeps it. */
+static void
+test_a_kept_signal_is_not_waited_for(void **state)
+{
+	(void)state;
+	alarm(PATIENCE_S);
+	function_put(&function, 0, FUNCTION_TABLE + 12, 4, 1);
+	function_attach(&function, RP_VFU_PCI_MSIX_IRQ, 0, event_fd);
+	assert_int_equal(fcntl(function.irq_fds[RP_VFU_PCI_MSIX_IRQ][0], F_SETFL, 0), 0);
+	assert_int_equal(function_get(&function, 0, FUNCTION_PENDING, 4), 0);
+	function_put(&function, 0, FUNCTION_TABLE + 12, 4, 0);
+	assert_int_equal(function_signals(event_fd), 0);
+	alarm(0);
+}
+
 int
 main(void)
 {
@@ -206,6 +225,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_masks_cost_descriptors_only_while_they_are_needed, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_client_that_attaches_to_a_masked_vector, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_kept_signal_is_not_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_reset_forgets_what_was_pending, setup, teardown),
 	};
 
