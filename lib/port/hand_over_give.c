@@ -11,6 +11,7 @@
 
 #include "hand_over.h"
 #include "rp_accel_hand_over.h"
+#include "rp_wire_caller.h"
 #include "rp_wire_fd.h"
 
 static int
@@ -186,6 +187,7 @@ rp_port_leave(struct rp_port *port)
 	port->reader = rp_dma_reader_destroy(port->reader);
 	port->memory = rp_dma_space_destroy(port->memory);
 	port_timer_close(port);
+	port->caller = rp_wire_caller_give(port->caller);
 	rp_wire_fd_close(&port->epoll_fd);
 	free(port->windows);
 	free(port->accelerators);

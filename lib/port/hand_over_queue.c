@@ -346,9 +346,9 @@ take_descriptors(struct rp_port *port, struct port_queue *queue, const struct rp
 
 	if (rc < 0 || !queue->frontend_started)
 		return rc;
-	rc = port_vhost_adopt(&queue->kick_fd, vring->kick_fd);
+	rc = port_vhost_adopt_kick(queue, vring->kick_fd);
 	if (rc == 0)
-		rc = port_vhost_adopt(&queue->call_fd, vring->call_fd);
+		rc = port_vhost_adopt_call(queue, vring->call_fd);
 	if (rc == 0 && queue->running && interrupt_fd >= 0)
 		rc = port_relay_interrupts_from(port, queue, &interrupt_fd);
 	if (rc == 0 && queue->running)

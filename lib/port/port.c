@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 
 #include "port.h"
+#include "rp_wire_caller.h"
 #include "rp_wire_clock.h"
 #include "rp_wire_fd.h"
 
@@ -134,6 +135,9 @@ open_base(struct rp_port *port, struct rp_wire_why *why)
 	port->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (port->epoll_fd < 0)
 		return rp_wire_why_set(why, -errno, "epoll: %s", strerror(errno));
+	rc = rp_wire_caller_take(&port->caller);
+	if (rc < 0)
+		return rp_wire_why_set(why, rc, "interrupts: io_setup: %s", strerror(-rc));
 	rc = port_timer_open(port);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "timerfd: %s", strerror(-rc));
@@ -274,6 +278,7 @@ rp_port_destroy(struct rp_port *port)
 	port->reader = rp_dma_reader_destroy(port->reader);
 	port->memory = rp_dma_space_destroy(port->memory);
 	port_timer_close(port);
+	port->caller = rp_wire_caller_give(port->caller);
 	rp_wire_fd_close(&port->epoll_fd);
 	free(port->windows);
 	free(port->accelerators);

@@ -141,6 +141,8 @@ struct port_queue {
 	struct rp_vhu_vring vring; /* valid while frontend_started; its descriptors are not used */
 	int kick_fd; /* duplicates: ours to poll and to hand on, whatever the frontend swaps */
 	int call_fd;
+	bool kick_failed; /* to be signalled, and the user was told */
+	bool call_failed;
 
 	bool start_due; /* what began it was put off (starts.c) */
 	bool running; /* the accelerator serves the ring */
@@ -258,6 +260,8 @@ struct rp_port {
 	const struct rp_accel_registry *registry;
 
 	int epoll_fd;
+	struct rp_wire_caller *caller; /* of eventfds that others hold too */
+	bool log_fd_failed; /* this frontend's; the user was told */
 	int timer_fd;
 	uint64_t timer_at_ms; /* when it fires, 0: never */
 	struct rp_vhu_endpoint *endpoint;
@@ -335,7 +339,8 @@ void port_timer_run(struct rp_port *port);
 /* vhost.c */
 int port_vhost_open(struct rp_port *port, struct rp_wire_why *why);
 /* Hold a duplicate of the frontend's eventfd, in the place of the one before; -1: none. */
-int port_vhost_adopt(int *held, int fd);
+int port_vhost_adopt_kick(struct port_queue *queue, int fd);
+int port_vhost_adopt_call(struct port_queue *queue, int fd);
 /* A region of the frontend's, in port->memory. */
 int port_vhost_map(struct rp_port *port, const struct rp_vhu_region *region, struct rp_wire_why *why);
 uint16_t port_vhost_largest_ring(const struct rp_port *port); /* that all accelerators can have */
@@ -544,7 +549,7 @@ void port_relay_drain(struct rp_port *port, struct port_queue *queue);
 void port_relay_nudge(struct rp_port *port, struct port_queue *queue, bool call);
 
 /* Interrupt the guest. */
-void port_relay_call(struct rp_port *port, const struct port_queue *queue);
+void port_relay_call(struct rp_port *port, struct port_queue *queue);
 void port_relay_kick_device(struct rp_port *port, const struct port_queue *queue);
 
 /* event.c */

@@ -2,9 +2,9 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "port.h"
+#include "rp_wire_caller.h"
 #include "rp_wire_fd.h"
 
 void
@@ -26,26 +26,34 @@ ring(struct rp_port *port, struct port_queue *queue)
 		port_relay_kick_device(port, queue);
 }
 
-void
-port_relay_call(struct rp_port *port, const struct port_queue *queue)
+/* A descriptor of the frontend's. @param told its failure was; of one that fails always, once is enough. */
+static void
+signal_fd(struct rp_port *port, const struct port_queue *queue, int fd, bool *told, const char *event, const char *what)
 {
-	uint64_t one = 1;
+	int rc = fd < 0 ? 0 : rp_wire_caller_call(port->caller, fd);
 
-	/* A full counter means that an interrupt is pending anyway. */
-	if (queue->call_fd >= 0 && write(queue->call_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "interrupt-failed", "%s", strerror(errno));
+	if (rc == 0 || *told)
+		return;
+	*told = true;
+	port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, event, "the %s descriptor%s: %s", what,
+		   rc == -EINVAL ? " is no eventfd" : "", strerror(-rc));
+}
+
+void
+port_relay_call(struct rp_port *port, struct port_queue *queue)
+{
+	signal_fd(port, queue, queue->call_fd, &queue->call_failed, "interrupt-failed", "call");
 }
 
 static void
 kick_ready(struct rp_port *port, struct port_source *source)
 {
 	struct port_queue *queue = &port->queues[source->index];
-	uint64_t kicks;
-	ssize_t got = read(source->fd, &kicks, sizeof(kicks));
+	int rc = rp_wire_caller_drain(source->fd, NULL);
 
-	if (got < 0 && errno == EAGAIN)
+	if (rc == 0)
 		return;
-	if (got != sizeof(kicks)) {
+	if (rc < 0) {
 		/* Not an eventfd, or a broken one: polling it on would spin. */
 		port_source_remove(port, source);
 		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "relay-failed",
@@ -62,9 +70,9 @@ static void
 interrupt_ready(struct rp_port *port, struct port_source *source)
 {
 	struct port_queue *queue = &port->queues[source->index];
-	uint64_t count;
 
-	if (read(source->fd, &count, sizeof(count)) != sizeof(count))
+	/* The device holds it too. */
+	if (rp_wire_caller_drain(source->fd, NULL) <= 0)
 		return;
 	queue->relayed_interrupts++;
 	if (queue->shadow.ring != NULL)
@@ -125,14 +133,11 @@ port_relay_drain(struct rp_port *port, struct port_queue *queue)
 void
 port_relay_nudge(struct rp_port *port, struct port_queue *queue, bool call)
 {
-	uint64_t one = 1;
-
 	if (queue->running)
 		ring(port, queue);
-	/* Nobody else reads it while the software backend has the ring. A full counter is a kick that waits. */
-	else if (queue->software == PORT_SOFTWARE_RING_SERVES && queue->kick_fd >= 0 &&
-		 write(queue->kick_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		port_event(port, RP_PORT_EVENT_WARNING, (int)queue->index, "kick-failed", "%s", strerror(errno));
+	/* Nobody else reads it while the software backend has the ring. */
+	else if (queue->software == PORT_SOFTWARE_RING_SERVES)
+		signal_fd(port, queue, queue->kick_fd, &queue->kick_failed, "kick-failed", "kick");
 	if (call)
 		port_relay_call(port, queue);
 }

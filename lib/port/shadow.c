@@ -15,15 +15,13 @@
 
 #include <errno.h>
 #include <linux/virtio_ring.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "port.h"
 #include "rp_vring_position.h"
 #include "rp_vring_shadow.h"
+#include "rp_wire_caller.h"
 
 #define LOG_ALL_MASK (1ull << RP_VHU_F_LOG_ALL_BIT)
 
@@ -120,16 +118,18 @@ mark(void *ctx, uint64_t iova, uint64_t size_bytes)
 static void
 signal_log(struct rp_port *port, struct port_queue *queue)
 {
-	struct pollfd room = {.fd = rp_vhu_backend_log_fd(port->backend), .events = POLLOUT};
-	uint64_t one = 1;
+	int fd = rp_vhu_backend_log_fd(port->backend);
+	int rc;
 
 	if (!queue->shadow.marked)
 		return;
 	queue->shadow.marked = false;
-	/* It is the frontend's: full, it would have us wait. */
-	if (room.fd >= 0 && poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0 &&
-	    write(room.fd, &one, sizeof(one)) < 0)
-		port_event(port, RP_PORT_EVENT_DEBUG, (int)queue->index, "log-signal-failed", "%s", strerror(errno));
+	rc = fd < 0 ? 0 : rp_wire_caller_call(port->caller, fd);
+	if (rc < 0 && !port->log_fd_failed) {
+		port->log_fd_failed = true;
+		port_event(port, RP_PORT_EVENT_DEBUG, (int)queue->index, "log-signal-failed",
+			   "the log descriptor%s: %s", rc == -EINVAL ? " is no eventfd" : "", strerror(-rc));
+	}
 }
 
 void

@@ -12,11 +12,11 @@
 #define BIT(n) (1ULL << (n))
 
 /*
- * A duplicate that is ours to poll and hand on. Non-blocking, because a peer could
- * fill its eventfd and have us wait for ever.
+ * A duplicate that is ours to poll and hand on. Non-blocking for those to whom it is handed on; who holds it can
+ * undo that, and for us it does not matter.
  */
-int
-port_vhost_adopt(int *held, int fd)
+static int
+adopt(int *held, int fd)
 {
 	RP_WIRE_FD_SCOPED int copy = -1;
 	int flags;
@@ -31,6 +31,20 @@ port_vhost_adopt(int *held, int fd)
 	}
 	rp_wire_fd_replace(held, &copy);
 	return 0;
+}
+
+int
+port_vhost_adopt_kick(struct port_queue *queue, int fd)
+{
+	queue->kick_failed = false;
+	return adopt(&queue->kick_fd, fd);
+}
+
+int
+port_vhost_adopt_call(struct port_queue *queue, int fd)
+{
+	queue->call_failed = false;
+	return adopt(&queue->call_fd, fd);
 }
 
 static int
@@ -111,9 +125,9 @@ on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, 
 	struct port_queue *queue = &port->queues[index];
 	int rc;
 
-	rc = port_vhost_adopt(&queue->kick_fd, vring->kick_fd);
+	rc = port_vhost_adopt_kick(queue, vring->kick_fd);
 	if (rc == 0)
-		rc = port_vhost_adopt(&queue->call_fd, vring->call_fd);
+		rc = port_vhost_adopt_call(queue, vring->call_fd);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "ring %u: descriptor: %s", index, strerror(-rc));
 	queue->vring = *vring;
@@ -206,7 +220,7 @@ on_vring_call(void *ctx, unsigned int index, int call_fd, struct rp_wire_why *wh
 	struct rp_port *port = ctx;
 	struct port_queue *queue = &port->queues[index];
 	const struct rp_accel *accel;
-	int rc = port_vhost_adopt(&queue->call_fd, call_fd);
+	int rc = port_vhost_adopt_call(queue, call_fd);
 
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "ring %u: call descriptor: %s", index, strerror(-rc));
@@ -240,7 +254,7 @@ on_vring_kick(void *ctx, unsigned int index, int kick_fd, struct rp_wire_why *wh
 	int rc;
 
 	port_source_remove(port, &queue->kick_source);
-	rc = port_vhost_adopt(&queue->kick_fd, kick_fd);
+	rc = port_vhost_adopt_kick(queue, kick_fd);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "ring %u: kick descriptor: %s", index, strerror(-rc));
 	if (queue->software == PORT_SOFTWARE_RING_SERVES) {
@@ -349,6 +363,7 @@ on_disconnected(void *ctx, const struct rp_wire_why *why)
 	port_iommu_forget(port);
 	port->memory_stale = false;
 	port->refused[0] = '\0';
+	port->log_fd_failed = false;
 	if (port_software_configured(port))
 		port_software_frontend_gone(port);
 	port_event(port, RP_PORT_EVENT_NOTICE, -1, "frontend-disconnected", "%s", why->text);

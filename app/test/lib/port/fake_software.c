@@ -9,6 +9,7 @@
 #include "fake_rings.h"
 #include "fake_software.h"
 #include "port.h"
+#include "rp_wire_caller.h"
 #include "rp_wire_fd.h"
 
 #define IDLE_US 200
@@ -80,10 +81,8 @@ fake_software_setup(void)
 static bool
 was_kicked(unsigned int index)
 {
-	uint64_t kicks;
-
 	return server.queues[index].ring != NULL && server.kick_fds[index] >= 0 &&
-	       read(server.kick_fds[index], &kicks, sizeof(kicks)) == sizeof(kicks);
+	       rp_wire_caller_drain(server.kick_fds[index], NULL) > 0;
 }
 
 static void

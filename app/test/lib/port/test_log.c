@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "rp_wire_caller.h"
 #include "rp_wire_fd.h"
 #include "traffic.h"
 
@@ -17,6 +20,9 @@
 #define LOG_BYTES ((TEST_VM_GPA + 4 * TEST_VM_QUEUE_BYTES) / PAGE_BYTES / 8)
 #define BUFFERS_AT 0x10000u /* in a queue's memory (test_vm.c) */
 #define LOG_USED_AT(queue) (3 * TEST_VM_QUEUE_BYTES + 0x80000 + (queue)*PAGE_BYTES) /* nobody else's */
+
+/* Who waits is ended. */
+#define PATIENCE_S 20u
 
 struct migration {
 	int fd;
@@ -386,11 +392,56 @@ not_while_a_device_may_write_unseen(void **state)
 	close_traffic(&t);
 }
 
+/* The linker's --wrap: a VMM that fills its eventfd when it was looked at. */
+static _Atomic int filled_fd = -1;
+
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+
+int
+__wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+	int rc = __real_poll(fds, count, timeout_ms);
+
+	if (filled_fd >= 0 && count == 1 && fds->events == POLLOUT) {
+		rp_wire_caller_drain(filled_fd, NULL);
+		assert_int_equal(eventfd_write(filled_fd, UINT64_MAX - 1), 0);
+	}
+	return rc;
+}
+
+/* The eventfd of a log is the VMM's as well. */
+static void
+a_full_signal_is_not_waited_for(void **state)
+{
+	const struct setting setting = {.class = RP_ACCEL_CLASS_B, .migratable = true};
+	struct migration m;
+	struct traffic t;
+
+	(void)state;
+	alarm(PATIENCE_S);
+	open_traffic(&t, &setting);
+	start_pair(&t);
+	open_log(&m, &t);
+	begin_migration(&m, &t);
+	assert_int_equal(fcntl(m.signal_fd, F_SETFL, 0), 0);
+	filled_fd = m.signal_fd;
+	send_frames(&t, 90);
+	all_arrive_once(&t);
+	filled_fd = -1;
+	assert_int_equal(test_port_events(&t.f.port, "log-signal-failed"), 0);
+	assert_int_equal(rp_wire_caller_drain(m.signal_fd, NULL), 1);
+	alarm(0);
+	close_log(&m);
+	close_traffic(&t);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_bitmap_is_what_was_written),
+		cmocka_unit_test(a_full_signal_is_not_waited_for),
 		cmocka_unit_test(moved_in_mid_life),
 		cmocka_unit_test(moved_by_a_reset),
 		cmocka_unit_test(not_without_room_for_private_rings),

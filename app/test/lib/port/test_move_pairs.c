@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
 
 #include "moves.h"
+#include "rp_wire_caller.h"
+
+/* Who waits is ended. */
+#define PATIENCE_S 20u
 
 /* Never one pair here and another there, where an answer may be steered to the wrong one. */
 static void
@@ -63,6 +69,31 @@ kicked_behind_the_parking(void **state)
 	close_traffic(&t);
 }
 
+/* A software backend that reads no kick, and a VMM that filled it and has writing to it wait. */
+static void
+a_full_kick_is_not_waited_for(void **state)
+{
+	static struct traffic t;
+	int kick_fd;
+
+	(void)state;
+	alarm(PATIENCE_S);
+	open_moves(&t, 0, RP_ACCEL_CLASS_A, RP_PORT_WISH_SOFTWARE);
+	start_pair(&t);
+	becomes_owner(&t, RP_PORT_OWNER_SOFTWARE);
+	SOFTWARE_SET(dead, true);
+	kick_fd = t.f.vm.queues[TX].kick_fd;
+	rp_wire_caller_drain(kick_fd, NULL);
+	assert_int_equal(eventfd_write(kick_fd, UINT64_MAX - 1), 0);
+	assert_int_equal(fcntl(kick_fd, F_SETFL, 0), 0);
+	assert_int_equal(test_port_disable(&t.f.port, TX), 0);
+	assert_int_equal(test_port_enable(&t.f.port, TX), 0);
+	becomes_owner(&t, RP_PORT_OWNER_SOFTWARE);
+	assert_int_equal(test_port_events(&t.f.port, "kick-failed"), 0);
+	alarm(0);
+	close_traffic(&t);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -70,6 +101,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(pairs_move_together),
 		cmocka_unit_test(one_pair_refuses_for_itself),
 		cmocka_unit_test(kicked_behind_the_parking),
+		cmocka_unit_test(a_full_kick_is_not_waited_for),
 	};
 
 	if (argc > 1)
