@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "rp_wire_caller.h"
 #include "rp_wire_fd.h"
 #include "vhu_frontend.h"
 
@@ -44,6 +45,8 @@ rp_vhu_frontend_create(int *fd, const struct rp_vhu_frontend_config *config, con
 	frontend->ctx = ctx;
 	frontend->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	rc = frontend->epoll_fd < 0 ? -ENOMEM : vhu_frontend_create_queues(frontend);
+	if (rc == 0)
+		rc = rp_wire_caller_take(&frontend->caller);
 	if (rc == 0 && config->vfio_files == NULL)
 		rc = rp_vhu_vfio_files_create(NULL, NULL, &frontend->own_vfio_files);
 	frontend->vfio_files = config->vfio_files != NULL ? config->vfio_files : frontend->own_vfio_files;
@@ -104,6 +107,7 @@ rp_vhu_frontend_destroy(struct rp_vhu_frontend *frontend)
 	release(frontend);
 	vhu_frontend_destroy_queues(frontend);
 	rp_vhu_vfio_files_destroy(frontend->own_vfio_files);
+	frontend->caller = rp_wire_caller_give(frontend->caller);
 	rp_wire_fd_close(&frontend->epoll_fd);
 	free(frontend);
 	return NULL;

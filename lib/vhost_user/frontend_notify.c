@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -174,22 +173,4 @@ rp_vhu_frontend_notify_map(const struct rp_vhu_frontend *frontend, unsigned int 
 	if (queue >= frontend->config.queues_max || !frontend->queues[queue].started)
 		return none;
 	return frontend->queues[queue].map;
-}
-
-int
-rp_vhu_frontend_kick(struct rp_vhu_frontend *frontend, unsigned int queue)
-{
-	const struct vhu_frontend_queue *ring = &frontend->queues[queue < frontend->config.queues_max ? queue : 0];
-	uint64_t one = 1;
-
-	if (queue >= frontend->config.queues_max)
-		return -EINVAL;
-	if (ring->map.address != NULL && ring->started) {
-		/* virtio 1.2, 4.1.5.2: the queue's index, 16 bits, little-endian. */
-		__atomic_store_n((uint16_t *)ring->map.address, htole16((uint16_t)queue), __ATOMIC_SEQ_CST);
-		return 1;
-	}
-	if (ring->kick_fd >= 0 && write(ring->kick_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		return -errno;
-	return 0;
 }

@@ -125,7 +125,8 @@ typedef void (*rp_vhu_frontend_done)(void *done_ctx, int error, const void *payl
  * @param fd a connected socket, taken on success.
  * @param config copied.
  * @param ops must outlive the frontend; NULL: notify areas are mapped, nobody is told.
- * @return 0, -EINVAL (queues_max or timeout_ms, profile or numbers, a bad descriptor), -ENOMEM.
+ * @return 0, -EINVAL (queues_max or timeout_ms, profile or numbers, a bad descriptor), -ENOMEM,
+ *         or what rp_wire_caller_take() says.
  */
 int rp_vhu_frontend_create(int *fd, const struct rp_vhu_frontend_config *config, const struct rp_vhu_frontend_ops *ops,
 			   void *ctx, struct rp_vhu_frontend **ret_frontend);
@@ -454,9 +455,11 @@ struct rp_vhu_notify_map rp_vhu_frontend_notify_map(const struct rp_vhu_frontend
 
 /**
  * Ring the queue's doorbell if one is mapped (16-bit store of the queue index,
- * virtio 1.2, 4.1.5.2), else write kick_fd.
+ * virtio 1.2, 4.1.5.2), else add one to kick_fd, which the backend holds too: full or not, and
+ * whatever its flags are like, it is not waited for (rp_wire_caller.h).
  *
- * @return 1 doorbell, 0 eventfd (or no kick_fd), -EINVAL (queue), or what write(2) says.
+ * @return 1 doorbell, 0 eventfd (or no kick_fd), -EINVAL (queue; or kick_fd is no eventfd, and nothing
+ *         was written).
  */
 int rp_vhu_frontend_kick(struct rp_vhu_frontend *frontend, unsigned int queue);
 

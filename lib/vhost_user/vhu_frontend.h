@@ -48,6 +48,7 @@ struct rp_vhu_frontend {
 	const struct rp_vhu_frontend_ops *ops;
 	void *ctx;
 	int epoll_fd;
+	struct rp_wire_caller *caller; /* of kicks by eventfd */
 	struct rp_wire_conn *conn;
 	struct rp_wire_conn *channel; /* our end; NULL: none */
 	struct rp_wire_why lost; /* why the connection ended */
