@@ -4,10 +4,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "rp_accel_vendor.h"
+#include "rp_wire_caller.h"
 #include "rp_wire_fd.h"
 #include "virtio.h"
 #include "virtio_regs.h"
@@ -51,13 +51,11 @@ vdrv_alive(const struct virtio_device *device, struct rp_wire_why *why)
 static int
 take_event(const struct virtio_device *device, struct rp_wire_why *why)
 {
-	uint64_t count;
-	struct iovec iov = {.iov_base = &count, .iov_len = sizeof(count)};
-	ssize_t size = preadv2(device->config_event_fd, &iov, 1, -1, RWF_NOWAIT);
+	int rc = rp_wire_caller_drain(device->config_event_fd, NULL);
 
-	if (size < 0 && errno != EAGAIN)
-		return rp_wire_why_set(why, -EIO, "configuration interrupt: eventfd: %s", strerror(errno));
-	return size > 0;
+	if (rc < 0)
+		return rp_wire_why_set(why, -EIO, "configuration interrupt: eventfd: %s", strerror(-rc));
+	return rc;
 }
 
 int

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "rp_wire_caller.h"
 #include "rp_wire_fd.h"
 #include "virtio.h"
 #include "virtio_regs.h"
@@ -63,14 +65,12 @@ open_eventfd(struct virtio_device *device, unsigned int queue)
 {
 	const struct rp_accel_transport *transport = &device->transport;
 	struct virtio_queue *state = &device->queues[queue];
-	int flags;
 
 	if (transport->ops->region_io_fd(transport->priv, device->layout.places[VIRTIO_NOTIFY].bar,
 					 device->doorbells[queue], VIRTIO_DOORBELL_BYTES, &state->kick_fd, NULL) < 0)
 		return false;
-	/* A device could fill it and have us wait for ever. */
-	flags = fcntl(state->kick_fd, F_GETFL);
-	if (flags >= 0 && fcntl(state->kick_fd, F_SETFL, flags | O_NONBLOCK) == 0) {
+	/* The device holds it too, and could fill it and have us wait for ever. */
+	if (device->caller != NULL || rp_wire_caller_take(&device->caller) == 0) {
 		state->kick_path = VIRTIO_KICK_EVENTFD;
 		return true;
 	}
@@ -125,17 +125,18 @@ vdrv_doorbells_close(struct virtio_device *device)
 		state->page = NULL;
 		state->kick_path = VIRTIO_KICK_MESSAGE;
 	}
+	device->caller = rp_wire_caller_give(device->caller);
 }
 
 static int
-signal_eventfd(int fd, unsigned int queue, struct rp_wire_why *why)
+signal_eventfd(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
 {
-	uint64_t one = 1;
+	int rc = rp_wire_caller_call(device->caller, device->queues[queue].kick_fd);
 
-	/* A full counter is a kick that waits to be seen. */
-	if (write(fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN)
+	if (rc == 0)
 		return 0;
-	return rp_wire_why_set(why, -EIO, "queue %u: the doorbell's eventfd cannot be written", queue);
+	return rp_wire_why_set(why, -EIO, "queue %u: the doorbell's descriptor%s: %s", queue,
+			       rc == -EINVAL ? " is no eventfd" : "", strerror(-rc));
 }
 
 int
@@ -148,7 +149,7 @@ vdrv_doorbell_ring(struct virtio_device *device, unsigned int queue, struct rp_w
 		return rp_wire_why_set(why, -EINVAL, "queue %u: is not running", queue);
 	switch (state->kick_path) {
 	case VIRTIO_KICK_EVENTFD:
-		return signal_eventfd(state->kick_fd, queue, why);
+		return signal_eventfd(device, queue, why);
 	case VIRTIO_KICK_STORE:
 		/* The ring's contents before its doorbell. */
 		__sync_synchronize();

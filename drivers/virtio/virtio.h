@@ -167,6 +167,7 @@ struct virtio_device {
 	int epoll_fd; /* transport, config_event_fd and notice_fd */
 	int config_event_fd; /* the device holds the same open file: neither its flags nor its count are ours */
 	int notice_fd; /* nobody else's: readable for good once the device failed */
+	struct rp_wire_caller *caller; /* of doorbells that are eventfds; NULL: none is */
 	bool has_config_vector; /* the vector after those of the queues */
 	bool config_wired; /* ... and it has its eventfd */
 	bool config_armed; /* ... and the device took it */
