@@ -8,9 +8,9 @@
 #include <linux/virtio_net.h>
 #include <poll.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "master.h"
+#include "rp_wire_caller.h"
 #include "rp_wire_clock.h"
 
 #define RETURN_LIMIT_MS 10000u /* for a chain to come back */
@@ -58,9 +58,10 @@ take_interrupts(struct master *master, struct master_queue *queue)
 {
 	uint64_t count;
 
+	/* The device holds it too, and may have taken out what woke us. */
 	if (master->guest != NULL)
 		guest_settle(master->guest);
-	else if (read(queue->call_fd, &count, sizeof(count)) == sizeof(count))
+	else if (rp_wire_caller_drain(queue->call_fd, &count) > 0)
 		queue->interrupts += count;
 }
 
