@@ -188,7 +188,7 @@ sa_ask_cancel(struct softaccel_function *function, unsigned int number)
 		rp_dma_atc_cancel(function->atc, &ask->wait);
 	ask->paging = false;
 	ask->active = false;
-	ask->awake = false;
+	ask->start = SA_START_FOUND;
 }
 
 bool

@@ -90,7 +90,7 @@ on_dma_changed(void *ctx)
 		return;
 	/* After a client came back, a ring runs again once its memory has. Until then there is nothing to say. */
 	for (number = 0; number < function->queues_count; number++)
-		sa_queue_update(function, number, NULL);
+		sa_queue_update(function, number, SA_START_FOUND, NULL);
 }
 
 static void

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 
+#include <rte_common.h>
+
 #include "rp_vring_position.h"
 #include "sa_device.h"
 
@@ -94,20 +96,26 @@ take_ring(struct softaccel_function *function, unsigned int number, struct rp_wi
 	return 0;
 }
 
-/* What another left in a ring was kicked for already: its buffers are there from now on, not from the next kick on. */
-static void
-go_on(const struct softaccel_function *function, struct sa_queue *queue)
+/* Whether what a ring holds is there from now on, not from the next kick on: another was kicked for it. */
+static bool
+was_kicked(const struct softaccel_function *function, const struct sa_queue *queue, enum sa_start start)
 {
-	/* A queue of before that its client finds still enabled may have no driver yet: that one kicks. */
-	if (!queue->enabling || queue->regs->position == rp_vring_position_fresh(queue->ring.vring.layout.features))
-		return;
+	if (start != SA_START_ENABLED)
+		return start == SA_START_GOES_ON;
+	return queue->regs->position != rp_vring_position_fresh(rp_vfu_virtio_features(function->virtio));
+}
+
+/* With the gate closed. */
+static void
+wake(const struct softaccel_function *function, struct sa_queue *queue)
+{
 	rp_dma_reader_online(function->reader);
 	sa_ring_rung(&queue->ring);
 	rp_dma_reader_offline(function->reader);
 }
 
 static int
-attach_directly(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
+attach_directly(struct softaccel_function *function, unsigned int number, bool awake, struct rp_wire_why *why)
 {
 	struct sa_queue *queue = &function->queues[number];
 	int rc;
@@ -123,8 +131,8 @@ attach_directly(struct softaccel_function *function, unsigned int number, struct
 			rp_wire_why_set(why, rc, "the data path has no room: %s", strerror(-rc));
 		}
 	}
-	if (rc == 0)
-		go_on(function, queue);
+	if (rc == 0 && awake)
+		wake(function, queue);
 	queue->attached = rc == 0;
 	sa_gate_open(&function->path->gate);
 	return rc;
@@ -132,42 +140,44 @@ attach_directly(struct softaccel_function *function, unsigned int number, struct
 
 /* Of a queue whose addresses the client translates. @return as sa_ask_ring(). */
 static int
-ask(struct softaccel_function *function, unsigned int number, bool *awake, struct rp_wire_why *why)
+ask(struct softaccel_function *function, unsigned int number, enum sa_start *start, struct rp_wire_why *why)
 {
 	struct sa_ask *asked = &function->queues[number].ask;
 	int rc = sa_ask_ring(function, number);
 
 	if (rc < 0 && rc != -EINPROGRESS)
 		return rp_wire_why_set(why, rc, "ring: cannot ask for translations: %s", strerror(-rc));
-	*awake |= asked->awake;
-	asked->awake = rc < 0 && *awake;
+	*start = RTE_MAX(*start, asked->start);
+	asked->start = rc < 0 ? *start : SA_START_FOUND;
 	return rc;
 }
 
-/* @param awake it was served a moment ago, so what it holds may have been kicked for already. */
 static int
-attach(struct softaccel_function *function, unsigned int number, bool awake, struct rp_wire_why *why)
+attach(struct softaccel_function *function, unsigned int number, enum sa_start start, struct rp_wire_why *why)
 {
 	struct sa_queue *queue = &function->queues[number];
-	int rc = sa_ask_needed(function) ? ask(function, number, &awake, why) : 0;
+	int rc = sa_ask_needed(function) ? ask(function, number, &start, why) : 0;
+	bool awake;
 
 	if (rc < 0)
 		return rc == -EINPROGRESS ? 0 : rc;
+	awake = was_kicked(function, queue, start);
 	/* A parked carriage may have something to bring back, however memory is reached now. */
 	if (queue->carriage != NULL || sa_reach_by_messages(function, queue)) {
 		rc = sa_carried_attach(function, number, awake, why);
 	} else {
-		rc = attach_directly(function, number, why);
+		rc = attach_directly(function, number, awake, why);
 		if (rc < 0 && queue->unjoinable)
 			rc = sa_carried_attach(function, number, awake, why);
 	}
 	if (rc < 0)
 		return rc;
 	sa_queue_say_wish(function, number);
-	if (awake && queue->carriage == NULL)
+	/* For what was held meanwhile. */
+	if (start == SA_START_GOES_ON && queue->carriage == NULL)
 		sa_doorbells_say(&function->doorbells, number);
 	/* Not each time that it goes on with a page more. */
-	if (!awake || !sa_ask_needed(function))
+	if (start != SA_START_GOES_ON || !sa_ask_needed(function))
 		sa_device_event(function, "queue %u: started at position 0x%x%s", number, queue->regs->position,
 				queue->carriage == NULL ? "" : ", its memory is reached by messages");
 	return 0;
@@ -241,7 +251,7 @@ change_over(struct softaccel_function *function, unsigned int number, struct rp_
 
 	sa_queue_hold(function, queue);
 	awake = detach(function, number);
-	rc = attach(function, number, awake, why);
+	rc = attach(function, number, awake ? SA_START_GOES_ON : SA_START_FOUND, why);
 	if (rc < 0)
 		give_up(function, queue);
 	return rc;
@@ -272,7 +282,7 @@ found_since(const struct sa_queue *queue)
 }
 
 int
-sa_queue_update(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why)
+sa_queue_update(struct softaccel_function *function, unsigned int number, enum sa_start start, struct rp_wire_why *why)
 {
 	struct sa_queue *queue = &function->queues[number];
 	bool run;
@@ -293,7 +303,7 @@ sa_queue_update(struct softaccel_function *function, unsigned int number, struct
 		return 0;
 	}
 	if (run && !queue->attached) {
-		rc = attach(function, number, false, why);
+		rc = attach(function, number, start, why);
 		if (rc < 0)
 			return rc;
 	} else if (!run && queue->attached) {
@@ -329,9 +339,8 @@ sa_queue_enable(struct softaccel_function *function, unsigned int number)
 	if (!rp_vfu_pci_is_bus_master(function->pci))
 		sa_device_event(function, "queue %u: enabled while bus mastering is off: hardware would not run it",
 				number);
-	queue->enabling = true;
-	rc = should_run(function, queue) ? sa_queue_update(function, number, &why) : check(function, number, &why);
-	queue->enabling = false;
+	rc = should_run(function, queue) ? sa_queue_update(function, number, SA_START_ENABLED, &why) :
+					   check(function, number, &why);
 	if (rc < 0) {
 		sa_count(&queue->ring.counters.errors, 1);
 		sa_device_event(function, "queue %u: not enabled: %s", number, why.text);
@@ -389,7 +398,7 @@ sa_queue_drained(struct softaccel_function *function, unsigned int number)
 	sa_carried_end(function, number);
 	/* What the carriage had taken is there to be taken again, and nobody will kick for it. */
 	if (should_run(function, queue)) {
-		if (attach(function, number, true, &why) == 0)
+		if (attach(function, number, SA_START_GOES_ON, &why) == 0)
 			return;
 		sa_device_event(function, "queue %u: cannot go on: %s", number, why.text);
 	}
@@ -486,7 +495,7 @@ carry_on(struct softaccel_function *function, unsigned int number)
 	detach(function, number);
 	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_STOPPED, __ATOMIC_RELEASE);
 	queue->uses_far_memory = true;
-	if (attach(function, number, true, &why) == 0)
+	if (attach(function, number, SA_START_GOES_ON, &why) == 0)
 		return;
 	sa_device_event(function, "queue %u: cannot go on: %s", number, why.text);
 	give_up(function, queue);
@@ -502,10 +511,10 @@ find_out(struct softaccel_function *function, unsigned int number)
 
 	detach(function, number);
 	__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_STOPPED, __ATOMIC_RELEASE);
-	queue->ask.awake = true;
+	queue->ask.start = SA_START_GOES_ON;
 	rc = sa_ask_page(function, number, queue->ring.missed_iova, queue->ring.missed_access_mask);
 	if (rc == 0)
-		rc = attach(function, number, true, &why);
+		rc = attach(function, number, SA_START_GOES_ON, &why);
 	if (rc < 0 && rc != -EINPROGRESS && rc != -ENOTCONN)
 		sa_queue_lost(function, number, why.error < 0 ? why.text : strerror(-rc));
 }
@@ -518,7 +527,7 @@ sa_queue_translated(struct softaccel_function *function, unsigned int number)
 
 	if (queue->attached || !should_run(function, queue))
 		return;
-	if (attach(function, number, false, &why) < 0)
+	if (attach(function, number, SA_START_FOUND, &why) < 0)
 		sa_queue_lost(function, number, why.text);
 }
 

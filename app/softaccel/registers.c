@@ -25,10 +25,8 @@ on_driver_ok(void *ctx)
 	for (number = 0; number < function->queues_count; number++) {
 		struct rp_wire_why why = {.error = 0};
 
-		function->queues[number].enabling = true;
-		if (sa_queue_update(function, number, &why) < 0)
+		if (sa_queue_update(function, number, SA_START_ENABLED, &why) < 0)
 			sa_device_event(function, "queue %u: cannot start: %s", number, why.text);
-		function->queues[number].enabling = false;
 	}
 }
 

@@ -56,13 +56,20 @@ enum sa_drain {
 	SA_DRAIN_SWITCH, /* the ring is served directly from there on */
 };
 
+/** What is known of a ring that is to be served; of two such facts the later one here is the stronger. */
+enum sa_start {
+	SA_START_FOUND, /* it is as it was left: its client may have no driver yet, and that one kicks */
+	SA_START_ENABLED, /* its client enables it now: what it says of the ring is of now */
+	SA_START_GOES_ON, /* it was served a moment ago: what it holds may have been kicked for already */
+};
+
 /** What a queue waits for whose addresses the client translates: one page at a time. */
 struct sa_ask {
 	struct softaccel_function *function;
 	unsigned int number;
 	bool active; /* wait is the cache's */
 	bool paging; /* group is the server's */
-	bool awake; /* what the ring holds may have been kicked for already */
+	enum sa_start start; /* how the ring starts when all of it is known */
 	unsigned int rounds;
 	uint64_t iova;
 	uint32_t access_mask;
@@ -83,7 +90,6 @@ struct sa_queue {
 	struct rp_vring_note *notes; /* for queue_size_max entries; NULL until a ring needs them */
 	struct rp_dma_view *views[RP_VRING_PARTS_COUNT]; /* of parts of the ring that lie in several mappings */
 	struct sa_ask ask;
-	bool enabling; /* its client enables it now: what it says of the ring is of now */
 	bool unjoinable; /* until it is reset: it has such a part and cannot be served directly */
 	struct sa_ring ring;
 };
@@ -248,8 +254,9 @@ int sa_queue_enable(struct softaccel_function *function, unsigned int number);
 int sa_queue_stop(struct softaccel_function *function, unsigned int number);
 /** As stop, at once, and nothing is remembered. */
 void sa_queue_reset(struct softaccel_function *function, unsigned int number);
-/** Facts changed. @return 0, or why the ring cannot be served (yet). */
-int sa_queue_update(struct softaccel_function *function, unsigned int number, struct rp_wire_why *why);
+/** Facts changed. @param start of a ring that may be served from now on. @return 0, or why the ring cannot be served (yet). */
+int sa_queue_update(struct softaccel_function *function, unsigned int number, enum sa_start start,
+		    struct rp_wire_why *why);
 /** The client is about to be forgotten: rings on its memory are let go while that is there. */
 void sa_queue_leave(struct softaccel_function *function, unsigned int number);
 /** The client left: whatever its vanishing memory did to the ring is no fault of the guest. */

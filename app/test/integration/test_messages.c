@@ -181,6 +181,28 @@ plain_client(void **state)
 }
 
 /* The ring state capability: stopped, read, programmed anew, and not a frame is lost or comes twice. */
+/* @return where the queue stands. */
+static uint32_t
+stop(struct rig_guest *rig, unsigned int queue)
+{
+	struct rp_accel_vendor_queue image;
+
+	rig_vendor_write(rig, queue, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
+	rig_vendor_read(rig, queue, &image);
+	assert_int_equal(le32toh(image.control), RP_ACCEL_VENDOR_STOPPED);
+	return le32toh(image.position);
+}
+
+/* As another owner would. */
+static void
+enable(struct rig_guest *rig, unsigned int queue, uint32_t position)
+{
+	rig_guest_program(rig, queue);
+	rig_vendor_write(rig, queue, offsetof(struct rp_accel_vendor_queue, position), position);
+	rig_guest_enable(rig, queue);
+	assert_int_equal(rig_common_read(rig, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+}
+
 static void
 stop_again_and_again(void)
 {
@@ -190,18 +212,13 @@ stop_again_and_again(void)
 	for (turn = 0; turn < 8; turn++) {
 		struct rig_guest *rig = &traffic.guests[turn / 2 % 2].rig;
 		unsigned int queue = turn % 2;
-		struct rp_accel_vendor_queue image;
+		uint32_t position;
 
 		traffic_run(&traffic, 10);
 		for (i = 0; i < turn; i++)
 			traffic_turn(&traffic, true);
-		rig_vendor_write(rig, queue, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
-		rig_vendor_read(rig, queue, &image);
-		assert_int_equal(le32toh(image.control), RP_ACCEL_VENDOR_STOPPED);
-		rig_guest_program(rig, queue);
-		rig_vendor_write(rig, queue, offsetof(struct rp_accel_vendor_queue, position), le32toh(image.position));
-		rig_guest_enable(rig, queue);
-		assert_int_equal(rig_common_read(rig, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+		position = stop(rig, queue);
+		enable(rig, queue, position);
 		rig_ring(rig, queue);
 	}
 	traffic_run(&traffic, 20);
@@ -214,6 +231,42 @@ stop_and_go_on(void **state)
 {
 	begin(state, RIG_REACH_NONE);
 	stop_again_and_again();
+}
+
+static bool
+has_arrived(void *ctx)
+{
+	uint8_t packet[RIG_BUFFER_BYTES];
+
+	rig_guest_serve(&traffic.guests[0].rig);
+	rig_guest_serve(&traffic.guests[1].rig);
+	return rig_receive(&traffic.guests[1].rig, TRAFFIC_RX, packet, sizeof(packet)) == *(const uint32_t *)ctx;
+}
+
+/* What a ring in mid-life holds as it is enabled was kicked for while another served it. */
+static void
+enabled_in_mid_life(void **state)
+{
+	struct rig_guest *rig = &traffic.guests[0].rig;
+	uint32_t packet_bytes = RIG_HEADER_BYTES + RIG_FRAME_BYTES, position;
+	uint8_t frame[RIG_FRAME_BYTES];
+
+	begin(state, RIG_REACH_NONE);
+	traffic_start(&traffic);
+	traffic_run(&traffic, 10);
+	traffic_settle(&traffic);
+	position = stop(rig, TRAFFIC_TX);
+	/* A packed ring looks like a fresh one once in two rounds. */
+	while (position == rp_vring_position_fresh(traffic.features)) {
+		enable(rig, TRAFFIC_TX, position);
+		traffic_run(&traffic, 1);
+		traffic_settle(&traffic);
+		position = stop(rig, TRAFFIC_TX);
+	}
+	rig_frame(frame, RIG_BROADCAST, 0, 0, 0);
+	assert_true(rig_send(rig, TRAFFIC_TX, frame, sizeof(frame)));
+	enable(rig, TRAFFIC_TX, position);
+	assert_true(test_wait(has_arrived, &packet_bytes, TRAFFIC_LIMIT_MS));
 }
 
 /* The reset of a device in mid-traffic; what it held is gone, and everything works afterwards. */
@@ -349,6 +402,7 @@ main(void)
 		RIG_TESTS(twin_socket),
 		RIG_TESTS(plain_client),
 		RIG_TESTS(stop_and_go_on),
+		RIG_TESTS(enabled_in_mid_life),
 		RIG_TESTS(reset_in_the_middle),
 		RIG_TESTS(plain_client_stops_and_resets),
 		RIG_TESTS(client_leaves_and_returns),

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <endian.h>
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -416,6 +418,63 @@ a_client_that_lies_is_not_asked_for_ever(void **state)
 	send_to_nowhere();
 }
 
+/* Without a kick of the receive ring's. */
+static void
+carry_one(uint32_t number)
+{
+	uint8_t frame[RIG_FRAME_BYTES], packet[RIG_BUFFER_BYTES];
+
+	rig_frame(frame, RIG_BROADCAST, 1, 0, number);
+	assert_true(rig_send(&fixture.plain, TX, frame, sizeof(frame)));
+	rig_ring(&fixture.plain, TX);
+	assert_int_equal(receive(&fixture.guest, packet), RIG_HEADER_BYTES + sizeof(frame));
+	assert_int_equal(rig_frame_sequence(packet + RIG_HEADER_BYTES), number);
+}
+
+static void
+stop_receiver(void)
+{
+	struct rp_accel_vendor_queue image;
+
+	rig_vendor_write(&fixture.guest, RX, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
+	rig_vendor_read(&fixture.guest, RX, &image);
+	rig_guest_program(&fixture.guest, RX);
+	rig_vendor_write(&fixture.guest, RX, offsetof(struct rp_accel_vendor_queue, position), le32toh(image.position));
+}
+
+static bool
+rx_runs(void *ctx)
+{
+	(void)ctx;
+	serve();
+	return softaccel_queue_state(fixture.rig.functions[0], RX) == SOFTACCEL_QUEUE_RUNNING;
+}
+
+/* Its client enables a ring in mid-life while nothing of it is known: that another was kicked for it is not forgotten. */
+static void
+a_ring_is_known_after_it_was_enabled(void **state)
+{
+	const struct rp_vfu_client_iommu_range everything = {.all_pasids = true, .all = true};
+
+	(void)state;
+	start();
+	carry(&fixture.guest, &fixture.plain, 0);
+	carry(&fixture.plain, &fixture.guest, 0);
+	/* What is served after the first was served finds no kick any more. */
+	carry_one(5);
+	carry_one(6);
+	stop_receiver();
+	assert_int_equal(rp_vfu_client_invalidate(fixture.guest.client, &everything, NULL), 0);
+	fixture.slow = true;
+	rig_guest_enable(&fixture.guest, RX);
+	while (fixture.token == 0)
+		serve();
+	assert_int_equal(softaccel_queue_state(fixture.rig.functions[0], RX), SOFTACCEL_QUEUE_STOPPED);
+	assert_int_equal(rp_vfu_client_translated(fixture.guest.client, fixture.token, &fixture.later), 0);
+	assert_true(test_wait(rx_runs, NULL, LIMIT_MS));
+	carry_one(7);
+}
+
 /* While it waits for a page. */
 static void
 resets_and_leaves_while_it_waits(void **state)
@@ -474,6 +533,7 @@ main(void)
 		RIG_TESTS(a_ring_misses_while_it_is_judged),
 		RIG_TESTS(a_page_that_is_forbidden_breaks_its_queue),
 		RIG_TESTS(a_client_that_lies_is_not_asked_for_ever),
+		RIG_TESTS(a_ring_is_known_after_it_was_enabled),
 		RIG_TESTS(resets_and_leaves_while_it_waits),
 		RIG_TESTS(a_stock_client),
 	};

@@ -191,6 +191,61 @@ unkicked_buffers_are_not_used(void **state)
 	expect_one(2);
 }
 
+/* Let the receive ring get into mid-life, and have it go. @return where it stands. */
+static uint32_t
+stop_in_mid_life(void)
+{
+	struct rig_guest *receiver = &fixture.receiver;
+
+	wait_for_kicks(receiver, RX, 1);
+	send_one(1);
+	rig_ring(&fixture.sender, TX);
+	expect_one(1);
+	rig_vendor_write(receiver, RX, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
+	return le32toh(counters(receiver, RX).position);
+}
+
+static void
+enable_at(uint32_t position)
+{
+	rig_guest_program(&fixture.receiver, RX);
+	rig_vendor_write(&fixture.receiver, RX, offsetof(struct rp_accel_vendor_queue, position), position);
+	rig_guest_enable(&fixture.receiver, RX);
+	assert_int_equal(rig_common_read(&fixture.receiver, VIRTIO_PCI_COMMON_Q_ENABLE, 2), 1);
+}
+
+static void
+expect_one_unkicked(void)
+{
+	send_one(2);
+	rig_ring(&fixture.sender, TX);
+	expect_one(2);
+	assert_int_equal(le64toh(counters(&fixture.receiver, RX).direct_kicks), 1);
+	assert_int_equal(le64toh(counters(&fixture.receiver, RX).eventfd_kicks), 0);
+}
+
+/* Another was kicked for the buffers of a ring that is enabled in mid-life. */
+static void
+buffers_of_another_are_used(void **state)
+{
+	(void)state;
+	enable_at(stop_in_mid_life());
+	expect_one_unkicked();
+}
+
+/* Likewise if the whole device is taken over. */
+static void
+buffers_of_another_are_used_from_driver_ok_on(void **state)
+{
+	uint32_t position = stop_in_mid_life();
+
+	(void)state;
+	rig_guest_negotiate(&fixture.receiver, fixture.features);
+	enable_at(position);
+	rig_guest_driver_ok(&fixture.receiver);
+	expect_one_unkicked();
+}
+
 static void
 kick_by_message(void **state)
 {
@@ -522,6 +577,8 @@ main(void)
 		RIG_TESTS(doorbell_store),
 		RIG_TESTS(ring_is_not_looked_at_unkicked),
 		RIG_TESTS(unkicked_buffers_are_not_used),
+		RIG_TESTS(buffers_of_another_are_used),
+		RIG_TESTS(buffers_of_another_are_used_from_driver_ok_on),
 		RIG_TESTS(kick_by_message),
 		RIG_TESTS(kick_by_eventfd),
 		RIG_TESTS(stop_and_go_on),
