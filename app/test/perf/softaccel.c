@@ -5,6 +5,7 @@
 
 #include "count.h"
 #include "rig.h"
+#include "sa_flow.h"
 
 /*
  * Packets of one guest to another through softaccel: transmit ring, switch, receive ring. Its data path
@@ -12,8 +13,10 @@
  * or the table of addresses would age in one run and not in another.
  */
 
-#define RX 0u
-#define TX 1u
+#define RX(pair) (2 * (pair))
+#define TX(pair) (2 * (pair) + 1)
+#define PAIRS_MAX 2u
+#define FLOWS_MAX 4u
 #define BURST (RIG_QUEUE_SIZE / 2)
 #define FRAME_ROOM 1514u
 
@@ -21,6 +24,9 @@ static struct {
 	struct rig rig;
 	struct rig_guest guests[RIG_FUNCTIONS_MAX];
 	unsigned int guests_count;
+	unsigned int pairs;
+	unsigned int flows_count; /* of each pair: its frames are of one after the other ... */
+	uint16_t flows[PAIRS_MAX][FLOWS_MAX]; /* ... and go to the receive ring of the same number */
 	uint8_t frame[FRAME_ROOM];
 	uint32_t frame_bytes;
 	bool time_stands;
@@ -52,12 +58,15 @@ end_threads(struct rig *rig)
 static void
 send_frames(unsigned int guest, unsigned int count)
 {
-	unsigned int i;
+	unsigned int pair, i;
 
-	rig_frame(fixture.frame, 1 - guest, guest, 1, 0);
-	for (i = 0; i < count; i++)
-		assert_true(rig_send(&fixture.guests[guest], TX, fixture.frame, fixture.frame_bytes));
-	rig_ring(&fixture.guests[guest], TX);
+	for (pair = 0; pair < fixture.pairs; pair++) {
+		for (i = 0; i < count; i++) {
+			rig_frame(fixture.frame, 1 - guest, guest, fixture.flows[pair][i % fixture.flows_count], 0);
+			assert_true(rig_send(&fixture.guests[guest], TX(pair), fixture.frame, fixture.frame_bytes));
+		}
+		rig_ring(&fixture.guests[guest], TX(pair));
+	}
 }
 
 static void
@@ -78,15 +87,18 @@ static void
 receive_frames(unsigned int guest, unsigned int count)
 {
 	uint8_t packet[RIG_BUFFER_BYTES];
-	unsigned int i;
+	unsigned int pair, i;
 
-	for (i = 0; i < count; i++)
-		assert_int_equal(rig_receive(&fixture.guests[guest], RX, packet, sizeof(packet)),
-				 RIG_HEADER_BYTES + fixture.frame_bytes);
-	assert_memory_equal(packet + RIG_HEADER_BYTES, fixture.frame, fixture.frame_bytes);
-	rig_post(&fixture.guests[guest], RX, BURST, RIG_BUFFER_BYTES);
-	rig_ring(&fixture.guests[guest], RX);
-	assert_int_equal(rig_reap(&fixture.guests[1 - guest], TX), count);
+	for (pair = 0; pair < fixture.pairs; pair++) {
+		for (i = 0; i < count; i++)
+			assert_int_equal(rig_receive(&fixture.guests[guest], RX(pair), packet, sizeof(packet)),
+					 RIG_HEADER_BYTES + fixture.frame_bytes);
+		rig_frame(fixture.frame, guest, 1 - guest, fixture.flows[pair][(count - 1) % fixture.flows_count], 0);
+		assert_memory_equal(packet + RIG_HEADER_BYTES, fixture.frame, fixture.frame_bytes);
+		rig_post(&fixture.guests[guest], RX(pair), BURST, RIG_BUFFER_BYTES);
+		rig_ring(&fixture.guests[guest], RX(pair));
+		assert_int_equal(rig_reap(&fixture.guests[1 - guest], TX(pair)), count);
+	}
 }
 
 static void
@@ -113,19 +125,57 @@ open_guests(const struct count_scenario *scenario, unsigned int guests_count, ui
 	fixture.time_stands = true;
 }
 
+/* Between any two guests a flow goes to the same ring in one direction only. */
 static void
-open_pair(const struct count_scenario *scenario)
+find_flows(unsigned int guest)
+{
+	unsigned int pair, count;
+	uint16_t flow = 0;
+
+	for (pair = 0; pair < fixture.pairs; pair++) {
+		for (count = 0; count < fixture.flows_count; flow++) {
+			rig_frame(fixture.frame, 1 - guest, guest, flow, 0);
+			if ((uint64_t)sa_flow_hash(fixture.frame, fixture.frame_bytes) * fixture.pairs >> 32 == pair)
+				fixture.flows[pair][count++] = flow;
+		}
+	}
+}
+
+static void
+open_pairs(const struct count_scenario *scenario, unsigned int pairs, unsigned int flows_count)
 {
 	unsigned int i;
 
 	fixture.frame_bytes = scenario->size;
-	open_guests(scenario, 2, 1);
+	fixture.pairs = pairs;
+	fixture.flows_count = flows_count;
+	open_guests(scenario, 2, (uint16_t)pairs);
 	/* The switch knows both from here on. */
-	for (i = 0; i < 2; i++) {
+	for (i = 2; i-- > 0;) {
+		find_flows(i);
 		send_frames(i, 1);
 		run();
 		receive_frames(1 - i, 1);
 	}
+}
+
+static void
+open_one_pair(const struct count_scenario *scenario)
+{
+	open_pairs(scenario, 1, 1);
+}
+
+static void
+open_two_pairs(const struct count_scenario *scenario)
+{
+	open_pairs(scenario, 2, 1);
+}
+
+/* No frame is of the same flow as the one before it. */
+static void
+open_many_flows(const struct count_scenario *scenario)
+{
+	open_pairs(scenario, 2, FLOWS_MAX);
 }
 
 /* Nobody has anything to send: what a pass costs for each queue that there is. */
@@ -159,23 +209,29 @@ close_guests(void)
 	rig_destroy(&fixture.rig);
 }
 
-#define STEPS                                                                                                          \
-	.rounds = 32, .operations = BURST, .open = open_pair, .prepare = prepare, .run = run_once, .settle = settle,   \
-	.close = close_guests
+#define STEPS .rounds = 32, .prepare = prepare, .run = run_once, .settle = settle, .close = close_guests
+#define ONE_PAIR STEPS, .operations = BURST, .open = open_one_pair
+#define TWO_PAIRS STEPS, .operations = 2 * BURST, .open = open_two_pairs
+#define MANY_FLOWS STEPS, .operations = 2 * BURST, .open = open_many_flows
 
-#define MBUFS STEPS, .variant = SOFTACCEL_COPIES_TWO
-#define SWITCH STEPS, .variant = SOFTACCEL_COPIES_ONE
+#define MBUFS .variant = SOFTACCEL_COPIES_TWO
+#define SWITCH .variant = SOFTACCEL_COPIES_ONE
 
 /* clang-format off */
 const struct count_scenario count_scenarios[] = {
-	{"softaccel_mbuf_split_64", MBUFS, .size = 60},
-	{"softaccel_mbuf_split_1518", MBUFS, .size = 1514},
-	{"softaccel_mbuf_packed_64", MBUFS, .features = RIG_PACKED, .size = 60},
-	{"softaccel_mbuf_packed_1518", MBUFS, .features = RIG_PACKED, .size = 1514},
-	{"softaccel_switch_split_64", SWITCH, .size = 60},
-	{"softaccel_switch_split_1518", SWITCH, .size = 1514},
-	{"softaccel_switch_packed_64", SWITCH, .features = RIG_PACKED, .size = 60},
-	{"softaccel_switch_packed_1518", SWITCH, .features = RIG_PACKED, .size = 1514},
+	{"softaccel_mbuf_split_64", ONE_PAIR, MBUFS, .size = 60},
+	{"softaccel_mbuf_split_1518", ONE_PAIR, MBUFS, .size = 1514},
+	{"softaccel_mbuf_packed_64", ONE_PAIR, MBUFS, .features = RIG_PACKED, .size = 60},
+	{"softaccel_mbuf_packed_1518", ONE_PAIR, MBUFS, .features = RIG_PACKED, .size = 1514},
+	{"softaccel_switch_split_64", ONE_PAIR, SWITCH, .size = 60},
+	{"softaccel_switch_split_1518", ONE_PAIR, SWITCH, .size = 1514},
+	{"softaccel_switch_packed_64", ONE_PAIR, SWITCH, .features = RIG_PACKED, .size = 60},
+	{"softaccel_switch_packed_1518", ONE_PAIR, SWITCH, .features = RIG_PACKED, .size = 1514},
+	{"softaccel_mbuf_packed_pairs2_64", TWO_PAIRS, MBUFS, .features = RIG_PACKED, .size = 60},
+	{"softaccel_switch_split_pairs2_64", TWO_PAIRS, SWITCH, .size = 60},
+	{"softaccel_switch_packed_pairs2_64", TWO_PAIRS, SWITCH, .features = RIG_PACKED, .size = 60},
+	{"softaccel_switch_packed_pairs2_1518", TWO_PAIRS, SWITCH, .features = RIG_PACKED, .size = 1514},
+	{"softaccel_switch_packed_flows_64", MANY_FLOWS, SWITCH, .features = RIG_PACKED, .size = 60},
 	{"softaccel_idle_8_queues", 64, 1, open_idle, NULL, run_once, NULL, close_guests, .size = 1},
 	{"softaccel_idle_32_queues", 64, 1, open_idle, NULL, run_once, NULL, close_guests, .size = 4},
 	{NULL},
