@@ -13,6 +13,7 @@
 #include "sa_flow.h"
 #include "sa_packet.h"
 #include "sa_pass.h"
+#include "sa_route.h"
 
 #define LINE_BYTES 64u
 /* Packets whose lines are all asked for before they are copied. */
@@ -39,8 +40,7 @@ struct pass {
 	struct sa_switch *sw;
 	struct sa_ring *from;
 	struct sa_ring *to; /* of the run */
-	struct sa_mac_pair last; /* of the packet that was judged before ... */
-	struct sa_ring *last_to; /* ... and goes there, whatever else it holds; NULL: this must be found out */
+	struct sa_route route; /* of the packet that was judged before */
 	unsigned int passed_count; /* chains before the run */
 	unsigned int judged_count; /* chains up to the run's end */
 	unsigned int left_count; /* chains behind it that are for the path through packet buffers */
@@ -86,7 +86,7 @@ prefetch_rest(const struct packet *packet, const struct rp_vring_burst_chain *ro
 	const uint8_t *source = from->iov_base, *target;
 	size_t at, end = RTE_MIN((size_t)packet->size_bytes, from->iov_len);
 
-	if (packet->head_bytes != SA_PASS_HEAD_BYTES)
+	if (packet->head_bytes < SA_PASS_HEAD_BYTES)
 		return;
 	for (at = packet->rest.used_bytes + LINE_BYTES; at < end; at += LINE_BYTES)
 		rte_prefetch0(source + at);
@@ -161,34 +161,55 @@ destination_of(const struct pass *pass, const struct packet *packet)
 	return to == NULL || to == from || to->receive_count == 0 ? NULL : to;
 }
 
-/* @return where a packet between other addresses than the last one goes. */
+/* More of the frame than most flows are told by. */
+static void
+copy_flow(struct packet *packet)
+{
+	if (packet->head_bytes < RTE_MIN(SA_PASS_FLOW_BYTES, packet->size_bytes))
+		copy_head(packet, SA_PASS_FLOW_BYTES);
+}
+
+/* @return where the first packet of its flow on the route goes. */
 static struct sa_ring *
 find_ring(struct pass *pass, struct packet *packet)
 {
-	struct sa_port *port = destination_of(pass, packet);
-	struct sa_ring *to;
+	const uint8_t *frame = packet->head + SA_NET_HEADER_BYTES;
+	struct sa_flow_sample sample;
+	struct sa_ring *to = sa_route_choose(&pass->route, frame, packet->head_bytes - SA_NET_HEADER_BYTES, &sample);
 
-	pass->last_to = NULL;
-	if (port == NULL)
-		return NULL;
-	if (port->receive_count > 1)
-		copy_head(packet, SA_PASS_FLOW_BYTES);
-	to = sa_switch_receive_ring(port, packet->head + SA_NET_HEADER_BYTES, packet->size_bytes - SA_NET_HEADER_BYTES);
+	if (sample.frame_bytes == SA_FLOW_NEVER) {
+		copy_flow(packet);
+		to = sa_route_choose(&pass->route, frame, packet->size_bytes - SA_NET_HEADER_BYTES, &sample);
+	}
 	if (!to->awake || to->held.changing || to->carried)
 		return NULL;
-	if (port->receive_count == 1)
-		pass->last_to = to;
+	sa_route_add(&pass->route, &sample, to);
 	return to;
 }
 
-/*
- * Within a burst nothing changes where packets between two addresses go.
- * @return where the packet goes if it is one to be passed, else NULL.
- */
+/* @return where the packet goes if its addresses do not say that. */
+static struct sa_ring *
+judge_flow(struct pass *pass, struct packet *packet, const struct sa_mac_pair *addresses)
+{
+	struct sa_route *route = &pass->route;
+	struct sa_ring *to;
+
+	if (!sa_route_is_for(route, addresses))
+		sa_route_begin(route, addresses, destination_of(pass, packet));
+	if (route->port == NULL)
+		return NULL;
+	if (route->frame_bytes > FRAME_HEAD_BYTES)
+		copy_flow(packet);
+	to = sa_route_find(route, packet->head + SA_NET_HEADER_BYTES, packet->head_bytes - SA_NET_HEADER_BYTES);
+	return to != NULL ? to : find_ring(pass, packet);
+}
+
+/* @return where the packet goes if it is one to be passed, else NULL. */
 static struct sa_ring *
 judge(struct pass *pass, const struct rp_vring_burst_chain *chain, struct packet *packet)
 {
 	struct sa_mac_pair addresses;
+	struct sa_ring *only;
 
 	if (chain->out_bytes < SA_NET_HEADER_BYTES + RTE_ETHER_HDR_LEN || chain->out_bytes > pass->sw->packet_bytes_max)
 		return NULL;
@@ -197,10 +218,8 @@ judge(struct pass *pass, const struct rp_vring_burst_chain *chain, struct packet
 	    packet->head[GSO_TYPE_AT] != VIRTIO_NET_HDR_GSO_NONE)
 		return NULL;
 	addresses = sa_mac_pair_of(packet->head + DESTINATION_AT);
-	if (pass->last_to != NULL && sa_mac_pair_is(&addresses, &pass->last))
-		return pass->last_to;
-	pass->last = addresses;
-	return find_ring(pass, packet);
+	only = sa_route_only(&pass->route, &addresses);
+	return only != NULL ? only : judge_flow(pass, packet, &addresses);
 }
 
 /* How many chains of the receiver a packet takes. @return 0: there are not enough, or they are of no use. */
@@ -272,13 +291,13 @@ fill_packet(struct pass *pass, struct packet *packet, const struct rp_vring_burs
 	}
 }
 
-/* Whether a packet fits into one piece, its head is a full one, and its rest lies together. */
+/* Whether a packet fits into one piece, its head is a full one of that size, and its rest lies together. */
 static inline bool
-is_plain(const struct packet *packet, const struct rp_vring_burst_chain *room)
+is_plain(const struct packet *packet, const struct rp_vring_burst_chain *room, uint32_t head_bytes)
 {
 	return room->in_count > 0 && room->iov[room->out_count].iov_len >= packet->size_bytes &&
-	       packet->head_bytes == SA_PASS_HEAD_BYTES &&
-	       packet->rest.part->iov_len - packet->rest.used_bytes >= packet->size_bytes - SA_PASS_HEAD_BYTES;
+	       packet->head_bytes == head_bytes && head_bytes >= SA_PASS_HEAD_BYTES &&
+	       packet->rest.part->iov_len - packet->rest.used_bytes >= packet->size_bytes - head_bytes;
 }
 
 /* Less than a call, for the end of a short frame. */
@@ -299,7 +318,7 @@ copy_end(sa_copy_fn copy, uint8_t *to, const uint8_t *from, uint32_t size_bytes)
 
 /* As fill_packet(), for a plain one. */
 static inline void
-fill_plain(sa_copy_fn copy, const struct packet *packet, const struct rp_vring_burst_chain *room)
+fill_plain(sa_copy_fn copy, const struct packet *packet, const struct rp_vring_burst_chain *room, uint32_t head_bytes)
 {
 	static const uint8_t header[SA_NET_HEADER_BYTES] = {[NUM_BUFFERS_AT] = 1};
 	uint8_t *target = room->iov[room->out_count].iov_base;
@@ -307,7 +326,9 @@ fill_plain(sa_copy_fn copy, const struct packet *packet, const struct rp_vring_b
 
 	sa_packet_header_once(target, header);
 	memcpy(target + sizeof(header), packet->head + sizeof(header), SA_PASS_HEAD_BYTES - sizeof(header));
-	copy_end(copy, target + SA_PASS_HEAD_BYTES, rest, packet->size_bytes - SA_PASS_HEAD_BYTES);
+	if (head_bytes > SA_PASS_HEAD_BYTES)
+		memcpy(target + SA_PASS_HEAD_BYTES, packet->head + SA_PASS_HEAD_BYTES, head_bytes - SA_PASS_HEAD_BYTES);
+	copy_end(copy, target + head_bytes, rest, packet->size_bytes - head_bytes);
 }
 
 static void
@@ -353,6 +374,24 @@ give(struct pass *pass, unsigned int chains_count)
 	return true;
 }
 
+/* One that is not as nearly all are. @return as count_room(). */
+static __rte_noinline unsigned int
+pass_other(struct pass *pass, struct packet *packet, const struct rp_vring_burst_chain *room, unsigned int room_count,
+	   struct rp_vring_done *ret_done)
+{
+	unsigned int chains;
+
+	if (room_count > 0 && is_plain(packet, room, packet->head_bytes)) {
+		fill_plain(pass->sw->scratch->copy, packet, room, packet->head_bytes);
+		*ret_done = (struct rp_vring_done){.head = room->head, .written_bytes = packet->size_bytes};
+		return 1;
+	}
+	chains = count_room(pass->to, room, room_count, packet->size_bytes);
+	if (chains > 0)
+		fill_packet(pass, packet, room, chains, ret_done);
+	return chains;
+}
+
 /* Pass packets as long as there is room for them. @return how many; negative: they went nowhere, the ring broke. */
 static int
 pass_into(struct pass *pass, unsigned int room_count)
@@ -368,15 +407,14 @@ pass_into(struct pass *pass, unsigned int room_count)
 
 		if (count + REST_AHEAD < waiting && used + REST_AHEAD < room_count)
 			prefetch_rest(&packets[count + REST_AHEAD], room + REST_AHEAD);
-		if (likely(used < room_count && is_plain(&packets[count], room))) {
-			fill_plain(copy, &packets[count], room);
+		if (likely(used < room_count && is_plain(&packets[count], room, SA_PASS_HEAD_BYTES))) {
+			fill_plain(copy, &packets[count], room, SA_PASS_HEAD_BYTES);
 			pass->done[used].head = room->head;
 			pass->done[used].written_bytes = packets[count].size_bytes;
 		} else {
-			chains = count_room(pass->to, room, room_count - used, packets[count].size_bytes);
+			chains = pass_other(pass, &packets[count], room, room_count - used, &pass->done[used]);
 			if (chains == 0)
 				break;
-			fill_packet(pass, &packets[count], room, chains, &pass->done[used]);
 		}
 		bytes += packets[count].size_bytes - SA_NET_HEADER_BYTES;
 		used += chains;
@@ -430,7 +468,7 @@ static void
 pass_burst(struct pass *pass, unsigned int sent_count)
 {
 	pass->to = NULL;
-	pass->last_to = NULL;
+	sa_route_forget(&pass->route);
 	pass->passed_count = 0;
 	pass->judged_count = 0;
 	pass->left_count = 0;

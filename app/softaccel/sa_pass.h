@@ -27,7 +27,7 @@
 
 /** What is copied of a packet, virtio-net header included, before anything is decided. */
 #define SA_PASS_HEAD_BYTES 64u
-/** And with it if a flow must be told: all that sa_flow_hash() looks at. */
+/** And with it if a flow cannot be told from that: all that sa_flow_hash() looks at. */
 #define SA_PASS_FLOW_BYTES 128u
 
 /** As sa_switch_serve(). */

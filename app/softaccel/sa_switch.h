@@ -71,13 +71,18 @@ sa_port_show_macs(struct sa_port *port)
 	__atomic_store_n(&port->counters.macs_refused, port->macs.refused_count, __ATOMIC_RELAXED);
 }
 
-/** Which of a port's running receive rings (there is one at least) a frame goes to. */
+/** Which of a port's running receive rings (there is one at least) frames of a hash go to. */
+static inline struct sa_ring *
+sa_switch_ring_of(const struct sa_port *port, uint32_t hash)
+{
+	return port->receive_rings[(uint64_t)hash * port->receive_count >> 32];
+}
+
+/** The same of a frame. */
 static inline struct sa_ring *
 sa_switch_receive_ring(const struct sa_port *port, const uint8_t *frame, uint32_t frame_bytes)
 {
-	uint32_t hash = port->receive_count > 1 ? sa_flow_hash(frame, frame_bytes) : 0;
-
-	return port->receive_rings[(uint64_t)hash * port->receive_count >> 32];
+	return sa_switch_ring_of(port, port->receive_count > 1 ? sa_flow_hash(frame, frame_bytes) : 0);
 }
 
 /** What was filled is published at the end of the iteration. */

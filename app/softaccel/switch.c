@@ -6,6 +6,7 @@
 
 #include "sa_packet.h"
 #include "sa_pass.h"
+#include "sa_route.h"
 #include "sa_switch.h"
 #include "sa_uplink.h"
 
@@ -208,8 +209,7 @@ receive(struct sa_switch *sw, struct sa_ring *ring, struct rte_mbuf *mbuf)
 /* Frames for one ring, one behind the other; borrowed. */
 struct run {
 	struct sa_ring *ring;
-	bool all; /* frames between the last addresses are for this ring, whatever else they hold */
-	struct sa_mac_pair last;
+	struct sa_route route;
 	unsigned int count;
 	struct rte_mbuf *mbufs[SA_BURST];
 };
@@ -238,50 +238,52 @@ run_end(struct sa_switch *sw, struct run *run)
 }
 
 /* The mbuf stays the caller's, who ends the run. */
-static void
-deliver(struct sa_switch *sw, struct run *run, struct sa_port *to, struct rte_mbuf *mbuf)
+static inline void
+run_add(struct sa_switch *sw, struct run *run, struct sa_ring *ring, struct rte_mbuf *mbuf)
 {
-	struct sa_ring *ring;
-
-	if (to->uplink != NULL) {
-		sa_uplink_send(to->uplink, mbuf);
-		return;
-	}
-	if (to->receive_count == 0) {
-		sa_port_drop(to, SOFTACCEL_DROP_RX_NO_QUEUE);
-		return;
-	}
-	ring = sa_switch_receive_ring(to, rte_pktmbuf_mtod(mbuf, const uint8_t *), rte_pktmbuf_pkt_len(mbuf));
-	if (ring != run->ring || run->count == SA_BURST)
+	if (unlikely(ring != run->ring || run->count == SA_BURST))
 		run_end(sw, run);
 	run->ring = ring;
 	run->mbufs[run->count++] = mbuf;
 }
 
-/* Within a burst nothing changes where frames between two addresses go. @return whether it goes there. */
-static inline bool
-goes_with_the_last(struct run *run, struct rte_mbuf *mbuf)
+static void
+deliver(struct sa_switch *sw, struct run *run, struct sa_port *to, struct rte_mbuf *mbuf)
 {
-	const struct sa_mac_pair pair = sa_mac_pair_of(rte_pktmbuf_mtod(mbuf, const uint8_t *));
-
-	if (likely(run->all && run->count < SA_BURST && sa_mac_pair_is(&pair, &run->last))) {
-		run->mbufs[run->count++] = mbuf;
-		return true;
-	}
-	run->all = false;
-	run->last = pair;
-	return false;
+	if (to->uplink != NULL)
+		sa_uplink_send(to->uplink, mbuf);
+	else if (to->receive_count == 0)
+		sa_port_drop(to, SOFTACCEL_DROP_RX_NO_QUEUE);
+	else
+		run_add(sw, run,
+			sa_switch_receive_ring(to, rte_pktmbuf_mtod(mbuf, const uint8_t *), rte_pktmbuf_pkt_len(mbuf)),
+			mbuf);
 }
 
+/* The first of its flow on the route. */
 static void
-forward_one(struct sa_switch *sw, struct run *run, struct sa_port *from, struct rte_mbuf *mbuf)
+deliver_first(struct sa_switch *sw, struct run *run, struct rte_mbuf *mbuf)
+{
+	struct sa_flow_sample sample;
+	struct sa_ring *ring = sa_route_choose(&run->route, rte_pktmbuf_mtod(mbuf, const uint8_t *),
+					       rte_pktmbuf_pkt_len(mbuf), &sample);
+
+	sa_route_add(&run->route, &sample, ring);
+	run_add(sw, run, ring, mbuf);
+}
+
+/* A frame that does not take the route; where it goes the next one goes too, if that is sure. */
+static void
+forward_anew(struct sa_switch *sw, struct run *run, struct sa_port *from, struct rte_mbuf *mbuf)
 {
 	const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+	const struct sa_mac_pair addresses = sa_mac_pair_of(frame);
 	sa_mac destination = sa_mac_from_bytes(frame);
 	struct sa_port *to = NULL;
 	unsigned int i;
 	bool known;
 
+	sa_route_begin(&run->route, &addresses, NULL);
 	known = sa_mac_learn(sw->macs, sa_mac_from_bytes(frame + 6), &from->macs, sw->now_s);
 	if (!sa_mac_is_group(destination))
 		to = (struct sa_port *)sa_mac_find(sw->macs, destination, sw->now_s);
@@ -289,9 +291,13 @@ forward_one(struct sa_switch *sw, struct run *run, struct sa_port *from, struct 
 		sa_port_drop(from, SOFTACCEL_DROP_SAME_PORT);
 		return;
 	}
+	if (to != NULL && known && to->receive_count > 0) {
+		run->route.port = to;
+		deliver_first(sw, run, mbuf);
+		return;
+	}
 	if (to != NULL) {
 		deliver(sw, run, to, mbuf);
-		run->all = known && to->receive_count == 1 && to->uplink == NULL;
 		return;
 	}
 	sa_count(&from->counters.flooded, 1);
@@ -304,6 +310,36 @@ forward_one(struct sa_switch *sw, struct run *run, struct sa_port *from, struct 
 	}
 }
 
+static void
+forward_one(struct sa_switch *sw, struct run *run, struct sa_port *from, struct rte_mbuf *mbuf)
+{
+	const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+	const struct sa_mac_pair addresses = sa_mac_pair_of(frame);
+	struct sa_ring *ring;
+
+	if (!sa_route_is_for(&run->route, &addresses)) {
+		forward_anew(sw, run, from, mbuf);
+		return;
+	}
+	ring = sa_route_find(&run->route, frame, rte_pktmbuf_pkt_len(mbuf));
+	if (ring != NULL)
+		run_add(sw, run, ring, mbuf);
+	else
+		deliver_first(sw, run, mbuf);
+}
+
+/* @return whether the frame goes with the last one, as all between their addresses do. */
+static inline bool
+goes_with_the_last(struct run *run, struct rte_mbuf *mbuf)
+{
+	const struct sa_mac_pair pair = sa_mac_pair_of(rte_pktmbuf_mtod(mbuf, const uint8_t *));
+
+	if (sa_route_only(&run->route, &pair) == NULL || run->count == SA_BURST)
+		return false;
+	run->mbufs[run->count++] = mbuf;
+	return true;
+}
+
 void
 sa_switch_forward(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf **mbufs, unsigned int count)
 {
@@ -311,7 +347,7 @@ sa_switch_forward(struct sa_switch *sw, struct sa_port *from, struct rte_mbuf **
 	unsigned int i;
 
 	run.ring = NULL;
-	run.all = false;
+	sa_route_forget(&run.route);
 	run.count = 0;
 	sa_count(&from->counters.in_packets, count);
 	for (i = 0; i < count; i++)

@@ -113,13 +113,105 @@ no_more_is_looked_at(void **state)
 	}
 }
 
+/* A frame that may be compared whole. */
+static void
+pad(uint8_t frame[60])
+{
+	memset(frame, 0, 60);
+	memcpy(frame, udp4, sizeof(udp4));
+}
+
+static bool
+is_like_changed(const struct sa_flow_sample *sample, unsigned int at, uint8_t value)
+{
+	uint8_t frame[60];
+
+	pad(frame);
+	frame[at] = value;
+	return sa_flow_is_like(sample, frame, sizeof(frame));
+}
+
+static void
+frames_of_a_flow_are_alike(void **state)
+{
+	struct sa_flow_sample sample;
+	uint8_t frame[60];
+	unsigned int at;
+
+	(void)state;
+	pad(frame);
+	assert_int_equal(sa_flow_sample(frame, sizeof(frame), &sample), sa_flow_hash(frame, sizeof(frame)));
+	/* What is copied of a packet in any case is enough. */
+	assert_true(sample.frame_bytes <= 64 - 12);
+	assert_false(sa_flow_is_like(&sample, frame, sample.frame_bytes - 1));
+	assert_true(is_like_changed(&sample, 15, 9)); /* type of service */
+	assert_true(is_like_changed(&sample, 17, 9)); /* length */
+	assert_true(is_like_changed(&sample, 19, 9)); /* identification */
+	assert_true(is_like_changed(&sample, 20, 0x40)); /* not to be fragmented */
+	assert_true(is_like_changed(&sample, 22, 9)); /* time to live */
+	assert_true(is_like_changed(&sample, 25, 9)); /* checksum */
+	for (at = 38; at < sizeof(frame); at++)
+		assert_true(is_like_changed(&sample, at, 9));
+	assert_false(is_like_changed(&sample, 13, 6)); /* type */
+	assert_false(is_like_changed(&sample, 14, 0x46)); /* options */
+	assert_false(is_like_changed(&sample, 20, 0x20)); /* a fragment */
+	assert_false(is_like_changed(&sample, 23, 6)); /* protocol */
+	for (at = 26; at < 38; at++)
+		assert_false(is_like_changed(&sample, at, 99)); /* addresses, ports */
+}
+
+/* Whatever a frame holds: one that is like it, or of which it is the begin, has its hash. */
+static void
+what_is_alike_is_of_one_flow(void **state)
+{
+	static const uint16_t types[] = {0x0800, 0x86dd, 0x8100, 0x88a8, 0x0806};
+	unsigned int round, i, alike = 0, samples = 0;
+	uint8_t frame[200], other[200];
+
+	(void)state;
+	srand(3);
+	for (round = 0; round < 200000; round++) {
+		uint32_t begin_bytes = 14 + (uint32_t)rand() % 70, size_bytes = begin_bytes + (uint32_t)rand() % 40;
+		unsigned int tags = (unsigned int)rand() % 4;
+		struct sa_flow_sample sample;
+		uint32_t hash;
+
+		/* Few values: lengths, protocols and ports that matter are among them. */
+		for (i = 0; i < sizeof(frame); i++)
+			frame[i] = (const uint8_t[]){0, 6, 17, 0x45, 0x46, 0x4f, 1, 0x20}[rand() % 8];
+		for (i = 0; i <= tags; i++) {
+			uint16_t type = types[i < tags ? 2 + (unsigned int)rand() % 2 : (unsigned int)rand() % 5];
+
+			frame[12 + 4 * i] = (uint8_t)(type >> 8);
+			frame[13 + 4 * i] = (uint8_t)type;
+		}
+		hash = sa_flow_sample(frame, begin_bytes, &sample);
+		assert_int_equal(hash, sa_flow_hash(frame, begin_bytes));
+		if (sample.frame_bytes == SA_FLOW_NEVER)
+			continue;
+		samples++;
+		assert_int_equal(sa_flow_hash(frame, size_bytes), hash);
+		memcpy(other, frame, sizeof(other));
+		for (i = (unsigned int)rand() % 4; i > 0; i--)
+			other[12 + rand() % 60] ^= (uint8_t)(1 << rand() % 8);
+		size_bytes = 14 + (uint32_t)rand() % 100;
+		if (!sa_flow_is_like(&sample, other, size_bytes))
+			continue;
+		alike++;
+		assert_int_equal(sa_flow_hash(other, size_bytes), hash);
+	}
+	assert_true(samples > 20000);
+	assert_true(alike > 5000);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_tells_flows_apart), cmocka_unit_test(fragments_stay_together),
-		cmocka_unit_test(tags_are_looked_behind), cmocka_unit_test(any_bytes),
-		cmocka_unit_test(no_more_is_looked_at),
+		cmocka_unit_test(what_tells_flows_apart),	cmocka_unit_test(fragments_stay_together),
+		cmocka_unit_test(tags_are_looked_behind),	cmocka_unit_test(any_bytes),
+		cmocka_unit_test(no_more_is_looked_at),		cmocka_unit_test(frames_of_a_flow_are_alike),
+		cmocka_unit_test(what_is_alike_is_of_one_flow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
