@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "burst.h"
+#include "chain.h"
 #include "packed.h"
 
 /* What a descriptor of a chain that is told in line has of its flags. */
 #define SHAPE_MASK (PACKED_DESC_AVAIL | PACKED_DESC_USED | PACKED_DESC_NEXT | PACKED_DESC_INDIRECT | PACKED_DESC_WRITE)
+
+#define TABLE_ALIGN_BYTES 8u /* so that each half of a descriptor is one load */
+#define TABLES_AHEAD 4u /* fetched while the ones before them are followed */
 
 /* Where chains are looked at; what the ring says is brought up to date once, at the end. */
 struct look {
@@ -67,6 +71,101 @@ look_at_list(struct burst *burst, const struct look *look, uint64_t iova, uint64
 	return skip;
 }
 
+/* The shape of a run: how many descriptors each chain takes, all of one kind; and where the mapping is that they are in. */
+struct run {
+	uint64_t first_iova; /* of the window, and what else there is of it */
+	uint8_t *hva;
+	uint64_t seen_bytes;
+	uint32_t flags; /* of each descriptor but for PACKED_DESC_NEXT */
+};
+
+static inline struct run
+begin_run(const struct burst *burst, bool writable, uint32_t flags)
+{
+	return (struct run){
+		.first_iova = burst->window.first_iova,
+		.hva = burst->window.hva,
+		.seen_bytes = burst->window.seen_bytes[writable ? RP_DMA_WRITE : RP_DMA_READ],
+		.flags = flags,
+	};
+}
+
+static inline __attribute__((always_inline)) bool
+look_at_piece(const struct run *run, const uint8_t *desc, uint64_t meta, struct iovec *ret_piece)
+{
+	uint64_t at_bytes = vring_load64(desc) - run->first_iova;
+
+	if (!rp_dma_window_sees(run->seen_bytes, at_bytes, burst_len(meta)))
+		return false;
+	*ret_piece = (struct iovec){.iov_base = run->hva + at_bytes, .iov_len = burst_len(meta)};
+	return true;
+}
+
+static inline bool
+is_writable(uint64_t meta)
+{
+	return (burst_fourth(meta) & PACKED_DESC_WRITE) != 0;
+}
+
+/* The shapes of a data path: a table of one piece, or two of one kind. @return whether it is that, and seen. */
+static inline bool
+look_at_table_shape(const struct burst *burst, const uint8_t *table, uint32_t count, struct rp_vring_burst_chain *chain)
+{
+	uint64_t first = vring_load64(table + BURST_META_AT), second;
+	bool writable = is_writable(first);
+	const struct run run = begin_run(burst, writable, 0);
+	uint32_t all_bytes;
+
+	if (count > 2 || !look_at_piece(&run, table, first, &chain->iov[0]))
+		return false;
+	burst_say(chain, writable, 1, burst_len(first));
+	if (count == 1)
+		return true;
+	table += sizeof(struct packed_desc);
+	second = vring_load64(table + BURST_META_AT);
+	if (is_writable(second) != writable || !look_at_piece(&run, table, second, &chain->iov[1]) ||
+	    __builtin_add_overflow(burst_len(first), burst_len(second), &all_bytes))
+		return false;
+	burst_say(chain, writable, 2, all_bytes);
+	return true;
+}
+
+/* All of a table is the chain, and of its flags only one counts (2.8.7). @return whether it is plain. */
+static bool
+follow_table(struct burst *burst, const uint8_t *table, uint32_t count, struct rp_vring_burst_chain *chain)
+{
+	uint32_t i;
+
+	burst_chain_start(chain);
+	for (i = 0; i < count; i++, table += sizeof(struct packed_desc)) {
+		uint64_t meta = vring_load64(table + BURST_META_AT);
+
+		if (!rp_vring_burst_add(burst, chain, vring_load64(table), burst_len(meta), is_writable(meta)))
+			return false;
+	}
+	return true;
+}
+
+/* A table that is seen whole, and aligned. @return how many descriptors of the ring it takes, 0: it is not plain. */
+static uint16_t
+look_at_table(struct burst *burst, uint64_t iova, uint64_t meta, struct rp_vring_burst_chain *chain)
+{
+	uint32_t size_bytes = burst_len(meta), count = size_bytes / CHAIN_DESC_BYTES;
+	const uint8_t *table;
+
+	if ((burst->ring->layout.features & VRING_INDIRECT_DESC_MASK) == 0 ||
+	    (burst_fourth(meta) & PACKED_DESC_NEXT) != 0 || size_bytes % CHAIN_DESC_BYTES != 0)
+		return 0;
+	table = burst_see(burst, iova, size_bytes, false);
+	if (table == NULL || (uintptr_t)table % TABLE_ALIGN_BYTES != 0)
+		return 0;
+	if (!look_at_table_shape(burst, table, count, chain) && !follow_table(burst, table, count, chain))
+		return 0;
+	chain->head = burst_third(meta);
+	burst->pieces_count += 1 + count;
+	return 1;
+}
+
 /* @return how many descriptors the chain takes; 0: it is not plain, or there is none. */
 static inline uint16_t
 look_at_chain(struct burst *burst, const struct look *look, struct rp_vring_burst_chain *chain)
@@ -86,7 +185,9 @@ look_at_chain(struct burst *burst, const struct look *look, struct rp_vring_burs
 		return 0;
 	}
 	iova = vring_load64(desc);
-	if (__builtin_expect((flags & (PACKED_DESC_NEXT | PACKED_DESC_INDIRECT)) != 0, 0))
+	if ((flags & PACKED_DESC_INDIRECT) != 0)
+		return look_at_table(burst, iova, meta, chain);
+	if (__builtin_expect((flags & PACKED_DESC_NEXT) != 0, 0))
 		return look_at_list(burst, look, iova, meta, chain);
 	chain->head = burst_third(meta);
 	return burst_single(burst, chain, iova, burst_len(meta), (flags & PACKED_DESC_WRITE) != 0);
@@ -112,25 +213,6 @@ note_chain(struct look *look, const struct rp_vring_burst_chain *chain, uint16_t
 	}
 	look->place = (uint16_t)(look->place + 1 == look->num ? 0 : look->place + 1);
 	move(look, skip);
-	return true;
-}
-
-/* The shape of a run: how many descriptors each chain takes, all of one kind; and where the mapping is that they are in. */
-struct run {
-	uint64_t first_iova; /* of the window, and what else there is of it */
-	uint8_t *hva;
-	uint64_t seen_bytes;
-	uint32_t flags; /* of each descriptor but for PACKED_DESC_NEXT */
-};
-
-static inline __attribute__((always_inline)) bool
-look_at_piece(const struct run *run, const uint8_t *desc, uint64_t meta, struct iovec *ret_piece)
-{
-	uint64_t at_bytes = vring_load64(desc) - run->first_iova;
-
-	if (!rp_dma_window_sees(run->seen_bytes, at_bytes, burst_len(meta)))
-		return false;
-	*ret_piece = (struct iovec){.iov_base = run->hva + at_bytes, .iov_len = burst_len(meta)};
 	return true;
 }
 
@@ -176,12 +258,8 @@ static inline __attribute__((always_inline)) uint16_t
 look_at_run(struct burst *burst, struct look *look, struct rp_vring_burst_chain *chains, uint32_t max_count,
 	    const bool writable, const bool pair)
 {
-	const struct run run = {
-		.first_iova = burst->window.first_iova,
-		.hva = burst->window.hva,
-		.seen_bytes = burst->window.seen_bytes[writable ? RP_DMA_WRITE : RP_DMA_READ],
-		.flags = packed_available_flags(look->wrap) | (writable ? PACKED_DESC_WRITE : 0),
-	};
+	const struct run run =
+		begin_run(burst, writable, packed_available_flags(look->wrap) | (writable ? PACKED_DESC_WRITE : 0));
 	struct rp_vring_note *const notes = look->notes, *place = &notes[look->place];
 	const uint8_t *desc = look->descs + look->at * sizeof(struct packed_desc);
 	const uint32_t num = look->num, skip = pair ? 2 : 1;
@@ -230,6 +308,41 @@ look_at_writable_pairs(struct burst *burst, struct look *look, struct rp_vring_b
 	return look_at_run(burst, look, chains, max_count, true, true);
 }
 
+/* A guess: what is not available, or no table, may be another thing by the time it counts. */
+static inline void
+fetch_table(const struct burst *burst, const struct look *look)
+{
+	const uint8_t *desc = look->descs + ((size_t)look->at + TABLES_AHEAD) * sizeof(struct packed_desc);
+	const void *table;
+
+	if (look->at + TABLES_AHEAD >= look->num)
+		return;
+	table = rp_dma_window_translate(&burst->window, vring_load64(desc), CHAIN_DESC_BYTES, RP_DMA_READ);
+	if (table != NULL)
+		__builtin_prefetch(table);
+}
+
+/* @return how many chains are indirect and plain, from the first one on; they were not looked at before. */
+static __attribute__((noinline)) uint16_t
+look_at_tables(struct burst *burst, struct look *look, struct rp_vring_burst_chain *chains, uint16_t max_count)
+{
+	uint16_t i, most = look->room < max_count ? look->room : max_count;
+
+	for (i = 0; i < most; i++) {
+		const uint8_t *desc = look->descs + (size_t)look->at * sizeof(struct packed_desc);
+		uint64_t meta = load_first(desc);
+		uint16_t flags = burst_fourth(meta);
+
+		if (!packed_is_available(flags, look->wrap) || (flags & PACKED_DESC_INDIRECT) == 0)
+			break;
+		fetch_table(burst, look);
+		if (look_at_table(burst, vring_load64(desc), meta, &chains[i]) == 0 ||
+		    !note_chain(look, &chains[i], 1, false))
+			break;
+	}
+	return i;
+}
+
 /* Which way is tried is a guess from the first descriptor, that is read anew. */
 static uint16_t
 look_at_some(struct burst *burst, struct look *look, struct rp_vring_burst_chain *chains, uint16_t max_count)
@@ -237,6 +350,9 @@ look_at_some(struct burst *burst, struct look *look, struct rp_vring_burst_chain
 	const uint8_t *desc = look->descs + (size_t)look->at * sizeof(struct packed_desc);
 	uint16_t flags = vring_load16(desc + offsetof(struct packed_desc, flags));
 
+	/* The writable flag of what refers to a table says nothing. */
+	if (__builtin_expect((flags & PACKED_DESC_INDIRECT) != 0, 0))
+		return look_at_tables(burst, look, chains, max_count);
 	switch (flags & (PACKED_DESC_WRITE | PACKED_DESC_NEXT)) {
 	case 0:
 		return look_at_readable(burst, look, chains, max_count);

@@ -21,6 +21,8 @@ const struct count_scenario count_scenarios[] = {
 	{"vring_burst_split_indirect", VRING, .run = count_vring_burst, .features = VERSION_1 | F_INDIRECT_DESC},
 	{"vring_burst_split_mappings", VRING, .run = count_vring_burst, .features = VERSION_1, .size = 2},
 	{"vring_burst_packed", VRING, .run = count_vring_burst, .features = VERSION_1 | F_RING_PACKED},
+	{"vring_burst_packed_indirect", VRING, .run = count_vring_burst,
+	 .features = VERSION_1 | F_RING_PACKED | F_INDIRECT_DESC},
 	{"dma_translate_1", 16, 256, DMA, .run = count_dma_translate, .size = 1},
 	{"dma_translate_64", 16, 256, DMA, .run = count_dma_translate, .size = 64},
 	{"dma_translate_1k", 16, 256, DMA, .run = count_dma_translate, .size = 1024},

@@ -35,6 +35,7 @@ struct twins {
 	uint16_t outs_count;
 	uint16_t parts_of[NUM_MAX + 2]; /* by head or id: descriptors of the guest's that are not free */
 	uint16_t next_of[NUM_MAX]; /* split: the chain of such a descriptor */
+	unsigned int table_in; /* where they may be: one table in so many chains */
 	bool ids_in_turn; /* packed */
 	uint16_t next_id;
 	bool busy[NUM_MAX]; /* split: a descriptor is not free */
@@ -379,7 +380,7 @@ free_desc(struct twins *twins)
 static uint16_t
 flags_of(struct twins *twins, uint16_t i, uint16_t parts, uint16_t writable_from, unsigned int wrong_in)
 {
-	bool table = (twins->slow.layout.features & F_INDIRECT_DESC) != 0 && dice(twins, 20) == 0;
+	bool table = (twins->slow.layout.features & F_INDIRECT_DESC) != 0 && dice(twins, twins->table_in) == 0;
 
 	if (dice(twins, wrong_in) == 0)
 		return (uint16_t)hostile_bits(&twins->seed) & (NEXT | WRITE | INDIRECT);
@@ -435,10 +436,18 @@ write_tables(struct twins *twins)
 	uint32_t i, entry;
 
 	for (i = 0; i < 1000; i += 4)
-		for (entry = 0; entry < 8; entry++)
-			guest_desc_at(twins->guest, GUEST_BUFFERS_AT + 64 * i, entry, address(twins, 50, true),
-				      length(twins, 50, 0), (uint16_t)(entry < dice(twins, 5) ? NEXT : 0),
-				      (uint16_t)(entry + 1));
+		for (entry = 0; entry < 8; entry++) {
+			uint16_t flags = (uint16_t)(entry < dice(twins, 5) ? NEXT : 0), next = (uint16_t)(entry + 1);
+
+			/* Of a packed ring's most say what is to be written, mostly at the end. */
+			if (twins->packed)
+				packed_desc_at(twins->guest, GUEST_BUFFERS_AT + 64 * i, entry, address(twins, 50, true),
+					       length(twins, 50, 0), next,
+					       (uint16_t)(dice(twins, 4) <= entry ? WRITE | flags : flags));
+			else
+				guest_desc_at(twins->guest, GUEST_BUFFERS_AT + 64 * i, entry, address(twins, 50, true),
+					      length(twins, 50, 0), flags, next);
+		}
 }
 
 static void
@@ -473,6 +482,7 @@ start(struct twins *twins)
 
 	if (dice(twins, 8) == 0)
 		features |= F_IN_ORDER;
+	twins->table_in = dice(twins, 3) == 0 ? 2 : 20;
 	if (twins->packed) {
 		num = (uint16_t)(1 + dice(twins, NUM_MAX));
 		twins->ids_in_turn = dice(twins, 2) == 0;
