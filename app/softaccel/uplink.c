@@ -82,13 +82,30 @@ is_tap(int fd)
 }
 
 /*
+ * DPDK says so of none, and prints an error when one without is asked for its descriptor. A driver without
+ * has nothing to switch on either; a TAP neither, but it has a descriptor.
+ */
+static bool
+announces(uint16_t ethdev_port)
+{
+	struct rte_eth_dev_info info;
+	int rc = rte_eth_dev_rx_intr_enable(ethdev_port, 0);
+
+	if (rc == 0)
+		rte_eth_dev_rx_intr_disable(ethdev_port, 0);
+	if (rc != -ENOTSUP)
+		return true;
+	return rte_eth_dev_info_get(ethdev_port, &info) == 0 && strcmp(info.driver_name, "net_tap") == 0;
+}
+
+/*
  * DPDK does not say of what kind it is, and each is another matter: an eventfd is readable until it is read, and what
  * is read of a TAP's is a packet. Of any other nobody knows what ends its being readable.
  */
 static void
 find_announcer(struct sa_uplink *uplink)
 {
-	int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(uplink->ethdev_port, 0);
+	int fd = announces(uplink->ethdev_port) ? rte_eth_dev_rx_intr_ctl_q_get_fd(uplink->ethdev_port, 0) : -1;
 
 	uplink->announce_counts = fd >= 0 && is_eventfd(fd);
 	uplink->announce_fd = uplink->announce_counts || (fd >= 0 && is_tap(fd)) ? fd : -1;

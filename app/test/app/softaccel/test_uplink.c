@@ -18,6 +18,7 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_eth_ring.h>
+#include <rte_log.h>
 #include <rte_ring.h>
 
 #include "rig.h"
@@ -40,10 +41,20 @@ static struct {
 static int announce_fd = -1;
 static bool unwatchable; /* ... nobody can wait for it */
 
+static FILE *printed; /* by DPDK while the uplink was attached */
+
+int __wrap_rte_eth_dev_rx_intr_enable(uint16_t port, uint16_t queue);
+int __real_rte_eth_dev_rx_intr_enable(uint16_t port, uint16_t queue);
 int __wrap_rte_eth_dev_rx_intr_ctl_q_get_fd(uint16_t port, uint16_t queue);
 int __real_rte_eth_dev_rx_intr_ctl_q_get_fd(uint16_t port, uint16_t queue);
 int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
 int __real_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
+
+int
+__wrap_rte_eth_dev_rx_intr_enable(uint16_t port, uint16_t queue)
+{
+	return announce_fd >= 0 ? 0 : __real_rte_eth_dev_rx_intr_enable(port, queue);
+}
 
 int
 __wrap_rte_eth_dev_rx_intr_ctl_q_get_fd(uint16_t port, uint16_t queue)
@@ -80,8 +91,12 @@ setup(void **state)
 	assert_true(port >= 0);
 	fixture.port = (uint16_t)port;
 	rig_create(&fixture.rig);
+	printed = tmpfile();
+	assert_non_null(printed);
+	assert_int_equal(rte_openlog_stream(printed), 0);
 	if (softaccel_uplink_attach(fixture.rig.accel, fixture.port, &why) < 0)
 		fail_msg("%s", why.text);
+	rte_openlog_stream(NULL);
 	assert_int_equal(softaccel_uplink_attach(fixture.rig.accel, fixture.port, &why), -EBUSY);
 	rig_function(&fixture.rig, (struct softaccel_function_config){.queue_pairs = 1});
 	rig_run(&fixture.rig);
@@ -95,6 +110,7 @@ teardown(void **state)
 	(void)state;
 	rig_guest_fini(&fixture.guest);
 	rig_destroy(&fixture.rig);
+	fclose(printed);
 	rte_eth_dev_close(fixture.port);
 	rte_mempool_free(fixture.pool);
 	rte_ring_free(fixture.to_switch);
@@ -444,11 +460,24 @@ a_quiet_wire_costs_nothing(void **state)
 	assert_true(sleeps_through());
 }
 
+/* A driver without such announcements is not asked for what it announces by: DPDK prints an error for that. */
+static void
+attached_without_a_word(void **state)
+{
+	char text[256] = "";
+
+	(void)state;
+	rewind(printed);
+	if (fread(text, 1, sizeof(text) - 1, printed) > 0)
+		fail_msg("%s", text);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(out_and_in, setup, teardown),
+		cmocka_unit_test_setup_teardown(attached_without_a_word, setup, teardown),
 		cmocka_unit_test_setup_teardown(it_is_polled, odd_setup, announced_teardown),
 		cmocka_unit_test_setup_teardown(it_is_polled, unwatchable_setup, announced_teardown),
 		cmocka_unit_test_setup_teardown(checksum_is_completed, setup, teardown),
