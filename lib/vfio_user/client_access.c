@@ -113,7 +113,7 @@ submit(struct rp_vfu_client *client, struct part *part, struct rp_wire_why *why)
 		/* What is waited for has to leave first. */
 		if (rp_wire_conn_push(client->conn) < 0 || rp_vfu_client_make_room(client, &deadline_ms, why) < 0)
 			return rp_wire_why_set(why, -ENOTCONN, "the server is gone");
-		rp_wire_conn_cork(client->conn);
+		rp_wire_conn_cork_flight(client->conn);
 	}
 	return rc;
 }
@@ -198,7 +198,7 @@ do_lot(struct rp_vfu_client *client, struct lot *lot, struct rp_vfu_client_acces
 
 	lot->batch = (struct rp_vfu_batch){.outstanding = 0};
 	lot->parts_count = 0;
-	rp_wire_conn_cork(client->conn);
+	rp_wire_conn_cork_flight(client->conn);
 	sent = send_lot(client, lot, accesses, count, why);
 	/* Of a connection that ended everything was answered. */
 	if (client->conn != NULL)

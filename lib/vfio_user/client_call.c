@@ -286,9 +286,22 @@ rp_vfu_batch_done(struct rp_vfu_batch *batch)
 	return (struct rp_vfu_client_done){.done = on_batch_done, .ctx = batch};
 }
 
+/* Nothing is there at first, and then mostly all of it. */
+static void
+wait_for_flight(struct rp_vfu_client *client)
+{
+	if (client->conn == NULL || rp_wire_conn_has_ahead(client->conn))
+		return;
+	if (rp_vfu_client_sleep(client, UINT64_MAX) < 0 || client->conn == NULL)
+		return;
+	rp_wire_conn_expect_many(client->conn);
+}
+
 int
 rp_vfu_batch_wait(struct rp_vfu_client *client, struct rp_vfu_batch *batch, int rc, struct rp_wire_why *why)
 {
+	if (batch->outstanding > 1)
+		wait_for_flight(client);
 	while (batch->outstanding > 0)
 		wait_for_message(client);
 	rp_vfu_client_watch(client);

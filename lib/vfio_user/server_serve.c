@@ -125,14 +125,18 @@ serve_held(struct rp_vfu_server *server, struct rp_wire_why *why)
 	return rc;
 }
 
-/* Who gathers writes has mostly sent what it wants to know of them behind them. */
+/*
+ * Who gathers writes has mostly sent what it wants to know of them behind them. A message with descriptors is read
+ * alone, so that nobody knows yet what came behind it: a driver's registers, where interrupts are wired.
+ */
 static bool
 is_one_of_many(const struct rp_wire_msg *msg)
 {
 	struct rp_vfu_msg_view view;
 
 	rp_vfu_msg_parse(msg, &view);
-	return view.header.command == RP_VFU_REGION_WRITE_MULTI;
+	return view.header.command == RP_VFU_REGION_WRITE_MULTI ||
+	       (view.header.command == RP_VFU_DEVICE_SET_IRQS && msg->fds_count > 0);
 }
 
 /* Deal with one message. @return 0, -EAGAIN when none can be dealt with now, or an error. */
@@ -152,7 +156,9 @@ serve_message(struct rp_vfu_server *server, struct rp_wire_why *why)
 	server->speaks = true;
 	server->expects_more = is_one_of_many(msg);
 	/* Answers leave together while more commands are at hand, or as good as. */
-	if (server->expects_more || rp_wire_conn_has_ahead(server->conn))
+	if (server->expects_more)
+		rp_wire_conn_cork_flight(server->conn);
+	else if (rp_wire_conn_has_ahead(server->conn))
 		rp_wire_conn_cork(server->conn);
 	if (!is_to_be_held(server, msg))
 		return rp_vfu_server_dispatch(server, msg, why);

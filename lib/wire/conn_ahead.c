@@ -63,6 +63,12 @@ rp_wire_conn_has_ahead(const struct rp_wire_conn *conn)
 	return conn->ahead_bytes > 0;
 }
 
+void
+rp_wire_conn_expect_many(struct rp_wire_conn *conn)
+{
+	conn->in_a_row = true;
+}
+
 /*
  * Read as many small messages as there are, if no descriptor is among them: without
  * room for control data a look says whether there are some, and installs none.

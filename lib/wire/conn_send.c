@@ -16,6 +16,8 @@
 #define CORK_ROOM_BYTES (CORK_MESSAGES_MAX * CORK_MESSAGE_MAX_BYTES)
 /* Then they leave: the peer works on them while the next ones are made. Measured: 8 and more take turns with it. */
 #define CORK_MESSAGES_MAX 4
+/* Whoever waits for all of them is woken once. */
+#define CORK_FLIGHT_MAX 32
 #define CORK_MESSAGE_MAX_BYTES (8 * 1024)
 
 /* A message, or its rest, that the socket did not take yet. */
@@ -175,12 +177,27 @@ send_gathered(struct rp_wire_conn *conn)
 	return 0;
 }
 
-void
-rp_wire_conn_cork(struct rp_wire_conn *conn)
+static void
+cork(struct rp_wire_conn *conn, unsigned int messages_max)
 {
 	if (conn->gathered == NULL)
 		conn->gathered = malloc(CORK_ROOM_BYTES);
+	/* A flight stays one. */
+	if (!conn->corked || messages_max > conn->cork_messages_max)
+		conn->cork_messages_max = messages_max;
 	conn->corked = conn->gathered != NULL;
+}
+
+void
+rp_wire_conn_cork(struct rp_wire_conn *conn)
+{
+	cork(conn, CORK_MESSAGES_MAX);
+}
+
+void
+rp_wire_conn_cork_flight(struct rp_wire_conn *conn)
+{
+	cork(conn, CORK_FLIGHT_MAX);
 }
 
 int
@@ -224,7 +241,7 @@ send_at_once(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int io
 
 	*ret_sent_bytes = 0;
 	if (fds_count == 0 && gather(conn, iov, iov_count, total_bytes))
-		return conn->gathered_count < CORK_MESSAGES_MAX ? 0 : send_gathered(conn);
+		return conn->gathered_count < conn->cork_messages_max ? 0 : send_gathered(conn);
 	rc = send_gathered(conn);
 	if (rc < 0)
 		return rc;

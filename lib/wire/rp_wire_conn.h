@@ -170,6 +170,12 @@ int rp_wire_conn_receive_wait(struct rp_wire_conn *conn, size_t payload_bytes, s
 bool rp_wire_conn_has_ahead(const struct rp_wire_conn *conn);
 
 /**
+ * Several small messages without descriptors probably come next: they are read together, as they are behind a
+ * small one.
+ */
+void rp_wire_conn_expect_many(struct rp_wire_conn *conn);
+
+/**
  * Whether nothing of a message is in our hands: none half read, read ahead, gathered or queued,
  * and the connection has not failed. Then another process may go on with its socket.
  */
@@ -202,6 +208,12 @@ int rp_wire_conn_send_lent(struct rp_wire_conn *conn, const struct iovec *iov, u
  * said of them stands: they leave before whatever is sent after them.
  */
 void rp_wire_conn_cork(struct rp_wire_conn *conn);
+
+/**
+ * As rp_wire_conn_cork(), for messages that are of use to their receiver only when all of them are there: more
+ * of them leave together. Until rp_wire_conn_uncork().
+ */
+void rp_wire_conn_cork_flight(struct rp_wire_conn *conn);
 
 /** Send what was gathered, or queue it. Not corked is allowed. @return 0 or -ENOTCONN. */
 int rp_wire_conn_uncork(struct rp_wire_conn *conn);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -94,6 +95,50 @@ test_set_irqs_vector(void **state)
 	assert_int_equal(rp_vfu_server_irq_trigger(device.server, MSIX, 5), -ENOTCONN);
 	assert_int_equal(rp_vfu_server_irq_trigger(device.server, MSIX, DEVICE_MSIX_COUNT), -EINVAL);
 	assert_int_equal(rp_vfu_server_irq_trigger(device.server, 5, 0), -EINVAL);
+}
+
+/* Whether the client heard of an answer when the last register was read. */
+static int answered_before = -1;
+
+static int
+look_at_the_client(void *ctx, uint32_t region, uint64_t offset_bytes, uint32_t count_bytes, uint8_t *ret_bytes)
+{
+	struct pollfd wait = {.fd = peer.fd, .events = POLLIN};
+
+	(void)ctx;
+	(void)region;
+	(void)offset_bytes;
+	(void)count_bytes;
+	(void)ret_bytes;
+	answered_before = poll(&wait, 1, 0);
+	return 0;
+}
+
+/* Whoever wires interrupts and sends registers behind it is woken once, by all answers. */
+static void
+test_registers_behind_eventfds_are_answered_with_them(void **state)
+{
+	static const uint8_t eventfds[] = {HEADER(9, 8, 36, COMMAND, 0), U32(20), U32(0x24), U32(2), U32(6), U32(2)};
+	static const uint8_t read[] = {HEADER(10, 9, 32, COMMAND, 0), U64(0x10), U32(0), U32(4)};
+	struct device_description description;
+	uint16_t id;
+
+	(void)state;
+	peer_close(&peer);
+	device_describe(&device, &description);
+	description.regions[0].read = look_at_the_client;
+	device_restart_as(&device, &description, &peer, "\"max_msg_fds\":16");
+	assert_true(peer_send(&peer, eventfds, sizeof(eventfds), events, 2));
+	assert_true(peer_send(&peer, read, sizeof(read), NULL, 0));
+	for (id = 9; id <= 10; id++) {
+		assert_true(peer_receive(&peer, &reply));
+		assert_int_equal(reply.id, id);
+		assert_int_equal(reply.error, 0);
+	}
+	assert_int_equal(answered_before, 0);
+	/* Alone, it is answered all the same. */
+	assert_true(peer_send(&peer, eventfds, sizeof(eventfds), events, 2));
+	assert_true(peer_receive(&peer, &reply));
 }
 
 static void
@@ -456,6 +501,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_set_irqs_vector, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_registers_behind_eventfds_are_answered_with_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_several_runs_and_per_vector_detach, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_replacing_an_eventfd_moves_the_signal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_loopback_by_the_client, setup, teardown),

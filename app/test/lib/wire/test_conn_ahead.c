@@ -148,6 +148,33 @@ many_small_ones_are_read_together(void **state)
 	assert_silent(pair->conn);
 }
 
+/* Also the first of them, where somebody knows that several come; and one alone, and one with descriptors, as ever. */
+static void
+many_that_are_expected_are_read_together(void **state)
+{
+	struct conn_pair *pair = *state;
+	unsigned int i;
+
+	assert_silent(pair->conn);
+	rp_wire_conn_expect_many(pair->conn);
+	assert_silent(pair->conn);
+	for (i = 0; i < 50; i++)
+		conn_peer_message(pair->peer, 16, (uint8_t)i, NULL, 0);
+	rp_wire_conn_expect_many(pair->conn);
+	conn_assert_message(conn_receive(pair->conn), 16, 0, 0);
+	assert_false(socket_is_readable(pair->conn));
+	for (i = 1; i < 50; i++)
+		conn_assert_message(conn_receive(pair->conn), 16, (uint8_t)i, 0);
+	assert_silent(pair->conn);
+	conn_peer_message(pair->peer, 0, 7, NULL, 0);
+	rp_wire_conn_expect_many(pair->conn);
+	conn_assert_message(conn_receive(pair->conn), 0, 7, 0);
+	conn_peer_message_fds(pair->peer, 16, 8, 1);
+	rp_wire_conn_expect_many(pair->conn);
+	conn_assert_message(conn_receive(pair->conn), 16, 8, 1);
+	assert_silent(pair->conn);
+}
+
 /* Behind a message without a payload, of whose bytes the same read took. */
 static void
 descriptors_are_those_of_the_last_message_that_begins(void **state)
@@ -389,6 +416,7 @@ main(void)
 		WITH_AHEAD(every_split_is_the_same),
 		WITH_AHEAD(what_was_read_ahead_is_told),
 		WITH_AHEAD(many_small_ones_are_read_together),
+		WITH_AHEAD(many_that_are_expected_are_read_together),
 		WITH_AHEAD(descriptors_are_those_of_the_last_message_that_begins),
 		WITH_AHEAD(descriptors_keep_their_order),
 		WITH_AHEAD(each_of_many_gets_its_own),

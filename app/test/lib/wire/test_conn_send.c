@@ -298,6 +298,38 @@ corked_messages_do_not_wait_for_many(void **state)
 	assert_int_equal(rp_wire_conn_uncork(pair->conn), 0);
 }
 
+/* A flight is of use when all of it is there. Not for ever: what has no end leaves in pieces. */
+static void
+a_flight_leaves_together(void **state)
+{
+	struct conn_pair *pair = *state;
+	unsigned int sent;
+
+	rp_wire_conn_cork_flight(pair->conn);
+	for (sent = 0; sent < 20; sent++)
+		send_one(pair->conn, 10, 1, NULL);
+	/* Who gathers less meanwhile makes it no smaller. */
+	rp_wire_conn_cork(pair->conn);
+	send_one(pair->conn, 10, 1, NULL);
+	assert_false(peer_hears(pair));
+	assert_int_equal(rp_wire_conn_push(pair->conn), 0);
+	assert_true(peer_hears(pair));
+	assert_int_equal(rp_wire_conn_uncork(pair->conn), 0);
+}
+
+static void
+a_flight_without_end_leaves_in_pieces(void **state)
+{
+	struct conn_pair *pair = *state;
+	unsigned int sent = 0;
+
+	rp_wire_conn_cork_flight(pair->conn);
+	while (!peer_hears(pair) && sent++ < 1000)
+		send_one(pair->conn, 10, 1, NULL);
+	assert_in_range(sent, 20, 64);
+	assert_int_equal(rp_wire_conn_uncork(pair->conn), 0);
+}
+
 /* Small ones, ones with descriptors and large ones, in the order in which they were sent, whatever the socket takes. */
 static void
 corked_messages_keep_their_order(void **state)
@@ -512,6 +544,8 @@ main(void)
 		WITH_PAIR(peer_leaves_with_output_queued),
 		WITH_PAIR(corked_messages_leave_together),
 		WITH_PAIR(corked_messages_do_not_wait_for_many),
+		WITH_PAIR(a_flight_leaves_together),
+		WITH_PAIR(a_flight_without_end_leaves_in_pieces),
 		WITH_PAIR(corked_messages_keep_their_order),
 		WITH_PAIR(corked_messages_of_a_peer_that_left),
 	};
