@@ -146,7 +146,8 @@ send_command(struct rp_vfu_client *client, struct rp_vfu_call *call, struct rp_w
 		{.iov_base = (void *)call->payload, .iov_len = call->payload_bytes},
 		{.iov_base = (void *)call->data, .iov_len = call->data_bytes},
 	};
-	int rc = rp_wire_conn_send(client->conn, iov, 3, call->fds, call->fds_count);
+	int rc = call->later ? rp_wire_conn_send_later(client->conn, iov, 3) :
+			       rp_wire_conn_send(client->conn, iov, 3, call->fds, call->fds_count);
 
 	return rc < 0 ? send_failed(client, call, rc, why) : 0;
 }

@@ -30,6 +30,8 @@ check_idle(const struct rp_vfu_client *client, struct rp_wire_why *why)
 	if (client->owed_count > 0)
 		return rp_wire_why_set(why, -EAGAIN, "the connection: %u commands of the server's are not answered",
 				       client->owed_count);
+	/* What was to leave with something else leaves now. */
+	(void)rp_wire_conn_flush(client->conn);
 	if (!rp_wire_conn_is_idle(client->conn) || (client->twin != NULL && !rp_wire_conn_is_idle(client->twin)))
 		return rp_wire_why_set(why, -EAGAIN, "the connection: half of a message is here");
 	if ((client->terms.named_mask & ~TERMS_KNOWN_MASK) != 0)

@@ -180,6 +180,7 @@ rp_vfu_client_irq_drop(struct rp_vfu_client *client, uint32_t irq_index, uint32_
 	struct rp_vfu_call call = {
 		.command = RP_VFU_DEVICE_SET_IRQS,
 		.posted = true,
+		.later = true,
 		.payload = &set,
 		.payload_bytes = sizeof(set),
 	};

@@ -226,7 +226,8 @@ int rp_vfu_client_irq_set(struct rp_vfu_client *client, uint32_t irq_index, uint
 			  struct rp_wire_why *why);
 /**
  * Detach the eventfd of one vector, and wait for no answer: where one that stays a little longer harms nobody.
- * The server does it before whatever it is asked next.
+ * The server does it before whatever it is asked next, and is not woken for it: it leaves with that, or in the next
+ * rp_vfu_client_process(), for which the descriptor becomes readable.
  * @return 0 (it is on its way), or as every waiting call.
  */
 int rp_vfu_client_irq_drop(struct rp_vfu_client *client, uint32_t irq_index, uint32_t vector, struct rp_wire_why *why);

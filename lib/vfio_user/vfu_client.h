@@ -57,6 +57,7 @@ struct rp_vfu_call {
 	uint16_t command;
 	uint16_t id; /* given when it is submitted */
 	bool posted; /* no reply is wanted: submitted is done */
+	bool later; /* posted, and it leaves with the next one that does not */
 	const void *payload;
 	uint32_t payload_bytes;
 	const void *data; /* behind the payload */

@@ -77,7 +77,7 @@ rp_wire_conn_fd(const struct rp_wire_conn *conn)
 short
 rp_wire_conn_poll_events(const struct rp_wire_conn *conn)
 {
-	return STAILQ_EMPTY(&conn->outputs) ? POLLIN : POLLIN | POLLOUT;
+	return STAILQ_EMPTY(&conn->outputs) && !conn->later ? POLLIN : POLLIN | POLLOUT;
 }
 
 bool

@@ -51,6 +51,7 @@ struct rp_wire_conn {
 	size_t output_bytes;
 	unsigned int output_fds_count;
 	bool corked;
+	bool later; /* something of what is gathered waits for whatever is sent next */
 	unsigned int cork_messages_max; /* while corked: so many leave together */
 	uint8_t *gathered; /* what leaves together; NULL: never corked */
 	size_t gathered_bytes;

@@ -163,6 +163,7 @@ send_gathered(struct rp_wire_conn *conn)
 
 	conn->gathered_bytes = 0;
 	conn->gathered_count = 0;
+	conn->later = false;
 	if (iov.iov_len == 0)
 		return 0;
 	if (STAILQ_EMPTY(&conn->outputs))
@@ -219,7 +220,7 @@ gather(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_coun
 {
 	unsigned int i;
 
-	if (!conn->corked || total_bytes > CORK_MESSAGE_MAX_BYTES || !STAILQ_EMPTY(&conn->outputs) ||
+	if (total_bytes > CORK_MESSAGE_MAX_BYTES || !STAILQ_EMPTY(&conn->outputs) ||
 	    total_bytes > CORK_ROOM_BYTES - conn->gathered_bytes)
 		return false;
 	conn->gathered_count++;
@@ -240,8 +241,9 @@ send_at_once(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int io
 	int rc;
 
 	*ret_sent_bytes = 0;
-	if (fds_count == 0 && gather(conn, iov, iov_count, total_bytes))
-		return conn->gathered_count < conn->cork_messages_max ? 0 : send_gathered(conn);
+	/* Behind what waited for it (send_later). */
+	if (fds_count == 0 && (conn->corked || conn->later) && gather(conn, iov, iov_count, total_bytes))
+		return conn->corked && conn->gathered_count < conn->cork_messages_max ? 0 : send_gathered(conn);
 	rc = send_gathered(conn);
 	if (rc < 0)
 		return rc;
@@ -289,6 +291,20 @@ rp_wire_conn_send(struct rp_wire_conn *conn, const struct iovec *iov, unsigned i
 		return rc;
 	rc = queue_output(conn, iov, iov_count, total_bytes, sent_bytes, fds, sent_bytes > 0 ? 0 : fds_count, &output);
 	return rc < 0 && sent_bytes > 0 ? give_up(conn) : rc;
+}
+
+int
+rp_wire_conn_send_later(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count)
+{
+	size_t total_bytes = bytes_of(iov, iov_count);
+
+	if (conn->gathered == NULL)
+		conn->gathered = malloc(CORK_ROOM_BYTES);
+	if (conn->gathered == NULL || total_bytes == 0 || iov_count > IOV_MAX_PARTS ||
+	    !gather(conn, iov, iov_count, total_bytes))
+		return rp_wire_conn_send(conn, iov, iov_count, NULL, 0);
+	conn->later = true;
+	return conn->gathered_count < CORK_FLIGHT_MAX ? 0 : send_gathered(conn);
 }
 
 int
@@ -347,7 +363,13 @@ int
 rp_wire_conn_flush(struct rp_wire_conn *conn)
 {
 	struct rp_wire_output *output;
+	int rc;
 
+	if (conn->later) {
+		rc = send_gathered(conn);
+		if (rc < 0)
+			return rc;
+	}
 	while ((output = STAILQ_FIRST(&conn->outputs)) != NULL) {
 		ssize_t sent = write_output(conn, output);
 

@@ -215,6 +215,14 @@ void rp_wire_conn_cork(struct rp_wire_conn *conn);
  */
 void rp_wire_conn_cork_flight(struct rp_wire_conn *conn);
 
+/**
+ * Send one message with whatever is sent next, for which nobody waits: a peer that sleeps is not woken by it.
+ * Until then poll_events says POLLOUT, and rp_wire_conn_flush() sends it. A large one is sent at once.
+ *
+ * @return as rp_wire_conn_send().
+ */
+int rp_wire_conn_send_later(struct rp_wire_conn *conn, const struct iovec *iov, unsigned int iov_count);
+
 /** Send what was gathered, or queue it. Not corked is allowed. @return 0 or -ENOTCONN. */
 int rp_wire_conn_uncork(struct rp_wire_conn *conn);
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "script.h"
+#include "vfu_client.h"
 
 /* SET_IRQS: every kind of data, every action, and runs. */
 
@@ -79,6 +81,30 @@ test_a_vector_is_dropped(void **state)
 	assert_int_equal(rp_vfu_client_irq_drop(client, 2, 7, &why), 0);
 	assert_int_equal(rp_vfu_client_reset(client, &why), 0);
 	assert_memory_equal(dropped, expected, sizeof(expected));
+	rp_vfu_client_destroy(client);
+	liar_stop(&liar);
+}
+
+/* It wakes nobody by itself. Where nothing else is asked, it leaves when the client is processed, and calls for that. */
+static void
+test_a_dropped_vector_leaves_with_the_next_command(void **state)
+{
+	struct pollfd wait = {.events = POLLIN};
+
+	(void)state;
+	script_clear();
+	client = liar_client(&liar, record_dropped);
+	wait.fd = rp_vfu_client_fd(client);
+	assert_int_equal(rp_vfu_client_irq_drop(client, 2, 7, &why), 0);
+	assert_false(rp_wire_conn_is_idle(client->conn));
+	assert_int_equal(poll(&wait, 1, 0), 1);
+	assert_int_equal(rp_vfu_client_process(client), 0);
+	assert_true(rp_wire_conn_is_idle(client->conn));
+	assert_int_equal(poll(&wait, 1, 0), 0);
+	assert_int_equal(rp_vfu_client_irq_drop(client, 2, 7, &why), 0);
+	assert_int_equal(rp_vfu_client_reset(client, &why), 0);
+	assert_true(rp_wire_conn_is_idle(client->conn));
+	assert_int_equal(poll(&wait, 1, 0), 0);
 	rp_vfu_client_destroy(client);
 	liar_stop(&liar);
 }
@@ -167,6 +193,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_irq_vectors, setup, teardown),
 		cmocka_unit_test(test_a_vector_is_dropped),
+		cmocka_unit_test(test_a_dropped_vector_leaves_with_the_next_command),
 		cmocka_unit_test_setup_teardown(test_our_callers_mistakes, setup, teardown),
 		cmocka_unit_test(test_runs_of_what_a_message_carries),
 	};

@@ -330,6 +330,40 @@ a_flight_without_end_leaves_in_pieces(void **state)
 	assert_int_equal(rp_wire_conn_uncork(pair->conn), 0);
 }
 
+/* What nobody waits for wakes nobody: it leaves with the next message, before it, or when output is flushed. */
+static void
+what_may_leave_later_goes_with_the_next(void **state)
+{
+	struct conn_pair *pair = *state;
+	struct rp_wire_conn *other = NULL;
+	uint8_t bytes[HEADER_BYTES + 10];
+	struct iovec iov = {.iov_base = bytes, .iov_len = conn_make_message(bytes, 10, 1)};
+	int fd = conn_pair_eventfd(1);
+	uint8_t i;
+
+	assert_int_equal(rp_wire_conn_send_later(pair->conn, &iov, 1), 0);
+	assert_false(peer_hears(pair));
+	assert_false(rp_wire_conn_is_idle(pair->conn));
+	assert_int_equal(rp_wire_conn_poll_events(pair->conn), POLLIN | POLLOUT);
+	assert_int_equal(rp_wire_conn_flush(pair->conn), 0);
+	assert_true(peer_hears(pair));
+	assert_int_equal(rp_wire_conn_poll_events(pair->conn), POLLIN);
+	conn_make_message(bytes, 10, 2);
+	assert_int_equal(rp_wire_conn_send_later(pair->conn, &iov, 1), 0);
+	send_one(pair->conn, 10, 3, NULL);
+	assert_true(rp_wire_conn_is_idle(pair->conn));
+	conn_make_message(bytes, 10, 4);
+	assert_int_equal(rp_wire_conn_send_later(pair->conn, &iov, 1), 0);
+	send_one(pair->conn, 10, 5, &fd);
+	assert_true(rp_wire_conn_is_idle(pair->conn));
+	assert_int_equal(rp_wire_conn_create(&pair->peer, &conn_pair_framing, &other), 0);
+	for (i = 1; i <= 5; i++)
+		conn_assert_message(conn_receive(other), 10, i, i == 5 ? 1 : 0);
+	rp_wire_conn_destroy(other);
+	iov.iov_len = 0;
+	assert_int_equal(rp_wire_conn_send_later(pair->conn, &iov, 1), -EINVAL);
+}
+
 /* Small ones, ones with descriptors and large ones, in the order in which they were sent, whatever the socket takes. */
 static void
 corked_messages_keep_their_order(void **state)
@@ -546,6 +580,7 @@ main(void)
 		WITH_PAIR(corked_messages_do_not_wait_for_many),
 		WITH_PAIR(a_flight_leaves_together),
 		WITH_PAIR(a_flight_without_end_leaves_in_pieces),
+		WITH_PAIR(what_may_leave_later_goes_with_the_next),
 		WITH_PAIR(corked_messages_keep_their_order),
 		WITH_PAIR(corked_messages_of_a_peer_that_left),
 	};
