@@ -154,6 +154,7 @@ action_take_back(struct rp_port *port, struct port_queue *queue)
 	queue->doorbell.stale = false;
 	queue->doorbell.take_back_due = false;
 	queue->doorbell.drain_due = false;
+	port_event(port, RP_PORT_EVENT_DEBUG, (int)queue->index, "doorbell-revoked", "the frontend is to give it back");
 	return 0;
 }
 
@@ -314,7 +315,32 @@ port_doorbell_started(struct rp_port *port, struct port_queue *queue)
 void
 port_doorbell_stopped(struct rp_port *port, struct port_queue *queue)
 {
-	happen(port, queue, EVENT_TAKE_BACK);
+	if (port->doorbells_held)
+		queue->doorbell.held = true;
+	else
+		happen(port, queue, EVENT_TAKE_BACK);
+}
+
+void
+port_doorbells_hold(struct rp_port *port)
+{
+	port->doorbells_held = true;
+}
+
+void
+port_doorbells_release(struct rp_port *port)
+{
+	unsigned int i;
+
+	port->doorbells_held = false;
+	for (i = 0; i < port->queues_count; i++) {
+		struct port_queue *queue = &port->queues[i];
+
+		if (!queue->doorbell.held)
+			continue;
+		queue->doorbell.held = false;
+		happen(port, queue, EVENT_TAKE_BACK);
+	}
 }
 
 void

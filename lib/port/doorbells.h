@@ -11,6 +11,12 @@ struct port_queue;
 /* doorbell.c */
 void port_doorbell_started(struct rp_port *port, struct port_queue *queue);
 void port_doorbell_stopped(struct rp_port *port, struct port_queue *queue); /* by us: take it back */
+/*
+ * While rings have no owner, what is stopped is only noted, and the frontend asked afterwards: it may be woken by that,
+ * on the processor that the move needs. Released before anybody waits.
+ */
+void port_doorbells_hold(struct rp_port *port);
+void port_doorbells_release(struct rp_port *port);
 void port_doorbell_dropped(struct rp_port *port, struct port_queue *queue); /* by the frontend's GET_VRING_BASE */
 void port_doorbell_disconnected(struct port_queue *queue);
 void port_doorbell_policy(struct rp_port *port, struct port_queue *queue, enum rp_port_doorbell_policy policy);

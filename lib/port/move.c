@@ -242,6 +242,8 @@ release(struct rp_port *port, const struct group *group, struct rp_wire_why *why
 	if (all_from(group, RP_PORT_OWNER_SOFTWARE) && stops_whole(port))
 		return take_whole(port, group, why);
 	rc = release_kind(port, group, 0, &waits, why);
+	/* Those of the first kind were taken back during the drain. */
+	port_doorbells_hold(port);
 	return rc < 0 ? rc : release_kind(port, group, 1, &waits, why);
 }
 
@@ -310,6 +312,7 @@ port_move_pause(struct rp_port *port, struct rp_wire_why *why)
 		group.moves[group.count++] = queue->moves;
 	}
 	rc = group.count == 0 ? 0 : release(port, &group, why);
+	port_doorbells_release(port);
 	if (rc < 0)
 		put_back(port, &group);
 	for (i = 0; i < group.count; i++)
@@ -341,6 +344,7 @@ move(struct rp_port *port, struct group *group, struct rp_wire_why *why)
 	held = rc < 0;
 	if (rc == 0)
 		rc = port_move_give_together(port, queues, to_be_given(port, group, queues), group->to, why);
+	port_doorbells_release(port);
 	if (rc < 0) {
 		port_event(port, RP_PORT_EVENT_WARNING, (int)group->queues[0]->index, "move-failed", "to %s: %s",
 			   rp_port_owner_name(group->to), why->text);

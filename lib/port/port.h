@@ -87,6 +87,7 @@ struct port_doorbell {
 	bool may_be_out; /* whatever the state: nobody said what became of it */
 	bool unwanted; /* the device would rather be woken: the queue is idle */
 	enum port_doorbell_told told;
+	bool held; /* to be taken back when port->doorbells_held ends */
 	bool drain_due; /* MAPPED, and kicks sent before it took effect may still be in the eventfd */
 	uint64_t not_before_ms; /* no offer before */
 	uint64_t drain_at_ms;
@@ -290,6 +291,7 @@ struct rp_port {
 	bool software_refused_logging;
 	bool starts_due; /* of a queue */
 	bool in_moves; /* port_moves_run() is at work */
+	bool doorbells_held;
 	bool access_platform;
 	struct port_iommu *iommu; /* NULL: addresses are always the guest's own */
 	struct rp_vhu_backend *backend;

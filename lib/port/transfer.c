@@ -164,6 +164,8 @@ stop(struct rp_port *port, struct transfer *transfer, struct rp_wire_why *why)
 	}
 	tell_nets(port, transfer);
 	rc = stop_kind(port, transfer, 0, &waits, why);
+	/* Those of the first kind were taken back during the drain. */
+	port_doorbells_hold(port);
 	if (rc == 0)
 		rc = stop_kind(port, transfer, 1, &waits, why);
 	for (i = 0; i < transfer->count; i++)
@@ -279,11 +281,13 @@ run(struct rp_port *port, struct transfer *transfer, struct rp_wire_why *why)
 {
 	unsigned int i;
 	int rc = stop(port, transfer, why);
+	bool stopped = rc == 0;
 
-	if (rc == 0) {
+	if (stopped)
 		rc = start(port, transfer, why);
+	port_doorbells_release(port);
+	if (stopped)
 		count_the_rest(port, transfer);
-	}
 	if (rc < 0) {
 		port_event(port, RP_PORT_EVENT_WARNING, (int)transfer->queues[0]->index, "transfer-failed",
 			   "to accelerator %u: %s", transfer->accelerator, why->text);

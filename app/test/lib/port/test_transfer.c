@@ -159,6 +159,32 @@ the_doorbell_is_not_waited_for(void **state)
 	close_traffic(&t);
 }
 
+/* To take it back wakes the frontend: during the drain, or when the rings have an owner again. */
+static void
+the_doorbell_is_taken_back_while_rings_are_served(void **state)
+{
+	static const char *const order[] = {"\ndoorbell-revoked 1",  "\nqueue-stopped 1",    "\nqueue-stopped 0",
+					    "\nqueue-started 0",     "\nqueue-started 1",    "\ndoorbell-revoked 0",
+					    "\nqueue-transferred 0", "\nqueue-transferred 1"};
+	static struct traffic t;
+	size_t at;
+
+	(void)state;
+	begin_on_first(&t, &(struct setting){.format = 0}, 0);
+	assert_true(fixture_becomes(&t.f, is_direct));
+	at = log_end(&t.f.port);
+	assert_int_equal(transfer_pair(&t, 1), 0);
+	expect_in_order(&t.f.port, at, order, 8);
+	assert_true(fixture_becomes(&t.f, is_direct));
+	/* And where it does not come about: as often, and nothing stays noted. */
+	FAKE_SET(stop_error, -ETIMEDOUT);
+	assert_int_equal(transfer_pair(&t, 0), -ETIMEDOUT);
+	FAKE_SET(stop_error, 0);
+	assert_int_not_equal(test_port_queue(&t.f.port, RX).doorbell, RP_PORT_DOORBELL_MAPPED);
+	assert_int_not_equal(test_port_queue(&t.f.port, TX).doorbell, RP_PORT_DOORBELL_MAPPED);
+	close_traffic(&t);
+}
+
 static unsigned int
 pending_count(struct traffic *t)
 {
@@ -450,6 +476,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(goes_on_exactly_where_it_was),
 		cmocka_unit_test(transmit_leaves_first_and_comes_last),
 		cmocka_unit_test(the_doorbell_is_not_waited_for),
+		cmocka_unit_test(the_doorbell_is_taken_back_while_rings_are_served),
 		cmocka_unit_test(an_offer_under_way_is_the_firsts),
 		cmocka_unit_test(said_in_words_what_cannot_be),
 		cmocka_unit_test(no_room_is_no_move),
