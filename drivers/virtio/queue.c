@@ -169,8 +169,8 @@ vdrv_queue_program(const struct virtio_device *device, unsigned int queue, const
 	return rc < 0 ? rc : verify(&accesses[ENABLE_SET], &accesses[ENABLE_BACK], "queue_enable", queue, why);
 }
 
-static int
-set_vector(const struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why)
+int
+vdrv_vector_set(const struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why)
 {
 	int rc = device->transport.ops->irq_set(device->transport.priv, queue, call_fd, why);
 
@@ -280,7 +280,7 @@ set_each(const struct virtio_device *device, const struct starting *starting, un
 	for (i = first; i < first + count && !vdrv_error_is_loss(rc); i++) {
 		struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
 
-		rc = set_vector(device, start->queue, start->config.call_fd, &start->why);
+		rc = vdrv_vector_set(device, start->queue, start->config.call_fd, &start->why);
 		if (rc < 0)
 			rc = start->error = start_error(rc, &start->why);
 	}
@@ -304,7 +304,7 @@ set_vectors(const struct virtio_device *device, struct starting *starting, struc
 static void
 take_back_vector(const struct virtio_device *device, const struct rp_accel_queue_start *start)
 {
-	set_vector(device, start->queue, -1, NULL);
+	vdrv_vector_set(device, start->queue, -1, NULL);
 }
 
 /* Vectors and registers together, where that is cheaper. */
@@ -477,80 +477,6 @@ vdrv_queue_start(struct virtio_device *device, unsigned int queue, const struct 
 	return rc < 0 ? rc : start.error;
 }
 
-/* 4.1.4.3.2: the reset is over when queue_reset reads 0, and then queue_enable does too. */
-int
-vdrv_queue_reset(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
-{
-	uint64_t enabled;
-	int rc = vdrv_queue_select(device, queue, why);
-
-	if (rc == 0)
-		rc = vdrv_common_write(device, COMMON_QUEUE_RESET, 2, 1, why);
-	if (rc == 0)
-		rc = vdrv_wait(device, COMMON_QUEUE_RESET, 2, 0, "queue_reset", why);
-	if (rc == 0)
-		rc = vdrv_common_read(device, COMMON_QUEUE_ENABLE, 2, &enabled, why);
-	if (rc != 0)
-		return rc;
-	if (enabled != 0)
-		return rp_wire_why_set(why, -EIO, "queue %u: queue_enable: reads %" PRIu64 " after a queue reset",
-				       queue, enabled);
-	return 0;
-}
-
-unsigned int
-vdrv_queue_running(const struct virtio_device *device, unsigned int except)
-{
-	unsigned int i;
-
-	for (i = 0; i < device->queues_count; i++)
-		if (i != except && device->queues[i].running)
-			break;
-	return i;
-}
-
-static int
-stop_by_device_reset(struct virtio_device *device, unsigned int queue, struct rp_wire_why *why)
-{
-	unsigned int other = vdrv_queue_running(device, queue);
-
-	if (other < device->queues_count)
-		return rp_wire_why_set(why, -ENOTSUP,
-				       "queue %u: the device cannot stop one queue while queue %u "
-				       "runs (neither RING_RESET nor ring state): a reset stops all",
-				       queue, other);
-	return vdrv_negotiate(device, device->guest_features, why);
-}
-
-static int
-stop(struct virtio_device *device, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why)
-{
-	if (vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
-		return vdrv_vendor_stop(device, queue, ret_position, why);
-	if (vdrv_feature(device->own_features, VIRTIO_F_RING_RESET_BIT))
-		return vdrv_queue_reset(device, queue, why);
-	return stop_by_device_reset(device, queue, why);
-}
-
-int
-vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why)
-{
-	int rc;
-
-	if (queue >= device->queues_count || !device->queues[queue].running)
-		return rp_wire_why_set(why, -EINVAL, "queue %u: is not running", queue);
-	rc = stop(device, queue, ret_position, why);
-	if (rc != 0)
-		return rc;
-	device->queues[queue].running = false;
-	/* The ring is let go of; that a vector keeps its eventfd longer harms nobody. */
-	if (device->transport.ops->irq_drop != NULL)
-		device->transport.ops->irq_drop(device->transport.priv, queue);
-	else
-		set_vector(device, queue, -1, NULL);
-	return 0;
-}
-
 int
 vdrv_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why)
 {
@@ -558,7 +484,7 @@ vdrv_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, s
 
 	if (queue >= device->queues_count || !device->queues[queue].running)
 		return rp_wire_why_set(why, -EINVAL, "queue %u: is not running", queue);
-	rc = set_vector(device, queue, call_fd, why);
+	rc = vdrv_vector_set(device, queue, call_fd, why);
 	/* Who would have interrupted whom is not known any more. */
 	return rc < 0 ? vdrv_error_from_transport(rc, why) : 0;
 }

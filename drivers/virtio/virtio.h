@@ -368,16 +368,20 @@ const char *vdrv_queues_limit(const struct virtio_device *device);
 /* queue.c */
 int vdrv_queue_program(const struct virtio_device *device, unsigned int queue,
 		       const struct rp_accel_queue_config *config, uint16_t vector, struct rp_wire_why *why);
-int vdrv_queue_reset(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why);
-/* A data queue that runs, beside `except`; queues_count: none does. */
-unsigned int vdrv_queue_running(const struct virtio_device *device, unsigned int except);
+/* @param call_fd -1 detaches. @return 0, or the transport's error. */
+int vdrv_vector_set(const struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why);
 int vdrv_queue_start(struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
 		     struct rp_wire_why *why);
 /* As rp_accel_ops.queues_start. */
 int vdrv_queues_start(struct virtio_device *device, struct rp_accel_queue_start *starts, unsigned int count,
 		      struct rp_wire_why *why);
-int vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why);
 int vdrv_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why);
+
+/* queue_stop.c */
+int vdrv_queue_reset(const struct virtio_device *device, unsigned int queue, struct rp_wire_why *why);
+/* A data queue that runs, beside `except`; queues_count: none does. */
+unsigned int vdrv_queue_running(const struct virtio_device *device, unsigned int except);
+int vdrv_queue_stop(struct virtio_device *device, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why);
 
 /* doorbell.c */
 int vdrv_doorbells_open(struct virtio_device *device, struct rp_wire_why *why);
