@@ -166,6 +166,27 @@ accel_queues_start(void *priv, struct rp_accel_queue_start *starts, unsigned int
 }
 
 static int
+accel_queues_prepare(void *priv, const struct rp_accel_queue_start *starts, unsigned int count, struct rp_wire_why *why)
+{
+	struct virtio_device *device = priv;
+	struct rp_wire_why *words = WORDS(why);
+	int rc = vdrv_usable(device, words);
+
+	if (rc == 0)
+		rc = vdrv_queues_prepare(device, starts, count, words);
+	return vdrv_judge(device, rc, words);
+}
+
+static void
+accel_queue_forget(void *priv, unsigned int queue)
+{
+	struct virtio_device *device = priv;
+
+	if (vdrv_usable(device, NULL) == 0)
+		vdrv_queue_forget(device, queue);
+}
+
+static int
 accel_queue_stop(void *priv, unsigned int queue, uint32_t *ret_position, struct rp_wire_why *why)
 {
 	struct virtio_device *device = priv;
@@ -362,6 +383,8 @@ const struct rp_accel_ops vdrv_accel_ops = {
 	.region_window = accel_region_window,
 	.queue_start = accel_queue_start,
 	.queues_start = accel_queues_start,
+	.queues_prepare = accel_queues_prepare,
+	.queue_forget = accel_queue_forget,
 	.queue_stop = accel_queue_stop,
 	.queue_call = accel_queue_call,
 	.queue_kick = accel_queue_kick,

@@ -77,6 +77,12 @@ write_reset(const struct virtio_device *device, struct rp_wire_why *why)
 	return vdrv_wait(device, COMMON_DEVICE_STATUS, 1, 0, "device_status (reset)", why);
 }
 
+static bool
+is_wired(const struct virtio_queue *queue)
+{
+	return queue->running || queue->prepared;
+}
+
 static void
 forget_session(struct virtio_device *device)
 {
@@ -91,8 +97,9 @@ forget_session(struct virtio_device *device)
 	vdrv_ctrlq_forget(device);
 	/* The device is quiet; a refusal leaves an eventfd with it that it has no reason to write. */
 	for (i = 0; i < device->queues_count; i += count) {
-		for (count = 0; i + count < device->queues_count && device->queues[i + count].running; count++) {
+		for (count = 0; i + count < device->queues_count && is_wired(&device->queues[i + count]); count++) {
 			device->queues[i + count].running = false;
+			device->queues[i + count].prepared = false;
 			none[count] = -1;
 		}
 		if (count > 1 && transport->ops->irq_set_many != NULL)

@@ -7,50 +7,6 @@
 #include "virtio.h"
 #include "virtio_regs.h"
 
-/* 2.7 and 2.8 */
-static int
-check_ring(const struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
-	   struct rp_wire_why *why)
-{
-	bool packed = vdrv_is_packed(device);
-	unsigned int avail_alignment_bytes = packed ? 4 : 2;
-	struct rp_wire_why words = {0};
-
-	if (config->num == 0 || config->num > device->queues[queue].size_max ||
-	    (!packed && !virtio_is_power_of_two(config->num)))
-		return rp_wire_why_set(why, -EINVAL, "queue %u: size: %u, expected %s up to %u", queue, config->num,
-				       packed ? "1" : "a power of two", device->queues[queue].size_max);
-	if (config->desc_iova % 16 != 0 || config->avail_iova % avail_alignment_bytes != 0 ||
-	    config->used_iova % 4 != 0)
-		return rp_wire_why_set(why, -EINVAL,
-				       "queue %u: ring: desc 0x%" PRIx64 ", avail 0x%" PRIx64 ", used 0x%" PRIx64
-				       ": expected multiples of 16, %u and 4",
-				       queue, config->desc_iova, config->avail_iova, config->used_iova,
-				       avail_alignment_bytes);
-	if (rp_vring_position_check(device->guest_features, config->num, config->position, &words) < 0)
-		return rp_wire_why_set(why, -EINVAL, "queue %u: %.140s", queue, words.text);
-	if (config->position != rp_vring_position_fresh(device->guest_features) &&
-	    !vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
-		return rp_wire_why_set(why, -ENOTSUP,
-				       "queue %u: position: 0x%x: the device starts fresh rings only (class B)", queue,
-				       config->position);
-	return 0;
-}
-
-static int
-check_config(const struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
-	     struct rp_wire_why *why)
-{
-	if (queue >= device->queues_count)
-		return rp_wire_why_set(why, -EINVAL, "queue %u: expected less than %u%s", queue, device->queues_count,
-				       vdrv_queues_limit(device));
-	if (!device->negotiated)
-		return rp_wire_why_set(why, -EINVAL, "queue %u: features are not negotiated", queue);
-	if (device->queues[queue].running)
-		return rp_wire_why_set(why, -EBUSY, "queue %u: is running", queue);
-	return check_ring(device, queue, config, why);
-}
-
 /* What is written to start a queue, and read to see that the device took it. */
 enum {
 	PROGRAM_SELECT,
@@ -363,16 +319,56 @@ program_all(const struct virtio_device *device, struct starting *starting, struc
 	return keep_the_good(starting, why);
 }
 
-/* And tell the device that its driver is there, if it was not told yet. What the device says of itself is read in passing. */
+/*
+ * Where each goes on: written in a row, and read back before anything is enabled, as it moves then. A device that
+ * refuses a position does not let its queue be enabled (ring-state-capability.md, Starting).
+ * @return how many accesses.
+ */
+static unsigned int
+place_all(const struct virtio_device *device, const struct starting *starting, struct virtio_access *accesses)
+{
+	unsigned int i;
+
+	if (!vdrv_vendor_has(device, RP_ACCEL_VENDOR_RING_STATE_MASK))
+		return 0;
+	for (i = 0; i < starting->count; i++) {
+		const struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
+
+		vdrv_vendor_position(device, start->queue, start->config.position, &accesses[i],
+				     &accesses[starting->count + i]);
+	}
+	return 2 * starting->count;
+}
+
+static void
+conclude(struct virtio_device *device, struct rp_accel_queue_start *start, const struct virtio_access *enabled,
+	 const struct virtio_access *written, const struct virtio_access *back)
+{
+	start->error = verify(&enabled[ENABLE_SET], &enabled[ENABLE_BACK], "queue_enable", start->queue, &start->why);
+	if (start->error < 0) {
+		take_back_vector(device, start);
+		return;
+	}
+	device->queues[start->queue].running = true;
+	device->queues[start->queue].size = start->config.num;
+	/* It runs, and not from where it should: that is a loss. */
+	if (written != NULL)
+		start->error = vdrv_vendor_check_position(start->queue, written, back, &start->why);
+}
+
+/*
+ * And tell the device that its driver is there, if it was not told yet. What the device says of itself is read in passing.
+ * @param place also say where they go on, which was not said before.
+ */
 static int
-enable_all(struct virtio_device *device, struct starting *starting, struct virtio_access *accesses,
+enable_all(struct virtio_device *device, struct starting *starting, struct virtio_access *accesses, bool place,
 	   struct rp_wire_why *why)
 {
-	unsigned int count = starting->count * ENABLE_COUNT, i;
+	unsigned int placed = place ? place_all(device, starting, accesses) : 0, count = placed, i;
 	int rc;
 
-	for (i = 0; i < starting->count; i++)
-		enable(starting->starts[starting->places[i]].queue, accesses + i * ENABLE_COUNT);
+	for (i = 0; i < starting->count; i++, count += ENABLE_COUNT)
+		enable(starting->starts[starting->places[i]].queue, accesses + count);
 	if (!device->driver_ok)
 		accesses[count++] = vdrv_driver_ok();
 	accesses[count++] = virtio_common_get(COMMON_DEVICE_STATUS, 1);
@@ -381,34 +377,60 @@ enable_all(struct virtio_device *device, struct starting *starting, struct virti
 		return refuse_all(starting, rc, why);
 	device->driver_ok = true;
 	rc = vdrv_status_judge(device, accesses[count - 1].value, why);
-	for (i = 0; i < starting->count; i++) {
-		struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
-		const struct virtio_access *enabled = accesses + i * ENABLE_COUNT;
+	for (i = 0; i < starting->count; i++)
+		conclude(device, &starting->starts[starting->places[i]], accesses + placed + i * ENABLE_COUNT,
+			 placed == 0 ? NULL : &accesses[i], &accesses[starting->count + i]);
+	if (rc < 0)
+		return refuse_all(starting, rc, why);
+	return keep_the_good(starting, why);
+}
 
-		start->error =
-			verify(&enabled[ENABLE_SET], &enabled[ENABLE_BACK], "queue_enable", start->queue, &start->why);
-		if (start->error < 0) {
-			take_back_vector(device, start);
-			continue;
-		}
-		device->queues[start->queue].running = true;
-		device->queues[start->queue].size = start->config.num;
+/* Vectors, and all registers but the enabling. */
+static int
+describe_all(const struct virtio_device *device, struct starting *starting, struct virtio_access *accesses,
+	     struct rp_wire_why *why)
+{
+	bool wire = in_one_flight(device, starting);
+	int rc = wire ? 0 : set_vectors(device, starting, why);
+
+	return rc < 0 || starting->count == 0 ? rc : program_all(device, starting, accesses, wire, why);
+}
+
+static bool
+is_as_prepared(const struct virtio_queue *queue, const struct rp_accel_queue_config *config)
+{
+	const struct rp_accel_queue_config *before = &queue->config;
+
+	return queue->prepared && before->num == config->num && before->desc_iova == config->desc_iova &&
+	       before->avail_iova == config->avail_iova && before->used_iova == config->used_iova &&
+	       before->call_fd == config->call_fd;
+}
+
+/* Whether nothing is left to be said of them but where they go on. However they are started, they are prepared no more. */
+static bool
+take_prepared(struct virtio_device *device, const struct starting *starting)
+{
+	bool all = true;
+	unsigned int i;
+
+	for (i = 0; i < starting->count; i++) {
+		const struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
+		struct virtio_queue *queue = &device->queues[start->queue];
+
+		all = all && is_as_prepared(queue, &start->config);
+		queue->prepared = false;
 	}
-	keep_the_good(starting, why);
-	return rc < 0 ? refuse_all(starting, rc, why) : 0;
+	return all;
 }
 
 static int
 start_all(struct virtio_device *device, struct starting *starting, struct virtio_access *accesses,
 	  struct rp_wire_why *why)
 {
-	bool wire = in_one_flight(device, starting);
-	int rc = wire ? 0 : set_vectors(device, starting, why);
+	bool prepared = take_prepared(device, starting);
+	int rc = prepared ? 0 : describe_all(device, starting, accesses, why);
 
-	if (rc < 0 || starting->count == 0)
-		return rc;
-	rc = program_all(device, starting, accesses, wire, why);
-	return rc < 0 || starting->count == 0 ? rc : enable_all(device, starting, accesses, why);
+	return rc < 0 || starting->count == 0 ? rc : enable_all(device, starting, accesses, prepared, why);
 }
 
 static bool
@@ -430,7 +452,7 @@ check_all(const struct virtio_device *device, struct starting *starting, unsigne
 		struct rp_accel_queue_start *start = &starting->starts[i];
 
 		start->why = (struct rp_wire_why){.error = 0};
-		start->error = check_config(device, start->queue, &start->config, &start->why);
+		start->error = vdrv_queue_check(device, start->queue, &start->config, &start->why);
 		if (start->error == 0 && is_twice(starting, start->queue))
 			start->error = rp_wire_why_set(&start->why, -EBUSY, "queue %u: is there twice", start->queue);
 		if (start->error == 0)
@@ -463,6 +485,76 @@ vdrv_queues_start(struct virtio_device *device, struct rp_accel_queue_start *sta
 	rc = start_all(device, &starting, accesses, why);
 	free(accesses);
 	return rc;
+}
+
+static void
+note_prepared(struct virtio_device *device, const struct starting *starting)
+{
+	unsigned int i;
+
+	for (i = 0; i < starting->count; i++) {
+		const struct rp_accel_queue_start *start = &starting->starts[starting->places[i]];
+
+		device->queues[start->queue].prepared = true;
+		device->queues[start->queue].config = start->config;
+	}
+}
+
+/* Nobody hears of what is refused: a start says it again. */
+static int
+prepare(struct virtio_device *device, struct rp_accel_queue_start *starts, unsigned int count, struct rp_wire_why *why)
+{
+	unsigned int places[RP_ACCEL_QUEUES_MAX];
+	struct starting starting = {.starts = starts, .places = places};
+	struct virtio_access *accesses;
+	int rc;
+
+	check_all(device, &starting, count);
+	if (starting.count == 0)
+		return 0;
+	accesses = calloc(starting.count, PROGRAM_COUNT * sizeof(*accesses));
+	if (accesses == NULL)
+		return 0;
+	rc = describe_all(device, &starting, accesses, why);
+	if (rc == 0)
+		note_prepared(device, &starting);
+	free(accesses);
+	return rc;
+}
+
+int
+vdrv_queues_prepare(struct virtio_device *device, const struct rp_accel_queue_start *starts, unsigned int count,
+		    struct rp_wire_why *why)
+{
+	struct rp_accel_queue_start *ours;
+	unsigned int i;
+	int rc;
+
+	if (count > RP_ACCEL_QUEUES_MAX)
+		return rp_wire_why_set(why, -EINVAL, "%u queues, expected at most %u", count, RP_ACCEL_QUEUES_MAX);
+	/*
+	 * Nothing is won elsewhere, and with kernel VFIO something is lost: of two devices that have the same eventfd, the
+	 * kernel joins only the first one's interrupt with KVM.
+	 */
+	if (device->transport.ops->irq_access_many == NULL)
+		return 0;
+	ours = calloc(count + 1, sizeof(*ours));
+	for (i = 0; ours != NULL && i < count; i++) {
+		ours[i] = starts[i];
+		ours[i].config.position = rp_vring_position_fresh(device->guest_features);
+	}
+	rc = ours == NULL ? 0 : prepare(device, ours, count, why);
+	free(ours);
+	return rc;
+}
+
+void
+vdrv_queue_forget(struct virtio_device *device, unsigned int queue)
+{
+	if (queue >= device->queues_count || !device->queues[queue].prepared)
+		return;
+	device->queues[queue].prepared = false;
+	vdrv_vector_set(device, queue, -1, NULL);
 }
 
 int

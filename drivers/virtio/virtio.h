@@ -79,6 +79,8 @@ struct virtio_queue {
 	uint16_t size_max;
 	uint16_t size; /* of the ring that runs */
 	bool running;
+	bool prepared; /* programmed and wired as `config` says, but for its position, and not enabled */
+	struct rp_accel_queue_config config; /* with prepared */
 	enum virtio_kick_path kick_path;
 	int kick_fd; /* owned; with VIRTIO_KICK_EVENTFD */
 	void *page; /* our mapping of the doorbell's page; with VIRTIO_KICK_STORE */
@@ -365,6 +367,11 @@ int vdrv_queue_doorbell(const struct virtio_device *device, unsigned int queue, 
 /* To follow a number of queues: why there are no more, if that can be mended; else "". */
 const char *vdrv_queues_limit(const struct virtio_device *device);
 
+/* queue_check.c */
+/* Whether a queue that does not run may be started so. @return 0, -EINVAL, -EBUSY, -ENOTSUP. */
+int vdrv_queue_check(const struct virtio_device *device, unsigned int queue, const struct rp_accel_queue_config *config,
+		     struct rp_wire_why *why);
+
 /* queue.c */
 int vdrv_queue_program(const struct virtio_device *device, unsigned int queue,
 		       const struct rp_accel_queue_config *config, uint16_t vector, struct rp_wire_why *why);
@@ -375,6 +382,10 @@ int vdrv_queue_start(struct virtio_device *device, unsigned int queue, const str
 /* As rp_accel_ops.queues_start. */
 int vdrv_queues_start(struct virtio_device *device, struct rp_accel_queue_start *starts, unsigned int count,
 		      struct rp_wire_why *why);
+/* As rp_accel_ops.queues_prepare. */
+int vdrv_queues_prepare(struct virtio_device *device, const struct rp_accel_queue_start *starts, unsigned int count,
+			struct rp_wire_why *why);
+void vdrv_queue_forget(struct virtio_device *device, unsigned int queue);
 int vdrv_queue_call(struct virtio_device *device, unsigned int queue, int call_fd, struct rp_wire_why *why);
 
 /* queue_stop.c */

@@ -128,7 +128,7 @@ struct rp_wire_parcel;
 
 /**
  * What an accelerator does. Every member is set but those of a hand-over, of
- * other devices' memory, of translations, of wishes and queues_start, which may be NULL.
+ * other devices' memory, of translations, of wishes, queues_start and queues_prepare, which may be NULL.
  *
  * Errors: -ENOTSUP, -EINVAL, -EBUSY, -EEXIST and -ENOSPC refuse one request, and
  * the device goes on. -ENOTCONN (it left), -ETIMEDOUT (no answer in time) and -EIO
@@ -192,6 +192,20 @@ struct rp_accel_ops {
 	 */
 	int (*queues_start)(void *priv, struct rp_accel_queue_start *starts, unsigned int count,
 			    struct rp_wire_why *why);
+	/**
+	 * Say what is going to be started while somebody else still has the rings, so that queue_start and
+	 * queues_start of the same need less of the device: of the same, but for the position, which is not looked
+	 * at here. The device touches nothing of a ring before its start. What it refuses, a start will say.
+	 * NULL: that makes a start no cheaper. A queue is not prepared any more after its start, queue_forget,
+	 * set_features and reset.
+	 * @param starts as for queues_start; error and why are not used. A call eventfd stays open until the start
+	 *        or queue_forget. One that runs is left alone.
+	 * @return 0, -EINVAL (more than RP_ACCEL_QUEUES_MAX), -ENOTCONN, -ETIMEDOUT, -EIO.
+	 */
+	int (*queues_prepare)(void *priv, const struct rp_accel_queue_start *starts, unsigned int count,
+			      struct rp_wire_why *why);
+	/** A queue that may have been prepared will not be started. Set when queues_prepare is. */
+	void (*queue_forget)(void *priv, unsigned int queue);
 	/**
 	 * Drain and stop; bounded in time. On return of 0 the ring is let go of.
 	 * @param ret_position class A: where another may go on (rp_vring_position.h). Class B

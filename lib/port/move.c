@@ -331,20 +331,39 @@ kick_once_more(struct rp_port *port, const struct group *group)
 			port_relay_nudge(port, group->queues[i], false);
 }
 
+/* Taken from who has them, and given. @param ret_held they were not taken. */
+static int
+pass_on(struct rp_port *port, const struct group *group, bool *ret_held, struct rp_wire_why *why)
+{
+	struct port_place places[RP_VHU_QUEUES_MAX];
+	struct port_queue *queues[RP_VHU_QUEUES_MAX];
+	unsigned int prepared = 0, i;
+	int rc = 0;
+
+	for (i = 0; group->to == RP_PORT_OWNER_HARDWARE && i < group->count; i++)
+		places[prepared++] = port_place_of(group->queues[i]);
+	*ret_held = false;
+	rc = port_starts_prepare(port, group->queues, places, prepared, why);
+	if (rc == 0) {
+		rc = release(port, group, why);
+		*ret_held = rc < 0;
+	}
+	if (rc == 0)
+		rc = port_move_give_together(port, queues, to_be_given(port, group, queues), group->to, why);
+	port_doorbells_release(port);
+	port_starts_forget(port, places, prepared);
+	return rc;
+}
+
 static int
 move(struct rp_port *port, struct group *group, struct rp_wire_why *why)
 {
-	struct port_queue *queues[RP_VHU_QUEUES_MAX];
 	unsigned int i;
 	bool held;
 	int rc;
 
 	port_software_park_hold(port);
-	rc = release(port, group, why);
-	held = rc < 0;
-	if (rc == 0)
-		rc = port_move_give_together(port, queues, to_be_given(port, group, queues), group->to, why);
-	port_doorbells_release(port);
+	rc = pass_on(port, group, &held, why);
 	if (rc < 0) {
 		port_event(port, RP_PORT_EVENT_WARNING, (int)group->queues[0]->index, "move-failed", "to %s: %s",
 			   rp_port_owner_name(group->to), why->text);

@@ -394,6 +394,15 @@ void port_starts_run(struct rp_port *port);
 int port_starts_give(struct rp_port *port, struct port_queue *const *queues, unsigned int count,
 		     struct rp_wire_why *why);
 
+/*
+ * What is known of rings before anybody lets go of them is told to the accelerators that get them, so that less is to
+ * be said while nobody has them. 0, or one failed now.
+ */
+int port_starts_prepare(struct rp_port *port, struct port_queue *const *queues, const struct port_place *places,
+			unsigned int count, struct rp_wire_why *why);
+/* Whatever of it was not started will not be. */
+void port_starts_forget(struct rp_port *port, const struct port_place *places, unsigned int count);
+
 /* drain.c */
 /* Wait drain_ms: what was taken from a transmit ring may still come back into a receive ring. */
 void port_drain(const struct rp_port *port);
@@ -498,6 +507,8 @@ port_queue_is_on(const struct port_queue *queue, unsigned int accelerator)
 	return queue->accelerator == (int)accelerator;
 }
 
+/* The guest's own, without a call eventfd. */
+struct rp_accel_queue_config port_queue_ring(const struct port_queue *queue);
 enum rp_port_owner port_queue_owner(const struct port_queue *queue);
 /* The accelerator is to serve a ring that nobody has. */
 int port_queue_start(struct rp_port *port, struct port_queue *queue, struct rp_wire_why *why);

@@ -59,6 +59,19 @@ accelerator_is_lost(int error)
 	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EIO;
 }
 
+struct rp_accel_queue_config
+port_queue_ring(const struct port_queue *queue)
+{
+	return (struct rp_accel_queue_config){
+		.num = queue->vring.num,
+		.position = queue->position,
+		.desc_iova = queue->vring.desc_gpa,
+		.avail_iova = queue->vring.avail_gpa,
+		.used_iova = queue->vring.used_gpa,
+		.call_fd = -1,
+	};
+}
+
 /* Which ring the device gets, and where it begins. */
 static int
 prepare(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_config *config, struct rp_wire_why *why)
@@ -68,14 +81,7 @@ prepare(struct rp_port *port, struct port_queue *queue, struct rp_accel_queue_co
 
 	if (rc < 0)
 		return rc;
-	*config = (struct rp_accel_queue_config){
-		.num = queue->vring.num,
-		.position = queue->position,
-		.desc_iova = queue->vring.desc_gpa,
-		.avail_iova = queue->vring.avail_gpa,
-		.used_iova = queue->vring.used_gpa,
-		.call_fd = -1,
-	};
+	*config = port_queue_ring(queue);
 	if (shadow)
 		return port_shadow_open(port, queue, config, why);
 	config->call_fd = port_relay_interrupt_fd(port, queue);

@@ -172,3 +172,71 @@ port_starts_give(struct rp_port *port, struct port_queue *const *queues, unsigne
 	}
 	return rc;
 }
+
+/* What is not known before it starts, or changes until then, is not told ahead: whose ring it is, where that lies. */
+static bool
+may_be_prepared(const struct rp_port *port, const struct port_queue *queue, int accelerator)
+{
+	return port_accelerator_usable(port, accelerator) &&
+	       port->accelerators[accelerator].accel.ops->queues_prepare != NULL &&
+	       port->accelerators[accelerator].info.class == RP_ACCEL_CLASS_A && !port->relay_interrupts &&
+	       port->iommu == NULL && queue->shadow.ring == NULL;
+}
+
+/* Of one accelerator. */
+static int
+prepare_row(struct rp_port *port, struct port_queue *const *queues, const struct port_place *places, unsigned int count,
+	    struct rp_wire_why *why)
+{
+	struct rp_accel_queue_start *starts = calloc(count, sizeof(*starts));
+	const struct rp_accel *accel;
+	unsigned int known = 0, i;
+	int rc = 0;
+
+	/* It is only a start that takes longer. */
+	if (starts == NULL)
+		return 0;
+	for (i = 0; i < count; i++) {
+		if (!may_be_prepared(port, queues[i], places[i].accelerator))
+			continue;
+		starts[known].queue = places[i].queue;
+		starts[known].config = port_queue_ring(queues[i]);
+		starts[known++].config.call_fd = queues[i]->call_fd;
+	}
+	if (known > 0) {
+		accel = &port->accelerators[places[0].accelerator].accel;
+		rc = accel->ops->queues_prepare(accel->priv, starts, known, why);
+	}
+	free(starts);
+	if (rc < 0)
+		port_accelerator_fail(port, (unsigned int)places[0].accelerator, rc, why);
+	return rc;
+}
+
+int
+port_starts_prepare(struct rp_port *port, struct port_queue *const *queues, const struct port_place *places,
+		    unsigned int count, struct rp_wire_why *why)
+{
+	unsigned int at, row;
+	int rc = 0;
+
+	for (at = 0; at < count && rc == 0; at += row) {
+		for (row = 1; at + row < count && places[at + row].accelerator == places[at].accelerator; row++)
+			;
+		rc = prepare_row(port, queues + at, places + at, row, why);
+	}
+	return rc;
+}
+
+void
+port_starts_forget(struct rp_port *port, const struct port_place *places, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		const struct rp_accel *accel = &port->accelerators[places[i].accelerator].accel;
+
+		if (port_accelerator_usable(port, places[i].accelerator) && accel->ops->queue_forget != NULL)
+			accel->ops->queue_forget(accel->priv, places[i].queue);
+	}
+}

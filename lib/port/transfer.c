@@ -276,16 +276,37 @@ put_back(struct rp_port *port, struct transfer *transfer)
 		port_queue_update(port, queues[i], NULL);
 }
 
+/* Those that run, while they still do. */
+static int
+prepare(struct rp_port *port, const struct transfer *transfer, struct rp_wire_why *why)
+{
+	struct port_queue *queues[RP_VHU_QUEUES_MAX];
+	struct port_place places[RP_VHU_QUEUES_MAX];
+	unsigned int count = 0, i;
+
+	for (i = 0; i < transfer->count; i++) {
+		if (!transfer->ran[i])
+			continue;
+		queues[count] = transfer->queues[i];
+		places[count++] = transfer->to[i];
+	}
+	return port_starts_prepare(port, queues, places, count, why);
+}
+
 static int
 run(struct rp_port *port, struct transfer *transfer, struct rp_wire_why *why)
 {
 	unsigned int i;
-	int rc = stop(port, transfer, why);
-	bool stopped = rc == 0;
+	int rc = prepare(port, transfer, why);
+	bool stopped;
 
+	if (rc == 0)
+		rc = stop(port, transfer, why);
+	stopped = rc == 0;
 	if (stopped)
 		rc = start(port, transfer, why);
 	port_doorbells_release(port);
+	port_starts_forget(port, transfer->to, transfer->count);
 	if (stopped)
 		count_the_rest(port, transfer);
 	if (rc < 0) {

@@ -255,6 +255,8 @@ queue_start(void *priv, unsigned int index, const struct rp_accel_queue_config *
 			return rp_wire_why_set(why, -ENOTSUP, "class B starts fresh rings only");
 		queue->ring = fake_ring_open(config, fake_accel.negotiated, fake_accel.readers[fake_device_of(priv)]);
 	}
+	queue->starts_prepared += fake_prepare_holds(queue, config);
+	queue->prepared = false;
 	queue->running = true;
 	queue->pairs_at_start = fake_accel.net.queue_pairs;
 	queue->config = *config;
@@ -509,6 +511,8 @@ static const struct rp_accel_ops ops = {
 	.region_window = fake_region_window,
 	.queue_start = queue_start,
 	.queues_start = queues_start,
+	.queues_prepare = fake_prepare,
+	.queue_forget = fake_prepare_forget,
 	.queue_stop = queue_stop,
 	.queue_call = queue_call,
 	.queue_kick = queue_kick,

@@ -25,6 +25,9 @@ struct fake_accel_queue {
 	struct rp_accel_queue_config config; /* of the last start; call_fd is not kept */
 	int call_fd; /* a duplicate of what was wired */
 	unsigned int starts, stops, kicks, calls;
+	bool prepared; /* as `said` has it, but for the position */
+	struct rp_accel_queue_config said;
+	unsigned int forgets, starts_prepared;
 	uint32_t position; /* what a stop answers */
 	bool woken; /* with has_wishes: it would rather be */
 	enum {
@@ -68,6 +71,7 @@ struct fake_accel {
 	int begun_error; /* a start is answered by it, but the ring is served */
 	int row_error; /* so is a start of several together, and each says that it is served */
 	int stop_error;
+	int prepare_error;
 	int tell_error;
 	bool has_wishes; /* how it wants to be kicked */
 	int map_error;

@@ -21,6 +21,12 @@ int fake_region_info(void *priv, uint32_t region, struct rp_accel_region *ret_re
 int fake_region_window(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
 		       struct rp_accel_window *ret_window, struct rp_wire_why *why);
 
+/* fake_prepare.c; as rp_accel_ops */
+int fake_prepare(void *priv, const struct rp_accel_queue_start *starts, unsigned int count, struct rp_wire_why *why);
+void fake_prepare_forget(void *priv, unsigned int index);
+/* Under the lock: whether such a start was prepared. */
+bool fake_prepare_holds(const struct fake_accel_queue *queue, const struct rp_accel_queue_config *config);
+
 /* fake_accel.c; under the lock. */
 unsigned int fake_device_of(const void *priv);
 struct fake_accel_queue *fake_queue_of(const void *priv, unsigned int index);

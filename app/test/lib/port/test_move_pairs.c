@@ -94,6 +94,49 @@ a_full_kick_is_not_waited_for(void **state)
 	close_traffic(&t);
 }
 
+/* While software still has them, the accelerator is told all but where they stand. */
+static void
+told_ahead_to_the_accelerator(void **state)
+{
+	static struct traffic t;
+	unsigned int i;
+
+	(void)state;
+	open_moves(&t, 0, RP_ACCEL_CLASS_A, RP_PORT_WISH_SOFTWARE);
+	test_vm_start_all(&t.f.vm);
+	becomes_owner(&t, RP_PORT_OWNER_SOFTWARE);
+	assert_int_equal(test_port_move(&t.f.port, 0, 0, RP_PORT_WISH_HARDWARE, NULL), 0);
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(fake_now().queues[i].starts_prepared, 1);
+		assert_int_equal(fake_now().queues[i].forgets, 0);
+	}
+	close_traffic(&t);
+}
+
+/* One that dies of being told takes nothing from software. */
+static void
+told_ahead_and_it_dies(void **state)
+{
+	static struct traffic t;
+	unsigned int i;
+
+	(void)state;
+	open_moves(&t, 0, RP_ACCEL_CLASS_A, RP_PORT_WISH_SOFTWARE);
+	start_pair(&t);
+	expect_owner(&t, RP_PORT_OWNER_SOFTWARE);
+	FAKE_SET(prepare_error, -ENOTCONN);
+	assert_int_equal(test_port_move(&t.f.port, RX, 2, RP_PORT_WISH_HARDWARE, NULL), -ENOTCONN);
+	expect_owner(&t, RP_PORT_OWNER_SOFTWARE);
+	for (i = RX; i <= TX; i++) {
+		assert_int_equal(fake_now().queues[i].starts, 0);
+		assert_int_equal(test_port_queue(&t.f.port, i).moves, 0);
+	}
+	FAKE_SET(prepare_error, 0);
+	send_frames(&t, 30);
+	all_arrive_once(&t);
+	close_traffic(&t);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -102,6 +145,8 @@ main(int argc, char **argv)
 		cmocka_unit_test(one_pair_refuses_for_itself),
 		cmocka_unit_test(kicked_behind_the_parking),
 		cmocka_unit_test(a_full_kick_is_not_waited_for),
+		cmocka_unit_test(told_ahead_to_the_accelerator),
+		cmocka_unit_test(told_ahead_and_it_dies),
 	};
 
 	if (argc > 1)

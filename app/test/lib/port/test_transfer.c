@@ -159,6 +159,60 @@ the_doorbell_is_not_waited_for(void **state)
 	close_traffic(&t);
 }
 
+/* While the first still has them, the second is told all but where they stand. */
+static void
+told_ahead_to_whom_they_come(void **state)
+{
+	static struct traffic t;
+	struct fake_accel now;
+	unsigned int format, i;
+
+	(void)state;
+	for (format = 0; format < FORMATS_COUNT; format++) {
+		begin_on_first(&t, &(struct setting){.format = formats[format]}, 0);
+		send_frames(&t, 37);
+		assert_int_equal(transfer_pair(&t, 1), 0);
+		now = fake_now();
+		for (i = RX; i <= TX; i++) {
+			assert_int_equal(now.queues[SECOND + i].starts_prepared, 1);
+			assert_int_equal(now.queues[SECOND + i].forgets, 0);
+		}
+		all_arrive_once(&t);
+		close_traffic(&t);
+	}
+}
+
+/* One that dies of being told costs nothing: the first still has them. One that is told and not started forgets. */
+static void
+told_ahead_and_nothing_comes_of_it(void **state)
+{
+	static struct traffic t;
+	struct rp_wire_why why = {0};
+	unsigned int i;
+
+	(void)state;
+	begin_on_first(&t, &(struct setting){.format = 0}, 0);
+	FAKE_SET(start_error, -ENOTSUP);
+	assert_int_equal(transfer_pair(&t, 1), -ENOTSUP);
+	FAKE_SET(start_error, 0);
+	for (i = RX; i <= TX; i++) {
+		assert_false(fake_now().queues[SECOND + i].prepared);
+		assert_int_equal(fake_now().queues[SECOND + i].forgets, 1);
+	}
+	close_traffic(&t);
+	begin_on_first(&t, &(struct setting){.format = 0}, 0);
+	send_frames(&t, 30);
+	FAKE_SET(prepare_error, -ENOTCONN);
+	assert_int_equal(test_port_transfer(&t.f.port, RX, 2, 1, &why), -ENOTCONN);
+	assert_string_equal(why.text, "no answer");
+	FAKE_SET(prepare_error, 0);
+	expect_on(&t, 0);
+	for (i = RX; i <= TX; i++)
+		assert_int_equal(fake_now().queues[i].stops, 0);
+	all_arrive_once(&t);
+	close_traffic(&t);
+}
+
 /* To take it back wakes the frontend: during the drain, or when the rings have an owner again. */
 static void
 the_doorbell_is_taken_back_while_rings_are_served(void **state)
@@ -475,6 +529,8 @@ main(int argc, char **argv)
 		cmocka_unit_test(nothing_is_lost),
 		cmocka_unit_test(goes_on_exactly_where_it_was),
 		cmocka_unit_test(transmit_leaves_first_and_comes_last),
+		cmocka_unit_test(told_ahead_to_whom_they_come),
+		cmocka_unit_test(told_ahead_and_nothing_comes_of_it),
 		cmocka_unit_test(the_doorbell_is_not_waited_for),
 		cmocka_unit_test(the_doorbell_is_taken_back_while_rings_are_served),
 		cmocka_unit_test(an_offer_under_way_is_the_firsts),
