@@ -66,13 +66,13 @@ report_facts(const struct bench_options *options)
 			load);
 }
 
-/* Digits behind the point: a few nanoseconds are not whole ones. */
+/* Digits behind the point: a few nanoseconds are not whole ones, nor are parts in a hundred where a hundred is all. */
 static int
-digits(double value)
+digits(double value, const char *unit)
 {
 	if (value < 1)
 		return 4;
-	return value < 100 ? 2 : 0;
+	return value < 100 || strcmp(unit, "%") == 0 ? 2 : 0;
 }
 
 /* A number that JSON has, or its word for none. */
@@ -97,9 +97,9 @@ report_row(struct bench_rows *rows, const struct bench_row *row)
 	rows->rows[rows->count++] = *row;
 	printf("{\"bench\":\"%s\",\"value\":%s,\"unit\":\"%s\",\"peer\":%s%s%s,\"peer_value\":%s,\"ratio\":%s,"
 	       "\"runs\":%u,\"spread\":%s,\"placement\":\"%s\",\"hop_ns\":%.0f,\"flags\":\"%s\"}\n",
-	       row->bench, number(value, true, row->value, digits(row->value)), row->unit, compared ? "\"" : "",
+	       row->bench, number(value, true, row->value, digits(row->value, row->unit)), row->unit, compared ? "\"" : "",
 	       compared ? row->peer : "null", compared ? "\"" : "",
-	       number(peer_value, compared, row->peer_value, digits(row->peer_value)),
+	       number(peer_value, compared, row->peer_value, digits(row->peer_value, row->unit)),
 	       number(ratio, compared, row->ratio, 4), row->runs, number(spread, true, row->spread, 3),
 	       place_name(row->placement), row->hop_ns, BENCH_FLAGS);
 	fflush(stdout);
@@ -188,10 +188,10 @@ report_table(const struct bench_rows *rows)
 		const struct bench_row *row = &rows->rows[i];
 		char peer_value[32], ratio[32];
 
-		snprintf(peer_value, sizeof(peer_value), "%.*f", digits(row->peer_value), row->peer_value);
+		snprintf(peer_value, sizeof(peer_value), "%.*f", digits(row->peer_value, row->unit), row->peer_value);
 		snprintf(ratio, sizeof(ratio), "%.4f", row->ratio);
 		printf("%-28s %-9s %10.*f %10s %-5s %7s %7.3f %5u %7.0f  %s\n", row->bench, place_name(row->placement),
-		       digits(row->value), row->value, row->peer != NULL ? peer_value : "", row->unit,
+		       digits(row->value, row->unit), row->value, row->peer != NULL ? peer_value : "", row->unit,
 		       row->peer != NULL ? ratio : "", row->spread, row->runs, row->hop_ns,
 		       row->peer != NULL ? row->peer : "");
 	}
