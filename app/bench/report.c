@@ -97,8 +97,8 @@ report_row(struct bench_rows *rows, const struct bench_row *row)
 	rows->rows[rows->count++] = *row;
 	printf("{\"bench\":\"%s\",\"value\":%s,\"unit\":\"%s\",\"peer\":%s%s%s,\"peer_value\":%s,\"ratio\":%s,"
 	       "\"runs\":%u,\"spread\":%s,\"placement\":\"%s\",\"hop_ns\":%.0f,\"flags\":\"%s\"}\n",
-	       row->bench, number(value, true, row->value, digits(row->value, row->unit)), row->unit, compared ? "\"" : "",
-	       compared ? row->peer : "null", compared ? "\"" : "",
+	       row->bench, number(value, true, row->value, digits(row->value, row->unit)), row->unit,
+	       compared ? "\"" : "", compared ? row->peer : "null", compared ? "\"" : "",
 	       number(peer_value, compared, row->peer_value, digits(row->peer_value, row->unit)),
 	       number(ratio, compared, row->ratio, 4), row->runs, number(spread, true, row->spread, 3),
 	       place_name(row->placement), row->hop_ns, BENCH_FLAGS);

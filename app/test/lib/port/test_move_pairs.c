@@ -141,12 +141,9 @@ int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pairs_move_together),
-		cmocka_unit_test(one_pair_refuses_for_itself),
-		cmocka_unit_test(kicked_behind_the_parking),
-		cmocka_unit_test(a_full_kick_is_not_waited_for),
-		cmocka_unit_test(told_ahead_to_the_accelerator),
-		cmocka_unit_test(told_ahead_and_it_dies),
+		cmocka_unit_test(pairs_move_together),		 cmocka_unit_test(one_pair_refuses_for_itself),
+		cmocka_unit_test(kicked_behind_the_parking),	 cmocka_unit_test(a_full_kick_is_not_waited_for),
+		cmocka_unit_test(told_ahead_to_the_accelerator), cmocka_unit_test(told_ahead_and_it_dies),
 	};
 
 	if (argc > 1)
