@@ -79,24 +79,32 @@ was_mapped_twice(struct fixture *f)
 	return f->vm.maps == 2;
 }
 
+/* Ring 0 is started again while an offer of before is not answered. */
+static void
+open_with_a_stale_offer(struct fixture *f)
+{
+	const struct test_vm_options options = {.deaf_while_waiting = true};
+	struct rp_port_config config = fixture_config();
+	int i;
+
+	fixture_begin(f);
+	fixture_open_with(f, &config, &options);
+	test_vm_queue_start(&f->vm, 0, 0);
+	for (i = 0; i < LIMIT_MS && !is_pending(f); i++)
+		usleep(1000);
+	assert_true(is_pending(f));
+	test_vm_queue_stop(&f->vm, 0);
+	test_vm_queue_start(&f->vm, 0, 0);
+}
+
 /* An offer that crosses GET_VRING_BASE says nothing: it is taken back and made again. */
 static void
 a_stale_answer_is_not_believed(void **state)
 {
-	const struct test_vm_options options = {.deaf_while_waiting = true};
-	struct rp_port_config config = fixture_config();
 	struct fixture f;
-	int i;
 
 	(void)state;
-	fixture_begin(&f);
-	fixture_open_with(&f, &config, &options);
-	test_vm_queue_start(&f.vm, 0, 0);
-	for (i = 0; i < LIMIT_MS && !is_pending(&f); i++)
-		usleep(1000);
-	assert_true(is_pending(&f));
-	test_vm_queue_stop(&f.vm, 0);
-	test_vm_queue_start(&f.vm, 0, 0);
+	open_with_a_stale_offer(&f);
 	assert_true(fixture_becomes(&f, was_mapped_twice));
 	assert_int_equal(f.vm.unmaps, 1);
 	assert_true(test_port_wait_mode(&f.port, 0, RP_PORT_QUEUE_DIRECT, LIMIT_MS));
@@ -134,20 +142,10 @@ no_clear_is_refused(struct fixture *f)
 static void
 a_stale_answer_while_nothing_can_be_sent(void **state)
 {
-	const struct test_vm_options options = {.deaf_while_waiting = true};
-	struct rp_port_config config = fixture_config();
 	struct fixture f;
-	int i;
 
 	(void)state;
-	fixture_begin(&f);
-	fixture_open_with(&f, &config, &options);
-	test_vm_queue_start(&f.vm, 0, 0);
-	for (i = 0; i < LIMIT_MS && !is_pending(&f); i++)
-		usleep(1000);
-	assert_true(is_pending(&f));
-	test_vm_queue_stop(&f.vm, 0);
-	test_vm_queue_start(&f.vm, 0, 0);
+	open_with_a_stale_offer(&f);
 	__atomic_store_n(&clears_to_refuse, 3, __ATOMIC_RELEASE);
 	assert_true(fixture_becomes(&f, no_clear_is_refused));
 	assert_true(fixture_becomes(&f, was_mapped_twice));
@@ -161,19 +159,12 @@ a_stale_answer_while_nothing_can_be_sent(void **state)
 static void
 a_stale_answer_and_the_end(void **state)
 {
-	const struct test_vm_options options = {.deaf_while_waiting = true};
 	struct rp_port_config config = fixture_config();
 	struct fixture f;
 	int i;
 
 	(void)state;
-	fixture_begin(&f);
-	fixture_open_with(&f, &config, &options);
-	test_vm_queue_start(&f.vm, 0, 0);
-	for (i = 0; i < LIMIT_MS && !is_pending(&f); i++)
-		usleep(1000);
-	test_vm_queue_stop(&f.vm, 0);
-	test_vm_queue_start(&f.vm, 0, 0);
+	open_with_a_stale_offer(&f);
 	__atomic_store_n(&clears_to_refuse, UINT_MAX, __ATOMIC_RELEASE);
 	while (__atomic_load_n(&clears_to_refuse, __ATOMIC_ACQUIRE) > UINT_MAX - 3) {
 		rp_vhu_frontend_process(f.vm.frontend);
