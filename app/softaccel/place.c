@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdint.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <rte_memory.h>
 
-#include "rp_dma_node.h"
 #include "sa_place.h"
 
 void
 sa_place_init(struct sa_place *place, struct rte_mempool *pool)
 {
-	*place = (struct sa_place){.node = RP_DMA_NODE_ANY, .pool = pool, .thread_node = RP_DMA_NODE_ANY};
+	*place = (struct sa_place){.pool = pool, .thread = {.node = RP_DMA_NODE_ANY, .sent = RP_DMA_NODE_ANY}};
+	rp_dma_vote_init(&place->vote);
 }
 
 static uintptr_t
@@ -37,67 +36,21 @@ move_chunk(struct rte_mempool *pool, void *node, struct rte_mempool_memhdr *chun
 				  *(const int *)node);
 }
 
-static int
-most_voted(const struct sa_place *place)
-{
-	int node, most = place->node;
-
-	for (node = 0; node < SA_PLACE_NODES_MAX; node++)
-		if (place->votes[node] > (most < 0 ? 0 : place->votes[most]))
-			most = node;
-	return most;
-}
-
-static uint64_t
-seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec;
-}
-
 void
 sa_place_vote(struct sa_place *place, int node, int by)
 {
-	uint64_t now_s;
-	int most;
-
-	if (node < 0 || node >= SA_PLACE_NODES_MAX)
-		return;
-	place->votes[node] += (unsigned int)by;
-	most = most_voted(place);
-	if (most == place->node)
-		return;
-	now_s = seconds();
-	if (place->node != RP_DMA_NODE_ANY && now_s - place->moved_s < SA_PLACE_SETTLE_S)
-		return;
-	place->moved_s = now_s;
-	place->node = most;
-	rte_mempool_mem_iter(place->pool, move_chunk, &most);
+	if (rp_dma_vote_cast(&place->vote, node, by))
+		rte_mempool_mem_iter(place->pool, move_chunk, &place->vote.node);
 }
 
 void
 sa_place_begin(struct sa_place *place)
 {
-	place->thread_node = RP_DMA_NODE_ANY;
-	if (sched_getaffinity(0, sizeof(place->allowed), &place->allowed) < 0)
-		CPU_ZERO(&place->allowed);
-}
-
-void
-sa_place_move_thread(struct sa_place *place)
-{
-	place->thread_node = place->node;
-	/* From one node to another it goes by way of all that it may run on. */
-	if (sched_setaffinity(0, sizeof(place->allowed), &place->allowed) == 0)
-		rp_dma_node_run(place->node);
+	rp_dma_follow_begin(&place->thread);
 }
 
 void
 sa_place_end(struct sa_place *place)
 {
-	if (place->thread_node != RP_DMA_NODE_ANY)
-		sched_setaffinity(0, sizeof(place->allowed), &place->allowed);
-	place->thread_node = RP_DMA_NODE_ANY;
+	rp_dma_follow_end(&place->thread);
 }

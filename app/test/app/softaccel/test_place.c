@@ -138,9 +138,9 @@ nobody_votes(void **state)
 	sa_place_init(&place, pool);
 	sa_place_begin(&place);
 	sa_place_vote(&place, RP_DMA_NODE_ANY, 1);
-	sa_place_vote(&place, SA_PLACE_NODES_MAX, 1);
+	sa_place_vote(&place, RP_DMA_VOTE_NODES_MAX, 1);
 	sa_place_follow(&place);
-	assert_int_equal(place.node, RP_DMA_NODE_ANY);
+	assert_int_equal(rp_dma_vote_node(&place.vote), RP_DMA_NODE_ANY);
 	assert_int_equal(sched_getaffinity(0, sizeof(now), &now), 0);
 	assert_true(CPU_EQUAL(&now, &all));
 }
@@ -156,20 +156,20 @@ most_votes_win(void **state)
 	sa_place_init(&place, pool);
 	sa_place_begin(&place);
 	sa_place_vote(&place, 1, 1);
-	assert_int_equal(place.node, 1);
-	pass(SA_PLACE_SETTLE_S);
+	assert_int_equal(rp_dma_vote_node(&place.vote), 1);
+	pass(RP_DMA_VOTE_SETTLE_S);
 	sa_place_vote(&place, 0, 1);
-	assert_int_equal(place.node, 1);
+	assert_int_equal(rp_dma_vote_node(&place.vote), 1);
 	sa_place_vote(&place, 0, 1);
-	assert_int_equal(place.node, 0);
-	pass(SA_PLACE_SETTLE_S);
+	assert_int_equal(rp_dma_vote_node(&place.vote), 0);
+	pass(RP_DMA_VOTE_SETTLE_S);
 	sa_place_vote(&place, 0, -1);
-	assert_int_equal(place.node, 0);
+	assert_int_equal(rp_dma_vote_node(&place.vote), 0);
 	sa_place_vote(&place, 0, -1);
-	assert_int_equal(place.node, 1);
+	assert_int_equal(rp_dma_vote_node(&place.vote), 1);
 	/* With nobody left it stays: the next one is as good a guess. */
 	sa_place_vote(&place, 1, -1);
-	assert_int_equal(place.node, 1);
+	assert_int_equal(rp_dma_vote_node(&place.vote), 1);
 	sa_place_follow(&place);
 	assert_int_equal(rte_mempool_avail_count(pool), MBUFS);
 }
@@ -196,11 +196,11 @@ moves_are_rare(void **state)
 	sa_place_vote(&place, 0, 1);
 	sa_place_vote(&place, 0, 1);
 	assert_int_equal(placed_count, placed_once);
-	assert_int_equal(place.node, 1);
+	assert_int_equal(rp_dma_vote_node(&place.vote), 1);
 	/* The majority that is there already. */
-	pass(SA_PLACE_SETTLE_S);
+	pass(RP_DMA_VOTE_SETTLE_S);
 	sa_place_vote(&place, 0, 1);
-	assert_int_equal(place.node, 0);
+	assert_int_equal(rp_dma_vote_node(&place.vote), 0);
 	assert_int_equal(placed_count, 2 * placed_once);
 }
 
@@ -237,7 +237,7 @@ pool_and_thread_follow(void **state)
 	sa_place_init(&place, pool);
 	sa_place_begin(&place);
 	for (wanted = 1; wanted >= 0; wanted--) {
-		pass(SA_PLACE_SETTLE_S);
+		pass(RP_DMA_VOTE_SETTLE_S);
 		sa_place_vote(&place, wanted, 1);
 		sa_place_follow(&place);
 		assert_int_equal(getcpu(NULL, &node), 0);
@@ -296,7 +296,7 @@ a_guest_draws_it_to_its_memory(void **state)
 	rig_function(&rig, (struct softaccel_function_config){.queue_pairs = 1});
 	rig_run(&rig);
 	for (node = 1; node >= 0; node--) {
-		pass(SA_PLACE_SETTLE_S);
+		pass(RP_DMA_VOTE_SETTLE_S);
 		memset(&guest, 0, sizeof(guest));
 		rig_guest_connect(&guest, &rig, 0);
 		assert_int_equal(rp_dma_node_place(guest.memory, RIG_MEMORY_BYTES, node), 0);
