@@ -79,6 +79,7 @@ sa_doorbells_init(struct sa_doorbells *doorbells, enum softaccel_doorbell mode, 
 		.multiplier_bytes =
 			mode == SOFTACCEL_DOORBELL_SHARED ? SA_DOORBELL_SHARED_MULTIPLIER : SA_DOORBELL_PAGE_BYTES,
 	};
+	rp_dma_vote_init(&doorbells->vote);
 	doorbells->size_bytes = power_of_two_at_least((size_t)queues_count * doorbells->multiplier_bytes);
 	rc = make_memory(doorbells);
 	if (rc == 0)
@@ -115,6 +116,14 @@ sa_doorbells_clear(struct sa_doorbells *doorbells)
 		sa_doorbell_drain(doorbells->kick_fds[i]);
 		sa_doorbell_drain(doorbells->said_fds[i]);
 	}
+}
+
+void
+sa_doorbells_vote(struct sa_doorbells *doorbells, int node, int by)
+{
+	/* What cannot be moved stays, and works. */
+	if (rp_dma_vote_cast(&doorbells->vote, node, by))
+		rp_dma_node_place(doorbells->memory, doorbells->size_bytes, rp_dma_vote_node(&doorbells->vote));
 }
 
 void

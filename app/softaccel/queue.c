@@ -135,6 +135,8 @@ attach_directly(struct softaccel_function *function, unsigned int number, bool a
 		wake(function, queue);
 	queue->attached = rc == 0;
 	sa_gate_open(&function->path->gate);
+	if (rc == 0)
+		sa_doorbells_vote(&function->doorbells, queue->ring.node, 1);
 	return rc;
 }
 
@@ -196,6 +198,7 @@ detach_directly(struct softaccel_function *function, struct sa_queue *queue, boo
 	queue->attached = false;
 	sa_reach_part(queue);
 	sa_gate_open(&function->path->gate);
+	sa_doorbells_vote(&function->doorbells, queue->ring.node, -1);
 }
 
 /* A carriage stays: what it has not brought back yet is not lost. @return whether it was awake. */

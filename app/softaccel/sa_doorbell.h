@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "rp_dma_vote.h"
 #include "softaccel.h"
 
 /**
@@ -21,6 +22,9 @@
  * The memfd is sealed: its size cannot change under somebody who mapped it, and
  * it holds the doorbells of this function only.
  *
+ * It is made before any guest is known, so it moves to the NUMA node where most of the guest's rings are when these
+ * start (rp_dma_vote.h), as long as nobody else has touched it: the kernel moves no page that another process has too.
+ *
  * Threads: observe: the data path; the rest: the control side.
  */
 
@@ -34,6 +38,7 @@ struct sa_doorbells {
 	size_t size_bytes; /* of the BAR: a power of two */
 	uint32_t multiplier_bytes; /* notify_off_multiplier */
 	unsigned int count;
+	struct rp_dma_vote vote; /* of the rings that run */
 	int *kick_fds; /* an eventfd for each queue; who has it may make a write to it wait: it is only read */
 	int *said_fds; /* another, for the kicks that are written here; nobody else has it */
 };
@@ -44,6 +49,12 @@ void sa_doorbells_fini(struct sa_doorbells *doorbells);
 
 /** Forget every kick that was not served yet. */
 void sa_doorbells_clear(struct sa_doorbells *doorbells);
+
+/**
+ * A ring of the function starts or stops.
+ * @param node of its memory; RP_DMA_NODE_ANY: nobody knows, or there is one. @param by 1 or -1.
+ */
+void sa_doorbells_vote(struct sa_doorbells *doorbells, int node, int by);
 
 /** The queue whose doorbell a message wrote to, or -1. */
 int sa_doorbells_queue_at(const struct sa_doorbells *doorbells, uint64_t offset_bytes);

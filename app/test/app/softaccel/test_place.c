@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 #include "rig.h"
 #include "rp_dma_node.h"
-#include "sa_datapath.h"
+#include "sa_device.h"
 
 /* On a machine of one node nothing moves; app/test/e2e/test_numa.py runs this where there are two. */
 
@@ -27,12 +28,22 @@ static size_t placed_bytes;
 static time_t passed_s; /* atomic: added to the clock, or ... */
 static bool clock_stands; /* ... all that it says: the rig needs a real one */
 
+/* Nodes that the machine need not have. */
+static int said_node; /* atomic: where all memory is said to be; RP_DMA_NODE_ANY: where it is */
+static uint8_t *doorbells; /* atomic: whose memory is looked for ... */
+static int doorbells_node; /* atomic: ... and where it was sent last */
+static unsigned int doorbells_moves; /* atomic */
+
 static struct sa_datapath *arriving; /* who sends itself to one CPU stops there */
 
 struct rte_memseg *__wrap_rte_mem_virt2memseg(const void *address, const struct rte_memseg_list *list);
 struct rte_memseg *__real_rte_mem_virt2memseg(const void *address, const struct rte_memseg_list *list);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now);
 int __real_clock_gettime(clockid_t clock, struct timespec *ret_now);
+unsigned int __wrap_rp_dma_nodes_count(void);
+unsigned int __real_rp_dma_nodes_count(void);
+int __wrap_rp_dma_node_of(const void *memory);
+int __real_rp_dma_node_of(const void *memory);
 int __wrap_rp_dma_node_place(void *memory, size_t size_bytes, int node);
 int __real_rp_dma_node_place(void *memory, size_t size_bytes, int node);
 int __wrap_rp_dma_node_run(int node);
@@ -49,9 +60,30 @@ __wrap_rte_mem_virt2memseg(const void *address, const struct rte_memseg_list *li
 	return &segment;
 }
 
+unsigned int
+__wrap_rp_dma_nodes_count(void)
+{
+	if (__atomic_load_n(&said_node, __ATOMIC_RELAXED) == RP_DMA_NODE_ANY)
+		return __real_rp_dma_nodes_count();
+	return 2;
+}
+
+int
+__wrap_rp_dma_node_of(const void *memory)
+{
+	int node = __atomic_load_n(&said_node, __ATOMIC_RELAXED);
+
+	return node == RP_DMA_NODE_ANY ? __real_rp_dma_node_of(memory) : node;
+}
+
 int
 __wrap_rp_dma_node_place(void *memory, size_t size_bytes, int node)
 {
+	if (memory == __atomic_load_n(&doorbells, __ATOMIC_RELAXED)) {
+		__atomic_store_n(&doorbells_node, node, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&doorbells_moves, 1, __ATOMIC_RELAXED);
+		return -EIO;
+	}
 	placed_count++;
 	placed_bytes += size_bytes;
 	if (page_bytes != 0)
@@ -98,6 +130,10 @@ setup(void **state)
 {
 	(void)state;
 	clock_stands = false;
+	said_node = RP_DMA_NODE_ANY;
+	doorbells = NULL;
+	doorbells_node = RP_DMA_NODE_ANY;
+	doorbells_moves = 0;
 	arriving = NULL;
 	page_bytes = 0;
 	placed_count = 0;
@@ -268,6 +304,45 @@ the_thread_is_given_back(void **state)
 	sa_datapath_fini(&path);
 }
 
+static void
+assert_doorbells(int node, unsigned int moves)
+{
+	assert_int_equal(__atomic_load_n(&doorbells_node, __ATOMIC_RELAXED), node);
+	assert_int_equal(__atomic_load_n(&doorbells_moves, __ATOMIC_RELAXED), moves);
+}
+
+/* Where the nodes do not exist, or the kernel will not, its rings start all the same. */
+static void
+doorbells_follow_their_guest(void **state)
+{
+	static struct rig rig;
+	static struct rig_guest guest;
+	unsigned int queue, life;
+
+	(void)state;
+	rig_create(&rig);
+	rig_function(&rig, (struct softaccel_function_config){.queue_pairs = 1});
+	__atomic_store_n(&doorbells, softaccel_function_at(rig.accel, 0)->doorbells.memory, __ATOMIC_RELAXED);
+	rig_run(&rig);
+	for (life = 0; life < 2; life++) {
+		__atomic_store_n(&said_node, 1 - (int)life, __ATOMIC_RELAXED);
+		memset(&guest, 0, sizeof(guest));
+		rig_guest_connect(&guest, &rig, 0);
+		rig_guest_negotiate(&guest, RIG_FEATURES_DEFAULT);
+		for (queue = 0; queue < 2; queue++)
+			rig_guest_queue(&guest, queue);
+		rig_guest_driver_ok(&guest);
+		for (queue = 0; queue < 2; queue++)
+			assert_int_equal(softaccel_queue_state(softaccel_function_at(rig.accel, 0), queue),
+					 SOFTACCEL_QUEUE_RUNNING);
+		/* One move for all rings. */
+		assert_doorbells(1 - (int)life, life + 1);
+		rig_guest_fini(&guest);
+		pass(RP_DMA_VOTE_SETTLE_S);
+	}
+	rig_destroy(&rig);
+}
+
 /* On the CPUs of that node, and no others. */
 static bool
 runs_on(pthread_t thread, int node)
@@ -312,6 +387,8 @@ a_guest_draws_it_to_its_memory(void **state)
 			fail_msg("its memory is on node %d, its rings' on %d and %d, the data path is not on node %d",
 				 rp_dma_node_of(guest.memory), rp_dma_node_of(guest.queues[0].memory),
 				 rp_dma_node_of(guest.queues[1].memory), node);
+		/* The guest touches them now: before, nobody else had them. */
+		assert_int_equal(rp_dma_node_of(guest.doorbells), node);
 		rig_guest_fini(&guest);
 	}
 	rig_destroy(&rig);
@@ -328,6 +405,7 @@ main(void)
 		TEST(moves_are_rare),
 		TEST(whole_pages_move),
 		TEST(the_thread_is_given_back),
+		TEST(doorbells_follow_their_guest),
 		TEST(pool_and_thread_follow),
 		TEST(a_guest_draws_it_to_its_memory),
 	};
