@@ -155,6 +155,7 @@ go_on(struct rp_port *port)
 	for (i = 0; i < port->queues_count; i++) {
 		struct port_queue *queue = &port->queues[i];
 
+		port_ring_node_tell(port, queue);
 		if (queue->running)
 			port_event(port, RP_PORT_EVENT_NOTICE, (int)i, "queue-adopted", "accelerator %d queue %u runs",
 				   queue->accelerator, queue->accelerator_queue);

@@ -65,6 +65,7 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int index, struct rp_port_
 	ret_info->user_enabled = queue->user_enabled;
 	ret_info->frontend_enabled = queue->frontend_enabled;
 	ret_info->frontend_started = queue->frontend_started;
+	ret_info->node = queue->node;
 	port_queue_reason(port, queue, ret_info->reason, sizeof(ret_info->reason));
 	ret_info->accelerator = queue->accelerator;
 	ret_info->accelerator_queue = queue->accelerator_queue;

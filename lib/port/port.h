@@ -33,7 +33,7 @@
  *   hand_over*.c    to a successor, and from a predecessor (hand_over.h)
  *   blackout.c      how long nobody served a ring that moved
  *   log.c           a migration begins or ends
- *   ring_part.c     where a part of a ring is for us
+ *   ring_part.c     where a part of a ring is for us; ring_node.c: on which NUMA node
  *   iommu.h         a guest whose addresses are translated
  *   asks.h          a device that translates them itself
  *   offer.c         what the frontend is offered, once that is known
@@ -48,6 +48,7 @@
 #include "iommu.h"
 #include "place.h"
 #include "rp_dma.h"
+#include "rp_dma_node.h"
 #include "rp_dma_section.h"
 #include "rp_port.h"
 #include "rp_vhu_endpoint.h"
@@ -140,6 +141,7 @@ struct port_queue {
 	bool frontend_enabled;
 	bool frontend_started;
 	struct rp_vhu_vring vring; /* valid while frontend_started; its descriptors are not used */
+	int node; /* that ops.ring_node was told for it; RP_DMA_NODE_ANY: none */
 	int kick_fd; /* duplicates: ours to poll and to hand on, whatever the frontend swaps */
 	int call_fd;
 	bool kick_failed; /* to be signalled, and the user was told */
@@ -549,6 +551,12 @@ unsigned int port_position_pending(const struct rp_port *port, const struct port
 int port_position_keep(const struct rp_port *port, const struct port_queue *queue, struct rp_wire_why *why);
 /* "index 7", "descriptor 3, wrap 1" */
 void port_position_text(const struct rp_port *port, uint32_t position, char *ret_text, size_t size);
+
+/* ring_node.c */
+/* Of the ring's memory; RP_DMA_NODE_ANY: it is not there, or nobody knows. */
+int port_ring_node(const struct rp_port *port, const struct port_queue *queue);
+/* The ring came or went: whoever asks for it hears where it is, or was. */
+void port_ring_node_tell(struct rp_port *port, struct port_queue *queue);
 
 /* relay.c */
 int port_relay_start(struct rp_port *port, struct port_queue *queue);

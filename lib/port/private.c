@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #include "port.h"
-#include "rp_dma_node.h"
 #include "rp_vring_shadow.h"
 #include "rp_wire_fd.h"
 
@@ -122,23 +121,20 @@ port_private_tables_at(const struct rp_port *port)
 	return ring_bytes(port);
 }
 
-/* Of a ring that its driver has made. */
+/* Of the first ring that knows. */
 static int
 node_of_guest(const struct rp_port *port, unsigned int index)
 {
+	int node = RP_DMA_NODE_ANY;
 	unsigned int i;
 
-	for (i = 0; i < port->queues_count; i++) {
+	for (i = 0; i < port->queues_count && node == RP_DMA_NODE_ANY; i++) {
 		const struct port_queue *queue = &port->queues[i];
-		const void *ring;
 
-		if (!port_queue_is_on(queue, index) || !queue->frontend_started)
-			continue;
-		ring = rp_dma_space_translate(port->memory, queue->vring.desc_gpa, 1, RP_DMA_READ);
-		if (ring != NULL)
-			return rp_dma_node_of(ring);
+		if (port_queue_is_on(queue, index))
+			node = port_ring_node(port, queue);
 	}
-	return RP_DMA_NODE_ANY;
+	return node;
 }
 
 static int

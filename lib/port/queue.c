@@ -23,6 +23,7 @@ port_queues_create(struct rp_port *port, unsigned int queues_count)
 
 		queue->index = i;
 		queue->accelerator = -1;
+		queue->node = RP_DMA_NODE_ANY;
 		queue->user_enabled = true;
 		queue->wish = port->wish;
 		queue->doorbell.policy = port->doorbell;

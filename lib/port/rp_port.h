@@ -259,6 +259,13 @@ struct rp_port_ops {
 	 * @return 0, or a negative errno with why, which is what listening ends with.
 	 */
 	int (*listen)(void *ctx, const char *path, int *ret_fd, struct rp_wire_why *why);
+	/**
+	 * Optional, for a machine of several NUMA nodes: a ring of the frontend's is there, or is gone, whose memory is on
+	 * that node (rp_dma_node.h). Each that came goes before rp_port_destroy() returns. Rings whose node nobody knows
+	 * are not told of, as those whose addresses the guest's IOMMU translates. May not call the port.
+	 * @param by 1 or -1, to be cast as a vote (rp_dma_vote.h).
+	 */
+	void (*ring_node)(void *ctx, int node, int by);
 };
 
 struct rp_port_queue_info {
@@ -271,6 +278,7 @@ struct rp_port_queue_info {
 	bool user_enabled;
 	bool frontend_enabled;
 	bool frontend_started;
+	int node; /**< NUMA node of the ring's memory; -1: nobody asks (rp_port_ops.ring_node), or nobody knows */
 	char reason[RP_PORT_REASON_MAX]; /**< why stopped, relayed or shadow; empty when direct */
 	int accelerator; /**< index in the port's list; -1: none */
 	unsigned int accelerator_queue;

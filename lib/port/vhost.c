@@ -142,6 +142,7 @@ on_vring_start(void *ctx, unsigned int index, const struct rp_vhu_vring *vring, 
 		return rc;
 	}
 	queue->frontend_started = true;
+	port_ring_node_tell(port, queue);
 	queue->frontend_enabled = vring->enabled;
 	queue->served_before = false;
 	queue->broken = false;
@@ -179,6 +180,7 @@ on_vring_stop(void *ctx, unsigned int index, enum rp_vhu_stop why_stopped, uint3
 	else if (why_stopped != RP_VHU_STOP_MEMORY && why_stopped != RP_VHU_STOP_STATUS)
 		port_doorbell_dropped(port, queue);
 	queue->frontend_started = false;
+	port_ring_node_tell(port, queue);
 	queue->start_due = false;
 	queue->had = RP_PORT_OWNER_NONE;
 	/* All of them end, and such a backend may have to stop for each. */

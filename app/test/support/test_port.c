@@ -26,7 +26,16 @@ on_event(void *ctx, const struct rp_port_event *event)
 		test->log_used += (size_t)wrote;
 }
 
-static const struct rp_port_ops port_ops = {.event = on_event};
+static void
+on_ring_node(void *ctx, int node, int by)
+{
+	struct test_port *test = ctx;
+
+	if (node < TEST_PORT_NODES)
+		test->rings_on[node] += by;
+}
+
+static const struct rp_port_ops port_ops = {.event = on_event, .ring_node = on_ring_node};
 
 static void *
 serve(void *ctx)

@@ -11,6 +11,8 @@
  * A port served by a thread of its own, as a daemon would; calls from the test
  * take the thread's place under a lock.
  */
+#define TEST_PORT_NODES 64
+
 struct test_port {
 	struct rp_port *port;
 	pthread_t thread;
@@ -19,6 +21,7 @@ struct test_port {
 	char log[16384]; /* under lock: names of events and their queues, one a line */
 	size_t log_used;
 	char last_words[400]; /* under lock: of the last warning or error */
+	int rings_on[TEST_PORT_NODES]; /* under lock: what the port said of NUMA nodes */
 };
 
 void test_port_open(struct test_port *test, const struct rp_port_config *config,
