@@ -230,10 +230,32 @@ read_rpc(struct reader *reader, const config_setting_t *setting)
 	complain(reader, setting, "rpc", "found %s, expected a path of 1 to 107 bytes", found);
 }
 
+static void
+read_node(struct reader *reader, const config_setting_t *setting)
+{
+	struct rpd_node_wish *node = &reader->config->node;
+	struct rpd_value value;
+	char found[80];
+
+	value_of(setting, &value);
+	if (value.type == RPD_VALUE_NUMBER && value.number >= 0 && value.number < RP_DMA_VOTE_NODES_MAX) {
+		*node = (struct rpd_node_wish){RPD_NODE_FIXED, (int)value.number};
+	} else if (value.type == RPD_VALUE_TEXT && strcmp(value.text, "follow") == 0) {
+		node->policy = RPD_NODE_FOLLOW;
+	} else if (value.type == RPD_VALUE_TEXT && strcmp(value.text, "any") == 0) {
+		node->policy = RPD_NODE_ANY;
+	} else {
+		rpd_value_describe(&value, found, sizeof(found));
+		complain(reader, setting, "node", "found %s, expected \"follow\", \"any\", or a number of 0 to %d",
+			 found, RP_DMA_VOTE_NODES_MAX - 1);
+	}
+}
+
 static int
 read_root(struct reader *reader, const config_setting_t *root)
 {
 	const config_setting_t *rpc = config_setting_get_member(root, "rpc");
+	const config_setting_t *node = config_setting_get_member(root, "node");
 	const config_setting_t *ports = config_setting_get_member(root, "ports");
 	char name[KEY_MAX + 1];
 	int i;
@@ -241,14 +263,16 @@ read_root(struct reader *reader, const config_setting_t *root)
 	for (i = 0; i < config_setting_length(root); i++) {
 		const config_setting_t *setting = config_setting_get_elem(root, (unsigned int)i);
 
-		if (setting == rpc || setting == ports)
+		if (setting == rpc || setting == node || setting == ports)
 			continue;
 		snprintf(name, sizeof(name), "%s", config_setting_name(setting));
-		complain(reader, setting, name, "found an unknown key, expected rpc or ports");
+		complain(reader, setting, name, "found an unknown key, expected rpc, node or ports");
 	}
 	/* The ports' sockets are compared with it. */
 	if (rpc != NULL)
 		read_rpc(reader, rpc);
+	if (node != NULL)
+		read_node(reader, node);
 	return ports == NULL ? 0 : read_ports(reader, ports);
 }
 

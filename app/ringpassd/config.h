@@ -2,6 +2,7 @@
 #ifndef CONFIG_H
 #define CONFIG_H
 
+#include "node.h"
 #include "spec.h"
 
 /**
@@ -21,6 +22,7 @@ struct rpd_config_port {
 
 struct rpd_config {
 	char rpc_path[RPD_SOCKET_PATH_MAX]; /**< empty: not given */
+	struct rpd_node_wish node;
 	unsigned int ports_count;
 	struct rpd_config_port *ports;
 };

@@ -21,6 +21,7 @@
 struct daemon {
 	struct event_base *base;
 	struct rpd_log *log;
+	struct rpd_node node;
 	struct rpd_ports *ports;
 	struct rpd_server *server;
 	struct rpd_service *service;
@@ -328,6 +329,17 @@ open_ports(struct daemon *self, const struct rpd_config *config)
 }
 
 static int
+place_thread(struct daemon *self, const struct rpd_config *config)
+{
+	struct rp_wire_why why = {0};
+
+	if (rpd_node_begin(&self->node, &config->node, daemon_event, self, &why) == 0)
+		return 0;
+	fprintf(stderr, "ringpassd: %s\n", why.text);
+	return EXIT_CONFIG;
+}
+
+static int
 start(struct daemon *self, const struct rpd_options *options, const struct rpd_config *config,
       const struct rp_accel_registry *registry)
 {
@@ -344,6 +356,10 @@ start(struct daemon *self, const struct rpd_options *options, const struct rpd_c
 	status = open_service(self, options);
 	if (status != 0)
 		return status;
+	status = place_thread(self, config);
+	if (status != 0)
+		return status;
+	ports_config.node = &self->node;
 	ports_config.base = self->base;
 	ports_config.service = self->service;
 	if (rpd_ports_create(&ports_config, &self->ports) < 0) {

@@ -40,6 +40,14 @@ port_listen(void *ctx, const char *path, int *ret_fd, struct rp_wire_why *why)
 	return rpd_service_listen(entry->ports->config.service, name, path, 0, ret_fd, why);
 }
 
+static void
+port_ring_node(void *ctx, int node, int by)
+{
+	const struct rpd_port *entry = ctx;
+
+	rpd_node_vote(entry->ports->config.node, node, by);
+}
+
 int
 rpd_ports_create(const struct rpd_ports_config *config, struct rpd_ports **ret_ports)
 {
@@ -53,6 +61,8 @@ rpd_ports_create(const struct rpd_ports_config *config, struct rpd_ports **ret_p
 	ports->port_ops.event = port_event;
 	if (config->service != NULL)
 		ports->port_ops.listen = port_listen;
+	if (rpd_node_votes(config->node))
+		ports->port_ops.ring_node = port_ring_node;
 	TAILQ_INIT(&ports->list);
 	*ret_ports = ports;
 	return 0;
@@ -381,6 +391,12 @@ struct rpd_port *
 rpd_ports_next(const struct rpd_ports *ports, const struct rpd_port *after)
 {
 	return after == NULL ? TAILQ_FIRST(&ports->list) : TAILQ_NEXT(after, link);
+}
+
+int
+rpd_ports_thread_node(const struct rpd_ports *ports)
+{
+	return rpd_node_number(ports->config.node);
 }
 
 const struct rp_accel_registry *

@@ -5,6 +5,7 @@
 #include <event2/event.h>
 #include <sys/queue.h>
 
+#include "node.h"
 #include "rp_port_hand_over.h"
 #include "service.h"
 #include "spec.h"
@@ -38,6 +39,7 @@ struct rpd_port {
 struct rpd_ports_config {
 	struct event_base *base;
 	const struct rp_accel_registry *registry;
+	struct rpd_node *node; /**< the thread, for which rings vote; NULL: it stays where it is */
 	struct rpd_service *service; /**< where listening sockets come from; NULL: ports make their own */
 	void (*event)(void *ctx, const struct rp_port_event *event);
 	void *ctx;
@@ -79,6 +81,9 @@ struct rpd_port *rpd_ports_find(const struct rpd_ports *ports, const char *name)
 
 /** The first port (after NULL), the next one, NULL at the end. */
 struct rpd_port *rpd_ports_next(const struct rpd_ports *ports, const struct rpd_port *after);
+
+/** @return the NUMA node that the ports' thread was sent to, RP_DMA_NODE_ANY: none. */
+int rpd_ports_thread_node(const struct rpd_ports *ports);
 
 const struct rp_accel_registry *rpd_ports_registry(const struct rpd_ports *ports);
 

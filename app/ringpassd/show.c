@@ -29,6 +29,13 @@ add_bool(struct json_object *object, const char *key, bool value)
 	json_object_object_add(object, key, json_object_new_boolean(value));
 }
 
+/* Null: nobody knows, or there is nothing to choose. */
+static void
+add_node(struct json_object *object, const char *key, int node)
+{
+	json_object_object_add(object, key, node < 0 ? NULL : json_object_new_int(node));
+}
+
 /* As text: JSON readers keep only 53 bits of a number. */
 static void
 add_mask(struct json_object *object, const char *key, uint64_t mask)
@@ -263,6 +270,7 @@ rpd_show_queue(struct json_object *object, const struct rp_port_queue_info *info
 	add_bool(object, "user_enabled", info->user_enabled);
 	add_bool(object, "frontend_enabled", info->frontend_enabled);
 	add_bool(object, "frontend_started", info->frontend_started);
+	add_node(object, "node", info->node);
 	if (info->accelerator < 0) {
 		json_object_object_add(object, "accelerator", NULL);
 		json_object_object_add(object, "accelerator_queue", NULL);
@@ -375,6 +383,7 @@ rpd_show_port(struct json_object *object, const struct rpd_port *entry)
 	add_mask(object, "protocol_features", info->protocol_features);
 	rpd_json_add_number(object, "memory_bytes", info->memory_bytes);
 	rpd_json_add_number(object, "regions", info->regions_count);
+	add_node(object, "thread_node", rpd_ports_thread_node(entry->ports));
 	json_object_object_add(object, "iommu", show_iommu(info));
 	json_object_object_add(object, "software", show_software(entry, &shown.software));
 	for (i = 0; i < entry->spec.accelerators_count; i++)

@@ -21,7 +21,7 @@ LIMIT_S = 60
 def queue(number, **changes):
     return {"queue": number, "direction": ("rx", "tx")[number % 2], "mode": "direct", "doorbell": "mapped",
             "doorbell_policy": "auto", "reason": "", "user_enabled": True, "frontend_enabled": True,
-            "frontend_started": True, "accelerator": 0, "accelerator_queue": number, "direct_kicks": 1000 + number,
+            "frontend_started": True, "node": None, "accelerator": 0, "accelerator_queue": number, "direct_kicks": 1000 + number,
             "eventfd_kicks": 3, "relayed_kicks": 2, "relayed_kicks_after_map": 0, "device_interrupts": 44,
             "relayed_interrupts": 0, "moves": 1, "doorbell_maps": 1, "packets": 5, "bytes": 6, "errors": 0,
             "counters_valid": True, "ring_policy": "auto", "redone": 0, "lost": 0, "accesses_refused": 0, "vfio_file": "none",
@@ -35,7 +35,7 @@ SUMMARY = {"port": "vm0", "socket": "/run/vm0.sock", "mode": "server", "profile"
            "queues_relayed": 1, "queues_stopped": 0, "queues_shadow": 0, "queues_software": 0}
 PORT = {**{key: SUMMARY[key] for key in ("port", "socket", "mode", "profile", "state", "reason", "frontend_pid")},
         "features_offered": "0x130000000", "features_acked": "0x100000000", "protocol_features": "0x802",
-        "memory_bytes": 1 << 30, "regions": 2, "iommu": None, "software": None,
+        "memory_bytes": 1 << 30, "regions": 2, "thread_node": None, "iommu": None, "software": None,
         "accelerators": [
             {"arguments": "vfio-user,socket=/f0", "open": True, "reason": "", "driver": "virtio",
              "transport": "vfio-user", "device": "/f0", "class": "A", "queues": 4, "notify_by_address": True,
@@ -168,6 +168,18 @@ def test_show(server):
                                  "7", "0", "5", "0", "-"]
     assert lines[14].endswith("the frontend refused the doorbell")
     assert len(lines) == 15
+
+
+def test_show_numa_nodes(server):
+    placed = {**PORT, "thread_node": 1, "queues": [queue(0, node=1), queue(1, node=1), queue(2, node=0), queue(3)]}
+    server.answers["port.show"] = placed
+    assert run(server.path, "show", "vm0").stdout.splitlines()[4] == "  nodes     rings on 0 (1), 1 (2); ringpassd on 1"
+    server.answers["port.show"] = {**placed, "thread_node": None}
+    assert run(server.path, "show", "vm0").stdout.splitlines()[4] == "  nodes     rings on 0 (1), 1 (2); ringpassd on any"
+    # Nobody is connected, and the user wants it there.
+    server.answers["port.show"] = {**placed, "queues": []}
+    assert run(server.path, "show", "vm0").stdout.splitlines()[4] == (
+        "  nodes     rings on none that is known; ringpassd on 1")
 
 
 def test_show_with_windows(server):

@@ -84,6 +84,15 @@ fake_port_tell(struct rp_port *port, enum rp_port_event_level level, int queue, 
 	port->ops.event(port->ctx, &event);
 }
 
+bool
+fake_port_ring_node(struct rp_port *port, int node, int by)
+{
+	if (port->ops.ring_node == NULL)
+		return false;
+	port->ops.ring_node(port->ctx, node, by);
+	return true;
+}
+
 /* It listens on what it is given, and on nothing of its own. */
 static int
 get_listeners(struct rp_port *port, struct rp_wire_why *why)
@@ -383,6 +392,7 @@ rp_port_get_queue_info(struct rp_port *port, unsigned int queue, struct rp_port_
 	ret_info->frontend_enabled = ret_info->frontend_started = fake_ports.connected;
 	ret_info->doorbell_policy = port->policies[queue];
 	ret_info->ring_policy = port->rings[queue];
+	ret_info->node = fake_ports.connected ? 1 : -1;
 	ret_info->redone = 7;
 	ret_info->accesses_refused = 3;
 	ret_info->wish = port->wishes[queue];

@@ -47,4 +47,7 @@ void fake_port_poke(struct rp_port *port);
 void fake_port_tell(struct rp_port *port, enum rp_port_event_level level, int queue, const char *name,
 		    const char *text);
 
+/* A ring on that NUMA node comes (1) or goes (-1). @return false: the port is not asked. */
+bool fake_port_ring_node(struct rp_port *port, int node, int by);
+
 #endif

@@ -55,7 +55,7 @@ test_whole_file(void **state)
 	(void)state;
 	assert_int_equal(
 		read_text(
-			"rpc = \"/run/r.sock\";\n"
+			"rpc = \"/run/r.sock\"; node = 63;\n"
 			"# a comment\n"
 			"ports = (\n"
 			"  { name = \"vm0\"; socket = \"/run/vm0.sock\"; mode = \"client\"; queue_pairs = 2;\n"
@@ -77,6 +77,8 @@ test_whole_file(void **state)
 		0);
 	assert_int_equal(reported.count, 0);
 	assert_string_equal(config.rpc_path, "/run/r.sock");
+	assert_int_equal(config.node.policy, RPD_NODE_FIXED);
+	assert_int_equal(config.node.number, 63);
 	assert_int_equal(config.ports_count, 2);
 	spec = &config.ports[0].spec;
 	assert_string_equal(spec->name, "vm0");
@@ -196,6 +198,13 @@ test_nothing_is_legal(void **state)
 	rpd_config_free(&config);
 	assert_int_equal(read_text("ports = ();", &config, &reported), 0);
 	assert_int_equal(config.ports_count, 0);
+	assert_int_equal(config.node.policy, RPD_NODE_FOLLOW);
+	rpd_config_free(&config);
+	assert_int_equal(read_text("node = \"any\";", &config, &reported), 0);
+	assert_int_equal(config.node.policy, RPD_NODE_ANY);
+	rpd_config_free(&config);
+	assert_int_equal(read_text("node = \"follow\";", &config, &reported), 0);
+	assert_int_equal(config.node.policy, RPD_NODE_FOLLOW);
 	rpd_config_free(&config);
 }
 
@@ -204,7 +213,11 @@ static const struct {
 	const char *text;
 	const char *line;
 } mistakes[] = {
-	{ "colour = 3;\n", ":1: colour: found an unknown key, expected rpc or ports" },
+	{ "colour = 3;\n", ":1: colour: found an unknown key, expected rpc, node or ports" },
+	{ "node = -1;\n", ":1: node: found -1, expected \"follow\", \"any\", or a number of 0 to 63" },
+	{ "node = 64;\n", ":1: node: found 64, expected \"follow\", \"any\", or a number of 0 to 63" },
+	{ "node = \"1\";\n", ":1: node: found '1', expected \"follow\", \"any\", or a number of 0 to 63" },
+	{ "node = true;\n", ":1: node: found true, expected \"follow\", \"any\", or a number of 0 to 63" },
 	{ "\n\nrpc = 3;\n", ":3: rpc: found 3, expected a path of 1 to 107 bytes" },
 	{ "rpc = \"\";\n", ":1: rpc: found '', expected a path of 1 to 107 bytes" },
 	{ "ports = 3;\n", ":1: ports: found no list, expected ( { ... }, ... )" },

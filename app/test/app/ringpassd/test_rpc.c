@@ -306,7 +306,8 @@ test_list_and_show(void **state)
 	assert_answer_has(fixture, CALL("port.list", "{}"), "\"queues_direct\":4");
 	assert_answer_has(fixture, CALL("port.show", "{\"port\":\"vm0\"}"),
 			  "\"frontend_pid\":4242,\"features_offered\":\"0x130000000\",\"features_acked\":\"0x0\","
-			  "\"protocol_features\":\"0x0\",\"memory_bytes\":1073741824,\"regions\":2,\"iommu\":null,"
+			  "\"protocol_features\":\"0x0\",\"memory_bytes\":1073741824,\"regions\":2,\"thread_node\":"
+			  "null,\"iommu\":null,"
 			  "\"software\":null,"
 			  "\"accelerators\":["
 			  "{\"arguments\":\"fake,socket=/f\",\"open\":true,\"reason\":\"\",\"driver\":\"fake\",");
@@ -326,7 +327,7 @@ test_list_and_show(void **state)
 		"{\"queue\":1,\"direction\":\"tx\",\"mode\":\"direct\",\"doorbell\":\"mapped\","
 		"\"doorbell_wanted\":true,"
 		"\"doorbell_policy\":\"auto\",\"reason\":\"\",\"user_enabled\":true,\"frontend_enabled\":true,"
-		"\"frontend_started\":true,\"accelerator\":0,\"accelerator_queue\":1,"
+		"\"frontend_started\":true,\"node\":1,\"accelerator\":0,\"accelerator_queue\":1,"
 		"\"direct_kicks\":18446744073709551615,");
 }
 
