@@ -10,6 +10,9 @@ from ringpass_testvm import Supervisor, Vm, prepare
 SECONDS = 120
 PROGRAMS = {
     "lib/dma/test_dma_node": ("memory_goes_where_it_is_wanted", "threads_go_where_they_are_wanted"),
+    "lib/dma/test_dma_follow": ("it_goes_only_where_it_may",),
+    "app/ringpassd/test_ringpassd_numa": ("it_follows_the_guest", "it_stays_where_it_may_run",
+                                          "it_stays_where_the_user_wants_it", "private_rings_lie_beside_the_guests"),
     "app/softaccel/test_softaccel_place": ("pool_and_thread_follow", "a_guest_draws_it_to_its_memory"),
 }
 # What DPDK loads by itself: its pools are made by one.
