@@ -239,6 +239,19 @@ softaccel_sleep_counters(const struct softaccel *accel, struct softaccel_sleep_c
 }
 
 void
+softaccel_nodes(const struct softaccel *accel, struct softaccel_nodes *ret_nodes)
+{
+	ret_nodes->buffers = rp_dma_vote_node(&accel->path.place.vote);
+	ret_nodes->data_path = rp_dma_follower_node(&accel->path.place.thread);
+}
+
+int
+softaccel_function_doorbells_node(const struct softaccel_function *function)
+{
+	return rp_dma_vote_node(&function->doorbells.vote);
+}
+
+void
 softaccel_function_dma_counters(const struct softaccel_function *function, struct softaccel_dma_counters *ret_counters)
 {
 	struct rp_dma_reader_counters reader;

@@ -105,6 +105,12 @@ struct softaccel_sleep_counters {
 	uint64_t untimed; /**< sleeps until it is woken; with an uplink, for a second at most */
 };
 
+/** Where things are on a machine of several NUMA nodes; -1: wherever they happened to come to be. */
+struct softaccel_nodes {
+	int buffers; /**< those that packets are copied from and to */
+	int data_path; /**< its thread; -1 also when it may not run on the node that it was sent to */
+};
+
 /** How a queue is kicked. */
 struct softaccel_queue_doorbell {
 	uint8_t told; /**< what the driver said: RP_ACCEL_VENDOR_DOORBELL_* (rp_accel_vendor.h) */
@@ -229,6 +235,10 @@ void softaccel_queue_doorbell(const struct softaccel_function *function, unsigne
 			      struct softaccel_queue_doorbell *ret_doorbell);
 /** Any thread. */
 void softaccel_sleep_counters(const struct softaccel *accel, struct softaccel_sleep_counters *ret_counters);
+/** Any thread. */
+void softaccel_nodes(const struct softaccel *accel, struct softaccel_nodes *ret_nodes);
+/** Where a function's doorbells were sent, -1: nowhere. Any thread. */
+int softaccel_function_doorbells_node(const struct softaccel_function *function);
 /** Of queues that are served directly; any thread. */
 void softaccel_function_dma_counters(const struct softaccel_function *function,
 				     struct softaccel_dma_counters *ret_counters);

@@ -192,6 +192,31 @@ on_sleeps(const char *cmd, const char *params, struct rte_tel_data *data)
 }
 
 static int
+on_nodes(const char *cmd, const char *params, struct rte_tel_data *data)
+{
+	struct softaccel_nodes nodes = {-1, -1};
+	unsigned int i;
+
+	(void)cmd;
+	(void)params;
+	rte_tel_data_start_dict(data);
+	pthread_mutex_lock(&lock);
+	if (served != NULL)
+		softaccel_nodes(served, &nodes);
+	rte_tel_data_add_dict_int(data, "buffers", nodes.buffers);
+	rte_tel_data_add_dict_int(data, "data_path", nodes.data_path);
+	for (i = 0; served != NULL && i < softaccel_functions_count(served); i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "doorbells_%u", i);
+		rte_tel_data_add_dict_int(data, name,
+					  softaccel_function_doorbells_node(softaccel_function_at(served, i)));
+	}
+	pthread_mutex_unlock(&lock);
+	return 0;
+}
+
+static int
 on_uplink(const char *cmd, const char *params, struct rte_tel_data *data)
 {
 	struct softaccel_port_counters port;
@@ -216,6 +241,8 @@ telemetry_start(const struct softaccel *accel)
 	rte_telemetry_register_cmd("/softaccel/dma", on_dma,
 				   "How a function reaches its guest's memory. Parameter: function number");
 	rte_telemetry_register_cmd("/softaccel/sleeps", on_sleeps, "How the data path rested");
+	rte_telemetry_register_cmd("/softaccel/nodes", on_nodes,
+				   "NUMA nodes of buffers, data path and each function's doorbells; -1: not placed");
 	rte_telemetry_register_cmd("/softaccel/uplink", on_uplink, "The uplink's switch port");
 }
 

@@ -6,8 +6,8 @@
 
 /**
  * @file
- * DPDK telemetry: /softaccel/functions, /softaccel/queues,FUNCTION[,FIRST_QUEUE]
- * and /softaccel/uplink.
+ * DPDK telemetry: /softaccel/functions, /softaccel/queues,FUNCTION[,FIRST_QUEUE],
+ * /softaccel/dma,FUNCTION, /softaccel/sleeps, /softaccel/nodes and /softaccel/uplink.
  *
  * Threads: start and stop: the main thread; DPDK's telemetry thread answers.
  */

@@ -317,12 +317,17 @@ doorbells_follow_their_guest(void **state)
 {
 	static struct rig rig;
 	static struct rig_guest guest;
+	struct softaccel_nodes nodes;
 	unsigned int queue, life;
 
 	(void)state;
 	rig_create(&rig);
 	rig_function(&rig, (struct softaccel_function_config){.queue_pairs = 1});
 	__atomic_store_n(&doorbells, softaccel_function_at(rig.accel, 0)->doorbells.memory, __ATOMIC_RELAXED);
+	softaccel_nodes(rig.accel, &nodes);
+	assert_int_equal(nodes.buffers, RP_DMA_NODE_ANY);
+	assert_int_equal(nodes.data_path, RP_DMA_NODE_ANY);
+	assert_int_equal(softaccel_function_doorbells_node(softaccel_function_at(rig.accel, 0)), RP_DMA_NODE_ANY);
 	rig_run(&rig);
 	for (life = 0; life < 2; life++) {
 		__atomic_store_n(&said_node, 1 - (int)life, __ATOMIC_RELAXED);
@@ -335,6 +340,7 @@ doorbells_follow_their_guest(void **state)
 		for (queue = 0; queue < 2; queue++)
 			assert_int_equal(softaccel_queue_state(softaccel_function_at(rig.accel, 0), queue),
 					 SOFTACCEL_QUEUE_RUNNING);
+		assert_int_equal(softaccel_function_doorbells_node(softaccel_function_at(rig.accel, 0)), 1 - (int)life);
 		/* One move for all rings. */
 		assert_doorbells(1 - (int)life, life + 1);
 		rig_guest_fini(&guest);
@@ -359,6 +365,7 @@ runs_on(pthread_t thread, int node)
 static void
 a_guest_draws_it_to_its_memory(void **state)
 {
+	struct softaccel_nodes nodes;
 	static struct rig rig;
 	static struct rig_guest guest;
 	unsigned int i, queue;
@@ -381,12 +388,16 @@ a_guest_draws_it_to_its_memory(void **state)
 		for (queue = 0; queue < 2; queue++)
 			rig_guest_queue(&guest, queue);
 		rig_guest_driver_ok(&guest);
-		for (i = 0; i < PATIENCE && !runs_on(rig.data, node); i++)
+		softaccel_nodes(rig.accel, &nodes);
+		for (i = 0; i < PATIENCE && nodes.data_path != node; i++) {
 			usleep(1000);
+			softaccel_nodes(rig.accel, &nodes);
+		}
 		if (!runs_on(rig.data, node))
 			fail_msg("its memory is on node %d, its rings' on %d and %d, the data path is not on node %d",
 				 rp_dma_node_of(guest.memory), rp_dma_node_of(guest.queues[0].memory),
 				 rp_dma_node_of(guest.queues[1].memory), node);
+		assert_int_equal(nodes.buffers, node);
 		/* The guest touches them now: before, nobody else had them. */
 		assert_int_equal(rp_dma_node_of(guest.doorbells), node);
 		rig_guest_fini(&guest);
