@@ -39,7 +39,7 @@ make_messenger(struct softaccel_function *function)
 	}
 	if (rc == 0)
 		rc = sa_messenger_create(rp_vfu_server_dma(function->server), function->queues_count,
-					 function->path->notice_fd, &function->messenger);
+					 &function->path->place.vote, function->path->notice_fd, &function->messenger);
 	return rc;
 }
 
@@ -128,18 +128,28 @@ make_carriage(struct softaccel_function *function, unsigned int number, struct r
 
 /* With the gate closed. */
 static void
-ready_ring(const struct softaccel_function *function, struct sa_queue *queue)
+ready_ring(const struct softaccel_function *function, unsigned int number)
 {
+	struct sa_queue *queue = &function->queues[number];
 	struct sa_courier *courier = &queue->carriage->courier;
 
 	sa_queue_ready_ring(function, queue);
-	queue->ring.node = RP_DMA_NODE_ANY;
+	queue->ring.node = sa_reach_node(function, number);
 	queue->ring.carried = true;
 	queue->ring.rung = false;
 	queue->ring.courier_fd = courier->bell_fd;
 	queue->ring.kick_fd = courier->local_kick_fd;
 	queue->ring.said_fd = -1;
 	queue->ring.call_fd = courier->bell_fd;
+}
+
+/* Beside those who copy to and from it; the ring itself has voted by now. */
+static void
+place_local(const struct softaccel_function *function, const struct sa_queue *queue)
+{
+	const struct sa_local *local = &queue->carriage->courier.local;
+
+	rp_dma_node_place(local->memory, local->size_bytes, rp_dma_vote_node(&function->path->place.vote));
 }
 
 /* A former client's kicks say that there is something, not that its successor's memory is there. */
@@ -171,7 +181,7 @@ sa_carried_attach(struct softaccel_function *function, unsigned int number, bool
 	if (queue->carriage == NULL)
 		rc = make_carriage(function, number, why);
 	if (rc == 0) {
-		ready_ring(function, queue);
+		ready_ring(function, number);
 		__atomic_store_n(&queue->ring.state, SOFTACCEL_QUEUE_RUNNING, __ATOMIC_RELEASE);
 		rc = sa_datapath_ring_add(function->path, &queue->ring);
 		if (rc < 0)
@@ -179,6 +189,7 @@ sa_carried_attach(struct softaccel_function *function, unsigned int number, bool
 	}
 	sa_gate_open(&function->path->gate);
 	if (rc == 0) {
+		place_local(function, queue);
 		queue->carriage->courier.awake |= awake;
 		sa_messenger_set_call(function->messenger, queue->carriage, sa_queue_call_fd(function, queue));
 		rc = sa_messenger_start(function->messenger, queue->carriage, number, resumed);

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include "rp_dma_follow.h"
 #include "rp_wire_caller.h"
 #include "rp_wire_fd.h"
 #include "sa_doorbell.h"
@@ -23,6 +24,8 @@ struct sa_messenger {
 	int wake_fd;
 	struct rp_wire_caller *caller; /* under the lock */
 	pthread_t thread;
+	const struct rp_dma_vote *vote;
+	struct rp_dma_follower follower; /* the thread's own */
 	bool thread_runs;
 	pthread_mutex_t lock;
 	pthread_cond_t left; /* a turn ended */
@@ -202,9 +205,14 @@ run(void *ctx)
 	struct sa_messenger *messenger = ctx;
 	struct epoll_event events[EVENTS_MAX];
 
+	rp_dma_follow_begin(&messenger->follower);
 	pthread_mutex_lock(&messenger->lock);
 	while (!messenger->stop) {
-		int count, wait_ms = take_turns(messenger);
+		int count, wait_ms, node = rp_dma_vote_node(messenger->vote);
+
+		if (messenger->follower.sent != node)
+			rp_dma_follow(&messenger->follower, node);
+		wait_ms = take_turns(messenger);
 
 		pthread_mutex_unlock(&messenger->lock);
 		count = epoll_wait(messenger->epoll_fd, events, EVENTS_MAX, wait_ms);
@@ -242,8 +250,8 @@ make_thread(struct sa_messenger *messenger)
 }
 
 int
-sa_messenger_create(struct rp_dma_space *space, unsigned int queues_count, int notice_fd,
-		    struct sa_messenger **ret_messenger)
+sa_messenger_create(struct rp_dma_space *space, unsigned int queues_count, const struct rp_dma_vote *vote,
+		    int notice_fd, struct sa_messenger **ret_messenger)
 {
 	struct sa_messenger *messenger = calloc(1, sizeof(*messenger));
 	int rc;
@@ -251,6 +259,7 @@ sa_messenger_create(struct rp_dma_space *space, unsigned int queues_count, int n
 	if (messenger == NULL)
 		return -ENOMEM;
 	messenger->space = space;
+	messenger->vote = vote;
 	messenger->notice_fd = notice_fd;
 	messenger->carriages_count = queues_count;
 	messenger->carriages = calloc(queues_count, sizeof(*messenger->carriages));

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "rp_dma_io.h"
+#include "rp_dma_vote.h"
 #include "rp_wire_why.h"
 #include "sa_courier.h"
 
@@ -18,7 +19,8 @@
  * nor the control side can. The messenger serves its couriers in turns and sleeps
  * when none has anything to do. The control side takes a courier away at any
  * moment: what is under way for it is cancelled, so that this does not wait for the
- * client either.
+ * client either. What it copies to and from is the data path's too, so it goes to the
+ * same NUMA node, when it has something to do.
  *
  * Threads: the control side; the messenger's own inside.
  */
@@ -51,11 +53,12 @@ struct sa_carriage {
 /**
  * @param space the guest's memory, borrowed.
  * @param queues_count numbers of carriages are below.
+ * @param vote where the data path is, borrowed.
  * @param notice_fd an eventfd, borrowed: a carriage drained or broke.
  * @return 0 or a negative errno.
  */
-int sa_messenger_create(struct rp_dma_space *space, unsigned int queues_count, int notice_fd,
-			struct sa_messenger **ret_messenger);
+int sa_messenger_create(struct rp_dma_space *space, unsigned int queues_count, const struct rp_dma_vote *vote,
+			int notice_fd, struct sa_messenger **ret_messenger);
 /** All carriages are parked. NULL is allowed. @return NULL. */
 struct sa_messenger *sa_messenger_destroy(struct sa_messenger *messenger);
 

@@ -33,6 +33,11 @@ static int said_node; /* atomic: where all memory is said to be; RP_DMA_NODE_ANY
 static uint8_t *doorbells; /* atomic: whose memory is looked for ... */
 static int doorbells_node; /* atomic: ... and where it was sent last */
 static unsigned int doorbells_moves; /* atomic */
+static int messenger_node; /* atomic: where a messenger sent itself last */
+
+#define LOCALS_MAX 8u
+static void *locals[LOCALS_MAX]; /* atomic: memory that was sent to node 1 */
+static unsigned int locals_count; /* atomic */
 
 static struct sa_datapath *arriving; /* who sends itself to one CPU stops there */
 
@@ -84,6 +89,11 @@ __wrap_rp_dma_node_place(void *memory, size_t size_bytes, int node)
 		__atomic_add_fetch(&doorbells_moves, 1, __ATOMIC_RELAXED);
 		return -EIO;
 	}
+	if (node == 1 && __atomic_load_n(&said_node, __ATOMIC_RELAXED) == 1) {
+		unsigned int i = __atomic_fetch_add(&locals_count, 1, __ATOMIC_RELAXED);
+
+		__atomic_store_n(&locals[i % LOCALS_MAX], memory, __ATOMIC_RELAXED);
+	}
 	placed_count++;
 	placed_bytes += size_bytes;
 	if (page_bytes != 0)
@@ -94,9 +104,13 @@ __wrap_rp_dma_node_place(void *memory, size_t size_bytes, int node)
 int
 __wrap_rp_dma_node_run(int node)
 {
+	char name[16];
 	cpu_set_t one;
 	int cpu = 0;
 
+	assert_int_equal(pthread_getname_np(pthread_self(), name, sizeof(name)), 0);
+	if (strcmp(name, "sa-messenger") == 0)
+		__atomic_store_n(&messenger_node, node, __ATOMIC_RELAXED);
 	if (arriving == NULL)
 		return __real_rp_dma_node_run(node);
 	while (!CPU_ISSET(cpu, &all))
@@ -134,6 +148,9 @@ setup(void **state)
 	doorbells = NULL;
 	doorbells_node = RP_DMA_NODE_ANY;
 	doorbells_moves = 0;
+	messenger_node = RP_DMA_NODE_ANY;
+	memset(locals, 0, sizeof(locals));
+	locals_count = 0;
 	arriving = NULL;
 	page_bytes = 0;
 	placed_count = 0;
@@ -349,26 +366,131 @@ doorbells_follow_their_guest(void **state)
 	rig_destroy(&rig);
 }
 
-/* On the CPUs of that node, and no others. */
 static bool
-runs_on(pthread_t thread, int node)
+was_placed(const void *memory)
 {
-	cpu_set_t theirs, of_node;
+	unsigned int i;
+
+	for (i = 0; i < LOCALS_MAX; i++)
+		if (__atomic_load_n(&locals[i], __ATOMIC_RELAXED) == memory)
+			return true;
+	return false;
+}
+
+/* A guest whose rings are mapped, and whose buffers are reached by messages: who copies them is drawn there too. */
+static void
+messengers_follow(void **state)
+{
+	static struct rig rig;
+	static struct rig_guest guest;
+	const struct softaccel_function *function;
+	unsigned int queue, i;
+
+	(void)state;
+	rig_create(&rig);
+	rig_function(&rig, (struct softaccel_function_config){.queue_pairs = 1});
+	function = softaccel_function_at(rig.accel, 0);
+	rig_run(&rig);
+	__atomic_store_n(&said_node, 1, __ATOMIC_RELAXED);
+	memset(&guest, 0, sizeof(guest));
+	guest.reach = RIG_REACH_RINGS;
+	rig_guest_connect(&guest, &rig, 0);
+	rig_guest_negotiate(&guest, RIG_FEATURES_DEFAULT);
+	for (queue = 0; queue < 2; queue++)
+		rig_guest_queue(&guest, queue);
+	rig_guest_driver_ok(&guest);
+	for (queue = 0; queue < 2; queue++)
+		assert_true(softaccel_queue_by_messages(function, queue));
+	for (i = 0; i < PATIENCE && __atomic_load_n(&messenger_node, __ATOMIC_RELAXED) != 1; i++)
+		usleep(1000);
+	assert_int_equal(__atomic_load_n(&messenger_node, __ATOMIC_RELAXED), 1);
+	rig_control_pause(&rig);
+	for (queue = 0; queue < 2; queue++)
+		assert_true(was_placed(function->queues[queue].carriage->courier.local.memory));
+	rig_control_resume(&rig);
+	rig_guest_fini(&guest);
+	rig_destroy(&rig);
+}
+
+static cpu_set_t
+cpus_of(int node)
+{
+	cpu_set_t of_node;
 
 	assert_int_equal(rp_dma_node_run(node), 0);
 	assert_int_equal(sched_getaffinity(0, sizeof(of_node), &of_node), 0);
 	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+	return of_node;
+}
+
+/* On the CPUs of that node, and no others. */
+static bool
+runs_on(pthread_t thread, int node)
+{
+	cpu_set_t theirs, of_node = cpus_of(node);
+
 	assert_int_equal(pthread_getaffinity_np(thread, sizeof(theirs), &theirs), 0);
 	return CPU_EQUAL(&theirs, &of_node);
+}
+
+/* What stands for its buffers, when they are reached by messages. */
+static void
+assert_locals_on(struct rig *rig, int node)
+{
+	const struct softaccel_function *function = softaccel_function_at(rig->accel, 0);
+	unsigned int queue;
+
+	rig_control_pause(rig);
+	for (queue = 0; queue < 2; queue++)
+		assert_int_equal(rp_dma_node_of(function->queues[queue].carriage->courier.local.memory), node);
+	rig_control_resume(rig);
+}
+
+static void
+a_guest_on(struct rig *rig, enum rig_reach reach, int node)
+{
+	static struct rig_guest guest;
+	const cpu_set_t far = cpus_of(1 - node);
+	struct softaccel_nodes nodes;
+	unsigned int i, queue;
+
+	/* What it makes would be beside it, by itself. */
+	assert_int_equal(pthread_setaffinity_np(rig->control, sizeof(far), &far), 0);
+	pass(RP_DMA_VOTE_SETTLE_S);
+	memset(&guest, 0, sizeof(guest));
+	guest.reach = reach;
+	rig_guest_connect(&guest, rig, 0);
+	assert_int_equal(rp_dma_node_place(guest.memory, RIG_MEMORY_BYTES, node), 0);
+	/* Pages that the device has touched already are not moved; the next ones come from there. */
+	assert_int_equal(madvise(guest.memory, RIG_MEMORY_BYTES, MADV_REMOVE), 0);
+	rig_guest_negotiate(&guest, RIG_FEATURES_DEFAULT);
+	for (queue = 0; queue < 2; queue++)
+		rig_guest_queue(&guest, queue);
+	rig_guest_driver_ok(&guest);
+	softaccel_nodes(rig->accel, &nodes);
+	for (i = 0; i < PATIENCE && nodes.data_path != node; i++) {
+		usleep(1000);
+		softaccel_nodes(rig->accel, &nodes);
+	}
+	if (!runs_on(rig->data, node))
+		fail_msg("its memory is on node %d, its rings' on %d and %d, the data path is not on node %d",
+			 rp_dma_node_of(guest.memory), rp_dma_node_of(guest.queues[0].memory),
+			 rp_dma_node_of(guest.queues[1].memory), node);
+	assert_int_equal(nodes.buffers, node);
+	/* The guest touches them now: before, nobody else had them. */
+	if (reach == RIG_REACH_ALL)
+		assert_int_equal(rp_dma_node_of(guest.doorbells), node);
+	else
+		assert_locals_on(rig, node);
+	rig_guest_fini(&guest);
 }
 
 static void
 a_guest_draws_it_to_its_memory(void **state)
 {
-	struct softaccel_nodes nodes;
+	static const enum rig_reach reaches[] = {RIG_REACH_ALL, RIG_REACH_RINGS};
 	static struct rig rig;
-	static struct rig_guest guest;
-	unsigned int i, queue;
+	unsigned int i;
 	int node;
 
 	(void)state;
@@ -377,31 +499,9 @@ a_guest_draws_it_to_its_memory(void **state)
 	rig_create(&rig);
 	rig_function(&rig, (struct softaccel_function_config){.queue_pairs = 1});
 	rig_run(&rig);
-	for (node = 1; node >= 0; node--) {
-		pass(RP_DMA_VOTE_SETTLE_S);
-		memset(&guest, 0, sizeof(guest));
-		rig_guest_connect(&guest, &rig, 0);
-		assert_int_equal(rp_dma_node_place(guest.memory, RIG_MEMORY_BYTES, node), 0);
-		/* Pages that the device has touched already are not moved; the next ones come from there. */
-		assert_int_equal(madvise(guest.memory, RIG_MEMORY_BYTES, MADV_REMOVE), 0);
-		rig_guest_negotiate(&guest, RIG_FEATURES_DEFAULT);
-		for (queue = 0; queue < 2; queue++)
-			rig_guest_queue(&guest, queue);
-		rig_guest_driver_ok(&guest);
-		softaccel_nodes(rig.accel, &nodes);
-		for (i = 0; i < PATIENCE && nodes.data_path != node; i++) {
-			usleep(1000);
-			softaccel_nodes(rig.accel, &nodes);
-		}
-		if (!runs_on(rig.data, node))
-			fail_msg("its memory is on node %d, its rings' on %d and %d, the data path is not on node %d",
-				 rp_dma_node_of(guest.memory), rp_dma_node_of(guest.queues[0].memory),
-				 rp_dma_node_of(guest.queues[1].memory), node);
-		assert_int_equal(nodes.buffers, node);
-		/* The guest touches them now: before, nobody else had them. */
-		assert_int_equal(rp_dma_node_of(guest.doorbells), node);
-		rig_guest_fini(&guest);
-	}
+	for (i = 0; i < 2; i++)
+		for (node = 1; node >= 0; node--)
+			a_guest_on(&rig, reaches[i], node);
 	rig_destroy(&rig);
 }
 
@@ -411,14 +511,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(nobody_votes),
-		TEST(most_votes_win),
-		TEST(moves_are_rare),
-		TEST(whole_pages_move),
-		TEST(the_thread_is_given_back),
-		TEST(doorbells_follow_their_guest),
-		TEST(pool_and_thread_follow),
-		TEST(a_guest_draws_it_to_its_memory),
+		TEST(nobody_votes),	 TEST(most_votes_win),		 TEST(moves_are_rare),
+		TEST(whole_pages_move),	 TEST(the_thread_is_given_back), TEST(doorbells_follow_their_guest),
+		TEST(messengers_follow), TEST(pool_and_thread_follow),	 TEST(a_guest_draws_it_to_its_memory),
 	};
 
 	rig_eal_init();
