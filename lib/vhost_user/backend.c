@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -83,18 +82,6 @@ rp_vhu_backend_destroy(struct rp_vhu_backend *backend)
 	return NULL;
 }
 
-int
-vhu_backend_watch(struct rp_vhu_backend *backend, struct rp_wire_conn *conn)
-{
-	bool writable = (rp_wire_conn_poll_events(conn) & POLLOUT) != 0;
-	struct epoll_event event = {.events = EPOLLIN | (writable ? (uint32_t)EPOLLOUT : 0)};
-	int fd = rp_wire_conn_fd(conn);
-
-	if (epoll_ctl(backend->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
-		return 0;
-	return epoll_ctl(backend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
-
 /*
  * A socket that the peer handed over may have other holders: closing our number
  * of it does not take it out of the epoll, and whoever holds it could keep ours
@@ -123,7 +110,7 @@ rp_vhu_backend_attach(struct rp_vhu_backend *backend, int *fd)
 	rc = rp_wire_conn_create(fd, &rp_vhu_request_framing, &backend->conn);
 	if (rc < 0)
 		return rc;
-	rc = vhu_backend_watch(backend, backend->conn);
+	rc = rp_wire_conn_watch(backend->conn, backend->epoll_fd);
 	if (rc < 0) {
 		backend->conn = vhu_backend_drop(backend, backend->conn);
 		return rc;
@@ -229,7 +216,7 @@ process_requests(struct rp_vhu_backend *backend, struct rp_wire_why *why)
 			return rp_wire_why_set(why, -ENOTCONN, "detached");
 	}
 	vhu_backend_settle(backend);
-	return vhu_backend_watch(backend, backend->conn);
+	return rp_wire_conn_watch(backend->conn, backend->epoll_fd);
 }
 
 int

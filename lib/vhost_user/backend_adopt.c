@@ -254,7 +254,7 @@ adopt_socket(struct rp_vhu_backend *backend, int *fd, const struct rp_wire_frami
 		return rc;
 	rc = rp_wire_conn_create(fd, framing, ret_conn);
 	return rc < 0 ? rp_wire_why_set(why, rc, "descriptor: %s", strerror(-rc)) :
-			vhu_backend_watch(backend, *ret_conn);
+			rp_wire_conn_watch(*ret_conn, backend->epoll_fd);
 }
 
 static int

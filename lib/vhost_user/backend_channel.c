@@ -51,7 +51,7 @@ vhu_on_set_backend_req_fd(struct rp_vhu_backend *backend, struct vhu_request *re
 		return rc;
 	rc = rp_wire_conn_create(&request->msg->fds[0], &rp_vhu_msg_framing, &channel);
 	if (rc == 0)
-		rc = vhu_backend_watch(backend, channel);
+		rc = rp_wire_conn_watch(channel, backend->epoll_fd);
 	if (rc < 0) {
 		vhu_backend_drop(backend, channel);
 		return rp_wire_why_set(why, rc == -ENOMEM ? -ENOSPC : -EBADMSG, "descriptor: cannot be polled: %s",
@@ -107,7 +107,7 @@ vhu_channel_process(struct rp_vhu_backend *backend)
 		rp_wire_msg_drop(msg);
 	}
 	if (rc == -EAGAIN) {
-		vhu_backend_watch(backend, backend->channel);
+		rp_wire_conn_watch(backend->channel, backend->epoll_fd);
 		return;
 	}
 	rp_wire_why_prefix(&why, "backend channel: ");
@@ -147,7 +147,7 @@ vhu_channel_send(struct rp_vhu_backend *backend, uint32_t request, const void *p
 		return rp_wire_why_set(why, rc, "backend channel: %s", strerror(-rc));
 	backend->pending[tail] = (struct vhu_pending){.request = request, .token = token};
 	backend->pending_count++;
-	vhu_backend_watch(backend, backend->channel);
+	rp_wire_conn_watch(backend->channel, backend->epoll_fd);
 	return 0;
 }
 

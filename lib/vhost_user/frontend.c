@@ -53,7 +53,7 @@ rp_vhu_frontend_create(int *fd, const struct rp_vhu_frontend_config *config, con
 	if (rc == 0)
 		rc = rp_wire_conn_create(fd, &rp_vhu_msg_framing, &frontend->conn);
 	if (rc == 0)
-		rc = vhu_frontend_watch(frontend, frontend->conn);
+		rc = rp_wire_conn_watch(frontend->conn, frontend->epoll_fd);
 	if (rc < 0)
 		goto fail;
 	*ret_frontend = frontend;
@@ -119,18 +119,6 @@ rp_vhu_frontend_fd(const struct rp_vhu_frontend *frontend)
 	return frontend->epoll_fd;
 }
 
-int
-vhu_frontend_watch(struct rp_vhu_frontend *frontend, struct rp_wire_conn *conn)
-{
-	bool writable = (rp_wire_conn_poll_events(conn) & POLLOUT) != 0;
-	struct epoll_event event = {.events = EPOLLIN | (writable ? (uint32_t)EPOLLOUT : 0)};
-	int fd = rp_wire_conn_fd(conn);
-
-	if (epoll_ctl(frontend->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
-		return 0;
-	return epoll_ctl(frontend->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
-
 /* The backend may hold the socket too: closing our number of it does not take it out of the epoll. */
 struct rp_wire_conn *
 vhu_frontend_drop(struct rp_vhu_frontend *frontend, struct rp_wire_conn *conn)
@@ -168,7 +156,7 @@ rp_vhu_frontend_submit(struct rp_vhu_frontend *frontend, uint32_t request, const
 			     fds_count);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "%s: %s", row->name, strerror(-rc));
-	vhu_frontend_watch(frontend, frontend->conn);
+	rp_wire_conn_watch(frontend->conn, frontend->epoll_fd);
 	if (answered) {
 		unsigned int tail = (frontend->outstanding_head + frontend->outstanding_count) % VHU_OUTSTANDING_MAX;
 
@@ -236,7 +224,7 @@ vhu_frontend_serve_requests(struct rp_vhu_frontend *frontend)
 		rp_wire_msg_drop(msg);
 	}
 	if (rc == -EAGAIN) {
-		vhu_frontend_watch(frontend, frontend->conn);
+		rp_wire_conn_watch(frontend->conn, frontend->epoll_fd);
 		return 0;
 	}
 	vhu_frontend_lose(frontend, &why);

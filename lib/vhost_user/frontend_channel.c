@@ -20,7 +20,7 @@ vhu_frontend_open_channel(struct rp_vhu_frontend *frontend, struct rp_wire_why *
 		return rp_wire_why_set(why, -errno, "socketpair: %s", strerror(errno));
 	rc = rp_wire_conn_create(&pair[0], &rp_vhu_msg_framing, &frontend->channel);
 	if (rc == 0)
-		rc = vhu_frontend_watch(frontend, frontend->channel);
+		rc = rp_wire_conn_watch(frontend->channel, frontend->epoll_fd);
 	if (rc == 0)
 		rc = vhu_frontend_tell(frontend, RP_VHU_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1, why);
 	rp_wire_fd_close_all(pair, 2);
@@ -94,7 +94,7 @@ handle(struct rp_vhu_frontend *frontend, struct rp_wire_msg *msg, struct rp_wire
 
 		rc = rp_vhu_msg_send(frontend->channel, header.request, RP_VHU_FLAG_REPLY, &value, sizeof(value), NULL,
 				     0);
-		vhu_frontend_watch(frontend, frontend->channel);
+		rp_wire_conn_watch(frontend->channel, frontend->epoll_fd);
 		return rc == -ENOSPC ? rp_wire_why_set(why, -EPROTO, "the backend does not read its answers") : rc;
 	}
 	return 0;
@@ -127,7 +127,7 @@ vhu_frontend_serve_channel(struct rp_vhu_frontend *frontend)
 		rp_wire_msg_drop(msg);
 	}
 	if (rc == 0 || rc == -EAGAIN) {
-		vhu_frontend_watch(frontend, frontend->channel);
+		rp_wire_conn_watch(frontend->channel, frontend->epoll_fd);
 		return;
 	}
 	rp_wire_why_prefix(&why, "backend channel: ");

@@ -214,8 +214,6 @@ int vhu_channel_require(const struct rp_vhu_backend *backend, uint64_t protocol_
 int vhu_channel_send(struct rp_vhu_backend *backend, uint32_t request, const void *payload, uint32_t size_bytes, int fd,
 		     uint64_t token, struct rp_wire_why *why);
 
-/* Poll a connection's socket; again after each send, because it may have queued output. */
-int vhu_backend_watch(struct rp_vhu_backend *backend, struct rp_wire_conn *conn);
 /* Stop polling and destroy. @return NULL. */
 struct rp_wire_conn *vhu_backend_drop(struct rp_vhu_backend *backend, struct rp_wire_conn *conn);
 

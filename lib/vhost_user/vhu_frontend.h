@@ -68,7 +68,6 @@ struct rp_vhu_frontend {
 };
 
 /* frontend.c */
-int vhu_frontend_watch(struct rp_vhu_frontend *frontend, struct rp_wire_conn *conn);
 /* Stop polling and destroy. @return NULL. */
 struct rp_wire_conn *vhu_frontend_drop(struct rp_vhu_frontend *frontend, struct rp_wire_conn *conn);
 void vhu_frontend_lose(struct rp_vhu_frontend *frontend, const struct rp_wire_why *why);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "conn.h"
@@ -78,6 +79,20 @@ short
 rp_wire_conn_poll_events(const struct rp_wire_conn *conn)
 {
 	return STAILQ_EMPTY(&conn->outputs) && !conn->later ? POLLIN : POLLIN | POLLOUT;
+}
+
+int
+rp_wire_conn_watch(struct rp_wire_conn *conn, int epoll_fd)
+{
+	short events = rp_wire_conn_poll_events(conn);
+	struct epoll_event event = {.events = EPOLLIN | ((events & POLLOUT) != 0 ? (uint32_t)EPOLLOUT : 0)};
+
+	if (events == conn->watched_events)
+		return 0;
+	if (epoll_ctl(epoll_fd, conn->watched_events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, conn->fd, &event) < 0)
+		return -errno;
+	conn->watched_events = events;
+	return 0;
 }
 
 bool

@@ -22,6 +22,7 @@ struct rp_wire_output;
 struct rp_wire_conn {
 	int fd;
 	const struct rp_wire_framing *framing;
+	short watched_events; /* what an epoll looks for; 0: none does */
 
 	struct rp_wire_msg msg;
 	size_t have_bytes; /* of msg.bytes */

@@ -133,6 +133,16 @@ int rp_wire_conn_fd(const struct rp_wire_conn *conn);
 short rp_wire_conn_poll_events(const struct rp_wire_conn *conn);
 
 /**
+ * Have an epoll look for what poll_events() says, level-triggered, with data 0. To be called after whatever may have
+ * changed that; the kernel is asked only when it has. Before it is destroyed the caller takes the socket out of the
+ * epoll. Thread: the connection's.
+ *
+ * @param epoll_fd borrowed; the same one each time.
+ * @return 0, or epoll_ctl(2)'s error: it looks for what it did before.
+ */
+int rp_wire_conn_watch(struct rp_wire_conn *conn, int epoll_fd);
+
+/**
  * Receive one message without waiting.
  *
  * @param ret_msg set when 0 is returned; the previous one is gone.
