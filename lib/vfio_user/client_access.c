@@ -8,8 +8,8 @@
 #include "vfu_client.h"
 
 /*
- * Registers, many of them for one round trip: what is written in a row is one message where the server takes
- * that, and all messages of a lot leave together and are answered together.
+ * Registers, many of them for one round trip: reads and writes are one message where the server takes that, or what
+ * is written in a row is; and all messages of a lot leave together and are answered together.
  */
 
 #define ACCESS_MAX_BYTES 8u
@@ -17,12 +17,13 @@
 #define LOT_MESSAGES 192u
 #define FEW_MESSAGES 8u /* without memory of their own: what most calls have, and all of them when there is none */
 #define RUN_MAX 32u /* writes of one message */
+#define ACCESSES_RUN_MAX 256u /* accesses of one message: they leave with others */
 
 /* A message of a lot. */
 struct part {
 	struct rp_vfu_call call;
 	struct lot *lot;
-	struct rp_vfu_client_access *accesses; /* one read, or writes */
+	struct rp_vfu_client_access *accesses; /* one read, or writes; of REGION_ACCESS_MULTI any */
 	unsigned int count;
 };
 
@@ -65,6 +66,31 @@ take_writes(const struct part *part, struct rp_wire_why *why)
 			       "REGION_WRITE_MULTI: the server did %" PRIu64 " writes of %u", answer, part->count);
 }
 
+static int
+take_accesses(const struct part *part, struct rp_wire_why *why)
+{
+	const struct rp_vfu_msg_view *reply = &part->call.reply;
+	uint64_t answer, expected_bytes = (part->count + 1) * sizeof(answer);
+	unsigned int i;
+
+	memcpy(&answer, reply->payload, sizeof(answer));
+	if (reply->payload_bytes != expected_bytes)
+		return rp_wire_why_set(why, -EBADMSG,
+				       "REGION_ACCESS_MULTI: reply: %u bytes, expected %" PRIu64 " for %u accesses",
+				       reply->payload_bytes, expected_bytes, part->count);
+	if (answer != part->count)
+		return rp_wire_why_set(why, answer > part->count ? -EBADMSG : -EIO,
+				       "REGION_ACCESS_MULTI: the server did %" PRIu64 " accesses of %u", answer,
+				       part->count);
+	for (i = 0; i < part->count; i++) {
+		struct rp_vfu_client_access *access = &part->accesses[i];
+
+		if (!access->write)
+			memcpy(access->bytes, reply->payload + (i + 1) * sizeof(answer), access->count_bytes);
+	}
+	return 0;
+}
+
 static void
 on_reply(struct rp_vfu_client *client, struct rp_vfu_call *call)
 {
@@ -73,6 +99,8 @@ on_reply(struct rp_vfu_client *client, struct rp_vfu_call *call)
 
 	if (error == 0 && call->command == RP_VFU_REGION_WRITE_MULTI)
 		error = take_writes(part, &call->why);
+	else if (error == 0 && call->command == RP_VFU_REGION_ACCESS_MULTI)
+		error = take_accesses(part, &call->why);
 	else if (error == 0) {
 		const struct rp_vfu_wire_region_access asked = wire_of(part->accesses);
 
@@ -88,6 +116,12 @@ has_multi(const struct rp_vfu_client *client)
 	return (client->terms.named_mask & (1u << RP_VFU_TERM_WRITE_MULTI)) != 0;
 }
 
+static bool
+has_access_multi(const struct rp_vfu_client *client)
+{
+	return (client->terms.named_mask & (1u << RP_VFU_TERM_ACCESS_MULTI)) != 0;
+}
+
 /* How many from here go in one message. */
 static unsigned int
 run_of(const struct rp_vfu_client *client, const struct rp_vfu_client_access *accesses, unsigned int left)
@@ -95,6 +129,10 @@ run_of(const struct rp_vfu_client *client, const struct rp_vfu_client_access *ac
 	uint64_t most = client->terms.value[RP_VFU_TERM_DATA_XFER] / sizeof(struct rp_vfu_wire_region_write1);
 	unsigned int count = 1;
 
+	if (has_access_multi(client)) {
+		most = most < ACCESSES_RUN_MAX ? most : ACCESSES_RUN_MAX;
+		return left < most ? left : (unsigned int)most;
+	}
 	if (!accesses[0].write || !has_multi(client))
 		return 1;
 	most = most < RUN_MAX ? most : RUN_MAX;
@@ -144,6 +182,33 @@ send_run(struct rp_vfu_client *client, struct part *part, struct rp_wire_why *wh
 }
 
 static int
+send_accesses(struct rp_vfu_client *client, struct part *part, struct rp_wire_why *why)
+{
+	struct rp_vfu_wire_region_access1 accesses[ACCESSES_RUN_MAX];
+	uint64_t announced = part->count;
+	unsigned int i;
+
+	for (i = 0; i < part->count; i++) {
+		const struct rp_vfu_client_access *access = &part->accesses[i];
+
+		accesses[i] = (struct rp_vfu_wire_region_access1){
+			.offset_bytes = access->offset_bytes,
+			.region = access->region,
+			.count_bytes = access->count_bytes,
+			.flags = access->write ? RP_VFU_ACCESS1_WRITE_MASK : 0,
+		};
+		if (access->write)
+			memcpy(&accesses[i].data, access->bytes, access->count_bytes);
+	}
+	part->call.command = RP_VFU_REGION_ACCESS_MULTI;
+	part->call.payload = &announced;
+	part->call.payload_bytes = sizeof(announced);
+	part->call.data = accesses;
+	part->call.data_bytes = part->count * (uint32_t)sizeof(accesses[0]);
+	return submit(client, part, why);
+}
+
+static int
 send_one(struct rp_vfu_client *client, struct part *part, struct rp_wire_why *why)
 {
 	const struct rp_vfu_client_access *access = part->accesses;
@@ -175,8 +240,10 @@ send_lot(struct rp_vfu_client *client, struct lot *lot, struct rp_vfu_client_acc
 		};
 		part->call.arrived = on_reply;
 		part->call.owner = part;
-		/* A server knows by this one that more is behind it (server_serve.c). */
-		if (part->accesses->write && has_multi(client) && count > 1)
+		/* A server knows by these that more may be behind them (server_serve.c). */
+		if (part->count > 1 && has_access_multi(client))
+			rc = send_accesses(client, part, why);
+		else if (part->accesses->write && has_multi(client) && count > 1)
 			rc = send_run(client, part, why);
 		else
 			rc = send_one(client, part, why);

@@ -16,7 +16,7 @@
 #define STATE_VERSION 1u
 
 /* Beside memory and the window these need nothing that would have to be handed over too. */
-#define TERMS_KNOWN_MASK ((1u << (RP_VFU_TERM_WINDOW + 1)) - 1)
+#define TERMS_KNOWN_MASK ((1u << (RP_VFU_TERM_ACCESS_MULTI + 1)) - 1)
 
 static int
 check_idle(const struct rp_vfu_client *client, struct rp_wire_why *why)

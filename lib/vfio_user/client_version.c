@@ -16,7 +16,7 @@
 /* Names of ours: a connection without them is the specification's, byte by byte. */
 #define OURS_MASK                                                                                                      \
 	(1u << RP_VFU_TERM_REMAP | 1u << RP_VFU_TERM_SERVE | 1u << RP_VFU_TERM_IO_FDS | 1u << RP_VFU_TERM_WINDOW |     \
-	 RP_VFU_TERMS_IOMMU_MASK)
+	 1u << RP_VFU_TERM_ACCESS_MULTI | RP_VFU_TERMS_IOMMU_MASK)
 
 static int
 check_config(const struct rp_vfu_client_config *config, struct rp_wire_why *why)

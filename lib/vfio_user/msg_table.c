@@ -162,6 +162,32 @@ check_write_multi(const struct rp_vfu_msg_view *command, struct rp_wire_why *why
 }
 
 static int
+check_access_multi(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
+{
+	uint32_t accesses_bytes = command->payload_bytes - (uint32_t)sizeof(uint64_t);
+	struct rp_vfu_wire_region_access1 access;
+	uint64_t i, count;
+
+	memcpy(&count, command->payload, sizeof(count));
+	if (count == 0)
+		return rp_wire_why_set(why, -EBADMSG, "count: 0");
+	if (accesses_bytes % sizeof(access) != 0 || count != accesses_bytes / sizeof(access))
+		return rp_wire_why_set(why, -EBADMSG, "count: %" PRIu64 ", but %u bytes of accesses, %zu each", count,
+				       accesses_bytes, sizeof(access));
+	for (i = 0; i < count; i++) {
+		memcpy(&access, command->payload + sizeof(count) + i * sizeof(access), sizeof(access));
+		if (access.count_bytes == 0 || access.count_bytes > sizeof(access.data))
+			return rp_wire_why_set(why, -EBADMSG, "access %" PRIu64 ": count: %u, expected 1 to %zu", i,
+					       access.count_bytes, sizeof(access.data));
+		if ((access.flags & ~RP_VFU_ACCESS1_WRITE_MASK) != 0)
+			return rp_wire_why_set(why, -EBADMSG,
+					       "access %" PRIu64 ": flags: 0x%x, expected 0 (read) or 1 (write)", i,
+					       access.flags);
+	}
+	return 0;
+}
+
+static int
 check_feature(const struct rp_vfu_msg_view *command, struct rp_wire_why *why)
 {
 	const uint32_t methods = RP_VFU_FEATURE_GET_MASK | RP_VFU_FEATURE_SET_MASK | RP_VFU_FEATURE_PROBE_MASK;
@@ -226,6 +252,9 @@ check_mig_data_write(const struct rp_vfu_msg_view *command, struct rp_wire_why *
 #define WINDOW_BYTES sizeof(struct rp_vfu_wire_window_access)
 #define MULTI_MIN sizeof(uint64_t)
 #define MULTI_MAX (MULTI_MIN + 1024 * sizeof(struct rp_vfu_wire_region_write1))
+#define ACCESSES_MIN sizeof(uint64_t)
+#define ACCESSES_MAX (ACCESSES_MIN + RP_VFU_ACCESSES_MAX * sizeof(struct rp_vfu_wire_region_access1))
+#define ACCESSES_REPLY_MAX (ACCESSES_MIN + RP_VFU_ACCESSES_MAX * sizeof(uint64_t))
 #define FEATURE_MIN sizeof(struct rp_vfu_wire_feature)
 #define FEATURE_MAX (FEATURE_MIN + RP_VFU_DATA_XFER_MAX_BYTES)
 /* The longest report of dirty pages has a bitmap as long as the longest transfer. */
@@ -373,6 +402,12 @@ static const struct rp_vfu_msg messages[] = {
 	  .terms_mask = 1u << RP_VFU_TERM_PAGE_REQUESTS,
 	  .payload_min_bytes = PAGE_RESPONSE_BYTES, .payload_max_bytes = PAGE_RESPONSE_BYTES,
 	  .reply = RP_VFU_REPLY_HEADER, .check = rp_vfu_check_page_response },
+	{ .command = RP_VFU_REGION_ACCESS_MULTI, .name = "REGION_ACCESS_MULTI",
+	  .direction = RP_VFU_TO_SERVER, .states_mask = RP_VFU_IN_READY_MASK,
+	  .terms_mask = 1u << RP_VFU_TERM_ACCESS_MULTI,
+	  .payload_min_bytes = ACCESSES_MIN, .payload_max_bytes = ACCESSES_MAX,
+	  .reply = RP_VFU_REPLY_DATA, .reply_min_bytes = ACCESSES_MIN, .reply_max_bytes = ACCESSES_REPLY_MAX,
+	  .check = check_access_multi },
 };
 /* clang-format on */
 

@@ -61,6 +61,7 @@ enum rp_vfu_term {
 	RP_VFU_TERM_SERVE, /**< ringpass.serve: the client serves commands while it waits for a reply */
 	RP_VFU_TERM_IO_FDS, /**< ringpass.io_fds: the server knows DEVICE_GET_REGION_IO_FDS_PAGE */
 	RP_VFU_TERM_WINDOW, /**< ringpass.window.size: the payload of DMA goes through shared memory */
+	RP_VFU_TERM_ACCESS_MULTI, /**< ringpass.access_multiple: the server knows REGION_ACCESS_MULTI */
 	RP_VFU_TERM_TRANSLATIONS, /**< ringpass.iommu.translations: TRANSLATE, so many at one moment */
 	RP_VFU_TERM_INVALIDATIONS, /**< ringpass.iommu.invalidations: INVALIDATE, likewise; both or none of the two */
 	RP_VFU_TERM_PAGE_REQUESTS, /**< ringpass.iommu.page_requests: pages asked for at one moment */

@@ -35,6 +35,7 @@
 #define RP_VFU_IRQ_VECTORS_MAX 2048u /* of one index: the most that MSI-X knows */
 #define RP_VFU_SPARSE_AREAS_MAX 1024u /* of one region */
 #define RP_VFU_IO_FDS_MAX 1024u /* places of one region */
+#define RP_VFU_ACCESSES_MAX 1024u /* of one REGION_ACCESS_MULTI */
 
 enum rp_vfu_command {
 	RP_VFU_VERSION = 1,
@@ -65,9 +66,10 @@ enum rp_vfu_command {
 	RP_VFU_INVALIDATE = 0x5206,
 	RP_VFU_PAGE_REQUEST = 0x5207,
 	RP_VFU_PAGE_RESPONSE = 0x5208,
+	RP_VFU_REGION_ACCESS_MULTI = 0x5209,
 };
 #define RP_VFU_EXTENSION_FIRST RP_VFU_DMA_REMAP
-#define RP_VFU_EXTENSION_LAST RP_VFU_PAGE_RESPONSE
+#define RP_VFU_EXTENSION_LAST RP_VFU_REGION_ACCESS_MULTI
 
 /* Header flags. */
 #define RP_VFU_TYPE_MASK 0xfu
@@ -268,6 +270,21 @@ struct rp_vfu_wire_region_write1 {
 	uint64_t data;
 } __attribute__((packed));
 static_assert(sizeof(struct rp_vfu_wire_region_write1) == 24, "region write multi");
+
+#define RP_VFU_ACCESS1_WRITE_MASK 0x1u
+
+/*
+ * One access of a REGION_ACCESS_MULTI, behind the u64 that counts them. The reply is a u64, how many were done, and
+ * a u64 for each: the first count_bytes of a read's are what was read, all others 0.
+ */
+struct rp_vfu_wire_region_access1 {
+	uint64_t offset_bytes;
+	uint32_t region;
+	uint16_t count_bytes; /* at most 8 */
+	uint16_t flags; /* RP_VFU_ACCESS1_* */
+	uint64_t data; /* of a write */
+} __attribute__((packed));
+static_assert(sizeof(struct rp_vfu_wire_region_access1) == 24, "region access multi");
 
 /* DMA_READ and DMA_WRITE. The specification's table gives the count of a write's reply 4 bytes; peers use 8. */
 struct rp_vfu_wire_dma_access {

@@ -184,6 +184,8 @@ struct rp_vfu_server_config {
 	bool pci;
 	bool resettable;
 	bool late_writes; /**< a region's write() may answer later; then clients get no write_multiple */
+	/** No region's read() answers later; then, and without late_writes, clients may get ringpass.access_multiple. */
+	bool prompt_reads;
 	struct rp_vfu_migration migration; /**< zeroes: none. Needs `resettable`: nothing else leads out of ERROR. */
 	/** Whether the device marks (rp_dma_log.h) what it writes through translated addresses: then it offers logging. */
 	bool dma_logging;

@@ -324,6 +324,7 @@ rp_vfu_server_config_copy(struct rp_vfu_server *server, const struct rp_vfu_serv
 	server->pci = config->pci;
 	server->resettable = config->resettable;
 	server->late_writes = config->late_writes;
+	server->prompt_reads = config->prompt_reads;
 	server->migration = config->migration;
 	server->mig_state = server->mig_target = RP_VFU_MIG_RUNNING;
 	server->dma_logging = config->dma_logging;

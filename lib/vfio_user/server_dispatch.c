@@ -36,6 +36,7 @@ static const rp_vfu_handler extension_handlers[EXTENSION(RP_VFU_EXTENSION_LAST) 
 	[EXTENSION(RP_VFU_DEVICE_GET_REGION_IO_FDS_PAGE)] = rp_vfu_server_on_io_fds_page,
 	[EXTENSION(RP_VFU_INVALIDATE)] = rp_vfu_server_on_invalidate,
 	[EXTENSION(RP_VFU_PAGE_RESPONSE)] = rp_vfu_server_on_page_response,
+	[EXTENSION(RP_VFU_REGION_ACCESS_MULTI)] = rp_vfu_server_on_region_access_multi,
 };
 /* clang-format on */
 

@@ -178,7 +178,25 @@ rp_vfu_server_on_region_write(struct rp_vfu_server *server, const struct rp_vfu_
 		      server->late_writes ? reply : NULL, why);
 }
 
-/* What can be wrong with one write of several before the device sees any. */
+/* What can be wrong with one access of several before the device sees any. */
+static int
+check_one(const struct rp_vfu_server *server, const struct rp_vfu_wire_region_access *access, bool write,
+	  struct rp_wire_why *why)
+{
+	const struct rp_vfu_region *region;
+	bool allowed, registers;
+	int rc;
+
+	region = find_region(server, access, &rc, why);
+	if (region == NULL)
+		return rc;
+	allowed = write ? region->writable : region->readable;
+	registers = write ? region->write != NULL : region->read != NULL;
+	if (!allowed || (!registers && !in_memory(region, access->offset_bytes, access->count_bytes)))
+		return device_failed(-EACCES, access, why);
+	return 0;
+}
+
 static int
 check_write1(const struct rp_vfu_server *server, const struct rp_vfu_wire_region_write1 *write, struct rp_wire_why *why)
 {
@@ -187,15 +205,8 @@ check_write1(const struct rp_vfu_server *server, const struct rp_vfu_wire_region
 		.region = write->region,
 		.count_bytes = write->count_bytes,
 	};
-	const struct rp_vfu_region *region;
-	int rc;
 
-	region = find_region(server, &access, &rc, why);
-	if (region == NULL)
-		return rc;
-	if (!region->writable || (region->write == NULL && !in_memory(region, access.offset_bytes, access.count_bytes)))
-		return device_failed(-EACCES, &access, why);
-	return 0;
+	return check_one(server, &access, true, why);
 }
 
 static int
@@ -286,4 +297,72 @@ rp_vfu_server_on_region_write_multi(struct rp_vfu_server *server, const struct r
 	memcpy(reply->fixed, &done, sizeof(done));
 	reply->fixed_bytes = sizeof(done);
 	return rc;
+}
+
+static struct rp_vfu_wire_region_access1
+access1_at(const struct rp_vfu_msg_view *command, uint64_t index)
+{
+	struct rp_vfu_wire_region_access1 access;
+
+	memcpy(&access, command->payload + sizeof(uint64_t) + index * sizeof(access), sizeof(access));
+	return access;
+}
+
+static struct rp_vfu_wire_region_access
+plain(const struct rp_vfu_wire_region_access1 *access)
+{
+	return (struct rp_vfu_wire_region_access){access->offset_bytes, access->region, access->count_bytes};
+}
+
+/* @param ret_word of the reply: zeroes but for what is read. */
+static int
+access1(struct rp_vfu_server *server, const struct rp_vfu_wire_region_access1 *access, uint8_t *ret_word,
+	struct rp_wire_why *why)
+{
+	const struct rp_vfu_region *region = &server->regions[access->region];
+	const struct rp_vfu_wire_region_access one = plain(access);
+	int rc;
+
+	if ((access->flags & RP_VFU_ACCESS1_WRITE_MASK) != 0)
+		rc = write_region(server, region, &one, (const uint8_t *)&access->data);
+	else
+		rc = read_region(server, region, &one, ret_word);
+	return finish(server, rc, &one, NULL, why);
+}
+
+/* In their order, and as with the counted writes: what can be judged first, then up to what the device refuses. */
+int
+rp_vfu_server_on_region_access_multi(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+				     struct rp_vfu_reply *reply, struct rp_wire_why *why)
+{
+	struct rp_vfu_wire_region_access1 access;
+	struct rp_vfu_wire_region_access one;
+	uint64_t i, count;
+	uint8_t *words;
+	int rc = 0;
+
+	(void)fds;
+	memcpy(&count, command->payload, sizeof(count));
+	for (i = 0; i < count; i++) {
+		access = access1_at(command, i);
+		one = plain(&access);
+		rc = check_one(server, &one, (access.flags & RP_VFU_ACCESS1_WRITE_MASK) != 0, why);
+		if (rc < 0) {
+			rp_wire_why_prefix(why, "access %" PRIu64 ": ", i);
+			return rc;
+		}
+	}
+	reply->data_bytes = (uint32_t)(count * sizeof(uint64_t));
+	words = rp_vfu_server_scratch(server, reply->data_bytes);
+	if (words == NULL)
+		return rp_wire_why_set(why, -ENOSPC, "no memory for %u bytes", reply->data_bytes);
+	memset(words, 0, reply->data_bytes);
+	reply->data = words;
+	for (i = 0; i < count && rc == 0; i += rc == 0) {
+		access = access1_at(command, i);
+		rc = access1(server, &access, words + i * sizeof(uint64_t), why);
+	}
+	memcpy(reply->fixed, &i, sizeof(i));
+	reply->fixed_bytes = sizeof(i);
+	return i == 0 ? rc : 0;
 }

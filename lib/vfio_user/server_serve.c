@@ -135,7 +135,7 @@ is_one_of_many(const struct rp_wire_msg *msg)
 	struct rp_vfu_msg_view view;
 
 	rp_vfu_msg_parse(msg, &view);
-	return view.header.command == RP_VFU_REGION_WRITE_MULTI ||
+	return view.header.command == RP_VFU_REGION_WRITE_MULTI || view.header.command == RP_VFU_REGION_ACCESS_MULTI ||
 	       (view.header.command == RP_VFU_DEVICE_SET_IRQS && msg->fds_count > 0);
 }
 

@@ -17,9 +17,11 @@ put_fixed(struct rp_vfu_reply *reply, const void *bytes, uint32_t count)
 static void
 drop_unused(const struct rp_vfu_server *server, struct rp_vfu_terms *terms)
 {
-	/* Its reply counts what was done: nothing in it is done later. */
+	/* Their replies count what was done: nothing in them is done later. */
 	if (server->late_writes)
 		rp_vfu_terms_drop(terms, RP_VFU_TERM_WRITE_MULTI);
+	if (server->late_writes || !server->prompt_reads)
+		rp_vfu_terms_drop(terms, RP_VFU_TERM_ACCESS_MULTI);
 	if (server->dma_logging)
 		return;
 	rp_vfu_terms_drop(terms, RP_VFU_TERM_MIG_PAGE_SIZE);

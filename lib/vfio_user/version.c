@@ -44,6 +44,7 @@ static const struct term rows[RP_VFU_TERMS_COUNT] = {
 	[RP_VFU_TERM_SERVE] = { "ringpass.serve", NULL, BOTH_TRUE, true, 0, 1 },
 	[RP_VFU_TERM_IO_FDS] = { "ringpass.io_fds", NULL, BOTH_TRUE, true, 0, 1 },
 	[RP_VFU_TERM_WINDOW] = { "ringpass.window", "size", SMALLER, true, 0, RP_VFU_WINDOW_FLOOR_BYTES },
+	[RP_VFU_TERM_ACCESS_MULTI] = { "ringpass.access_multiple", NULL, BOTH_TRUE, true, 0, 1 },
 	[RP_VFU_TERM_TRANSLATIONS] = { "ringpass.iommu", "translations", SMALLER, true, 0, 1 },
 	[RP_VFU_TERM_INVALIDATIONS] = { "ringpass.iommu", "invalidations", SMALLER, true, 0, 1 },
 	[RP_VFU_TERM_PAGE_REQUESTS] = { "ringpass.iommu", "page_requests", SMALLER, true, 0, 1 },
@@ -90,6 +91,7 @@ rp_vfu_terms_ours(struct rp_vfu_terms *ret_terms)
 	ret_terms->value[RP_VFU_TERM_SERVE] = 1;
 	ret_terms->value[RP_VFU_TERM_IO_FDS] = 1;
 	ret_terms->value[RP_VFU_TERM_WINDOW] = RP_VFU_WINDOW_MAX_BYTES;
+	ret_terms->value[RP_VFU_TERM_ACCESS_MULTI] = 1;
 }
 
 void

@@ -28,7 +28,7 @@
  *   server_info.c      DEVICE_GET_INFO, GET_REGION_INFO, GET_IRQ_INFO
  *   server_io_fd.c     GET_REGION_IO_FDS, in one reply or in pages
  *   server_irq.c       SET_IRQS and the vectors
- *   server_region.c    REGION_READ, REGION_WRITE, REGION_WRITE_MULTI
+ *   server_region.c    REGION_READ, REGION_WRITE, REGION_WRITE_MULTI, REGION_ACCESS_MULTI
  *   server_dma.c       DMA_MAP, DMA_UNMAP, DMA_REMAP
  *   server_session.c   VERSION
  *   server_later.c     accesses that the device answers later
@@ -111,6 +111,7 @@ struct rp_vfu_server {
 	bool pci;
 	bool resettable;
 	bool late_writes;
+	bool prompt_reads;
 	uint32_t regions_count;
 	struct rp_vfu_region *regions; /* with areas and io_fds of our own */
 	uint32_t irqs_count;
@@ -214,6 +215,8 @@ int rp_vfu_server_on_region_write(struct rp_vfu_server *server, const struct rp_
 				  struct rp_vfu_reply *reply, struct rp_wire_why *why);
 int rp_vfu_server_on_region_write_multi(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 					struct rp_vfu_reply *reply, struct rp_wire_why *why);
+int rp_vfu_server_on_region_access_multi(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
+					 struct rp_vfu_reply *reply, struct rp_wire_why *why);
 int rp_vfu_server_on_feature(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,
 			     struct rp_vfu_reply *reply, struct rp_wire_why *why);
 int rp_vfu_server_on_mig_data_read(struct rp_vfu_server *server, const struct rp_vfu_msg_view *command, int *fds,

@@ -17,7 +17,10 @@ static unsigned int multis, single_writes, reads, before_first_read;
 static uint64_t written; /* in all, one by one or together */
 static uint64_t lie; /* how many writes were done less */
 static uint32_t refuse_at; /* a read of this offset is refused; 0: none */
-static bool with_multi;
+static const char *agreed;
+
+static unsigned int accesses; /* messages of them */
+static size_t cut_bytes; /* of their replies */
 
 static __thread bool no_memory;
 
@@ -30,6 +33,33 @@ __wrap_calloc(size_t count, size_t size)
 	return no_memory ? NULL : __real_calloc(count, size);
 }
 
+static void
+serve_accesses(struct liar *l, const struct peer_msg *command)
+{
+	static uint64_t words[1 + 1024];
+	uint64_t count, i;
+
+	accesses++;
+	memcpy(&count, command->payload, sizeof(count));
+	if (command->payload_bytes != 8 + 24 * count || count > 1024) {
+		liar_error(l, command, EINVAL);
+		return;
+	}
+	memset(words, 0, sizeof(words));
+	words[0] = count - lie;
+	for (i = 0; i < count; i++) {
+		const uint8_t *access = command->payload + 8 + 24 * i;
+		const bool write = access[14] != access[15];
+
+		if (write)
+			written++;
+		else if (reads++ == 0)
+			before_first_read = (unsigned int)written;
+		memset(&words[1 + i], write ? 0xee : access[0] | access[7], REGISTER_BYTES);
+	}
+	liar_reply(l, command, words, 8 + 8 * count - cut_bytes, NULL, 0);
+}
+
 static bool
 serve(struct liar *l, const struct peer_msg *command)
 {
@@ -38,7 +68,10 @@ serve(struct liar *l, const struct peer_msg *command)
 
 	switch (command->command) {
 	case 1:
-		script_version(l, command, with_multi ? "\"write_multiple\":true" : "", NULL, 0);
+		script_version(l, command, agreed, NULL, 0);
+		return true;
+	case 0x5209:
+		serve_accesses(l, command);
 		return true;
 	case 15:
 		memcpy(&count, command->payload, sizeof(count));
@@ -69,11 +102,13 @@ serve(struct liar *l, const struct peer_msg *command)
 }
 
 static int
-begin(bool multi)
+begin(const char *capabilities)
 {
+	accesses = 0;
+	cut_bytes = 0;
 	multis = single_writes = reads = before_first_read = refuse_at = 0;
 	written = lie = 0;
-	with_multi = multi;
+	agreed = capabilities;
 	liar.lie_from_version = true;
 	client = liar_client(&liar, serve);
 	return 0;
@@ -83,14 +118,21 @@ static int
 setup(void **state)
 {
 	(void)state;
-	return begin(true);
+	return begin("\"write_multiple\":true");
 }
 
 static int
 setup_without(void **state)
 {
 	(void)state;
-	return begin(false);
+	return begin("");
+}
+
+static int
+setup_accesses(void **state)
+{
+	(void)state;
+	return begin("\"write_multiple\":true,\"ringpass.access_multiple\":true");
 }
 
 static int
@@ -144,6 +186,47 @@ without_the_capability_each_is_its_own(void **state)
 	assert_int_equal(single_writes, 4);
 }
 
+/* Reads and writes, in their order; a single one is as it was. */
+static void
+all_of_them_are_one_message(void **state)
+{
+	struct rp_vfu_client_access one = access_of(false, 0x42);
+
+	(void)state;
+	in_order_and_answered();
+	assert_int_equal(accesses, 1);
+	assert_int_equal(multis + single_writes, 0);
+	assert_int_equal(rp_vfu_client_region_access_many(client, &one, 1, &why), 0);
+	assert_int_equal(accesses, 1);
+	assert_int_equal(one.bytes[0], 0x42);
+}
+
+static void
+replies_to_accesses_that_lie(void **state)
+{
+	struct rp_vfu_client_access list[] = {access_of(true, 1), access_of(false, 2), access_of(false, 3)};
+
+	(void)state;
+	memset(list[0].bytes, 0x77, sizeof(list[0].bytes));
+	lie = 1;
+	assert_int_equal(rp_vfu_client_region_access_many(client, list, 3, &why), -EIO);
+	assert_string_equal(why.text, "REGION_ACCESS_MULTI: the server did 2 accesses of 3");
+	assert_int_equal(list[1].bytes[0], 0);
+	lie = UINT64_MAX;
+	assert_int_equal(rp_vfu_client_region_access_many(client, list, 3, &why), -EBADMSG);
+	lie = 0;
+	for (cut_bytes = 1; cut_bytes < 24; cut_bytes++) {
+		assert_int_equal(rp_vfu_client_region_access_many(client, list, 3, &why), -EBADMSG);
+		assert_int_equal(list[1].bytes[0], 0);
+	}
+	assert_string_equal(why.text, "REGION_ACCESS_MULTI: reply: 9 bytes, expected 32 for 3 accesses");
+	cut_bytes = 0;
+	assert_int_equal(rp_vfu_client_region_access_many(client, list, 3, &why), 0);
+	assert_int_equal(list[2].bytes[0], 3);
+	/* What was written is the caller's still. */
+	assert_int_equal(list[0].bytes[0], 0x77);
+}
+
 /* More than may be under way at once, and more than a message takes. */
 static void
 more_than_a_lot(void **state)
@@ -159,6 +242,7 @@ more_than_a_lot(void **state)
 	assert_int_equal(rp_vfu_client_region_access_many(client, many, COUNT, &why), 0);
 	assert_int_equal(reads, COUNT / 5);
 	assert_int_equal(written, COUNT - COUNT / 5);
+	assert_int_equal(accesses, strstr(agreed, "access") == NULL ? 0 : (COUNT + 255) / 256);
 	for (i = 0; i < COUNT; i += 5)
 		assert_int_equal(many[i].bytes[0], i % 256);
 	free(many);
@@ -233,11 +317,16 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(writes_in_a_row_are_one_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_the_capability_each_is_its_own, setup_without, teardown),
+		cmocka_unit_test_setup_teardown(all_of_them_are_one_message, setup_accesses, teardown),
+		cmocka_unit_test_setup_teardown(replies_to_accesses_that_lie, setup_accesses, teardown),
 		cmocka_unit_test_setup_teardown(more_than_a_lot, setup, teardown),
+		cmocka_unit_test_setup_teardown(more_than_a_lot, setup_accesses, teardown),
 		cmocka_unit_test_setup_teardown(without_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_memory, setup_accesses, teardown),
 		cmocka_unit_test_setup_teardown(what_is_refused_is_said, setup, teardown),
 		cmocka_unit_test_setup_teardown(fewer_writes_than_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(our_callers_mistakes, setup, teardown),
+		cmocka_unit_test_setup_teardown(our_callers_mistakes, setup_accesses, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user client: many accesses", tests, NULL, NULL);

@@ -70,6 +70,8 @@ unmap_memory(void)
 static int
 setup(void **state)
 {
+	struct device_description description;
+
 	(void)state;
 	test_leaks_read(&before);
 	memory_fd = test_memfd(MEMORY_BYTES, true);
@@ -77,6 +79,9 @@ setup(void **state)
 	done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	map_memory();
 	device_start(&device);
+	device_describe(&device, &description);
+	description.config.prompt_reads = true;
+	device_restart(&device, &description);
 	device.trigger_vector = 3;
 	return 0;
 }
@@ -250,6 +255,10 @@ the_device_notices_nothing(void **state)
 static void
 the_successor_can_do_everything(void **state)
 {
+	struct rp_vfu_client_access registers[] = {
+		{.region = 0, .count_bytes = 4, .offset_bytes = 0x80, .write = true, .bytes = {1, 2, 3, 4}},
+		{.region = 0, .count_bytes = 4, .offset_bytes = 0x80},
+	};
 	struct rp_vfu_client_region region;
 	struct rp_vfu_client_device info;
 	eventfd_t count;
@@ -269,6 +278,8 @@ the_successor_can_do_everything(void **state)
 	assert_int_equal(rp_vfu_client_irq_set(client, 2, 3, -1, &why), 0);
 	assert_int_equal(rp_vfu_client_region_write(client, 0, 0x80, 4, &word, &why), 0);
 	assert_int_equal(eventfd_read(call_fd, &count), -1);
+	assert_int_equal(rp_vfu_client_region_access_many(client, registers, 2, &why), 0);
+	assert_memory_equal(registers[1].bytes, registers[0].bytes, 4);
 	/* Its books of memory are those of the first. */
 	assert_int_equal(rp_vfu_client_dma_map_memory(client, &memories[1], &why), -EEXIST);
 	assert_int_equal(rp_vfu_client_dma_unmap(client, FILE_IOVA, MEMORY_BYTES, &why), 0);

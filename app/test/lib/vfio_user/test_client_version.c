@@ -42,7 +42,7 @@ assert_create_fails(bool (*answer)(struct liar *l, const struct peer_msg *comman
 #define MIGRATION ",\"migration\":{\"pgsize\":4096,\"max_bitmap_size\":268435456}"
 #define OURS                                                                                                           \
 	",\"ringpass.remap\":true,\"ringpass.serve\":true,\"ringpass.io_fds\":true,"                                   \
-	"\"ringpass.window\":{\"size\":67108864}"
+	"\"ringpass.window\":{\"size\":67108864},\"ringpass.access_multiple\":true"
 
 /* What was offered, header included. */
 static uint8_t offer[4096];
@@ -107,7 +107,8 @@ test_offer_as_configured(void **state)
 	config.max_msg_fds = 3;
 	config.window_bytes = 65536;
 	config.withheld_mask = 1u << RP_VFU_TERM_WRITE_MULTI | 1u << RP_VFU_TERM_MIG_PAGE_SIZE |
-			       1u << RP_VFU_TERM_MIG_BITMAP_MAX | 1u << RP_VFU_TERM_REMAP;
+			       1u << RP_VFU_TERM_MIG_BITMAP_MAX | 1u << RP_VFU_TERM_REMAP |
+			       1u << RP_VFU_TERM_ACCESS_MULTI;
 	assert_offer(&config, "\"max_msg_fds\":3,\"max_data_xfer_size\":8192,\"max_dma_maps\":1048576,"
 			      "\"pgsizes\":9223372036854771712,\"ringpass.serve\":true,\"ringpass.io_fds\":true,"
 			      "\"ringpass.window\":{\"size\":65536}");

@@ -41,6 +41,7 @@ static const struct expected {
 	{0x5206, "INVALIDATE", 32, 32, 0, 8},
 	{0x5207, "PAGE_REQUEST", 32, 16 + 16 * 256, 0, 0},
 	{0x5208, "PAGE_RESPONSE", 8, 8, 0, 0},
+	{0x5209, "REGION_ACCESS_MULTI", 8, 8 + 24 * 1024, 0, 8},
 };
 
 #define EXPECTED_COUNT (sizeof(expected) / sizeof(expected[0]))
@@ -80,7 +81,7 @@ test_rows(void **state)
 	assert_null(rp_vfu_msg_find(0));
 	assert_null(rp_vfu_msg_find(19));
 	assert_null(rp_vfu_msg_find(0x5200));
-	assert_null(rp_vfu_msg_find(0x5209));
+	assert_null(rp_vfu_msg_find(0x520a));
 	assert_null(rp_vfu_msg_find(0xffff));
 	assert_string_equal(rp_vfu_msg_name(19), "unknown");
 }

@@ -361,6 +361,206 @@ test_write_multi_counts_what_was_done(void **state)
 	assert_int_equal(write_multi(MULTI_MAX + 1, writes, MULTI_MAX + 1, 0), EMSGSIZE);
 }
 
+struct access1 {
+	uint64_t offset_bytes;
+	uint32_t region;
+	uint16_t count_bytes, flags;
+};
+
+#define READ1(offset, region, count)                                                                                   \
+	{                                                                                                              \
+		offset, region, count, 0                                                                               \
+	}
+#define WRITE1(offset, region, count)                                                                                  \
+	{                                                                                                              \
+		offset, region, count, 1                                                                               \
+	}
+
+static uint32_t
+access_multi(uint64_t announced, const struct access1 *accesses, unsigned int count, unsigned int cut_bytes)
+{
+	static uint8_t payload[8 + 24 * (MULTI_MAX + 1)];
+	const uint8_t head[] = {U64(announced)};
+	unsigned int i;
+
+	memcpy(payload, head, sizeof(head));
+	for (i = 0; i < count; i++) {
+		const uint8_t one[] = {U64(accesses[i].offset_bytes),
+				       U32(accesses[i].region),
+				       U16(accesses[i].count_bytes),
+				       U16(accesses[i].flags),
+				       0x10,
+				       0x20,
+				       0x30,
+				       0x40,
+				       0x50,
+				       0x60,
+				       0x70,
+				       0x80};
+
+		memcpy(payload + 8 + 24 * (size_t)i, one, sizeof(one));
+	}
+	return device_ask(&peer, 0x5209, payload, 8 + 24 * (size_t)count - cut_bytes, NULL, 0, &reply);
+}
+
+static void
+negotiate_accesses(struct device_description *description)
+{
+	device_describe(&device, description);
+	description->config.prompt_reads = true;
+	device_restart_as(&device, description, &peer, "\"ringpass.access_multiple\":true");
+}
+
+static void
+test_access_multi_vector(void **state)
+{
+	static const uint8_t command[] = {
+		HEADER(8, 0x5209, 120, COMMAND, 0), U64(4),
+		/* Data bytes as they are, the rest of the eight ignored; none of a read's count. */
+		U64(0x10), U32(7), U16(2), U16(1), 1, 2, 9, 9, 9, 9, 9, 9, U64(0x0f), U32(7), U16(4), U16(0), 5, 5, 5,
+		5, 5, 5, 5, 5, U64(0x40), U32(0), U16(8), U16(1), 1, 2, 3, 4, 5, 6, 7, 8, U64(0x41), U32(0), U16(8),
+		U16(0), U64(0)};
+	static const uint8_t answer[] = {HEADER(8, 0x5209, 56, REPLY, 0),
+					 U64(4),
+					 U64(0),
+					 0,
+					 1,
+					 2,
+					 0,
+					 0,
+					 0,
+					 0,
+					 0,
+					 U64(0),
+					 2,
+					 3,
+					 4,
+					 5,
+					 6,
+					 7,
+					 8,
+					 0};
+	struct device_description description;
+
+	(void)state;
+	negotiate_accesses(&description);
+	assert_true(peer_send(&peer, command, sizeof(command), NULL, 0));
+	assert_true(peer_receive(&peer, &reply));
+	assert_int_equal(reply.size_bytes, sizeof(answer));
+	assert_memory_equal(reply.bytes, answer, sizeof(answer));
+	assert_memory_equal(device.config + 0x10, "\x01\x02\x00", 3);
+	assert_memory_equal(device.registers + 0x40, "\x01\x02\x03\x04\x05\x06\x07\x08", 8);
+}
+
+static void
+test_access_multi_refuses_before_it_begins(void **state)
+{
+	static const struct {
+		struct access1 access;
+		uint32_t error;
+	} wrong[] = {
+		{WRITE1(0, 0, 0), EINVAL},
+		{READ1(0, 0, 0), EINVAL},
+		{WRITE1(0, 0, 9), EINVAL},
+		{READ1(0, 0, UINT16_MAX), EINVAL},
+		{{0, 0, 4, 2}, EINVAL},
+		{{0, 0, 4, 0x8001}, EINVAL},
+		{WRITE1(0x1000, 0, 1), EINVAL},
+		{READ1(0xff9, 0, 8), EINVAL},
+		{READ1(UINT64_MAX, 0, 1), EINVAL},
+		{READ1(UINT64_MAX - 3, 0, 8), EINVAL},
+		{READ1(0, 9, 1), EINVAL},
+		{READ1(0, UINT32_MAX, 1), EINVAL},
+		{READ1(0x1ffc, 2, 8), EACCES},
+		{WRITE1(0, 4, 1), EACCES},
+	};
+	struct access1 accesses[3] = {WRITE1(0x20, 0, 4), {.count_bytes = 0}, WRITE1(0x30, 0, 4)};
+	struct device_description description;
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(access_multi(1, accesses, 1, 0), EOPNOTSUPP);
+	assert_string_equal(device.last_refusal.text, "REGION_ACCESS_MULTI: its capability was not negotiated");
+	negotiate_accesses(&description);
+	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		accesses[1] = wrong[i].access;
+		assert_int_equal(access_multi(3, accesses, 3, 0), wrong[i].error);
+		assert_non_null(strstr(device.last_refusal.text, "REGION_ACCESS_MULTI: access 1: "));
+	}
+	accesses[1] = accesses[0];
+	assert_int_equal(access_multi(0, accesses, 0, 0), EINVAL);
+	assert_int_equal(access_multi(2, accesses, 3, 0), EINVAL);
+	assert_int_equal(access_multi(4, accesses, 3, 0), EINVAL);
+	assert_int_equal(access_multi(3, accesses, 3, 1), EINVAL);
+	/* A product that wraps to what is there. */
+	assert_int_equal(access_multi((UINT64_C(1) << 61) + 3, accesses, 3, 0), EINVAL);
+	assert_int_equal(access_multi(1, accesses, 1, 24 + 1), EMSGSIZE);
+	assert_int_equal(device.registers[0x20], 0);
+	assert_int_equal(device.registers[0x30], 0);
+}
+
+static void
+test_access_multi_counts_what_was_done(void **state)
+{
+	static struct access1 many[MULTI_MAX + 1];
+	static const struct access1 four[] = {WRITE1(0, 0, 4), READ1(0, 7, 4), WRITE1(4, 0, 4), READ1(0, 7, 4)};
+	static const uint64_t done_until[] = {0, 2, 4};
+	struct device_description description;
+	unsigned int i;
+	uint64_t words[5];
+
+	(void)state;
+	negotiate_accesses(&description);
+	description.regions[0].write = write_until_failure;
+	device_restart_as(&device, &description, &peer, "\"ringpass.access_multiple\":true");
+	memset(device.config, 0x5a, 4);
+	for (i = 0; i < 3; i++) {
+		writes_until_failure = i;
+		assert_int_equal(access_multi(4, four, 4, 0), i == 0 ? EIO : 0);
+		if (i == 0)
+			continue;
+		assert_int_equal(reply.payload_bytes, sizeof(words));
+		memcpy(words, reply.payload, sizeof(words));
+		assert_int_equal(words[0], done_until[i]);
+		assert_true(words[2] == 0x5a5a5a5a || words[2] == UINT64_C(0x5a5a5a5a) << 32);
+		/* Behind the one that failed nothing is done. */
+		assert_int_equal(words[4] != 0, i == 2);
+	}
+	for (i = 0; i < MULTI_MAX + 1; i++)
+		many[i] = (struct access1)READ1(0, 7, 1);
+	assert_int_equal(access_multi(MULTI_MAX, many, MULTI_MAX, 0), 0);
+	memcpy(words, reply.payload, sizeof(words));
+	assert_int_equal(words[0], MULTI_MAX);
+	assert_int_equal(access_multi(MULTI_MAX + 1, many, MULTI_MAX + 1, 0), EMSGSIZE);
+}
+
+/* Nothing of a message can be answered later, so devices that may are not asked so. */
+static void
+test_access_multi_of_prompt_devices(void **state)
+{
+	static const struct {
+		bool prompt_reads, late_writes;
+		uint32_t error;
+	} devices[] = {{true, false, 0}, {false, false, EOPNOTSUPP}, {true, true, EOPNOTSUPP}};
+	static const struct access1 one = READ1(0, 0, 1);
+	struct device_description description;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		device_describe(&device, &description);
+		description.config.prompt_reads = devices[i].prompt_reads;
+		description.config.late_writes = devices[i].late_writes;
+		device_restart_as(&device, &description, &peer, "\"ringpass.access_multiple\":true");
+		assert_int_equal(access_multi(1, &one, 1, 0), devices[i].error);
+	}
+	/* One that does all the same failed. */
+	negotiate_accesses(&description);
+	device.fail_with = -EINPROGRESS;
+	assert_int_equal(access_multi(1, &one, 1, 0), EIO);
+	device.fail_with = 0;
+}
+
 int
 main(void)
 {
@@ -376,6 +576,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_write_multi_refuses_before_it_begins, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_posted_writes_stand_each_for_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_write_multi_counts_what_was_done, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_access_multi_vector, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_access_multi_refuses_before_it_begins, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_access_multi_counts_what_was_done, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_access_multi_of_prompt_devices, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user server: regions", tests, NULL, NULL);
