@@ -90,7 +90,7 @@ sa_pci_serve(struct softaccel_function *function, const struct rp_vfu_pci_ops *o
 		.revision = REVISION,
 		.intx = function->intx_fd >= 0,
 		.express = true,
-		.server = {.iommu = function->iommu ? &iommu : NULL},
+		.server = {.prompt_reads = true, .iommu = function->iommu ? &iommu : NULL},
 	};
 	struct rp_vfu_io_fd io_fds[2 * SOFTACCEL_QUEUE_PAIRS_MAX];
 	unsigned int number;

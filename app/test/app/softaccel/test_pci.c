@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <string.h>
 
 #include <linux/virtio_pci.h>
@@ -9,6 +10,7 @@
 
 #define CONFIG_BYTES 256u
 #define EXPRESS_CONTROL 0xc0u
+#define LINE 0x3cu /* the driver's, 0 at first */
 
 /* What follows is 0. */
 /* clang-format off */
@@ -161,6 +163,30 @@ no_extended_capabilities(void **state)
 	assert_memory_equal(bytes, zeroes, sizeof(bytes));
 }
 
+/* One message of reads and writes, so that what is wrong with one of them is known before the first. */
+static void
+registers_in_one_message(void **state)
+{
+	struct rp_vfu_client_access accesses[] = {
+		{.region = RP_VFU_PCI_CONFIG_REGION,
+		 .count_bytes = 1,
+		 .offset_bytes = LINE,
+		 .write = true,
+		 .bytes = {7}},
+		{.region = RP_VFU_PCI_CONFIG_REGION, .count_bytes = 1, .offset_bytes = LINE},
+		{.region = RP_VFU_PCI_CONFIG_REGION, .count_bytes = 1, .offset_bytes = 4096},
+	};
+	struct rp_wire_why why;
+	uint8_t line = 0xff;
+
+	(void)state;
+	assert_int_equal(rp_vfu_client_region_access_many(guest.client, accesses, 3, &why), -EINVAL);
+	assert_int_equal(rp_vfu_client_region_read(guest.client, RP_VFU_PCI_CONFIG_REGION, LINE, 1, &line, NULL), 0);
+	assert_int_equal(line, 0);
+	assert_int_equal(rp_vfu_client_region_access_many(guest.client, accesses, 2, &why), 0);
+	assert_int_equal(accesses[1].bytes[0], 7);
+}
+
 int
 main(void)
 {
@@ -169,6 +195,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(recorded_masks, setup, teardown),
 		cmocka_unit_test_setup_teardown(function_level_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_extended_capabilities, setup, teardown),
+		cmocka_unit_test_setup_teardown(registers_in_one_message, setup, teardown),
 	};
 
 	rig_eal_init();
