@@ -51,8 +51,10 @@ on_irq_changed(void *ctx, uint32_t irq_index, uint32_t vector, int eventfd)
 	if (irq_index != RP_VFU_PCI_MSIX_IRQ || vector >= sa_device_vectors(function))
 		return;
 	function->call_fds[vector] = eventfd;
+	/* Vectors come in hundreds, one by one: of the others nothing changed. */
 	for (number = 0; number < function->queues_count; number++)
-		sa_queue_rewire(function, number);
+		if (rp_vfu_virtio_queue(function->virtio, number)->vector == vector)
+			sa_queue_rewire(function, number);
 }
 
 void
