@@ -96,11 +96,9 @@ read_region(struct rp_vfu_server *server, const struct rp_vfu_region *region,
 {
 	if (!region->readable)
 		return -EACCES;
-	if (region->read != NULL) {
-		rp_vfu_later_begin(&server->later, access->count_bytes);
+	if (region->read != NULL)
 		return region->read(ctx_of(server, region), access->region, access->offset_bytes, access->count_bytes,
 				    ret_bytes);
-	}
 	if (!in_memory(region, access->offset_bytes, access->count_bytes))
 		return -EACCES;
 	return memory_read(region, access->offset_bytes, access->count_bytes, ret_bytes);
@@ -112,14 +110,19 @@ write_region(struct rp_vfu_server *server, const struct rp_vfu_region *region,
 {
 	if (!region->writable)
 		return -EACCES;
-	if (region->write != NULL) {
-		rp_vfu_later_begin(&server->later, 0);
+	if (region->write != NULL)
 		return region->write(ctx_of(server, region), access->region, access->offset_bytes, access->count_bytes,
 				     bytes);
-	}
 	if (!in_memory(region, access->offset_bytes, access->count_bytes))
 		return -EACCES;
 	return memory_write(region, access->offset_bytes, access->count_bytes, bytes);
+}
+
+/* One of several in a message: nothing was begun that an answer could come to later. */
+static int
+finish_one(int rc, const struct rp_vfu_wire_region_access *access, struct rp_wire_why *why)
+{
+	return rc < 0 ? device_failed(rc == -EINPROGRESS ? -EIO : rc, access, why) : 0;
 }
 
 /* The device has had its command; it may say that the answer comes later. @param reply NULL: it may not. */
@@ -130,7 +133,7 @@ finish(struct rp_vfu_server *server, int rc, const struct rp_vfu_wire_region_acc
 	if (rc == -EINPROGRESS && reply != NULL)
 		return rp_vfu_server_await_answer(reply);
 	rp_vfu_later_end(&server->later);
-	return rc < 0 ? device_failed(rc == -EINPROGRESS ? -EIO : rc, access, why) : 0;
+	return finish_one(rc, access, why);
 }
 
 int
@@ -156,6 +159,7 @@ rp_vfu_server_on_region_read(struct rp_vfu_server *server, const struct rp_vfu_m
 	reply->fixed_bytes = sizeof(access);
 	reply->data = bytes;
 	reply->data_bytes = access.count_bytes;
+	rp_vfu_later_begin(&server->later, access.count_bytes);
 	return finish(server, read_region(server, region, &access, bytes), &access, reply, why);
 }
 
@@ -174,6 +178,7 @@ rp_vfu_server_on_region_write(struct rp_vfu_server *server, const struct rp_vfu_
 		return rc;
 	memcpy(reply->fixed, &access, sizeof(access));
 	reply->fixed_bytes = sizeof(access);
+	rp_vfu_later_begin(&server->later, 0);
 	return finish(server, write_region(server, region, &access, command->payload + sizeof(access)), &access,
 		      server->late_writes ? reply : NULL, why);
 }
@@ -219,7 +224,7 @@ write1(struct rp_vfu_server *server, const struct rp_vfu_wire_region_write1 *wri
 	};
 	int rc = write_region(server, &server->regions[write->region], &access, (const uint8_t *)&write->data);
 
-	return finish(server, rc, &access, NULL, why);
+	return finish_one(rc, &access, why);
 }
 
 static struct rp_vfu_wire_region_write1
@@ -327,7 +332,7 @@ access1(struct rp_vfu_server *server, const struct rp_vfu_wire_region_access1 *a
 		rc = write_region(server, region, &one, (const uint8_t *)&access->data);
 	else
 		rc = read_region(server, region, &one, ret_word);
-	return finish(server, rc, &one, NULL, why);
+	return finish_one(rc, &one, why);
 }
 
 /* In their order, and as with the counted writes: what can be judged first, then up to what the device refuses. */
