@@ -230,18 +230,29 @@ static const struct {
 };
 /* clang-format on */
 
+static uint32_t
+little_endian(const uint8_t *bytes, unsigned int count)
+{
+	uint32_t value = 0;
+
+	while (count-- > 0)
+		value = value << 8 | bytes[count];
+	return value;
+}
+
 /* The field as it is, with what is written of it. */
 static uint32_t
 overlaid(const struct rp_vfu_virtio *virtio, unsigned int field, uint32_t at, uint32_t count_bytes,
 	 const uint8_t *bytes)
 {
-	struct common image = image_of(virtio);
-	uint32_t value = 0, i;
+	struct common image;
 
+	/* As drivers do it: all of it is new. */
+	if (at == fields[field].at && count_bytes == fields[field].bytes)
+		return little_endian(bytes, count_bytes);
+	image = image_of(virtio);
 	memcpy((uint8_t *)&image + at, bytes, count_bytes);
-	for (i = fields[field].bytes; i-- > 0;)
-		value = value << 8 | ((const uint8_t *)&image)[fields[field].at + i];
-	return value;
+	return little_endian((const uint8_t *)&image + fields[field].at, fields[field].bytes);
 }
 
 void

@@ -67,6 +67,13 @@ copy_overlap(const void *image, uint32_t image_at, uint32_t image_bytes, uint32_
 		memcpy(ret_bytes + (first - at), (const uint8_t *)image + (first - image_at), end - first);
 }
 
+/* Of those that an access may touch; it may be none. */
+static uint32_t
+first_queue(uint32_t at)
+{
+	return at < HEADER_BYTES ? 0 : (at - HEADER_BYTES) / QUEUE_BYTES;
+}
+
 static void
 wishes_image(const struct rp_vfu_virtio *virtio, uint32_t *ret_words)
 {
@@ -88,7 +95,8 @@ vfu_virtio_state_read(struct rp_vfu_virtio *virtio, uint32_t at, uint32_t count_
 				 (virtio->config.has_counters ? RP_ACCEL_VENDOR_COUNTERS_MASK : 0) |
 				 (virtio->config.has_doorbell_wishes ? RP_ACCEL_VENDOR_DOORBELL_MASK : 0)),
 	};
-	uint32_t queue = at < HEADER_BYTES ? 0 : (at - HEADER_BYTES) / QUEUE_BYTES;
+	uint32_t wishes_at = (uint32_t)rp_accel_vendor_wishes_at(QUEUE_BYTES, virtio->config.queues_count);
+	uint32_t queue = first_queue(at);
 	uint32_t wishes[RP_VFU_VIRTIO_QUEUES_MAX / 32] = {0};
 
 	copy_overlap(&header, 0, HEADER_BYTES, at, count_bytes, ret_bytes);
@@ -101,11 +109,11 @@ vfu_virtio_state_read(struct rp_vfu_virtio *virtio, uint32_t at, uint32_t count_
 		image = queue_image(virtio, queue);
 		copy_overlap(&image, queue_at, QUEUE_BYTES, at, count_bytes, ret_bytes);
 	}
-	if (!virtio->config.has_doorbell_wishes)
+	if (!virtio->config.has_doorbell_wishes || at + count_bytes <= wishes_at)
 		return;
 	wishes_image(virtio, wishes);
-	copy_overlap(wishes, (uint32_t)rp_accel_vendor_wishes_at(QUEUE_BYTES, virtio->config.queues_count),
-		     (uint32_t)rp_accel_vendor_wishes_bytes(virtio->config.queues_count), at, count_bytes, ret_bytes);
+	copy_overlap(wishes, wishes_at, (uint32_t)rp_accel_vendor_wishes_bytes(virtio->config.queues_count), at,
+		     count_bytes, ret_bytes);
 }
 
 /* Registers that are not covered as a whole stay as they are: half a position means nothing. */
@@ -122,11 +130,13 @@ covers(uint32_t at, uint32_t count_bytes, const uint8_t *bytes, uint32_t field_a
 void
 vfu_virtio_state_write(struct rp_vfu_virtio *virtio, uint32_t at, uint32_t count_bytes, const uint8_t *bytes)
 {
-	uint32_t queue, value;
+	uint32_t queue = first_queue(at), value;
 
-	for (queue = 0; queue < virtio->config.queues_count; queue++) {
+	for (; queue < virtio->config.queues_count; queue++) {
 		uint32_t queue_at = HEADER_BYTES + queue * QUEUE_BYTES;
 
+		if (queue_at >= at + count_bytes)
+			return;
 		/* Judged with the ring, when that is begun. */
 		if (covers(at, count_bytes, bytes, queue_at + POSITION_AT, &value) && !virtio->queues[queue].enabled)
 			virtio->queues[queue].position = value;
