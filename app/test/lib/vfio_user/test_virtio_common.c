@@ -272,6 +272,18 @@ test_reset_with_rings_running(void **state)
 	assert_int_equal(block[VIRTIO_PCI_COMMON_Q_MSIX], 0);
 }
 
+/* What is not written of a field stays. */
+static void
+test_a_part_of_a_field(void **state)
+{
+	(void)state;
+	virtio_put(VIRTIO_PCI_COMMON_Q_SELECT, 2, 0x0102);
+	virtio_put(VIRTIO_PCI_COMMON_Q_SELECT, 1, 0x03);
+	assert_int_equal(virtio_get(VIRTIO_PCI_COMMON_Q_SELECT, 2), 0x0103);
+	virtio_put(VIRTIO_PCI_COMMON_Q_SELECT + 1, 1, 0x04);
+	assert_int_equal(virtio_get(VIRTIO_PCI_COMMON_Q_SELECT, 2), 0x0403);
+}
+
 /* The same bytes, in pieces of any width, come to the same. */
 static void
 test_writes_of_any_width_agree(void **state)
@@ -364,6 +376,7 @@ main(void)
 		CASE(test_queue_reset),
 		CASE(test_reset_with_rings_running),
 		CASE(test_writes_of_any_width_agree),
+		CASE(test_a_part_of_a_field),
 		CASE(test_what_is_read_only),
 		CASE(test_noise),
 	};
