@@ -66,12 +66,13 @@ transport_region_window(void *priv, uint32_t region, uint64_t offset_bytes, uint
 }
 
 static int
-transport_region_io_fd(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes, int *ret_fd,
-		       struct rp_wire_why *why)
+transport_region_io_fd(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes, uint64_t value,
+		       int *ret_fd, struct rp_wire_why *why)
 {
 	(void)priv;
 	(void)offset_bytes;
 	(void)size_bytes;
+	(void)value;
 	(void)ret_fd;
 	return rp_wire_why_set(why, -ENOENT, "region %u: kernel VFIO has no eventfd that stands for any write", region);
 }

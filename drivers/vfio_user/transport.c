@@ -181,12 +181,12 @@ transport_region_window(void *priv, uint32_t region, uint64_t offset_bytes, uint
 }
 
 static int
-transport_region_io_fd(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes, int *ret_fd,
-		       struct rp_wire_why *why)
+transport_region_io_fd(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes, uint64_t value,
+		       int *ret_fd, struct rp_wire_why *why)
 {
 	struct transport *transport = priv;
 
-	return rp_vfu_client_io_fd(transport->client, region, offset_bytes, size_bytes, ret_fd, why);
+	return rp_vfu_client_io_fd(transport->client, region, offset_bytes, size_bytes, value, ret_fd, why);
 }
 
 static int

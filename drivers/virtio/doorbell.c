@@ -67,7 +67,8 @@ open_eventfd(struct virtio_device *device, unsigned int queue)
 	struct virtio_queue *state = &device->queues[queue];
 
 	if (transport->ops->region_io_fd(transport->priv, device->layout.places[VIRTIO_NOTIFY].bar,
-					 device->doorbells[queue], VIRTIO_DOORBELL_BYTES, &state->kick_fd, NULL) < 0)
+					 device->doorbells[queue], VIRTIO_DOORBELL_BYTES, queue, &state->kick_fd,
+					 NULL) < 0)
 		return false;
 	/* The device holds it too, and could fill it and have us wait for ever. */
 	if (device->caller != NULL || rp_wire_caller_take(&device->caller) == 0) {

@@ -74,9 +74,9 @@ struct rp_accel_transport_ops {
 	/** @param ret_window its fd is borrowed, until close. @return 0, or -ENOTSUP: that piece is not mmap-able. */
 	int (*region_window)(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
 			     struct rp_accel_transport_window *ret_window, struct rp_wire_why *why);
-	/** An eventfd that stands for a write to a place. @param ret_fd owned by the caller. @return 0 or -ENOENT. */
-	int (*region_io_fd)(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes, int *ret_fd,
-			    struct rp_wire_why *why);
+	/** An eventfd that stands for a write of a value. @param ret_fd owned by the caller. @return 0 or -ENOENT. */
+	int (*region_io_fd)(void *priv, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes, uint64_t value,
+			    int *ret_fd, struct rp_wire_why *why);
 	/**
 	 * Give an MSI-X vector its eventfd, the very one, and leave the other vectors as they are.
 	 * @param eventfd borrowed, -1 detaches.

@@ -334,17 +334,26 @@ rp_vfu_client_places(struct rp_vfu_client *client, uint32_t region, struct rp_vf
 	return 0;
 }
 
-/* Width 0 in the list stands for a write of any width. */
+/* A write as somebody wants to make it. */
+struct wanted {
+	uint64_t offset_bytes;
+	uint64_t size_bytes;
+	uint64_t value;
+};
+
+/* Width 0 in the list stands for a write of any width, and without datamatch an entry does for any value. */
 static bool
-stands_for(const struct shadow_entry *entry, uint64_t offset_bytes, uint64_t size_bytes)
+stands_for(const struct shadow_entry *entry, const struct wanted *wanted)
 {
-	return entry->type == RP_VFU_IO_FD_TYPE_IOEVENTFD && entry->flags == 0 && entry->offset_bytes == offset_bytes &&
-	       (entry->size_bytes == size_bytes || entry->size_bytes == 0);
+	return entry->type == RP_VFU_IO_FD_TYPE_IOEVENTFD && entry->offset_bytes == wanted->offset_bytes &&
+	       (entry->size_bytes == wanted->size_bytes || entry->size_bytes == 0) &&
+	       (entry->flags == 0 ||
+		(entry->flags == RP_VFU_IO_FD_DATAMATCH_MASK && entry->datamatch == wanted->value));
 }
 
 /* @return 0, -ENOENT (not in this list), -EBADMSG. */
 static int
-pick(const struct list *list, uint64_t offset_bytes, uint64_t size_bytes, int *ret_fd, struct rp_wire_why *why)
+pick(const struct list *list, const struct wanted *wanted, int *ret_fd, struct rp_wire_why *why)
 {
 	uint32_t i;
 
@@ -353,21 +362,22 @@ pick(const struct list *list, uint64_t offset_bytes, uint64_t size_bytes, int *r
 		int rc;
 
 		read_entry(list, i, &entry);
-		if (!stands_for(&entry, offset_bytes, size_bytes))
+		if (!stands_for(&entry, wanted))
 			continue;
 		rc = check_eventfd(list, entry.fd_index, why);
 		if (rc == 0)
 			*ret_fd = rp_wire_fd_take(&list->call.msg->fds[entry.fd_index]);
 		return rc;
 	}
-	return rp_wire_why_set(why, -ENOENT, "no eventfd for %" PRIu64 " bytes at 0x%" PRIx64, size_bytes,
-			       offset_bytes);
+	return rp_wire_why_set(why, -ENOENT, "no eventfd for %" PRIu64 " bytes at 0x%" PRIx64, wanted->size_bytes,
+			       wanted->offset_bytes);
 }
 
 int
 rp_vfu_client_io_fd(struct rp_vfu_client *client, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
-		    int *ret_fd, struct rp_wire_why *why)
+		    uint64_t value, int *ret_fd, struct rp_wire_why *why)
 {
+	const struct wanted wanted = {offset_bytes, size_bytes, value};
 	uint32_t first = 0, total = 1;
 	int rc = -ENOENT;
 
@@ -379,7 +389,7 @@ rp_vfu_client_io_fd(struct rp_vfu_client *client, uint32_t region, uint64_t offs
 			return rc;
 		total = list.total;
 		first += list.count;
-		rc = pick(&list, offset_bytes, size_bytes, ret_fd, why);
+		rc = pick(&list, &wanted, ret_fd, why);
 		rp_wire_msg_drop(list.call.msg);
 	}
 	if (rc < 0)

@@ -356,12 +356,13 @@ int rp_vfu_client_logging_report(struct rp_vfu_client *client, uint64_t iova, ui
 int rp_vfu_client_logging_stop(struct rp_vfu_client *client, struct rp_wire_why *why);
 
 /**
- * The eventfd that stands for a write of `size_bytes` at `offset_bytes` of a region.
+ * The eventfd that stands for a write of `value`, in `size_bytes`, at `offset_bytes` of a region:
+ * one for that value, or for any.
  * @param ret_fd owned by the caller.
- * @return also -ENOENT: the server has none for that place.
+ * @return also -ENOENT: the server has none for that place and value.
  */
 int rp_vfu_client_io_fd(struct rp_vfu_client *client, uint32_t region, uint64_t offset_bytes, uint64_t size_bytes,
-			int *ret_fd, struct rp_wire_why *why);
+			uint64_t value, int *ret_fd, struct rp_wire_why *why);
 
 /** A place of a region, and what stands for a write of it (<linux/kvm.h>, KVM_IOEVENTFD). */
 struct rp_vfu_client_place {

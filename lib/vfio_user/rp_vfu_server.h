@@ -62,6 +62,12 @@ struct rp_vfu_io_fd {
 	uint64_t size_bytes; /**< width of the write; 0: any */
 	int fd; /**< an eventfd, borrowed by the server while it lives */
 	/**
+	 * It stands only for writes of this value, which size_bytes has room for: where queues share an
+	 * address, each has an eventfd of its own. A place with another value is written by message.
+	 */
+	bool has_datamatch;
+	uint64_t datamatch; /**< as of KVM_IOEVENTFD */
+	/**
 	 * The eventfd alone does not say what was written. With a shadow the client stores
 	 * the value in memory, in the guest's byte order, before it signals. It is offered to
 	 * clients that agreed to `ringpass.io_fds` and take two descriptors in a message;

@@ -113,6 +113,24 @@ check_shadow(const struct rp_vfu_io_fd *io_fd, uint32_t index, struct rp_wire_wh
 	return 0;
 }
 
+/* <linux/kvm.h>: who looks at the value knows how wide it is. A shadow has its place in the entry. */
+static int
+check_datamatch(const struct rp_vfu_io_fd *io_fd, uint32_t index, struct rp_wire_why *why)
+{
+	uint64_t size_bytes = io_fd->size_bytes;
+
+	if (io_fd->has_shadow)
+		return rp_wire_why_set(why, -EINVAL, "io_fds[%u]: has_datamatch and has_shadow, expected one of them",
+				       index);
+	if (size_bytes != 1 && size_bytes != 2 && size_bytes != 4 && size_bytes != 8)
+		return rp_wire_why_set(why, -EINVAL, "io_fds[%u]: a value of %" PRIu64 " bytes, expected 1, 2, 4 or 8",
+				       index, size_bytes);
+	if (size_bytes < 8 && io_fd->datamatch >> 8 * size_bytes != 0)
+		return rp_wire_why_set(why, -EINVAL, "io_fds[%u]: datamatch: 0x%" PRIx64 ", expected %" PRIu64 " bytes",
+				       index, io_fd->datamatch, size_bytes);
+	return 0;
+}
+
 static int
 check_io_fds(const struct rp_vfu_region *region, struct rp_wire_why *why)
 {
@@ -132,6 +150,8 @@ check_io_fds(const struct rp_vfu_region *region, struct rp_wire_why *why)
 		    io_fd->size_bytes > region->size_bytes - io_fd->offset_bytes)
 			return rp_wire_why_set(why, -EINVAL, "io_fds[%u]: leaves the region", i);
 		rc = io_fd->has_shadow ? check_shadow(io_fd, i, why) : 0;
+		if (rc == 0 && io_fd->has_datamatch)
+			rc = check_datamatch(io_fd, i, why);
 		if (rc < 0)
 			return rc;
 	}

@@ -57,8 +57,11 @@ fill_entry(const struct rp_vfu_io_fd *place, unsigned int fds_max, struct rp_vfu
 		.size_bytes = place->size_bytes,
 		.fd_index = (uint32_t)event,
 		.type = place->has_shadow ? RP_VFU_IO_FD_TYPE_SHADOW : RP_VFU_IO_FD_TYPE_IOEVENTFD,
+		.flags = place->has_datamatch ? RP_VFU_IO_FD_DATAMATCH_MASK : 0,
 		.padding = (uint32_t)shadow,
-		.datamatch = place->has_shadow ? place->shadow_offset_bytes : 0,
+		.datamatch = place->has_shadow	  ? place->shadow_offset_bytes :
+			     place->has_datamatch ? place->datamatch :
+						    0,
 	};
 	return true;
 }

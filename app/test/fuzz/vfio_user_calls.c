@@ -218,7 +218,8 @@ fuzz_vfu_doorbell(struct fuzz_vfu_caller *caller)
 	uint64_t offset_bytes = 4ull * fuzz_below(caller->input, 8);
 	int fd = -1;
 
-	if (FUZZ_VFU_CALL(caller, rp_vfu_client_io_fd(caller->client, region, offset_bytes, 4, &fd, NULL)) == 0)
+	if (FUZZ_VFU_CALL(caller, rp_vfu_client_io_fd(caller->client, region, offset_bytes, 4, offset_bytes / 8, &fd,
+						      NULL)) == 0)
 		fuzz_require(is_eventfd(fd), "a doorbell is an eventfd");
 	rp_wire_fd_close(&fd);
 }

@@ -271,7 +271,7 @@ kick_by_eventfd(void **state)
 
 	(void)state;
 	assert_int_equal(rp_vfu_client_io_fd(fixture.sender.client, RIG_BAR_NOTIFY,
-					     TX * fixture.sender.multiplier_bytes, 2, &fd, NULL),
+					     TX * fixture.sender.multiplier_bytes, 2, TX, &fd, NULL),
 			 0);
 	send_one(1);
 	assert_int_equal(eventfd_write(fd, 1), 0);

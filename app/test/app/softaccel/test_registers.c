@@ -185,7 +185,8 @@ doorbells_have_eventfds(void **state)
 		int fd = -1;
 
 		assert_int_equal(rp_vfu_client_io_fd(fixture.guest.client, RIG_BAR_NOTIFY,
-						     (uint64_t)queue * fixture.guest.multiplier_bytes, 2, &fd, NULL),
+						     (uint64_t)queue * fixture.guest.multiplier_bytes, 2, queue, &fd,
+						     NULL),
 				 0);
 		rp_wire_fd_close(&fd);
 	}

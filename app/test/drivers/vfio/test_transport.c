@@ -56,7 +56,7 @@ no_eventfd_for_a_doorbell(void **state)
 	struct rp_accel_transport *transport = fixture_open(fixture, 0, FAKE_ALONE, NULL);
 	int fd = -1;
 
-	assert_int_equal(transport->ops->region_io_fd(transport->priv, 4, 0, 2, &fd, &fixture->why), -ENOENT);
+	assert_int_equal(transport->ops->region_io_fd(transport->priv, 4, 0, 2, 0, &fd, &fixture->why), -ENOENT);
 	assert_int_equal(fd, -1);
 }
 

@@ -304,9 +304,10 @@ io_eventfds(void **state)
 	RP_WIRE_FD_SCOPED int fd = -1;
 
 	connect_ok(device);
-	assert_int_equal(transport->ops->region_io_fd(transport->priv, BAR_NOTIFY, PAGE, 2, &fd, &device->why),
+	assert_int_equal(transport->ops->region_io_fd(transport->priv, BAR_NOTIFY, PAGE, 2, 1, &fd, &device->why),
 			 -ENOENT);
-	assert_int_equal(transport->ops->region_io_fd(transport->priv, BAR_NOTIFY, 2 * PAGE, 2, &fd, &device->why), 0);
+	assert_int_equal(transport->ops->region_io_fd(transport->priv, BAR_NOTIFY, 2 * PAGE, 2, 1, &fd, &device->why),
+			 0);
 	assert_int_equal(rp_wire_fd_same(fd, device->eventfd), 1);
 }
 

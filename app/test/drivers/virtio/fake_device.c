@@ -354,11 +354,13 @@ region_window(void *priv, uint32_t region, uint64_t at, uint64_t size_bytes,
 }
 
 static int
-region_io_fd(void *priv, uint32_t region, uint64_t at, uint64_t size_bytes, int *ret_fd, struct rp_wire_why *why)
+region_io_fd(void *priv, uint32_t region, uint64_t at, uint64_t size_bytes, uint64_t value, int *ret_fd,
+	     struct rp_wire_why *why)
 {
 	struct fake_device *fake = priv;
 
-	(void)at;
+	assert_in_range(value, 0, FAKE_QUEUES_MAX - 1);
+	fake->io_fds_at[value] = at;
 	assert_int_equal(region, FAKE_BAR_NOTIFY);
 	assert_int_equal(size_bytes, 2);
 	if (!fake->has_io_fds)

@@ -162,6 +162,7 @@ struct fake_device {
 	unsigned int doorbell_messages_count;
 	uint16_t doorbell_value;
 	uint64_t doorbell_offset;
+	uint64_t io_fds_at[FAKE_QUEUES_MAX]; /* by the value for which an eventfd was asked */
 	struct fake_ctrl ctrl;
 	struct fake_map maps[FAKE_MAPS_MAX];
 	unsigned int dma_maps_count;

@@ -56,6 +56,20 @@ an_eventfd_is_preferred(void **state)
 	assert_int_equal(fixture->fake.doorbell_messages_count, 0);
 }
 
+/* Where queues share an address the eventfd of the one is not the other's. */
+static void
+an_eventfd_is_asked_for_by_value(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->fake.has_io_fds = true;
+	fixture->fake.queues[3].notify_off = 2;
+	start(fixture, 3);
+	assert_int_equal(fixture->fake.io_fds_at[1], FAKE_PAGE);
+	assert_int_equal(fixture->fake.io_fds_at[2], 2 * FAKE_PAGE);
+	assert_int_equal(fixture->fake.io_fds_at[3], 2 * FAKE_PAGE);
+}
+
 static void
 a_full_eventfd_does_not_block(void **state)
 {
@@ -203,6 +217,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_eventfd_is_preferred),
+		TEST(an_eventfd_is_asked_for_by_value),
 		TEST(a_full_eventfd_does_not_block),
 		TEST(an_eventfd_that_is_none_is_a_failure),
 		TEST(a_pipe_is_not_written_to),

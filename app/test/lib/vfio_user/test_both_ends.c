@@ -115,12 +115,12 @@ test_interrupts_and_kicks(void **state)
 	assert_int_equal(eventfd_read(event, &signals), -1);
 	assert_int_equal(rp_vfu_client_irq_disable(client, 2, &why), 0);
 	assert_int_equal(rp_vfu_client_irq_set(client, 2, 40, event, &why), -EINVAL);
-	assert_int_equal(rp_vfu_client_io_fd(client, 0, 0x10, 4, &kick, &why), 0);
+	assert_int_equal(rp_vfu_client_io_fd(client, 0, 0x10, 4, 0, &kick, &why), 0);
 	assert_int_equal(eventfd_write(kick, 1), 0);
 	assert_int_equal(eventfd_read(device.kick_fds[0], &signals), 0);
 	rp_wire_fd_close(&kick);
-	assert_int_equal(rp_vfu_client_io_fd(client, 0, 0x10, 2, &kick, &why), -ENOENT);
-	assert_int_equal(rp_vfu_client_io_fd(client, 9, 0x10, 2, &kick, &why), -EINVAL);
+	assert_int_equal(rp_vfu_client_io_fd(client, 0, 0x10, 2, 0, &kick, &why), -ENOENT);
+	assert_int_equal(rp_vfu_client_io_fd(client, 9, 0x10, 2, 0, &kick, &why), -EINVAL);
 	stop();
 	rp_wire_fd_close(&event);
 }

@@ -301,7 +301,7 @@ test_places_beyond_one_message(void **state)
 		assert_int_equal(signals, i + 1);
 	}
 	rp_vfu_client_places_close(places, count);
-	assert_int_equal(rp_vfu_client_io_fd(client, 0, 4 * (PLACES - 1), 4, &fd, &why), 0);
+	assert_int_equal(rp_vfu_client_io_fd(client, 0, 4 * (PLACES - 1), 4, 0, &fd, &why), 0);
 	rp_wire_fd_close(&fd);
 	stop();
 	/* By the specification alone there is no second page. */

@@ -137,7 +137,7 @@ call_everything(struct rp_vfu_client *client)
 	(void)rp_vfu_client_irq_set(client, 2, 0, -1, NULL);
 	(void)rp_vfu_client_dma_map(client, 0, 0x1000, liar.file_fd, 0, 3, NULL);
 	(void)rp_vfu_client_dma_unmap(client, 0, 0x1000, NULL);
-	if (rp_vfu_client_io_fd(client, 0, 0, 4, &fd, NULL) == 0)
+	if (rp_vfu_client_io_fd(client, 0, 0, 4, 0, &fd, NULL) == 0)
 		rp_wire_fd_close(&fd);
 	(void)rp_vfu_client_irq_eventfds(client, 2, RP_VFU_IRQ_ACTION_TRIGGER_MASK, 0, 3, none, NULL);
 	(void)rp_vfu_client_irq_action(client, 4, RP_VFU_IRQ_ACTION_MASK_MASK, 0, 3, NULL, NULL);

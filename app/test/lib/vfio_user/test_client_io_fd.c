@@ -33,7 +33,8 @@ say(struct liar *l, const struct peer_msg *command)
 }
 
 static int
-ask(const uint8_t *payload, size_t payload_bytes, unsigned int fds_count, uint64_t offset_bytes, uint64_t size_bytes)
+ask_for(const uint8_t *payload, size_t payload_bytes, unsigned int fds_count, uint64_t offset_bytes,
+	uint64_t size_bytes, uint64_t value)
 {
 	int fd = -1, kick = -1, rc;
 	eventfd_t kicks = 0;
@@ -45,7 +46,7 @@ ask(const uint8_t *payload, size_t payload_bytes, unsigned int fds_count, uint64
 	said.fds[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	said.fds[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	said.fds[2] = liar.file_fd;
-	rc = rp_vfu_client_io_fd(client, 0, offset_bytes, size_bytes, &fd, &why);
+	rc = rp_vfu_client_io_fd(client, 0, offset_bytes, size_bytes, value, &fd, &why);
 	if (rc == 0) {
 		assert_int_equal(eventfd_write(fd, 1), 0);
 		kick = eventfd_read(said.fds[0], &kicks) == 0 ? 0 : eventfd_read(said.fds[1], &kicks) == 0 ? 1 : -1;
@@ -56,6 +57,12 @@ ask(const uint8_t *payload, size_t payload_bytes, unsigned int fds_count, uint64
 	rp_wire_fd_close_all(said.fds, 2);
 	liar_stop(&liar);
 	return rc < 0 ? rc : kick;
+}
+
+static int
+ask(const uint8_t *payload, size_t payload_bytes, unsigned int fds_count, uint64_t offset_bytes, uint64_t size_bytes)
+{
+	return ask_for(payload, payload_bytes, fds_count, offset_bytes, size_bytes, 9);
 }
 
 #define HEAD(argsz, count) PLACES(argsz, 0, count)
@@ -83,6 +90,26 @@ test_places(void **state)
 	assert_int_equal(ask(longer, sizeof(longer), 2, 0x20, 4), 1);
 	assert_int_equal(ask(none, sizeof(none), 0, 0x10, 4), -ENOENT);
 	assert_string_equal(why.text, "DEVICE_GET_REGION_IO_FDS: reply: region 0: no eventfd for 4 bytes at 0x10");
+}
+
+#define VALUE_PLACE(offset, size, index, flags, value)                                                                 \
+	U64(offset), U64(size), U32(index), U32(0), U32(flags), U32(0), U64(value)
+
+/* Queues at one address, with an eventfd for each. */
+static void
+test_places_of_a_value(void **state)
+{
+	static const uint8_t list[] = {HEAD(136, 3), VALUE_PLACE(0x10, 2, 0, 1, 6), VALUE_PLACE(0x10, 2, 1, 1, 7),
+				       VALUE_PLACE(0x20, 2, 1, 0, 7)};
+	static const uint8_t port[] = {HEAD(56, 1), VALUE_PLACE(0x10, 2, 0, 3, 6)};
+
+	(void)state;
+	assert_int_equal(ask_for(list, sizeof(list), 2, 0x10, 2, 6), 0);
+	assert_int_equal(ask_for(list, sizeof(list), 2, 0x10, 2, 7), 1);
+	assert_int_equal(ask_for(list, sizeof(list), 2, 0x10, 2, 8), -ENOENT);
+	/* What stands for any value says nothing with that field. */
+	assert_int_equal(ask_for(list, sizeof(list), 2, 0x20, 2, 8), 1);
+	assert_int_equal(ask_for(port, sizeof(port), 1, 0x10, 2, 6), -ENOENT);
 }
 
 static void
@@ -239,10 +266,10 @@ test_one_place_of_many_pages(void **state)
 	paged.fds[0] = eventfd(0, EFD_CLOEXEC);
 	liar.lie_from_version = true;
 	client = liar_client(&liar, say_page);
-	assert_int_equal(rp_vfu_client_io_fd(client, 0, 64, 4, &fd, &why), 0);
+	assert_int_equal(rp_vfu_client_io_fd(client, 0, 64, 4, 0, &fd, &why), 0);
 	assert_int_equal(eventfd_write(fd, 1), 0);
 	rp_wire_fd_close(&fd);
-	assert_int_equal(rp_vfu_client_io_fd(client, 0, 80, 4, &fd, &why), -ENOENT);
+	assert_int_equal(rp_vfu_client_io_fd(client, 0, 80, 4, 0, &fd, &why), -ENOENT);
 	rp_vfu_client_destroy(client);
 	liar_stop(&liar);
 	rp_wire_fd_close(&paged.fds[0]);
@@ -297,6 +324,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_places),
+		cmocka_unit_test(test_places_of_a_value),
 		cmocka_unit_test(test_server_without_the_command),
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_places_come_in_pages),

@@ -153,6 +153,28 @@ test_file_covers_what_can_be_mapped(void **state)
 }
 
 static void
+test_an_eventfd_of_one_value(void **state)
+{
+	const struct rp_vfu_io_fd place = {.size_bytes = 2, .fd = d.io_fds[1].fd, .has_datamatch = true};
+
+	(void)state;
+	d.io_fds[1] = place;
+	d.io_fds[1].datamatch = 0x10000;
+	assert_refused("regions[0]: io_fds[1]: datamatch: 0x10000, expected 2 bytes");
+	d.io_fds[1] = place;
+	d.io_fds[1].size_bytes = 0;
+	assert_refused("regions[0]: io_fds[1]: a value of 0 bytes, expected 1, 2, 4 or 8");
+	d.io_fds[1] = place;
+	d.io_fds[1].has_shadow = true;
+	d.io_fds[1].shadow_fd = device.memory_fd;
+	assert_refused("regions[0]: io_fds[1]: has_datamatch and has_shadow, expected one of them");
+	d.io_fds[1] = place;
+	d.io_fds[1].size_bytes = 8;
+	d.io_fds[1].datamatch = UINT64_MAX;
+	assert_int_equal(rp_vfu_server_create(&d.config, &device_ops, &device, &device.server, NULL), 0);
+}
+
+static void
 test_regions_are_served_by_somebody(void **state)
 {
 	(void)state;
@@ -229,6 +251,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_areas, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_file_covers_what_can_be_mapped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_regions_are_served_by_somebody, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_an_eventfd_of_one_value, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interrupts_and_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_path_that_cannot_be_listened_at, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_callback_may_be_missing, setup, teardown),

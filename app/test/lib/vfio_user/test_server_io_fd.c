@@ -15,6 +15,8 @@ static struct test_leaks before;
 
 /* As many doorbells as a device of 40 queues has. */
 #define QUEUES_COUNT 40
+#define ALL_OFFERED "\"max_msg_fds\":16,\"ringpass.io_fds\":true"
+
 static int doorbells[QUEUES_COUNT];
 static struct rp_vfu_io_fd places[QUEUES_COUNT];
 
@@ -125,9 +127,44 @@ test_places_may_share_an_eventfd(void **state)
 	assert_int_equal(reply.fds_count, 1);
 }
 
+/* Queues at one address, with an eventfd for each. */
+static void
+test_places_of_a_value(void **state)
+{
+	static const uint8_t io_fds[] = {HEADER(7, 6, 32, COMMAND, 0), U32(96), U32(0), U32(0), U32(0)};
+	static const uint8_t values[] = {HEADER(7, 6, 112, REPLY, 0),
+					 PLACES(96, 0, 2),
+					 U64(0x10),
+					 U64(2),
+					 U32(0),
+					 U32(0),
+					 U32(1),
+					 U32(0),
+					 U64(0xfffe),
+					 U64(0x10),
+					 U64(2),
+					 U32(1),
+					 U32(0),
+					 U32(0),
+					 U32(0),
+					 U64(0)};
+	struct device_description description;
+
+	(void)state;
+	device_describe(&device, &description);
+	description.io_fds[0].size_bytes = description.io_fds[1].size_bytes = 2;
+	description.io_fds[1].offset_bytes = 0x10;
+	description.io_fds[0].has_datamatch = true;
+	description.io_fds[0].datamatch = 0xfffe;
+	/* Without the other field it says nothing. */
+	description.io_fds[1].datamatch = 7;
+	device_restart_as(&device, &description, &peer, ALL_OFFERED);
+	exchange(io_fds, sizeof(io_fds), values, sizeof(values));
+	assert_int_equal(reply.fds_count, 2);
+}
+
 /* What the head of a paged reply is made of. */
 #define PAGE(argsz, index, count, total) U32(argsz), U32(0), U32(index), U32(count), U32(total), U32(0)
-#define ALL_OFFERED "\"max_msg_fds\":16,\"ringpass.io_fds\":true"
 
 static uint32_t
 word(uint32_t offset_bytes)
@@ -333,6 +370,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_io_fds_vectors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_io_fds_are_as_many_as_a_message_carries, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_places_may_share_an_eventfd, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_places_of_a_value, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_io_fds_page_vectors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_doorbell_is_reached_in_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_io_fds_page_refuses_what_breaks_a_rule, setup, teardown),
