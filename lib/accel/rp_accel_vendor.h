@@ -43,7 +43,8 @@
 #define RP_ACCEL_VENDOR_VERSION 1u
 
 #define RP_ACCEL_VENDOR_RING_STATE_MASK 0x1u /**< flags: stop, position read and write work */
-#define RP_ACCEL_VENDOR_NOTIFY_ADDRESS_MASK 0x2u /**< flags: doorbells are decoded by address */
+#define RP_ACCEL_VENDOR_NOTIFY_ADDRESS_MASK                                                                            \
+	0x2u /**< flags: doorbells are decoded by address, for each queue that has it */
 #define RP_ACCEL_VENDOR_COUNTERS_MASK 0x4u /**< flags: counters are maintained */
 #define RP_ACCEL_VENDOR_DOORBELL_MASK 0x8u /**< flags: `doorbell` and the words of wishes are there */
 

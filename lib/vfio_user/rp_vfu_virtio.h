@@ -23,7 +23,8 @@
  *      BAR 0  MSI-X: table, pending bits              16 KiB
  *      BAR 2  registers, each block in pages of its own  64 KiB
  *      BAR 4  doorbells, as many bytes apart as the device says; or a page apart, in
- *             memory that the library makes and a guest may have mapped
+ *             memory that the library makes and a guest may have mapped. A doorbell is
+ *             one queue's, or that of as many in a row as the device says
  *
  * A queue is served while rp_vfu_virtio_queue_wanted() says so. Its ring's position and
  * whether it broke a rule are the device's to tell: it writes `position` and `broken` of
@@ -146,7 +147,15 @@ struct rp_vfu_virtio_config {
 	 * library's, to be looked at with rp_vfu_virtio_rung(); `notify` is not looked at.
 	 */
 	uint32_t notify_stride_bytes;
-	struct rp_vfu_region notify; /**< the device's doorbells: as of a BAR, with room for each queue's */
+	/**
+	 * So many queues in a row have the same doorbell: their queue_notify_off is their number divided by it.
+	 * 0 or 1: each has its own. A driver stores the queue's number there, which is no more than a hint: it
+	 * may be a guest's, which knows the queue by another number or lies, and of two that store at once one
+	 * is lost. So whoever finds such a doorbell rung looks at all its queues; the ring state capability
+	 * says that doorbells are decoded by their address, and that is what it means.
+	 */
+	uint16_t notify_group_queues;
+	struct rp_vfu_region notify; /**< the device's doorbells: as of a BAR, with room for each of them */
 };
 
 /**
@@ -191,7 +200,8 @@ void rp_vfu_virtio_queue_layout(const struct rp_vfu_virtio *virtio, unsigned int
 void rp_vfu_virtio_queue_stopped(struct rp_vfu_virtio *virtio, unsigned int queue);
 
 /**
- * Whether a queue's doorbell was rung since the last call; once for any number of kicks.
+ * Whether a queue's doorbell was rung since the last call; once for any number of kicks. Where queues
+ * have one in common, a kick of any of them is one of each.
  * With a stride of the device's own: false.
  */
 bool rp_vfu_virtio_rung(struct rp_vfu_virtio *virtio, unsigned int queue);

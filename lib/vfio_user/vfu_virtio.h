@@ -37,6 +37,7 @@ struct rp_vfu_virtio {
 	uint8_t *doorbells;
 	uint64_t doorbells_bytes;
 	uint32_t stride_bytes;
+	bool rung[RP_VFU_VIRTIO_QUEUES_MAX]; /* their doorbell was found rung, and they were not asked about yet */
 
 	uint64_t features; /* of the driver */
 	uint32_t device_half;
@@ -71,6 +72,13 @@ int vfu_virtio_read(void *ctx, uint32_t region, uint64_t at, uint32_t count_byte
 int vfu_virtio_write(void *ctx, uint32_t region, uint64_t at, uint32_t count_bytes, const uint8_t *bytes);
 
 /* virtio_doorbell.c */
+/* How many doorbells there are before that of a queue, which is its queue_notify_off too. */
+static inline unsigned int
+vfu_virtio_doorbell_index(const struct rp_vfu_virtio_config *config, unsigned int queue)
+{
+	return config->notify_group_queues > 1 ? queue / config->notify_group_queues : queue;
+}
+
 int vfu_virtio_doorbells_init(struct rp_vfu_virtio *virtio, struct rp_wire_why *why);
 void vfu_virtio_doorbells_fini(struct rp_vfu_virtio *virtio);
 void vfu_virtio_doorbells_clear(struct rp_vfu_virtio *virtio);

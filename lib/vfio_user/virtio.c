@@ -15,8 +15,12 @@ static int
 check_notify(const struct rp_vfu_virtio_config *config, struct rp_wire_why *why)
 {
 	uint64_t stride = config->notify_stride_bytes;
-	uint64_t wanted = stride * (config->queues_count - 1u) + NOTIFY_STRIDE_MIN_BYTES;
+	uint64_t wanted =
+		stride * vfu_virtio_doorbell_index(config, config->queues_count - 1u) + NOTIFY_STRIDE_MIN_BYTES;
 
+	if (config->notify_group_queues > RP_VFU_VIRTIO_QUEUES_MAX)
+		return rp_wire_why_set(why, -EINVAL, "notify_group_queues: %u, expected at most %u",
+				       config->notify_group_queues, RP_VFU_VIRTIO_QUEUES_MAX);
 	if (stride == 0)
 		return 0;
 	if (stride < NOTIFY_STRIDE_MIN_BYTES || (stride & (stride - 1)) != 0)

@@ -56,7 +56,7 @@ queue_image(const struct rp_vfu_virtio *virtio, struct virtio_pci_common_cfg *cf
 	cfg->queue_size = htole16(queue->size);
 	cfg->queue_msix_vector = htole16(queue->vector);
 	cfg->queue_enable = htole16(queue->enabled);
-	cfg->queue_notify_off = htole16(virtio->select);
+	cfg->queue_notify_off = htole16((uint16_t)vfu_virtio_doorbell_index(&virtio->config, virtio->select));
 	cfg->queue_desc_lo = half_of(queue->desc_iova, 0);
 	cfg->queue_desc_hi = half_of(queue->desc_iova, 1);
 	cfg->queue_avail_lo = half_of(queue->avail_iova, 0);

@@ -46,6 +46,9 @@ test_what_cannot_be_made(void **state)
 	REFUSED("notify_stride_bytes: 12, expected a power of two from 2", changed.notify_stride_bytes = 12);
 	REFUSED("notify: 0x9 bytes, expected at least 0xa", changed.notify_stride_bytes = 4;
 		changed.notify.size_bytes = 9);
+	REFUSED("notify: 0x5 bytes, expected at least 0x6", changed.notify_stride_bytes = 4;
+		changed.notify_group_queues = 2; changed.notify.size_bytes = 5);
+	REFUSED("notify_group_queues: 257, expected at most 256", changed.notify_group_queues = 257);
 	assert_null(rp_vfu_virtio_destroy(NULL));
 }
 

@@ -81,6 +81,74 @@ test_a_kick_by_message(void **state)
 		     rp_vfu_virtio_rung(fixture.virtio, 2));
 }
 
+#define GROUP 2
+
+static int
+group_setup(void **state)
+{
+	struct rp_vfu_virtio_config config = virtio_config;
+
+	(void)state;
+	config.notify_group_queues = GROUP;
+	virtio_start_as(&config);
+	return 0;
+}
+
+static unsigned int
+rung_mask(void)
+{
+	unsigned int queue, mask = 0;
+
+	for (queue = 0; queue < VIRTIO_QUEUES; queue++)
+		mask |= (unsigned int)rp_vfu_virtio_rung(fixture.virtio, queue) << queue;
+	return mask;
+}
+
+/* Three queues, of which the last is alone. */
+static void
+test_queues_share_a_doorbell(void **state)
+{
+	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE), queue;
+	uint64_t bytes;
+	int fd = doorbells_fd(&bytes);
+
+	(void)state;
+	rp_wire_fd_close(&fd);
+	assert_int_equal(bytes, 2 * page);
+	for (queue = 0; queue < VIRTIO_QUEUES; queue++) {
+		virtio_put(VIRTIO_PCI_COMMON_Q_SELECT, 2, queue);
+		assert_int_equal(virtio_get(VIRTIO_PCI_COMMON_Q_NOFF, 2), queue / GROUP);
+	}
+	assert_int_equal(rung_mask(), 0);
+	/* Whatever is stored: the other's number, one that is none of them, or its own. */
+	function_put(&fixture.function, VIRTIO_NOTIFY, 0, 2, 0);
+	assert_int_equal(rung_mask(), 3);
+	function_put(&fixture.function, VIRTIO_NOTIFY, 0, 2, 0xfffe);
+	assert_int_equal(rung_mask(), 3);
+	function_put(&fixture.function, VIRTIO_NOTIFY, page, 2, 2);
+	assert_int_equal(rung_mask(), 4);
+	assert_int_equal(rung_mask(), 0);
+}
+
+/* One was asked about when the store came; the other is still told of it, and of all together once. */
+static void
+test_a_kick_is_of_each_that_shares(void **state)
+{
+	(void)state;
+	assert_false(rp_vfu_virtio_rung(fixture.virtio, 0));
+	function_put(&fixture.function, VIRTIO_NOTIFY, 0, 2, 0);
+	assert_true(rp_vfu_virtio_rung(fixture.virtio, 1));
+	function_put(&fixture.function, VIRTIO_NOTIFY, 0, 2, 0);
+	assert_true(rp_vfu_virtio_rung(fixture.virtio, 1));
+	assert_true(rp_vfu_virtio_rung(fixture.virtio, 0));
+	assert_int_equal(rung_mask(), 0);
+	/* Nor does a reset leave what was remembered. */
+	function_put(&fixture.function, VIRTIO_NOTIFY, 0, 2, 1);
+	assert_true(rp_vfu_virtio_rung(fixture.virtio, 0));
+	rp_vfu_virtio_reset(fixture.virtio);
+	assert_int_equal(rung_mask(), 0);
+}
+
 static void
 test_a_reset_forgets_kicks(void **state)
 {
@@ -118,6 +186,8 @@ main(void)
 		CASE(test_its_file_is_sealed),
 		CASE(test_a_kick_by_message),
 		CASE(test_a_reset_forgets_kicks),
+		cmocka_unit_test_setup_teardown(test_queues_share_a_doorbell, group_setup, virtio_teardown),
+		cmocka_unit_test_setup_teardown(test_a_kick_is_of_each_that_shares, group_setup, virtio_teardown),
 		cmocka_unit_test(test_doorbells_of_the_device),
 	};
 
