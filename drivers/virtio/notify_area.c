@@ -7,8 +7,15 @@
 
 /*
  * Whoever maps a doorbell's page can write all of it. So nothing else may live in
- * it: no other queue's doorbell, no register, nothing that the device has not
- * declared; and the file behind it must not change under the mapping.
+ * it: no other doorbell, no register, nothing that the device has not declared;
+ * and the file behind it must not change under the mapping.
+ *
+ * The doorbell may be that of several queues, up to all of them (notify_off_multiplier 0), if
+ * each is ours: the guest can then kick its other queues there, and our control queue. A kick too
+ * many is legal. It has the device look at a ring and take what was published there, which is what
+ * the ring's driver is about to kick for: of the control queue a command is published whole. A
+ * queue that is not enabled is not looked at. A queue of the device that we do not open is not
+ * vouched for: whoever it is for may be somebody else.
  */
 
 /* The control queue's, which is ours, is one of them. */
@@ -23,6 +30,25 @@ count_doorbells(const struct virtio_device *device, uint64_t page, uint64_t page
 	return count;
 }
 
+static bool
+is_ours(const struct virtio_device *device, unsigned int queue)
+{
+	return queue < device->queues_count || (device->ctrlq.present && queue == device->ctrlq.index);
+}
+
+/* Whether all doorbells of a page are one, at its begin. */
+static bool
+is_one_of_ours(const struct virtio_device *device, uint64_t page, uint64_t page_bytes)
+{
+	unsigned int i;
+
+	for (i = 0; i < device->doorbells_count; i++)
+		if (device->doorbells[i] >= page && device->doorbells[i] < page + page_bytes &&
+		    (device->doorbells[i] != page || !is_ours(device, i)))
+			return false;
+	return true;
+}
+
 static int
 check_neighbours(const struct virtio_device *device, uint64_t page, uint64_t page_bytes, struct rp_wire_why *why)
 {
@@ -30,7 +56,7 @@ check_neighbours(const struct virtio_device *device, uint64_t page, uint64_t pag
 	unsigned int count = count_doorbells(device, page, page_bytes);
 	enum virtio_structure other = vdrv_layout_find(&device->layout, notify->bar, page, page_bytes);
 
-	if (count > 1)
+	if (count > 1 && !is_one_of_ours(device, page, page_bytes))
 		return rp_wire_why_set(why, -ENOTSUP,
 				       "doorbell page is shared by %u queues (multiplier %u, page %" PRIu64 ")", count,
 				       device->layout.notify_multiplier, page_bytes);

@@ -41,7 +41,11 @@ struct rp_accel_info {
 	uint16_t queues_count; /**< data queues (rx0, tx0, rx1, ...), the control queue not counted */
 	uint16_t queue_size_max;
 	enum rp_accel_class class;
-	bool notify_by_address; /**< decodes a doorbell by its address; else the value must be its queue's number here */
+	/**
+	 * It decodes a doorbell by its address, and one that queues share for each of them; else the value must
+	 * be its queue's number here.
+	 */
+	bool notify_by_address;
 	bool has_mac;
 	uint8_t mac[6];
 	int vfio_file_fd; /**< VFIO group, borrowed, the same from open to close; -1: none (vfio-user) */

@@ -54,6 +54,20 @@ share_with_the_control_queue(struct fake_device *fake)
 }
 
 static void
+share_by_half_a_page(struct fake_device *fake)
+{
+	put_notify(fake, 0, 4 * FAKE_PAGE, FAKE_PAGE / 2);
+}
+
+/* Two at its begin, and one that is not. */
+static void
+share_one_doorbell_and_another(struct fake_device *fake)
+{
+	share_by_half_a_page(fake);
+	fake->queues[2].notify_off = 0;
+}
+
+static void
 share_with_a_queue_that_we_do_not_use(struct fake_device *fake)
 {
 	fake->info.msix_count = 2;
@@ -160,9 +174,8 @@ struct row {
 
 static const struct row rows[] = {
 	{share_by_multiplier, -ENOTSUP, "doorbell page is shared by 4 queues (multiplier 4, page 4096)"},
-	{share_one_doorbell, -ENOTSUP, "doorbell page is shared by 4 queues (multiplier 0, page 4096)"},
-	{share_by_equal_offsets, -ENOTSUP, "doorbell page is shared by 2 queues (multiplier 4096, page 4096)"},
-	{share_with_the_control_queue, -ENOTSUP, "doorbell page is shared by 2 queues"},
+	{share_by_half_a_page, -ENOTSUP, "doorbell page is shared by 2 queues (multiplier 2048, page 4096)"},
+	{share_one_doorbell_and_another, -ENOTSUP, "doorbell page is shared by 3 queues (multiplier 2048, page 4096)"},
 	{share_with_a_queue_that_we_do_not_use, -ENOTSUP, "doorbell page is shared by 2 queues"},
 	{have_more_queues_than_are_known, -ENOTSUP,
 	 "doorbell page: the device has 1000 queues, and only those below 257 are known not to share it"},
@@ -245,10 +258,45 @@ neighbours_decide_for_each_queue_alone(void **state)
 	struct fixture *fixture = *state;
 	struct rp_accel_notify_area area;
 
-	fixture->fake.queues[1].notify_off = 0;
+	share_by_half_a_page(&fixture->fake);
+	fixture->fake.queues[2].notify_off = 4;
+	fixture->fake.queues[3].notify_off = 6;
 	fixture_open_ok(fixture);
-	assert_int_equal(fixture->accel.ops->queue_notify_area(fixture->accel.priv, 1, &area, NULL), -ENOTSUP);
+	assert_int_equal(fixture->accel.ops->queue_notify_area(fixture->accel.priv, 0, &area, NULL), -ENOTSUP);
 	assert_int_equal(fixture->accel.ops->queue_notify_area(fixture->accel.priv, 2, &area, NULL), 0);
+}
+
+static const struct {
+	void (*prepare)(struct fake_device *fake);
+	uint64_t offsets_bytes[4];
+} shared[] = {
+	{share_one_doorbell, {0, 0, 0, 0}},
+	{share_by_equal_offsets, {0, 0, 2 * FAKE_PAGE, 3 * FAKE_PAGE}},
+	{share_with_the_control_queue, {0, FAKE_PAGE, 2 * FAKE_PAGE, 3 * FAKE_PAGE}},
+};
+
+/* The same page for each. */
+static void
+queues_of_one_doorbell_get_its_page(void **state)
+{
+	struct fixture *fixture = *state;
+	struct rp_accel_notify_area area;
+	unsigned int i, queue;
+
+	for (i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
+		fake_fini(&fixture->fake);
+		fake_init(&fixture->fake);
+		shared[i].prepare(&fixture->fake);
+		fixture_open_ok(fixture);
+		for (queue = 0; queue < 4; queue++) {
+			assert_int_equal(
+				fixture->accel.ops->queue_notify_area(fixture->accel.priv, queue, &area, &fixture->why),
+				0);
+			assert_int_equal(area.offset_bytes, shared[i].offsets_bytes[queue]);
+		}
+		rp_accel_close(&fixture->accel);
+	}
+	fixture->fake.closes_count = 0;
 }
 
 static void
@@ -282,9 +330,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(every_refusal_says_why),	       TEST(a_page_of_a_huge_one_is_refused),
-		TEST(a_page_of_its_own_is_handed_out), TEST(neighbours_decide_for_each_queue_alone),
-		TEST(a_device_node_needs_no_seal),     TEST(a_transport_that_left_is_a_failure),
+		TEST(every_refusal_says_why),
+		TEST(a_page_of_a_huge_one_is_refused),
+		TEST(a_page_of_its_own_is_handed_out),
+		TEST(neighbours_decide_for_each_queue_alone),
+		TEST(queues_of_one_doorbell_get_its_page),
+		TEST(a_device_node_needs_no_seal),
+		TEST(a_transport_that_left_is_a_failure),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
