@@ -152,12 +152,15 @@ place_local(const struct softaccel_function *function, const struct sa_queue *qu
 	rp_dma_node_place(local->memory, local->size_bytes, rp_dma_vote_node(&function->path->place.vote));
 }
 
-/* A former client's kicks say that there is something, not that its successor's memory is there. */
+/*
+ * A former client's kicks say that there is something, not that its successor's memory is there.
+ * With the gate closed.
+ */
 static bool
 forget_kicks(struct sa_queue *queue)
 {
 	const struct sa_courier *courier = &queue->carriage->courier;
-	bool rung = sa_doorbell_observe(queue->ring.doorbell);
+	bool rung = sa_bell_forget(&queue->ring);
 
 	rung |= sa_doorbell_drain(courier->guest_said_fd) > 0;
 	return sa_doorbell_drain(courier->guest_kick_fd) > 0 || rung;
@@ -175,9 +178,9 @@ sa_carried_attach(struct softaccel_function *function, unsigned int number, bool
 	rc = make_messenger(function);
 	if (rc < 0)
 		return rp_wire_why_set(why, rc, "messenger: %s", strerror(-rc));
+	sa_gate_close(&function->path->gate);
 	if (resumed)
 		awake |= forget_kicks(queue);
-	sa_gate_close(&function->path->gate);
 	if (queue->carriage == NULL)
 		rc = make_carriage(function, number, why);
 	if (rc == 0) {
@@ -186,6 +189,8 @@ sa_carried_attach(struct softaccel_function *function, unsigned int number, bool
 		rc = sa_datapath_ring_add(function->path, &queue->ring);
 		if (rc < 0)
 			rp_wire_why_set(why, rc, "the data path has no room: %s", strerror(-rc));
+		else
+			awake |= sa_bell_unheard(&queue->ring);
 	}
 	sa_gate_open(&function->path->gate);
 	if (rc == 0) {

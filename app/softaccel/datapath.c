@@ -77,6 +77,8 @@ sa_datapath_fini(struct sa_datapath *path)
 	path->scratch.pool = NULL;
 	free(path->doorbells);
 	path->doorbells = NULL;
+	free(path->bells);
+	path->bells = NULL;
 	free(path->watched);
 	path->watched = NULL;
 	free(path->running);
@@ -152,6 +154,7 @@ make_room(struct sa_datapath *path)
 {
 	unsigned int room = path->running_room + ROOM_STEP;
 	struct sa_ring **running, **watched;
+	struct sa_bell **bells;
 	uint32_t **doorbells;
 
 	if (path->running_count < path->running_room)
@@ -164,6 +167,10 @@ make_room(struct sa_datapath *path)
 	if (watched == NULL)
 		return -ENOMEM;
 	path->watched = watched;
+	bells = realloc(path->bells, room * sizeof(*bells));
+	if (bells == NULL)
+		return -ENOMEM;
+	path->bells = bells;
 	doorbells = realloc(path->doorbells, room * sizeof(*doorbells));
 	if (doorbells == NULL)
 		return -ENOMEM;
@@ -189,6 +196,7 @@ sa_datapath_ring_add(struct sa_datapath *path, struct sa_ring *ring)
 		return rc;
 	}
 	path->running[path->running_count++] = ring;
+	ring->running = true;
 	sa_place_vote(&path->place, ring->node, 1);
 	path->watched_stale = true;
 	return 0;
@@ -204,6 +212,7 @@ sa_datapath_ring_remove(struct sa_datapath *path, struct sa_ring *ring)
 	if (i == path->running_count)
 		return;
 	path->running[i] = path->running[--path->running_count];
+	ring->running = false;
 	sa_place_vote(&path->place, ring->node, -1);
 	path->watched_stale = true;
 	unwatch_kicks(path, ring);

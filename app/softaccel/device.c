@@ -180,6 +180,8 @@ make_parts(struct softaccel_function *function, const struct softaccel_function_
 		return -ENOMEM;
 	memset(function->call_fds, 0xff, (function->queues_count + 1u) * sizeof(*function->call_fds));
 	rc = sa_doorbells_init(&function->doorbells, config->doorbell, function->queues_count);
+	if (rc == 0)
+		rc = sa_bells_init(&function->bells, &function->doorbells);
 	if (rc < 0)
 		return rc;
 	sa_gate_close(&function->path->gate);
@@ -279,6 +281,7 @@ sa_device_destroy(struct softaccel_function *function)
 	function->pci = rp_vfu_pci_destroy(function->pci);
 	function->server = NULL;
 	function->virtio = rp_vfu_virtio_destroy(function->virtio);
+	sa_bells_fini(&function->bells);
 	sa_doorbells_fini(&function->doorbells);
 	rp_wire_fd_close(&function->intx_fd);
 	for (number = 0; function->queues != NULL && number < function->queues_count; number++)

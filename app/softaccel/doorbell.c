@@ -68,6 +68,16 @@ close_eventfds(unsigned int count, int **fds)
 	*fds = NULL;
 }
 
+unsigned int
+sa_doorbells_sharing(enum softaccel_doorbell mode, unsigned int queues_count)
+{
+	unsigned int sharing = 1;
+
+	while (mode == SOFTACCEL_DOORBELL_PAGE && sharing * SA_DOORBELL_PAGES_MAX < queues_count)
+		sharing *= 2;
+	return sharing;
+}
+
 int
 sa_doorbells_init(struct sa_doorbells *doorbells, enum softaccel_doorbell mode, unsigned int queues_count)
 {
@@ -76,11 +86,13 @@ sa_doorbells_init(struct sa_doorbells *doorbells, enum softaccel_doorbell mode, 
 	*doorbells = (struct sa_doorbells){
 		.fd = -1,
 		.count = queues_count,
+		.sharing = sa_doorbells_sharing(mode, queues_count),
 		.multiplier_bytes =
 			mode == SOFTACCEL_DOORBELL_SHARED ? SA_DOORBELL_SHARED_MULTIPLIER : SA_DOORBELL_PAGE_BYTES,
 	};
 	rp_dma_vote_init(&doorbells->vote);
-	doorbells->size_bytes = power_of_two_at_least((size_t)queues_count * doorbells->multiplier_bytes);
+	doorbells->size_bytes = power_of_two_at_least(
+		(size_t)((queues_count + doorbells->sharing - 1) / doorbells->sharing) * doorbells->multiplier_bytes);
 	rc = make_memory(doorbells);
 	if (rc == 0)
 		rc = make_eventfds(queues_count, &doorbells->kick_fds);
@@ -135,11 +147,29 @@ sa_doorbells_say(const struct sa_doorbells *doorbells, unsigned int queue)
 int
 sa_doorbells_queue_at(const struct sa_doorbells *doorbells, uint64_t offset_bytes)
 {
-	uint64_t queue = offset_bytes / doorbells->multiplier_bytes;
+	uint64_t queue = offset_bytes / doorbells->multiplier_bytes * doorbells->sharing;
 
 	if (offset_bytes % doorbells->multiplier_bytes != 0 || queue >= doorbells->count)
 		return -1;
 	return (int)queue;
+}
+
+void
+sa_doorbells_wrote(const struct sa_doorbells *doorbells, uint64_t offset_bytes, uint16_t value)
+{
+	int first = sa_doorbells_queue_at(doorbells, offset_bytes);
+	unsigned int queue, end;
+
+	if (first < 0)
+		return;
+	queue = (unsigned int)first;
+	end = queue + doorbells->sharing < doorbells->count ? queue + doorbells->sharing : doorbells->count;
+	if (value >= queue && value < end) {
+		queue = value;
+		end = queue + 1;
+	}
+	for (; queue < end; queue++)
+		sa_doorbells_say(doorbells, queue);
 }
 
 uint64_t

@@ -18,6 +18,25 @@
 #define BUSY_ITERATIONS_PER_EPOLL 8u
 #define EVENTS_MAX 32
 
+/* Behind those that are one ring's; once, however many of its rings are watched. */
+static void
+collect_bells(struct sa_datapath *path)
+{
+	unsigned int i, count = 0;
+
+	path->collections_count++;
+	for (i = 0; i < path->running_count; i++) {
+		struct sa_bell *bell = path->running[i]->bell;
+
+		if (bell == NULL || !path->running[i]->watch.watched || bell->collected == path->collections_count)
+			continue;
+		bell->collected = path->collections_count;
+		path->bells[count] = bell;
+		path->doorbells[path->watched_rings_count + count++] = bell->word;
+	}
+	path->watched_count = path->watched_rings_count + count;
+}
+
 static void
 collect_watched(struct sa_datapath *path)
 {
@@ -28,12 +47,13 @@ collect_watched(struct sa_datapath *path)
 	for (i = 0; i < path->running_count; i++) {
 		struct sa_ring *ring = path->running[i];
 
-		if (!ring->watch.watched)
+		if (!ring->watch.watched || ring->bell != NULL)
 			continue;
 		path->watched[count] = ring;
 		path->doorbells[count++] = ring->doorbell;
 	}
-	path->watched_count = count;
+	path->watched_rings_count = count;
+	collect_bells(path);
 }
 
 static unsigned int
@@ -41,12 +61,14 @@ observe_group(struct sa_datapath *path, unsigned int from)
 {
 	unsigned int i, rung = 0;
 
-	for (i = from; i < path->watched_count && i < from + SA_DOORBELL_GROUP; i++) {
+	for (i = from; i < path->watched_rings_count && i < from + SA_DOORBELL_GROUP; i++) {
 		if (!sa_ring_observe(path->watched[i]))
 			continue;
 		sa_switch_deliver_held(&path->sw, path->watched[i]);
 		rung++;
 	}
+	for (; i < path->watched_count && i < from + SA_DOORBELL_GROUP; i++)
+		rung += sa_bell_answer(path->bells[i - path->watched_rings_count], &path->sw);
 	return rung;
 }
 

@@ -23,7 +23,8 @@ const char options_usage[] =
 	"                queue_size=N      largest ring, a power of two (default 1024)\n"
 	"                mac=XX:...:XX     (default: a random local one)\n"
 	"                group=NAME        functions of one group are one switch port\n"
-	"                doorbell=MODE     page (default), shared or none\n"
+	"                doorbell=MODE     page (default; for more than 8 queues one for several), pages (one for\n"
+	"                                  each), shared or none\n"
 	"                msix=on|off       interrupt by MSI-X, else by the pin (default on)\n"
 	"                packed=on|off     offer packed rings (default on)\n"
 	"                in_order=on|off   offer to use rings in order (default on)\n"
@@ -116,6 +117,7 @@ set_doorbell(struct softaccel_function_config *config, const char *value)
 		[SOFTACCEL_DOORBELL_PAGE] = "page",
 		[SOFTACCEL_DOORBELL_SHARED] = "shared",
 		[SOFTACCEL_DOORBELL_NONE] = "none",
+		[SOFTACCEL_DOORBELL_PAGES] = "pages",
 	};
 	unsigned int i;
 
@@ -201,7 +203,7 @@ static const struct {
 	{ "queue_size",  "a power of two from 1 to 32768",                 set_queue_size },
 	{ "mac",         "a unicast address such as 52:54:00:00:00:01",    set_mac },
 	{ "group",       "a name of 1 to 31 characters",                   set_group },
-	{ "doorbell",    "page, shared or none",                           set_doorbell },
+	{ "doorbell",    "page, pages, shared or none",                          set_doorbell },
 	{ "msix",        "on or off",                                      set_msix },
 	{ "packed",      "on or off",                                      set_packed },
 	{ "in_order",    "on or off",                                      set_in_order },

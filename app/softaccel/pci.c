@@ -30,13 +30,14 @@ static int
 notify_write(void *ctx, uint32_t region, uint64_t at, uint32_t count, const uint8_t *bytes)
 {
 	struct softaccel_function *function = ctx;
-	int queue = sa_doorbells_queue_at(&function->doorbells, at);
+	uint16_t value;
 
 	(void)region;
-	(void)bytes;
 	/* virtio 1.2, 4.1.5.2: 16 bits; 32 with NOTIFICATION_DATA, which is not offered but harmless. */
-	if (queue >= 0 && (count == 2 || count == 4))
-		sa_doorbells_say(&function->doorbells, (unsigned int)queue);
+	if (count != 2 && count != 4)
+		return 0;
+	memcpy(&value, bytes, sizeof(value));
+	sa_doorbells_wrote(&function->doorbells, at, le16toh(value));
 	return 0;
 }
 
@@ -69,6 +70,7 @@ make_registers(struct softaccel_function *function, const struct rp_vfu_io_fd *i
 		.config_bytes = sizeof(config_bytes),
 		.capabilities_offset_bytes = CAPABILITIES_OFFSET,
 		.notify_stride_bytes = function->doorbells.multiplier_bytes,
+		.notify_group_queues = (uint16_t)function->doorbells.sharing,
 		.notify = {function->doorbells.size_bytes, true, true, .fd = function->doorbells.fd, .io_fds = io_fds,
 			   .io_fds_count = function->queues_count, .read = notify_read, .write = notify_write},
 	};
@@ -98,9 +100,13 @@ sa_pci_serve(struct softaccel_function *function, const struct rp_vfu_pci_ops *o
 
 	for (number = 0; number < function->queues_count; number++)
 		io_fds[number] = (struct rp_vfu_io_fd){
-			.offset_bytes = (uint64_t)number * function->doorbells.multiplier_bytes,
+			.offset_bytes =
+				(uint64_t)(number / function->doorbells.sharing) * function->doorbells.multiplier_bytes,
 			.size_bytes = sizeof(uint16_t),
 			.fd = function->doorbells.kick_fds[number],
+			/* Or an address alone would say which queues, and not which of them. */
+			.has_datamatch = function->doorbells.sharing > 1,
+			.datamatch = number,
 		};
 	rc = make_registers(function, io_fds, why);
 	if (rc == 0)

@@ -25,6 +25,7 @@ sa_queue_init(struct softaccel_function *function, unsigned int number, uint32_t
 		.now_ms = &function->path->now_ms,
 		.watch = {.idle_ms = function->idle_ms, .never = function->doorbells.fd < 0},
 	};
+	sa_bells_add(&function->bells, &function->doorbells, number, &queue->ring);
 	sa_queue_reset(function, number);
 }
 
@@ -175,8 +176,8 @@ attach(struct softaccel_function *function, unsigned int number, enum sa_start s
 	if (rc < 0)
 		return rc;
 	sa_queue_say_wish(function, number);
-	/* For what was held meanwhile. */
-	if (start == SA_START_GOES_ON && queue->carriage == NULL)
+	/* For what was held meanwhile, and for what was taken from a doorbell of several queues. */
+	if (queue->carriage == NULL && (sa_bell_unheard(&queue->ring) || start == SA_START_GOES_ON))
 		sa_doorbells_say(&function->doorbells, number);
 	/* Not each time that it goes on with a page more. */
 	if (start != SA_START_GOES_ON || !sa_ask_needed(function))

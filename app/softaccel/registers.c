@@ -84,7 +84,11 @@ on_reset(void *ctx)
 		rp_vfu_virtio_queue_stopped(function->virtio, number);
 		sa_queue_reset(function, number);
 	}
+	sa_gate_close(&function->path->gate);
 	sa_doorbells_clear(&function->doorbells);
+	for (number = 0; number < function->queues_count; number++)
+		(void)sa_bell_unheard(&function->queues[number].ring);
+	sa_gate_open(&function->path->gate);
 }
 
 static void

@@ -35,6 +35,39 @@ sa_ring_observe(struct sa_ring *ring)
 	return true;
 }
 
+/* Asleep it has asked for a kick, and looked once more: what is there now came with one. */
+static bool
+has_something(struct sa_ring *ring)
+{
+	int waiting = rp_vring_dev_available(&ring->vring);
+
+	if (waiting < 0)
+		sa_ring_break(ring);
+	return waiting > 0;
+}
+
+bool
+sa_ring_heard(struct sa_ring *ring, bool named)
+{
+	if (!ring->running) {
+		ring->unheard = true;
+		return false;
+	}
+	/* What becomes of it is looked at before it goes on. */
+	if (ring->state != SOFTACCEL_QUEUE_RUNNING)
+		return false;
+	/* Its courier looks; that it is told so says nothing of a kick. */
+	if (!named && ring->carried) {
+		sa_ring_rung(ring);
+		return false;
+	}
+	if (!named && (ring->awake || !has_something(ring)))
+		return false;
+	sa_count(&ring->counters.direct_kicks, 1);
+	sa_ring_rung(ring);
+	return true;
+}
+
 bool
 sa_ring_judge(struct sa_ring *ring)
 {
@@ -50,8 +83,11 @@ sa_ring_judge(struct sa_ring *ring)
 	case SA_WATCH_KICK:
 		break;
 	}
-	/* The last look: what is stored from now on is seen when the doorbell is watched again. */
-	if (sa_doorbell_observe(ring->doorbell))
+	/*
+	 * The last look: what is stored from now on is seen when the doorbell is watched again. A word that is others'
+	 * too is not ours to take: if nobody watches it any more it is seen then as well.
+	 */
+	if (ring->bell == NULL && sa_doorbell_observe(ring->doorbell))
 		sa_count(&ring->counters.direct_kicks, 1);
 	sa_ring_rung(ring);
 	return true;

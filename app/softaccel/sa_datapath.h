@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "rp_dma.h"
+#include "sa_bell.h"
 #include "sa_gate.h"
 #include "sa_idle.h"
 #include "sa_place.h"
@@ -33,9 +34,12 @@ struct sa_datapath {
 	struct sa_ring **running;
 	unsigned int running_count;
 	unsigned int running_room;
-	struct sa_ring **watched; /* of the running ones, those whose doorbell is looked at, and ... */
-	uint32_t **doorbells; /* ... these, side by side: a ring is touched when it was rung */
-	unsigned int watched_count;
+	struct sa_ring **watched; /* of the running ones, those whose own doorbell is looked at, ... */
+	unsigned int watched_rings_count;
+	struct sa_bell **bells; /* ... then the doorbells that several have, each once, and ... */
+	uint32_t **doorbells; /* ... these, of both, side by side: a ring is touched when it was rung */
+	unsigned int watched_count; /* of them */
+	uint64_t collections_count;
 	bool watched_stale; /* another ring, or a judgement */
 	uint64_t watched_as_of; /* the opening of the gate since when it is so */
 	int kick_epoll_fd; /* kick eventfds of running rings, the gate's, and what announces the uplink's packets */

@@ -116,6 +116,7 @@ struct softaccel_function {
 	struct rp_dma_space *local_space;
 	struct rp_dma_reader *local_reader;
 	struct sa_doorbells doorbells;
+	struct sa_bells bells; /* of those that several queues have */
 	char *socket_path;
 	uint16_t queues_count;
 	uint16_t queue_size_max;

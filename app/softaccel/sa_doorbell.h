@@ -2,9 +2,11 @@
 #ifndef SA_DOORBELL_H
 #define SA_DOORBELL_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "rp_dma_vote.h"
 #include "softaccel.h"
@@ -19,6 +21,10 @@
  * a line that nobody wrote would still take it from every other reader.
  * A doorbell belongs to a queue by its address; the value stored is not looked at.
  *
+ * Each doorbell that a guest may have mapped begins a page, so that many of them are dear to look at
+ * (sa_doorbells_find()). A function with more queues than SA_DOORBELL_PAGES_MAX has one for several
+ * queues in a row. Then the value names the queue that is most likely meant (sa_bell.h).
+ *
  * The memfd is sealed: its size cannot change under somebody who mapped it, and
  * it holds the doorbells of this function only.
  *
@@ -31,17 +37,23 @@
 #define SA_DOORBELL_SENTINEL 0xffffffffu
 #define SA_DOORBELL_PAGE_BYTES 4096u
 #define SA_DOORBELL_SHARED_MULTIPLIER 4u
+/** As many words that begin a page as every first cache holds of one set. */
+#define SA_DOORBELL_PAGES_MAX 8u
 
 struct sa_doorbells {
 	int fd; /* the memfd; -1 when it is not handed out */
 	uint8_t *memory;
 	size_t size_bytes; /* of the BAR: a power of two */
 	uint32_t multiplier_bytes; /* notify_off_multiplier */
-	unsigned int count;
+	unsigned int count; /* of queues */
+	unsigned int sharing; /* so many queues in a row have the same one */
 	struct rp_dma_vote vote; /* of the rings that run */
 	int *kick_fds; /* an eventfd for each queue; who has it may make a write to it wait: it is only read */
 	int *said_fds; /* another, for the kicks that are written here; nobody else has it */
 };
+
+/** How many queues in a row have one doorbell, in a function of so many. @return a power of two. */
+unsigned int sa_doorbells_sharing(enum softaccel_doorbell mode, unsigned int queues_count);
 
 /** @return 0 or a negative errno; on failure nothing is held. */
 int sa_doorbells_init(struct sa_doorbells *doorbells, enum softaccel_doorbell mode, unsigned int queues_count);
@@ -56,22 +68,46 @@ void sa_doorbells_clear(struct sa_doorbells *doorbells);
  */
 void sa_doorbells_vote(struct sa_doorbells *doorbells, int node, int by);
 
-/** The queue whose doorbell a message wrote to, or -1. */
+/** The queue whose doorbell a message wrote to, the first of those that share it, or -1. */
 int sa_doorbells_queue_at(const struct sa_doorbells *doorbells, uint64_t offset_bytes);
+
+/**
+ * A message wrote there: kick the queue that it is for. That one's doorbell is at most a few queues';
+ * with a number of none of them each may be meant.
+ */
+void sa_doorbells_wrote(const struct sa_doorbells *doorbells, uint64_t offset_bytes, uint16_t value);
 
 static inline uint32_t *
 sa_doorbell_word(const struct sa_doorbells *doorbells, unsigned int queue)
 {
-	return (uint32_t *)(void *)(doorbells->memory + (size_t)queue * doorbells->multiplier_bytes);
+	return (uint32_t *)(void *)(doorbells->memory +
+				    (size_t)(queue / doorbells->sharing) * doorbells->multiplier_bytes);
+}
+
+/** What was stored there last, since the last call; SA_DOORBELL_SENTINEL: nothing. As sa_doorbell_observe(). */
+static inline uint32_t
+sa_doorbell_take(uint32_t *word)
+{
+	if (__atomic_load_n(word, __ATOMIC_RELAXED) == SA_DOORBELL_SENTINEL)
+		return SA_DOORBELL_SENTINEL;
+	return __atomic_exchange_n(word, SA_DOORBELL_SENTINEL, __ATOMIC_SEQ_CST);
 }
 
 /** Whether it was rung since the last call. What the guest wrote before ringing is visible after. */
 static inline bool
 sa_doorbell_observe(uint32_t *word)
 {
-	if (__atomic_load_n(word, __ATOMIC_RELAXED) == SA_DOORBELL_SENTINEL)
-		return false;
-	return __atomic_exchange_n(word, SA_DOORBELL_SENTINEL, __ATOMIC_SEQ_CST) != SA_DOORBELL_SENTINEL;
+	return sa_doorbell_take(word) != SA_DOORBELL_SENTINEL;
+}
+
+/** The queue index in what was stored: its first two bytes (virtio 1.2, 4.1.5.2). A guest's to choose. */
+static inline uint16_t
+sa_doorbell_named(uint32_t taken)
+{
+	uint16_t index;
+
+	memcpy(&index, &taken, sizeof(index));
+	return le16toh(index);
 }
 
 /** So many are looked at before anybody asks what was seen. */

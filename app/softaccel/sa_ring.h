@@ -19,7 +19,8 @@
  * One virtqueue as the data path serves it.
  *
  * Theory of operation: a ring is *asleep* until its doorbell or its eventfd was
- * seen; while it sleeps its memory is not looked at, as hardware would not. A
+ * seen; while it sleeps its memory is not looked at, as hardware would not, but for a
+ * doorbell that it shares (sa_bell.h). A
  * transmit ring falls asleep when it was found empty for SA_RING_EMPTY_LOOKS times,
  * a receive ring when a packet found no buffer; both ask for a kick first, and look
  * once more.
@@ -35,6 +36,7 @@
  */
 
 struct sa_port;
+struct sa_bell;
 
 struct sa_ring {
 	struct rp_vring_dev vring;
@@ -50,7 +52,10 @@ struct sa_ring {
 	uint16_t empty_looks; /* of a transmit ring, in a row */
 	uint32_t position; /* atomic: where the ring stood at the last flush */
 	uint32_t *doorbell;
-	struct sa_watch watch; /* of it */
+	struct sa_bell *bell; /* it is that of other rings too; NULL: it is not */
+	bool running; /* the data path has the ring */
+	bool unheard; /* with bell: it may have been rung while the data path did not */
+	struct sa_watch watch; /* of the doorbell */
 	const uint64_t *now_ms; /* borrowed: the data path's clock */
 	const char *far_why; /* broken, but only because it may have to be carried; NULL: no */
 	bool missed; /* that, because the translation of an address is not known: */
@@ -116,6 +121,11 @@ sa_ring_state(const struct sa_ring *ring)
 bool sa_ring_observe(struct sa_ring *ring);
 /** As if its doorbell had been rung. */
 void sa_ring_rung(struct sa_ring *ring);
+/**
+ * The doorbell that it shares was rung (sa_bell.h): wake if the ring was meant, or if there is something on it.
+ * @param named with its number. @return whether it was kicked, as far as can be seen.
+ */
+bool sa_ring_heard(struct sa_ring *ring, bool named);
 /** Judge whether the doorbell is worth looking at. @return whether the ring was taken as kicked for it. */
 bool sa_ring_judge(struct sa_ring *ring);
 /** One of the eventfds of its kicks is readable. */

@@ -40,9 +40,11 @@ struct softaccel_function;
 
 /** How a function's doorbells are laid out in its notify BAR. */
 enum softaccel_doorbell {
-	SOFTACCEL_DOORBELL_PAGE, /**< a page for each queue: can be handed to a guest */
+	/** A page for each of up to eight queues, and eight at most, shared, for more: can be handed to a guest. */
+	SOFTACCEL_DOORBELL_PAGE,
 	SOFTACCEL_DOORBELL_SHARED, /**< all queues in one page: mmap-able, not fit to be handed out */
 	SOFTACCEL_DOORBELL_NONE, /**< not mmap-able: messages and eventfds only */
+	SOFTACCEL_DOORBELL_PAGES, /**< a page for each queue, whatever their number */
 };
 
 /** How a function reaches a guest's memory. */
@@ -120,7 +122,7 @@ struct softaccel_queue_doorbell {
 
 /** Of one queue, since its function was added. */
 struct softaccel_queue_counters {
-	uint64_t direct_kicks; /**< doorbell words found changed */
+	uint64_t direct_kicks; /**< doorbell words found changed; of a shared one: with its number, or something new */
 	uint64_t eventfd_kicks; /**< kicks that came by eventfd or message */
 	uint64_t interrupts; /**< eventfd writes */
 	uint64_t packets;

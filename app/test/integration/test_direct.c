@@ -116,6 +116,43 @@ no_kick_no_packet(void **state)
 	pair_close(&p);
 }
 
+#define MANY_PAIRS 16
+#define USED_QUEUES 8u
+
+/* Its guest has the same page for each four of its queues, and each kick is seen for the queue that it is of. */
+static void
+queues_of_one_doorbell(void **state)
+{
+	const struct stack_function functions[] = {
+		{.queue_pairs = MANY_PAIRS, .mac_last = 1},
+		{.queue_pairs = 1, .mac_last = 2},
+	};
+	struct arrival at_b;
+	struct pair p;
+	uint32_t i;
+
+	stack_accel_start(&p.accel, functions, 2);
+	stack_port_open(&p.port_a, 0, 0, 1);
+	stack_port_open(&p.port_b, 1, 1, 1);
+	test_vm_open(&p.a, stack_port_socket(0), USED_QUEUES, 64, *state);
+	test_vm_open(&p.b, stack_port_socket(1), 2, 64, *state);
+	test_vm_start_all(&p.a);
+	test_vm_start_all(&p.b);
+	stack_wait_direct(&p.a, &p.port_a);
+	stack_wait_direct(&p.b, &p.port_b);
+	at_b.vm = &p.b;
+	for (i = 0; i < 10 * USED_QUEUES; i++) {
+		assert_true(stack_send(&p.a, i % (USED_QUEUES / 2) * 2 + 1, 2, 1, 0, i));
+		assert_true(test_wait(arrives, &at_b, STACK_LIMIT_MS));
+		assert_int_equal(at_b.packet.sequence, i);
+	}
+	for (i = 1; i < USED_QUEUES; i += 2) {
+		assert_true(test_port_queue(&p.port_a, i).counters.direct_kicks > 0);
+		assert_int_equal(p.a.queues[i].eventfd_kicks, 0);
+	}
+	pair_close(&p);
+}
+
 static void
 relayed_with(enum softaccel_doorbell doorbell, const char *words, const struct test_vm_options *format)
 {
@@ -157,9 +194,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		STACK_TESTS(two_guests_of_one_accelerator),
-		STACK_TESTS(no_kick_no_packet),
-		STACK_TESTS(doorbells_that_share_a_page),
+		STACK_TESTS(two_guests_of_one_accelerator),   STACK_TESTS(no_kick_no_packet),
+		STACK_TESTS(queues_of_one_doorbell),	      STACK_TESTS(doorbells_that_share_a_page),
 		STACK_TESTS(doorbells_that_cannot_be_mapped),
 	};
 

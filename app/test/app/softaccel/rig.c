@@ -78,6 +78,9 @@ rig_function(struct rig *rig, struct softaccel_function_config config)
 	config.socket_path = rig->sockets[number];
 	if (config.queue_pairs == 0)
 		config.queue_pairs = 1;
+	/* So many that the test's queues have one doorbell. */
+	if (getenv("RIG_QUEUE_PAIRS") != NULL)
+		config.queue_pairs = (uint16_t)atoi(getenv("RIG_QUEUE_PAIRS"));
 	if (config.queue_size == 0)
 		config.queue_size = 256;
 	if (config.mac[0] == 0)

@@ -46,6 +46,7 @@ struct rig_queue {
 	void *memory;
 	uint64_t memory_iova;
 	int call_fd;
+	uint16_t notify_off;
 	unsigned int posted_count;
 };
 
@@ -136,6 +137,10 @@ void rig_common_write(struct rig_guest *guest, uint32_t at, uint32_t bytes, uint
 void rig_vendor_read(struct rig_guest *guest, unsigned int queue, struct rp_accel_vendor_queue *ret_queue);
 void rig_vendor_write(struct rig_guest *guest, unsigned int queue, uint32_t field, uint32_t value);
 
+/* Where the doorbell of a queue that was programmed is, in the notify BAR. */
+uint64_t rig_doorbell_at(const struct rig_guest *guest, unsigned int queue);
+/* Run with RIG_QUEUE_PAIRS: its queues have one, so that a kick of one may show what is on another. */
+bool rig_shares_doorbell(const struct rig_guest *guest);
 /* Store to the doorbell page, as a guest does. */
 void rig_ring(struct rig_guest *guest, unsigned int queue);
 /* As rig_ring(), only if the device asked for it: what a driver does, and what shows a lost wish. */

@@ -237,6 +237,7 @@ rig_guest_program(struct rig_guest *guest, unsigned int queue)
 		assert_int_equal(rp_vfu_client_irq_set(guest->client, RP_VFU_PCI_MSIX_IRQ, queue, state->call_fd, NULL),
 				 0);
 	rig_common_write(guest, VIRTIO_PCI_COMMON_Q_SELECT, 2, queue);
+	state->notify_off = (uint16_t)rig_common_read(guest, VIRTIO_PCI_COMMON_Q_NOFF, 2);
 	rig_common_write(guest, VIRTIO_PCI_COMMON_Q_SIZE, 2, layout.num);
 	rig_common_write(guest, VIRTIO_PCI_COMMON_Q_MSIX, 2, queue);
 	rig_common_write(guest, VIRTIO_PCI_COMMON_Q_DESCLO, 8, layout.desc_iova);
@@ -327,10 +328,22 @@ rig_guest_fini(struct rig_guest *guest)
 	memset(guest, 0, sizeof(*guest));
 }
 
+uint64_t
+rig_doorbell_at(const struct rig_guest *guest, unsigned int queue)
+{
+	return (uint64_t)guest->queues[queue].notify_off * guest->multiplier_bytes;
+}
+
+bool
+rig_shares_doorbell(const struct rig_guest *guest)
+{
+	return rig_doorbell_at(guest, 0) == rig_doorbell_at(guest, 1);
+}
+
 void
 rig_ring(struct rig_guest *guest, unsigned int queue)
 {
-	uint16_t *doorbell = (uint16_t *)(void *)(guest->doorbells + (size_t)queue * guest->multiplier_bytes);
+	uint16_t *doorbell = (uint16_t *)(void *)(guest->doorbells + rig_doorbell_at(guest, queue));
 
 	__atomic_store_n(doorbell, (uint16_t)queue, __ATOMIC_SEQ_CST);
 }

@@ -42,7 +42,7 @@ class Arguments(unittest.TestCase):
             "queue_size": ["0", "100", "65536", "1k"],
             "mac": ["1", "52:54:00:00:00", "01:00:5e:00:00:01", "00:00:00:00:00:00"],
             "group": ["", "g" * 32],
-            "doorbell": ["pages", ""],
+            "doorbell": ["paged", ""],
             "packed": ["yes", "1", ""],
             "in_order": ["no", ""],
             "dma": ["direct", ""],

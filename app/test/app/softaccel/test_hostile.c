@@ -425,7 +425,7 @@ blocking_kick_eventfd(void **state)
 	int fd;
 
 	(void)state;
-	assert_int_equal(rp_vfu_client_io_fd(guest->client, RIG_BAR_NOTIFY, guest->multiplier_bytes, 2, 1, &fd, NULL),
+	assert_int_equal(rp_vfu_client_io_fd(guest->client, RIG_BAR_NOTIFY, rig_doorbell_at(guest, 1), 2, 1, &fd, NULL),
 			 0);
 	assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
 	for (i = 0; i < 1000; i++) {
@@ -469,7 +469,7 @@ full_kick_eventfd(void **state)
 
 	(void)state;
 	rig_vendor_write(guest, TX, offsetof(struct rp_accel_vendor_queue, control), RP_ACCEL_VENDOR_STOP);
-	assert_int_equal(rp_vfu_client_io_fd(guest->client, RIG_BAR_NOTIFY, guest->multiplier_bytes, 2, 1, &fd, NULL),
+	assert_int_equal(rp_vfu_client_io_fd(guest->client, RIG_BAR_NOTIFY, rig_doorbell_at(guest, 1), 2, 1, &fd, NULL),
 			 0);
 	fixture.full_fd = fd;
 	assert_int_equal(eventfd_write(fd, UINT64_MAX - 1), 0);
@@ -481,8 +481,8 @@ full_kick_eventfd(void **state)
 							vendor_tx_at(offsetof(struct rp_accel_vendor_queue, doorbell)),
 							sizeof(doorbell), &doorbell, NULL),
 			0);
-		assert_int_equal(rp_vfu_client_region_write_post(guest->client, RIG_BAR_NOTIFY, guest->multiplier_bytes,
-								 sizeof(kick), &kick, NULL),
+		assert_int_equal(rp_vfu_client_region_write_post(guest->client, RIG_BAR_NOTIFY,
+								 rig_doorbell_at(guest, 1), sizeof(kick), &kick, NULL),
 				 0);
 	}
 	rig_control_resume(&fixture.rig);

@@ -124,9 +124,8 @@ kick_by_message(struct rig_guest *guest, unsigned int queue)
 {
 	uint16_t value = htole16((uint16_t)queue);
 
-	assert_int_equal(rp_vfu_client_region_write(guest->client, RIG_BAR_NOTIFY,
-						    queue * (uint64_t)guest->multiplier_bytes, sizeof(value), &value,
-						    NULL),
+	assert_int_equal(rp_vfu_client_region_write(guest->client, RIG_BAR_NOTIFY, rig_doorbell_at(guest, queue),
+						    sizeof(value), &value, NULL),
 			 0);
 }
 
@@ -204,9 +203,12 @@ wait_unwatched(void)
 static uint32_t
 wishes(struct rig_guest *guest)
 {
-	uint32_t at = RIG_VENDOR + (uint32_t)rp_accel_vendor_wishes_at(sizeof(struct rp_accel_vendor_queue), QUEUES);
+	uint64_t queues_count = rig_common_read(guest, VIRTIO_PCI_COMMON_NUMQ, 2);
+	uint64_t at =
+		RIG_VENDOR + rp_accel_vendor_wishes_at(sizeof(struct rp_accel_vendor_queue), (uint32_t)queues_count);
 
-	return (uint32_t)rig_common_read(guest, at, 4);
+	/* Those beyond are not used. */
+	return (uint32_t)rig_common_read(guest, (uint32_t)at, 4) & ((1u << QUEUES) - 1);
 }
 
 static void

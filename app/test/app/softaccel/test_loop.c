@@ -165,7 +165,7 @@ begin_rings(struct sa_doorbells *doorbells)
 	unsigned int i;
 
 	assert_int_equal(sa_datapath_init(&path, &config), 0);
-	assert_int_equal(sa_doorbells_init(doorbells, SOFTACCEL_DOORBELL_PAGE, MANY), 0);
+	assert_int_equal(sa_doorbells_init(doorbells, SOFTACCEL_DOORBELL_PAGES, MANY), 0);
 	for (i = 0; i < MANY; i++) {
 		rings[i] = (struct sa_ring){
 			.transmits = true,

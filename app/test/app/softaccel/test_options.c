@@ -66,6 +66,24 @@ every_key_is_taken(void **state)
 }
 
 static void
+doorbells_of_each_kind(void **state)
+{
+	struct options options;
+	struct rp_wire_why why;
+
+	(void)state;
+	assert_int_equal(parse("socket=/s,doorbell=page", &options, &why), 0);
+	assert_int_equal(options.functions[0].doorbell, SOFTACCEL_DOORBELL_PAGE);
+	options_free(&options);
+	assert_int_equal(parse("socket=/s,doorbell=pages", &options, &why), 0);
+	assert_int_equal(options.functions[0].doorbell, SOFTACCEL_DOORBELL_PAGES);
+	options_free(&options);
+	assert_int_equal(parse("socket=/s,doorbell=none", &options, &why), 0);
+	assert_int_equal(options.functions[0].doorbell, SOFTACCEL_DOORBELL_NONE);
+	options_free(&options);
+}
+
+static void
 kinds_of_ring_are_switched_one_by_one(void **state)
 {
 	struct options options;
@@ -128,6 +146,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_not_said_has_a_default),
 		cmocka_unit_test(every_key_is_taken),
+		cmocka_unit_test(doorbells_of_each_kind),
 		cmocka_unit_test(kinds_of_ring_are_switched_one_by_one),
 		cmocka_unit_test(how_frames_are_copied),
 	};

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <endian.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -62,6 +63,14 @@ setup_shared(void **state)
 {
 	return setup_with(state,
 			  (struct softaccel_function_config){.queue_pairs = 2, .doorbell = SOFTACCEL_DOORBELL_SHARED});
+}
+
+#define MANY_PAIRS 16u
+
+static int
+setup_many(void **state)
+{
+	return setup_with(state, (struct softaccel_function_config){.queue_pairs = MANY_PAIRS});
 }
 
 static int
@@ -203,6 +212,33 @@ shared_doorbells(void **state)
 	assert_int_equal(region.size_bytes, 4096);
 	assert_int_equal(fixture.guest.multiplier_bytes, 4);
 	doorbells_have_eventfds(state);
+}
+
+/* One for four queues, and an eventfd for each of them all the same. */
+static void
+doorbells_of_many_queues(void **state)
+{
+	struct rp_vfu_client_place places[2 * MANY_PAIRS];
+	struct rp_vfu_client_region region;
+	unsigned int queue, count = 0;
+	int fd = -1;
+
+	(void)state;
+	assert_int_equal(rp_vfu_client_region_info(fixture.guest.client, RIG_BAR_NOTIFY, &region, NULL), 0);
+	assert_int_equal(region.size_bytes, 8 * 4096);
+	assert_int_equal(fixture.guest.multiplier_bytes, 4096);
+	assert_int_equal(
+		rp_vfu_client_places(fixture.guest.client, RIG_BAR_NOTIFY, places, 2 * MANY_PAIRS, &count, NULL), 0);
+	assert_int_equal(count, 2 * MANY_PAIRS);
+	for (queue = 0; queue < count; queue++) {
+		rig_common_write(&fixture.guest, VIRTIO_PCI_COMMON_Q_SELECT, 2, queue);
+		assert_int_equal(rig_common_read(&fixture.guest, VIRTIO_PCI_COMMON_Q_NOFF, 2), queue / 4);
+		assert_int_equal(places[queue].offset_bytes, queue / 4 * 4096);
+		assert_int_equal(places[queue].flags, RP_VFU_IO_FD_DATAMATCH_MASK);
+		assert_int_equal(places[queue].datamatch, queue);
+	}
+	rp_vfu_client_places_close(places, count);
+	assert_int_equal(rp_vfu_client_io_fd(fixture.guest.client, RIG_BAR_NOTIFY, 4096, 2, 3, &fd, NULL), -ENOENT);
 }
 
 static void
@@ -436,6 +472,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(doorbell_file_is_sealed, setup, teardown),
 		cmocka_unit_test_setup_teardown(doorbells_have_eventfds, setup, teardown),
 		cmocka_unit_test_setup_teardown(shared_doorbells, setup_shared, teardown),
+		cmocka_unit_test_setup_teardown(doorbells_of_many_queues, setup_many, teardown),
 		cmocka_unit_test_setup_teardown(no_doorbells, setup_none, teardown),
 		cmocka_unit_test_setup_teardown(common_defaults, setup, teardown),
 		cmocka_unit_test_setup_teardown(queue_registers, setup, teardown),

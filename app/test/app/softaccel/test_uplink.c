@@ -428,9 +428,8 @@ to_the_wire(uint32_t sequence)
 
 	rig_frame(frame, RIG_BROADCAST, 0, 1, sequence);
 	assert_true(rig_send(&wire.guest, TX, frame, sizeof(frame)));
-	assert_int_equal(rp_vfu_client_region_write(wire.guest.client, RIG_BAR_NOTIFY,
-						    TX * (uint64_t)wire.guest.multiplier_bytes, sizeof(kick), &kick,
-						    NULL),
+	assert_int_equal(rp_vfu_client_region_write(wire.guest.client, RIG_BAR_NOTIFY, rig_doorbell_at(&wire.guest, TX),
+						    sizeof(kick), &kick, NULL),
 			 0);
 	do {
 		assert_int_equal(poll(&wait, 1, (int)PATIENCE), 1);
