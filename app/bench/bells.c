@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <rte_pause.h>
 
 #include "bells.h"
-#include "rp_wire_fd.h"
-#include "sa_doorbell.h"
 
 #define MAC                                                                                                            \
 	{                                                                                                              \
@@ -25,24 +20,16 @@
 #define EVENTS_MAX 16
 
 static int
-words_open(struct bells *bells, unsigned int count)
+words_open(struct bells *bells, unsigned int queues_count)
 {
+	int rc = sa_doorbells_init(&bells->doorbells, bells->layout, queues_count);
 	unsigned int i;
 
-	bells->page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-	bells->words_bytes = bells->page_bytes * count;
-	bells->words_fd = memfd_create("bench-doorbells", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (bells->words_fd < 0 || ftruncate(bells->words_fd, (off_t)bells->words_bytes) < 0)
-		return -errno;
-	/* Or no port would hand them out. */
-	if (fcntl(bells->words_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return -errno;
-	bells->words = mmap(NULL, bells->words_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bells->words_fd, 0);
-	if (bells->words == MAP_FAILED)
-		return -errno;
-	memset(bells->words, 0xff, bells->words_bytes);
-	for (i = 0; i < count; i++)
-		bells->looked_at[i] = (uint32_t *)(void *)(bells->words + i * bells->page_bytes);
+	if (rc < 0)
+		return rc;
+	bells->words_count = (queues_count + bells->doorbells.sharing - 1) / bells->doorbells.sharing;
+	for (i = 0; i < bells->words_count; i++)
+		bells->looked_at[i] = sa_doorbell_word(&bells->doorbells, i * bells->doorbells.sharing);
 	bells->frames = calloc(2 * LOAD_FRAMES, LOAD_FRAME_BYTES);
 	return bells->frames == NULL ? -ENOMEM : 0;
 }
@@ -73,9 +60,10 @@ registers_open(struct bells *bells, unsigned int queues_count, struct rp_wire_wh
 		.vectors_count = (uint16_t)(queues_count + 1),
 		.config = &net,
 		.config_bytes = sizeof(net),
-		.notify_stride_bytes = (uint32_t)bells->page_bytes,
+		.notify_stride_bytes = bells->doorbells.multiplier_bytes,
+		.notify_group_queues = (uint16_t)bells->doorbells.sharing,
 		/* Without eventfds of its own, so that a port rings it by a store as well: what a relay does best. */
-		.notify = {bells->words_bytes, true, true, .fd = bells->words_fd},
+		.notify = {bells->doorbells.size_bytes, true, true, .fd = bells->doorbells.fd},
 	};
 	static const struct rp_vfu_virtio_ops ops;
 
@@ -97,8 +85,6 @@ open_it(struct rig *rig, struct rp_wire_why *why)
 	struct bells *bells = rig->config.device_ctx;
 	int rc;
 
-	bells->words_fd = -1;
-	bells->words = MAP_FAILED;
 	rc = words_open(bells, rig->config.queues_count);
 	if (rc == 0)
 		rc = registers_open(bells, rig->config.queues_count, why);
@@ -118,9 +104,7 @@ close_it(struct rig *rig)
 
 	rp_vfu_pci_destroy(bells->pci);
 	rp_vfu_virtio_destroy(bells->virtio);
-	if (bells->words != MAP_FAILED)
-		munmap(bells->words, bells->words_bytes);
-	rp_wire_fd_close(&bells->words_fd);
+	sa_doorbells_fini(&bells->doorbells);
 	free(bells->frames);
 }
 
@@ -146,7 +130,19 @@ say_seen(struct bells *bells)
 	__atomic_store_n(&bells->seen_ns, bench_now_ns(), __ATOMIC_RELEASE);
 }
 
-/* As softaccel looks, and it knows of a kick when it took it, not when it has looked at the rest. */
+/* The queue that softaccel serves first (sa_bell.h): that of the word, or of several the one that is named. */
+static unsigned int
+queue_of(const struct bells *bells, unsigned int word, uint32_t taken)
+{
+	unsigned int first = word * bells->doorbells.sharing, named = sa_doorbell_named(taken);
+
+	return named - first < bells->doorbells.sharing ? named : first;
+}
+
+/*
+ * As softaccel looks, and it knows of a kick, and of which queue, when it took it: not when it has looked
+ * at the rest.
+ */
 static bool
 words_rung(struct bells *bells)
 {
@@ -155,8 +151,11 @@ words_rung(struct bells *bells)
 
 	for (i = bells->first; (i = sa_doorbells_find(bells->looked_at, i, end)) < end; i += SA_DOORBELL_GROUP) {
 		for (j = i; j < i + SA_DOORBELL_GROUP && j < end; j++) {
-			if (!sa_doorbell_observe(bells->looked_at[j]))
+			uint32_t taken = sa_doorbell_take(bells->looked_at[j]);
+
+			if (taken == SA_DOORBELL_SENTINEL)
 				continue;
+			bells->seen_queue = queue_of(bells, j, taken);
 			say_seen(bells);
 			rung = true;
 		}

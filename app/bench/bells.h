@@ -6,10 +6,11 @@
 
 #include "rig.h"
 #include "rp_vfu_virtio.h"
+#include "sa_doorbell.h"
 
 /*
  * A device that does nothing but look whether it was kicked, and say when it saw it: a
- * virtio function whose doorbells are a page each, through the port as any other.
+ * virtio function with the doorbells that softaccel gives one, through the port as any other.
  */
 
 enum bells_look {
@@ -21,24 +22,24 @@ enum bells_look {
 struct bells {
 	struct rp_vfu_virtio *virtio;
 	struct rp_vfu_pci *pci;
-	int words_fd;
-	uint8_t *words;
-	size_t words_bytes;
-	size_t page_bytes;
-	uint32_t *looked_at[RIG_QUEUES_MAX];
+	enum softaccel_doorbell layout; /* before it is opened */
+	struct sa_doorbells doorbells;
+	uint32_t *looked_at[RIG_QUEUES_MAX]; /* each word once */
+	unsigned int words_count;
 
 	/* What the device's thread does; changed while it answers the probe (rig_hop_ns()). */
 	enum bells_look look;
-	unsigned int watched_count; /* of the doorbells, from `first` on */
+	unsigned int watched_count; /* of the words, from `first` on */
 	unsigned int first;
 	int eventfd; /* or the set of them */
 	bool loaded; /* frames are moved between two looks */
 	uint8_t *frames;
 
 	_Alignas(128) uint64_t seen_ns; /* atomic: when it saw a kick; 0: not yet */
+	unsigned int seen_queue; /* with it, of words: whose kick it is */
 };
 
-/* Its ctx is a `struct bells *`, zeroed. */
+/* Its ctx is a `struct bells *`, zeroed but for the layout. */
 extern const struct rig_device rig_bells;
 
 #endif

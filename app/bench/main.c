@@ -39,8 +39,9 @@ static const struct scenario {
 	const char *benches;
 } scenarios[] = {
 	{"doorbell", bench_doorbell, 10, 60,
-	 "doorbell_p50 doorbell_p99 doorbell_256_p50 doorbell_256_p99 doorbell_load_p50 doorbell_load_p99 "
-	 "doorbell_vhost_p50 doorbell_vhost_p99 doorbell_vhost_256_p50 doorbell_vhost_256_p99"},
+	 "doorbell_p50 doorbell_p99 doorbell_256_pages_p50 doorbell_256_pages_p99 doorbell_load_p50 "
+	 "doorbell_load_p99 doorbell_vhost_p50 doorbell_vhost_p99 doorbell_256_p50 doorbell_256_p99 "
+	 "doorbell_vhost_256_p50 doorbell_vhost_256_p99"},
 	{"interrupt", bench_interrupt, 6, 30,
 	 "interrupt_p50 interrupt_p99 interrupt_device_cpu_p50 interrupt_device_cpu_p99"},
 	{"host_cpu", bench_host_cpu, 4, 20, "host_cpu_direct_ms_per_mpkt host_cpu_relayed_ms_per_mpkt"},
