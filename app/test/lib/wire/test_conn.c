@@ -4,7 +4,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "conn_pair.h"
@@ -471,6 +473,73 @@ idle_between_messages(void **state)
 	assert_false(rp_wire_conn_is_idle(pair->conn));
 }
 
+int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
+int __real_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
+
+static unsigned int epoll_ctl_calls;
+
+int
+__wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
+{
+	epoll_ctl_calls++;
+	return __real_epoll_ctl(epoll_fd, operation, fd, event);
+}
+
+/* @return what the epoll says of the one socket in it. */
+static uint32_t
+epoll_says(int epoll_fd)
+{
+	struct epoll_event event = {.events = 0};
+
+	return epoll_wait(epoll_fd, &event, 1, 0) == 1 ? event.events : 0;
+}
+
+/* However often it is asked for, the kernel is told of what changed only. */
+static void
+watched_with_a_call_for_each_change(void **state)
+{
+	struct conn_pair *pair = *state;
+	int epoll_fd = epoll_create1(EPOLL_CLOEXEC), no_epoll = conn_pair_eventfd(1);
+	uint8_t bytes[HEADER_BYTES + 1000];
+	struct iovec iov = {.iov_base = bytes, .iov_len = conn_make_message(bytes, 1000, 0xff)};
+	unsigned int i;
+
+	assert_true(epoll_fd >= 0);
+	assert_int_equal(rp_wire_conn_watch(pair->conn, no_epoll), -EINVAL);
+	epoll_ctl_calls = 0;
+	for (i = 0; i < 3; i++)
+		assert_int_equal(rp_wire_conn_watch(pair->conn, epoll_fd), 0);
+	assert_int_equal(epoll_ctl_calls, 1);
+	assert_int_equal(epoll_says(epoll_fd), 0);
+	conn_peer_message(pair->peer, 4, 1, NULL, 0);
+	assert_int_equal(epoll_says(epoll_fd), EPOLLIN);
+	/* It goes on looking for what is there. */
+	conn_assert_message(conn_receive(pair->conn), 4, 1, 0);
+	conn_peer_message(pair->peer, 4, 2, NULL, 0);
+	assert_int_equal(rp_wire_conn_watch(pair->conn, epoll_fd), 0);
+	assert_int_equal(epoll_says(epoll_fd), EPOLLIN);
+	conn_assert_message(conn_receive(pair->conn), 4, 2, 0);
+	assert_int_equal(epoll_ctl_calls, 1);
+	while ((rp_wire_conn_poll_events(pair->conn) & POLLOUT) == 0)
+		assert_int_equal(rp_wire_conn_send(pair->conn, &iov, 1, NULL, 0), 0);
+	for (i = 0; i < 3; i++)
+		assert_int_equal(rp_wire_conn_watch(pair->conn, epoll_fd), 0);
+	assert_int_equal(epoll_ctl_calls, 2);
+	assert_int_equal(epoll_says(epoll_fd), 0);
+	while (rp_wire_conn_flush(pair->conn) == -EAGAIN)
+		while (recv(pair->peer, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+			;
+	while (recv(pair->peer, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	assert_int_equal(epoll_says(epoll_fd), EPOLLOUT);
+	for (i = 0; i < 3; i++)
+		assert_int_equal(rp_wire_conn_watch(pair->conn, epoll_fd), 0);
+	assert_int_equal(epoll_ctl_calls, 3);
+	assert_int_equal(epoll_says(epoll_fd), 0);
+	rp_wire_fd_close(&no_epoll);
+	rp_wire_fd_close(&epoll_fd);
+}
+
 int
 main(void)
 {
@@ -497,6 +566,7 @@ main(void)
 		WITH_PAIR(random_splits),
 		WITH_PAIR(payload_is_placed),
 		WITH_PAIR(payload_is_placed_no_more),
+		WITH_PAIR(watched_with_a_call_for_each_change),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "conn_pair.h"
@@ -11,18 +10,6 @@
 
 #define OUTPUT_FDS_MAX (4 * RP_WIRE_FDS_MAX)
 #define BIG_PAYLOAD_BYTES (4u << 20)
-
-int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
-int __real_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
-
-static unsigned int epoll_ctl_calls;
-
-int
-__wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
-{
-	epoll_ctl_calls++;
-	return __real_epoll_ctl(epoll_fd, operation, fd, event);
-}
 
 static void
 send_refuses_nonsense(void **state)
@@ -83,59 +70,6 @@ fill_socket(struct rp_wire_conn *conn)
 
 	while ((rp_wire_conn_poll_events(conn) & POLLOUT) == 0)
 		assert_int_equal(rp_wire_conn_send(conn, &iov, 1, NULL, 0), 0);
-}
-
-/* @return what the epoll says of the one socket in it. */
-static uint32_t
-epoll_says(int epoll_fd)
-{
-	struct epoll_event event = {.events = 0};
-
-	return epoll_wait(epoll_fd, &event, 1, 0) == 1 ? event.events : 0;
-}
-
-/* However often it is asked for, the kernel is told of what changed only. */
-static void
-watched_with_a_call_for_each_change(void **state)
-{
-	struct conn_pair *pair = *state;
-	int epoll_fd = epoll_create1(EPOLL_CLOEXEC), no_epoll = conn_pair_eventfd(1);
-	uint8_t bytes[4096];
-	unsigned int i;
-
-	assert_true(epoll_fd >= 0);
-	assert_int_equal(rp_wire_conn_watch(pair->conn, no_epoll), -EINVAL);
-	epoll_ctl_calls = 0;
-	for (i = 0; i < 3; i++)
-		assert_int_equal(rp_wire_conn_watch(pair->conn, epoll_fd), 0);
-	assert_int_equal(epoll_ctl_calls, 1);
-	assert_int_equal(epoll_says(epoll_fd), 0);
-	conn_peer_message(pair->peer, 4, 1, NULL, 0);
-	assert_int_equal(epoll_says(epoll_fd), EPOLLIN);
-	/* It goes on looking for what is there. */
-	conn_assert_message(conn_receive(pair->conn), 4, 1, 0);
-	conn_peer_message(pair->peer, 4, 2, NULL, 0);
-	assert_int_equal(rp_wire_conn_watch(pair->conn, epoll_fd), 0);
-	assert_int_equal(epoll_says(epoll_fd), EPOLLIN);
-	conn_assert_message(conn_receive(pair->conn), 4, 2, 0);
-	assert_int_equal(epoll_ctl_calls, 1);
-	fill_socket(pair->conn);
-	for (i = 0; i < 3; i++)
-		assert_int_equal(rp_wire_conn_watch(pair->conn, epoll_fd), 0);
-	assert_int_equal(epoll_ctl_calls, 2);
-	assert_int_equal(epoll_says(epoll_fd), 0);
-	while (rp_wire_conn_flush(pair->conn) == -EAGAIN)
-		while (recv(pair->peer, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
-			;
-	while (recv(pair->peer, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
-		;
-	assert_int_equal(epoll_says(epoll_fd), EPOLLOUT);
-	for (i = 0; i < 3; i++)
-		assert_int_equal(rp_wire_conn_watch(pair->conn, epoll_fd), 0);
-	assert_int_equal(epoll_ctl_calls, 3);
-	assert_int_equal(epoll_says(epoll_fd), 0);
-	rp_wire_fd_close(&no_epoll);
-	rp_wire_fd_close(&epoll_fd);
 }
 
 /* A slow peer: messages and their descriptors wait in order, and all arrive. */
@@ -636,7 +570,6 @@ main(void)
 		WITH_PAIR(what_is_lent_is_written_from_where_it_is),
 		WITH_PAIR(what_is_lent_waits_behind_what_waits),
 		WITH_PAIR(what_is_lost_ends_the_connection),
-		WITH_PAIR(watched_with_a_call_for_each_change),
 		WITH_PAIR(full_socket_queues_in_order),
 		WITH_PAIR(partial_write_is_finished),
 		WITH_PAIR(output_has_a_limit),
