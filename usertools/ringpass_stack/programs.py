@@ -143,6 +143,10 @@ class Softaccel(_Program):
         """@return {"timed", "untimed": number}: how often the data path slept with a timer, and without."""
         return self._ask("/softaccel/sleeps")
 
+    def nodes(self):
+        """@return {"buffers", "data_path", "doorbells_0", ...: NUMA node}; -1: it was not placed."""
+        return self._ask("/softaccel/nodes")
+
     def dma(self, function):
         """@return {counter: value} of how a function reaches its guest's memory."""
         return self._ask(f"/softaccel/dma,{function}")

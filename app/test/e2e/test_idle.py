@@ -102,6 +102,7 @@ def test_testpmd(supervisor, build, packed):
         # What it has sent into the rest woke the device.
         assert all(now > before for now, before in zip(bed.sender_kicks(), kicks))
         assert bed.errors() == 0
+    assert set(bed.softaccel.nodes()) == {"buffers", "data_path", "doorbells_0", "doorbells_1"}
     assert frontend.quit() == 0
 
 
