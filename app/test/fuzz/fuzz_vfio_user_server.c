@@ -241,6 +241,7 @@ serve(struct device *device)
 		.irqs = irqs,
 		.pci = true,
 		.resettable = true,
+		.prompt_reads = true,
 		.migration =
 			{
 				.flags = RP_VFU_MIGRATION_STOP_COPY_MASK | RP_VFU_MIGRATION_PRE_COPY_MASK,

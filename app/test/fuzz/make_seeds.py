@@ -136,7 +136,7 @@ def frontend_seeds():
 (VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, REGION_INFO, IO_FDS, IRQ_INFO, SET_IRQS, REGION_READ, REGION_WRITE, DMA_READ,
  DMA_WRITE, RESET_ROW, DIRTY_PAGES, WRITE_MULTI, DEVICE_FEATURE, MIG_READ, MIG_WRITE, REMAP) = range(19)
 ALL_ROWS = range(32)
-INVALIDATE, PAGE_RESPONSE = 23, 25
+INVALIDATE, PAGE_RESPONSE, ACCESS_MULTI = 23, 25, 26
 REPLY, ACT, REFUSE_NEXT, INTRUDE, COME_AGAIN = 128, 176, 208, 222, 226
 PLAIN = 7  # of a choice of eight: as it should be
 LATER = 96  # added to a step: nothing is processed behind it
@@ -252,6 +252,8 @@ def vfu_server_seeds():
                                     *say(DMA_MAP, 2, device_file, *range_(8), 0), *dma(0, 1, (8, 64))]
     yield "window", [*say(VERSION, 5), *dma_map(0, fd=NO_FILE), *dma(0, 0, (0, 40000)), *dma(1, 1, (0, 40000)), *answer_dma(),
                      *answer_dma(), *dma(2, 0, (0, 40000), (1, 65535)), COME_AGAIN]
+    yield "access-multi", [*say(VERSION, 5), *say(ACCESS_MULTI, 2, 3, BAR2, 4, 1, 0, BAR2, 8, 0, 8, CONFIG, 1, 1, 0),
+                           *say(ACCESS_MULTI, 1, 3, BAR2, 4, 1, 0, BAR2, 8, 2, 0), *say(ACCESS_MULTI, 0, 3, BAR2, 4, 0, 224)]
     yield "write-multi", [*hello, *say(WRITE_MULTI, 1, 3, BAR2, 4, 0, 0, 8, 0), *say(WRITE_MULTI, 0, 250, CONFIG, 8, 0)]
     yield "late-answer", [*hello, REFUSE_NEXT, *access(REGION_READ, BAR2, 3, 4), *access(REGION_READ, BAR2, 0, 4), *LATER_ANSWER,
                           REFUSE_NEXT, *access(REGION_READ, BAR2, 1, 8), ACT, 201, REFUSE_NEXT,

@@ -59,7 +59,7 @@ fuzz_vfu_version(struct fuzz_vfu_message *message, struct fuzz_input *input, boo
 		"\"ringpass.remap\":true,\"ringpass.serve\":true,\"ringpass.io_fds\":true,"
 		"\"ringpass.window\":{\"size\":65536}}}",
 		"{\"capabilities\":{\"max_msg_fds\":16,\"ringpass.remap\":true,\"ringpass.serve\":true,"
-		"\"ringpass.io_fds\":true,\"ringpass.window\":{\"size\":1048576}}}",
+		"\"ringpass.io_fds\":true,\"ringpass.access_multiple\":true,\"ringpass.window\":{\"size\":1048576}}}",
 		"{\"capabilities\":{\"max_msg_fds\":16,\"ringpass.remap\":true,\"ringpass.serve\":true,"
 		"\"ringpass.iommu\":{\"translations\":4,\"invalidations\":4,\"page_requests\":4,\"pasid_bits\":20}}}",
 		"{\"capabilities\":{\"max_msg_fds\":16,\"twin_socket\":{\"supported\":true},\"ringpass.window\":"
@@ -273,6 +273,27 @@ write_multi(struct fuzz_vfu_message *message, struct fuzz_input *input)
 }
 
 static void
+access_multi(struct fuzz_vfu_message *message, struct fuzz_input *input)
+{
+	struct {
+		uint64_t count;
+		struct rp_vfu_wire_region_access1 accesses[8];
+	} __attribute__((packed)) multi = {.count = 1 + fuzz_below(input, 8)};
+	size_t size_bytes = sizeof(multi.count) + multi.count * sizeof(multi.accesses[0]);
+	unsigned int i;
+
+	for (i = 0; i < multi.count; i++) {
+		multi.accesses[i].offset_bytes = fuzz_u8(input);
+		multi.accesses[i].region = fuzz_below(input, FUZZ_VFU_REGIONS + 1);
+		multi.accesses[i].count_bytes = (uint16_t)fuzz_below(input, 10);
+		multi.accesses[i].flags = (uint16_t)fuzz_below(input, 3);
+	}
+	if (fuzz_u8(input) >= 224)
+		multi.count = fuzz_number(input);
+	fuzz_vfu_put(message, &multi, size_bytes, 0);
+}
+
+static void
 feature(struct fuzz_vfu_message *message, struct fuzz_input *input)
 {
 	struct rp_vfu_wire_feature feature = {.argsz = 64};
@@ -344,6 +365,9 @@ sensible_command(struct fuzz_vfu_message *message, struct fuzz_input *input, con
 		break;
 	case RP_VFU_REGION_WRITE_MULTI:
 		write_multi(message, input);
+		break;
+	case RP_VFU_REGION_ACCESS_MULTI:
+		access_multi(message, input);
 		break;
 	case RP_VFU_DEVICE_FEATURE:
 		feature(message, input);
