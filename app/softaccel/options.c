@@ -203,7 +203,7 @@ static const struct {
 	{ "queue_size",  "a power of two from 1 to 32768",                 set_queue_size },
 	{ "mac",         "a unicast address such as 52:54:00:00:00:01",    set_mac },
 	{ "group",       "a name of 1 to 31 characters",                   set_group },
-	{ "doorbell",    "page, pages, shared or none",                          set_doorbell },
+	{ "doorbell",    "page, pages, shared or none",                    set_doorbell },
 	{ "msix",        "on or off",                                      set_msix },
 	{ "packed",      "on or off",                                      set_packed },
 	{ "in_order",    "on or off",                                      set_in_order },
